@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every backend offers. Knows no inference library: numpy arrays and opaque handles go in and out.
+
+One thread, the scheduler's worker, opens, uses and closes a backend. Visual features and the KV cache stay on the device.
+"""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.model_inputs import FramePatches
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BackendDescription:
+    """What is open: `max_length` positions per KV slot, `slots` of them, `slot_bytes` each; sizes in numbers of elements."""
+
+    name: str
+    device: str
+    precision: str
+    model_name: str
+    model_digest: str
+    hidden_size: int
+    vocabulary_size: int
+    max_length: int
+    slots: int
+    slot_bytes: int
+    feature_bytes_per_token: int
+
+
+class Features(ABC):
+    """Opaque: the projected features of one frame, (tokens, hidden_size), on the device of the backend that made them."""
+
+    tokens: int
+    nbytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpan:
+    """Rows `first` .. `first + count` of `features` stand at `offset` .. `offset + count` of a chunk."""
+
+    offset: int
+    features: Features
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """S consecutive positions of a sequence: `token_ids` (S,) int64, of which the spans are replaced by visual features."""
+
+    token_ids: NDArray[np.int64]
+    spans: tuple[FeatureSpan, ...] = ()
+
+
+class Backend(ABC):
+    """Runs one checkpoint or bundle. `open` may raise BackendUnavailable, OutOfMemory or a CheckpointError."""
+
+    @abstractmethod
+    def open(self) -> BackendDescription:
+        """Loads the weights and allocates the KV slots."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees everything; harmless when not open. Handles of this backend are dead afterwards."""
+
+    @property
+    @abstractmethod
+    def description(self) -> BackendDescription:
+        """What `open` returned; BackendError when not open."""
+
+    @abstractmethod
+    def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
+        """Encodes and projects frames; yields between slices of bounded work, returns one handle per frame in order.
+
+        The result of a frame depends on that frame alone. Closing the generator early frees what was computed.
+        """
+
+    @abstractmethod
+    def read_features(self, features: Features, stage: str = 'projected') -> NDArray[np.float32]:
+        """Copies features to the host: stage 'projected' (tokens, hidden_size), or 'encoded' (tokens, encoder size; what
+        the encoder gave after merging, recomputed or kept; for parity and tests)."""
+
+    @abstractmethod
+    def new_slot(self) -> int:
+        """An empty KV slot; NoFreeSlot when all are in use."""
+
+    @abstractmethod
+    def free_slot(self, slot: int) -> None:
+        """Gives a slot back."""
+
+    @abstractmethod
+    def slot_length(self, slot: int) -> int:
+        """Positions that a slot holds."""
+
+    @abstractmethod
+    def truncate(self, slot: int, length: int) -> None:
+        """Forgets the positions from `length` on; BackendError when the slot holds fewer."""
+
+    @abstractmethod
+    def fork(self, slot: int, length: int) -> int:
+        """A new slot that holds a copy of the first `length` positions; NoFreeSlot when all are in use."""
+
+    @abstractmethod
+    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
+        """Appends the S positions of `chunk` to the slot; returns logits (len(logits_at), vocabulary_size) float32.
+
+        `logits_at` are indices into the chunk (negative ones count from its end). Decoding is S = 1, verifying a draft
+        S > 1, a prefill chunk asks for nothing until the last. CacheOverflow before anything is written when
+        slot_length + S > max_length.
+        """

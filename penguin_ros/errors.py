@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only errors that leave the core. Each says what failed, why, and what to do next.
+
+Knows no other room. `ros/error_codes.py` maps the classes to message constants, the command line maps them to exit codes.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PenguinError(Exception):
+    """An expected failure: `what` happened, `why`, and `fix`, what the user can do or type next."""
+
+    def __init__(self, what: str, why: str = '', fix: str = '') -> None:
+        self.what, self.why, self.fix = what, why, fix
+        super().__init__(what, why, fix)
+
+    def __str__(self) -> str:
+        text = f'{self.what}: {self.why}' if self.why else self.what
+        return f'{text}. {self.fix}' if self.fix else text
+
+
+# --- settings -------------------------------------------------------------------------------------------------
+
+class SettingError(PenguinError):
+    """A setting has a value outside its type, range or choices."""
+
+
+# --- checkpoints ----------------------------------------------------------------------------------------------
+
+class CheckpointError(PenguinError):
+    """A checkpoint cannot be used."""
+
+
+class CheckpointNotFound(CheckpointError):
+    """No such folder, or a file that every checkpoint has is missing."""
+
+
+class CheckpointConfigError(CheckpointError):
+    """A JSON file of the checkpoint is malformed, or a value in it is missing or unusable."""
+
+
+class CheckpointFileCorrupt(CheckpointError):
+    """A safetensors file is truncated or not a safetensors file."""
+
+
+class CheckpointTensorError(CheckpointError):
+    """Tensors are missing, unknown or of the wrong shape; the message lists them, so do the attributes."""
+
+    def __init__(self, path: str, missing: Sequence[str] = (), unexpected: Sequence[str] = (),
+                 misshaped: Sequence[str] = ()) -> None:
+        self.missing, self.unexpected, self.misshaped = tuple(missing), tuple(unexpected), tuple(misshaped)
+        named = (('missing', missing), ('unknown', unexpected), ('wrong shape or type', misshaped))
+        why = '; '.join(f'{label}: {_shortened(names)}' for label, names in named if names)
+        super().__init__(f'the tensors of {path} do not fit its configuration', why,
+                         'Download the checkpoint again, or check that config.json belongs to these weights')
+
+
+class HubUnavailable(CheckpointError):
+    """A hub id was given but the hub, the repository or the cache could not be reached."""
+
+
+def _shortened(names: Sequence[str], limit: int = 12) -> str:
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more
+
+
+# --- pictures -------------------------------------------------------------------------------------------------
+
+class ImageError(PenguinError):
+    """A picture cannot be used; the frame is dropped and counted under `cause`."""
+
+    cause = 'image'
+
+
+class UnsupportedEncoding(ImageError):
+    """The pixel encoding is not one that is converted."""
+
+    cause = 'encoding'
+
+
+class CorruptImage(ImageError):
+    """Compressed data does not decode, or is empty."""
+
+    cause = 'corrupt'
+
+
+class ImageTooLarge(ImageError):
+    """More pixels or bytes than allowed (a decompression bomb, say); refused before decoding."""
+
+    cause = 'too_large'
+
+
+class ImageShapeError(ImageError):
+    """Zero size, a step smaller than a row, or less data than step x height."""
+
+    cause = 'shape'
+
+
+# --- requests -------------------------------------------------------------------------------------------------
+
+class RequestError(PenguinError):
+    """A request cannot be served as asked."""
+
+
+class InvalidQuestion(RequestError):
+    """The question is empty or unusable."""
+
+
+class QuestionTooLong(RequestError):
+    """The question has more characters than allowed."""
+
+
+class InvalidRequest(RequestError):
+    """A field other than the question is out of range (interval, maximum of tokens, deadline)."""
+
+
+class UnknownCamera(RequestError):
+    """No camera of that name is configured."""
+
+
+class NoFrames(RequestError):
+    """The camera has delivered no frame yet."""
+
+
+class StaleFrames(RequestError):
+    """The newest frame is older than allowed."""
+
+
+class IntervalUnavailable(RequestError):
+    """The buffer holds no frame of the interval asked for."""
+
+
+class TooManyImages(RequestError):
+    """More pictures, or more bytes of pictures, than a request may carry."""
+
+
+class DuplicateRequest(RequestError):
+    """A request with this id is queued or running."""
+
+
+class Busy(RequestError):
+    """The queue of questions is full."""
+
+
+class DeadlineExceeded(RequestError):
+    """The complete answer was not ready in time."""
+
+
+class RequestCancelled(RequestError):
+    """The client cancelled the request."""
+
+
+class RequestReplaced(RequestError):
+    """A waiting caption gave way to a newer one."""
+
+
+class Inactive(RequestError):
+    """The node is not active: deactivated, shutting down, or not yet configured."""
+
+
+class ClockJumped(RequestError):
+    """Time jumped, and the frames this request was based on are gone."""
+
+
+class PromptTooLong(RequestError):
+    """Prompt and answer do not fit into the context length."""
+
+
+class TokenCountMismatch(PenguinError):
+    """The number of image placeholders and of visual features differ."""
+
+    def __init__(self, expected: int, got: int) -> None:
+        self.expected, self.got = expected, got
+        super().__init__(f'the prompt has {expected} image tokens, the frames give {got}',
+                         'each image token takes one visual feature', 'This is a defect; please report it')
+
+
+# --- backends -------------------------------------------------------------------------------------------------
+
+class BackendError(PenguinError):
+    """The inference library failed."""
+
+
+class BackendUnavailable(BackendError):
+    """The library or the device of a backend is missing."""
+
+
+class CacheOverflow(BackendError):
+    """A call would write past the end of a KV slot."""
+
+
+class NoFreeSlot(BackendError):
+    """Every KV slot is in use."""
+
+
+class OutOfMemory(BackendError):
+    """The device has too little memory."""
+
+
+class InvalidLogits(BackendError):
+    """The network returned NaN or infinite logits."""

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames and clips: values that travel between the rooms. Knows neither ROS messages nor where frames come from."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+NANOSECONDS = 1_000_000_000
+
+Image = NDArray[np.uint8]
+"""(height, width, 3) uint8 RGB."""
+
+
+class FrameType(IntEnum):
+    """The role of a frame in its clip (temporal redundancy-aware compression)."""
+
+    KEY = 0
+    INTERMEDIATE = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image and its stamp.
+
+    `stamp_ns` is the integer time of the message header in nanoseconds, `image` (height, width, 3) uint8 RGB,
+    `camera` the configured name, `frame_id` the optical frame of the header.
+    """
+
+    stamp_ns: int
+    image: Image
+    camera: str = ''
+    frame_id: str = ''
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return int(self.image.shape[0]), int(self.image.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """The frames chosen for one request: at least one, of one camera and one size, stamps strictly increasing."""
+
+    camera: str
+    frames: tuple[Frame, ...]
+
+    @property
+    def start_ns(self) -> int:
+        """Stamp of the oldest frame."""
+        return self.frames[0].stamp_ns
+
+    @property
+    def end_ns(self) -> int:
+        """Stamp of the newest frame."""
+        return self.frames[-1].stamp_ns
+
+    @property
+    def seconds_from_start(self) -> tuple[float, ...]:
+        """Per frame, seconds since the oldest one: the time labels of the prompt."""
+        return tuple((frame.stamp_ns - self.start_ns) / NANOSECONDS for frame in self.frames)

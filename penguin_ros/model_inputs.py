@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What preprocessing hands to generation: numpy values. Knows neither how they are made nor what runs on them."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.errors import TokenCountMismatch
+from penguin_ros.frame import FrameType
+
+
+@dataclass(frozen=True, eq=False)
+class FramePatches:
+    """One frame, ready for the encoder.
+
+    `pixels` (rows * columns, 3 * patch * patch) float32, normalised, patches in merge-block order, each patch as
+    (channel, y, x); `rows`, `columns` of the patch grid, both multiples of `merge_size`.
+    """
+
+    pixels: NDArray[np.float32]
+    rows: int
+    columns: int
+    merge_size: int
+    type: FrameType = FrameType.KEY
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens after merging."""
+        return (self.rows // self.merge_size) * (self.columns // self.merge_size)
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A rendered chat prompt.
+
+    `text` with one placeholder per frame, `token_ids` (n,) int64 with the placeholders repeated, `image_starts` the
+    position of each frame's first visual token, in order.
+    """
+
+    text: str
+    token_ids: NDArray[np.int64]
+    image_starts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInputs:
+    """A prompt and its frames; TokenCountMismatch when their visual tokens differ.
+
+    `is_truncated`: frames were left out or reduced below the floor to keep the budget.
+    """
+
+    prompt: Prompt
+    frames: tuple[FramePatches, ...]
+    image_token_id: int
+    is_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        placeholders = int((self.prompt.token_ids == self.image_token_id).sum())
+        if placeholders != self.visual_tokens or len(self.prompt.image_starts) != len(self.frames):
+            raise TokenCountMismatch(placeholders, self.visual_tokens)
+
+    @property
+    def visual_tokens(self) -> int:
+        """Of all frames."""
+        return sum(frame.tokens for frame in self.frames)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests, pieces of text, answers and their evidence: values. Knows neither queues nor messages."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from penguin_ros.errors import PenguinError
+from penguin_ros.frame import FrameType, Image
+
+
+class Priority(IntEnum):
+    """Lower runs first."""
+
+    QUESTION = 0
+    CAPTION = 1
+
+
+class StopReason(IntEnum):
+    """Why a text ended; same numbers as in penguin_msgs/Evidence."""
+
+    NONE = 0
+    STOP_TOKEN = 1
+    MAX_TOKENS = 2
+    REPETITION = 3
+    DEADLINE = 4
+    CANCELLED = 5
+    ERROR = 6
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of camera time in the past, both ends included, in nanoseconds of message stamps."""
+
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One caption or question, as it was asked.
+
+    `max_tokens` 0 takes the configured default, `deadline_ns` is a duration from receipt to the complete answer (0: the
+    configured default), measured on the steady clock. `images` are pictures of the caller, used instead of a camera's.
+    """
+
+    id: str
+    text: str
+    priority: Priority = Priority.QUESTION
+    camera: str = ''
+    interval: Interval | None = None
+    images: tuple[Image, ...] = ()
+    max_tokens: int = 0
+    deadline_ns: int = 0
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    """A piece of a growing answer: `text` is all so far, `piece` what is new, `sequence` counts from 0 without gaps."""
+
+    sequence: int
+    text: str
+    piece: str
+
+
+@dataclass(frozen=True)
+class FrameRef:
+    """Which frame an answer was based on."""
+
+    stamp_ns: int
+    camera: str
+    frame_id: str
+    type: FrameType
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an answer was based on and what it took; durations in nanoseconds of the steady clock.
+
+    `age_ns`: age of the newest frame, in camera time, when the first token left. `first_token_ns`: from receipt to the
+    first token. `is_truncated`: frames or text were cut to fit, or the answer was cut short; `is_stale`: the newest frame was older than the configured limit;
+    `frames_dropped`: frames of the camera dropped inside the clip's interval or since the last clip.
+    """
+
+    frames: tuple[FrameRef, ...] = ()
+    start_ns: int = 0
+    end_ns: int = 0
+    age_ns: int = 0
+    model_name: str = ''
+    model_digest: str = ''
+    backend: str = ''
+    precision: str = ''
+    visual_tokens: int = 0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    wait_ns: int = 0
+    encode_ns: int = 0
+    prefill_ns: int = 0
+    decode_ns: int = 0
+    first_token_ns: int = 0
+    stop_reason: StopReason = StopReason.NONE
+    is_truncated: bool = False
+    is_stale: bool = False
+    frames_dropped: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The end of a request: the whole text, or as much as there was before `error`."""
+
+    id: str
+    question: str
+    camera: str
+    text: str
+    evidence: Evidence = field(default_factory=Evidence)
+    error: PenguinError | None = None
