@@ -175,7 +175,7 @@ def with_values(config: PenguinConfig, values: Mapping[str, object]) -> PenguinC
         section, _, key = name.partition('.')
         sections.setdefault(section, {})[key] = checked(name, value, type(current), facts)
     replaced = {section: dataclasses.replace(getattr(config, section), **items) for section, items in sections.items()}
-    changed = dataclasses.replace(config, **replaced)  # type: ignore[arg-type]
+    changed = dataclasses.replace(config, **replaced)
     _check_together(changed)
     return changed
 
@@ -186,11 +186,11 @@ def checked(name: str, value: object, kind: type, facts: Setting) -> Value:
         value = float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
-    if type(value) is not kind:
+    if not isinstance(value, (bool, int, float, str)) or type(value) is not kind:
         raise SettingError(f'{name} = {value!r}', f'it takes a {kind.__name__}', f'Meaning: {facts.text}')
     if isinstance(value, str):
         _check_text(name, value, facts)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+    elif not isinstance(value, bool):
         _check_number(name, value, facts)
     return value
 
