@@ -78,8 +78,9 @@ class Evidence:
     """What an answer was based on and what it took; durations in nanoseconds of the steady clock.
 
     `age_ns`: age of the newest frame, in camera time, when the first token left. `first_token_ns`: from receipt to the
-    first token. `is_truncated`: frames or text were cut to fit, or the answer was cut short; `is_stale`: the newest frame was older than the configured limit;
-    `frames_dropped`: frames of the camera dropped inside the clip's interval or since the last clip.
+    first token. `is_truncated`: frames or text were cut to fit, or the answer was cut short; `is_stale`: the newest frame
+    was older than the configured limit; `frames_dropped`: frames of the camera dropped inside the clip's interval or since
+    the last clip.
     """
 
     frames: tuple[FrameRef, ...] = ()

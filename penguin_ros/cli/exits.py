@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exit codes of the command line. Knows nothing else."""
+
+DONE = 0
+FAILED = 1
+"""The work itself failed, or a check found a fault."""
+UNUSABLE = 2
+"""Wrong usage, or something that is needed is missing."""
+INTERRUPTED = 130

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `penguin`. Verbs are files of this folder; each offers add_arguments and run. Knows how errors and exits look."""
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from penguin_ros.cli import exits
+from penguin_ros.cli.terminal import print_error
+from penguin_ros.errors import PenguinError
+
+VERBS = {
+    'caption': 'describe a video file or a ROS 2 bag, clip by clip; needs no ROS',
+    'ask': 'ask a running node a question and follow the answer',
+    'watch': 'show captions and answers of a running node as they come',
+    'parity': 'compare this implementation with stored values of the reference',
+    'doctor': 'check this machine and say what is missing and how to get it',
+}
+
+EPILOG = """examples:
+  penguin caption drive.mp4 --checkpoint ./Penguin-VL-2B --srt drive.srt
+  penguin ask "Is the door open?" --camera front
+  penguin watch
+  penguin doctor
+
+exit codes: 0 done, 1 the work failed or a check found a fault, 2 wrong usage or something missing, 130 interrupted"""
+
+
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The whole parser; only `verb`'s own arguments are filled in, so that `penguin --help` imports nothing heavy."""
+    top = argparse.ArgumentParser(prog='penguin', description='Dense captions and answers from camera streams with Penguin-VL.',
+                                  epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = top.add_subparsers(dest='verb', metavar='VERB', required=True)
+    for name, text in VERBS.items():
+        sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.',
+                               formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == verb:
+            module = importlib.import_module(f'penguin_ros.cli.{name}')
+            sub.epilog = getattr(module, 'EPILOG', None)
+            module.add_arguments(sub)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit code. Expected errors are printed as what, why, and what to type next."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = words[0] if words and words[0] in VERBS else None
+    parsed = parser(verb).parse_args(words)
+    try:
+        return int(importlib.import_module(f'penguin_ros.cli.{parsed.verb}').run(parsed))
+    except PenguinError as error:
+        print_error(error)
+        return exits.UNUSABLE
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:  # the reader (head, less) went away: not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+
+
+if __name__ == '__main__':
+    sys.exit(main())
