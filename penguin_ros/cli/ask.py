@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin ask`: one question to a running node, the answer streamed. Knows the action through its client only."""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from penguin_ros.cli import exits
+from penguin_ros.errors import InvalidQuestion
+
+EPILOG = """examples:
+  penguin ask "What is in front of the robot?"
+  penguin ask "Did somebody enter the room?" --camera door --last 20
+  penguin ask "Which of these is broken?" --image a.jpg --image b.jpg --json
+
+exit codes: 0 answered, 1 the node answered with an error, 2 no node or wrong usage, 130 interrupted (question cancelled)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument('question', help='the question; - reads it from standard input')
+    parser.add_argument('--node', default='', help='full name of the node, when several run')
+    parser.add_argument('--camera', default='', help='camera to look at (default: that of the node)')
+    parser.add_argument('--last', type=float, default=0.0, metavar='S',
+                        help='look at the last S seconds instead of the newest clip')
+    parser.add_argument('--image', type=Path, action='append', default=[], metavar='FILE',
+                        help='a JPEG or PNG to look at instead of a camera; may be repeated')
+    parser.add_argument('--max-tokens', type=int, default=0, metavar='N',
+                        help='length of the answer (default: that of the node)')
+    parser.add_argument('--deadline', type=float, default=0.0, metavar='S',
+                        help='time for the complete answer (default: that of the node)')
+    parser.add_argument('--timeout', type=float, default=600.0, metavar='S',
+                        help='give up when nothing came by then (default: 600)')
+    parser.add_argument('--json', action='store_true', help='print the whole answer with its evidence as JSON')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the answer as it grows; its evidence goes to stderr in one line."""
+    from penguin_ros.ros.message_check import require_messages
+    require_messages()
+    from penguin_ros.ros.question_client import Ask, QuestionClient
+    from penguin_ros.ros.session import session
+    _check(arguments)
+    question = sys.stdin.read() if arguments.question == '-' else arguments.question
+    ask = Ask(question, arguments.camera, arguments.last, arguments.image, max(0, arguments.max_tokens),
+              max(0.0, arguments.deadline))
+    with session('penguin_ask') as client_session:
+        name = client_session.find_node(arguments.node)
+        stream = GrowingText(is_silent=arguments.json)
+        answer = QuestionClient(client_session, name).ask(ask, stream.show, arguments.timeout)
+    return _finish(answer, stream, arguments.json)
+
+
+class GrowingText:
+    """Prints what is new of a text that grows; feedback may skip steps but always carries everything so far."""
+
+    def __init__(self, is_silent: bool = False) -> None:
+        self._shown, self._is_silent = '', is_silent
+
+    def show(self, text: str) -> None:
+        """Prints the part of `text` not printed yet; a late, shorter text prints nothing."""
+        if self._is_silent or not text.startswith(self._shown):
+            return
+        print(text[len(self._shown):], end='', flush=True)
+        self._shown = text
+
+    def finish(self, text: str) -> None:
+        """The end of the answer and a line break."""
+        self.show(text)
+        if not self._is_silent:
+            print(flush=True)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    missing = [str(path) for path in arguments.image if not path.is_file()]
+    if missing:
+        raise InvalidQuestion('cannot read ' + ', '.join(missing), 'no such file', 'Check the path after --image')
+    if not arguments.question.strip():
+        raise InvalidQuestion('the question is empty', '', 'penguin ask "What do you see?"')
+
+
+def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
+    from penguin_ros.ros.message_records import record, seconds
+    stream.finish(answer.text)
+    if as_json:
+        print(json.dumps(record(answer), ensure_ascii=False, indent=1))
+    elif answer.error_code:
+        print(f'error: {answer.error_message}', file=sys.stderr)
+    else:
+        evidence = answer.evidence
+        print(f'  {len(evidence.frames)} frames, newest {seconds(evidence.age):.2f} s old, first token after '
+              f'{seconds(evidence.first_token_latency):.2f} s, {evidence.generated_tokens} tokens, {evidence.model_name}',
+              file=sys.stderr)
+    return exits.FAILED if answer.error_code else exits.DONE
+
+

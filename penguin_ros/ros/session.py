@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A short-lived node for the command line: finds a running penguin node, spins, and goes away quietly. Knows no verb."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from penguin_ros.errors import PenguinError
+
+ACTION_TYPE = 'penguin_msgs/action/AnswerQuestion'
+ACTION_NAME = 'answer_question'
+
+
+class NodeNotFound(PenguinError):
+    """No penguin node answers, or there are several and none was named."""
+
+
+class Session:
+    """A client node and its executor, used by one thread."""
+
+    def __init__(self, node: Any, executor: Any) -> None:
+        self.node, self.executor = node, executor
+
+    def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Runs callbacks until the condition holds; False after `timeout_s` of the steady clock."""
+        end = time.monotonic() + timeout_s
+        while not condition():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self.executor.spin_once(timeout_sec=min(0.1, left))
+        return True
+
+    def find_node(self, name: str = '', timeout_s: float = 5.0) -> str:
+        """The full name of the penguin node called `name`, or of the only one; NodeNotFound otherwise."""
+        found: list[str] = []
+
+        def is_found() -> bool:
+            found[:] = self._answering_nodes()
+            return (_absolute(name) in found) if name else bool(found)
+
+        if not self.spin_until(is_found, timeout_s):
+            listed = f'running: {", ".join(found)}' if found else 'none runs on this ROS_DOMAIN_ID'
+            raise NodeNotFound(f'no penguin node {name}'.rstrip(), listed,
+                               'Start one with: penguin_node --ros-args -p model.checkpoint:=DIR')
+        if name:
+            return _absolute(name)
+        if len(found) > 1:
+            raise NodeNotFound('several penguin nodes run', ', '.join(found), 'Choose one with --node NAME')
+        return found[0]
+
+    def _answering_nodes(self) -> list[str]:
+        """Nodes that offer our action; the graph fills in during discovery."""
+        from rclpy.action import get_action_names_and_types
+        return sorted(name.rpartition('/')[0] for name, types in get_action_names_and_types(self.node)
+                      if ACTION_TYPE in types and name.rpartition('/')[2] == ACTION_NAME)
+
+
+@contextmanager
+def session(name: str) -> Iterator[Session]:
+    """A node called `name` with the process number behind it; Ctrl-C stays KeyboardInterrupt, so that goals can be cancelled."""
+    import os
+
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node(f'{name}_{os.getpid()}', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        yield Session(node, executor)
+    finally:
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def _absolute(name: str) -> str:
+    return name if name.startswith('/') else '/' + name
