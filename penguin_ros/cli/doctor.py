@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin doctor`: checks this machine and what runs on it, and names the command that fixes what is missing."""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from collections.abc import Iterator
+
+from penguin_ros.cli import checks, exits
+from penguin_ros.cli.checks import Finding, State
+
+EPILOG = """examples:
+  penguin doctor
+  penguin doctor --checkpoint ./Penguin-VL-2B
+  penguin doctor --seconds 10        # listens longer to the cameras that are on the air
+
+exit codes: 0 all that is needed works, 1 a fault was found"""
+
+MARKS = {State.OK: '[green]ok[/]', State.NOTE: '[yellow]note[/]', State.FAULT: '[red]fault[/]'}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument('--checkpoint', default='', metavar='DIR', help='check this checkpoint too')
+    parser.add_argument('--seconds', type=float, default=3.0, metavar='S',
+                        help='listen to image topics this long; 0: not at all (default: 3)')
+    parser.add_argument('--json', action='store_true', help='print the findings as JSON')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints every finding; exit code 1 when one is a fault."""
+    findings = list(_findings(arguments))
+    if arguments.json:
+        print(json.dumps([{**vars(finding), 'state': finding.state.value} for finding in findings], ensure_ascii=False, indent=1))
+    else:
+        _print_table(findings)
+    return exits.FAILED if any(finding.state is State.FAULT for finding in findings) else exits.DONE
+
+
+def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
+    yield from checks.environment()
+    yield from checks.ros()
+    yield from checks.backends()
+    yield from checks.transport()
+    if arguments.checkpoint:
+        yield from checks.checkpoint(arguments.checkpoint)
+    if arguments.seconds > 0 and importlib.util.find_spec('rclpy') is not None:
+        from penguin_ros.cli.live_checks import live
+        yield from live(arguments.seconds)
+
+
+def _print_table(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for column in ('topic', 'state'):
+        table.add_column(column, no_wrap=True)
+    table.add_column('text', overflow='fold')
+    for finding in findings:
+        fix = f'\n→ {escape(finding.fix)}' if finding.fix else ''
+        table.add_row(escape(finding.topic), MARKS[finding.state], escape(finding.text) + fix)
+    Console(soft_wrap=False).print(table)
