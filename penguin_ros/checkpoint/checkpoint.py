@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A published checkpoint, opened and checked. Knows where its files are; runs nothing, imports no inference library."""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from penguin_ros.checkpoint.configuration import ConfigFiles, read_shape
+from penguin_ros.checkpoint.encoder_source import CONFIG, read_encoder_config
+from penguin_ros.checkpoint.json_file import is_file, read_bytes, read_json
+from penguin_ros.checkpoint.shapes import CheckpointShape
+from penguin_ros.checkpoint.tensors import TensorReader
+from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
+from penguin_ros.checkpoint.tokenizer_file import check_tokenizer_files
+from penguin_ros.checkpoint.weight_files import find_weight_files
+from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound
+
+Progress = Callable[[str], None]
+
+IMAGE_TOKEN = '<image>'
+DIGESTED = (CONFIG, 'generation_config.json', 'preprocessor_config.json', 'processor_config.json', 'tokenizer.json',
+            'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json')
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint: `path` its folder, `name` what people call it, `shape` all numbers, `tensors` the weights."""
+
+    path: Path
+    name: str
+    shape: CheckpointShape
+    tensors: TensorReader
+    files: ConfigFiles
+
+    @cached_property
+    def tokenizer(self) -> PenguinTokenizer:
+        """Read on first use; CheckpointConfigError when it does not fit the rest of the checkpoint."""
+        tokenizer = PenguinTokenizer(self.path)
+        found = tokenizer.markup_id(IMAGE_TOKEN)
+        if found != self.shape.image_token_id:
+            raise CheckpointConfigError(f'{self.path}: image_token_index is {self.shape.image_token_id}',
+                                        f'the tokenizer calls {IMAGE_TOKEN} {found}')
+        return tokenizer
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex) over the configuration, the tokenizer, and each tensor's name, format, shape and first bytes.
+
+        Cheap: gigabytes are not read. The same weights in other shards or another layout have the same tensor part.
+        """
+        digest = hashlib.sha256()
+        encoder = {} if self.files.encoder is None else dict(self.files.encoder.values)
+        digest.update(json.dumps(encoder, sort_keys=True).encode())
+        for name in DIGESTED:
+            if is_file(self.path / name):
+                content = read_bytes(self.path / name)
+                digest.update(f'{name} {len(content)}\n'.encode() + content)
+        digest.update('\n'.join(self.tensors.fingerprints()).encode())
+        return digest.hexdigest()
+
+
+def open_checkpoint(source: str | Path, *, progress: Progress | None = None) -> Checkpoint:
+    """Opens a folder, or a hub id (`owner/name`, with `@revision` behind it when wanted), which is downloaded when needed.
+
+    Every file, tensor name and tensor shape is checked; of the weights only headers are read. Raises children of
+    CheckpointError only. `progress` is called with a line of text, from any thread.
+    """
+    report = progress or (lambda line: None)
+    folder, name = _located(source, report)
+    check_tokenizer_files(folder)
+    model = read_json(folder / CONFIG)
+    files = ConfigFiles(folder, model, read_encoder_config(folder, model, report))
+    tensors = TensorReader(folder, find_weight_files(folder))
+    shape = read_shape(files, tensors)
+    tensors.check(shape)
+    return Checkpoint(folder, name, shape, tensors, files)
+
+
+def _located(source: str | Path, progress: Progress) -> tuple[Path, str]:
+    from penguin_ros.checkpoint.hub import download_checkpoint, hub_name, is_hub_id
+    folder = Path(source)
+    if _is_folder(folder):
+        return folder, hub_name(folder) or folder.resolve().name
+    if isinstance(source, str) and is_hub_id(source):
+        return download_checkpoint(source, progress), source
+    raise CheckpointNotFound(f'{source} is no checkpoint', 'there is no such folder, and it is no hub id (owner/name)',
+                             'Name the folder that holds config.json')
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
