@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of `penguin doctor`."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from penguin_ros.cli import checks, exits, main
+from penguin_ros.cli.checks import State
+
+PROFILE = '<profiles><transport_descriptor><segment_size>{}</segment_size></transport_descriptor></profiles>'
+
+
+def finding(topic: str, findings: object) -> checks.Finding:
+    return next(item for item in findings if item.topic == topic)  # type: ignore[attr-defined]
+
+
+def test_a_small_segment_is_a_fault_and_a_large_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = tmp_path / 'profile.xml'
+    for variable in checks.PROFILE_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(checks.PROFILE_VARIABLES[0], str(profile))
+    states = []
+    for size in (524288, 67108864):
+        profile.write_text(PROFILE.format(size))
+        states.append(finding('fastdds profile', checks.transport()).state)
+    assert states == [State.FAULT, State.OK]
+
+
+def test_a_profile_that_does_not_exist_is_a_fault_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(checks.PROFILE_VARIABLES[0], '/nowhere/profile.xml')
+    found = finding('fastdds profile', checks.transport())
+    assert found.state is State.FAULT and 'unset' in found.fix
+
+
+def test_without_messages_the_build_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = checks.importlib.util.find_spec
+    monkeypatch.setattr(checks.importlib.util, 'find_spec', lambda name: None if name == 'penguin_msgs' else find(name))
+    if find('rclpy') is None:
+        pytest.skip('rclpy is not installed')
+    found = finding('penguin_msgs', checks.ros())
+    assert found.state is State.FAULT and 'colcon build' in found.fix
+
+
+def test_an_unreadable_checkpoint_is_a_fault(tmp_path: Path) -> None:
+    assert finding('checkpoint', checks.checkpoint(str(tmp_path))).state is State.FAULT
+
+
+def test_report_as_json_and_exit_code_follow_the_findings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code = main.main(['doctor', '--seconds', '0', '--json', '--checkpoint', str(tmp_path)])
+    states = {item['topic']: item['state'] for item in json.loads(capsys.readouterr().out)}
+    assert states['numpy'] == 'ok' and states['checkpoint'] == 'fault'
+    assert code == exits.FAILED
