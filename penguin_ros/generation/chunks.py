@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cuts a prompt into chunks for the backend. Knows positions and feature handles, not what runs on them."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.backends.base import Chunk, Features, FeatureSpan
+from penguin_ros.errors import TokenCountMismatch
+from penguin_ros.model_inputs import ModelInputs
+
+
+def prompt_chunks(inputs: ModelInputs, features: Sequence[Features], size: int) -> Iterator[Chunk]:
+    """The prompt in chunks of `size` positions, the last maybe shorter; a frame's features are cut where a chunk ends.
+
+    `features` has one handle per frame, in order; TokenCountMismatch when the backend gave other numbers of tokens.
+    """
+    expected, got = [frame.tokens for frame in inputs.frames], [item.tokens for item in features]
+    if expected != got:
+        raise TokenCountMismatch(sum(expected), sum(got))
+    token_ids = np.asarray(inputs.prompt.token_ids, np.int64)
+    placed = tuple(zip(inputs.prompt.image_starts, features, strict=True))
+    return (_chunk(token_ids, placed, begin, min(begin + size, len(token_ids)))
+            for begin in range(0, len(token_ids), size))
+
+
+def _chunk(token_ids: NDArray[np.int64], placed: Sequence[tuple[int, Features]], begin: int, end: int) -> Chunk:
+    """Positions `begin` .. `end` with the part of each frame's features that falls into them."""
+    spans = []
+    for start, features in placed:
+        low, high = max(start, begin), min(start + features.tokens, end)
+        if low < high:
+            spans.append(FeatureSpan(low - begin, features, low - start, high - low))
+    return Chunk(token_ids[begin:end], tuple(spans))

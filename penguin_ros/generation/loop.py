@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generation loop: encode, prefill, decode, one yield per step. Knows backends by their interface, not who asks or waits.
+
+Whoever drives the generator may pause, close it or throw an error into it at any yield; the KV slot and the visual features
+are given back whatever happens. A thrown error comes out again, unchanged; what was generated until then stands in the
+`Progress` object that the driver passed in, so that a cancelled request can still deliver its partial text.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from penguin_ros.backends.base import Backend, Chunk, Features, Logits
+from penguin_ros.config import GenerationConfig
+from penguin_ros.errors import InvalidRequest, PromptTooLong
+from penguin_ros.generation.chunks import prompt_chunks
+from penguin_ros.generation.sampling import choose, new_random
+from penguin_ros.generation.stop_rules import StopRules
+from penguin_ros.generation.text_stream import TextStream
+from penguin_ros.model_inputs import ModelInputs
+from penguin_ros.request import StopReason
+
+Phase = Literal['encode', 'prefill', 'decode']
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one generation may do.
+
+    `max_tokens` new tokens at most (fewer when the KV slot is shorter), `prefill_chunk` prompt positions per step,
+    `seed_offset` tells the random streams of two requests apart, `keep_logits` puts a copy of the logits into each step.
+    """
+
+    max_tokens: int
+    stop_token_ids: tuple[int, ...]
+    sampling: GenerationConfig = GenerationConfig()
+    prefill_chunk: int = 256
+    keep_logits: bool = False
+    seed_offset: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ('max_tokens', 'prefill_chunk'):
+            if getattr(self, name) < 1:
+                raise InvalidRequest(f'{name} = {getattr(self, name)}', 'it takes 1 or more')
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one step did; each ends at a yield.
+
+    The first token comes with the last step of phase 'prefill', every other one with a step of phase 'decode'. `token_id`
+    None: no token yet. `piece` is the text it completed, maybe ''. `logits` (vocabulary,) that it was chosen from, when kept.
+    """
+
+    phase: Phase
+    token_id: int | None = None
+    piece: str = ''
+    logits: Logits | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A text, whole or partial. `token_ids` end with the stop token when there was one; it adds nothing to `text`.
+
+    Durations in nanoseconds of the injected clock: the time inside steps only, not while paused between them.
+    """
+
+    token_ids: tuple[int, ...]
+    text: str
+    stop_reason: StopReason
+    encode_ns: int
+    prefill_ns: int
+    decode_ns: int
+    prompt_tokens: int
+    visual_tokens: int
+
+
+@dataclass(eq=False)
+class Progress:
+    """How far a generation is; the loop writes it before each yield, the driver reads it between steps and afterwards."""
+
+    token_ids: list[int] = field(default_factory=list)
+    text: str = ''
+    stop_reason: StopReason = StopReason.NONE
+    prompt_tokens: int = 0
+    visual_tokens: int = 0
+    durations_ns: dict[Phase, int] = field(default_factory=lambda: {'encode': 0, 'prefill': 0, 'decode': 0})
+
+    def generation(self, stop_reason: StopReason | None = None) -> Generation:
+        """What there is so far, with `stop_reason` for one that was ended from outside; a half character is left out."""
+        return Generation(tuple(self.token_ids), self.text, self.stop_reason if stop_reason is None else stop_reason,
+                          self.durations_ns['encode'], self.durations_ns['prefill'], self.durations_ns['decode'],
+                          self.prompt_tokens, self.visual_tokens)
+
+
+def generate(backend: Backend, inputs: ModelInputs, limits: Limits, text: TextStream, clock: Callable[[], int],
+             progress: Progress | None = None) -> Generator[Step, None, Generation]:
+    """Answers one prompt; every yield is one step: a slice of the encode, a prefill chunk, or one decode step.
+
+    `clock` is steady, in nanoseconds. Raises PromptTooLong before any work, NoFreeSlot before the encode, InvalidLogits,
+    TokenCountMismatch and what the backend raises; what is thrown in comes out. The thread of the backend drives it.
+    """
+    progress = Progress() if progress is None else progress
+    progress.prompt_tokens, progress.visual_tokens = len(inputs.prompt.token_ids), inputs.visual_tokens
+    max_tokens = _max_tokens(backend, inputs, limits)
+    slot = backend.new_slot()
+    # The only names for the handles are lists that are emptied: a thrown error's traceback keeps local names alive, and whoever
+    # keeps the error would keep the device's memory.
+    features: list[Features] = []
+    try:
+        run = _Run(backend, slot, limits, _Chooser(limits, max_tokens, text, progress), clock)
+        yield from run.encode(inputs, features)
+        yield from run.prefill(inputs, features)
+        yield from run.decode()
+        return progress.generation()
+    finally:
+        features.clear()
+        backend.free_slot(slot)
+
+
+def _max_tokens(backend: Backend, inputs: ModelInputs, limits: Limits) -> int:
+    """How many new tokens fit; PromptTooLong when not one does."""
+    prompt_tokens, max_length = len(inputs.prompt.token_ids), backend.description.max_length
+    if prompt_tokens == 0:
+        raise InvalidRequest('the prompt is empty', 'there is nothing to continue')
+    if prompt_tokens + 1 > max_length:
+        raise PromptTooLong(f'the prompt has {prompt_tokens} tokens', f'a KV slot holds {max_length}, the answer included',
+                            'Raise model.max_length, lower visual.max_visual_tokens or clip.max_frames, or ask more briefly')
+    return min(limits.max_tokens, max_length - prompt_tokens)
+
+
+class _Chooser:
+    """Turns logits into the next step's token and text, and keeps the progress."""
+
+    def __init__(self, limits: Limits, max_tokens: int, text: TextStream, progress: Progress) -> None:
+        self.progress = progress
+        self._limits, self._text = limits, text
+        self._random = new_random(limits.sampling.seed, limits.seed_offset)
+        self._rules = StopRules(limits.stop_token_ids, max_tokens, limits.sampling.max_repeats)
+
+    def step(self, phase: Phase, logits: Logits) -> Step:
+        """The step that `logits` (vocabulary,) lead to; with the last token come the rest of the text and the reason."""
+        token_id = choose(logits, self._limits.sampling, self._random)
+        reason = self._rules.add(token_id)
+        piece = '' if reason is StopReason.STOP_TOKEN else self._text.push(token_id)
+        if reason is not StopReason.NONE:
+            piece += self._text.finish()
+        self.progress.token_ids.append(token_id)
+        self.progress.text += piece
+        self.progress.stop_reason = reason
+        return Step(phase, token_id, piece, logits.copy() if self._limits.keep_logits else None)
+
+
+class _Run:
+    """The three phases of one generation on one slot."""
+
+    def __init__(self, backend: Backend, slot: int, limits: Limits, chooser: _Chooser, clock: Callable[[], int]) -> None:
+        self._backend, self._slot, self._chooser, self._clock = backend, slot, chooser, clock
+        self._prefill_chunk = limits.prefill_chunk
+        self._progress = chooser.progress
+
+    def encode(self, inputs: ModelInputs, features: list[Features]) -> Generator[Step, None, None]:
+        """One step per slice; fills `features`. The backend drops what it computed when this generator is closed early."""
+        if not inputs.frames:
+            return
+        slices = self._backend.encode(inputs.frames)
+        try:
+            is_done = False
+            while not is_done:
+                started = self._clock()
+                is_done = _advance(slices, features)
+                self._count('encode', started)
+                yield Step('encode')
+        finally:
+            slices.close()
+
+    def prefill(self, inputs: ModelInputs, features: list[Features]) -> Generator[Step, None, None]:
+        """One step per chunk; the last one chooses the first token. Empties `features`: each goes with its last chunk."""
+        chunks = list(prompt_chunks(inputs, features, self._prefill_chunk))[::-1]
+        features.clear()
+        try:
+            while chunks:
+                started = self._clock()
+                logits = self._backend.forward(self._slot, chunks.pop(), () if chunks else (-1,))
+                step = Step('prefill') if chunks else self._chooser.step('prefill', logits[0])
+                self._count('prefill', started)
+                yield step
+        finally:
+            chunks.clear()
+
+    def decode(self) -> Generator[Step, None, None]:
+        """One step per token, until a stop rule holds."""
+        while self._progress.stop_reason is StopReason.NONE:
+            started = self._clock()
+            newest = Chunk(np.array(self._progress.token_ids[-1:], np.int64))
+            step = self._chooser.step('decode', self._backend.forward(self._slot, newest, (-1,))[0])
+            self._count('decode', started)
+            yield step
+
+    def _count(self, phase: Phase, started_ns: int) -> None:
+        self._progress.durations_ns[phase] += self._clock() - started_ns
+
+
+def _advance(slices: Generator[None, None, list[Features]], features: list[Features]) -> bool:
+    """Runs one slice; True when it was the last, with the handles of all frames then in `features`."""
+    try:
+        next(slices)
+    except StopIteration as end:
+        features.extend(end.value)
+        return True
+    return False

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses the next token from logits. Knows neither the model nor what was generated before.
+
+Order as in the literature's usual pipeline: temperature, then top_k, then top_p on what top_k left.
+"""
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.config import GenerationConfig
+from penguin_ros.errors import InvalidLogits
+
+_FIRST_GUESS = 1024
+"""top_p looks at this many of the best tokens first: sorting a vocabulary of 150,000 costs as much as a decode step."""
+
+
+def new_random(seed: int, offset: int = 0) -> np.random.Generator:
+    """The random stream of one request: the same (seed, offset) draws the same numbers, other offsets independent ones."""
+    return np.random.default_rng([abs(seed), abs(offset)])
+
+
+def choose(logits: NDArray[np.floating], config: GenerationConfig, random: np.random.Generator) -> int:
+    """The next token's id from `logits` (vocabulary,); InvalidLogits when one is NaN or infinite.
+
+    Temperature 0 takes the largest logit, of equal ones the lowest id, and draws nothing from `random`; otherwise draws
+    one number. Computed in float64 from differences to the largest logit, so that no temperature overflows.
+    """
+    if not np.isfinite(logits).all():
+        raise _invalid(logits)
+    if config.temperature <= 0.0:
+        return int(np.argmax(logits))
+    kept, weights = _candidates(logits, config)
+    cumulative = np.cumsum(weights)
+    index = np.searchsorted(cumulative, random.random() * cumulative[-1], side='right')
+    # Rounding may lift the draw to the very sum; the last token that added to it is then meant, never one of weight 0.
+    index = min(index, np.searchsorted(cumulative, cumulative[-1], side='left'))
+    return int(kept[index])
+
+
+def _candidates(logits: NDArray[np.floating], config: GenerationConfig) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Token ids that may be drawn and their weights, not normalised."""
+    weights = _weights(logits, config.temperature)
+    kept = np.arange(len(weights))
+    if 0 < config.top_k < len(weights):
+        kept = _largest(weights, config.top_k)
+    if config.top_p < 1.0:
+        kept = kept[_nucleus(weights[kept], config.top_p)]
+    return kept, weights[kept]
+
+
+def _weights(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    wide = logits.astype(np.float64)
+    with np.errstate(over='ignore', under='ignore'):  # a minute temperature sends all but the largest to weight 0
+        weights: NDArray[np.float64] = np.exp((wide - wide.max()) / temperature)
+    return weights
+
+
+def _largest(weights: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """Indices of the `count` largest weights, largest first, of equal ones the lowest index first."""
+    if count >= len(weights):
+        return np.argsort(-weights, kind='stable')
+    threshold = np.partition(weights, -count)[-count]
+    above = np.flatnonzero(weights >= threshold)
+    return above[np.argsort(-weights[above], kind='stable')][:count]
+
+
+def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
+    """Indices of the fewest largest weights that make up `top_p` of the sum; at least one."""
+    mass = weights.sum() * top_p
+    ranked = _largest(weights, _FIRST_GUESS)
+    if weights[ranked].sum() < mass:
+        ranked = _largest(weights, len(weights))
+    before = np.cumsum(weights[ranked]) - weights[ranked]
+    return ranked[:max(1, int(np.count_nonzero(before < mass)))]
+
+
+def _invalid(logits: NDArray[np.floating]) -> InvalidLogits:
+    nan, infinite = int(np.isnan(logits).sum()), int(np.isinf(logits).sum())
+    return InvalidLogits(f'the network returned {nan} NaN and {infinite} infinite of {logits.size} logits',
+                         'its numbers overflowed, or weights are damaged',
+                         'Try precision float32; if it stays, download the checkpoint again')
