@@ -32,10 +32,8 @@ def choose(logits: NDArray[np.floating], config: GenerationConfig, random: np.ra
         return int(np.argmax(logits))
     kept, weights = _candidates(logits, config)
     cumulative = np.cumsum(weights)
-    index = np.searchsorted(cumulative, random.random() * cumulative[-1], side='right')
-    # Rounding may lift the draw to the very sum; the last token that added to it is then meant, never one of weight 0.
-    index = min(index, np.searchsorted(cumulative, cumulative[-1], side='left'))
-    return int(kept[index])
+    # random() is at most 1 - 2**-53, so the product stays under the sum; 'right' passes over tokens of weight 0.
+    return int(kept[np.searchsorted(cumulative, random.random() * cumulative[-1], side='right')])
 
 
 def _candidates(logits: NDArray[np.floating], config: GenerationConfig) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -115,10 +115,11 @@ def test_float64_logits_draw_the_same_token_as_their_float32_origin(logits: np.n
     assert choose(logits, config, new_random(seed)) == choose(logits.astype(np.float64), config, new_random(seed))
 
 
-def test_a_token_of_probability_zero_is_never_drawn_at_the_border() -> None:
-    class Top(np.random.Generator):
+@pytest.mark.parametrize(('draw', 'expected'), [(0.0, 1), (float(np.nextafter(1.0, 0.0)), 3)])
+def test_a_token_of_probability_zero_is_never_drawn_at_the_borders(draw: float, expected: int) -> None:
+    class Border(np.random.Generator):
         def random(self, *args: object, **kwargs: object) -> float:  # type: ignore[override]
-            return float(np.nextafter(1.0, 0.0))
+            return draw
 
-    logits = np.array([0.1, 0.2, 0.3, -1e30], np.float32)
-    assert choose(logits, GenerationConfig(temperature=1.0), Top(np.random.PCG64(0))) == 2
+    logits = np.array([-1e30, 0.1, 0.2, 0.3, -1e30], np.float32)
+    assert choose(logits, GenerationConfig(temperature=1.0), Border(np.random.PCG64(0))) == expected
