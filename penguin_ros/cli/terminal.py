@@ -16,6 +16,11 @@ def print_error(error: PenguinError) -> None:
             print(f'{label:>5}: {text}', file=sys.stderr)
 
 
+def print_line(text: str) -> None:
+    """One line of result on stdout, at once."""
+    print(text, flush=True)
+
+
 def clock(seconds: float) -> str:
     """Media time as minutes:seconds.tenths."""
     tenths = round(seconds * 10)

@@ -16,10 +16,15 @@ def record(message: Any) -> Any:
         return message
     kind = type(message).__name__
     if kind == 'Time':
-        return message.sec * NANOSECONDS + message.nanosec
+        return stamp_ns(message)
     if kind == 'Duration':
         return message.sec + message.nanosec / NANOSECONDS
     return {name: record(getattr(message, name)) for name in fields()}
+
+
+def stamp_ns(time: Any) -> int:
+    """A builtin_interfaces/Time as integer nanoseconds."""
+    return int(time.sec) * NANOSECONDS + int(time.nanosec)
 
 
 def seconds(duration: Any) -> float:

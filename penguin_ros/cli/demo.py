@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin demo`: a camera node, the penguin node and a watcher for a while, on this machine. Knows the nodes as processes."""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from penguin_ros.cli import exits
+from penguin_ros.cli.node_process import NodeProcess
+from penguin_ros.cli.terminal import status_line
+from penguin_ros.errors import PenguinError
+
+NAMESPACE = '/penguin_demo'
+NODE = f'{NAMESPACE}/penguin'
+CAMERA = 'camera'
+IMAGE_TOPIC = 'camera/image'
+
+EPILOG = """examples:
+  penguin demo
+  penguin demo --seconds 40 --checkpoint ./Penguin-VL-2B --video drive.mp4
+
+exit codes: 0 at least one caption and the answer arrived, 1 one of them did not, 2 wrong usage or something missing"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument('--seconds', type=float, default=40.0, metavar='N', help='stop by itself after N seconds (default: 40)')
+    parser.add_argument('--video', type=Path, metavar='FILE', help='what the camera shows (default: a drawn ball and box)')
+    parser.add_argument('--checkpoint', default='', metavar='DIR', help='folder or hub id (default: a tiny random network)')
+    parser.add_argument('--question', default='What is moving, and which way?', help='the question that is asked')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Starts, watches, asks, stops; see the exit codes."""
+    from penguin_ros.ros.message_check import require_messages
+    require_messages()
+    os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))  # keeps apart from robots and other demos
+    end = time.monotonic() + arguments.seconds
+    with tempfile.TemporaryDirectory(prefix='penguin_demo_') as folder, nodes(arguments, Path(folder)) as processes:
+        from penguin_ros.cli.demo_watch import DemoWatch
+        from penguin_ros.ros.session import session
+        with session('penguin_demo_watch') as watch_session:
+            watch = DemoWatch(watch_session, NODE, f'{NAMESPACE}/{IMAGE_TOPIC}', processes, end)
+            try:
+                watch.run(arguments.question)
+            except KeyboardInterrupt:
+                status_line('interrupted')
+        watch.print_summary()
+        return exits.DONE if watch.is_complete else exits.FAILED
+
+
+@contextlib.contextmanager
+def nodes(arguments: argparse.Namespace, folder: Path) -> Iterator[list[NodeProcess]]:
+    """The camera and the penguin node as processes; both are stopped at the end, whatever happens."""
+    video, checkpoint = _video(arguments.video, folder), _checkpoint(arguments.checkpoint, folder)
+    with contextlib.ExitStack() as stack:
+        status_line(f'domain {os.environ["ROS_DOMAIN_ID"]}: camera {video.name}, model {Path(checkpoint).name}')
+        camera = NodeProcess('camera_node', folder, {'source': str(video), 'loop': True, 'frame_id': 'camera_optical'},
+                             {'image': IMAGE_TOPIC, '__ns': NAMESPACE})
+        penguin = NodeProcess('penguin_node', folder, {
+            'model.checkpoint': checkpoint, 'cameras': [CAMERA], f'camera.{CAMERA}.topic': IMAGE_TOPIC,
+            'caption.max_tokens': 48, 'question.max_tokens': 64}, {'__ns': NAMESPACE})
+        for process in (camera, penguin):
+            stack.callback(process.stop)
+            process.start()
+        yield [camera, penguin]
+
+
+def _video(given: Path | None, folder: Path) -> Path:
+    if given is None:
+        from penguin_ros.cli.demo_video import draw_video
+        status_line('no --video: the camera shows a drawn ball and box')
+        return draw_video(folder / 'ball_and_box.mp4')
+    if not given.is_file():
+        raise PenguinError(f'no such file: {given}', '', 'Check the path after --video')
+    return given.resolve()
+
+
+def _checkpoint(given: str, folder: Path) -> str:
+    if given:
+        return str(Path(given).resolve()) if Path(given).exists() else given
+    from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+    status_line('no --checkpoint: a tiny network with random weights; its words mean nothing, everything else is real')
+    write_random_checkpoint(folder / 'random-tiny')
+    return str(folder / 'random-tiny')
