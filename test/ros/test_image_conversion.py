@@ -151,7 +151,8 @@ class DeviceBuffer:
 
 
 @pytest.mark.parametrize('wrap', [bytes, bytearray, memoryview, lambda b: array.array('B', b),
-                                  lambda b: np.frombuffer(b, np.uint8), lambda b: np.repeat(np.frombuffer(b, np.uint8), 2)[::2], DeviceBuffer])
+                                  lambda b: np.frombuffer(b, np.uint8), DeviceBuffer,
+                                  lambda b: np.repeat(np.frombuffer(b, np.uint8), 2)[::2]])
 def test_data_may_be_any_object_of_bytes(wrap):
     content = bytes(range(24))
     assert flat_bytes(wrap(content)).tobytes() == content
