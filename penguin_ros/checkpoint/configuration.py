@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the JSON files of a checkpoint to its CheckpointShape. Knows the keys; takes from tensor shapes what files may leave out."""
+"""From the JSON files of a checkpoint to its CheckpointShape. Knows the keys; takes from tensors what files may leave out."""
 from __future__ import annotations
 
 import re

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,26 @@ def map_tensor(header: TensorHeader) -> NDArray[Any]:
 def corrupt(path: Path, error: Exception) -> CheckpointFileCorrupt:
     """The error for a file that cannot be read to its end."""
     return CheckpointFileCorrupt(f'{path} is damaged', str(error), 'Delete this file and download the checkpoint again')
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
+    """Writes tensors as `map_tensor` gives them: number format and values in its storage type."""
+    header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
+    end = 0
+    for name, (dtype, values) in tensors.items():
+        begin, end = end, end + values.size * STORAGE[dtype].itemsize
+        header[name] = {'dtype': dtype, 'shape': list(values.shape), 'data_offsets': [begin, end]}
+    text = json.dumps(header).encode()
+    text += b' ' * (-len(text) % LENGTH_BYTES)  # so that the data is aligned
+    with path.open('wb') as file:
+        file.write(len(text).to_bytes(LENGTH_BYTES, 'little') + text)
+        for dtype, values in tensors.values():
+            file.write(np.ascontiguousarray(values, STORAGE[dtype]).tobytes())
+
+
+def narrowed(dtype: str, values: NDArray[np.float32]) -> tuple[str, NDArray[Any]]:
+    """float32 values in a number format's storage type; bfloat16 rounds to the nearest, half to even."""
+    if dtype == 'BF16':
+        bits = values.view(np.uint32)
+        return dtype, ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+    return dtype, values.astype(STORAGE[dtype])

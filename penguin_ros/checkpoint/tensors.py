@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 
 from penguin_ros.checkpoint.safetensors_file import STORAGE, TensorHeader, map_tensor, read_headers
 from penguin_ros.checkpoint.shapes import CheckpointShape
-from penguin_ros.checkpoint.tensor_names import (EMBEDDING, HEAD, PATCH_EMBEDDING, canonical_name, expected_shapes,
-                                                 is_ignored, published_name)
+from penguin_ros.checkpoint.tensor_names import (
+    EMBEDDING,
+    HEAD,
+    PATCH_EMBEDDING,
+    canonical_name,
+    expected_shapes,
+    is_ignored,
+    published_name,
+)
 from penguin_ros.checkpoint.weight_files import WeightFiles
 from penguin_ros.errors import CheckpointTensorError
 

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a small checkpoint with random weights in the published file set: for tests, and for a demo without a model.
+
+It speaks in words without meaning. Readers cannot tell it from a trained one.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from penguin_ros.checkpoint.random_files import write_configuration, write_json, write_tokenizer
+from penguin_ros.checkpoint.random_tokenizer import random_tokenizer, word_ids
+from penguin_ros.checkpoint.random_weights import RandomWeights
+from penguin_ros.checkpoint.safetensors_file import narrowed, write_safetensors
+from penguin_ros.checkpoint.shapes import CheckpointShape, ProcessorShape, TransformerShape
+from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING, published_name
+from penguin_ros.checkpoint.weight_files import INDEX, SINGLE
+from penguin_ros.errors import CheckpointError
+
+Tensors = dict[str, tuple[str, NDArray[Any]]]
+"""Number format and values by published name."""
+
+DTYPES = {'float32': 'F32', 'bfloat16': 'BF16', 'float16': 'F16'}
+LAYOUTS = ('nested', 'flat')
+ENCODER_CONFIGS = ('folder', 'inside', 'none')
+MAX_SHARDS = 64
+
+SHAPES = {'tiny': CheckpointShape(
+    llm=TransformerShape(3, 64, 160, 4, 2, 24, 1e6, 1e-6), encoder=TransformerShape(3, 48, 96, 4, 2, 16, 1e6, 1e-6),
+    channels=3, patch_size=14, vocabulary_size=640, image_token_id=0, is_tied=True, stop_token_ids=(), max_positions=4096,
+    processor=ProcessorShape((0.5,) * 3, (0.5,) * 3, 1 / 255, 16, 16384, 14, 1, 2, 1.0, 180))}
+"""By name; the token ids come from the tokenizer that is written along. head_dim is not hidden_size / heads anywhere."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What published checkpoints differ in: where the encoder's configuration lies ('folder' beside the weights, 'inside'
+    config.json, or 'none'), how many weight files there are, and whether the head is the embedding."""
+
+    encoder_config: str = 'folder'
+    shards: int = 1
+    is_tied: bool = True
+
+
+def write_random_checkpoint(folder: str | Path, shape: str = 'tiny', seed: int = 0, layout: str = 'nested',
+                            dtype: str = 'float32', variant: Variant | None = None) -> Path:
+    """Writes a checkpoint into `folder`, which must not exist yet or be empty, and returns its path.
+
+    It appears complete or not at all. CheckpointError when it cannot be written. `shape` is one of SHAPES, `layout` of
+    LAYOUTS, `dtype` of DTYPES; `seed` from 0.
+    """
+    variant, folder = variant or Variant(), Path(folder)
+    for value, choices in ((shape, tuple(SHAPES)), (layout, LAYOUTS), (dtype, tuple(DTYPES)),
+                           (variant.encoder_config, ENCODER_CONFIGS), (variant.shards, range(1, MAX_SHARDS + 1))):
+        if value not in choices:
+            raise CheckpointError(f'no random checkpoint with {value!r}', f'known: {", ".join(map(str, choices))}')
+    tokenizer = random_tokenizer()
+    numbers = _with_tokens(replace(SHAPES[shape], is_tied=variant.is_tied), tokenizer)
+    weights = RandomWeights(seed, numbers, word_ids(tokenizer))
+
+    def fill(draft: Path) -> None:
+        write_tokenizer(draft, tokenizer)
+        write_configuration(draft, numbers, variant.encoder_config, dtype)
+        _write_weights(draft, _published(weights, numbers, layout == 'nested', DTYPES[dtype]), variant.shards)
+
+    _write_whole(folder, fill)
+    return folder
+
+
+def _with_tokens(shape: CheckpointShape, tokenizer: dict[str, Any]) -> CheckpointShape:
+    ids = {token['content']: token['id'] for token in tokenizer['added_tokens']}
+    return replace(shape, image_token_id=ids['<image>'], stop_token_ids=(ids['<|im_end|>'], ids['<|endoftext|>']))
+
+
+def _write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fills a draft beside `folder` and renames it, so that an interrupted run leaves nothing that loads."""
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise CheckpointError(f'{folder} is not empty', 'nothing is overwritten', 'Name a new folder')
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+        try:
+            draft.chmod(0o755)  # mkdtemp's own are for one user only
+            fill(draft)
+            os.replace(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(f'{folder} cannot be written', str(error), 'Name a folder on a disk with space') from error
+
+
+def _published(weights: RandomWeights, shape: CheckpointShape, is_nested: bool, dtype: str) -> Tensors:
+    """All tensors by published name, the patch embedding with four dimensions, without the head when it is tied."""
+    tensors = {}
+    for name in weights.names():
+        values = weights.tensor(name)
+        if name == PATCH_EMBEDDING:
+            values = values.reshape(-1, shape.channels, shape.patch_size, shape.patch_size)
+        if name != HEAD or not shape.is_tied:
+            tensors[published_name(name, is_nested)] = narrowed(dtype, values)
+    return tensors
+
+
+def _write_weights(folder: Path, tensors: Tensors, shards: int) -> None:
+    if shards == 1:
+        write_safetensors(folder / SINGLE, tensors)
+        return
+    names = sorted(tensors)
+    files: dict[str, str] = {}
+    for shard in range(shards):
+        file = f'model-{shard + 1:05}-of-{shards:05}.safetensors'
+        part = names[len(names) * shard // shards:len(names) * (shard + 1) // shards]
+        write_safetensors(folder / file, {name: tensors[name] for name in part})
+        files |= dict.fromkeys(part, file)
+    total = sum(values.nbytes for _, values in tensors.values())
+    write_json(folder / INDEX, {'metadata': {'total_size': total}, 'weight_map': files})

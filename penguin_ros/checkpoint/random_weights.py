@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random weights under which a network of this kind stays lively: the text depends on the prompt and does not end at once.
+
+Knows canonical names and shapes, no files.
+"""
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.checkpoint.shapes import CheckpointShape
+from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD, expected_shapes
+
+EMBEDDING_SCALE = 0.3
+MUTED_SCALE = 0.005
+"""Rows of the words, and of all other tokens, whose logits stay near zero so that they are hardly ever chosen."""
+
+LLM_GAIN, ENCODER_GAIN, OUTPUT_GAIN = 2.4, 1.0, 9.0
+"""Spread of a matrix product's output for input of spread 1; the last one for what the LLM's layers add to the residual,
+far more than its embeddings, or each token would call for itself."""
+
+
+class RandomWeights:
+    """Tensors of a checkpoint of `shape`; a tensor depends on `seed` and its name only. `words` are the ids that it speaks in."""
+
+    def __init__(self, seed: int, shape: CheckpointShape, words: Sequence[int]) -> None:
+        self._seed = seed
+        self._shapes = expected_shapes(shape)
+        self._is_tied = shape.is_tied
+        self._words = list(words)
+
+    def names(self) -> list[str]:
+        """Canonical names of all tensors, the head included."""
+        return list(self._shapes)
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """The values of a tensor in its canonical shape."""
+        name = EMBEDDING if name == HEAD and self._is_tied else name
+        shape = self._shapes[name]
+        random = np.random.default_rng([self._seed, zlib.crc32(name.encode())])
+        values = random.standard_normal(shape, np.float32)
+        if name in (EMBEDDING, HEAD):
+            scale = np.full((shape[0], 1), MUTED_SCALE, np.float32)
+            scale[self._words] = EMBEDDING_SCALE
+            return values * scale
+        if 'norm' in name:
+            mean = 2.4 if name.startswith('llm.') and ('q_norm' in name or 'k_norm' in name) else 1.0
+            return mean * (1 + values * np.float32(0.18))
+        if name.endswith('.bias'):
+            return values * np.float32(0.2)
+        return values * np.float32(_gain(name) / np.sqrt(shape[1]))
+
+
+def _gain(name: str) -> float:
+    if name.startswith('encoder.'):
+        return ENCODER_GAIN
+    return OUTPUT_GAIN if 'o_proj' in name or 'down_proj' in name else LLM_GAIN
