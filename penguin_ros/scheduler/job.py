@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scheduler runs, and what it counts. Knows neither models nor threads."""
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from penguin_ros.errors import PenguinError
+from penguin_ros.request import Priority
+
+
+class Job(Protocol):
+    """Work in steps. Ends in exactly one call of either `finish` or `abort`, both quick."""
+
+    @property
+    def id(self) -> str:
+        """Unique among the jobs that wait or run."""
+
+    @property
+    def priority(self) -> Priority:
+        """Questions run before captions."""
+
+    @property
+    def key(self) -> str:
+        """Of a caption, its camera: a waiting caption gives way to a newer one of the same key."""
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """On the steady clock; past it the job is ended with DeadlineExceeded."""
+
+    def steps(self) -> Generator[None, None, None]:
+        """The work, a bounded piece between two yields. To end it early, an error is thrown in: free what is held, re-raise."""
+
+    def finish(self) -> None:
+        """The generator has returned."""
+
+    def abort(self, error: PenguinError) -> None:
+        """The job ended early, before, during or instead of its steps."""
+
+
+@dataclass(eq=False)
+class Entry:
+    """A job on its way. `generator` exists once it was started; `ending` is the error that it is to be ended with."""
+
+    job: Job
+    generator: Generator[None, None, None] | None = None
+    ending: PenguinError | None = None
+
+
+@dataclass(frozen=True)
+class SchedulerCounts:
+    """What waits now, and what became of everything since the start.
+
+    `questions_failed`, `captions_dropped`: ended early for whatever reason, of which `captions_replaced`: gave way before they
+    started, `captions_stale`: ran out of time while questions were served; `captions_suspended`: times that a question
+    interrupted a caption; `captions_overtaken`: questions that were started while a caption waited or was suspended;
+    `job_failures`: exceptions that were no PenguinError; `callback_failures`: exceptions of `finish` and `abort`.
+    """
+
+    questions_waiting: int = 0
+    captions_waiting: int = 0
+    questions_finished: int = 0
+    questions_failed: int = 0
+    questions_refused: int = 0
+    captions_finished: int = 0
+    captions_dropped: int = 0
+    captions_replaced: int = 0
+    captions_stale: int = 0
+    captions_suspended: int = 0
+    captions_overtaken: int = 0
+    job_failures: int = 0
+    callback_failures: int = 0

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One worker thread opens the backend, runs jobs step by step and closes the backend. Knows neither models nor requests.
+
+Every job that `submit` takes ends in exactly one `finish` or `abort`. Both are called on the worker thread, except that `close`
+aborts on its caller's thread what the worker could not end in time.
+"""
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+
+from penguin_ros.errors import DeadlineExceeded, Inactive, PenguinError, RequestCancelled, RequestError
+from penguin_ros.request import Priority
+from penguin_ros.scheduler.job import Entry, Job, SchedulerCounts
+from penguin_ros.scheduler.job_end import JobEnd, Log
+from penguin_ros.scheduler.job_queue import JobQueue
+from penguin_ros.scheduler.worker_status import WorkerState, WorkerStatus
+
+HEARTBEAT_SECONDS = 0.5  # an idle worker shows life this often
+
+
+class Scheduler:
+    """See the module; `log` is called on the worker thread with a sentence and the exception behind it."""
+
+    def __init__(self, queue_length: int, steady_ns: Callable[[], int], log: Log) -> None:
+        self._steady_ns = steady_ns
+        self._queue = JobQueue(queue_length)
+        self._changed = threading.Condition()  # guards everything below, and the queue
+        self._ends = JobEnd(self._queue, self._changed, log)
+        self._thread: threading.Thread | None = None
+        self._state = WorkerState.NEW
+        self._failure: PenguinError | None = None
+        self._refusal: PenguinError | None = None
+        self._is_closing = False
+        self._heartbeat_ns = steady_ns()
+        self._step_start_ns: int | None = None
+
+    def start(self, open_backend: Callable[[], bool], close_backend: Callable[[], None]) -> None:
+        """Starts the worker, which calls `open_backend` first (its result: can a caption rest while a question runs) and
+        `close_backend` last, whatever happened. Returns at once; see `wait_open`."""
+        with self._changed:
+            if self._thread is not None or self._is_closing:
+                raise Inactive('the worker was started or closed before', 'a scheduler is used once')
+            self._state = WorkerState.OPENING
+            self._thread = threading.Thread(target=self._run, args=(open_backend, close_backend), name='penguin worker',
+                                            daemon=True)
+            self._thread.start()
+
+    def wait_open(self) -> None:
+        """Blocks until the backend is open; raises what `open_backend` raised, or Inactive when closed meanwhile."""
+        with self._changed:
+            while self._state == WorkerState.OPENING and not self._is_closing:
+                self._changed.wait(HEARTBEAT_SECONDS)  # a limit lets the interpreter see signals
+            if self._failure is not None:
+                raise self._failure
+            if self._is_closing:
+                raise closing_error()
+
+    def pause(self, error: PenguinError) -> None:
+        """Refuses new jobs with `error` and ends those that wait or run with it."""
+        with self._changed:
+            self._refusal = error
+            self._end_all(error)
+
+    def resume(self) -> None:
+        """Takes jobs again."""
+        with self._changed:
+            self._refusal = None
+
+    def end_all(self, error: PenguinError) -> None:
+        """Ends every job that waits or runs; new ones are taken."""
+        with self._changed:
+            self._end_all(error)
+
+    def submit(self, job: Job) -> None:
+        """Puts a job in line; raises Inactive, Busy or DuplicateRequest at once, and then never calls the job."""
+        with self._changed:
+            try:
+                self._check_serving()
+                self._queue.add(job)
+            except RequestError:
+                self._queue.counts['questions_refused'] += job.priority == Priority.QUESTION
+                raise
+            self._changed.notify_all()
+
+    def cancel(self, job_id: str) -> bool:
+        """Ends a job with RequestCancelled: a waiting one leaves the line now, a running one ends after its step.
+
+        False when there is no such job (any more).
+        """
+        with self._changed:
+            entry = self._queue.find(job_id)
+            if entry is None:
+                return False
+            self._queue.end(entry, RequestCancelled(f'request {job_id} was cancelled'))
+            self._changed.notify_all()
+            return True
+
+    def close(self, timeout_s: float) -> bool:
+        """Ends all jobs with Inactive, lets the worker close the backend, waits up to `timeout_s` for that.
+
+        False when a step is still running then: what waits or runs has been aborted nevertheless, from this thread, and the
+        worker closes the backend when the step returns, if it ever does. From the worker thread itself it does not wait.
+        """
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        if self._thread is None or self._thread is threading.current_thread():
+            return self._thread is None
+        self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            return True
+        for entry in self._live_entries():
+            self._ends.conclude_from_outside(entry, closing_error())
+        return False
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Blocks until no job waits or runs; False when that takes longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue.entries() and not self._ends.delivering, timeout_s)
+
+    def counts(self) -> SchedulerCounts:
+        """A snapshot."""
+        with self._changed:
+            return SchedulerCounts(self._queue.questions_waiting, self._queue.captions_waiting, **self._queue.counts)
+
+    def worker(self) -> WorkerStatus:
+        """A snapshot, for a watchdog."""
+        with self._changed:
+            now_ns = self._steady_ns()
+            step_ns = 0 if self._step_start_ns is None else now_ns - self._step_start_ns
+            return WorkerStatus(self._state, self._heartbeat_ns, step_ns, self._failure)
+
+    # --- the worker thread ------------------------------------------------------------------------------------
+
+    def _run(self, open_backend: Callable[[], bool], close_backend: Callable[[], None]) -> None:
+        failure: PenguinError | None = None
+        try:
+            self._queue.can_suspend = open_backend()
+            with self._changed:
+                self._state = WorkerState.SERVING
+                self._changed.notify_all()
+            while self._serve():
+                pass
+        except PenguinError as error:
+            failure = error
+        except BaseException as error:  # the thread ends with it and nobody else would see it
+            is_opening = self._state == WorkerState.OPENING
+            failure = self._ends.wrapped('the model could not be loaded' if is_opening else 'the worker thread failed', error)
+        with self._changed:
+            self._state = WorkerState.CLOSED if failure is None else WorkerState.FAILED
+            self._failure, self._is_closing, self._step_start_ns = failure, True, None
+            self._end_all(failure or closing_error())
+        for entry in self._live_entries():
+            self._ends.unwind_and_conclude(entry, entry.ending or closing_error())
+        self._ends.unwind_orphans(closing_error())
+        self._ends.guard('closing the backend', close_backend)
+
+    def _serve(self) -> bool:
+        """Ends what is to end, or advances the next job by one step, or waits a moment; False when all is done."""
+        entry = None
+        with self._changed:
+            self._heartbeat_ns = self._steady_ns()
+            endings = self._due_endings()
+            if not endings:
+                entry = self._queue.next()
+                if entry is None and self._is_closing:
+                    return False
+                if entry is None:
+                    self._changed.wait(HEARTBEAT_SECONDS)
+        for ending in endings:
+            self._ends.unwind_and_conclude(ending, ending.ending or closing_error())
+        if entry is not None:
+            self._advance(entry)
+        self._ends.unwind_orphans(closing_error())
+        return True
+
+    def _due_endings(self) -> list[Entry]:
+        """Marks jobs past their deadline, and all of them when closing; returns the marked ones."""
+        if self._is_closing:
+            self._end_all(closing_error())
+        now_ns = self._steady_ns()
+        for entry in self._queue.entries():
+            deadline_ns = entry.job.deadline_ns
+            if deadline_ns is not None and now_ns >= deadline_ns and entry.ending is None:
+                self._queue.counts['captions_stale'] += self._queue.is_resting(entry)
+                self._queue.end(entry, DeadlineExceeded(f'request {entry.job.id} ran out of time', 'its deadline has passed',
+                                                        'Allow more time or fewer tokens'))
+        return [entry for entry in self._queue.entries() if entry.ending is not None]
+
+    def _advance(self, entry: Entry) -> None:
+        with self._changed:
+            self._step_start_ns = self._steady_ns()
+        try:
+            if entry.generator is None:
+                entry.generator = entry.job.steps()
+            next(entry.generator)
+        except StopIteration:
+            self._ends.conclude(entry, None)
+        except PenguinError as error:
+            self._ends.conclude(entry, error)
+        except Exception as error:
+            self._ends.conclude(entry, self._ends.wrapped(f'request {entry.job.id} failed', error))
+        with self._changed:
+            self._step_start_ns = None
+            if self._queue.find(entry.job.id) is not entry:  # ended, or aborted by `close` during its first step
+                self._ends.leave_behind(entry)
+
+    def _live_entries(self) -> list[Entry]:
+        with self._changed:
+            return self._queue.entries()
+
+    def _end_all(self, error: PenguinError) -> None:
+        for entry in self._queue.entries():
+            self._queue.end(entry, copy.copy(error))
+        self._changed.notify_all()
+
+    def _check_serving(self) -> None:
+        if self._failure is not None:
+            raise Inactive('the model is not loaded', str(self._failure), 'Configure the node again')
+        if self._is_closing or self._state != WorkerState.SERVING:
+            raise closing_error() if self._is_closing else Inactive('the model is not loaded yet', '', 'Wait until it is')
+        if self._refusal is not None:
+            raise copy.copy(self._refusal)
+
+
+def closing_error() -> Inactive:
+    """What jobs end with when the scheduler is closed."""
+    return Inactive('the model is being closed', 'the node shuts down or is cleaned up')

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs whose steps a test lets through one by one, and a clock that it turns."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+from penguin_ros.errors import PenguinError
+from penguin_ros.request import Priority
+
+LIVENESS_SECONDS = 20.0
+
+
+class FakeClock:
+    """A steady clock that stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self._now_ns = 1_000
+        self._lock = threading.Lock()
+
+    def __call__(self) -> int:
+        with self._lock:
+            return self._now_ns
+
+    def turn(self, ns: int) -> None:
+        with self._lock:
+            self._now_ns += ns
+
+
+class Stage:
+    """What happened, in order; a step waits until the test permits it, unless the stage is open."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._events: list[str] = []
+        self._permits = 0
+        self._is_open = False
+
+    def note(self, event: str) -> None:
+        with self._changed:
+            self._events.append(event)
+            self._changed.notify_all()
+
+    def pass_gate(self) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._is_open or self._permits > 0, LIVENESS_SECONDS)
+            self._permits -= not self._is_open
+
+    def permit(self, steps: int = 1) -> None:
+        with self._changed:
+            self._permits += steps
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        with self._changed:
+            self._is_open = True
+            self._changed.notify_all()
+
+    def wait(self, event: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: event in self._events, LIVENESS_SECONDS), (event, self._events)
+
+    @property
+    def events(self) -> list[str]:
+        with self._changed:
+            return list(self._events)
+
+
+@dataclass(eq=False)
+class SteppedJob:
+    """A step notes 'id?n' when it begins, waits at the gate, and notes 'id:n'; the end notes 'id finished' or 'id ErrorName'."""
+
+    id: str
+    stage: Stage
+    priority: Priority = Priority.QUESTION
+    key: str = ''
+    deadline_ns: int | None = None
+    step_count: int = 2
+    in_step: Callable[[int], None] = lambda number: None
+    ends: list[PenguinError | None] = field(default_factory=list)
+    threads: list[str] = field(default_factory=list)
+    is_holding: bool = False
+
+    def steps(self) -> Generator[None, None, None]:
+        self.is_holding = True
+        try:
+            for number in range(self.step_count):
+                self.stage.note(f'{self.id}?{number}')
+                self.stage.pass_gate()
+                self.in_step(number)
+                self.stage.note(f'{self.id}:{number}')
+                yield
+        finally:
+            self.is_holding = False
+
+    def finish(self) -> None:
+        self._end(None)
+
+    def abort(self, error: PenguinError) -> None:
+        self._end(error)
+
+    def _end(self, error: PenguinError | None) -> None:
+        self.ends.append(error)
+        self.threads.append(threading.current_thread().name)
+        self.stage.note(f'{self.id} finished' if error is None else f'{self.id} {type(error).__name__}')

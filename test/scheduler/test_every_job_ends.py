@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever is submitted, cancelled, delayed, failed or closed, each job ends exactly once and holds nothing afterwards."""
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scheduler.stepped_jobs import LIVENESS_SECONDS, FakeClock
+
+from penguin_ros.errors import Busy, DuplicateRequest, Inactive, OutOfMemory, PenguinError
+from penguin_ros.request import Priority
+from penguin_ros.scheduler.scheduler import Scheduler
+
+
+@dataclass(eq=False)
+class Work:
+    """A job of `length` steps; every step turns the clock; the step `fails_at` raises."""
+
+    id: str
+    priority: Priority
+    key: str
+    deadline_ns: int | None
+    clock: FakeClock
+    length: int
+    fails_at: int
+    ends: list[str] = field(default_factory=list)
+    holds: int = 0
+
+    def steps(self) -> Generator[None, None, None]:
+        self.holds += 1
+        try:
+            for number in range(self.length):
+                self.clock.turn(1)
+                if number == self.fails_at:
+                    raise OutOfMemory('full') if self.length % 2 else ValueError('odd')
+                yield
+        finally:
+            self.holds -= 1
+
+    def finish(self) -> None:
+        self.ends.append('finished')
+
+    def abort(self, error: PenguinError) -> None:
+        self.ends.append(type(error).__name__)
+
+
+Operation = tuple[str, int]
+OPERATIONS = st.lists(st.tuples(st.sampled_from(['question', 'caption', 'cancel', 'turn', 'pause', 'resume', 'end_all', 'idle']),
+                                st.integers(0, 7)), max_size=40)
+
+
+@settings(deadline=None, max_examples=150)
+@given(OPERATIONS, st.integers(0, 2 ** 16), st.sampled_from([0.0, LIVENESS_SECONDS]), st.booleans())
+def test_each_job_ends_exactly_once(operations: list[Operation], seed: int, close_timeout: float, can_suspend: bool) -> None:
+    draw, clock = random.Random(seed), FakeClock()
+    scheduler = Scheduler(3, clock, lambda what, error: None)
+    scheduler.start(lambda: can_suspend, lambda: None)
+    scheduler.wait_open()
+    taken: list[Work] = []
+    refused: list[Work] = []
+    for name, number in operations:
+        if name in ('question', 'caption'):
+            deadline = clock() + draw.randrange(1, 60) if draw.random() < 0.5 else None
+            work = Work(f'{name}-{number}', Priority[name.upper()], f'camera-{number % 3}', deadline, clock,
+                        draw.randrange(0, 30), draw.randrange(0, 60))
+            try:
+                scheduler.submit(work)
+                taken.append(work)
+            except (Busy, DuplicateRequest, Inactive):
+                refused.append(work)
+        elif name == 'cancel':
+            scheduler.cancel(f'{draw.choice(["question", "caption"])}-{number}')
+        elif name == 'turn':
+            clock.turn(number * 10)
+        elif name == 'pause':
+            scheduler.pause(Inactive('paused'))
+        elif name == 'resume':
+            scheduler.resume()
+        elif name == 'end_all':
+            scheduler.end_all(Inactive('flushed'))
+        else:
+            assert scheduler.wait_idle(LIVENESS_SECONDS)
+    scheduler.close(close_timeout)
+    assert scheduler.close(LIVENESS_SECONDS)
+    assert all(len(work.ends) == 1 and work.holds == 0 for work in taken), [(work.id, work.ends, work.holds) for work in taken]
+    assert all(work.ends == [] for work in refused)
+    counts = scheduler.counts()
+    ended = counts.questions_finished + counts.questions_failed + counts.captions_finished + counts.captions_dropped
+    assert ended == len(taken) and counts.questions_waiting == counts.captions_waiting == 0
