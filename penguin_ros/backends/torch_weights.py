@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights of the network as torch tensors on their device. Knows canonical tensor names, not what is computed."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from penguin_ros.checkpoint.checkpoint import Checkpoint
+from penguin_ros.checkpoint.shapes import TransformerShape
+from penguin_ros.checkpoint.tensors import TensorReader
+
+_DTYPES = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
+
+Affine = tuple[torch.Tensor, torch.Tensor]
+"""Weight and bias."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWeights:
+    """One Qwen3 layer; matrices that read the same input are one, so that they are one product.
+
+    `qkv` (heads + 2 * kv_heads) * head_dim rows, `qk_norm` (heads + kv_heads, head_dim): the norm of q on the first rows,
+    that of k on the last; `gate_up` 2 * ffn_size rows.
+    """
+
+    input_norm: torch.Tensor
+    qkv: torch.Tensor
+    qk_norm: torch.Tensor
+    output: torch.Tensor
+    ffn_norm: torch.Tensor
+    gate_up: torch.Tensor
+    down: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class StackWeights:
+    """A stack of layers and the norm after it."""
+
+    shape: TransformerShape
+    layers: tuple[LayerWeights, ...]
+    norm: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderWeights:
+    """Patch embedding, encoder and projector."""
+
+    patches: Affine
+    stack: StackWeights
+    projector: tuple[Affine, Affine]
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageWeights:
+    """Embedding, LLM and head; `head` is the embedding itself when they are tied."""
+
+    embedding: torch.Tensor
+    stack: StackWeights
+    head: torch.Tensor
+
+
+class WeightLoader:
+    """Reads the tensors of one checkpoint onto `device` as `dtype`; widening is exact."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+        self._shape, self._reader = checkpoint.shape, checkpoint.tensors
+        self._device, self._dtype = device, dtype
+
+    def encoder(self) -> EncoderWeights:
+        """Patch embedding, encoder and projector."""
+        patches, first, second = (self._affine(name) for name in ('encoder.patch_embedding', 'projector.0', 'projector.2'))
+        return EncoderWeights(patches, self._stack('encoder', self._shape.encoder), (first, second))
+
+    def _affine(self, name: str) -> Affine:
+        return self._read(name + '.weight'), self._read(name + '.bias')
+
+    def language(self) -> LanguageWeights:
+        """Embedding, LLM and head."""
+        embedding = self._read('llm.embed_tokens.weight')
+        head = embedding if self._shape.is_tied else self._read('llm.lm_head.weight')
+        return LanguageWeights(embedding, self._stack('llm', self._shape.llm), head)
+
+    def _stack(self, prefix: str, shape: TransformerShape) -> StackWeights:
+        layers = tuple(self._layer(f'{prefix}.layers.{index}.', shape) for index in range(shape.layers))
+        return StackWeights(shape, layers, self._read(f'{prefix}.norm.weight'))
+
+    def _layer(self, prefix: str, shape: TransformerShape) -> LayerWeights:
+        q_norm, k_norm = (self._read(f'{prefix}self_attn.{part}_norm.weight') for part in 'qk')
+        return LayerWeights(
+            input_norm=self._read(prefix + 'input_layernorm.weight'),
+            qkv=self._read(*(f'{prefix}self_attn.{part}_proj.weight' for part in 'qkv')),
+            qk_norm=torch.cat((q_norm.expand(shape.heads, -1), k_norm.expand(shape.kv_heads, -1))),
+            output=self._read(prefix + 'self_attn.o_proj.weight'),
+            ffn_norm=self._read(prefix + 'post_attention_layernorm.weight'),
+            gate_up=self._read(prefix + 'mlp.gate_proj.weight', prefix + 'mlp.up_proj.weight'),
+            down=self._read(prefix + 'mlp.down_proj.weight'))
+
+    def _read(self, *names: str) -> torch.Tensor:
+        """The tensors of `names` below one another."""
+        parts = [_host_tensor(self._reader, name).to(self._device, self._dtype) for name in names]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _host_tensor(reader: TensorReader, name: str) -> torch.Tensor:
+    """A copy in the format of the file: the reader's array may be a read-only view of the file."""
+    tag, values = reader.read_raw(name)
+    return torch.from_numpy(np.array(values)).view(_DTYPES[tag])
