@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a node alive when one of its callbacks raises: counts, logs once with its traceback, goes on.
+
+Without it an exception in any callback ends the executor's spin. Safe from any thread.
+"""
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+
+class CallbackGuard:
+    """Wraps callbacks; `faults` counts exceptions by place and type, `last_fault` describes the newest."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger, self._lock = logger, threading.Lock()
+        self._faults: Counter[str] = Counter()
+        self.last_fault = ''
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """Number of exceptions per place and type since the start."""
+        with self._lock:
+            return dict(self._faults)
+
+    def wrap(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """The callback, returning None where it would have raised; coroutine functions stay such."""
+        place = getattr(callback, '__qualname__', repr(callback))
+        if inspect.iscoroutinefunction(callback):
+            @functools.wraps(callback)
+            async def guarded_coroutine(*arguments: Any) -> Any:
+                try:
+                    return await callback(*arguments)
+                except Exception as error:
+                    self.report(place, error)
+
+            return guarded_coroutine
+
+        @functools.wraps(callback)
+        def guarded(*arguments: Any) -> Any:
+            try:
+                return callback(*arguments)
+            except Exception as error:
+                self.report(place, error)
+
+        return guarded
+
+    def report(self, place: str, error: BaseException) -> None:
+        """Counts an exception; the first of its place and type is logged with its traceback, the others are only counted."""
+        key = f'{type(error).__name__} in {place}'
+        with self._lock:
+            self._faults[key] += 1
+            is_first = self._faults[key] == 1
+            self.last_fault = f'{key}: {error}'
+        if is_first:
+            text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
+            self._logger.error(f'{key}; the node goes on, repetitions are counted in its diagnostics.\n{text}')

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which constant of penguin_msgs/ErrorCode each error of the core becomes. Knows classes and numbers, no texts."""
+from __future__ import annotations
+
+from penguin_msgs.msg import ErrorCode
+
+from penguin_ros import errors
+
+_CODES: dict[type[BaseException], int] = {
+    errors.InvalidQuestion: ErrorCode.INVALID_QUESTION,
+    errors.QuestionTooLong: ErrorCode.QUESTION_TOO_LONG,
+    errors.UnknownCamera: ErrorCode.UNKNOWN_CAMERA,
+    errors.NoFrames: ErrorCode.NO_FRAMES,
+    errors.StaleFrames: ErrorCode.STALE_FRAMES,
+    errors.IntervalUnavailable: ErrorCode.INTERVAL_UNAVAILABLE,
+    errors.ImageError: ErrorCode.INVALID_IMAGE,
+    errors.TooManyImages: ErrorCode.TOO_MANY_IMAGES,
+    errors.DuplicateRequest: ErrorCode.DUPLICATE_ID,
+    errors.Busy: ErrorCode.BUSY,
+    errors.DeadlineExceeded: ErrorCode.DEADLINE,
+    errors.RequestCancelled: ErrorCode.CANCELLED,
+    errors.RequestReplaced: ErrorCode.CANCELLED,
+    errors.Inactive: ErrorCode.INACTIVE,
+    errors.PromptTooLong: ErrorCode.PROMPT_TOO_LONG,
+    errors.ClockJumped: ErrorCode.CLOCK_JUMP,
+    errors.RequestError: ErrorCode.INVALID_REQUEST,
+    errors.BackendError: ErrorCode.BACKEND,
+    errors.CheckpointError: ErrorCode.CHECKPOINT,
+    errors.SettingError: ErrorCode.CONFIGURATION,
+}
+
+
+def error_code(error: BaseException | None) -> int:
+    """The code of the nearest base class that has one; NONE without error, INTERNAL for a fault that nothing names."""
+    if error is None:
+        return int(ErrorCode.NONE)
+    return next((code for kind in type(error).__mro__ if (code := _CODES.get(kind)) is not None), int(ErrorCode.INTERNAL))
+
+
+def error_message(error: BaseException | None) -> str:
+    """What, why and what to do, for a message's `error_message`; empty without error."""
+    if error is None or isinstance(error, errors.PenguinError):
+        return str(error or '')
+    return f'internal error, {type(error).__name__}: {error}. The log of the node has the details; please report it'
