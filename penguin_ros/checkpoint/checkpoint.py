@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from penguin_ros.checkpoint.configuration import ConfigFiles, read_shape
+from penguin_ros.checkpoint.configuration import ConfigFiles, check_kind, read_shape
 from penguin_ros.checkpoint.encoder_source import CONFIG, read_encoder_config
+from penguin_ros.checkpoint.hub import download_checkpoint, hub_name, is_hub_id
 from penguin_ros.checkpoint.json_file import is_file, read_bytes, read_json
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tensors import TensorReader
@@ -69,24 +70,28 @@ def open_checkpoint(source: str | Path, *, progress: Progress | None = None) -> 
     Every file, tensor name and tensor shape is checked; of the weights only headers are read. Raises children of
     CheckpointError only. `progress` is called with a line of text, from any thread.
     """
-    report = progress or (lambda line: None)
-    folder, name = _located(source, report)
-    check_tokenizer_files(folder)
-    model = read_json(folder / CONFIG)
-    files = ConfigFiles(folder, model, read_encoder_config(folder, model, report))
+    folder, name = _located(source, progress or (lambda line: None))
+    files = _read_config(folder)
     tensors = TensorReader(folder, find_weight_files(folder))
     shape = read_shape(files, tensors)
     tensors.check(shape)
     return Checkpoint(folder, name, shape, tensors, files)
 
 
+def _read_config(folder: Path) -> ConfigFiles:
+    """Everything but the weights, which are large: all that can be wrong without them is found here."""
+    model = read_json(folder / CONFIG)
+    check_kind(model)
+    check_tokenizer_files(folder)
+    return ConfigFiles(folder, model, read_encoder_config(folder, model))
+
+
 def _located(source: str | Path, progress: Progress) -> tuple[Path, str]:
-    from penguin_ros.checkpoint.hub import download_checkpoint, hub_name, is_hub_id
     folder = Path(source)
     if _is_folder(folder):
         return folder, hub_name(folder) or folder.resolve().name
     if isinstance(source, str) and is_hub_id(source):
-        return download_checkpoint(source, progress), source
+        return download_checkpoint(source, progress, _read_config), source
     raise CheckpointNotFound(f'{source} is no checkpoint', 'there is no such folder, and it is no hub id (owner/name)',
                              'Name the folder that holds config.json')
 

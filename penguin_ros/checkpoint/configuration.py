@@ -37,7 +37,6 @@ def read_shape(files: ConfigFiles, tensors: TensorReader) -> CheckpointShape:
     """All numbers; CheckpointConfigError or CheckpointNotFound names the file and key, CheckpointTensorError a tensor that
     would have said what the files leave out."""
     model = files.model
-    _check_kind(model)
     channels, patch_size = _patch(files, tensors)
     processor = _processor(files.folder, channels)
     if processor.patch_size != patch_size:
@@ -52,7 +51,8 @@ def read_shape(files: ConfigFiles, tensors: TensorReader) -> CheckpointShape:
         processor=processor)
 
 
-def _check_kind(model: JsonFile) -> None:
+def check_kind(model: JsonFile) -> None:
+    """CheckpointConfigError when config.json belongs to another kind of model."""
     for key, only in (('model_type', MODEL_TYPE), ('vision_projector_type', PROJECTOR_TYPE)):
         if model.has(key) and model.text(key) != only:
             raise model.error(key, f'only {only} is supported')

@@ -2,7 +2,6 @@
 """Where the encoder's configuration lies: inside config.json, in a folder, in a hub repository, or nowhere."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from penguin_ros.checkpoint.hub import download_file, is_hub_id
@@ -12,7 +11,7 @@ from penguin_ros.errors import CheckpointNotFound
 CONFIG = 'config.json'
 
 
-def read_encoder_config(folder: Path, model: JsonFile, progress: Callable[[str], None]) -> JsonFile | None:
+def read_encoder_config(folder: Path, model: JsonFile) -> JsonFile | None:
     """The encoder's own configuration, or None when `model` (the parsed config.json of `folder`) names none.
 
     CheckpointNotFound when a folder is named that is not there, HubUnavailable when a repository cannot be reached.
@@ -25,7 +24,10 @@ def read_encoder_config(folder: Path, model: JsonFile, progress: Callable[[str],
     for candidate in (folder / name / CONFIG, Path(name) / CONFIG):
         if is_file(candidate):
             return read_json(candidate)
-    beside = f'put its config.json at {folder / name / CONFIG}'
     if not is_hub_id(name):
-        raise CheckpointNotFound(f'{model.where}: vision_encoder names {name}', 'there is no such folder', beside.capitalize())
-    return read_json(download_file(name, CONFIG, progress, otherwise=beside))
+        raise CheckpointNotFound(f'{model.where}: vision_encoder names {name}', 'there is no such folder',
+                                 f'Put the encoder\'s config.json at {folder / name / CONFIG}')
+    repository = name.partition('@')[0]
+    return read_json(download_file(name, CONFIG, 'On a machine with internet type: '
+                                   f'hf download {repository} {CONFIG} --local-dir {name}   and copy the file here to '
+                                   f'{folder / name / CONFIG}'))

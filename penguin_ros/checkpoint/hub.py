@@ -1,12 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hub ids to folders. The only file that knows huggingface_hub, and it runs none of a repository's code."""
+"""Hub ids to folders. The only file that knows huggingface_hub; none of a repository's code is fetched or run.
+
+What lies complete in the hub's cache is used without asking the network, so a robot starts the same with and without one.
+"""
 from __future__ import annotations
 
+import errno
+import importlib
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from penguin_ros.errors import HubUnavailable
+from penguin_ros.checkpoint.download_progress import DownloadProgress, megabytes
+from penguin_ros.checkpoint.json_file import is_file
+from penguin_ros.checkpoint.weight_files import find_weight_files
+from penguin_ros.errors import CheckpointError, CheckpointNotFound, HubUnavailable
+
+Progress = Callable[[str], None]
+
+SMALL_FILES, WEIGHTS, NOT_WEIGHTS = ['*.json', '*.txt'], ['*.safetensors'], ['*/*.safetensors']
+MAIN = 'main'
+ANSWER_SECONDS = 10.0
+"""How long the hub may take to answer."""
 
 
 def is_hub_id(source: str) -> bool:
@@ -16,14 +34,129 @@ def is_hub_id(source: str) -> bool:
 
 def hub_name(folder: Path) -> str:
     """`owner/name` when `folder` is a snapshot in the hub's cache, else empty."""
-    parts = folder.resolve().parts
+    parts = folder.absolute().parts
     match = re.fullmatch(r'models--(.+?)--(.+)', parts[-3]) if len(parts) > 3 and parts[-2] == 'snapshots' else None
     return f'{match[1]}/{match[2]}' if match else ''
 
 
-def download_checkpoint(source: str, progress: Callable[[str], None]) -> Path:
-    raise HubUnavailable(f'{source} cannot be downloaded')
+def download_checkpoint(source: str, progress: Progress, check: Callable[[Path], object]) -> Path:
+    """The folder of a hub id, from the cache when it is complete there, else downloaded.
+
+    The configuration comes first and `check` is called with its folder: what it raises saves the download of the weights.
+    An interrupted download goes on where it stopped and is not taken for a checkpoint. HubUnavailable says what to do.
+    """
+    repository, revision = _parts(source)
+    cached = _cached(repository, revision)
+    if cached is not None:
+        return cached
+    elsewhere = (f'On a machine with internet type: hf download {repository} --local-dir {repository.split("/")[1]}   '
+                 '(older: huggingface-cli download), copy that folder here and name it instead of the hub id')
+    try:
+        return _download(repository, revision, progress, check)
+    except CheckpointError:
+        raise
+    except Exception as error:  # whichever HTTP library the hub's client uses raises its own
+        raise _explained(source, error, elsewhere) from error
 
 
-def download_file(source: str, name: str, progress: Callable[[str], None], otherwise: str) -> Path:
-    raise HubUnavailable(f'{source} cannot be downloaded', fix=otherwise)
+def download_file(source: str, name: str, otherwise: str) -> Path:
+    """One small file of a hub repository, from the cache or downloaded; `otherwise`: what to do without network."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    repository, revision = _parts(source)
+    cached = try_to_load_from_cache(repository, name, revision=revision)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        _repository_facts(repository, revision)
+        return Path(hf_hub_download(repository, name, revision=revision, etag_timeout=ANSWER_SECONDS))
+    except Exception as error:
+        raise _explained(source, error, otherwise) from error
+
+
+def _parts(source: str) -> tuple[str, str]:
+    repository, _, revision = source.partition('@')
+    return repository, revision or MAIN
+
+
+def _cached(repository: str, revision: str) -> Path | None:
+    """A snapshot in the cache that holds everything that its weight index names."""
+    from huggingface_hub import snapshot_download
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, local_files_only=True,
+                                        allow_patterns=SMALL_FILES + WEIGHTS, ignore_patterns=NOT_WEIGHTS))
+        find_weight_files(folder)
+    except (OSError, ValueError, CheckpointNotFound):  # absent or incomplete
+        return None
+    return folder if is_file(folder / 'config.json') else None
+
+
+def _download(repository: str, revision: str, progress: Progress, check: Callable[[Path], object]) -> Path:
+    progress(f'asking the hub for {repository}')
+    facts = _repository_facts(repository, revision)
+    folder = _snapshot(repository, facts.sha, SMALL_FILES)
+    check(folder)
+    sizes = {file.rfilename: file.size or 0 for file in facts.siblings or ()}
+    weights = [size for name, size in sizes.items() if '/' not in name and name.endswith('.safetensors')
+               and not is_file(folder / name)]
+    with DownloadProgress(folder.parent.parent / 'blobs', repository, sum(weights), progress) as watch:
+        free = shutil.disk_usage(folder).free
+        if watch.missing_bytes > free:
+            raise OSError(errno.ENOSPC, f'{megabytes(watch.missing_bytes)} are needed, {megabytes(free)} are free', str(folder))
+        folder = _snapshot(repository, facts.sha, WEIGHTS)
+    _remember(folder, revision)
+    return folder
+
+
+def _repository_facts(repository: str, revision: str) -> Any:
+    """Commit and file sizes; asked first because this call, unlike others of the library, gives up in time."""
+    from huggingface_hub import HfApi
+    return HfApi().model_info(repository, revision=revision, files_metadata=True, timeout=ANSWER_SECONDS)
+
+
+def _snapshot(repository: str, commit: str, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    bars: Any = importlib.import_module('huggingface_hub.utils')  # its type hints do not export these functions
+    had_bars = not bars.are_progress_bars_disabled()
+    bars.disable_progress_bars()  # our own lines of progress replace them
+    try:
+        return Path(snapshot_download(repository, revision=commit, allow_patterns=patterns, ignore_patterns=NOT_WEIGHTS,
+                                      etag_timeout=ANSWER_SECONDS))
+    finally:
+        if had_bars:
+            bars.enable_progress_bars()
+
+
+def _remember(folder: Path, revision: str) -> None:
+    """Notes in the cache which commit a branch stands for: only now that it is complete, so that a part is never taken."""
+    if folder.name != revision:
+        reference = folder.parent.parent / 'refs' / revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        draft = reference.with_name(f'{reference.name}.{os.getpid()}')
+        draft.write_text(folder.name)
+        os.replace(draft, reference)
+
+
+def _explained(source: str, error: Exception, otherwise: str) -> HubUnavailable:
+    """What failed, why, and what to type, for whatever the hub's client raised."""
+    from huggingface_hub import constants, errors
+    hub = constants.ENDPOINT
+    what, page = f'{source} cannot be downloaded', f'{hub}/{_parts(source)[0]}'
+    if isinstance(error, errors.GatedRepoError):
+        return HubUnavailable(what, f'{hub} asks to accept its terms first',
+                              f'Accept them at {page}, then type: hf auth login   (or set HF_TOKEN)')
+    if isinstance(error, errors.RevisionNotFoundError):
+        return HubUnavailable(what, f'{hub} has no such revision of it', 'Check the part behind the @')
+    status = getattr(getattr(error, 'response', None), 'status_code', 0)
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
+        return HubUnavailable(what, f'{hub} has no such repository (or it is private), and there is no such folder here',
+                              'Check the spelling; for a private one type: hf auth login   (or set HF_TOKEN)')
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+        return HubUnavailable(what, str(error).splitlines()[0], otherwise)
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return HubUnavailable(what, 'it is not in the cache and HF_HUB_OFFLINE is set', f'Unset it, or: {otherwise}')
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        return HubUnavailable(what, f'{error.strerror} ({constants.HF_HUB_CACHE})',
+                              'Free space, or set HF_HOME to a folder on a disk with space')
+    reason = (str(error).splitlines() or [''])[0]
+    return HubUnavailable(what, f'it is not in the cache, and asking {hub} failed with {type(error).__name__}: {reason}',
+                          f'Check the network. {otherwise}')
