@@ -5,7 +5,7 @@ An argument that is left empty passes nothing, so that the parameter file, or el
 """
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, List  # noqa: UP035  launch_ros compares with typing.List
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -71,7 +71,7 @@ def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
     pairs = [entry.strip().partition('=') for entry in cameras.split(',') if entry.strip()]
     if not pairs:
         return {}
-    parameters = {'cameras': ParameterValue([name.strip() for name, _, _ in pairs], value_type=List[str])}
+    parameters = {'cameras': ParameterValue([name.strip() for name, _, _ in pairs], value_type=List[str])}  # noqa: UP006
     for name, _, topic in pairs:
         if topic.strip():
             parameters[f'camera.{name.strip()}.topic'] = ParameterValue(topic.strip(), value_type=str)
