@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A golden case as inputs of our own preprocessing. Knows the format's keys and the preprocessing, not the network.
+
+Pictures and prompt of the case go through our preprocessing. Where the case lacks the pictures, the reference's patches stand
+in; where it lacks the prompt, its token ids: then the later stages can still be compared.
+"""
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from penguin_ros.checkpoint.checkpoint import Checkpoint
+from penguin_ros.checkpoint.shapes import ProcessorShape
+from penguin_ros.cli.golden_case import GoldenCase, GoldenValuesError
+from penguin_ros.cli.golden_prompt import messages_of
+from penguin_ros.cli.parity_measures import StageResult, Tolerance, Verdict, close, identical
+from penguin_ros.config import VisualConfig
+from penguin_ros.frame import FrameType
+from penguin_ros.model_inputs import FramePatches, ModelInputs, Prompt
+from penguin_ros.preprocessing.clip_inputs import Picture, Preprocessor
+from penguin_ros.preprocessing.prompt import ImagePart, Message, VideoPart, render
+
+STAGES = ('prompt', 'frame types', 'frame sizes', 'pixels', 'token ids')
+
+
+def inputs_of(case: GoldenCase, checkpoint: Checkpoint) -> ModelInputs:
+    """What the backend gets; GoldenValuesError when the case gives too little, a PenguinError of the preprocessing."""
+    shape, tokenizer = checkpoint.shape, checkpoint.tokenizer
+    has_pictures = bool(case.images or case.frames)
+    if case.text('prompt') is not None and (has_pictures or '<image>' not in str(case.text('prompt'))):
+        processor = _processor(case, shape.processor)
+        preprocessor = Preprocessor(dataclasses.replace(shape, processor=processor), tokenizer, VisualConfig())
+        messages = messages_of(case)
+        return preprocessor.messages_inputs(messages, list(_pictures(case, messages)),
+                                            case.number('max_tokens', processor.max_tokens))
+    frames = _reference_patches(case)
+    if case.text('prompt') is None:
+        prompt = _reference_prompt(case, frames, shape.image_token_id)
+    else:
+        prompt = render(messages_of(case), tokenizer, [frame.tokens for frame in frames], shape.image_token_id)
+    return ModelInputs(prompt, frames, shape.image_token_id)
+
+
+def input_stages(case: GoldenCase, inputs: ModelInputs, tolerance: Tolerance) -> list[StageResult]:
+    """Everything up to the network, in the order of STAGES."""
+    types = np.array([frame.type for frame in inputs.frames], np.int64)
+    sizes = np.array([(1, frame.rows, frame.columns, frame.merge_size) for frame in inputs.frames]).reshape(-1, 4)
+    pixels = [frame.pixels for frame in inputs.frames]
+    seen = [identical('frame types', types, case.get('frame_types')), _sizes(case, sizes),
+            close('pixels', np.concatenate(pixels) if pixels else np.zeros((0, 0)), case.get('pixel_values'), tolerance.pixels)]
+    if not case.images and not case.frames:
+        note = 'no picture given, the reference\'s patches are used' if inputs.frames else ''
+        seen = [StageResult(stage.stage, Verdict.NOT_GIVEN, note=note) for stage in seen]
+    ids = identical('token ids', inputs.prompt.token_ids, _row(case))
+    if case.text('prompt') is None:
+        ids = StageResult('token ids', Verdict.NOT_GIVEN, note='no prompt given, the reference\'s ids are used')
+    return [_prompt(case, inputs), *seen, ids]
+
+
+def _prompt(case: GoldenCase, inputs: ModelInputs) -> StageResult:
+    """Our rendering against the text that the messages were read from; error: 1 when they differ."""
+    text = case.text('prompt')
+    if text is None:
+        return StageResult('prompt', Verdict.NOT_GIVEN)
+    ours = inputs.prompt.text
+    if ours == text:
+        return StageResult('prompt', Verdict.OK, 0, 0)
+    at = len(os.path.commonprefix((ours, text)))
+    return StageResult('prompt', Verdict.FAIL, 1, 0, f'at {at}: {ours[at:at + 20]!r} instead of {text[at:at + 20]!r}')
+
+
+def _sizes(case: GoldenCase, sizes: np.ndarray) -> StageResult:
+    """Grids and merge sizes as one table (frames, 4); whichever the case lacks is left out."""
+    grids, merges = case.get('grid_sizes'), case.get('merge_sizes')
+    if grids is None:
+        return identical('frame sizes', sizes[:, 3], merges)
+    if merges is None:
+        return identical('frame sizes', sizes[:, :3], grids)
+    if len(grids) != len(merges):
+        raise GoldenValuesError(f'case {case.name} contradicts itself', f'{len(grids)} grid_sizes, {len(merges)} merge_sizes')
+    return identical('frame sizes', sizes, np.column_stack((grids, merges)))
+
+
+def _row(case: GoldenCase) -> np.ndarray | None:
+    ids = case.get('input_ids')
+    return None if ids is None else ids.reshape(-1)
+
+
+def _pictures(case: GoldenCase, messages: Sequence[Message]) -> Iterator[Picture]:
+    """What each part shows, in order; too few when the case gives fewer pictures than its prompt has, which is refused."""
+    images = iter(case.images)
+    for part in (part for message in messages for part in message.parts):
+        if isinstance(part, ImagePart):
+            yield from itertools.islice(images, 1)
+        elif isinstance(part, VideoPart):
+            yield case.frames
+
+
+def _processor(case: GoldenCase, processor: ProcessorShape) -> ProcessorShape:
+    """With the case's merge size for the kind of input that it gives."""
+    if case.get('merge_size') is None:
+        return processor
+    if case.frames:
+        return dataclasses.replace(processor, video_merge_size=case.number('merge_size', 1))
+    return dataclasses.replace(processor, image_merge_size=case.number('merge_size', 1))
+
+
+def _reference_patches(case: GoldenCase) -> tuple[FramePatches, ...]:
+    pixels, grids = case.get('pixel_values'), case.get('grid_sizes')
+    if pixels is None or grids is None:
+        return ()
+    merges, types = case.get('merge_sizes'), case.get('frame_types')
+    frames, first = [], 0
+    for index, (_, rows, columns) in enumerate(grids.tolist()):
+        merge = case.number('merge_size', 1) if merges is None else int(merges[index])
+        kind = FrameType.KEY if types is None else FrameType(int(types[index]))
+        patches = pixels[first:first + rows * columns].astype(np.float32)
+        frames.append(FramePatches(patches, rows, columns, merge, kind))
+        first += rows * columns
+    return tuple(frames)
+
+
+def _reference_prompt(case: GoldenCase, frames: tuple[FramePatches, ...], image_token_id: int) -> Prompt:
+    ids = np.asarray(_row(case), np.int64)
+    places = np.flatnonzero(ids == image_token_id)
+    firsts = np.cumsum([0, *(frame.tokens for frame in frames)])[:-1]
+    return Prompt('', ids, tuple(int(places[first]) for first in firsts if first < len(places)))
