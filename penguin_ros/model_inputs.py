@@ -48,13 +48,15 @@ class Prompt:
 class ModelInputs:
     """A prompt and its frames; TokenCountMismatch when their visual tokens differ.
 
-    `is_truncated`: frames were left out or reduced below the floor to keep the budget.
+    `is_truncated`: frames were left out or reduced below the floor to keep the budget. `frame_indices`: for each frame its
+    index in the clip, video or picture that it was made from.
     """
 
     prompt: Prompt
     frames: tuple[FramePatches, ...]
     image_token_id: int
     is_truncated: bool = False
+    frame_indices: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         placeholders = int((self.prompt.token_ids == self.image_token_id).sum())

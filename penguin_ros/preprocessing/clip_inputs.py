@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A clip or pictures and a question to the inputs of the model. The front of this room; knows neither backends nor cameras.
+
+The clip of a request is a video, pictures of a caller are single images. Both keep the settings' token budget, unless
+`max_tokens` is given: then every number is the reference's for that budget, even where its rounding and floor exceed it.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from penguin_ros.checkpoint.shapes import CheckpointShape
+from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
+from penguin_ros.config import VisualConfig
+from penguin_ros.errors import TokenCountMismatch, TooManyImages
+from penguin_ros.frame import Clip, Image
+from penguin_ros.model_inputs import FramePatches, ModelInputs
+from penguin_ros.preprocessing.frame_plan import (
+    FramePlan,
+    PatchUnit,
+    exact_picture_plan,
+    exact_video_plan,
+    picture_plan,
+    video_plan,
+)
+from penguin_ros.preprocessing.image_check import check_images
+from penguin_ros.preprocessing.patches import to_patches
+from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart, VisualPart, render
+
+Picture = Image | Sequence[Image]
+"""What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame, all of one size."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Visual:
+    """A part of a message with its images and the plan for them."""
+
+    part: VisualPart
+    images: tuple[Image, ...]
+    plan: FramePlan
+
+    @property
+    def shown_part(self) -> VisualPart:
+        """The part without the frames that the plan leaves out."""
+        if isinstance(self.part, ImagePart) or len(self.plan.indices) == self.part.frames:
+            return self.part
+        labels = self.part.timestamps
+        return VideoPart(labels and tuple(labels[index] for index in self.plan.indices), len(self.plan.indices))
+
+
+class Preprocessor:
+    """Makes model inputs for one checkpoint under one set of visual settings. Holds no state; any thread."""
+
+    def __init__(self, shape: CheckpointShape, tokenizer: PenguinTokenizer, visual: VisualConfig) -> None:
+        self._shape, self._tokenizer, self._visual = shape, tokenizer, visual
+
+    def clip_inputs(self, clip: Clip, question: str, max_tokens: int | None = None) -> ModelInputs:
+        """The clip as a video, labelled with seconds since its oldest frame, then the question."""
+        video = VideoPart(clip.seconds_from_start, len(clip.frames))
+        return self.messages_inputs([Message('user', (video, TextPart(question)))],
+                                    [[frame.image for frame in clip.frames]], max_tokens)
+
+    def images_inputs(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> ModelInputs:
+        """Single pictures in order, then the question."""
+        parts: list[Part] = [*(ImagePart() for _ in images), TextPart(question)]
+        return self.messages_inputs([Message('user', tuple(parts))], images, max_tokens)
+
+    def text_inputs(self, question: str) -> ModelInputs:
+        """The question alone."""
+        return self.images_inputs((), question)
+
+    def messages_inputs(self, messages: Sequence[Message], pictures: Sequence[Picture],
+                        max_tokens: int | None = None) -> ModelInputs:
+        """A dialogue; `pictures` holds what its ImageParts and VideoParts show, in order; these share the budget equally.
+
+        Raises TokenCountMismatch when parts and images differ in number, ImageShapeError for images that are unusable or,
+        in a video, of several sizes, TooManyImages when there are more parts than visual tokens.
+        """
+        visuals = self._visuals(messages, pictures, max_tokens)
+        frames = tuple(patches for visual in visuals for patches in self._patches(visual))
+        prompt = render(_as_shown(messages, visuals), self._tokenizer, [frame.tokens for frame in frames],
+                        self._shape.image_token_id)
+        return ModelInputs(prompt, frames, self._shape.image_token_id, any(visual.plan.is_truncated for visual in visuals),
+                           tuple(index for visual in visuals for index in visual.plan.indices))
+
+    def _visuals(self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None) -> list[_Visual]:
+        parts = [part for message in messages for part in message.parts if not isinstance(part, TextPart)]
+        images = _matched(parts, pictures)
+        if max_tokens is not None:
+            plans = self._exact_plans(parts, images, max_tokens)
+        else:
+            plans = self._plans(parts, images)
+        return [_Visual(*of_part) for of_part in zip(parts, images, plans, strict=True)]
+
+    def _plans(self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]]) -> list[FramePlan]:
+        count, budget = len(parts), self._visual.max_visual_tokens
+        if count > budget:
+            raise TooManyImages(f'{count} pictures', f'they share {budget} visual tokens',
+                                'Send fewer pictures or raise visual.max_visual_tokens')
+        return [picture_plan(of_part[0], count, self._unit(part), self._visual) if isinstance(part, ImagePart)
+                else video_plan(of_part, self._unit(part), replace(self._visual, max_visual_tokens=budget // count))
+                for part, of_part in zip(parts, images, strict=True)]
+
+    def _exact_plans(self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]],
+                     max_tokens: int) -> list[FramePlan]:
+        """As the reference does: pictures of one prompt all take the size computed for the first."""
+        least, count = self._shape.processor.min_tokens, len(parts)
+        return [exact_picture_plan(images[0][0], count, self._unit(part), least, max_tokens) if isinstance(part, ImagePart)
+                else exact_video_plan(of_part, self._unit(part), least, max_tokens / count)
+                for part, of_part in zip(parts, images, strict=True)]
+
+    def _patches(self, visual: _Visual) -> list[FramePatches]:
+        plan, merge_size = visual.plan, self._unit(visual.part).merge_size
+        return [to_patches(visual.images[index], size, merge_size, self._shape.processor, kind)
+                for index, size, kind in zip(plan.indices, plan.sizes, plan.types, strict=True)]
+
+    def _unit(self, part: VisualPart) -> PatchUnit:
+        processor = self._shape.processor
+        merge_size = processor.image_merge_size if isinstance(part, ImagePart) else processor.video_merge_size
+        return PatchUnit(merge_size, processor.patch_size)
+
+
+def _matched(parts: Sequence[VisualPart], pictures: Sequence[Picture]) -> list[tuple[Image, ...]]:
+    """Per part its images, checked."""
+    images = [(picture,) if isinstance(part, ImagePart) else tuple(picture)
+              for part, picture in zip(parts, pictures, strict=False)]
+    expected = [1 if isinstance(part, ImagePart) else part.frames for part in parts]
+    got = [len(of_part) for of_part in images]
+    if expected != got or len(parts) != len(pictures):
+        raise TokenCountMismatch(sum(expected), sum(got) + len(pictures) - len(images))
+    for of_part in images:
+        check_images(of_part)
+    return images
+
+
+def _as_shown(messages: Sequence[Message], visuals: Sequence[_Visual]) -> list[Message]:
+    """The messages without the frames that were left out."""
+    shown = iter(visuals)
+    return [Message(message.role, tuple(part if isinstance(part, TextPart) else next(shown).shown_part
+                                        for part in message.parts)) for message in messages]

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which frames of a clip are key frames (temporal redundancy-aware compression). Knows neither sizes nor the prompt.
+
+A frame is compared with the latest key frame before it, patch by patch in HSV; a frame unlike it becomes a key frame itself.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.frame import FrameType, Image
+from penguin_ros.preprocessing.antialias import resize_plane
+
+PATCH = 14
+MIN_AREA = 10 * PATCH * PATCH
+MAX_AREA = 10240 * PATCH * PATCH
+SAME_FRAME = 0.95
+"""Share of similar patches from which on a frame is intermediate."""
+SAME_PATCH = 0.7
+"""Cosine above which two patches are similar."""
+NEAR_ZERO = 0.01
+"""Norm below which a patch is black; two black patches are not compared."""
+EPSILON = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Comparable:
+    """A frame made ready for comparison: `patches` (rows, 14, columns, 42) float32 HSV, `norms` (rows, columns)."""
+
+    patches: NDArray[np.float32]
+    norms: NDArray[np.float32]
+
+
+class FrameTyper:
+    """Gives frames their types one by one, as they come; one clip, all of one size, one thread at a time.
+
+    Remembers the latest key frame, so that each frame is resized and converted once.
+    """
+
+    def __init__(self) -> None:
+        self._key: Comparable | None = None
+
+    def add(self, image: Image) -> FrameType:
+        """The type of the next frame, `image` (height, width, 3) uint8 RGB."""
+        frame = comparable(image)
+        if self._key is not None and likeness(self._key, frame) >= SAME_FRAME:
+            return FrameType.INTERMEDIATE
+        self._key = frame
+        return FrameType.KEY
+
+
+def frame_types(images: Iterable[Image]) -> tuple[FrameType, ...]:
+    """Types of the frames of one clip in order, all (height, width, 3) uint8 RGB of one size; the first is a key frame."""
+    images = tuple(images)
+    if len(images) == 1:
+        return (FrameType.KEY,)  # nothing to compare with
+    typer = FrameTyper()
+    return tuple(typer.add(image) for image in images)
+
+
+def similarity(first: Image, second: Image) -> float:
+    """Share of similar patches of two images of one size, 0 to 1; two black images have 1."""
+    return likeness(comparable(first), comparable(second))
+
+
+def likeness(first: Comparable, second: Comparable) -> float:
+    """Share of similar patches, 0 to 1; patches that are black in both count for nothing, frames of only such have 1."""
+    if first.norms.shape != second.norms.shape:
+        return 0.0
+    products = np.einsum('ipjk,ipjk->ij', first.patches, second.patches)
+    is_similar = products / (first.norms * second.norms) > SAME_PATCH
+    is_seen = (first.norms >= NEAR_ZERO) | (second.norms >= NEAR_ZERO)
+    return float(is_similar[is_seen].mean()) if is_seen.any() else 1.0
+
+
+def comparable(image: Image) -> Comparable:
+    """`image` (height, width, 3) uint8 RGB, resized to whole patches, in HSV, cut into patches."""
+    height, width = comparison_size(image.shape[0], image.shape[1])
+    resized = np.empty((height, width, 3), np.uint8)
+    for channel, plane in enumerate(cv2.split(image)):
+        resized[:, :, channel] = resize_plane(plane.astype(np.float32), (height, width)).astype(np.uint8)
+    hsv = cv2.cvtColor(resized, cv2.COLOR_RGB2HSV)
+    patches = hsv.astype(np.float32).reshape(height // PATCH, PATCH, width // PATCH, PATCH * 3)
+    norms = np.sqrt(np.einsum('ipjk,ipjk->ij', patches, patches)) + np.float32(EPSILON)
+    return Comparable(patches, norms)
+
+
+def comparison_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) in whole patches at which frames of that size are compared."""
+    rows, columns = max(round(height / PATCH), 1), max(round(width / PATCH), 1)
+    area = rows * columns * PATCH * PATCH
+    if area > MAX_AREA:
+        scale = math.sqrt(height * width / MAX_AREA)
+        rows, columns = math.floor(height / scale / PATCH), math.floor(width / scale / PATCH)
+    elif area < MIN_AREA:
+        scale = math.sqrt(MIN_AREA / (height * width))
+        rows, columns = math.ceil(height * scale / PATCH), math.ceil(width * scale / PATCH)
+    return max(rows, 1) * PATCH, max(columns, 1) * PATCH

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An image and its size to normalised patches. Knows neither clips nor budgets.
+
+Pillow resizes (bicubic with antialias on uint8, which OpenCV's cubic is not); the rest is a table look-up and a reordering.
+"""
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from penguin_ros.checkpoint.shapes import ProcessorShape
+from penguin_ros.frame import FrameType, Image
+from penguin_ros.model_inputs import FramePatches
+
+
+def to_patches(image: Image, size: tuple[int, int], merge_size: int, processor: ProcessorShape,
+               frame_type: FrameType = FrameType.KEY) -> FramePatches:
+    """`image` (height, width, 3) uint8 RGB at `size` (height, width), a multiple of patch_size * merge_size.
+
+    Patches stand in merge-block order: block row, block column, row in the block, column in the block.
+    """
+    patch = processor.patch_size
+    rows, columns = size[0] // patch, size[1] // patch
+    blocks = _resized(image, size).reshape(rows // merge_size, merge_size, patch, columns // merge_size, merge_size, patch, 3)
+    channels = blocks.transpose(6, 0, 3, 1, 4, 2, 5).reshape(3, rows * columns, patch * patch)
+    pixels = np.empty((rows * columns, 3, patch * patch), np.float32)
+    tables = _tables(processor.image_mean, processor.image_std, processor.rescale_factor)
+    for channel in range(3):
+        pixels[:, channel] = tables[channel][channels[channel]]
+    return FramePatches(pixels.reshape(rows * columns, -1), rows, columns, merge_size, frame_type)
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
+    picture = PillowImage.fromarray(image).resize((size[1], size[0]), PillowImage.Resampling.BICUBIC)
+    return np.asarray(picture)
+
+
+@lru_cache(maxsize=8)
+def _tables(mean: tuple[float, ...], std: tuple[float, ...], rescale_factor: float) -> NDArray[np.float32]:
+    """(3, 256): the normalised value of each level per channel, rounded where the reference rounds."""
+    levels = (np.arange(256) * np.float64(rescale_factor)).astype(np.float32)
+    return (levels[None, :] - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[:, None]
