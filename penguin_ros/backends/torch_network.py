@@ -30,11 +30,11 @@ class TorchNetwork:
     """Weights and cache; `max_length` positions per place."""
 
     def __init__(self, checkpoint: Checkpoint, config: ModelConfig, max_length: int) -> None:
-        device = choose_device(config.device)
-        self.device, self.precision = device.type, choose_precision(config.precision, device)
-        if config.threads:
-            torch.set_num_threads(config.threads)
         with inference('loading the model'):
+            device = choose_device(config.device)
+            self.device, self.precision = device.type, choose_precision(config.precision, device)
+            if config.threads:
+                torch.set_num_threads(config.threads)
             loader = WeightLoader(checkpoint, device, getattr(torch, self.precision))
             self._encoder, self._language = loader.encoder(), loader.language()
         with inference(f'allocating {config.kv_slots} KV slots of {max_length} positions'):

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backends that the contract test runs over, and random inputs for any of them."""
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from penguin_ros.backends.base import Backend, Chunk, Features, FeatureSpan
+from penguin_ros.backends.scripted_backend import ScriptedBackend
+from penguin_ros.backends.torch_backend import TorchBackend
+from penguin_ros.checkpoint.checkpoint import open_checkpoint
+from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+from penguin_ros.config import ModelConfig
+from penguin_ros.model_inputs import FramePatches
+
+CONFIG = ModelConfig(device='cpu', precision='float32', max_length=64, kv_slots=3, encode_patches=4096)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One backend: `make` gives a new one, not open; equal computations along other ways agree to `tolerance` (relative)."""
+
+    make: Callable[[ModelConfig], Backend]
+    tolerance: float
+
+    def assert_equal(self, got: np.ndarray, expected: np.ndarray) -> None:
+        """Same shape, and the difference is small against the whole."""
+        assert got.shape == expected.shape
+        assert np.linalg.norm(got - expected) <= self.tolerance * np.linalg.norm(expected)
+
+
+def torch_kind(folder: Path) -> Kind:
+    """Torch on a tiny random checkpoint written to `folder`."""
+    pytest.importorskip('torch', reason='torch is not installed')
+    checkpoint = open_checkpoint(write_random_checkpoint(folder))
+    return Kind(lambda config: TorchBackend(checkpoint, config), 1e-4)
+
+
+def scripted_kind(folder: Path) -> Kind:
+    """The scripted backend; all ways must agree to the bit."""
+    return Kind(ScriptedBackend, 0.0)
+
+
+KINDS = {'torch': torch_kind, 'scripted': scripted_kind}
+
+
+def frame(seed: int, rows: int = 4, columns: int = 6, merge_size: int = 2) -> FramePatches:
+    """Random patches in the range that preprocessing gives."""
+    pixels = np.random.default_rng(seed).uniform(-1, 1, (rows * columns, 588)).astype(np.float32)
+    return FramePatches(pixels, rows, columns, merge_size)
+
+
+def tokens(seed: int, count: int) -> np.ndarray:
+    """(count,) int64 below any backend's vocabulary."""
+    return np.random.default_rng(seed).integers(0, 400, count)
+
+
+def finished(encode: Generator[None, None, list[Features]]) -> tuple[list[Features], int]:
+    """Runs an encode to its end; the features and the number of slices."""
+    slices = 0
+    while True:
+        try:
+            next(encode)
+        except StopIteration as end:
+            return end.value, slices
+        slices += 1
+
+
+def piece(ids: np.ndarray, spans: tuple[FeatureSpan, ...], start: int, end: int) -> Chunk:
+    """Positions start .. end of a prompt, the spans cut accordingly."""
+    cut = []
+    for span in spans:
+        low, high = max(span.offset, start), min(span.offset + span.count, end)
+        if low < high:
+            cut.append(FeatureSpan(low - start, span.features, span.first + low - span.offset, high - low))
+    return Chunk(ids[start:end], tuple(cut))

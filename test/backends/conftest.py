@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each backend in turn: `kind`, and `backend`, opened."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from backends.backend_kinds import CONFIG, KINDS, Kind
+
+from penguin_ros.backends.base import Backend
+
+
+@pytest.fixture(scope='session', params=KINDS)
+def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kind:
+    """A backend's maker and how exact it is."""
+    return KINDS[request.param](tmp_path_factory.mktemp(request.param) / 'checkpoint')
+
+
+@pytest.fixture
+def backend(kind: Kind) -> Iterator[Backend]:
+    """An open backend with three slots of 64 positions."""
+    opened = kind.make(CONFIG)
+    opened.open()
+    yield opened
+    opened.close()
