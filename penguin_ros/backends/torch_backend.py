@@ -103,13 +103,17 @@ class TorchBackend(Backend):
                 raise _not_open()
             steps = network.encode_frame(frame)
             self._encodes.add(steps)
-            stages = yield from steps
-            if stages is None:  # `close` ended it
-                raise _not_open()
-            features = TorchFeatures(*stages)
-            self._features.add(features)
-            done.append(features)
+            # No name holds the tensors here: this frame may be suspended when `close` frees them.
+            done.append(self._kept((yield from steps)))
         return done
+
+    def _kept(self, stages: Encoded | None) -> TorchFeatures:
+        """A handle that `close` will find; BackendError for None, which is what a closed encode returns."""
+        if stages is None:
+            raise _not_open()
+        features = TorchFeatures(*stages)
+        self._features.add(features)
+        return features
 
     def read_features(self, features: Features, stage: str = 'projected') -> NDArray[np.float32]:
         """See Backend; both stages are kept."""

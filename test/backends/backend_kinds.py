@@ -17,7 +17,7 @@ from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
 
-CONFIG = ModelConfig(device='cpu', precision='float32', max_length=64, kv_slots=3, encode_patches=4096)
+CONFIG = ModelConfig(device='cpu', precision='float32', max_length=64, kv_slots=3, encode_patches=4096, threads=1)
 
 
 @dataclass(frozen=True)
