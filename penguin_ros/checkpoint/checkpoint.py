@@ -88,11 +88,12 @@ def _read_config(folder: Path) -> ConfigFiles:
 
 def _located(source: str | Path, progress: Progress) -> tuple[Path, str]:
     folder = Path(source)
-    if _is_folder(folder):
+    if str(source) and _is_folder(folder):
         return folder, hub_name(folder) or folder.resolve().name
     if isinstance(source, str) and is_hub_id(source):
         return download_checkpoint(source, progress, _read_config), source
-    raise CheckpointNotFound(f'{source} is no checkpoint', 'there is no such folder, and it is no hub id (owner/name)',
+    raise CheckpointNotFound(f'{str(source)[:200]!r} is no checkpoint',
+                             'there is no such folder, and it is no hub id (owner/name)',
                              'Name the folder that holds config.json')
 
 

@@ -18,7 +18,7 @@ def read_encoder_config(folder: Path, model: JsonFile) -> JsonFile | None:
     """
     if model.has('vision_encoder_config'):
         return model.part('vision_encoder_config')
-    if not model.values.get('vision_encoder'):
+    if model.values.get('vision_encoder') in (None, ''):
         return None
     name = model.text('vision_encoder')
     for candidate in (folder / name / CONFIG, Path(name) / CONFIG):

@@ -94,12 +94,12 @@ class TensorReader:
         """Compares names, shapes and formats with the configuration, ties the head; CheckpointTensorError lists all
         that does not fit. Reads data only to compare a tied head that is stored as well."""
         expected = expected_shapes(shape)
-        if shape.is_tied and HEAD not in self._headers and EMBEDDING in self._headers:
-            self._headers[HEAD] = self._headers[EMBEDDING]
+        misshaped = [problem for name, size in expected.items() for problem in self._problems(name, size)]
+        if shape.is_tied and EMBEDDING in self._headers:
+            self._headers.setdefault(HEAD, self._headers[EMBEDDING])
         missing = {self._published(name) for name in expected if name not in self._headers and
                    not (shape.is_tied and name == HEAD)}
         unknown = self._unknown + [self._published(name) for name in self._headers if name not in expected]
-        misshaped = [problem for name, size in expected.items() for problem in self._problems(name, size)]
         if not missing and not misshaped and shape.is_tied and not self._is_head_equal():
             misshaped = [f'{self._published(HEAD)} (differs from {self._published(EMBEDDING)}, '
                          'although tie_word_embeddings is true)']

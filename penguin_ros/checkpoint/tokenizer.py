@@ -62,6 +62,9 @@ def _library_tokenizer(folder: Path, description: Mapping[str, Any]) -> Tokenize
 def _token_bytes(folder: Path, vocabulary: Mapping[str, Any], markup: frozenset[int]) -> dict[int, bytes]:
     """Undoes the byte-level alphabet: each character of a token stands for one byte."""
     alphabet = {character: bytes([byte]) for byte, character in enumerate(byte_alphabet())}
+    absent = sorted(character for character in alphabet if vocabulary.get(character) in {None, *markup})
+    if absent:  # text with that byte would lose it
+        raise CheckpointConfigError(f'the tokenizer of {folder} is not byte-level', f'it has no token for {absent[0]!r}')
     try:
         return {number: b''.join(alphabet[character] for character in token)
                 for token, number in vocabulary.items() if number not in markup}

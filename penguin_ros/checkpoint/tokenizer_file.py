@@ -35,11 +35,26 @@ def read_tokenizer(folder: Path) -> dict[str, Any]:
         model = tokenizer.part('model')
         if model.text('type') != 'BPE':
             raise model.error('type', 'only byte-level BPE is supported')
-        model.part('vocab')
-        if not isinstance(model.values.get('merges'), list):
-            raise model.error('merges', 'takes a list')
-        return dict(tokenizer.values)
-    return qwen2_tokenizer(dict(read_json(folder / VOCABULARY).values), _merges(folder / MERGES))
+        vocabulary = _checked_vocabulary(model.part('vocab'))
+        return {**tokenizer.values, 'model': {**model.values, 'vocab': vocabulary, 'merges': _merge_pairs(model)}}
+    return qwen2_tokenizer(_checked_vocabulary(read_json(folder / VOCABULARY)), _merges(folder / MERGES))
+
+
+def _checked_vocabulary(vocabulary: JsonFile) -> dict[str, int]:
+    wrong = next((token for token, number in vocabulary.values.items() if type(number) is not int or number < 0), None)
+    if wrong is not None:
+        raise vocabulary.error(wrong, 'takes a token id')
+    return dict(vocabulary.values)
+
+
+def _merge_pairs(model: JsonFile) -> list[list[str]]:
+    """Older files join the two tokens of a merge by a space."""
+    merges = model.values.get('merges')
+    pairs: list[Any] = [merges] if not isinstance(merges, list) else [
+        merge.split(' ') if isinstance(merge, str) else merge for merge in merges]
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in pairs):
+        raise CheckpointConfigError(f'{model.where}: merges are unusable', 'each takes two tokens')
+    return pairs
 
 
 def qwen2_tokenizer(vocabulary: Mapping[str, int], merges: list[list[str]]) -> dict[str, Any]:
@@ -61,8 +76,7 @@ def without_added_tokens(tokenizer: Mapping[str, Any], added: Mapping[str, int])
     model = dict(tokenizer['model'])
     numbers = set(added.values())
     dropped = {*added, *(token for token, number in model['vocab'].items() if number in numbers)}
-    pairs = [merge.split(' ', 1) if isinstance(merge, str) else merge for merge in model['merges']]
-    model['merges'] = [pair for pair in pairs if dropped.isdisjoint((*pair, ''.join(pair)))]
+    model['merges'] = [pair for pair in model['merges'] if dropped.isdisjoint((*pair, ''.join(pair)))]
     model['vocab'] = {token: number for token, number in model['vocab'].items() if token not in dropped}
     return {**tokenizer, 'added_tokens': [], 'post_processor': None, 'truncation': None, 'padding': None, 'model': model}
 
@@ -96,7 +110,7 @@ def _listed(folder: Path) -> list[tuple[str, Any, Any]]:
 
 
 def _entries(file: JsonFile, key: str) -> list[dict[str, Any]]:
-    value = file.values.get(key) or []
+    value = file.values.get(key, [])
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise file.error(key, 'takes a list of objects')
     return value
