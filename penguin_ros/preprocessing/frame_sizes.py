@@ -67,7 +67,8 @@ def fixed_sizes(raw_size: Size, merge_size: int, patch_size: int, min_tokens: in
                 most_tokens: Mapping[FrameType, int]) -> dict[FrameType, Size]:
     """Per type the size of a frame of `raw_size`, whatever the other frames are.
 
-    A frame keeps its area, but takes `min_tokens` at least and `most_tokens` of its type at most; the maximum wins.
+    A frame keeps its area, enlarged to about `min_tokens` where it is smaller, and never takes more than `most_tokens` of
+    its type.
     """
     factor = patch_size * merge_size
     raw_tokens = raw_size[0] * raw_size[1] / factor ** 2
