@@ -25,3 +25,10 @@ def golden_dir() -> Path:
 def video_path() -> Path:
     """A real video, 608 x 342, 25 fps, 29 s."""
     return _present(SHARED / 'media' / 'polar_bear.mp4')
+
+
+@pytest.fixture(scope='session')
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint with random weights."""
+    from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+    return write_random_checkpoint(tmp_path_factory.mktemp('checkpoint') / 'tiny')
