@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from penguin_ros.errors import PenguinError
+from penguin_ros.ros.image_profile import VARIABLES, find_image_profile
 
 MEBIBYTE = 1024 * 1024
-PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 RAW_FULL_HD_BYTES = 1920 * 1080 * 3
 
 NEEDED = {'numpy': 'numpy', 'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'safetensors': 'safetensors',
@@ -108,11 +108,10 @@ def transport() -> Iterator[Finding]:
 
 
 def _profile() -> Finding:
-    named = [(variable, os.environ[variable]) for variable in PROFILE_VARIABLES if os.environ.get(variable)]
+    named = [(variable, os.environ[variable]) for variable in VARIABLES if os.environ.get(variable)]
     if not named:
         return Finding('fastdds profile', State.NOTE, 'none set: raw pictures over 0.5 MB get lost when a camera publishes them',
-                       f'in the camera\'s shell: export {PROFILE_VARIABLES[0]}='
-                       '$(ros2 pkg prefix penguin_ros)/share/penguin_ros/config/fastdds_images.xml')
+                       'in the camera\'s shell: export ' + ' '.join(f'{name}={find_image_profile()}' for name in VARIABLES))
     variable, path = named[0]
     if not Path(path).is_file():
         return Finding('fastdds profile', State.FAULT, f'{variable}={path}: no such file',

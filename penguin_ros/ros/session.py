@@ -38,7 +38,7 @@ class Session:
         found: list[str] = []
 
         def is_found() -> bool:
-            found[:] = self._answering_nodes()
+            found[:] = self.answering_nodes()
             return (_absolute(name) in found) if name else bool(found)
 
         if not self.spin_until(is_found, timeout_s):
@@ -51,7 +51,7 @@ class Session:
             raise NodeNotFound('several penguin nodes run', ', '.join(found), 'Choose one with --node NAME')
         return found[0]
 
-    def _answering_nodes(self) -> list[str]:
+    def answering_nodes(self) -> list[str]:
         """Nodes that offer our action; the graph fills in during discovery."""
         from rclpy.action import get_action_names_and_types
         return sorted(name.rpartition('/')[0] for name, types in get_action_names_and_types(self.node)

@@ -19,9 +19,9 @@ def finding(topic: str, findings: object) -> checks.Finding:
 
 def test_a_small_segment_is_a_fault_and_a_large_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     profile = tmp_path / 'profile.xml'
-    for variable in checks.PROFILE_VARIABLES:
+    for variable in checks.VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv(checks.PROFILE_VARIABLES[0], str(profile))
+    monkeypatch.setenv(checks.VARIABLES[0], str(profile))
     states = []
     for size in (524288, 67108864):
         profile.write_text(PROFILE.format(size))
@@ -30,7 +30,7 @@ def test_a_small_segment_is_a_fault_and_a_large_one_is_not(tmp_path: Path, monke
 
 
 def test_a_profile_that_does_not_exist_is_a_fault_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(checks.PROFILE_VARIABLES[0], '/nowhere/profile.xml')
+    monkeypatch.setenv(checks.VARIABLES[0], '/nowhere/profile.xml')
     found = finding('fastdds profile', checks.transport())
     assert found.state is State.FAULT and 'unset' in found.fix
 
