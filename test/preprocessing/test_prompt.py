@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from preprocessing.golden_cases import DIALOGUES, arrays_of, messages_of
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint
+from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
 from penguin_ros.errors import TokenCountMismatch
 from penguin_ros.model_inputs import Prompt
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart, render, time_label
@@ -95,14 +96,23 @@ def test_a_video_has_a_frame_and_a_time_for_each() -> None:
             VideoPart(timestamps, frames)
 
 
-@pytest.mark.parametrize('text', ['', ' ', '\n', '\n\n', 'Describe', '  two  spaces', 'é\u0301', '\U0001f43b', 'a\x00b'])
-def test_text_joins_the_line_before_it_in_one_string(golden_checkpoint: Checkpoint, text: str) -> None:
+def test_line_breaks_merge_across_the_border_of_a_text(checkpoint: Checkpoint, merging_tokenizer: PenguinTokenizer) -> None:
+    line, pair = merging_tokenizer.encode_text('\n'), merging_tokenizer.encode_text('\n\n')
+    assert len(line) == len(pair) == 1
+    messages = [Message('user', (TextPart('\n'), ImagePart(), TextPart('\n'), TextPart('a')))]
+    ids = render(messages, merging_tokenizer, (1,), checkpoint.shape.image_token_id).token_ids.tolist()
+    image, end = ids.index(checkpoint.shape.image_token_id), ids.index(merging_tokenizer.markup_id('<|im_end|>'))
+    assert ids[1:image] == merging_tokenizer.encode_text('user\n\n') and ids[image - 1] == pair[0]
+    assert ids[image + 1:end] == merging_tokenizer.encode_text('\n\na') and ids[image + 1] == pair[0]
+    assert ids[-1] == pair[0] and ids[-3] == pair[0]
+
+
+@pytest.mark.parametrize('text', ['', ' ', '\n', 'Describe', '  two  spaces', 'e\u0301', '\u0301', '\U0001f43b', 'a\x00b'])
+def test_what_stands_between_markup_is_one_string(golden_checkpoint: Checkpoint, text: str) -> None:
     tokenizer = golden_checkpoint.tokenizer
-    start, end = tokenizer.markup_id('<|im_start|>'), tokenizer.markup_id('<|im_end|>')
-    ids = _render(golden_checkpoint, TextPart(text)).token_ids.tolist()
-    assert ids[1:ids.index(end)] == tokenizer.encode_text('user\n' + text) and ids[0] == start
     ids = _render(golden_checkpoint, ImagePart(), TextPart(text), tokens=(1,)).token_ids.tolist()
-    assert ids[ids.index(golden_checkpoint.shape.image_token_id) + 1:ids.index(end)] == tokenizer.encode_text('\n' + text)
+    image, end = ids.index(golden_checkpoint.shape.image_token_id), ids.index(tokenizer.markup_id('<|im_end|>'))
+    assert ids[1:image] == tokenizer.encode_text('user\n') and ids[image + 1:end] == tokenizer.encode_text('\n' + text)
 
 
 @pytest.mark.parametrize('markup', MARKUP)
