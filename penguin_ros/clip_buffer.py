@@ -12,11 +12,9 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from penguin_ros.clip_choice import chosen, runs_of_equal_size
 from penguin_ros.config import BufferConfig, ClipConfig
-from penguin_ros.frame import NANOSECONDS, Clip, Frame
+from penguin_ros.frame import NANOSECONDS, Clip, Frame, is_image
 from penguin_ros.request import Interval
 
 RESTART_AFTER_LATE = 4  # late frames in a row, their own stamps rising, that show that the camera's clock went back
@@ -73,8 +71,7 @@ class ClipBuffer:
 
     def add(self, frame: Frame, now_ns: int) -> bool:
         """Takes a frame or drops and counts it; `now_ns` is camera time. The image must not be written to afterwards."""
-        image = frame.image
-        is_picture = image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and image.size > 0
+        image, is_picture = frame.image, is_image(frame.image)
         if is_picture and (not image.flags.c_contiguous or getattr(image.base, 'nbytes', 0) > image.nbytes):
             # A view would keep the larger array behind it alive, which the byte cap does not see.
             frame = Frame(frame.stamp_ns, image.copy(), frame.camera, frame.frame_id)
@@ -129,6 +126,16 @@ class ClipBuffer:
         with self._lock:
             frames = self._frames[bisect_left(self._stamps, interval.start_ns):bisect_right(self._stamps, interval.end_ns)]
         return len(runs_of_equal_size(frames)) <= 1
+
+    def has_frames(self, interval: Interval) -> bool:
+        """True when the interval holds a frame, both ends included."""
+        with self._lock:
+            return bisect_left(self._stamps, interval.start_ns) < bisect_right(self._stamps, interval.end_ns)
+
+    def span(self) -> Interval | None:
+        """Stamps of the oldest and the newest frame; None when empty."""
+        with self._lock:
+            return Interval(self._stamps[0], self._stamps[-1]) if self._stamps else None
 
     def age_ns(self, now_ns: int) -> int | None:
         """Age of the newest frame by its stamp, or by its arrival where its stamp lies ahead of that; None when empty."""

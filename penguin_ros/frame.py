@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ NANOSECONDS = 1_000_000_000
 
 Image = NDArray[np.uint8]
 """(height, width, 3) uint8 RGB."""
+
+
+def is_image(array: NDArray[Any]) -> bool:
+    """True for an Image, which has at least one pixel."""
+    return array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size > 0
 
 
 class FrameType(IntEnum):

@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class SchedulerCounts:
-    """What waits now, and what became of everything since the start.
+    """What waits and runs now (a resting caption counts as running), and what became of everything since the start.
 
     `questions_failed`, `captions_dropped`: ended early for whatever reason, of which `captions_replaced`: gave way before they
     started, `captions_stale`: ran out of time while questions were served; `captions_suspended`: times that a question
@@ -60,6 +60,8 @@ class SchedulerCounts:
 
     questions_waiting: int = 0
     captions_waiting: int = 0
+    questions_running: int = 0
+    captions_running: int = 0
     questions_finished: int = 0
     questions_failed: int = 0
     questions_refused: int = 0

@@ -6,7 +6,7 @@ from collections import Counter, deque
 
 from penguin_ros.errors import Busy, DuplicateRequest, PenguinError, RequestReplaced
 from penguin_ros.request import Priority
-from penguin_ros.scheduler.job import Entry, Job
+from penguin_ros.scheduler.job import Entry, Job, SchedulerCounts
 
 
 class JobQueue:
@@ -29,15 +29,10 @@ class JobQueue:
         self._caption: Entry | None = None
         self._is_resting = False
 
-    @property
-    def questions_waiting(self) -> int:
-        """Questions that were not started."""
-        return len(self._questions)
-
-    @property
-    def captions_waiting(self) -> int:
-        """Captions that were not started."""
-        return len(self._captions)
+    def snapshot(self) -> SchedulerCounts:
+        """What waits, what runs, and all counts."""
+        return SchedulerCounts(len(self._questions), len(self._captions), int(self._question is not None),
+                               int(self._caption is not None), **self.counts)
 
     def entries(self) -> list[Entry]:
         """Every job that has not ended, in order of arrival."""

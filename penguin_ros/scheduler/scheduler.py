@@ -68,10 +68,10 @@ class Scheduler:
         with self._changed:
             self._refusal = None
 
-    def end_all(self, error: PenguinError) -> None:
-        """Ends every job that waits or runs; new ones are taken."""
+    def end_all(self, error: PenguinError, is_affected: Callable[[Job], bool] = lambda job: True) -> None:
+        """Ends every job that waits or runs, if affected; new ones are taken."""
         with self._changed:
-            self._end_all(error)
+            self._end_all(error, is_affected)
 
     def submit(self, job: Job) -> None:
         """Puts a job in line; raises Inactive, Busy or DuplicateRequest at once, and then never calls the job."""
@@ -123,7 +123,7 @@ class Scheduler:
     def counts(self) -> SchedulerCounts:
         """A snapshot."""
         with self._changed:
-            return SchedulerCounts(self._queue.questions_waiting, self._queue.captions_waiting, **self._queue.counts)
+            return self._queue.snapshot()
 
     def worker(self) -> WorkerStatus:
         """A snapshot, for a watchdog."""
@@ -211,9 +211,10 @@ class Scheduler:
         with self._changed:
             return self._queue.entries()
 
-    def _end_all(self, error: PenguinError) -> None:
+    def _end_all(self, error: PenguinError, is_affected: Callable[[Job], bool] = lambda job: True) -> None:
         for entry in self._queue.entries():
-            self._queue.end(entry, copy.copy(error))
+            if is_affected(entry.job):
+                self._queue.end(entry, copy.copy(error))
         self._changed.notify_all()
 
     def _check_serving(self) -> None:

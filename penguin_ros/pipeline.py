@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The front door of the core: frames and questions in, captions and answers out. Wires the rooms; knows neither ROS nor torch.
+
+Every method may be called from any thread and returns at once, `open` and `close` apart. The functions that a caller gives are
+called on the worker thread and must be quick; what they raise is counted and logged.
+"""
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from penguin_ros.answering.answer_job import AnswerJob, Circumstances
+from penguin_ros.answering.clip_search import check_interval
+from penguin_ros.answering.loaded_model import BackendFactory, LoadedModel, load_model
+from penguin_ros.answering.question_text import cleaned
+from penguin_ros.answering.request_check import checked_camera, checked_request
+from penguin_ros.backends.open_backend import make_backend
+from penguin_ros.clip_buffer import ClipBuffer
+from penguin_ros.config import PenguinConfig, settings
+from penguin_ros.errors import ClockJumped, Inactive, PenguinError, RequestCancelled, RequestReplaced, SettingError
+from penguin_ros.frame import NANOSECONDS, Frame, is_image
+from penguin_ros.pipeline_status import ModelFacts, PipelineStatus, Ticket
+from penguin_ros.preprocessing.reduced_image import reduced
+from penguin_ros.request import Answer, Priority, Request, TextPiece
+from penguin_ros.scheduler.job import Job
+from penguin_ros.scheduler.scheduler import Scheduler
+
+Log = Callable[[str, BaseException], None]
+
+
+def log_exception(what: str, error: BaseException) -> None:
+    """The default log: Python's, logger `penguin_ros`."""
+    logging.getLogger('penguin_ros').error(what, exc_info=error)
+
+
+class Pipeline:
+    """Opened once, then activated and deactivated at will, closed at the end.
+
+    `now_ns` gives camera time (the clock of the stamps), `steady_ns` a clock that never jumps, for durations and deadlines.
+    `log` gets what nobody expected, as a sentence and an exception, on any thread.
+    """
+
+    def __init__(self, config: PenguinConfig, cameras: Sequence[str], *, now_ns: Callable[[], int],
+                 steady_ns: Callable[[], int] = time.monotonic_ns, backend_factory: BackendFactory = make_backend,
+                 log: Log = log_exception) -> None:
+        self._config, self._now_ns, self._steady_ns = config, now_ns, steady_ns
+        self._backend_factory, self._log = backend_factory, log
+        self._buffers = {camera: ClipBuffer(camera, config.buffer, _tolerance_ns(config)) for camera in cameras}
+        self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
+        self._model: LoadedModel | None = None
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()  # guards the counts and flags below
+        self._is_active = self._is_closing = False
+        self._invalid_requests = self._listener_failures = 0
+        self._last_error: PenguinError | None = None
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    def open(self, progress: Callable[[str], None] | None = None) -> ModelFacts:
+        """Loads the model on the worker thread and waits for it; `progress` gets a line of text, on that thread.
+
+        Raises the named error of what failed. Interrupted by `close` from another thread (Inactive) or by a KeyboardInterrupt;
+        the worker then stops at the next line of progress.
+        """
+        def report(line: str) -> None:
+            if self._is_closing:
+                raise Inactive('loading was interrupted', 'the pipeline is being closed')
+            if progress is not None:
+                progress(line)
+
+        def load() -> bool:
+            self._model = load_model(self._config.model, self._backend_factory, report, self._steady_ns)
+            return self._model.facts.slots > 1
+
+        self._scheduler.pause(_not_active())
+        self._scheduler.start(load, self._unload)
+        try:
+            self._scheduler.wait_open()
+        except BaseException:
+            self.close(0.0)
+            raise
+        return self._loaded().facts
+
+    def activate(self) -> None:
+        """From now on requests are taken; Inactive when no model is loaded."""
+        self._loaded()
+        self._scheduler.resume()
+        self._is_active = True
+
+    def deactivate(self, reason: str = '', timeout_s: float = 0.0) -> bool:
+        """Refuses requests and ends those that wait or run with Inactive; frames are still taken.
+
+        Waits up to `timeout_s` until the last one has ended; False when a step takes longer.
+        """
+        self._is_active = False
+        self._scheduler.pause(_not_active(reason))
+        return self._scheduler.wait_idle(timeout_s)
+
+    def close(self, timeout_s: float = 4.0) -> bool:
+        """Ends every request with Inactive and frees the model; see Scheduler.close for what False means."""
+        self._is_active, self._is_closing = False, True
+        return self._scheduler.close(timeout_s)
+
+    def configure(self, config: PenguinConfig) -> None:
+        """Live settings, for the next request and the next frame; SettingError when another one would change."""
+        new = settings(config)
+        fixed = [name for name, (value, facts) in settings(self._config).items() if new[name][0] != value and not facts.live]
+        if fixed:
+            raise SettingError(f'{", ".join(fixed)} cannot change now', 'the model was loaded with the old value',
+                               'Close the pipeline and open it with the new settings')
+        self._config = config
+        for buffer in self._buffers.values():
+            buffer.configure(config.buffer, _tolerance_ns(config))
+
+    # --- frames -----------------------------------------------------------------------------------------------
+
+    def add_frame(self, frame: Frame) -> None:
+        """Takes a frame of a camera, or drops and counts it (see ClipBuffer); UnknownCamera. The image must stay as it is."""
+        buffer, max_pixels = self._buffer(frame.camera), self._config.buffer.max_frame_pixels
+        if is_image(frame.image):
+            frame = dataclasses.replace(frame, image=reduced(frame.image, max_pixels))
+        buffer.add(frame, self._now_ns())
+
+    def count_drop(self, camera: str, cause: str) -> None:
+        """Counts what never became a frame: a conversion that failed, say; UnknownCamera."""
+        self._buffer(camera).count_drop(cause, self._now_ns())
+
+    def flush(self, reason: str) -> None:
+        """After a jump of camera time: forgets all frames and ends the requests that look at a camera with ClockJumped."""
+        for buffer in self._buffers.values():
+            buffer.flush('clock_jump')
+        self._scheduler.end_all(ClockJumped('time jumped while the request was under way', reason, 'Ask again'), _has_camera)
+
+    # --- requests ---------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request, on_answer: Callable[[Answer], None],
+               on_piece: Callable[[TextPiece], None] | None = None) -> Ticket:
+        """Takes a request that ends in exactly one `on_answer`; `on_piece` follows the text as it grows.
+
+        Raises at once, and then calls neither: the RequestError or ImageError that says what is wrong with the request, Inactive,
+        Busy, DuplicateRequest. The frames are chosen when it is started, with the settings of now.
+        """
+        config = self._config
+        try:
+            complete = checked_request(request, config, tuple(self._buffers), self._now_ns())
+            if complete.interval is not None:
+                check_interval(self._buffers[complete.camera], complete.interval)
+            job = self._job(complete, config, on_answer, on_piece)
+        except PenguinError:
+            with self._lock:
+                self._invalid_requests += 1
+            raise
+        self._scheduler.submit(job)
+        return Ticket(complete.id, complete.text, complete.camera)
+
+    def submit_caption(self, camera: str, on_caption: Callable[[Answer], None]) -> Ticket:
+        """Asks for a caption of the newest clip at the time it is started; a waiting one of the camera ends in RequestReplaced.
+
+        Raises UnknownCamera, Inactive.
+        """
+        config = self._config
+        camera = checked_camera(camera, tuple(self._buffers))
+        request = Request(f'caption/{camera}/{uuid.uuid4().hex}', cleaned(config.caption.prompt), Priority.CAPTION, camera,
+                          max_tokens=config.caption.max_tokens, deadline_ns=round(config.caption.deadline * NANOSECONDS))
+        self._scheduler.submit(self._job(request, config, on_caption, None))
+        return Ticket(request.id, request.text, camera)
+
+    def cancel(self, request_id: str) -> bool:
+        """Ends a request early, with the text there is: one that waits at once, one that runs after its step; False: unknown."""
+        return self._scheduler.cancel(request_id)
+
+    def status(self) -> PipelineStatus:
+        """A snapshot."""
+        now_ns, model = self._now_ns(), self._model
+        counts = self._scheduler.counts()
+        with self._lock:
+            return PipelineStatus(
+                self._is_active, model.facts if model is not None else None,
+                {camera: buffer.status(now_ns) for camera, buffer in self._buffers.items()},
+                dataclasses.replace(counts, questions_refused=counts.questions_refused + self._invalid_requests),
+                self._scheduler.worker(), counts.callback_failures + self._listener_failures, self._last_error)
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _job(self, request: Request, config: PenguinConfig, on_answer: Callable[[Answer], None],
+             on_piece: Callable[[TextPiece], None] | None) -> AnswerJob:
+        def deliver(answer: Answer) -> None:
+            if answer.error is not None and not isinstance(answer.error, (RequestCancelled, RequestReplaced)):
+                with self._lock:
+                    self._last_error = answer.error
+            on_answer(answer)
+
+        circumstances = Circumstances(config, self._loaded(), None if request.images else self._buffers[request.camera],
+                                      self._now_ns, self._steady_ns, next(self._numbers), self._report)
+        return AnswerJob(request, circumstances, deliver, on_piece)
+
+    def _report(self, what: str, error: BaseException) -> None:
+        with self._lock:
+            self._listener_failures += 1
+        self._log(what, error)
+
+    def _buffer(self, camera: str) -> ClipBuffer:
+        return self._buffers[checked_camera(camera, tuple(self._buffers))]
+
+    def _loaded(self) -> LoadedModel:
+        model = self._model
+        if model is None:
+            failure = self._scheduler.worker().failure
+            raise Inactive('no model is loaded', str(failure or ''), 'Configure the node, which loads it')
+        return model
+
+    def _unload(self) -> None:
+        """On the worker thread, last."""
+        model, self._model = self._model, None
+        if model is not None:
+            model.backend.close()
+
+
+def _tolerance_ns(config: PenguinConfig) -> int:
+    return round(config.watch.future_tolerance * NANOSECONDS)
+
+
+def _has_camera(job: Job) -> bool:
+    return isinstance(job, AnswerJob) and job.has_camera
+
+
+def _not_active(reason: str = '') -> Inactive:
+    return Inactive('the node is not active', reason, 'Activate it')

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pipeline tells about itself: values. Knows neither messages nor threads."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from penguin_ros.clip_buffer import BufferStatus
+from penguin_ros.errors import PenguinError
+from penguin_ros.scheduler.job import SchedulerCounts
+from penguin_ros.scheduler.worker_status import WorkerStatus
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Which model is loaded, and how.
+
+    `source`: folder or hub id; `digest`: sha256 in hexadecimal; `max_length`, in tokens, of prompt and answer together;
+    `vision_parameters` with the projector; `weight_bytes`: all parameters in numbers of `precision`; `load_ns`: how long
+    loading took.
+    """
+
+    name: str
+    digest: str
+    source: str
+    backend: str
+    device: str
+    precision: str
+    max_length: int
+    slots: int
+    vocabulary_size: int
+    language_parameters: int
+    vision_parameters: int
+    weight_bytes: int
+    load_ns: int
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A request that was taken: its id, given or made, the question as the model will read it, the camera ('' for pictures)."""
+
+    id: str
+    question: str
+    camera: str
+
+
+@dataclass(frozen=True)
+class PipelineStatus:
+    """A snapshot. `counts.questions_refused` includes those whose fields were wrong; `callback_failures`: exceptions of
+    functions that were given to the pipeline; `last_error`: of the last request that failed, cancelled and replaced ones not
+    counted."""
+
+    is_active: bool
+    model: ModelFacts | None
+    cameras: Mapping[str, BufferStatus]
+    counts: SchedulerCounts
+    worker: WorkerStatus
+    callback_failures: int
+    last_error: PenguinError | None
