@@ -30,7 +30,8 @@ class CallbackGuard:
 
     def wrap(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """The callback, returning None where it would have raised; coroutine functions stay such."""
-        place = getattr(callback, '__qualname__', repr(callback))
+        named = callback.func if isinstance(callback, functools.partial) else callback
+        place = getattr(named, '__qualname__', repr(named))
         if inspect.iscoroutinefunction(callback):
             @functools.wraps(callback)
             async def guarded_coroutine(*arguments: Any) -> Any:

@@ -19,8 +19,8 @@ from rclpy.validate_topic_name import validate_topic_name
 
 from penguin_ros.config import PenguinConfig, Setting, Value, settings, with_values
 from penguin_ros.errors import PenguinError, SettingError
+from penguin_ros.ros.camera_topics import TRANSPORTS
 
-TRANSPORTS = ('auto', 'raw', 'compressed')
 DEFAULT_CAMERAS = ['camera']
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 # Declared by rclpy itself, or on demand for every overridable publisher and subscription.

@@ -5,7 +5,7 @@ from builtin_interfaces.msg import Duration, Time
 from penguin_msgs.msg import Caption, ErrorCode, Question
 from rclpy.serialization import deserialize_message, serialize_message
 
-from penguin_ros.errors import Busy, DeadlineExceeded, InvalidRequest
+from penguin_ros.errors import Busy, DeadlineExceeded
 from penguin_ros.frame import FrameType
 from penguin_ros.request import Answer, Evidence, FrameRef, Interval, Priority, StopReason
 from penguin_ros.ros.message_conversion import (
@@ -14,7 +14,6 @@ from penguin_ros.ros.message_conversion import (
     duration_message,
     duration_ns,
     evidence_message,
-    printable,
     question_id,
     request_from,
     time_message,
@@ -29,19 +28,13 @@ EVIDENCE = Evidence(
     first_token_ns=6, stop_reason=StopReason.MAX_TOKENS, is_truncated=True, is_stale=True, frames_dropped=9)
 
 
-@pytest.mark.parametrize('dirty, clean', [
-    ('plain text, 日本語, 🐧', 'plain text, 日本語, 🐧'), ('two\nlines\tand a tab', 'two\nlines\tand a tab'),
-    ('a\0b', 'ab'), ('\x1b[31mred\x07', '[31mred'), ('half \ud83d pair', 'half \ufffd pair'), ('abc\u202edef', 'abcdef'),
-    ('\x85next', 'next'), ('', ''),
+@pytest.mark.parametrize('text, clean', [
+    ('plain, 日本語, 🐧\n\tline', 'plain, 日本語, 🐧\n\tline'), ('a\0b', 'ab'), ('\x1b[31mred\x07', '[31mred'),
+    ('half \ud83d pair', 'half \ufffd pair'), ('\udcff', '\ufffd'), ('abc\u202edef', 'abcdef'),
 ])
-def test_text_becomes_printable(dirty, clean):
-    assert printable(dirty) == clean
-
-
-@pytest.mark.parametrize('text', ['a\0b', 'half \ud83d pair', '\udcff'])
-def test_printable_text_survives_a_message_as_it_is(text):
+def test_what_a_message_cannot_carry_is_cleaned_before(text, clean):
     message = answer_message(Answer('1', text, '', text))
-    assert deserialize_message(serialize_message(message), type(message)).text == printable(text)
+    assert deserialize_message(serialize_message(message), type(message)).text == clean
 
 
 @pytest.mark.parametrize('nanoseconds', [0, 1, 999_999_999, 10 ** 9, 1_700_000_000_123_456_789])
@@ -100,7 +93,7 @@ def test_the_state_of_a_caption_says_whether_its_text_is_whole(reason, error, te
 
 
 def test_a_question_becomes_a_request():
-    message = Question(id='q1', question='what <|im_start|>\0?', camera='rear', has_interval=True, start=Time(sec=5, nanosec=6),
+    message = Question(id='q1', question='what <|im_start|>?', camera='rear', has_interval=True, start=Time(sec=5, nanosec=6),
                        end=Time(sec=7), max_tokens=9, deadline=Duration(sec=1, nanosec=5))
     request = request_from(message, 'q1')
     assert (request.id, request.text, request.camera) == ('q1', 'what <|im_start|>?', 'rear')
@@ -112,20 +105,10 @@ def test_an_interval_that_is_not_asked_for_is_not_read():
     assert request_from(Question(start=Time(sec=5), end=Time(sec=1)), 'x').interval is None
 
 
-@pytest.mark.parametrize('fields', [
-    {'has_interval': True, 'start': Time(sec=5), 'end': Time(sec=4)}, {'deadline': Duration(sec=-1)},
-])
-def test_a_field_out_of_range_is_an_invalid_request(fields):
-    with pytest.raises(InvalidRequest):
-        request_from(Question(question='what?', **fields), 'x')
-
-
 def test_an_empty_id_is_made_up_and_differs_each_time():
     first, second = question_id(Question()), question_id(Question())
     assert first and second and first != second
 
 
-def test_an_id_is_one_printable_line_of_bounded_length():
+def test_an_id_is_one_printable_line():
     assert question_id(Question(id='a\x1b b\nc')) == 'a b c'
-    with pytest.raises(InvalidRequest):
-        question_id(Question(id='x' * 257))

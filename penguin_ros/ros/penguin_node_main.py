@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point `penguin_node`: `penguin_node --ros-args -p model.checkpoint:=DIR`. Knows in which order things must start and end.
+
+Exit code 0 after SIGINT or SIGTERM, 2 when the node cannot be started as asked. A model that cannot be loaded does not end it.
+"""
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+
+from penguin_ros.ros.allocator import keep_freed_memory
+from penguin_ros.ros.message_check import require_messages
+from penguin_ros.ros.stop_signal import StopSignal
+
+UNUSABLE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the node until it is asked to stop; returns the exit code."""
+    stop = StopSignal()
+    stop.install()
+    keep_freed_memory()  # before rclpy is imported
+    require_messages()
+    code = _run(stop, list(sys.argv if arguments is None else arguments))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread.name == 'penguin worker' for thread in threading.enumerate()):
+        # In a step that cannot be interrupted: ending the interpreter under it would crash inside the library.
+        os._exit(code)
+    return code
+
+
+def _run(stop: StopSignal, arguments: list[str]) -> int:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from penguin_ros.errors import SettingError
+    from penguin_ros.ros.penguin_node import PenguinNode
+    from penguin_ros.ros.spinning import Spinning
+
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        node = PenguinNode()
+    except SettingError as error:
+        return _unusable(str(error))
+    except Exception as error:  # bad ROS arguments and names: rclpy has no common class for them
+        return _unusable(f'{type(error).__name__}: {error}')
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.create_task(node.autostart)
+    spinning = Spinning(executor, node.guard)
+    spinning.until_stopped(stop)
+    node.stop(spinning.until)
+    executor.shutdown(timeout_sec=0.5)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+def _unusable(text: str) -> int:
+    print(f'penguin_node cannot start: {text}', file=sys.stderr)
+    return UNUSABLE
+
+
+if __name__ == '__main__':
+    sys.exit(main())
