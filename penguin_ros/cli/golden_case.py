@@ -93,6 +93,9 @@ def read_case(path: Path) -> GoldenCase:
     values = _arrays(path)
     for key, array in values.items():
         _check(path, key, array)
+    grids, merges = values.get('grid_sizes'), values.get('merge_sizes')
+    if grids is not None and merges is not None and len(grids) != len(merges):
+        raise GoldenValuesError(f'{path} contradicts itself', f'{len(grids)} grid_sizes, {len(merges)} merge_sizes')
     if 'prompt' not in values and 'input_ids' not in values:
         raise GoldenValuesError(f'{path} cannot be run', 'it gives neither prompt nor input_ids')
     return GoldenCase(path.stem, values)
@@ -110,9 +113,13 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _check(path: Path, key: str, array: NDArray[Any]) -> None:
     kinds, dimensions = FORMATS[key]
-    is_picture = key in ('image', 'frames')
-    if array.dtype.kind not in kinds or array.ndim not in dimensions or (
-            is_picture and (array.dtype != np.uint8 or array.shape[-1] != 3 or 0 in array.shape)):
-        raise GoldenValuesError(f'{path}: {key} is {array.dtype} {array.shape}', 'the format wants '
-                                + ('pixels of uint8 RGB' if is_picture else
-                                   f'a type of kind {" or ".join(kinds)} in {" or ".join(map(str, dimensions))} dimensions'))
+    wanted = f'a type of kind {" or ".join(kinds)} in {" or ".join(map(str, dimensions))} dimensions'
+    is_good = array.dtype.kind in kinds and array.ndim in dimensions
+    if key in ('image', 'frames'):
+        wanted = 'pixels of uint8 RGB'
+        is_good = is_good and array.dtype == np.uint8 and array.shape[-1] == 3 and 0 not in array.shape
+    elif is_good and key in ('max_tokens', 'merge_size', 'merge_sizes', 'grid_sizes'):
+        wanted = 'numbers from 1 on' + (', three per frame' if key == 'grid_sizes' else '')
+        is_good = bool((array >= 1).all()) and (key != 'grid_sizes' or array.shape[1] == 3)
+    if not is_good:
+        raise GoldenValuesError(f'{path}: {key} is {array.dtype} {array.shape}', f'the format wants {wanted}')

@@ -15,7 +15,6 @@ from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.cli import exits
 from penguin_ros.cli.golden_case import GoldenCase, GoldenValuesError, read_cases
 from penguin_ros.cli.parity_measures import StageResult, Tolerance, Verdict, tolerance_of
-from penguin_ros.cli.parity_stages import Bench, compare
 from penguin_ros.cli.settings import add_setting_options, config_from
 from penguin_ros.cli.terminal import progress_bar, status_line
 from penguin_ros.config import ModelConfig, settings
@@ -54,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compares every case; exit code 1 when a stage is beyond its tolerance."""
+    if arguments.json and not arguments.json.parent.is_dir():
+        raise GoldenValuesError(f'{arguments.json} cannot be written', f'there is no folder {arguments.json.parent}')
     cases = _chosen(read_cases(arguments.golden), arguments.case)
     model = config_from(arguments).model
     if not model.checkpoint:
@@ -77,6 +78,7 @@ def _chosen(cases: list[GoldenCase], names: list[str]) -> list[GoldenCase]:
 
 
 def _compare_all(cases: list[GoldenCase], model: ModelConfig) -> tuple[BackendDescription, Results]:
+    from penguin_ros.cli.parity_stages import Bench, compare  # brings the picture libraries, which --help does not need
     checkpoint = open_checkpoint(model.checkpoint, progress=status_line)
     backend = make_backend(model, checkpoint)
     try:
@@ -128,16 +130,17 @@ def _print_summary(console: Console, results: Results, description: BackendDescr
     verdicts = [stage.verdict for stages in results.values() for stage in stages]
     judged = sum(verdict is not Verdict.NOT_GIVEN for verdict in verdicts)
     good = verdicts.count(Verdict.OK)
-    console.print(f'\n{escape(description.model_name)} on {description.name}, {description.device}, {description.precision}: '
+    console.print()
+    console.print(f'{escape(description.model_name)} on {description.name}, {description.device}, {description.precision}: '
                   f'{len(results)} cases, {good} of {judged} stages within tolerance, {len(verdicts) - judged} not given. '
-                  f'Tokens are compared up to the first margin under {tolerance.margin:g}.')
+                  f'Tokens are compared up to the first margin under {tolerance.margin:g}.', soft_wrap=True)
     console.print('[green]OK[/]' if _is_passed(results) else '[bold red]FAIL[/]')
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return ''
-    return f'{value:.0f}' if value == 0 or (math.isfinite(value) and value >= 1 and value.is_integer()) else f'{value:.2g}'
+    return f'{value:g}' if float(value).is_integer() else f'{value:.2g}'
 
 
 def _write_json(path: Path, results: Results, description: BackendDescription, tolerance: Tolerance) -> None:

@@ -15,34 +15,33 @@ import numpy as np
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.shapes import ProcessorShape
-from penguin_ros.cli.golden_case import GoldenCase, GoldenValuesError
+from penguin_ros.cli.golden_case import GoldenCase
 from penguin_ros.cli.golden_prompt import messages_of
 from penguin_ros.cli.parity_measures import StageResult, Tolerance, Verdict, close, identical
 from penguin_ros.config import VisualConfig
-from penguin_ros.frame import FrameType
 from penguin_ros.model_inputs import FramePatches, ModelInputs, Prompt
 from penguin_ros.preprocessing.clip_inputs import Picture, Preprocessor
-from penguin_ros.preprocessing.prompt import ImagePart, Message, VideoPart, render
+from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, VideoPart, render
 
 STAGES = ('prompt', 'frame types', 'frame sizes', 'pixels', 'token ids')
 
 
 def inputs_of(case: GoldenCase, checkpoint: Checkpoint) -> ModelInputs:
-    """What the backend gets; GoldenValuesError when the case gives too little, a PenguinError of the preprocessing."""
-    shape, tokenizer = checkpoint.shape, checkpoint.tokenizer
-    has_pictures = bool(case.images or case.frames)
-    if case.text('prompt') is not None and (has_pictures or '<image>' not in str(case.text('prompt'))):
-        processor = _processor(case, shape.processor)
-        preprocessor = Preprocessor(dataclasses.replace(shape, processor=processor), tokenizer, VisualConfig())
-        messages = messages_of(case)
-        return preprocessor.messages_inputs(messages, list(_pictures(case, messages)),
-                                            case.number('max_tokens', processor.max_tokens))
-    frames = _reference_patches(case)
-    if case.text('prompt') is None:
-        prompt = _reference_prompt(case, frames, shape.image_token_id)
+    """What the backend gets; raises GoldenValuesError for a prompt that is no chat markup, and what the preprocessing raises."""
+    image_token_id = checkpoint.shape.image_token_id
+    has_prompt = case.text('prompt') is not None
+    messages = messages_of(case) if has_prompt else [_pictures_alone(case)]
+    frames = _own_patches(case, messages, checkpoint) if has_pictures(case) else _reference_patches(case)
+    if has_prompt:
+        prompt = render(messages, checkpoint.tokenizer, [frame.tokens for frame in frames], image_token_id)
     else:
-        prompt = render(messages_of(case), tokenizer, [frame.tokens for frame in frames], shape.image_token_id)
-    return ModelInputs(prompt, frames, shape.image_token_id)
+        prompt = _reference_prompt(case, frames, image_token_id)
+    return ModelInputs(prompt, frames, image_token_id)
+
+
+def has_pictures(case: GoldenCase) -> bool:
+    """Whether there is anything to preprocess."""
+    return bool(case.images or case.frames)
 
 
 def input_stages(case: GoldenCase, inputs: ModelInputs, tolerance: Tolerance) -> list[StageResult]:
@@ -52,7 +51,7 @@ def input_stages(case: GoldenCase, inputs: ModelInputs, tolerance: Tolerance) ->
     pixels = [frame.pixels for frame in inputs.frames]
     seen = [identical('frame types', types, case.get('frame_types')), _sizes(case, sizes),
             close('pixels', np.concatenate(pixels) if pixels else np.zeros((0, 0)), case.get('pixel_values'), tolerance.pixels)]
-    if not case.images and not case.frames:
+    if not has_pictures(case):
         note = 'no picture given, the reference\'s patches are used' if inputs.frames else ''
         seen = [StageResult(stage.stage, Verdict.NOT_GIVEN, note=note) for stage in seen]
     ids = identical('token ids', inputs.prompt.token_ids, _row(case))
@@ -80,14 +79,26 @@ def _sizes(case: GoldenCase, sizes: np.ndarray) -> StageResult:
         return identical('frame sizes', sizes[:, 3], merges)
     if merges is None:
         return identical('frame sizes', sizes[:, :3], grids)
-    if len(grids) != len(merges):
-        raise GoldenValuesError(f'case {case.name} contradicts itself', f'{len(grids)} grid_sizes, {len(merges)} merge_sizes')
     return identical('frame sizes', sizes, np.column_stack((grids, merges)))
 
 
 def _row(case: GoldenCase) -> np.ndarray | None:
     ids = case.get('input_ids')
     return None if ids is None else ids.reshape(-1)
+
+
+def _pictures_alone(case: GoldenCase) -> Message:
+    """Stands in for a prompt that is not given, so that the pictures can be preprocessed all the same."""
+    parts: tuple[Part, ...] = tuple(ImagePart() for _ in case.images)
+    return Message('user', (*parts, VideoPart(None, len(case.frames))) if case.frames else parts)
+
+
+def _own_patches(case: GoldenCase, messages: list[Message], checkpoint: Checkpoint) -> tuple[FramePatches, ...]:
+    processor = _processor(case, checkpoint.shape.processor)
+    shape = dataclasses.replace(checkpoint.shape, processor=processor)
+    preprocessor = Preprocessor(shape, checkpoint.tokenizer, VisualConfig())
+    return preprocessor.messages_inputs(messages, list(_pictures(case, messages)),
+                                        case.number('max_tokens', processor.max_tokens)).frames
 
 
 def _pictures(case: GoldenCase, messages: Sequence[Message]) -> Iterator[Picture]:
@@ -113,13 +124,11 @@ def _reference_patches(case: GoldenCase) -> tuple[FramePatches, ...]:
     pixels, grids = case.get('pixel_values'), case.get('grid_sizes')
     if pixels is None or grids is None:
         return ()
-    merges, types = case.get('merge_sizes'), case.get('frame_types')
+    merges = case.get('merge_sizes')
     frames, first = [], 0
     for index, (_, rows, columns) in enumerate(grids.tolist()):
         merge = case.number('merge_size', 1) if merges is None else int(merges[index])
-        kind = FrameType.KEY if types is None else FrameType(int(types[index]))
-        patches = pixels[first:first + rows * columns].astype(np.float32)
-        frames.append(FramePatches(patches, rows, columns, merge, kind))
+        frames.append(FramePatches(pixels[first:first + rows * columns].astype(np.float32), rows, columns, merge))
         first += rows * columns
     return tuple(frames)
 

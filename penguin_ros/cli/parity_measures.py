@@ -3,7 +3,8 @@
 
 Float32 is exact to rounding: what is whole numbers must be identical, tokens up to the first step whose margin (lead of the
 best logit over the second) is under `margin`, since rounding may turn a near tie. Other precisions are compared with the same
-float32 values, so their errors measure the precision; their bounds only catch what is plainly wrong.
+float32 values, so their errors measure the precision; their bounds only catch what is plainly wrong (unrelated logits lie at
+an error of about 1.4, and a single step may be thrown far off where attention is nearly tied).
 """
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ class Tolerance:
 
 TOLERANCES = {
     'float32': Tolerance(pixels=1e-6, features=1e-5, logits=1e-4, margin=1e-3),
-    'float16': Tolerance(pixels=1e-6, features=1e-2, logits=2e-2, margin=0.1),
-    'bfloat16': Tolerance(pixels=1e-6, features=5e-2, logits=1e-1, margin=0.5),
+    'float16': Tolerance(pixels=1e-6, features=1e-2, logits=1e-1, margin=0.1),
+    'bfloat16': Tolerance(pixels=1e-6, features=5e-2, logits=5e-1, margin=0.5),
 }
 
 

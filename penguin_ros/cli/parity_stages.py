@@ -164,7 +164,7 @@ def _step_logits(ours: Array, reference: Array | None, tolerance: float) -> Stag
         return relative('step logits', ours, reference, tolerance)
     errors = [relative_error(own, other) for own, other in zip(ours, reference, strict=False)]
     worst = int(np.argmax(errors))
-    note = f'worst of {len(errors)} steps: {worst}'
+    note = f'worst of {len(errors)} steps: {worst}; median {np.median(errors):.1e}'
     if len(reference) > len(ours):
         note += f'; {len(reference) - len(ours)} more have no token before them'
     return within('step logits', errors[worst], tolerance, note)

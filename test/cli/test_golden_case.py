@@ -85,11 +85,17 @@ def test_pickled_objects_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize('wrong', [
     {'prompt': np.array(['a', 'b'])}, {'input_ids': np.array([1.5])}, {'frames': np.zeros((2, 4, 4), np.uint8)},
     {'image': np.zeros((4, 4, 3), np.float32)}, {'image': np.zeros((0, 4, 3), np.uint8)}, {'projected': np.zeros(4)},
-    {'image': np.zeros((4, 4, 4), np.uint8)}, {'max_tokens': np.array([1, 2])}])
+    {'image': np.zeros((4, 4, 4), np.uint8)}, {'max_tokens': np.array([1, 2])}, {'merge_size': np.array(0)},
+    {'grid_sizes': np.array([[1, 2]])}, {'grid_sizes': np.array([[1, 0, 2]])}])
 def test_a_key_of_the_wrong_type_or_shape_is_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
     path = written(tmp_path, **{'prompt': 'x', **wrong})
     with pytest.raises(GoldenValuesError, match=f'one.npz: {next(iter(wrong))} is'):
         read_case(path)
+
+
+def test_grids_and_merge_sizes_of_different_numbers_contradict_each_other(tmp_path: Path) -> None:
+    with pytest.raises(GoldenValuesError, match='2 grid_sizes, 1 merge_sizes'):
+        read_case(written(tmp_path, prompt='x', grid_sizes=np.ones((2, 3), int), merge_sizes=np.array([1])))
 
 
 def test_a_case_without_prompt_and_ids_cannot_be_run(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def test_prompts_with_pictures_survive_the_way_back(body: str) -> None:
 
 
 def test_a_dialogue_becomes_one_message_per_turn() -> None:
-    given = case('<|im_start|>user\n<image>\nWhat?<|im_end|>\n<|im_start|>assistant\nSnow.<|im_end|>\n<|im_start|>user\nWhere?' + END,
-                 image=PICTURE)
+    turns = '<|im_start|>user\n<image>\nWhat?<|im_end|>\n<|im_start|>assistant\nSnow.<|im_end|>\n<|im_start|>user\nWhere?'
+    given = case(turns + END, image=PICTURE)
     assert messages_of(given) == [Message('user', (ImagePart(), TextPart('What?'))), Message('assistant', (TextPart('Snow.'),)),
                                   Message('user', (TextPart('Where?'),))]
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from penguin_ros.cli.parity_measures import Verdict, close, identical, margins, relative, relative_error, same_tokens, tolerance_of
+from penguin_ros.cli.parity_measures import (
+    Verdict,
+    close,
+    identical,
+    margins,
+    relative,
+    relative_error,
+    same_tokens,
+    tolerance_of,
+)
 
 
 def test_one_wrong_number_fails_and_is_named() -> None:
