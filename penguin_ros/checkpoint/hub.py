@@ -45,6 +45,7 @@ def download_checkpoint(source: str, progress: Progress, check: Callable[[Path],
     The configuration comes first and `check` is called with its folder: what it raises saves the download of the weights.
     An interrupted download goes on where it stopped and is not taken for a checkpoint. HubUnavailable says what to do.
     """
+    _check_library(source)
     repository, revision = _parts(source)
     cached = _cached(repository, revision)
     if cached is not None:
@@ -61,6 +62,7 @@ def download_checkpoint(source: str, progress: Progress, check: Callable[[Path],
 
 def download_file(source: str, name: str, otherwise: str) -> Path:
     """One small file of a hub repository, from the cache or downloaded; `otherwise`: what to do without network."""
+    _check_library(source)
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     repository, revision = _parts(source)
     cached = try_to_load_from_cache(repository, name, revision=revision)
@@ -71,6 +73,14 @@ def download_file(source: str, name: str, otherwise: str) -> Path:
         return Path(hf_hub_download(repository, name, revision=revision, etag_timeout=ANSWER_SECONDS))
     except Exception as error:
         raise _explained(source, error, otherwise) from error
+
+
+def _check_library(source: str) -> None:
+    try:
+        import huggingface_hub  # noqa: F401
+    except ImportError as error:
+        raise HubUnavailable(f'{source} cannot be downloaded', f'the library huggingface_hub is missing ({error})',
+                             'Type: pip install huggingface_hub') from error
 
 
 def _parts(source: str) -> tuple[str, str]:
@@ -154,7 +164,7 @@ def _explained(source: str, error: Exception, otherwise: str) -> HubUnavailable:
         return HubUnavailable(what, str(error).splitlines()[0], otherwise)
     if isinstance(error, errors.OfflineModeIsEnabled):
         return HubUnavailable(what, 'it is not in the cache and HF_HUB_OFFLINE is set', f'Unset it, or: {otherwise}')
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+    if isinstance(error, OSError) and (error.errno in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None):
         return HubUnavailable(what, f'{error.strerror} ({constants.HF_HUB_CACHE})',
                               'Free space, or set HF_HOME to a folder on a disk with space')
     reason = (str(error).splitlines() or [''])[0]

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small random checkpoint, written once; tests change copies of it."""
+"""A small random checkpoint, written once; tests change copies of it. A hub that holds one, and a client of it."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkpoint.rewriting import copied
+from checkpoint.hub_client import ENCODER, MODEL, Client
+from checkpoint.rewriting import copied, with_value
+from checkpoint.stand_in_hub import StandIn, serving
 
-from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+from penguin_ros.checkpoint.random_checkpoint import Variant, write_random_checkpoint
 
 
 @pytest.fixture(scope='session')
@@ -20,3 +23,22 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(written: Path, tmp_path: Path) -> Path:
     """A copy of the random checkpoint to change."""
     return copied(written, tmp_path / 'changed')
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[StandIn]:
+    """A hub with a checkpoint whose encoder configuration is in a repository of its own."""
+    folder = write_random_checkpoint(tmp_path / 'model', variant=Variant(shards=2))
+    (tmp_path / 'encoder').mkdir()
+    (folder / 'penguin-encoder' / 'config.json').rename(tmp_path / 'encoder' / 'config.json')
+    (folder / 'penguin-encoder').rmdir()
+    with_value(folder / 'config.json', 'vision_encoder', ENCODER)
+    (folder / 'modeling_penguin.py').write_text('raise SystemExit("remote code was run")')
+    (folder / 'pytorch_model.bin').write_bytes(b'\x80' * 1000)
+    with serving(StandIn({MODEL: folder, ENCODER: tmp_path / 'encoder'})) as running:
+        yield running
+
+
+@pytest.fixture
+def client(hub: StandIn, tmp_path: Path) -> Client:
+    return Client(hub.url, tmp_path / 'home')
