@@ -5,6 +5,7 @@ An argument that is left empty passes nothing, so that the parameter file, or el
 """
 from __future__ import annotations
 
+import os
 from typing import Any, List  # noqa: UP035  launch_ros compares with typing.List
 
 from launch import LaunchContext, LaunchDescription
@@ -15,8 +16,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = 'penguin_ros'
-PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-"""Fast DDS 2 and 3."""
+FAST_DDS_2 = ('humble', 'jazzy')
+"""Distributions whose Fast DDS reads the profile's older variable; with the later ones it is deprecated."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -63,7 +64,7 @@ def start_node(context: LaunchContext) -> list[Any]:
                 parameters=[value('params_file'), parameters], output='screen', emulate_tty=True,
                 respawn=value('respawn') == 'true', respawn_delay=2.0,
                 arguments=['--ros-args', '--log-level', value('log_level')])
-    return [*profile_variables(context, value('fastdds_profile')), node]
+    return [*profile_variable(context, value('fastdds_profile')), node]
 
 
 def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
@@ -78,10 +79,11 @@ def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
     return parameters
 
 
-def profile_variables(context: LaunchContext, profile: str) -> list[SetEnvironmentVariable]:
+def profile_variable(context: LaunchContext, profile: str) -> list[SetEnvironmentVariable]:
     """Fast DDS reads the profile when the process starts; other middlewares ignore it."""
     if not profile:
         return []
     if profile == 'images':
         profile = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'fastdds_images.xml']).perform(context)
-    return [SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES]
+    is_old = os.environ.get('ROS_DISTRO', '') in FAST_DDS_2
+    return [SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE' if is_old else 'FASTDDS_DEFAULT_PROFILES_FILE', profile)]

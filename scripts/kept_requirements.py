@@ -42,8 +42,8 @@ def constraints() -> list[str]:
 def main() -> None:
     requirements, folder = Path(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'requirements.txt').write_text('\n'.join(kept_lines(requirements.read_text().splitlines())) + '\n')
-    (folder / 'constraints.txt').write_text('\n'.join(constraints()) + '\n')
+    for name, lines in (('requirements', kept_lines(requirements.read_text().splitlines())), ('constraints', constraints())):
+        (folder / f'{name}.txt').write_text(''.join(f'{line}\n' for line in lines))
 
 
 if __name__ == '__main__':

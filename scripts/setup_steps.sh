@@ -147,7 +147,7 @@ install_packages() {
 # The installed cv_bridge and OpenCV are binaries built for one major version of numpy; a newer one breaks their import.
 keep_numpy() {
   "$venv/bin/python" -c "$import_cv_bridge" && return
-  pip_install 'numpy<2'
+  pip_install 'numpy<2' || true
   "$venv/bin/python" -c "$import_cv_bridge" ||
     say "    note: the installed cv_bridge or OpenCV does not import; images are converted without cv_bridge"
 }
