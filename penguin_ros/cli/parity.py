@@ -30,10 +30,11 @@ EPILOG = """examples:
   penguin parity golden --backend torch --set model.prefill_chunk=64
   penguin parity golden --device cuda --precision bfloat16 --json parity.json
 
-The folder holds checkpoint/ and cases/*.npz. In float32, types, sizes, ids and argmaxes must be identical, tokens up to the
-first step whose margin is under 1e-3; pixels may differ by 1e-6, ||a-b||/||b|| is at most 1e-5 for features and 1e-4 for the
-logits of every step, for which the reference's tokens are fed. An argmax may differ where both candidates lie within the
-margin. Float16 and bfloat16 are compared with the same float32 values under looser bounds, which the table shows.
+The folder holds checkpoint/ (another one: --checkpoint) and cases/*.npz. In float32, types, sizes, ids and argmaxes must be
+identical, tokens up to the first step whose margin is under 1e-3; pixels may differ by 1e-6, ||a-b||/||b|| is at most 1e-5
+for features and 1e-4 for the logits of every step, for which the reference's tokens are fed. An argmax may differ where both
+candidates lie within the margin. Float16 and bfloat16 are compared with the same float32 values under looser bounds, which
+the table shows.
 
 exit codes: 0 all within tolerance, 1 something is not, 2 the folder cannot be used"""
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.shapes import ProcessorShape
-from penguin_ros.cli.golden_case import GoldenCase
+from penguin_ros.cli.golden_case import GoldenCase, GoldenValuesError
 from penguin_ros.cli.golden_prompt import messages_of
 from penguin_ros.cli.parity_measures import StageResult, Tolerance, Verdict, close, identical
 from penguin_ros.config import VisualConfig
@@ -123,6 +123,9 @@ def _processor(case: GoldenCase, processor: ProcessorShape) -> ProcessorShape:
 def _reference_patches(case: GoldenCase) -> tuple[FramePatches, ...]:
     pixels, grids = case.get('pixel_values'), case.get('grid_sizes')
     if pixels is None or grids is None:
+        if '<image>' in (case.text('prompt') or ''):
+            raise GoldenValuesError(f'case {case.name} cannot be run', 'its prompt has pictures, but it gives neither image nor '
+                                    'frames, nor pixel_values with grid_sizes')
         return ()
     merges = case.get('merge_sizes')
     frames, first = [], 0

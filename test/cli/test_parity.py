@@ -156,6 +156,12 @@ def test_a_prompt_with_more_pictures_than_are_given_fails_by_name_and_the_rest_i
     assert stages['generation']['verdict'] == 'not reached'
 
 
+def test_a_case_with_neither_pictures_nor_patches_says_so(golden_dir: Path, tmp_path: Path) -> None:
+    code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'image_small', without('image', 'pixel_values')))
+    assert code == exits.FAILED
+    assert 'neither image nor frames' in stages['prompt']['note']
+
+
 def test_coarser_precisions_are_reported_under_looser_bounds(golden_dir: Path, tmp_path: Path) -> None:
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'image_small'), '--precision', 'bfloat16')
     assert code == exits.DONE
