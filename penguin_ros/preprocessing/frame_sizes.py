@@ -54,7 +54,7 @@ def sizes_within(raw_size: Size, types: Sequence[FrameType], merge_size: int, pa
     if len(types) > max_tokens:
         raise ValueError(f'{len(types)} frames do not fit in {max_tokens} tokens')
     share = max_tokens // len(types)
-    return [size_at_most(raw_size, factor, share, share)] * len(types), True
+    return [size_at_most(raw_size, factor, share * factor ** 2, share)] * len(types), True
 
 
 def floor_tokens(raw_size: Size, merge_size: int, patch_size: int, min_tokens: int) -> int:
@@ -70,17 +70,20 @@ def fixed_sizes(raw_size: Size, merge_size: int, patch_size: int, min_tokens: in
     A frame keeps its area, enlarged to about `min_tokens` where it is smaller, and never takes more than `most_tokens` of
     its type.
     """
-    factor = patch_size * merge_size
-    raw_tokens = raw_size[0] * raw_size[1] / factor ** 2
-    return {kind: size_at_most(raw_size, factor, max(raw_tokens, min_tokens), most)
-            for kind, most in most_tokens.items()}
+    factor, raw_area = patch_size * merge_size, float(raw_size[0] * raw_size[1])
+    sizes = {}
+    for kind, most in most_tokens.items():
+        sizes[kind] = size_at_most(raw_size, factor, raw_area, most)
+        if tokens_of(sizes[kind], factor) < min(min_tokens, most):
+            sizes[kind] = size_at_most(raw_size, factor, min_tokens * factor ** 2, most)
+    return sizes
 
 
-def size_at_most(raw_size: Size, factor: int, tokens: float, most: int) -> Size:
-    """The size of about `tokens` visual tokens, never more than `most`, in the aspect of `raw_size` as far as that goes."""
-    tokens, aspect = min(tokens, most), raw_size[0] / raw_size[1]
-    rows = min(max(round(math.sqrt(tokens * aspect)), 1), most)
-    columns = min(max(round(math.sqrt(tokens / aspect)), 1), most)
+def size_at_most(raw_size: Size, factor: int, area: float, most: int) -> Size:
+    """The size of about `area` pixels but at most `most` visual tokens, in the aspect of `raw_size` as far as that goes."""
+    aspect = raw_size[0] / raw_size[1]
+    height, width = _aligned(min(area, most * factor ** 2), aspect, factor, min_area=0)
+    rows, columns = min(height // factor, most), min(width // factor, most)
     while rows * columns > most:
         if columns == 1 or (rows > 1 and rows > aspect * columns):
             rows -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from preprocessing.golden_cases import VISUAL, arrays_of, images_of
 
@@ -118,6 +118,8 @@ def test_fixed_sizes_keep_to_the_maximum_of_their_type(raw: Size, merge: int, le
 
 
 @given(RAW, MERGE, st.integers(1, 2000))
+@example((1, 329), 1, 25)
+@example((25 * 7, 1400), 1, 2000)
 def test_fixed_sizes_do_not_enlarge_beyond_the_reference(raw: Size, merge: int, most: int) -> None:
     reference = frame_sizes(raw, (KEY,), merge, 14, 16, 10 ** 9)[0]
     assert tokens_of(fixed_sizes(raw, merge, 14, 16, {KEY: most})[KEY], 14 * merge) <= tokens_of(reference, 14 * merge)
