@@ -11,6 +11,7 @@ from penguin_ros.answering.loaded_model import LoadedModel
 from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, StaleFrames
+from penguin_ros.frame import Clip
 from penguin_ros.generation.loop import Limits, Step, generate
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import Answer, Priority, Request, TextPiece
@@ -76,9 +77,7 @@ class AnswerJob:
         """See Job; on the worker thread."""
         record, model, config = self._record, self._at.model, self._at.config
         record.started_ns = self._at.steady_ns()
-        inputs = self._prepare()
-        record.prepare_ns = self._at.steady_ns() - record.started_ns
-        yield
+        inputs = yield from self._prepare()
         limits = Limits(self._request.max_tokens, model.checkpoint.shape.stop_token_ids, config.generation,
                         config.model.prefill_chunk, seed_offset=self._at.number)
         for step in generate(model.backend, inputs, limits, model.text_stream(), self._at.steady_ns, record.progress):
@@ -93,21 +92,37 @@ class AnswerJob:
         """As much of the answer as there is."""
         self._end(error)
 
-    def _prepare(self) -> ModelInputs:
-        at, request = self._at, self._request
+    def _prepare(self) -> Generator[None, None, ModelInputs]:
+        """Yields between frames; only the time inside its steps counts."""
+        at, request, record = self._at, self._request, self._record
         preprocessor = at.model.preprocessor(at.config.visual)
         if at.buffer is None:
-            inputs = preprocessor.images_inputs(request.images, request.text)
+            steps = preprocessor.images_steps(request.images, request.text)
         else:
+            steps = preprocessor.clip_steps(self._find_clip(at.buffer), request.text)
+        while True:
+            start_ns = at.steady_ns()
             try:
-                self._record.note_clip(find_clip(at.buffer, request.interval, at.config, at.now_ns()))
-            except StaleFrames:
-                self._record.is_stale = True
-                raise
-            assert self._record.found is not None
-            inputs = preprocessor.clip_inputs(self._record.found.clip, request.text)
-        self._record.note_inputs(inputs)
+                next(steps)
+            except StopIteration as end:
+                inputs: ModelInputs = end.value
+                break
+            finally:
+                record.prepare_ns += at.steady_ns() - start_ns
+            yield
+        record.note_inputs(inputs)
+        yield
         return inputs
+
+    def _find_clip(self, buffer: ClipBuffer) -> Clip:
+        at, record = self._at, self._record
+        try:
+            found = find_clip(buffer, self._request.interval, at.config, at.now_ns())
+        except StaleFrames:
+            record.is_stale = True
+            raise
+        record.note_clip(found)
+        return found.clip
 
     def _note(self, step: Step) -> None:
         if step.token_id is not None and len(self._record.progress.token_ids) == 1:

@@ -6,7 +6,7 @@ The clip of a request is a video, pictures of a caller are single images. Both k
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from penguin_ros.checkpoint.shapes import CheckpointShape
@@ -21,14 +21,17 @@ from penguin_ros.preprocessing.frame_plan import (
     exact_picture_plan,
     exact_video_plan,
     picture_plan,
-    video_plan,
+    video_plan_steps,
 )
 from penguin_ros.preprocessing.image_check import check_images
 from penguin_ros.preprocessing.patches import to_patches
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart, VisualPart, render
+from penguin_ros.preprocessing.steps import finished
 
 Picture = Image | Sequence[Image]
 """What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame, all of one size."""
+
+InputSteps = Generator[None, None, ModelInputs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +59,21 @@ class Preprocessor:
 
     def clip_inputs(self, clip: Clip, question: str, max_tokens: int | None = None) -> ModelInputs:
         """The clip as a video, labelled with seconds since its oldest frame, then the question."""
+        return finished(self.clip_steps(clip, question, max_tokens))
+
+    def clip_steps(self, clip: Clip, question: str, max_tokens: int | None = None) -> InputSteps:
+        """As clip_inputs, with a yield after what is done for each frame."""
         video = VideoPart(clip.seconds_from_start, len(clip.frames))
-        return self.messages_inputs([Message('user', (video, TextPart(question)))],
-                                    [[frame.image for frame in clip.frames]], max_tokens)
+        return self._steps([Message('user', (video, TextPart(question)))], [[frame.image for frame in clip.frames]], max_tokens)
 
     def images_inputs(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> ModelInputs:
         """Single pictures in order, then the question."""
+        return finished(self.images_steps(images, question, max_tokens))
+
+    def images_steps(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> InputSteps:
+        """As images_inputs, with a yield after each picture."""
         parts: list[Part] = [*(ImagePart() for _ in images), TextPart(question)]
-        return self.messages_inputs([Message('user', tuple(parts))], images, max_tokens)
+        return self._steps([Message('user', tuple(parts))], images, max_tokens)
 
     def text_inputs(self, question: str) -> ModelInputs:
         """The question alone."""
@@ -76,30 +86,45 @@ class Preprocessor:
         Raises TokenCountMismatch when parts and images differ in number, ImageShapeError for images that are unusable or,
         in a video, of several sizes, TooManyImages when there are more parts than visual tokens.
         """
-        visuals = self._visuals(messages, pictures, max_tokens)
-        frames = tuple(patches for visual in visuals for patches in self._patches(visual))
+        return finished(self._steps(messages, pictures, max_tokens))
+
+    def _steps(self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None) -> InputSteps:
+        visuals = yield from self._visuals(messages, pictures, max_tokens)
+        frames: list[FramePatches] = []
+        for visual in visuals:
+            for index, size, kind in zip(visual.plan.indices, visual.plan.sizes, visual.plan.types, strict=True):
+                merge_size = self._unit(visual.part).merge_size
+                frames.append(to_patches(visual.images[index], size, merge_size, self._shape.processor, kind))
+                yield
         prompt = render(_as_shown(messages, visuals), self._tokenizer, [frame.tokens for frame in frames],
                         self._shape.image_token_id)
-        return ModelInputs(prompt, frames, self._shape.image_token_id, any(visual.plan.is_truncated for visual in visuals),
+        return ModelInputs(prompt, tuple(frames), self._shape.image_token_id, any(visual.plan.is_truncated for visual in visuals),
                            tuple(index for visual in visuals for index in visual.plan.indices))
 
-    def _visuals(self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None) -> list[_Visual]:
+    def _visuals(self, messages: Sequence[Message], pictures: Sequence[Picture],
+                 max_tokens: int | None) -> Generator[None, None, list[_Visual]]:
         parts = [part for message in messages for part in message.parts if not isinstance(part, TextPart)]
         images = _matched(parts, pictures)
         if max_tokens is not None:
             plans = self._exact_plans(parts, images, max_tokens)
         else:
-            plans = self._plans(parts, images)
+            plans = yield from self._plans(parts, images)
         return [_Visual(*of_part) for of_part in zip(parts, images, plans, strict=True)]
 
-    def _plans(self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]]) -> list[FramePlan]:
+    def _plans(self, parts: Sequence[VisualPart],
+               images: Sequence[tuple[Image, ...]]) -> Generator[None, None, list[FramePlan]]:
         count, budget = len(parts), self._visual.max_visual_tokens
         if count > budget:
             raise TooManyImages(f'{count} pictures', f'they share {budget} visual tokens',
                                 'Send fewer pictures or raise visual.max_visual_tokens')
-        return [picture_plan(of_part[0], count, self._unit(part), self._visual) if isinstance(part, ImagePart)
-                else video_plan(of_part, self._unit(part), replace(self._visual, max_visual_tokens=budget // count))
-                for part, of_part in zip(parts, images, strict=True)]
+        plans: list[FramePlan] = []
+        for part, of_part in zip(parts, images, strict=True):
+            if isinstance(part, ImagePart):
+                plans.append(picture_plan(of_part[0], count, self._unit(part), self._visual))
+            else:
+                share = replace(self._visual, max_visual_tokens=budget // count)
+                plans.append((yield from video_plan_steps(of_part, self._unit(part), share)))
+        return plans
 
     def _exact_plans(self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]],
                      max_tokens: int) -> list[FramePlan]:
@@ -108,11 +133,6 @@ class Preprocessor:
         return [exact_picture_plan(images[0][0], count, self._unit(part), least, max_tokens) if isinstance(part, ImagePart)
                 else exact_video_plan(of_part, self._unit(part), least, max_tokens / count)
                 for part, of_part in zip(parts, images, strict=True)]
-
-    def _patches(self, visual: _Visual) -> list[FramePatches]:
-        plan, merge_size = visual.plan, self._unit(visual.part).merge_size
-        return [to_patches(visual.images[index], size, merge_size, self._shape.processor, kind)
-                for index, size, kind in zip(plan.indices, plan.sizes, plan.types, strict=True)]
 
     def _unit(self, part: VisualPart) -> PatchUnit:
         processor = self._shape.processor

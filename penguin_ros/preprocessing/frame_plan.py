@@ -8,7 +8,7 @@ oldest key frames; the newest frame stays, and a type is never reconsidered.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from penguin_ros.config import VisualConfig
@@ -21,7 +21,8 @@ from penguin_ros.preprocessing.frame_sizes import (
     sizes_within,
     tokens_of,
 )
-from penguin_ros.preprocessing.frame_types import frame_types
+from penguin_ros.preprocessing.frame_types import frame_type_steps, frame_types
+from penguin_ros.preprocessing.steps import finished
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class FramePlan:
     types: tuple[FrameType, ...]
     sizes: tuple[Size, ...]
     is_truncated: bool = False
+
+
+PlanSteps = Generator[None, None, FramePlan]
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ def exact_picture_plan(image: Image, count: int, unit: PatchUnit, min_tokens: in
 
 def video_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> FramePlan:
     """The plan for a video, at least one frame, all of one size; at most visual.max_visual_tokens tokens in total."""
+    return finished(video_plan_steps(images, unit, visual))
+
+
+def video_plan_steps(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:
+    """As video_plan, with a yield after each frame."""
     return _fixed_plan(images, unit, visual) if visual.policy == 'fixed' else _reference_plan(images, unit, visual)
 
 
@@ -93,17 +102,17 @@ def raw_size(image: Image) -> Size:
     return int(image.shape[0]), int(image.shape[1])
 
 
-def _reference_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> FramePlan:
+def _reference_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:
     raw, budget = raw_size(images[0]), visual.max_visual_tokens
     fewest = floor_tokens(raw, unit.merge_size, unit.patch_size, visual.min_visual_tokens)
     indices = evenly(len(images), max(budget // fewest, 1))
-    types = frame_types(images[index] for index in indices)
+    types = yield from frame_type_steps(images[index] for index in indices)
     sizes, is_below_floor = sizes_within(raw, types, unit.merge_size, unit.patch_size, visual.min_visual_tokens, budget)
     return FramePlan(indices, types, tuple(sizes), is_below_floor or len(indices) < len(images))
 
 
-def _fixed_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> FramePlan:
-    types = frame_types(images)
+def _fixed_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:
+    types = yield from frame_type_steps(images)
     most = {FrameType.KEY: min(visual.key_tokens, visual.max_visual_tokens),
             FrameType.INTERMEDIATE: min(visual.intermediate_tokens, visual.max_visual_tokens)}
     sizes = fixed_sizes(raw_size(images[0]), unit.merge_size, unit.patch_size, visual.min_visual_tokens, most)

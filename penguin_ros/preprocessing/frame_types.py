@@ -6,7 +6,7 @@ A frame is compared with the latest key frame before it, patch by patch in HSV; 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.frame import FrameType, Image
 from penguin_ros.preprocessing.antialias import resize_plane
+from penguin_ros.preprocessing.steps import finished
 
 PATCH = 14
 MIN_AREA = 10 * PATCH * PATCH
@@ -56,11 +57,19 @@ class FrameTyper:
 
 def frame_types(images: Iterable[Image]) -> tuple[FrameType, ...]:
     """Types of the frames of one clip in order, all (height, width, 3) uint8 RGB of one size; the first is a key frame."""
+    return finished(frame_type_steps(images))
+
+
+def frame_type_steps(images: Iterable[Image]) -> Generator[None, None, tuple[FrameType, ...]]:
+    """As frame_types, with a yield after each frame."""
     images = tuple(images)
     if len(images) == 1:
         return (FrameType.KEY,)  # nothing to compare with
-    typer = FrameTyper()
-    return tuple(typer.add(image) for image in images)
+    typer, types = FrameTyper(), list[FrameType]()
+    for image in images:
+        types.append(typer.add(image))
+        yield
+    return tuple(types)
 
 
 def similarity(first: Image, second: Image) -> float:

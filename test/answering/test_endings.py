@@ -18,6 +18,8 @@ from penguin_ros.errors import (
     OutOfMemory,
     RequestCancelled,
 )
+from penguin_ros.frame import Image
+from penguin_ros.preprocessing import frame_types
 from penguin_ros.request import Answer, StopReason
 
 
@@ -42,6 +44,24 @@ def test_a_request_is_cancelled_in_any_phase_after_that_step(tiny_checkpoint: Pa
         assert TEXT.startswith(answer.text) and bool(answer.text) == (phase == 'decode')
         assert answer.text == (live.pieces['q'][-1].text if live.pieces['q'] else '')
         assert is_usable(live) and len(live.answers['q']) == 1
+
+
+def test_a_request_is_cancelled_between_two_frames_of_its_preparation(tiny_checkpoint: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def cancelling(image: Image) -> frame_types.Comparable:
+        seen.append(len(seen))
+        assert live.pipeline.cancel('q') or len(seen) > 1
+        return comparable(image)
+
+    comparable = frame_types.comparable
+    monkeypatch.setattr(frame_types, 'comparable', cancelling)
+    with LivePipeline(tiny_checkpoint) as live:
+        live.frames(0, 500, 1000, 1500)
+        answer = live.answer()
+        assert isinstance(answer.error, RequestCancelled) and seen == [0] and 'encode' not in live.steps
+        assert len(answer.evidence.frames) == 4
 
 
 def test_a_waiting_request_is_cancelled_without_having_been_started(tiny_checkpoint: Path) -> None:
