@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# Bash, sourced by scripts/setup: what its steps do. Uses its root, venv, python, flavour, explain and say.
+# Bash, sourced by scripts/setup: what its steps do. Uses its root, venv, stamps, python, flavour, ground, run, explain
+# and say.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 wheels='the ROS 2 wheels (Jazzy)'
+# To be raised with every change below that must do finished steps again.
+recipe=1
 
 is_sourced_ros() { [ "$flavour" != "$wheels" ]; }
 
@@ -166,9 +169,12 @@ colcon_build() {
 }
 
 build_interfaces() {
-  # From nothing: cmake's cache and colcon's layout survive neither a moved checkout nor another ROS 2.
-  rm -rf "$root/build" "$root/install"
+  # cmake's cache and colcon's layout survive neither a moved checkout nor another ROS 2.
+  if [ "$(cat "$stamps/ground" 2>/dev/null)" != "$ground" ]; then
+    rm -rf "$root/build" "$root/install"
+  fi
   colcon_build penguin_msgs --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF
+  printf '%s' "$ground" >"$stamps/ground"
 }
 
 build_package() {
