@@ -71,6 +71,16 @@ def map_tensor(header: TensorHeader) -> NDArray[Any]:
     return values.reshape(header.shape)
 
 
+def read_start(header: TensorHeader, max_bytes: int) -> bytes:
+    """The first bytes of the tensor, read without mapping it: no page around them is fetched."""
+    try:
+        with header.file.open('rb', buffering=0) as file:
+            file.seek(header.begin)
+            return file.read(min(max_bytes, header.end - header.begin))
+    except OSError as error:
+        raise corrupt(header.file, error) from error
+
+
 def corrupt(path: Path, error: Exception) -> CheckpointFileCorrupt:
     """The error for a file that cannot be read to its end."""
     return CheckpointFileCorrupt(f'{path} is damaged', str(error), 'Delete this file and download the checkpoint again')

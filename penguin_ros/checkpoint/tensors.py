@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.checkpoint.safetensors_file import STORAGE, TensorHeader, map_tensor, read_headers
+from penguin_ros.checkpoint.safetensors_file import STORAGE, TensorHeader, map_tensor, read_headers, read_start
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tensor_names import (
     EMBEDDING,
@@ -129,12 +129,8 @@ class TensorReader:
 
     def fingerprints(self) -> list[str]:
         """Per tensor a line with name, format, shape and its first bytes: cheap, and another training gives others."""
-        lines = []
-        for name in self.names():
-            dtype, values = self.read_raw(name)
-            head = values.reshape(-1)[:FINGERPRINT_BYTES // values.itemsize].tobytes().hex()
-            lines.append(f'{name} {dtype} {_shown(values.shape)} {head}')
-        return lines
+        return [f'{name} {self.dtype(name)} {_shown(self.shape(name))} '
+                f'{read_start(self._headers[name], FINGERPRINT_BYTES).hex()}' for name in self.names()]
 
 
 def widened(dtype: str, values: NDArray[Any]) -> NDArray[np.float32]:
