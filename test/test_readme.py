@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penguin_ros.cli.main import VERBS
-from penguin_ros.config import settings
+from penguin_ros.config import Value, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -21,9 +21,15 @@ def test_every_setting_has_its_row_with_default_unit_meaning_and_whether_it_is_l
     assert len(rows) == 1
     _, _, default, span, unit, live, meaning, _ = re.split(r'(?<!\\)\|', rows[0])
     shown = default.strip().strip('`“”')
-    assert shown == (str(value).lower() if isinstance(value, bool) else f'{value:g}' if isinstance(value, float) else str(value) or 'empty')
+    assert shown == _shown(value)
     assert (unit.strip(), live.strip(), meaning.strip()) == (facts.unit, 'yes' if facts.live else '', facts.text)
     assert all(choice in span for choice in facts.choices)
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'{value:g}' if isinstance(value, float) else str(value) or 'empty'
 
 
 def test_no_row_names_a_setting_that_is_gone() -> None:
@@ -46,6 +52,6 @@ def test_every_room_stands_in_the_tree() -> None:
 
 
 def test_every_folder_and_script_it_names_exists() -> None:
-    named = ['scripts/demo', 'scripts/test', 'scripts/setup', 'scripts/env.sh', 'config/fastdds_images.xml', 'docs/flow.svg', 'LICENSE',
-             'launch/penguin.launch.py', 'benchmarks', 'tools', 'penguin_msgs']
+    named = ['scripts/demo', 'scripts/test', 'scripts/setup', 'scripts/env.sh', 'config/fastdds_images.xml', 'docs/flow.svg',
+             'LICENSE', 'launch/penguin.launch.py', 'benchmarks', 'tools', 'penguin_msgs']
     assert [name for name in named if not (ROOT / name).exists()] == []
