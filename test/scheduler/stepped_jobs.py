@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs whose steps a test lets through one by one, and a clock that it turns."""
+"""Jobs whose steps a test lets through one by one, a clock that it turns, and a scheduler that runs both."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from penguin_ros.errors import PenguinError
 from penguin_ros.request import Priority
+from penguin_ros.scheduler.scheduler import Scheduler
 
 LIVENESS_SECONDS = 20.0
 
@@ -104,3 +107,48 @@ class SteppedJob:
         self.ends.append(error)
         self.threads.append(threading.current_thread().name)
         self.stage.note(f'{self.id} finished' if error is None else f'{self.id} {type(error).__name__}')
+
+
+class House:
+    """A running scheduler with a stage, a clock, and what was logged."""
+
+    def __init__(self, queue_length: int = 4, can_suspend: bool = True) -> None:
+        self.stage, self.clock = Stage(), FakeClock()
+        self.logged: list[tuple[str, BaseException]] = []
+        self.scheduler = Scheduler(queue_length, self.clock, lambda what, error: self.logged.append((what, error)))
+        self.scheduler.start(lambda: can_suspend, lambda: self.stage.note('backend closed'))
+        self.scheduler.wait_open()
+
+    def job(self, job_id: str, **facts: Any) -> SteppedJob:
+        return SteppedJob(job_id, self.stage, **facts)
+
+    def submit(self, job_id: str, **facts: Any) -> SteppedJob:
+        job = self.job(job_id, **facts)
+        self.scheduler.submit(job)
+        return job
+
+    def caption(self, job_id: str, key: str = 'front', **facts: Any) -> SteppedJob:
+        return self.submit(job_id, priority=Priority.CAPTION, key=key, **facts)
+
+    def wait(self, event: str) -> None:
+        self.stage.wait(event)
+
+
+@contextmanager
+def house(**facts: Any) -> Iterator[House]:
+    inside = House(**facts)
+    try:
+        yield inside
+    finally:
+        inside.stage.open()
+        assert inside.scheduler.close(LIVENESS_SECONDS)
+
+
+def steps_done(inside: House) -> list[str]:
+    return [event for event in inside.stage.events if ':' in event]
+
+
+def raising(error: BaseException) -> Callable[[int], None]:
+    def in_step(number: int) -> None:
+        raise error
+    return in_step
