@@ -61,5 +61,6 @@ def _finding(topic: str, health: Any) -> Finding:
     if health.reason:
         return Finding(topic, State.FAULT, health.reason)
     published = f' of {health.publish_rate_hz:.1f} published' if health.publish_rate_hz else ''
-    text = '; '.join(filter(None, (f'{health.rate_hz:.1f} Hz taken{published} from {", ".join(health.publishers)}', drops, *warnings)))
+    rate = f'{health.rate_hz:.1f} Hz taken{published} from {", ".join(health.publishers)}'
+    text = '; '.join(filter(None, (rate, drops, *warnings)))
     return Finding(topic, State.FAULT if warnings else State.OK, text)

@@ -44,6 +44,11 @@ class NodeProcess:
         if self._process is not None and self._process.poll() is not None:
             raise NodeStopped(f'{self.name} ended with exit code {self._process.returncode}', self.tail())
 
+    def wait(self, timeout_s: float) -> int:
+        """The exit code, once it ends by itself; subprocess.TimeoutExpired."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
     def stop(self) -> None:
         """Interrupts, waits, kills; keeps the exit code."""
         if self._process is None:
