@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 # Bash, to be sourced: `source scripts/env.sh`. Makes this checkout's .venv, its ROS 2 and penguin_msgs usable in this
 # shell, both over an installed ROS 2 (source that first) and over the ROS 2 wheels. Builds nothing: scripts/setup does.
 
