@@ -29,11 +29,12 @@ def test_lost_raw_frames_are_a_fault_with_the_profile_as_remedy_and_whole_ones_a
     graph = Graph(tmp_path)
     try:
         bare = {'FASTRTPS_DEFAULT_PROFILES_FILE': '', 'FASTDDS_DEFAULT_PROFILES_FILE': ''}
-        for name, environment in (('bare', bare), ('whole', {})):
-            graph.start(CAMERA, parameters={'source': str(video_path), 'width': 1280}, arguments=('-r', f'__ns:=/{name}'),
-                        environment=environment)
+        cameras = [graph.start(CAMERA, parameters={'source': str(video_path), 'width': 1280}, arguments=('-r', f'__ns:=/{name}'),
+                               environment=environment) for name, environment in (('bare', bare), ('whole', {}))]
         graph.wait_for(lambda: all(graph.node.count_publishers(f'/{name}/image') for name in ('bare', 'whole')), 30)
         findings = doctor(graph, '--seconds', '4')
+        for camera in cameras:
+            camera.stop()
     finally:
         graph.close()
     assert findings['/bare/image']['state'] == 'fault' and 'fastdds_images.xml' in findings['/bare/image']['text']
