@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from penguin_ros.backends.base import Backend, Chunk, Features, FeatureSpan
 from penguin_ros.backends.scripted_backend import ScriptedBackend
@@ -78,3 +79,27 @@ def piece(ids: np.ndarray, spans: tuple[FeatureSpan, ...], start: int, end: int)
         if low < high:
             cut.append(FeatureSpan(low - start, span.features, span.first + low - span.offset, high - low))
     return Chunk(ids[start:end], tuple(cut))
+
+
+each_example_takes_new_slots = settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def prompt(backend: Backend) -> tuple[np.ndarray, tuple[FeatureSpan, ...]]:
+    """31 positions: text, the 6 tokens of a frame, text, 4 rows out of the middle of another frame, text."""
+    first, second = finished(backend.encode([frame(1), frame(2)]))[0]
+    return tokens(3, 31), (FeatureSpan(5, first, 0, 6), FeatureSpan(20, second, 1, 4))
+
+
+def last_logits(backend: Backend, slot: int, ids: np.ndarray, *spans: FeatureSpan) -> np.ndarray:
+    """Appends all at once; logits (vocabulary,) of the last position."""
+    return backend.forward(slot, Chunk(ids, spans), [-1])[0]
+
+
+def fresh_logits(backend: Backend, ids: np.ndarray, *spans: FeatureSpan) -> np.ndarray:
+    """The same in a slot of its own."""
+    slot = backend.new_slot()
+    try:
+        return last_logits(backend, slot, ids, *spans)
+    finally:
+        backend.free_slot(slot)
