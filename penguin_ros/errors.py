@@ -6,6 +6,9 @@ Knows no other room. `ros/error_codes.py` maps the classes to message constants,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+AnyError = TypeVar('AnyError', bound='PenguinError')
 
 
 class PenguinError(Exception):
@@ -18,6 +21,12 @@ class PenguinError(Exception):
     def __str__(self) -> str:
         text = f'{self.what}: {self.why}' if self.why else self.what
         return f'{text}. {self.fix}' if self.fix else text
+
+    def fresh(self: AnyError) -> AnyError:
+        """The same error without traceback and cause, which keep every local variable on their way alive, tensors too."""
+        error = type(self).__new__(type(self), *self.args)
+        error.__dict__.update(self.__dict__)
+        return error
 
 
 # --- settings -------------------------------------------------------------------------------------------------

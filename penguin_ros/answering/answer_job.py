@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 from penguin_ros.answering.clip_search import find_clip
@@ -80,9 +81,10 @@ class AnswerJob:
         inputs = yield from self._prepare()
         limits = Limits(self._request.max_tokens, model.checkpoint.shape.stop_token_ids, config.generation,
                         config.model.prefill_chunk, seed_offset=self._at.number)
-        for step in generate(model.backend, inputs, limits, model.text_stream(), self._at.steady_ns, record.progress):
-            self._note(step)
-            yield
+        with closing(generate(model.backend, inputs, limits, model.text_stream(), self._at.steady_ns, record.progress)) as steps:
+            for step in steps:
+                self._note(step)
+                yield
 
     def finish(self) -> None:
         """The whole answer."""
@@ -138,5 +140,6 @@ class AnswerJob:
 
     def _end(self, error: PenguinError | None) -> None:
         self._is_over = True
-        evidence = self._record.evidence(self._at.model.facts, error, self._at.steady_ns())
-        self._on_answer(Answer(self.id, self._request.text, self._request.camera, self._record.progress.text, evidence, error))
+        request, told = self._request, None if error is None else error.fresh()
+        evidence = self._record.evidence(self._at.model.facts, told, self._at.steady_ns())
+        self._on_answer(Answer(request.id, request.text, request.camera, self._record.progress.text, evidence, told))

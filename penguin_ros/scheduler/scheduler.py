@@ -6,7 +6,6 @@ aborts on its caller's thread what the worker could not end in time.
 """
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable
 
@@ -53,7 +52,7 @@ class Scheduler:
             while self._state == WorkerState.OPENING and not self._is_closing:
                 self._changed.wait(HEARTBEAT_SECONDS)  # a limit lets the interpreter see signals
             if self._failure is not None:
-                raise self._failure
+                raise self._failure.fresh()
             if self._is_closing:
                 raise closing_error()
 
@@ -144,10 +143,10 @@ class Scheduler:
             while self._serve():
                 pass
         except PenguinError as error:
-            failure = error
+            failure = error.fresh()
         except BaseException as error:  # the thread ends with it and nobody else would see it
-            is_opening = self._state == WorkerState.OPENING
-            failure = self._ends.wrapped('the model could not be loaded' if is_opening else 'the worker thread failed', error)
+            what = 'the model could not be loaded' if self._state == WorkerState.OPENING else 'the worker thread failed'
+            failure = self._ends.wrapped(what, error).fresh()
         with self._changed:
             self._state = WorkerState.CLOSED if failure is None else WorkerState.FAILED
             self._failure, self._is_closing, self._step_start_ns = failure, True, None
@@ -214,7 +213,7 @@ class Scheduler:
     def _end_all(self, error: PenguinError, is_affected: Callable[[Job], bool] = lambda job: True) -> None:
         for entry in self._queue.entries():
             if is_affected(entry.job):
-                self._queue.end(entry, copy.copy(error))
+                self._queue.end(entry, error.fresh())
         self._changed.notify_all()
 
     def _check_serving(self) -> None:
@@ -223,7 +222,7 @@ class Scheduler:
         if self._is_closing or self._state != WorkerState.SERVING:
             raise closing_error() if self._is_closing else Inactive('the model is not loaded yet', '', 'Wait until it is')
         if self._refusal is not None:
-            raise copy.copy(self._refusal)
+            raise self._refusal.fresh()
 
 
 def closing_error() -> Inactive:

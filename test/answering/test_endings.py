@@ -115,6 +115,7 @@ def test_a_failing_step_ends_that_request_alone(tiny_checkpoint: Path, phase: st
         assert isinstance(answer.error, OutOfMemory if isinstance(error, OutOfMemory) else BackendError)
         assert live.logged == ([] if isinstance(error, OutOfMemory) else [error])
         assert live.pipeline.status().last_error is answer.error
+        assert answer.error.__traceback__ is None  # it would keep the frames and the tensors of that step alive
         assert is_usable(live)
 
 
