@@ -67,7 +67,8 @@ def _entry(snapshot: NodeSnapshot, task: str, level: bytes, text: str, values: M
 
 def _camera(snapshot: NodeSnapshot, camera: CameraSnapshot) -> DiagnosticStatus:
     health, buffer = camera.health, camera.buffer
-    task, values = f'camera {camera.name}', {'topic': camera.topic, 'transport': camera.transport}
+    task = f'camera {camera.name}'
+    values: dict[str, Any] = {'topic': camera.topic, 'transport': camera.transport}
     if buffer is not None:
         values |= {'frames': buffer.received, 'buffered frames': buffer.frames, 'buffered bytes': buffer.bytes,
                    **{f'dropped: {cause}': count for cause, count in buffer.dropped.items()}}

@@ -154,7 +154,7 @@ def _descriptor(default: Value, facts: Setting) -> ParameterDescriptor:
 
 
 def _camera_names(value: object) -> tuple[str, ...]:
-    names = list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+    names: list[Any] = list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
     for name in names:
         if not isinstance(name, str) or not _CAMERA_NAME.fullmatch(name):
             raise SettingError(f'cameras = {value!r}', f'{name!r} is no name: a letter, then letters, digits and _',

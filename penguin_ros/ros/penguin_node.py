@@ -108,6 +108,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self.guard.report('activate', error)
             self._stop_serving('activation failed')
             return FAILURE
+        self.outbox.post(self._diagnostics.publish)  # runs when the transition is over
         topics = ', '.join(f'{camera.name} on {self.resolve_topic_name(camera.topic)}' for camera in self.cameras)
         self.get_logger().info(f'active; cameras: {topics or "none"}')
         return SUCCESS
@@ -115,6 +116,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends what is under way, with a reason."""
         self._stop_serving('it was deactivated')
+        self.outbox.post(self._diagnostics.publish)
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
