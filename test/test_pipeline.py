@@ -75,6 +75,13 @@ def test_closing_from_another_thread_interrupts_opening(tiny_checkpoint: Path) -
     assert live.pipeline.close(LIVENESS_SECONDS) and live.steps == ['open', 'close']
 
 
+def test_closing_before_the_weights_are_loaded_leaves_the_backend_unopened(tiny_checkpoint: Path) -> None:
+    live = LivePipeline(tiny_checkpoint)
+    with pytest.raises(Inactive):
+        live.pipeline.open(lambda line: None if live.pipeline.close(0.01) else None)
+    assert live.pipeline.close(LIVENESS_SECONDS) and live.steps == []
+
+
 def test_ctrl_c_interrupts_opening_and_the_worker_stops_loading(tiny_checkpoint: Path) -> None:
     live = LivePipeline(tiny_checkpoint)
     live.gate.close('open')

@@ -28,16 +28,19 @@ def find_clip(buffer: ClipBuffer, interval: Interval | None, config: PenguinConf
 
 
 def check_interval(buffer: ClipBuffer, interval: Interval) -> None:
-    """IntervalUnavailable, with what there is, when the buffer holds no frame of it."""
-    if buffer.has_frames(interval):
-        return
-    held = buffer.span()
+    """IntervalUnavailable when the buffer holds no frame of it."""
+    if not buffer.has_frames(interval):
+        raise _unavailable(buffer, interval)
+
+
+def _unavailable(buffer: ClipBuffer, interval: Interval) -> IntervalUnavailable:
+    what, held = f'camera {buffer.camera} has no frame of that interval', buffer.span()
     if held is None:
-        raise IntervalUnavailable(f'camera {buffer.camera} has no frame of that interval', 'it has no frames at all')
-    raise IntervalUnavailable(f'camera {buffer.camera} has no frame of that interval',
-                              f'its frames reach from {held.start_ns / NANOSECONDS:.3f} s to {held.end_ns / NANOSECONDS:.3f} s, '
-                              f'asked for were {interval.start_ns / NANOSECONDS:.3f} s to {interval.end_ns / NANOSECONDS:.3f} s',
-                              'Ask for a later stretch, or raise buffer.seconds or buffer.max_bytes')
+        return IntervalUnavailable(what, 'it has no frames at all')
+    return IntervalUnavailable(what, f'its frames reach from {held.start_ns / NANOSECONDS:.3f} s to '
+                               f'{held.end_ns / NANOSECONDS:.3f} s, asked for were {interval.start_ns / NANOSECONDS:.3f} s to '
+                               f'{interval.end_ns / NANOSECONDS:.3f} s',
+                               'Ask for a later stretch, or raise buffer.seconds or buffer.max_bytes')
 
 
 def _present(buffer: ClipBuffer, config: PenguinConfig, now_ns: int) -> FoundClip:
@@ -53,10 +56,9 @@ def _present(buffer: ClipBuffer, config: PenguinConfig, now_ns: int) -> FoundCli
 
 
 def _past(buffer: ClipBuffer, interval: Interval, config: PenguinConfig, now_ns: int) -> FoundClip:
-    check_interval(buffer, interval)
     clip = buffer.interval_clip(interval, config.clip)
     if clip is None:
-        raise IntervalUnavailable(f'camera {buffer.camera} has lost its frames of that interval', 'they were just dropped')
+        raise _unavailable(buffer, interval)
     is_stale = now_ns - clip.end_ns > round(config.watch.stale_after * NANOSECONDS)
     return FoundClip(clip, not buffer.has_one_size(interval), is_stale,
                      buffer.dropped_between(interval.start_ns, interval.end_ns))

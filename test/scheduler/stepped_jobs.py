@@ -84,6 +84,7 @@ class SteppedJob:
     ends: list[PenguinError | None] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
     is_holding: bool = False
+    freed_by: str = ''
 
     def steps(self) -> Generator[None, None, None]:
         self.is_holding = True
@@ -95,7 +96,7 @@ class SteppedJob:
                 self.stage.note(f'{self.id}:{number}')
                 yield
         finally:
-            self.is_holding = False
+            self.is_holding, self.freed_by = False, threading.current_thread().name
 
     def finish(self) -> None:
         self._end(None)

@@ -7,7 +7,7 @@ import threading
 import pytest
 from scheduler.stepped_jobs import LIVENESS_SECONDS, FakeClock, House, Stage, SteppedJob, house, raising, steps_done
 
-from penguin_ros.errors import BackendError, BackendUnavailable, Inactive, PenguinError
+from penguin_ros.errors import BackendError, BackendUnavailable, Inactive, OutOfMemory, PenguinError
 from penguin_ros.scheduler.scheduler import Scheduler
 from penguin_ros.scheduler.worker_status import WorkerState
 
@@ -55,6 +55,30 @@ def test_closing_during_a_step_that_hangs_reports_so_and_still_ends_every_job_on
         assert inside.scheduler.close(LIVENESS_SECONDS)
         assert len(running.ends) == len(waiting.ends) == 1 and not running.is_holding
         assert steps_done(inside) == ['running:0'] and inside.stage.events[-1] == 'backend closed'
+
+
+def test_a_hanging_step_that_fails_after_the_close_ends_its_job_no_second_time() -> None:
+    with house() as inside:
+        job = inside.submit('job', in_step=raising(OutOfMemory('full')))
+        inside.wait('job?0')
+        assert inside.scheduler.close(0.01) is False
+        inside.stage.open()
+        assert inside.scheduler.close(LIVENESS_SECONDS)
+        assert len(job.ends) == 1 and isinstance(job.ends[0], Inactive)
+
+
+def test_what_a_resting_caption_holds_is_freed_by_the_worker_also_when_closing_could_not_wait() -> None:
+    with house() as inside:
+        caption = inside.caption('caption')
+        inside.wait('caption?0')
+        inside.submit('question')
+        inside.stage.permit()
+        inside.wait('question?0')
+        assert inside.scheduler.close(0.01) is False
+        assert len(caption.ends) == 1 and caption.is_holding
+        inside.stage.open()
+        assert inside.scheduler.close(LIVENESS_SECONDS)
+        assert (caption.is_holding, caption.freed_by, len(caption.ends)) == (False, 'penguin worker', 1)
 
 
 def test_a_callback_may_close_the_scheduler() -> None:
