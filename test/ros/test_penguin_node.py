@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node over real topics: captions and answers with evidence, the three entries, parameters and diagnostics while it runs."""
+import array
+import io
 import os
 import subprocess
 import sys
 
+import numpy as np
+import PIL.Image
 import pytest
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration, Time
@@ -13,6 +17,7 @@ from rcl_interfaces.srv import DescribeParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros.graph import Graph, stamp_ns
 from ros.live_node import LiveNode, with_frames
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
@@ -246,6 +251,42 @@ def test_the_status_counts_what_happened(node, graph):
     assert (camera.name, camera.topic, camera.transport, camera.state) == ('camera', '/camera/image', 'raw', camera.OK)
     assert camera.frames_received > 0 and camera.bytes_buffered > 0 and 0 < camera.rate_hz < 30
     assert node.status.mean_answer_latency.sec + node.status.mean_answer_latency.nanosec > 0
+
+
+def picture(kind='JPEG', size=(48, 32)):
+    content = io.BytesIO()
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)).save(content, kind)
+    return message(content.getvalue())
+
+
+def message(content):
+    return CompressedImage(format='jpeg', data=array.array('B', content))
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
+def test_a_question_about_pictures_that_it_brings_needs_no_camera(node, kind):
+    answer = node.ask(images=[picture(kind), picture(kind)], max_tokens=4).answer
+    assert answer.error_code == ErrorCode.NONE and answer.text
+    assert answer.camera == '' and [frame.camera for frame in answer.evidence.frames] == ['', '']
+    assert answer.evidence.visual_tokens > 0
+
+
+@pytest.mark.parametrize('images, code', [
+    ([picture()] * 9, ErrorCode.TOO_MANY_IMAGES), ([message(b'')], ErrorCode.INVALID_IMAGE),
+    ([message(b'\xff\xd8\xff nonsense')], ErrorCode.INVALID_IMAGE), ([message(bytes(17 * 2 ** 20))], ErrorCode.INVALID_IMAGE),
+    ([picture(), picture('PNG', (1, 1)), message(b'GIF89a')], ErrorCode.INVALID_IMAGE),
+], ids=['too many', 'empty', 'corrupt', 'too many bytes', 'one of three'])
+def test_pictures_that_cannot_be_used_are_refused_with_the_reason(node, images, code):
+    response = node.ask(images=images)
+    assert response.answer.error_code == code and response.message
+    assert node.ask(max_tokens=2, images=[picture()]).success
+
+
+def test_a_goal_is_cancelled_while_its_pictures_are_decoded(node, long_answers):
+    goal = node.send_goal(images=[picture(size=(1500, 1500))] * 4, max_tokens=LONG)
+    goal.cancel()
+    status, answer = goal.result(10)
+    assert status == GoalStatus.STATUS_CANCELED and answer.error_code == ErrorCode.CANCELLED
 
 
 def test_a_client_that_dies_in_the_middle_of_its_goal_leaves_the_node_alive(node, graph, long_answers):
