@@ -53,7 +53,8 @@ def fake(folder: Path, name: str, script: str) -> None:
 
 def set_up(checkout: Path, programs: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs it with nothing of this environment but the given programs and variables."""
-    environment = {'PATH': str(programs), 'HOME': os.environ.get('HOME', '/'), 'PENGUIN_PYTHON': PYTHON, **variables}
+    environment = {'PATH': str(programs), 'HOME': os.environ.get('HOME', '/'), 'TMPDIR': str(checkout.parent),
+                   'PENGUIN_PYTHON': PYTHON, **variables}
     return subprocess.run([checkout / 'scripts' / 'setup'], env=environment, capture_output=True, text=True, timeout=120,
                           check=False)
 
