@@ -15,6 +15,8 @@ from penguin_ros.ros.message_check import require_messages
 from penguin_ros.ros.stop_signal import StopSignal
 
 UNUSABLE = 2
+# How long a thread may keep the interpreter: the worker calls it in many small pieces, between which frames must be taken.
+SWITCH_INTERVAL_S = 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop.install()
     keep_freed_memory()  # before rclpy is imported
     require_messages()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     code = _run(stop, list(sys.argv if arguments is None else arguments))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -13,7 +13,7 @@ from penguin_msgs.msg import Answer, Caption, Question, Status
 from penguin_msgs.srv import Ask
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from ros.graph import PENGUIN_NODE, Graph, NodeProcess, SyntheticCamera
+from ros.graph import Graph, NodeProcess, SyntheticCamera
 
 # One thread: the tests share their machine, and a network this small gains nothing from more.
 SMALL: dict[str, Any] = {'model.threads': 1, 'model.max_length': 4096, 'visual.max_visual_tokens': 64, 'caption.max_tokens': 8,
@@ -22,11 +22,10 @@ LOAD_SECONDS = 90.0
 
 
 class LiveNode:
-    """`name` is the node's full name, `module` its entry point. Without a checkpoint it starts as its parameters say."""
+    """`name` is the node's full name; `process` (module, environment) goes to Graph.start."""
 
     def __init__(self, graph: Graph, checkpoint: Path | None, parameters: Mapping[str, Any] | None = None, *,
-                 name: str = '/penguin', arguments: tuple[str, ...] = (), is_small: bool = True,
-                 module: str = PENGUIN_NODE) -> None:
+                 name: str = '/penguin', arguments: tuple[str, ...] = (), **process: Any) -> None:
         self.graph, self.name = graph, name
         self.statuses: list[Any] = graph.collect(Status, f'{name}/status')
         self.captions: list[Any] = graph.collect(Caption, f'{name}/caption')
@@ -34,9 +33,8 @@ class LiveNode:
         self.diagnostics: list[Any] = graph.collect(DiagnosticArray, '/diagnostics')
         namespace, _, base = name.rpartition('/')
         self.process: NodeProcess = graph.start(
-            module, parameters={**(SMALL if is_small else {}), **({'model.checkpoint': str(checkpoint)} if checkpoint else {}),
-                        **(parameters or {})},
-            arguments=('-r', f'__ns:={namespace or "/"}', '-r', f'__node:={base}', *arguments))
+            parameters={**SMALL, **({'model.checkpoint': str(checkpoint)} if checkpoint else {}), **(parameters or {})},
+            arguments=('-r', f'__ns:={namespace or "/"}', '-r', f'__node:={base}', *arguments), **process)
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -85,6 +83,11 @@ class LiveNode:
         """The newest diagnostic entry of a task, 'model' for example."""
         name = f'{self.name}: {task}'
         return next((status for array in reversed(self.diagnostics) for status in array.status if status.name == name), None)
+
+    def entry_values(self, task: str) -> dict[str, str]:
+        """What the newest diagnostic entry of a task tells by name."""
+        entry = self.entry(task)
+        return {} if entry is None else {value.key: value.value for value in entry.values}
 
     def wait_for_entry(self, task: str, level: bytes, text: str = '', seconds: float = 20.0) -> DiagnosticStatus:
         """The entry, once it has this level and holds this text."""
