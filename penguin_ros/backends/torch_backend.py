@@ -5,6 +5,7 @@ Importing this file needs no torch; `open` does.
 """
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
@@ -54,6 +55,9 @@ class TorchBackend(Backend):
         """Loads the weights and allocates the slots; harmless when open. A slot is at most as long as the model's context."""
         if self._description is not None:
             return self._description
+        # Torch reads this when it is first imported. Its threads otherwise spin while they wait for each other, which on a robot
+        # whose cores are busy with other nodes made a clip take up to ten times as long; on an idle machine nothing is lost.
+        os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
         try:
             from penguin_ros.backends.torch_network import TorchNetwork
         except (ImportError, OSError) as error:
