@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recording.test_bag import START, write_bag
 
 from penguin_ros.cli import exits, main
 from penguin_ros.cli.caption import clips
@@ -57,3 +58,15 @@ def test_real_video_through_the_real_network(golden_dir: Path, video_path: Path,
 def test_without_a_model_the_option_to_type_is_named(video_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(['caption', str(video_path)]) == exits.UNUSABLE
     assert '--checkpoint' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
+def test_a_bag_is_described_with_the_stamps_of_its_messages(tiny_checkpoint: Path, tmp_path: Path, storage: str,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write_bag(tmp_path / 'bag', ('/camera/image_raw',), storage=storage)
+    code = main.main(['caption', str(bag), '--checkpoint', str(tiny_checkpoint), '--json', '--clip-seconds', '1',
+                      '--max-tokens', '4', '--set', 'model.threads=1'])
+    captions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == exits.DONE
+    assert [caption['stamps_ns'] for caption in captions] == [[START, START + SECOND // 2],
+                                                              [START + SECOND, START + 3 * SECOND // 2]]
