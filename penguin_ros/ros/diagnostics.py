@@ -14,12 +14,13 @@ from penguin_msgs.msg import Status
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 
 from penguin_ros.answering.question_text import cleaned
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.callback_guard import CallbackGuard
 from penguin_ros.ros.camera_health import CameraState
+from penguin_ros.ros.captions import LATCHED_QOS
 from penguin_ros.ros.error_codes import error_message
 from penguin_ros.ros.node_snapshot import INACTIVE_CAUSE, CameraSnapshot, NodeSnapshot, status_message
 from penguin_ros.scheduler.worker_status import WorkerState
@@ -38,8 +39,7 @@ class Diagnostics:
         self._snapshot = snapshot
         # By convention this one topic is global, so that one aggregator sees all nodes.
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', QoSProfile(depth=10))
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._status = node.create_publisher(Status, '~/status', latched)
+        self._status = node.create_publisher(Status, '~/status', LATCHED_QOS)
         node.create_timer(PERIOD_S, guard.wrap(self.publish), callback_group=ReentrantCallbackGroup(),
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
 

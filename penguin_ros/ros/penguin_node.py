@@ -10,16 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from penguin_msgs.msg import ModelInfo
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import SetBool
 
 from penguin_ros.config import PenguinConfig
@@ -28,7 +24,8 @@ from penguin_ros.pipeline import Pipeline
 from penguin_ros.pipeline_status import ModelFacts, PipelineStatus
 from penguin_ros.ros.callback_guard import CallbackGuard
 from penguin_ros.ros.camera_input import CameraInput, FrameSinks
-from penguin_ros.ros.captions import Captions
+from penguin_ros.ros.captions import LATCHED_QOS, Captions
+from penguin_ros.ros.clock_jumps import on_clock_jump
 from penguin_ros.ros.diagnostics import Diagnostics
 from penguin_ros.ros.exchanges import Exchanges
 from penguin_ros.ros.node_snapshot import CameraSnapshot, NodeSnapshot, TextCounts, model_info_message
@@ -39,10 +36,6 @@ from penguin_ros.ros.questions import Questions
 from penguin_ros.ros.transitions import Transitions
 
 NODE_NAME = 'penguin'
-CLOSE_TIMEOUT_S = 4.0
-# A clock that goes back by less is one whose messages overtook each other.
-BACKWARD_JUMP = Duration(nanoseconds=-100_000_000)
-LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -69,9 +62,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._watch = NodeWatch(self)
         self._diagnostics = Diagnostics(self, self.guard, self._snapshot)
-        self._jumps = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=BACKWARD_JUMP, on_clock_change=True),
-            post_callback=self.guard.wrap(self._on_clock_jump))
+        self._jumps = on_clock_jump(self, self.guard.wrap(self._on_clock_jump))
         for error in self.parameters.unknown_overrides():
             self.get_logger().warning(str(error))
 
@@ -121,13 +112,13 @@ class PenguinNode(LifecycleNodeMixin, Node):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees the model; on the thread of transitions."""
-        self._close_pipeline(CLOSE_TIMEOUT_S)
+        self._close_pipeline()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """From any state."""
         self._stop_serving('the node shuts down')
-        self._close_pipeline(CLOSE_TIMEOUT_S)
+        self._close_pipeline()
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -136,12 +127,8 @@ class PenguinNode(LifecycleNodeMixin, Node):
 
     async def autostart(self) -> None:
         """Configures and activates, unless the parameter says no; after a failure the node stays and can be configured again."""
-        if not self.parameters.is_autostarted():
-            return
-        if not await self.transitions.autostart():
-            name = self.get_fully_qualified_name()
-            self.get_logger().error(f'not started; the node stays, and tells so in its diagnostics. When the cause is mended: '
-                                    f'ros2 lifecycle set {name} configure, then activate; or start it anew')
+        if self.parameters.is_autostarted():
+            await self.transitions.autostart()
 
     def stop(self, spin_until: Callable[[Callable[[], bool], float], bool]) -> None:
         """The end: requests are told, then the model is freed. `spin_until(condition, seconds)` runs callbacks meanwhile."""
@@ -166,7 +153,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
         if not isinstance(error, Inactive):  # which is what a stop makes of it
             self.get_logger().error(f'the model is not loaded: {error}')
         self._load_failure = error
-        self._close_pipeline(CLOSE_TIMEOUT_S)
+        self._close_pipeline()
         return FAILURE
 
     def _on_progress(self, line: str) -> None:
@@ -176,6 +163,8 @@ class PenguinNode(LifecycleNodeMixin, Node):
 
     def _on_loaded(self, facts: ModelFacts) -> None:
         self.exchanges.pipeline = self._pipeline
+        self.exchanges.counts.clear()
+        self._captions.published = 0
         self._model_info.publish(model_info_message(facts, self.config.visual.max_visual_tokens))
 
     def _stop_serving(self, reason: str) -> None:
@@ -186,7 +175,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
         if self._pipeline is not None:
             self._pipeline.deactivate(reason)
 
-    def _close_pipeline(self, timeout_s: float) -> None:
+    def _close_pipeline(self, timeout_s: float = 4.0) -> None:
         pipeline, self._pipeline, self.exchanges.pipeline = self._pipeline, None, None
         if pipeline is not None and not pipeline.close(timeout_s):
             self.get_logger().warning(f'a step of the model did not end within {timeout_s} s; its memory is freed when it does')
@@ -219,10 +208,8 @@ class PenguinNode(LifecycleNodeMixin, Node):
         response.message = result.reason or f'captions are {"on" if request.data else "off"}'
         return response
 
-    def _on_clock_jump(self, jump: Any) -> None:
+    def _on_clock_jump(self, reason: str) -> None:
         if self._pipeline is not None:
-            reason = f'ROS time went back by {-jump.delta.nanoseconds / 1e9:.3f} s' if jump.delta.nanoseconds < 0 else \
-                'the source of ROS time changed'
             self.get_logger().warning(f'{reason}: frames are forgotten, requests about them end')
             self._pipeline.flush(reason)
 

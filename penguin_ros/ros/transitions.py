@@ -49,12 +49,15 @@ class Transitions:
         response.success = bool(result is not None and result.success)
         return response
 
-    async def autostart(self) -> bool:
-        """Configures and activates; True when the node is active."""
-        configured = await self._on_thread(lambda: self._attempt('configure', self._node.trigger_configure))
-        if configured != TransitionCallbackReturn.SUCCESS:
-            return False
-        return bool(self._attempt('activate', self._node.trigger_activate) == TransitionCallbackReturn.SUCCESS)
+    async def autostart(self) -> None:
+        """Configures and activates; a failure is logged, and leaves the node to whoever mends its cause."""
+        result = await self._on_thread(lambda: self._attempt('configure', self._node.trigger_configure))
+        if result == TransitionCallbackReturn.SUCCESS:
+            result = self._attempt('activate', self._node.trigger_activate)
+        if result != TransitionCallbackReturn.SUCCESS:
+            self._node.get_logger().error(
+                'not started; the node stays, and its diagnostics tell why. When the cause is mended: ros2 lifecycle set '
+                f'{self._node.get_fully_qualified_name()} configure, then activate; or start it anew')
 
     def join(self, timeout_s: float) -> bool:
         """Waits for the thread of a transition; False when it is still running."""
