@@ -202,9 +202,9 @@ class Exchanges:
 
     def _unanswered(self, exchange: Exchange, error: PenguinError) -> Answer:
         question, limit = exchange.message.question, self._config().question.max_characters
-        evidence = Evidence(is_truncated=len(question) > limit)
-        return Answer(id=exchange.id[:MAX_ECHO_CHARACTERS], question=question[:limit], text='', evidence=evidence, error=error,
-                      camera=exchange.message.camera[:MAX_ECHO_CHARACTERS])
+        return Answer(id=exchange.id[:MAX_ECHO_CHARACTERS], question=question[:limit], text=exchange.text, error=error,
+                      camera=exchange.message.camera[:MAX_ECHO_CHARACTERS],
+                      evidence=Evidence(is_truncated=len(question) > limit))
 
 
 def _unconfigured() -> Inactive:

@@ -52,6 +52,17 @@ def await_caption(node):
     return node.graph.wait_for(lambda: node.captions[seen:], 30, 'a caption')[0]
 
 
+def await_quiet(node):
+    """Until no caption is under way, seen twice so that none was between two diagnostics."""
+    seen = len(node.diagnostics)
+
+    def is_quiet():
+        counts = {value.key: value.value for value in node.entry('queue').values}
+        return len(node.diagnostics) >= seen + 2 and counts['captions waiting'] == counts['captions running'] == '0'
+
+    node.graph.wait_for(is_quiet, 20, 'no caption under way')
+
+
 def busy_with(node):
     """A question that runs until it is cancelled."""
     goal = node.send_goal(max_tokens=LONG)
@@ -196,12 +207,7 @@ def test_captions_are_switched_off_and_on(node, graph):
     enable = graph.client(SetBool, '/penguin/enable')
     assert graph.call(enable, SetBool.Request(data=False)).success
     graph.wait_for(lambda: not node.status.is_captioning_enabled)
-
-    def is_quiet():
-        counts = {value.key: value.value for value in node.entry('queue').values}
-        return counts['captions waiting'] == counts['captions running'] == '0'
-
-    graph.wait_for(is_quiet, 20, 'no caption under way')
+    await_quiet(node)
     seen = len(node.captions)
     assert graph.holds_for(lambda: len(node.captions) == seen, 2.0)
     assert graph.call(enable, SetBool.Request(data=True)).success
@@ -216,6 +222,15 @@ def test_a_live_parameter_applies_to_the_next_caption(node, graph):
     assert node.set(caption__max_tokens=3)[0].successful
     graph.wait_for(lambda: await_caption(node).evidence.generated_tokens == 3, 30)
     assert node.set(caption__max_tokens=8)[0].successful
+
+
+def test_another_period_of_captions_applies_at_once(node, graph):
+    assert node.set(caption__period=3600.0)[0].successful
+    await_quiet(node)
+    seen = len(node.captions)
+    assert graph.holds_for(lambda: len(node.captions) == seen, 1.5)
+    assert node.set(caption__period=0.5)[0].successful
+    await_caption(node)
 
 
 def test_nonsense_and_parameters_of_the_model_are_refused_while_it_runs(node):

@@ -55,6 +55,7 @@ def test_a_step_that_hangs_is_told_and_does_not_keep_the_node_from_ending(faulty
     node.process.process.send_signal(2)
     status, answer = goal.result(5)
     assert status == GoalStatus.STATUS_ABORTED and answer.error_code == ErrorCode.INACTIVE
+    assert answer.text and answer.text == goal.feedback[-1].text
     assert node.process.wait_for_exit(5) == 0
     assert 'Traceback' not in node.process.log
 
