@@ -69,6 +69,44 @@ class HubUnavailable(CheckpointError):
     """A hub id was given but the hub, the repository or the cache could not be reached."""
 
 
+# --- bundles --------------------------------------------------------------------------------------------------
+
+class BundleError(CheckpointError):
+    """A bundle cannot be used or built; where building again helps, `fix` carries the command."""
+
+
+class BundleNotFound(BundleError):
+    """No such folder, or it holds no manifest."""
+
+
+class BundleCorrupt(BundleError):
+    """The manifest is malformed, or a file of the bundle is missing, truncated or changed."""
+
+
+class BundleOutdated(BundleError):
+    """The bundle was written for another version of the contract between builder and runtime."""
+
+
+class BundleMismatch(BundleError):
+    """The bundle is sound but does not offer what is asked of it."""
+
+
+class BuildError(BundleError):
+    """A bundle cannot be built as asked."""
+
+
+class BuildRefused(BuildError):
+    """The precision, the backend or a size does not go together; nothing was written."""
+
+
+class NotEnoughSpace(BuildError):
+    """The build would run out of disk or memory; `needed` and `free` in bytes, nothing was written."""
+
+    def __init__(self, what: str, why: str = '', fix: str = '', needed: int = 0, free: int = 0) -> None:
+        super().__init__(what, why, fix)
+        self.needed, self.free = needed, free
+
+
 def _shortened(names: Sequence[str], limit: int = 12) -> str:
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The LLM as one graph for prefill, decoding and verification. Knows the cache in its three forms, no number format.
+
+`full` and `window` write keys and values into the cache in place; `full` attends over the whole cache that it is given, so its
+length follows the mask; `window` is given a cache of fixed length and cuts it to the mask's. `two_part` reads the cache, keeps
+to operators of opset 20, and returns the new keys and values for the caller to copy.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.checkpoint.shapes import TransformerShape
+from penguin_ros.export.graph import Graph
+from penguin_ros.export.layer_graph import finish, grouped, head_first, heads, is_fused, linear, rms_norm, scaled, softmax, to, turn
+from penguin_ros.export.network_weights import StoredLanguage, StoredLayer
+
+PART = 'decoder'
+OPSETS = {'full': 24, 'window': 24, 'two_part': 21}
+"""By variant; two_part's 21 is for block-wise DequantizeLinear, all else in it is older."""
+
+MASKED = -3.0e38
+"""Added to a score to take it out of the softmax."""
+
+END = 2 ** 31 - 1
+"""As the end of a slice: all the rest."""
+
+Attend = Callable[[int, str, str, str], str]
+"""(layer, queries, keys, values), heads first, to mixed values."""
+
+
+def decoder_graph(weights: StoredLanguage, variant: str, compute: str, max_length: int) -> Graph:
+    """Inputs and outputs are described in the documentation of bundles; the cache's format is `compute`."""
+    shape = weights.stack.shape
+    graph = Graph(f'{PART}_{variant}', OPSETS[variant], compute)
+    x = graph.input('inputs_embeds', compute, (1, 'rows', shape.hidden_size))
+    positions = graph.input('position_ids', 'int64', (1, 'rows'))
+    turned = _rotation(graph, positions, shape, max_length)
+    attend, new = _two_part(graph, shape) if variant == 'two_part' else _in_place(graph, shape, variant, max_length)
+    wanted = graph.input('logits_indices', 'int64', ('wanted',))
+    for index, layer in enumerate(weights.stack.layers):
+        with graph.scope(f'layers.{index}'):
+            x = _layer(graph, x, layer, shape, turned, lambda q, k, v, index=index: attend(index, q, k, v))  # type: ignore[misc]
+    rows = rms_norm(graph, graph.op('Gather', x, wanted, axis=1), weights.stack.norm, shape.norm_eps)
+    with graph.scope('head'):
+        logits = to(graph, linear(graph, rows, weights.head), 'float32')
+    graph.output('logits', logits, 'float32', (1, 'wanted', weights.vocabulary_size))
+    if variant == 'two_part':
+        packed = graph.op('Concat', *new, axis=0)
+        graph.output('new_kv', packed, compute, (2 * shape.layers, shape.kv_heads, 'rows', shape.head_dim))
+    return graph
+
+
+def rotation_tables(shape: TransformerShape, max_length: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """cos and sin (max_length, head_dim / 2), computed in float32 from the start as PyTorch does it: at large positions the
+    rounding of the angle is what the model was trained with."""
+    exponents = np.arange(0, shape.head_dim, 2, dtype=np.float32) / np.float32(shape.head_dim)
+    frequencies = np.float32(1.0) / np.float32(shape.rope_theta) ** exponents
+    angles = np.arange(max_length, dtype=np.float32)[:, None] * frequencies
+    return np.cos(angles), np.sin(angles)
+
+
+def _rotation(graph: Graph, positions: str, shape: TransformerShape, max_length: int) -> Callable[[str], str]:
+    """A function that turns heads (1, heads, rows, head_dim) by their positions."""
+    cosine, sine = rotation_tables(shape, max_length)
+    if is_fused(graph):
+        tables = graph.vector('rope_cos', cosine), graph.vector('rope_sin', sine)
+        return lambda x: graph.op('RotaryEmbedding', x, *tables, positions)
+    cosine, sine = np.concatenate((cosine, cosine), 1), np.concatenate((-sine, sine), 1)
+    rows = [graph.op('Unsqueeze', graph.op('Gather', graph.vector(name, table), positions, axis=0), graph.integers(1))
+            for name, table in (('rope_cos', cosine), ('rope_sin', sine))]
+    return lambda x: turn(graph, x, rows[0], rows[1], shape.head_dim)
+
+
+def _layer(graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape, turned: Callable[[str], str],
+           attend: Callable[[str, str, str], str]) -> str:
+    queries, keys, values = (head_first(graph, part) for part in heads(graph, x, layer, shape))
+    return finish(graph, x, attend(turned(queries), turned(keys), values), layer, shape)
+
+
+def _in_place(graph: Graph, shape: TransformerShape, variant: str, max_length: int) -> tuple[Attend, list[str]]:
+    position = graph.input('write_indices', 'int64', (1,))
+    mask = graph.input('attention_mask', 'bool', (1, 1, 'rows', 'length'))
+    size = (1, shape.kv_heads, 'length' if variant == 'full' else max_length, shape.head_dim)
+    length = graph.op('Shape', mask, start=3, end=4) if variant == 'window' else ''
+
+    def held(kind: str, index: int, new: str) -> str:
+        past = graph.input(f'past_{kind}_{index}', graph.compute, size)
+        present = graph.op('TensorScatter', past, new, position, axis=2, mode='linear')
+        graph.output(f'present_{kind}_{index}', present, graph.compute, size)
+        return graph.op('Slice', present, graph.integers(0), length, graph.integers(2)) if length else present
+
+    def attend(index: int, queries: str, keys: str, values: str) -> str:
+        return graph.op('Attention', queries, held('key', index, keys), held('value', index, values), mask,
+                        scale=shape.head_dim ** -0.5)
+
+    return attend, []
+
+
+def _two_part(graph: Graph, shape: TransformerShape) -> tuple[Attend, list[str]]:
+    """The mask covers the cache first and the new rows after it: (rows, length + rows)."""
+    mask = graph.input('attention_mask', 'bool', (1, 1, 'rows', 'length_and_rows'))
+    bias = graph.op('Where', mask, graph.number(0.0, 'float32'), graph.number(MASKED, 'float32'))
+    groups = shape.heads // shape.kv_heads
+    # (1, 1, rows, n) to (1, 1, groups * rows, n), for the queries that share a head of keys
+    bias = graph.op('Concat', *[bias] * groups, axis=2) if groups > 1 else bias
+    size = (1, shape.kv_heads, 'length', shape.head_dim)
+    new: list[str] = []
+
+    def scores(queries: str, keys: str) -> str:
+        product = graph.op('MatMul', queries, graph.op('Transpose', keys, perm=[0, 1, 3, 2]))
+        return to(graph, product, 'float32')
+
+    def attend(index: int, queries: str, keys: str, values: str) -> str:
+        past = [graph.input(f'past_{kind}_{index}', graph.compute, size) for kind in ('key', 'value')]
+        new.extend((keys, values))
+        stacked = grouped(graph, scaled(graph, queries, shape), shape)
+        both = graph.op('Concat', scores(stacked, past[0]), scores(stacked, keys), axis=-1)
+        shares = softmax(graph, graph.op('Add', both, bias))
+        length = graph.op('Shape', past[0], start=2, end=3)
+        old = graph.op('Slice', shares, graph.integers(0), length, graph.integers(3))
+        fresh = graph.op('Slice', shares, length, graph.integers(END), graph.integers(3))
+        mixed = graph.op('Add', graph.op('MatMul', old, past[1]), graph.op('MatMul', fresh, values))
+        return graph.op('Reshape', mixed, graph.integers(0, shape.heads, -1, shape.head_dim))
+
+    return attend, new

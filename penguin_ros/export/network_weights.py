@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights of the network as they lie in weight files: what the graphs refer to. Knows no graph and no checkpoint."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penguin_ros.checkpoint.shapes import TransformerShape
+from penguin_ros.export.weight_file import StoredTensor
+
+
+@dataclass(frozen=True)
+class StoredMatrix:
+    """A weight (inputs, outputs). When `scales` are there, `values` are integers to be multiplied by them: one scale per
+    output, or per output and block of `block_size` inputs when that is not 0; `zero_points`, where given, are all zero."""
+
+    values: StoredTensor
+    scales: StoredTensor | None = None
+    zero_points: StoredTensor | None = None
+    block_size: int = 0
+
+
+@dataclass(frozen=True)
+class StoredLinear:
+    """A linear map: its outputs are those of `parts` one after the other, plus `bias` where there is one."""
+
+    parts: tuple[StoredMatrix, ...]
+    bias: StoredTensor | None = None
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """One Qwen3 layer; `qkv` gives heads + 2 * kv_heads heads, `gate_up` 2 * ffn_size values: what reads the same input is
+    one product."""
+
+    input_norm: StoredTensor
+    qkv: StoredLinear
+    q_norm: StoredTensor
+    k_norm: StoredTensor
+    output: StoredLinear
+    ffn_norm: StoredTensor
+    gate_up: StoredLinear
+    down: StoredLinear
+
+
+@dataclass(frozen=True)
+class StoredStack:
+    """A stack of layers and the norm after it."""
+
+    shape: TransformerShape
+    layers: tuple[StoredLayer, ...]
+    norm: StoredTensor
+
+
+@dataclass(frozen=True)
+class StoredVision:
+    """Encoder and projector."""
+
+    patch_values: int
+    patches: StoredLinear
+    stack: StoredStack
+    projector: tuple[StoredLinear, StoredLinear]
+    hidden_size: int
+
+
+@dataclass(frozen=True)
+class StoredLanguage:
+    """LLM and head."""
+
+    stack: StoredStack
+    head: StoredLinear
+    vocabulary_size: int

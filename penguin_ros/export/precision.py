@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which number format each part of a bundle gets, and what is refused. Knows names of formats, no weights."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penguin_ros.errors import BuildRefused
+
+BACKENDS = ('onnxruntime', 'tensorrt')
+DEVICES = ('cpu', 'cuda')
+PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8', 'int4')
+FLOATS = PRECISIONS[:3]
+WEIGHT_ONLY = PRECISIONS[3:]
+
+
+@dataclass(frozen=True)
+class BuildChoice:
+    """What is asked for: `precision` of the LLM's linears; `head`, `vision` and `compute` of the rest, empty for the default."""
+
+    backend: str = 'onnxruntime'
+    precision: str = 'float32'
+    device: str = 'cpu'
+    head: str = ''
+    vision: str = ''
+
+
+@dataclass(frozen=True)
+class PrecisionPlan:
+    """Formats of weights by part, and `compute` of activations and cache; the encoder computes in `vision_compute`."""
+
+    compute: str
+    linears: str
+    head: str
+    vision: str
+    vision_compute: str
+
+
+def plan_precision(choice: BuildChoice) -> PrecisionPlan:
+    """BuildRefused names what does not go together and what does."""
+    _check(choice)
+    is_gpu = choice.backend == 'tensorrt' or choice.device == 'cuda'
+    compute = choice.precision if choice.precision in FLOATS else 'float16' if is_gpu else 'float32'
+    is_weight_only = choice.precision in WEIGHT_ONLY
+    head = choice.head or ('int8' if is_weight_only else compute)
+    vision = choice.vision or ('int8' if is_weight_only and not is_gpu else compute)
+    _refuse_float(choice, 'the head', head, compute)
+    plan = PrecisionPlan(compute, choice.precision, head, vision, vision if vision in FLOATS else compute)
+    if 'bfloat16' in (plan.compute, plan.vision_compute) and not is_gpu:
+        raise BuildRefused('bfloat16 does not run on the CPU with ONNX Runtime',
+                           'its CPU provider has no bfloat16 MatMul, Add and Softmax',
+                           'Take --precision float32, int8 or int4, or --device cuda')
+    return plan
+
+
+def _check(choice: BuildChoice) -> None:
+    for what, value, known in (('backend', choice.backend, BACKENDS), ('device', choice.device, DEVICES),
+                               ('precision', choice.precision, PRECISIONS), ('precision of the head', choice.head, PRECISIONS),
+                               ('precision of the encoder', choice.vision, PRECISIONS[:4])):
+        if value not in known and (value or what in ('backend', 'device', 'precision')):
+            raise BuildRefused(f'{what} {value!r} is unknown', f'there are {", ".join(known)}')
+
+
+def _refuse_float(choice: BuildChoice, part: str, asked: str, compute: str) -> None:
+    """A float format of one part of the decoder is that of all of it."""
+    if asked in FLOATS and asked != compute:
+        raise BuildRefused(f'{part} cannot be {asked}', f'the graph around it computes in {compute}',
+                           f'Take {compute}, int8 or int4 for it')
