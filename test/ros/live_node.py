@@ -2,6 +2,7 @@
 """A running penguin node with a tiny random network, its clients, and lists of what it publishes."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,12 @@ class LiveNode:
 
     def publish_question(self, question: str = 'What is this?', **fields: Any) -> None:
         """By the topic."""
-        if not hasattr(self, '_question'):
-            self._question = self.graph.publisher(Question, f'{self.name}/question')
-        self._question.publish(Question(question=question, **fields))
+        self.question_publisher.publish(Question(question=question, **fields))
+
+    @functools.cached_property
+    def question_publisher(self) -> Any:
+        """Of the topic, matched."""
+        return self.graph.publisher(Question, f'{self.name}/question')
 
     def send_goal(self, question: str = 'What is this?', **fields: Any) -> Goal:
         """By the action; returns when the goal is accepted."""
