@@ -13,6 +13,8 @@ from penguin_ros.ros.session import ACTION_NAME, Session
 
 CANCEL_TIMEOUT_S = 5.0
 STATUS_TIMEOUT_S = 3.0
+# All clients of a node share the topics its responses travel on; at the default depth those of a flood push ours out.
+DEPTH = 1000
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,11 @@ class QuestionClient:
     def __init__(self, session: Session, node_name: str) -> None:
         from penguin_msgs.action import AnswerQuestion
         from rclpy.action import ActionClient
+        from rclpy.qos import QoSProfile
         self._session, self._node_name = session, node_name
-        self._client = ActionClient(session.node, AnswerQuestion, f'{node_name}/{ACTION_NAME}')
+        deep = QoSProfile(depth=DEPTH)
+        self._client = ActionClient(session.node, AnswerQuestion, f'{node_name}/{ACTION_NAME}', goal_service_qos_profile=deep,
+                                    result_service_qos_profile=deep, cancel_service_qos_profile=deep)
 
     def ask(self, ask: Ask, on_text: Callable[[str], None], timeout_s: float) -> Any:
         """Returns the penguin_msgs/Answer; `on_text` gets the whole text so far, some steps may be missing.
