@@ -112,9 +112,9 @@ def rebuild(manifest: Manifest) -> str:
     return f'Type: {manifest.command}'
 
 
-def file_spec(path: Path) -> FileSpec:
-    """Size and digest of a file as it is."""
-    return FileSpec(path.stat().st_size, _sha256(path))
+def file_spec(path: Path, show: Callable[[int], None] = lambda done: None) -> FileSpec:
+    """Size and digest of a file as it is; `show` is told the bytes that were read since it was told last."""
+    return FileSpec(path.stat().st_size, _sha256(path, show))
 
 
 def _read_plain(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from penguin_ros.checkpoint.rotary import inverse_frequencies
+
 Table = NDArray[np.float32]
 
 
@@ -18,8 +20,7 @@ def rope_tables(rows: int, columns: int, merge_size: int, head_dim: int, theta: 
     x * cos + (x with its halves exchanged) * sin. Two members of a pair turn by different angles: this is no rotation, and
     no rotary operator computes it.
     """
-    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    frequencies = np.float32(1.0) / np.float32(theta) ** exponents
+    frequencies = inverse_frequencies(head_dim, theta)
     grids = np.indices((rows, columns), np.float32)
     down, right = (_in_blocks(grid, merge_size)[:, None] * frequencies for grid in grids)
     cosine = np.concatenate((np.cos(down), np.cos(right)), 1)
@@ -38,7 +39,8 @@ def merge_weights(merge_size: int) -> Table:
     weights = np.zeros((merge_size, merge_size), np.float32)
     centre = slice((merge_size - 1) // 2, merge_size // 2 + 1)
     weights[centre, centre] = 1.0
-    return (weights / weights.sum()).reshape(-1)
+    shares: Table = (weights / weights.sum()).reshape(-1)
+    return shares
 
 
 def _in_blocks(grid: Table, merge_size: int) -> Table:

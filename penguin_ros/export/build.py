@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,82 +17,137 @@ from penguin_ros.backends.bundle import TOKENIZER, file_spec, write_manifest
 from penguin_ros.backends.bundle_manifest import CONTRACT, FileSpec, GraphSpec, Manifest, PrecisionSpec, TableSpec
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.json_file import is_file
+from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD
 from penguin_ros.checkpoint.tokenizer_file import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
+from penguin_ros.errors import BuildRefused, NotEnoughSpace
+from penguin_ros.export.draft import draft_of
 from penguin_ros.export.graph_files import write_decoders, write_visions
+from penguin_ros.export.matrix_plan import INT4_BLOCKS, MatrixPlan, MatrixPlanner
 from penguin_ros.export.precision import BuildChoice, PrecisionPlan, plan_precision
+from penguin_ros.export.resources import HASH_NANOSECONDS, NANOSECONDS, Estimate, check_resources, estimate
 from penguin_ros.export.weight_conversion import WeightConverter
 from penguin_ros.export.weight_file import WeightFile
 
 DEFAULT_MAX_LENGTH = 4096
 HEAD_PARTS = 2
 TABLE, VISION_WEIGHTS, DECODER_WEIGHTS = 'token_table.bin', 'vision.onnx.data', 'decoder.onnx.data'
-BLOCK_SIZE = 128
+TABLE_ROWS = 4096
 
 Show = Callable[[str, float], None]
-"""(stage, work done since the last call in elements)."""
+"""(stage, work done since the last call, in the unit of Estimate.work)."""
 
 
 @dataclass(frozen=True)
 class BuildOrder:
-    """What to build: `max_length` positions per KV slot, `command` that the manifest names for building it again."""
+    """What to build: `max_length` positions per KV slot, the head in `head_parts` products, `threads` 0 for all cores;
+    `command` is what the manifest names for building it again."""
 
     choice: BuildChoice = BuildChoice()
     max_length: int = DEFAULT_MAX_LENGTH
     head_parts: int = HEAD_PARTS
+    threads: int = 0
     command: str = ''
 
 
+class BundleBuilder:
+    """Builds one bundle; `estimate` is known before anything is written. BuildRefused when the order makes no sense."""
+
+    def __init__(self, checkpoint: Checkpoint, order: BuildOrder) -> None:
+        self._checkpoint, self._order = checkpoint, order
+        self._precision: PrecisionPlan = plan_precision(order.choice)
+        if order.max_length < 1 or not 1 <= order.head_parts <= checkpoint.shape.vocabulary_size // 2:
+            raise BuildRefused(f'max_length {order.max_length}, head parts {order.head_parts}', 'both start at 1')
+        self._max_length = min(order.max_length, checkpoint.shape.max_positions)
+        self._threads = order.threads or min(os.cpu_count() or 1, 16)
+        planner = MatrixPlanner(checkpoint.shape, self._precision, order.choice.backend)
+        self._vision, self._decoder = planner.vision(), planner.decoder(order.head_parts)
+        self._kinds = {plan.name: plan.kind for plan in self._plans}
+
+    @property
+    def _plans(self) -> list[MatrixPlan]:
+        return self._vision + self._decoder
+
+    @property
+    def estimate(self) -> Estimate:
+        """Disk, memory and work."""
+        shape = self._checkpoint.shape
+        table = shape.vocabulary_size * shape.llm.hidden_size * STORAGE[self._checkpoint.tensors.dtype(EMBEDDING)].itemsize
+        return estimate(self._plans, self._precision.compute, table, self._threads)
+
+    def build(self, folder: Path, show: Show = lambda stage, done: None) -> Path:
+        """Builds the bundle in `folder`, which appears whole at the end; an older bundle there is replaced.
+
+        NotEnoughSpace when disk or memory would not do, before anything is written or when it runs out on the way.
+        """
+        check_resources(folder, self.estimate)
+        try:
+            with draft_of(folder) as draft:
+                graphs = self._write_graphs(draft, show)
+                table = self._write_table(draft, show)
+                self._copy_tokenizer(draft)
+                write_manifest(draft, self._manifest(graphs, table, _files(draft, show), folder))
+        except (OSError, MemoryError) as error:
+            raise NotEnoughSpace(f'{folder} could not be written', str(error) or 'memory ran out',
+                                 'Free disk or memory and build again') from error
+        return folder
+
+    def _write_graphs(self, folder: Path, show: Show) -> list[GraphSpec]:
+        shape, tensors, backend = self._checkpoint.shape, self._checkpoint.tensors, self._order.choice.backend
+        with WeightFile(folder / VISION_WEIGHTS) as file:
+            converter = WeightConverter(tensors, file, self._precision.vision_compute, self._vision, self._shown(show, 'encoder'),
+                                        self._threads)
+            graphs = write_visions(folder, converter.vision(shape), self._precision, backend)
+        with WeightFile(folder / DECODER_WEIGHTS) as file:
+            converter = WeightConverter(tensors, file, self._precision.compute, self._decoder, self._shown(show, 'LLM'),
+                                        self._threads)
+            language = converter.language(shape, self._max_length)
+            return graphs + write_decoders(folder, language, self._precision, backend, self._max_length)
+
+    def _shown(self, show: Show, part: str) -> Callable[[str, int], None]:
+        return lambda name, elements: show(f'{part}: {name}', elements * NANOSECONDS.get(self._kinds.get(name, ''), 0.0))
+
+    def _write_table(self, folder: Path, show: Show) -> TableSpec:
+        """The embedding in the format of the checkpoint: exact, and read a few rows at a time."""
+        dtype, values = self._checkpoint.tensors.read_raw(EMBEDDING)
+        with (folder / TABLE).open('wb') as file:
+            for start in range(0, len(values), TABLE_ROWS):
+                file.write(values[start:start + TABLE_ROWS].tobytes())
+                show('token table', 0.0)
+        return TableSpec(TABLE, dtype, *values.shape)
+
+    def _copy_tokenizer(self, folder: Path) -> None:
+        (folder / TOKENIZER).mkdir()
+        for name in (PUBLISHED, VOCABULARY, MERGES, SETTINGS, ADDED):
+            if is_file(self._checkpoint.path / name):
+                shutil.copyfile(self._checkpoint.path / name, folder / TOKENIZER / name)
+
+    def _manifest(self, graphs: list[GraphSpec], table: TableSpec, files: dict[str, FileSpec], folder: Path) -> Manifest:
+        precision = self._precision
+        exceptions = {plan.name: f'{plan.kind}: {plan.why}' for plan in self._plans if plan.why}
+        return Manifest(
+            contract=CONTRACT, model_name=self._checkpoint.name, model_digest=self._checkpoint.digest,
+            backend=self._order.choice.backend, max_length=self._max_length,
+            precision=PrecisionSpec(precision.compute, precision.linears, precision.head, precision.vision, INT4_BLOCKS[0],
+                                    exceptions),
+            shape=self._checkpoint.shape, table=table, graphs=tuple(graphs), files=files,
+            parameters=_parameters(self._checkpoint), versions=_versions(),
+            command=self._order.command or f'penguin build {self._checkpoint.path} --out {folder}')
+
+
 def build_bundle(checkpoint: Checkpoint, folder: Path, order: BuildOrder, show: Show = lambda stage, done: None) -> Path:
-    """Builds the bundle in `folder`."""
-    plan = plan_precision(order.choice)
-    folder.mkdir(parents=True)
-    length = min(order.max_length, checkpoint.shape.max_positions)
-    graphs = _write_graphs(checkpoint, folder, order, plan, length, show)
-    table = _write_table(checkpoint, folder, show)
-    _copy_tokenizer(checkpoint, folder)
-    write_manifest(folder, Manifest(
-        contract=CONTRACT, model_name=checkpoint.name, model_digest=checkpoint.digest, backend=order.choice.backend,
-        max_length=length, precision=PrecisionSpec(plan.compute, plan.linears, plan.head, plan.vision, BLOCK_SIZE),
-        shape=checkpoint.shape, table=table, graphs=tuple(graphs), files=_files(folder, show), parameters=_parameters(checkpoint),
-        versions=_versions(), command=order.command or f'penguin build {checkpoint.path} --out {folder}'))
-    return folder
-
-
-def _write_graphs(checkpoint: Checkpoint, folder: Path, order: BuildOrder, plan: PrecisionPlan, length: int,
-                  show: Show) -> list[GraphSpec]:
-    with WeightFile(folder / VISION_WEIGHTS) as file:
-        converter = WeightConverter(checkpoint.tensors, file, plan.vision_compute, show)
-        graphs = write_visions(folder, converter.vision(checkpoint.shape), plan, order.choice.backend)
-    with WeightFile(folder / DECODER_WEIGHTS) as file:
-        converter = WeightConverter(checkpoint.tensors, file, plan.compute, show)
-        language = converter.language(checkpoint.shape, order.head_parts)
-        return graphs + write_decoders(folder, language, plan, order.choice.backend, length)
-
-
-def _write_table(checkpoint: Checkpoint, folder: Path, show: Show) -> TableSpec:
-    """The embedding in the format of the checkpoint: exact, and read a few rows at a time."""
-    dtype, values = checkpoint.tensors.read_raw(EMBEDDING)
-    with (folder / TABLE).open('wb') as file:
-        for start in range(0, len(values), 4096):
-            file.write(values[start:start + 4096].tobytes())
-            show('token table', values[start:start + 4096].size)
-    return TableSpec(TABLE, dtype, *values.shape)
-
-
-def _copy_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
-    (folder / TOKENIZER).mkdir()
-    for name in (PUBLISHED, VOCABULARY, MERGES, SETTINGS, ADDED):
-        if is_file(checkpoint.path / name):
-            shutil.copyfile(checkpoint.path / name, folder / TOKENIZER / name)
+    """See BundleBuilder."""
+    return BundleBuilder(checkpoint, order).build(folder, show)
 
 
 def _files(folder: Path, show: Show) -> dict[str, FileSpec]:
     found = sorted(path for path in folder.rglob('*') if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_spec(path) for path in found}
+    return {path.relative_to(folder).as_posix(): file_spec(path, lambda done: show('checksums', done * HASH_NANOSECONDS))
+            for path in found}
 
 
 def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
+    """Of the LLM with its embedding, and of encoder with projector; a tied head counts once."""
     sizes = {name: math.prod(checkpoint.tensors.shape(name)) for name in checkpoint.tensors.names()
              if not (checkpoint.shape.is_tied and name == HEAD)}
     language = sum(size for name, size in sizes.items() if name.startswith('llm.'))
@@ -99,4 +155,11 @@ def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ('onnx', 'numpy')}
+    """Of what wrote the bundle."""
+    found = {}
+    for name in ('penguin_ros', 'onnx', 'numpy'):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+            continue
+    return found

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.export.graph import Graph
-from penguin_ros.export.layer_graph import finish, grouped, head_first, heads, is_fused, linear, rms_norm, scaled, softmax, to, turn
+from penguin_ros.export.layer_graph import (
+    finish,
+    grouped,
+    head_first,
+    heads,
+    is_fused,
+    linear,
+    rms_norm,
+    scaled,
+    softmax,
+    to,
+    turn,
+)
 from penguin_ros.export.network_weights import StoredLanguage, StoredLayer
 
 PART = 'decoder'
@@ -37,7 +46,7 @@ def decoder_graph(weights: StoredLanguage, variant: str, compute: str, max_lengt
     graph = Graph(f'{PART}_{variant}', OPSETS[variant], compute)
     x = graph.input('inputs_embeds', compute, (1, 'rows', shape.hidden_size))
     positions = graph.input('position_ids', 'int64', (1, 'rows'))
-    turned = _rotation(graph, positions, shape, max_length)
+    turned = _rotation(graph, positions, weights)
     attend, new = _two_part(graph, shape) if variant == 'two_part' else _in_place(graph, shape, variant, max_length)
     wanted = graph.input('logits_indices', 'int64', ('wanted',))
     for index, layer in enumerate(weights.stack.layers):
@@ -53,25 +62,15 @@ def decoder_graph(weights: StoredLanguage, variant: str, compute: str, max_lengt
     return graph
 
 
-def rotation_tables(shape: TransformerShape, max_length: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """cos and sin (max_length, head_dim / 2), computed in float32 from the start as PyTorch does it: at large positions the
-    rounding of the angle is what the model was trained with."""
-    exponents = np.arange(0, shape.head_dim, 2, dtype=np.float32) / np.float32(shape.head_dim)
-    frequencies = np.float32(1.0) / np.float32(shape.rope_theta) ** exponents
-    angles = np.arange(max_length, dtype=np.float32)[:, None] * frequencies
-    return np.cos(angles), np.sin(angles)
-
-
-def _rotation(graph: Graph, positions: str, shape: TransformerShape, max_length: int) -> Callable[[str], str]:
+def _rotation(graph: Graph, positions: str, weights: StoredLanguage) -> Callable[[str], str]:
     """A function that turns heads (1, heads, rows, head_dim) by their positions."""
-    cosine, sine = rotation_tables(shape, max_length)
+    tables = [graph.weight(table) for table in weights.rotation]
     if is_fused(graph):
-        tables = graph.vector('rope_cos', cosine), graph.vector('rope_sin', sine)
         return lambda x: graph.op('RotaryEmbedding', x, *tables, positions)
-    cosine, sine = np.concatenate((cosine, cosine), 1), np.concatenate((-sine, sine), 1)
-    rows = [graph.op('Unsqueeze', graph.op('Gather', graph.vector(name, table), positions, axis=0), graph.integers(1))
-            for name, table in (('rope_cos', cosine), ('rope_sin', sine))]
-    return lambda x: turn(graph, x, rows[0], rows[1], shape.head_dim)
+    cosine, sine = (graph.op('Unsqueeze', graph.op('Gather', table, positions, axis=0), graph.integers(1)) for table in tables)
+    cosine = graph.op('Concat', cosine, cosine, axis=-1)
+    sine = graph.op('Concat', graph.op('Neg', sine), sine, axis=-1)
+    return lambda x: turn(graph, x, cosine, sine, weights.stack.shape.head_dim)
 
 
 def _layer(graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape, turned: Callable[[str], str],

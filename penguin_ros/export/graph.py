@@ -78,10 +78,6 @@ class Graph:
         dtype = dtype or self.compute
         return self._constant(f'{dtype}_{value!r}', np.array(value, np.float32), dtype)
 
-    def vector(self, name: str, values: NDArray[np.float32], dtype: str = '') -> str:
-        """A small constant in the compute format or another; the same name gives the same constant."""
-        return self._constant(name, values, dtype or self.compute)
-
     def weight(self, stored: StoredTensor) -> str:
         """A tensor that stays in its file."""
         if stored.name not in self._initializers:

@@ -64,8 +64,9 @@ class StoredVision:
 
 @dataclass(frozen=True)
 class StoredLanguage:
-    """LLM and head."""
+    """LLM and head; `rotation` holds cos and sin (positions, head_dim / 2) of rotary positions."""
 
     stack: StoredStack
     head: StoredLinear
+    rotation: tuple[StoredTensor, StoredTensor]
     vocabulary_size: int

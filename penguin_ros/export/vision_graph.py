@@ -28,7 +28,6 @@ PART, STAGE = 'vision', 'vision_stage'
 OPSETS = {'fused': 23, 'plain': 21}
 """By variant: with Attention and RMSNormalization as operators, or of opset 20 (21 is for block-wise DequantizeLinear)."""
 
-SPLIT_STATE = ('queries', 'keys', 'values')
 SQRT_HALF = 0.5 ** 0.5
 
 
@@ -39,7 +38,8 @@ def vision_graph(weights: StoredVision, variant: str, compute: str) -> Graph:
     rope = _rope(graph, stack.shape, 'patches')
     for index, layer in enumerate(stack.layers):
         with graph.scope(f'layers.{index}'):
-            x = finish(graph, x, _attend(graph, *_begin(graph, x, layer, stack.shape, rope), stack.shape), layer, stack.shape)
+            mixed = _attend(graph, _begin(graph, x, layer, stack.shape, rope), stack.shape)
+            x = finish(graph, x, mixed, layer, stack.shape)
     _end(graph, x, weights)
     return graph
 
@@ -56,19 +56,20 @@ def _stage(weights: StoredVision, index: int, variant: str, compute: str) -> Gra
         x = _embed(graph, weights, 'rows')
     else:
         x = graph.input('hidden', compute, ('frames', 'rows', shape.hidden_size))
-        state = [graph.input(name, compute, ('frames', shape.kv_heads if name != 'queries' else shape.heads,
-                                             'rows' if name == 'queries' else 'patches', shape.head_dim)) for name in SPLIT_STATE]
+        queries = graph.input('queries', compute, ('frames', shape.heads, 'rows', shape.head_dim))
+        keys, values = (graph.input(name, compute, ('frames', shape.kv_heads, 'patches', shape.head_dim))
+                        for name in ('keys', 'values'))
         with graph.scope(f'layers.{index - 1}'):
-            x = finish(graph, x, _attend(graph, *state, shape), layers[index - 1], shape)
+            x = finish(graph, x, _attend(graph, (queries, keys, values), shape), layers[index - 1], shape)
     if index == len(layers):
         _end(graph, x, weights)
         return graph
     with graph.scope(f'layers.{index}'):
-        state = list(_begin(graph, x, layers[index], shape, _rope(graph, shape, 'rows')))
+        state = _begin(graph, x, layers[index], shape, _rope(graph, shape, 'rows'))
     graph.output('next_hidden', x, compute, ('frames', 'rows', shape.hidden_size))
-    for name, value in zip(SPLIT_STATE, state, strict=True):
-        count = shape.heads if name == 'queries' else shape.kv_heads
-        graph.output(f'next_{name}', value, compute, ('frames', count, 'rows', shape.head_dim))
+    for name, value, heads_of in zip(('queries', 'keys', 'values'), state, (shape.heads, shape.kv_heads, shape.kv_heads),
+                                     strict=True):
+        graph.output(f'next_{name}', value, compute, ('frames', heads_of, 'rows', shape.head_dim))
     return graph
 
 
@@ -92,8 +93,9 @@ def _begin(graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape, ro
     return head_first(graph, queries), head_first(graph, keys), head_first(graph, values)
 
 
-def _attend(graph: Graph, queries: str, keys: str, values: str, shape: TransformerShape) -> str:
-    """Every row sees all patches of its frame."""
+def _attend(graph: Graph, state: tuple[str, str, str], shape: TransformerShape) -> str:
+    """Every row sees all patches of its frame; `state` is queries, keys and values."""
+    queries, keys, values = state
     if is_fused(graph):
         return graph.op('Attention', queries, keys, values, scale=shape.head_dim ** -0.5)
     stacked = grouped(graph, scaled(graph, queries, shape), shape)

@@ -1,102 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the tensors of a checkpoint to weight files, a few columns of one matrix at a time. Knows canonical names, no graph.
-
-A published weight is (outputs, inputs); graphs multiply from the right, so it is stored as (inputs, outputs).
-"""
+"""From the tensors of a checkpoint to the weights of a part of the network in its file. Knows canonical names, no format."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from penguin_ros.checkpoint.safetensors_file import narrowed
+from penguin_ros.checkpoint.rotary import inverse_frequencies
 from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
-from penguin_ros.checkpoint.tensors import TensorReader, widened
-from penguin_ros.export.graph import SAFETENSORS
+from penguin_ros.checkpoint.tensors import TensorReader
+from penguin_ros.export.matrix_plan import MatrixPlan
+from penguin_ros.export.matrix_writer import MatrixWriter, Progress, in_format
 from penguin_ros.export.network_weights import (
     StoredLanguage,
     StoredLayer,
     StoredLinear,
-    StoredMatrix,
     StoredStack,
-    StoredTensor,
     StoredVision,
 )
-from penguin_ros.export.weight_file import WeightFile
-
-CHUNK_ELEMENTS = 8 * 1024 * 1024
-"""Of a matrix that is held as float32 at a time."""
-
-Progress = Callable[[str, int], None]
-"""(name of what is written, elements done since the last call)."""
+from penguin_ros.export.weight_file import StoredTensor, WeightFile
 
 
 class WeightConverter:
-    """Writes the weights of one part of the network, `compute` being the format of whatever is no matrix."""
+    """Writes the matrices of `plans` as planned, everything else in the format `compute`."""
 
-    def __init__(self, reader: TensorReader, file: WeightFile, compute: str, show: Progress) -> None:
+    def __init__(self, reader: TensorReader, file: WeightFile, compute: str, plans: Sequence[MatrixPlan], show: Progress,
+                 threads: int) -> None:
         self._reader, self._file, self._compute, self._show = reader, file, compute, show
+        self._plans, self._threads = {plan.name: plan for plan in plans}, threads
+        self._writer: MatrixWriter | None = None
 
     def vision(self, shape: CheckpointShape) -> StoredVision:
         """Patch embedding, encoder, projector."""
-        patches = self._linear('encoder.patch_embedding')
-        stack = self._stack('encoder', shape.encoder)
-        projector = self._linear('projector.0'), self._linear('projector.2')
+        with MatrixWriter(self._reader, self._file, self._compute, self._threads, self._show) as self._writer:
+            patches = self._linear('encoder.patch_embedding')
+            stack = self._stack('encoder', shape.encoder)
+            projector = self._linear('projector.0'), self._linear('projector.2')
         return StoredVision(shape.patch_values, patches, stack, projector, shape.llm.hidden_size)
 
-    def language(self, shape: CheckpointShape, head_parts: int) -> StoredLanguage:
-        """LLM and head, the head cut into `head_parts` products."""
-        stack = self._stack('llm', shape.llm)
-        rows = shape.vocabulary_size
-        cuts = [rows * part // head_parts // 2 * 2 for part in range(head_parts)] + [rows]
-        parts = [self._matrix(f'llm.lm_head.{part}', ['llm.lm_head.weight'], slice(cuts[part], cuts[part + 1]))
-                 for part in range(head_parts)]
-        return StoredLanguage(stack, StoredLinear(tuple(parts)), rows)
+    def language(self, shape: CheckpointShape, max_length: int) -> StoredLanguage:
+        """LLM and head, the head in as many products as the plan has pieces of it; positions up to `max_length`."""
+        with MatrixWriter(self._reader, self._file, self._compute, self._threads, self._show) as self._writer:
+            stack = self._stack('llm', shape.llm)
+            head = self._product(*(name for name in self._plans if name.startswith('llm.lm_head.')))
+        return StoredLanguage(stack, head, self._rotation(shape.llm, max_length), shape.vocabulary_size)
+
+    def _rotation(self, shape: TransformerShape, max_length: int) -> tuple[StoredTensor, StoredTensor]:
+        angles = np.arange(max_length, dtype=np.float32)[:, None] * inverse_frequencies(shape.head_dim, shape.rope_theta)
+        cosine, sine = (self._file.add(name, self._compute, in_format(name, values, self._compute))
+                        for name, values in (('llm.rope_cos', np.cos(angles)), ('llm.rope_sin', np.sin(angles))))
+        return cosine, sine
 
     def _stack(self, prefix: str, shape: TransformerShape) -> StoredStack:
         layers = tuple(self._layer(f'{prefix}.layers.{index}.') for index in range(shape.layers))
         return StoredStack(shape, layers, self._vector(f'{prefix}.norm.weight'))
 
     def _layer(self, prefix: str) -> StoredLayer:
-        attention, ffn = prefix + 'self_attn.', prefix + 'mlp.'
         return StoredLayer(
-            input_norm=self._vector(prefix + 'input_layernorm.weight'),
-            qkv=self._product(attention + 'qkv', *(f'{attention}{part}_proj.weight' for part in 'qkv')),
-            q_norm=self._vector(attention + 'q_norm.weight'), k_norm=self._vector(attention + 'k_norm.weight'),
-            output=self._product(attention + 'o_proj', attention + 'o_proj.weight'),
-            ffn_norm=self._vector(prefix + 'post_attention_layernorm.weight'),
-            gate_up=self._product(ffn + 'gate_up', ffn + 'gate_proj.weight', ffn + 'up_proj.weight'),
-            down=self._product(ffn + 'down_proj', ffn + 'down_proj.weight'))
+            input_norm=self._vector(prefix + 'input_layernorm.weight'), qkv=self._product(prefix + 'self_attn.qkv'),
+            q_norm=self._vector(prefix + 'self_attn.q_norm.weight'), k_norm=self._vector(prefix + 'self_attn.k_norm.weight'),
+            output=self._product(prefix + 'self_attn.o_proj'), ffn_norm=self._vector(prefix + 'post_attention_layernorm.weight'),
+            gate_up=self._product(prefix + 'mlp.gate_up'), down=self._product(prefix + 'mlp.down_proj'))
 
     def _linear(self, name: str) -> StoredLinear:
-        return StoredLinear((self._matrix(name, [name + '.weight']),), self._vector(name + '.bias'))
+        return StoredLinear(self._product(name).parts, self._vector(name + '.bias'))
 
-    def _product(self, name: str, *sources: str) -> StoredLinear:
-        return StoredLinear((self._matrix(name, sources),))
+    def _product(self, *names: str) -> StoredLinear:
+        assert self._writer is not None
+        return StoredLinear(tuple(self._writer.write(self._plans[name]) for name in names))
 
     def _vector(self, name: str) -> StoredTensor:
         values = self._reader.read(name)
         self._show(name, values.size)
-        return self._file.add(name, self._compute, narrowed(SAFETENSORS[self._compute], values)[1])
-
-    def _matrix(self, name: str, sources: Sequence[str], rows: slice = slice(None)) -> StoredMatrix:
-        outputs = sum(len(range(*rows.indices(self._reader.shape(source)[0]))) for source in sources)
-        inputs = self._reader.shape(sources[0])[1]
-        stored, place = self._file.place(name, self._compute, (inputs, outputs))
-        for first, values in self._columns(name, sources, rows):
-            place[:, first:first + len(values)] = narrowed(SAFETENSORS[self._compute], values)[1].T
-        return StoredMatrix(stored)
-
-    def _columns(self, name: str, sources: Sequence[str], rows: slice) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(first output, its weights and those of some after it: (outputs, inputs)), of all sources in order."""
-        first = 0
-        for source in sources:
-            dtype, values = self._reader.read_raw(source)
-            values = values[rows]
-            step = max(2, CHUNK_ELEMENTS // values.shape[1] // 2 * 2)
-            for start in range(0, len(values), step):
-                part = widened(dtype, values[start:start + step])
-                yield first + start, part
-                self._show(name, part.size)
-            first += len(values)
+        return self._file.add(name, self._compute, in_format(name, values, self._compute))
