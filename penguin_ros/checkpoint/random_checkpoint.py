@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a small checkpoint with random weights in the published file set: for tests, and for a demo without a model.
+"""Writes a checkpoint with random weights in the published file set: for tests and benchmarks, and for a demo without a model.
 
 It speaks in words without meaning. Readers cannot tell it from a trained one.
 """
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,35 +19,43 @@ from numpy.typing import NDArray
 from penguin_ros.checkpoint.random_files import write_configuration, write_json, write_tokenizer
 from penguin_ros.checkpoint.random_tokenizer import random_tokenizer, word_ids
 from penguin_ros.checkpoint.random_weights import RandomWeights
-from penguin_ros.checkpoint.safetensors_file import narrowed, write_safetensors
+from penguin_ros.checkpoint.safetensors_file import STORAGE, narrowed, stream_safetensors
 from penguin_ros.checkpoint.shapes import CheckpointShape, ProcessorShape, TransformerShape
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING, published_name
 from penguin_ros.checkpoint.weight_files import INDEX, SINGLE
 from penguin_ros.errors import CheckpointError
-
-Tensors = dict[str, tuple[str, NDArray[Any]]]
-"""Number format and values by published name."""
 
 DTYPES = {'float32': 'F32', 'bfloat16': 'BF16', 'float16': 'F16'}
 LAYOUTS = ('nested', 'flat')
 ENCODER_CONFIGS = ('folder', 'inside', 'none')
 MAX_SHARDS = 64
 
-SHAPES = {'tiny': CheckpointShape(
-    llm=TransformerShape(3, 64, 160, 4, 2, 24, 1e6, 1e-6), encoder=TransformerShape(3, 48, 96, 4, 2, 16, 1e6, 1e-6),
-    channels=3, patch_size=14, vocabulary_size=640, image_token_id=0, is_tied=True, stop_token_ids=(), max_positions=4096,
-    processor=ProcessorShape((0.5,) * 3, (0.5,) * 3, 1 / 255, 16, 16384, 14, 1, 2, 1.0, 180))}
-"""By name; the token ids come from the tokenizer that is written along. head_dim is not hidden_size / heads anywhere."""
+PROCESSOR = ProcessorShape((0.5,) * 3, (0.5,) * 3, 1 / 255, 16, 16384, 14, 1, 2, 1.0, 180)
+ENCODER = TransformerShape(28, 1024, 3072, 16, 8, 128, 1e6, 1e-6)
+SHAPES = {
+    'tiny': CheckpointShape(
+        llm=TransformerShape(3, 64, 160, 4, 2, 24, 1e6, 1e-6), encoder=TransformerShape(3, 48, 96, 4, 2, 16, 1e6, 1e-6),
+        channels=3, patch_size=14, vocabulary_size=640, image_token_id=0, is_tied=True, stop_token_ids=(), max_positions=4096,
+        processor=PROCESSOR),
+    '2b': CheckpointShape(
+        llm=TransformerShape(28, 2048, 6144, 16, 8, 128, 1e6, 1e-6), encoder=ENCODER, channels=3, patch_size=14,
+        vocabulary_size=151936, image_token_id=0, is_tied=True, stop_token_ids=(), max_positions=40960, processor=PROCESSOR),
+    '8b': CheckpointShape(
+        llm=TransformerShape(36, 4096, 12288, 32, 8, 128, 1e6, 1e-6), encoder=ENCODER, channels=3, patch_size=14,
+        vocabulary_size=151936, image_token_id=0, is_tied=False, stop_token_ids=(), max_positions=40960, processor=PROCESSOR),
+}
+"""By name: tiny for tests, the other two as large as the published models (4 and 17 GB in bfloat16). The token ids come from the
+tokenizer that is written along. In tiny, head_dim is not hidden_size / heads anywhere."""
 
 
 @dataclass(frozen=True)
 class Variant:
     """What published checkpoints differ in: where the encoder's configuration lies ('folder' beside the weights, 'inside'
-    config.json, or 'none'), how many weight files there are, and whether the head is the embedding."""
+    config.json, or 'none'), how many weight files there are, and whether the head is the embedding; None: as the shape has it."""
 
     encoder_config: str = 'folder'
     shards: int = 1
-    is_tied: bool = True
+    is_tied: bool | None = None
 
 
 def write_random_checkpoint(folder: str | Path, shape: str = 'tiny', seed: int = 0, layout: str = 'nested',
@@ -62,13 +71,14 @@ def write_random_checkpoint(folder: str | Path, shape: str = 'tiny', seed: int =
         if value not in choices:
             raise CheckpointError(f'no random checkpoint with {value!r}', f'known: {", ".join(map(str, choices))}')
     tokenizer = random_tokenizer()
-    numbers = _with_tokens(replace(SHAPES[shape], is_tied=variant.is_tied), tokenizer)
+    is_tied = SHAPES[shape].is_tied if variant.is_tied is None else variant.is_tied
+    numbers = _with_tokens(replace(SHAPES[shape], is_tied=is_tied), tokenizer)
     weights = RandomWeights(seed, numbers, word_ids(tokenizer))
 
     def fill(draft: Path) -> None:
         write_tokenizer(draft, tokenizer)
         write_configuration(draft, numbers, variant.encoder_config, dtype)
-        _write_weights(draft, _published(weights, numbers, layout == 'nested', DTYPES[dtype]), variant.shards)
+        _write_weights(draft, _Published(weights, numbers, layout == 'nested', DTYPES[dtype]), variant.shards)
 
     _write_whole(folder, fill)
     return folder
@@ -96,28 +106,37 @@ def _write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
         raise CheckpointError(f'{folder} cannot be written', str(error), 'Name a folder on a disk with space') from error
 
 
-def _published(weights: RandomWeights, shape: CheckpointShape, is_nested: bool, dtype: str) -> Tensors:
-    """All tensors by published name, the patch embedding with four dimensions, without the head when it is tied."""
-    tensors = {}
-    for name in weights.names():
-        values = weights.tensor(name)
-        if name == PATCH_EMBEDDING:
-            values = values.reshape(-1, shape.channels, shape.patch_size, shape.patch_size)
-        if name != HEAD or not shape.is_tied:
-            tensors[published_name(name, is_nested)] = narrowed(dtype, values)
-    return tensors
+class _Published:
+    """The tensors under their published names, the patch embedding with four dimensions, without the head when it is tied."""
+
+    def __init__(self, weights: RandomWeights, shape: CheckpointShape, is_nested: bool, dtype: str) -> None:
+        self._weights, self._dtype = weights, dtype
+        self._canonical = {published_name(name, is_nested): name for name in weights.names() if name != HEAD or not shape.is_tied}
+        self._patch = (shape.channels, shape.patch_size, shape.patch_size)
+
+    def entries(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Number format and shape by name."""
+        shapes = {published: self._weights.shape(name) for published, name in self._canonical.items()}
+        return {published: (self._dtype, (size[0], *self._patch) if self._canonical[published] == PATCH_EMBEDDING else size)
+                for published, size in shapes.items()}
+
+    def read(self, published: str) -> Iterator[NDArray[Any]]:
+        """Values in their storage type, in pieces."""
+        for values in self._weights.pieces(self._canonical[published]):
+            yield narrowed(self._dtype, values)[1]
 
 
-def _write_weights(folder: Path, tensors: Tensors, shards: int) -> None:
+def _write_weights(folder: Path, tensors: _Published, shards: int) -> None:
+    entries = tensors.entries()
     if shards == 1:
-        write_safetensors(folder / SINGLE, tensors)
+        stream_safetensors(folder / SINGLE, entries, tensors.read)
         return
-    names = sorted(tensors)
+    names = sorted(entries)
     files: dict[str, str] = {}
     for shard in range(shards):
         file = f'model-{shard + 1:05}-of-{shards:05}.safetensors'
         part = names[len(names) * shard // shards:len(names) * (shard + 1) // shards]
-        write_safetensors(folder / file, {name: tensors[name] for name in part})
+        stream_safetensors(folder / file, {name: entries[name] for name in part}, tensors.read)
         files |= dict.fromkeys(part, file)
-    total = sum(values.nbytes for _, values in tensors.values())
+    total = sum(math.prod(shape) * STORAGE[dtype].itemsize for dtype, shape in entries.values())
     write_json(folder / INDEX, {'metadata': {'total_size': total}, 'weight_map': files})

@@ -5,8 +5,9 @@ Knows canonical names and shapes, no files.
 """
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD, expected_shapes
 EMBEDDING_SCALE = 0.3
 MUTED_SCALE = 0.005
 """Rows of the words, and of all other tokens, whose logits stay near zero so that they are hardly ever chosen."""
+
+PIECE_ELEMENTS = 8 * 1024 * 1024
 
 LLM_GAIN, ENCODER_GAIN, OUTPUT_GAIN = 2.4, 1.0, 9.0
 """Spread of a matrix product's output for input of spread 1; the last one for what the LLM's layers add to the residual,
@@ -36,22 +39,36 @@ class RandomWeights:
         """Canonical names of all tensors, the head included."""
         return list(self._shapes)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of a tensor."""
+        return self._shapes[name]
+
     def tensor(self, name: str) -> NDArray[np.float32]:
         """The values of a tensor in its canonical shape."""
+        return np.concatenate(list(self.pieces(name)))
+
+    def pieces(self, name: str) -> Iterator[NDArray[np.float32]]:
+        """The same, some rows at a time, so that no large tensor is held."""
         name = EMBEDDING if name == HEAD and self._is_tied else name
         shape = self._shapes[name]
         random = np.random.default_rng([self._seed, zlib.crc32(name.encode())])
-        values = random.standard_normal(shape, np.float32)
+        step = max(1, PIECE_ELEMENTS // math.prod(shape[1:]))
+        for first in range(0, shape[0], step):
+            rows = range(first, min(first + step, shape[0]))
+            yield self._scaled(name, random.standard_normal((len(rows), *shape[1:]), np.float32), rows)
+
+    def _scaled(self, name: str, values: NDArray[np.float32], rows: range) -> NDArray[np.float32]:
+        """`values` are of spread 1 and stand at `rows` of the tensor."""
         if name in (EMBEDDING, HEAD):
-            scale = np.full((shape[0], 1), MUTED_SCALE, np.float32)
-            scale[self._words] = EMBEDDING_SCALE
+            scale = np.full((len(rows), 1), MUTED_SCALE, np.float32)
+            scale[[word - rows.start for word in self._words if word in rows]] = EMBEDDING_SCALE
             return values * scale
         if 'norm' in name:
             mean = 2.4 if name.startswith('llm.') and ('q_norm' in name or 'k_norm' in name) else 1.0
             return mean * (1 + values * np.float32(0.18))
         if name.endswith('.bias'):
             return values * np.float32(0.2)
-        return values * np.float32(_gain(name) / np.sqrt(shape[1]))
+        return values * np.float32(_gain(name) / np.sqrt(values.shape[1]))
 
 
 def _gain(name: str) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,17 +89,25 @@ def corrupt(path: Path, error: Exception) -> CheckpointFileCorrupt:
 
 def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
     """Writes tensors as `map_tensor` gives them: number format and values in its storage type."""
+    stream_safetensors(path, {name: (dtype, values.shape) for name, (dtype, values) in tensors.items()},
+                       lambda name: [tensors[name][1]])
+
+
+def stream_safetensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]],
+                       read: Callable[[str], Iterable[NDArray[Any]]]) -> None:
+    """Writes tensors of given number format and shape; `read` gives the values of one, in whatever pieces, when needed."""
     header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
     end = 0
-    for name, (dtype, values) in tensors.items():
-        begin, end = end, end + values.size * STORAGE[dtype].itemsize
-        header[name] = {'dtype': dtype, 'shape': list(values.shape), 'data_offsets': [begin, end]}
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + math.prod(shape) * STORAGE[dtype].itemsize
+        header[name] = {'dtype': dtype, 'shape': list(shape), 'data_offsets': [begin, end]}
     text = json.dumps(header).encode()
     text += b' ' * (-len(text) % LENGTH_BYTES)  # so that the data is aligned
     with path.open('wb') as file:
         file.write(len(text).to_bytes(LENGTH_BYTES, 'little') + text)
-        for dtype, values in tensors.values():
-            file.write(np.ascontiguousarray(values, STORAGE[dtype]).tobytes())
+        for name, (dtype, _) in tensors.items():
+            for values in read(name):
+                file.write(np.ascontiguousarray(values, STORAGE[dtype]).tobytes())
 
 
 def narrowed(dtype: str, values: NDArray[np.float32]) -> tuple[str, NDArray[Any]]:

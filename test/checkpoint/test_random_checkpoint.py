@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from penguin_ros.checkpoint import random_weights
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.random_checkpoint import (
     DTYPES,
@@ -20,6 +22,8 @@ from penguin_ros.checkpoint.random_checkpoint import (
     Variant,
     write_random_checkpoint,
 )
+from penguin_ros.checkpoint.random_weights import RandomWeights
+from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD, expected_shapes
 from penguin_ros.errors import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,3 +114,20 @@ def test_the_tool_writes_one_and_refuses_to_write_over_it(tmp_path: Path) -> Non
     assert again.returncode == 1
     assert 'is not empty' in again.stderr
     assert 'Traceback' not in again.stderr
+
+
+@pytest.mark.parametrize('shape, billions', [('2b', 2.17), ('8b', 8.64)])
+def test_the_large_shapes_have_as_many_parameters_as_the_published_models(shape: str, billions: float) -> None:
+    sizes = expected_shapes(SHAPES[shape])
+    counted = sum(math.prod(size) for name, size in sizes.items() if name != HEAD or not SHAPES[shape].is_tied)
+    assert counted / 1e9 == pytest.approx(billions, abs=0.02)
+
+
+def test_a_tensor_read_in_pieces_is_the_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = RandomWeights(3, SHAPES['tiny'], [5, 300, 639])
+    whole = {name: weights.tensor(name) for name in (EMBEDDING, 'llm.layers.1.mlp.up_proj.weight', 'encoder.norm.weight')}
+    monkeypatch.setattr(random_weights, 'PIECE_ELEMENTS', 1000)
+    for name, values in whole.items():
+        pieces = list(weights.pieces(name))
+        assert np.array_equal(np.concatenate(pieces), values)
+        assert values.size <= 1000 or len(pieces) > 1
