@@ -30,6 +30,7 @@ HEARTBEAT_LIMIT_NS = 5 * NANOSECONDS  # an idle worker shows life twice per seco
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _CAMERA_LEVELS = {CameraState.OK: OK, CameraState.WAITING: WARN, CameraState.STALE: ERROR, CameraState.REJECTED: ERROR}
+_MISCONFIGURED = ('qos', 'wrong_type')  # causes that no waiting will mend
 
 
 class Diagnostics:
@@ -79,7 +80,7 @@ def _camera(snapshot: NodeSnapshot, camera: CameraSnapshot) -> DiagnosticStatus:
                'age of the newest frame [s]': '' if health.age_ns is None else f'{health.age_ns / NANOSECONDS:.3f}',
                'lost in transport': health.lost, 'publishers': ' '.join(health.publishers)}
     warnings = '; '.join(health.warnings.values())
-    level = max(_CAMERA_LEVELS[health.state], WARN if warnings else OK)
+    level = ERROR if health.cause in _MISCONFIGURED else max(_CAMERA_LEVELS[health.state], WARN if warnings else OK)
     return _entry(snapshot, task, level, '; '.join(filter(None, (health.reason, warnings))) or 'frames arrive', values)
 
 

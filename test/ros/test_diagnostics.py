@@ -48,13 +48,13 @@ def test_all_is_well_is_told_as_such():
     assert array.header.stamp == Time(sec=7)
 
 
-@pytest.mark.parametrize('state, level', [
-    (CameraState.WAITING, DiagnosticStatus.WARN), (CameraState.STALE, DiagnosticStatus.ERROR),
-    (CameraState.REJECTED, DiagnosticStatus.ERROR)])
-def test_a_camera_that_gives_nothing_is_told_with_its_reason(state, level):
-    health = dataclasses.replace(HEALTH, state=state, cause='qos', reason='incompatible QoS policy RELIABILITY')
-    status = entry('camera front', snapshot(health=health))
-    assert status.level == level and 'RELIABILITY' in status.message and values(status)['cause'] == 'qos'
+@pytest.mark.parametrize('state, cause, level', [
+    (CameraState.WAITING, 'no_publisher', DiagnosticStatus.WARN), (CameraState.STALE, 'silent', DiagnosticStatus.ERROR),
+    (CameraState.REJECTED, 'encoding', DiagnosticStatus.ERROR), (CameraState.WAITING, 'qos', DiagnosticStatus.ERROR),
+    (CameraState.WAITING, 'wrong_type', DiagnosticStatus.ERROR)])
+def test_a_camera_that_gives_nothing_is_told_with_its_reason(state, cause, level):
+    status = entry('camera front', snapshot(health=dataclasses.replace(HEALTH, state=state, cause=cause, reason='because')))
+    assert status.level == level and status.message == 'because' and values(status)['cause'] == cause
 
 
 def test_a_camera_with_a_warning_is_told_although_frames_arrive():
