@@ -29,6 +29,8 @@ setup(
         # OpenCV is an extra because a pip build of it would hide python3-opencv, which cv_bridge was built with.
         'opencv': ['opencv-python-headless'],
         'torch': ['torch>=2.1'],
+        'onnxruntime': ['onnxruntime>=1.23'],
+        'export': ['onnx>=1.19'],
         'hub': ['huggingface_hub'],
         'bag': ['rosbags'],
         'test': ['pytest>=7', 'pytest-timeout', 'hypothesis'],

@@ -48,7 +48,8 @@ ROOMS = {
     'checkpoint': Room(('config', 'errors'), ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub')),
     'preprocessing': Room((*VALUES, 'checkpoint'), ('numpy', 'PIL', 'cv2')),
     'backends': Room((*VALUES, 'checkpoint'), ('numpy',), (
-        ('torch', 'torch_'), ('onnxruntime', 'onnx_backend'), ('tensorrt', 'tensorrt_'), ('cuda', 'tensorrt_'))),
+        ('torch', 'torch_'), ('onnxruntime', 'onnx_backend'), ('tensorrt', 'tensorrt_'), ('cuda', 'tensorrt_'),
+        ('yaml', 'bundle'))),
     'generation': Room((*VALUES, 'backends.base'), ('numpy',)),
     'scheduler': Room(VALUES),
     # The pipeline's parts: what it tells about itself, and what makes an answer of a request.
@@ -56,7 +57,7 @@ ROOMS = {
     'pipeline': Room(CORE),
     # Video files and bags as frames, for the command line.
     'recording': Room(VALUES, ('numpy', 'cv2', 'rosbags')),
-    'export': Room((*VALUES, 'checkpoint', 'backends.bundle'), ('numpy', 'onnx', 'tensorrt')),
+    'export': Room((*VALUES, 'checkpoint', 'backends.bundle', 'backends.bundle_manifest'), ('numpy', 'onnx', 'tensorrt')),
     'simulation': Room(VALUES, ('numpy', 'mujoco')),
     # Of the core its front door only, and the values that come out of it.
     'ros': Room((*VALUES, 'pipeline', 'pipeline_status', 'answering.question_text', 'clip_buffer', 'scheduler.worker_status',

@@ -16,6 +16,7 @@ VERBS = {
     'caption': 'describe a video file or a ROS 2 bag, clip by clip; needs no ROS',
     'ask': 'ask a running node a question and follow the answer',
     'demo': 'a camera, the node, captions and one question on this machine, for a while',
+    'build': 'turn a checkpoint into a bundle for ONNX Runtime or TensorRT; needs no PyTorch',
     'watch': 'show captions and answers of a running node as they come',
     'parity': 'compare this implementation with stored values of the reference',
     'doctor': 'check this machine and say what is missing and how to get it',

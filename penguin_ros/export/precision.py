@@ -15,13 +15,15 @@ WEIGHT_ONLY = PRECISIONS[3:]
 
 @dataclass(frozen=True)
 class BuildChoice:
-    """What is asked for: `precision` of the LLM's linears; `head`, `vision` and `compute` of the rest, empty for the default."""
+    """What is asked for: `precision` of the LLM's linears; of `head` and `vision`, and of what is no weight (`compute`), empty
+    for the default."""
 
     backend: str = 'onnxruntime'
     precision: str = 'float32'
     device: str = 'cpu'
     head: str = ''
     vision: str = ''
+    compute: str = ''
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
     """BuildRefused names what does not go together and what does."""
     _check(choice)
     is_gpu = choice.backend == 'tensorrt' or choice.device == 'cuda'
-    compute = choice.precision if choice.precision in FLOATS else 'float16' if is_gpu else 'float32'
     is_weight_only = choice.precision in WEIGHT_ONLY
+    compute = choice.compute or (('float16' if is_gpu else 'float32') if is_weight_only else choice.precision)
+    _refuse_float('the LLM', choice.precision, compute)
     head = choice.head or ('int8' if is_weight_only else compute)
     vision = choice.vision or ('int8' if is_weight_only and not is_gpu else compute)
-    _refuse_float(choice, 'the head', head, compute)
+    _refuse_float('the head', head, compute)
     plan = PrecisionPlan(compute, choice.precision, head, vision, vision if vision in FLOATS else compute)
     if 'bfloat16' in (plan.compute, plan.vision_compute) and not is_gpu:
         raise BuildRefused('bfloat16 does not run on the CPU with ONNX Runtime',
@@ -55,12 +58,13 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
 def _check(choice: BuildChoice) -> None:
     for what, value, known in (('backend', choice.backend, BACKENDS), ('device', choice.device, DEVICES),
                                ('precision', choice.precision, PRECISIONS), ('precision of the head', choice.head, PRECISIONS),
-                               ('precision of the encoder', choice.vision, PRECISIONS[:4])):
+                               ('precision of the encoder', choice.vision, PRECISIONS[:4]),
+                               ('precision of activations', choice.compute, FLOATS)):
         if value not in known and (value or what in ('backend', 'device', 'precision')):
             raise BuildRefused(f'{what} {value!r} is unknown', f'there are {", ".join(known)}')
 
 
-def _refuse_float(choice: BuildChoice, part: str, asked: str, compute: str) -> None:
+def _refuse_float(part: str, asked: str, compute: str) -> None:
     """A float format of one part of the decoder is that of all of it."""
     if asked in FLOATS and asked != compute:
         raise BuildRefused(f'{part} cannot be {asked}', f'the graph around it computes in {compute}',

@@ -13,10 +13,10 @@ from penguin_ros.export.matrix_plan import MatrixPlan, stored_bytes
 from penguin_ros.export.weight_file import ALIGNMENT
 
 MEGABYTE = 1024 * 1024
-BASE_MEMORY = 400 * MEGABYTE
+BASE_MEMORY = 150 * MEGABYTE
 """Interpreter, libraries and the graphs of a large model."""
 
-MEMORY_PER_THREAD = 160 * MEGABYTE
+MEMORY_PER_THREAD = 80 * MEGABYTE
 SMALL_FILES = 64 * MEGABYTE
 """Disk for graphs, tokenizer, tables and vectors."""
 
