@@ -32,6 +32,8 @@ from penguin_ros.scheduler.scheduler import Scheduler
 
 Log = Callable[[str, BaseException], None]
 
+PATIENCE_NS = NANOSECONDS  # a step may take that long before requests end without waiting for it
+
 
 def log_exception(what: str, error: BaseException) -> None:
     """The default log: Python's, logger `penguin_ros`."""
@@ -173,6 +175,13 @@ class Pipeline:
     def cancel(self, request_id: str) -> bool:
         """Ends a request early, with the text there is: one that waits at once, one that runs after its step; False: unknown."""
         return self._scheduler.cancel(request_id)
+
+    def end_stuck(self) -> None:
+        """Ends what was cancelled or is past its deadline while the model hangs in a step; to be called now and then.
+
+        The answers are given on the caller's thread.
+        """
+        self._scheduler.end_stuck(PATIENCE_NS)
 
     def status(self) -> PipelineStatus:
         """A snapshot."""

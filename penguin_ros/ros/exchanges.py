@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from penguin_msgs.msg import Answer as AnswerMessage
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
@@ -40,6 +42,7 @@ from penguin_ros.ros.outbox import Outbox
 
 LATENCIES_KEPT = 20
 MAX_ECHO_CHARACTERS = 256  # of an id or a camera that is refused for its length, among other things
+STUCK_CHECK_S = 0.5
 ANSWER_DEPTH = 1000  # a burst of refusals must not push each other out before a subscriber has read them
 
 
@@ -70,6 +73,8 @@ class Exchanges:
         self._open: dict[str, Exchange] = {}
         self._publisher = node.create_publisher(AnswerMessage, '~/answer', QoSProfile(depth=ANSWER_DEPTH))
         self._decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix='pictures')
+        node.create_timer(STUCK_CHECK_S, guard.wrap(self._end_stuck), callback_group=ReentrantCallbackGroup(),
+                          clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
     def is_idle(self) -> bool:
@@ -99,6 +104,10 @@ class Exchanges:
     def close(self) -> None:
         """No picture is decoded any more."""
         self._decoder.shutdown(wait=False, cancel_futures=True)
+
+    def _end_stuck(self) -> None:
+        if self.pipeline is not None:
+            self.pipeline.end_stuck()
 
     def _attempt(self, exchange: Exchange, step: Callable[[], None]) -> None:
         try:

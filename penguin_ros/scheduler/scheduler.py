@@ -2,7 +2,7 @@
 """One worker thread opens the backend, runs jobs step by step and closes the backend. Knows neither models nor requests.
 
 Every job that `submit` takes ends in exactly one `finish` or `abort`. Both are called on the worker thread, except that `close`
-aborts on its caller's thread what the worker could not end in time.
+and `end_stuck` abort on their caller's thread what the worker could not end in time.
 """
 from __future__ import annotations
 
@@ -113,6 +113,15 @@ class Scheduler:
         for entry in self._live_entries():
             self._ends.conclude_from_outside(entry, closing_error())
         return False
+
+    def end_stuck(self, patience_ns: int) -> None:
+        """Aborts, on this thread, the jobs that are to end (cancelled, past their deadline), when the worker has been in one
+        step for longer than `patience_ns`; otherwise the worker itself does that. To be called now and then."""
+        with self._changed:
+            is_stuck = self._step_start_ns is not None and self._steady_ns() - self._step_start_ns > patience_ns
+            endings = self._due_endings() if is_stuck else []
+        for entry in endings:
+            self._ends.conclude_from_outside(entry, entry.ending or closing_error())
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Blocks until no job waits or runs; False when that takes longer."""

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
 from ros.graph import REPOSITORY, Graph
@@ -58,6 +59,21 @@ def test_a_step_that_hangs_is_told_and_does_not_keep_the_node_from_ending(faulty
     assert answer.text and answer.text == goal.feedback[-1].text
     assert node.process.wait_for_exit(5) == 0
     assert 'Traceback' not in node.process.log
+
+
+def test_deadlines_and_cancels_hold_although_a_step_hangs(faulty, graph):
+    node = faulty('hanging_step', **{'caption.enabled': False})
+    with_frames(node)
+    running, cancelled = (node.send_goal(max_tokens=LONG, deadline=Duration(sec=seconds)) for seconds in (1, 60))
+    status, answer = running.result(10)
+    assert status == GoalStatus.STATUS_ABORTED and answer.error_code == ErrorCode.DEADLINE
+    assert answer.text == running.feedback[-1].text
+    waiting = node.ask(max_tokens=LONG, deadline=Duration(nanosec=10 ** 8), seconds=10).answer
+    assert waiting.error_code == ErrorCode.DEADLINE and not waiting.text
+    cancelled.cancel()
+    assert cancelled.result(10)[0] == GoalStatus.STATUS_CANCELED
+    node.process.process.send_signal(2)
+    assert node.process.wait_for_exit(5) == 0
 
 
 def test_a_worker_that_dies_ends_its_requests_and_is_replaced_by_a_new_configure(faulty, graph):

@@ -2,6 +2,7 @@
 """However a job ends, it ends once, with the error that says why, and the worker goes on."""
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from scheduler.stepped_jobs import LIVENESS_SECONDS, FakeClock, Stage, SteppedJob, house, raising, steps_done
@@ -166,3 +167,36 @@ def test_a_log_that_raises_does_not_end_the_worker() -> None:
     scheduler.submit(SteppedJob('next', stage))
     stage.wait('next finished')
     assert scheduler.close(LIVENESS_SECONDS)
+
+
+def test_what_is_to_end_ends_from_outside_while_a_step_hangs() -> None:
+    with house() as inside:
+        deadline_ns = inside.clock() + 50
+        hanging, waiting = (inside.submit(name, deadline_ns=deadline_ns, step_count=50) for name in ('hanging', 'waiting'))
+        cancelled, patient = inside.submit('cancelled'), inside.submit('patient')
+        inside.wait('hanging?0')
+        inside.scheduler.cancel('cancelled')
+        inside.clock.turn(60)
+        inside.scheduler.end_stuck(60)
+        assert not hanging.ends and not waiting.ends and not cancelled.ends, 'the worker itself may still end them'
+        inside.clock.turn(1)
+        inside.scheduler.end_stuck(60)
+        assert [type(job.ends[0]) for job in (hanging, waiting, cancelled)] == [DeadlineExceeded, DeadlineExceeded,
+                                                                               RequestCancelled]
+        assert not patient.ends and hanging.is_holding and hanging.threads == [threading.current_thread().name]
+        inside.stage.open()
+        inside.wait('patient finished')
+        assert not hanging.is_holding and hanging.freed_by == 'penguin worker' and 'hanging?1' not in inside.stage.events
+        assert [len(job.ends) for job in (hanging, waiting, cancelled, patient)] == [1, 1, 1, 1]
+        counts = inside.scheduler.counts()
+        assert (counts.questions_failed, counts.job_failures, counts.callback_failures) == (3, 0, 0)
+
+
+def test_between_steps_nothing_is_ended_from_outside() -> None:
+    with house() as inside:
+        job = inside.submit('job')
+        inside.stage.open()
+        inside.wait('job finished')
+        inside.clock.turn(1000)
+        inside.scheduler.end_stuck(60)
+        assert job.ends == [None]
