@@ -43,11 +43,13 @@ class ModelConfig:
     """Which model runs where."""
 
     checkpoint: str = setting('', 'Folder or hub id of a published checkpoint; used when bundle is empty.')
-    bundle: str = setting('', 'Folder of a built bundle; needs a backend that runs bundles.')
-    backend: str = setting('auto', 'Code that runs the model.', choices=('auto', 'torch', 'scripted'))
+    bundle: str = setting('', 'Folder of a bundle, which penguin build makes of a checkpoint.')
+    backend: str = setting('auto', 'Code that runs the model.', choices=('auto', 'onnxruntime', 'torch', 'scripted'))
     device: str = setting('auto', 'Device; auto takes CUDA when there is one.', choices=('auto', 'cpu', 'cuda'))
-    precision: str = setting('auto', 'Number format of weights and cache; auto: float32 on a CPU, bfloat16 on CUDA.',
-                             choices=('auto', 'float32', 'bfloat16', 'float16'))
+    provider: str = setting('auto', 'Execution provider of ONNX Runtime; auto: CUDA for a bundle that computes in float16 where '
+                            'there is one, else the CPU.', choices=('auto', 'cpu', 'cuda', 'tensorrt'))
+    precision: str = setting('auto', 'Number format of weights and cache; auto: float32 on a CPU, bfloat16 on CUDA. A bundle has '
+                             'its own.', choices=('auto', 'float32', 'bfloat16', 'float16', 'int8', 'int4'))
     max_length: int = setting(4096, 'Length of a KV slot: prompt and answer together.', unit='tokens', low=64, high=262144)
     kv_slots: int = setting(2, 'KV slots: one for a running caption, one for the question that interrupts it.', low=1, high=64)
     prefill_chunk: int = setting(256, 'Prompt positions per scheduler step.', unit='tokens', low=1, high=65536)

@@ -16,8 +16,8 @@ class ModelFacts:
     """Which model is loaded, and how.
 
     `source`: folder or hub id; `digest`: sha256 in hexadecimal; `max_length`, in tokens, of prompt and answer together;
-    `vision_parameters` with the projector; `weight_bytes`: all parameters in numbers of `precision`; `load_ns`: how long
-    loading took.
+    `vision_parameters` with the projector; `weight_bytes`: what the weights of LLM, encoder and projector take; `load_ns`: how
+    long loading took.
     """
 
     name: str

@@ -48,12 +48,13 @@ ROOMS = {
     'checkpoint': Room(('config', 'errors'), ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub')),
     'preprocessing': Room((*VALUES, 'checkpoint'), ('numpy', 'PIL', 'cv2')),
     'backends': Room((*VALUES, 'checkpoint'), ('numpy',), (
-        ('torch', 'torch_'), ('onnxruntime', 'onnx_backend'), ('tensorrt', 'tensorrt_'), ('cuda', 'tensorrt_'),
+        ('torch', 'torch_'), ('onnxruntime', 'onnx_'), ('tensorrt', 'tensorrt_'), ('cuda', 'tensorrt_'),
         ('yaml', 'bundle'))),
     'generation': Room((*VALUES, 'backends.base'), ('numpy',)),
     'scheduler': Room(VALUES),
     # The pipeline's parts: what it tells about itself, and what makes an answer of a request.
-    'answering': Room((*VALUES, 'clip_buffer', 'checkpoint', 'preprocessing', 'backends.base', 'generation', 'pipeline_status')),
+    'answering': Room((*VALUES, 'clip_buffer', 'checkpoint', 'preprocessing', 'backends.base', 'backends.bundle', 'generation',
+                       'pipeline_status')),
     'pipeline': Room(CORE),
     # Video files and bags as frames, for the command line.
     'recording': Room(VALUES, ('numpy', 'cv2', 'rosbags')),

@@ -47,7 +47,7 @@ def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path, tiny_checkpoint:
     empty = LivePipeline(tiny_checkpoint, model__checkpoint='')
     with pytest.raises(SettingError, match='checkpoint'):
         empty.pipeline.open()
-    with pytest.raises(Inactive, match='model.checkpoint is empty'):
+    with pytest.raises(Inactive, match='neither model.bundle nor model.checkpoint is set'):
         empty.pipeline.activate()
 
 

@@ -79,7 +79,7 @@ class AnswerJob:
         record, model, config = self._record, self._at.model, self._at.config
         record.started_ns = self._at.steady_ns()
         inputs = yield from self._prepare()
-        limits = Limits(self._request.max_tokens, model.checkpoint.shape.stop_token_ids, config.generation,
+        limits = Limits(self._request.max_tokens, model.source.shape.stop_token_ids, config.generation,
                         config.model.prefill_chunk, seed_offset=self._at.number)
         with closing(generate(model.backend, inputs, limits, model.text_stream(), self._at.steady_ns, record.progress)) as steps:
             for step in steps:

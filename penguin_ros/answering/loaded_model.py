@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint, its tokenizer and an open backend together. Knows no requests; everything here runs on the worker thread."""
+"""A checkpoint or bundle, its tokenizer and an open backend together. Knows no requests.
+
+Everything here runs on the worker thread.
+"""
 from __future__ import annotations
 
 import math
@@ -8,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from penguin_ros.backends.base import Backend
+from penguin_ros.backends.bundle import Bundle, open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig, VisualConfig
 from penguin_ros.errors import SettingError
@@ -15,7 +19,10 @@ from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.pipeline_status import ModelFacts
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 
-BackendFactory = Callable[[ModelConfig, 'Checkpoint | None'], Backend]
+Model = Checkpoint | Bundle
+"""Both have a name, a digest, a shape and a tokenizer."""
+
+BackendFactory = Callable[[ModelConfig, Model | None], Backend]
 
 BYTES_PER_NUMBER = {'float32': 4, 'bfloat16': 2, 'float16': 2}
 
@@ -24,48 +31,71 @@ BYTES_PER_NUMBER = {'float32': 4, 'bfloat16': 2, 'float16': 2}
 class LoadedModel:
     """Ready to generate."""
 
-    checkpoint: Checkpoint
+    source: Model
     backend: Backend
     facts: ModelFacts
 
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
         """For the settings of one request."""
-        return Preprocessor(self.checkpoint.shape, self.checkpoint.tokenizer, visual)
+        return Preprocessor(self.source.shape, self.source.tokenizer, visual)
 
     def text_stream(self) -> TextStream:
         """For the text of one request."""
-        return TextStream(self.checkpoint.tokenizer.token_bytes)
+        return TextStream(self.source.tokenizer.token_bytes)
 
 
 def load_model(config: ModelConfig, make_backend: BackendFactory, progress: Callable[[str], None],
                steady_ns: Callable[[], int]) -> LoadedModel:
-    """Opens the checkpoint, its tokenizer and the backend; SettingError, or what they raise, with the backend closed again."""
+    """Opens the bundle or checkpoint, its tokenizer and the backend; SettingError, or what they raise, with all closed."""
     start_ns = steady_ns()
-    if not config.checkpoint:
-        raise SettingError('model.checkpoint is empty', 'the tokenizer and the sizes of the network are read from it',
-                           'Set it to a folder or a hub id')
-    progress(f'opening checkpoint {config.checkpoint}')
-    checkpoint = open_checkpoint(config.checkpoint, progress=progress)
-    progress(f'reading the tokenizer of {checkpoint.name}')
-    _ = checkpoint.tokenizer
-    backend = make_backend(config, checkpoint)
+    model = open_model(config, progress)
+    progress(f'reading the tokenizer of {model.name}')
+    _ = model.tokenizer
+    backend = make_backend(config, model)
     try:
-        progress(f'loading the weights of {checkpoint.name}')
+        progress(f'loading the weights of {model.name}')
         backend.open()
-        progress(f'{checkpoint.name} is loaded')
-        return LoadedModel(checkpoint, backend, _facts(config, checkpoint, backend, steady_ns() - start_ns))
+        progress(f'{model.name} is loaded')
+        return LoadedModel(model, backend, _facts(config, model, backend, steady_ns() - start_ns))
     except BaseException:
         with suppress(Exception):
             backend.close()
         raise
 
 
-def _facts(config: ModelConfig, checkpoint: Checkpoint, backend: Backend, load_ns: int) -> ModelFacts:
-    opened, tensors = backend.description, checkpoint.tensors
+def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:
+    """What the settings name: the bundle when there is one, else the checkpoint; SettingError when there is neither."""
+    if config.bundle:
+        progress(f'opening and checking bundle {config.bundle}')
+        return open_bundle(config.bundle)
+    if not config.checkpoint:
+        raise SettingError('neither model.bundle nor model.checkpoint is set', 'the tokenizer and all sizes are read from it',
+                           'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id')
+    progress(f'opening checkpoint {config.checkpoint}')
+    return open_checkpoint(config.checkpoint, progress=progress)
+
+
+def _facts(config: ModelConfig, model: Model, backend: Backend, load_ns: int) -> ModelFacts:
+    opened, (language, vision) = backend.description, _parameters(model)
+    return ModelFacts(opened.model_name, opened.model_digest, config.bundle or config.checkpoint, opened.name, opened.device,
+                      opened.precision, opened.max_length, opened.slots, opened.vocabulary_size, language, vision,
+                      _weight_bytes(model, opened.precision), load_ns)
+
+
+def _parameters(model: Model) -> tuple[int, int]:
+    """Of the LLM, and of encoder and projector."""
+    if isinstance(model, Bundle):
+        found = model.manifest.parameters
+        return found.get('language', 0), found.get('vision', 0)
+    tensors = model.tensors
     sizes = {name: math.prod(tensors.shape(name)) for name in tensors.names()
-             if not (checkpoint.shape.is_tied and name == 'llm.lm_head.weight')}
+             if not (model.shape.is_tied and name == 'llm.lm_head.weight')}
     language = sum(size for name, size in sizes.items() if name.startswith('llm.'))
-    vision = sum(sizes.values()) - language
-    return ModelFacts(opened.model_name, opened.model_digest, config.checkpoint, opened.name, opened.device, opened.precision,
-                      opened.max_length, opened.slots, opened.vocabulary_size, language, vision,
-                      (language + vision) * BYTES_PER_NUMBER.get(opened.precision, 0), load_ns)
+    return language, sum(sizes.values()) - language
+
+
+def _weight_bytes(model: Model, precision: str) -> int:
+    if isinstance(model, Bundle):
+        files = {name for graph in model.manifest.graphs for name in graph.needs}
+        return sum(model.manifest.files[name].bytes for name in files)
+    return sum(_parameters(model)) * BYTES_PER_NUMBER.get(precision, 0)

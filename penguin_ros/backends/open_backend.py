@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penguin_ros.backends.base import Backend
+from penguin_ros.backends.bundle import Bundle
+from penguin_ros.backends.onnx_backend import OnnxBackend
 from penguin_ros.backends.scripted_backend import ScriptedBackend, ScriptedModel
 from penguin_ros.backends.torch_backend import TorchBackend
 from penguin_ros.config import ModelConfig
@@ -14,13 +16,35 @@ if TYPE_CHECKING:
     from penguin_ros.checkpoint.checkpoint import Checkpoint
 
 
-def make_backend(config: ModelConfig, checkpoint: Checkpoint | None) -> Backend:
-    """The backend that `config` asks for, not open yet; SettingError when it cannot run what the settings name."""
+
+def make_backend(config: ModelConfig, model: Checkpoint | Bundle | None) -> Backend:
+    """The backend that `config` asks for, not open yet; SettingError when it cannot run what the settings name.
+
+    auto: ONNX Runtime for a bundle, torch for a checkpoint.
+    """
     if config.backend == 'scripted':
-        return ScriptedBackend(config, ScriptedModel.of(checkpoint) if checkpoint else None)
-    if config.bundle:
-        raise SettingError(f'model.bundle = {config.bundle!r}', f'backend {config.backend} runs checkpoints, not bundles',
+        return ScriptedBackend(config, ScriptedModel.of(model) if model else None)
+    if model is None:
+        raise SettingError('neither model.bundle nor model.checkpoint is set', f'backend {config.backend} needs one',
+                           'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id')
+    if isinstance(model, Bundle):
+        return _bundle_backend(config, model)
+    if config.backend == 'onnxruntime':
+        raise SettingError(f'backend {config.backend} runs bundles', f'{config.checkpoint} is a checkpoint',
+                           f'Type: penguin build {config.checkpoint} --out engines/NAME, and set model.bundle to engines/NAME')
+    _check_precision(config, 'torch', 'auto', 'float32', 'bfloat16', 'float16')
+    return TorchBackend(model, config)
+
+
+def _bundle_backend(config: ModelConfig, bundle: Bundle) -> Backend:
+    if config.backend == 'torch':
+        raise SettingError(f'model.bundle = {config.bundle!r}', 'backend torch runs checkpoints, not bundles',
                            'Leave model.bundle empty and set model.checkpoint')
-    if checkpoint is None:
-        raise SettingError('model.checkpoint is empty', f'backend {config.backend} needs one', 'Set it to a folder or a hub id')
-    return TorchBackend(checkpoint, config)
+    _check_precision(config, str(bundle.path), 'auto', bundle.manifest.precision.linears)
+    return OnnxBackend(bundle, config)
+
+
+def _check_precision(config: ModelConfig, what: str, *known: str) -> None:
+    if config.precision not in known:
+        raise SettingError(f'model.precision = {config.precision!r}', f'{what} runs in {", ".join(known[1:])}',
+                           'Leave model.precision at auto')

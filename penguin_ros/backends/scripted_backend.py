@@ -22,6 +22,7 @@ from penguin_ros.errors import BackendError
 from penguin_ros.model_inputs import FramePatches
 
 if TYPE_CHECKING:
+    from penguin_ros.backends.bundle import Bundle
     from penguin_ros.checkpoint.checkpoint import Checkpoint
 
 Script = Sequence[int] | Callable[[tuple[int, ...]], 'int | None']
@@ -44,8 +45,8 @@ class ScriptedModel:
     max_positions: int = 1 << 20
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> ScriptedModel:
-        """The sizes of a checkpoint, so that its tokenizer and stop tokens can be used."""
+    def of(cls, checkpoint: Checkpoint | Bundle) -> ScriptedModel:
+        """The sizes of a checkpoint or bundle, so that its tokenizer and stop tokens can be used."""
         shape = checkpoint.shape
         return cls(checkpoint.name, checkpoint.digest, shape.vocabulary_size, shape.llm.hidden_size, shape.encoder.hidden_size,
                    shape.channels * shape.patch_size ** 2, shape.max_positions)

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from penguin_ros.backends.base import Backend, Chunk, Features, FeatureSpan
+from penguin_ros.backends.bundle import open_bundle
+from penguin_ros.backends.onnx_backend import OnnxBackend
 from penguin_ros.backends.scripted_backend import ScriptedBackend
 from penguin_ros.backends.torch_backend import TorchBackend
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
@@ -41,12 +43,27 @@ def torch_kind(folder: Path) -> Kind:
     return Kind(lambda config: TorchBackend(checkpoint, config), 1e-4)
 
 
+def onnx_kind(folder: Path, variant: str) -> Kind:
+    """ONNX Runtime on a bundle of the same checkpoint, with the LLM's graph of this variant."""
+    onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from penguin_ros.backends.onnx_library import OLDEST_IN_PLACE, version_of
+    from penguin_ros.export.build import BuildOrder, build_bundle
+    if variant == 'full' and version_of(onnxruntime) < OLDEST_IN_PLACE:
+        pytest.skip(f'onnxruntime {onnxruntime.__version__} cannot write to a cache in place')
+    checkpoint = open_checkpoint(write_random_checkpoint(folder))
+    bundle = open_bundle(build_bundle(checkpoint, folder.with_name('bundle'), BuildOrder()))
+    return Kind(lambda config: OnnxBackend(bundle, config, variant), 1e-4)
+
+
 def scripted_kind(folder: Path) -> Kind:
     """The scripted backend; all ways must agree to the bit."""
     return Kind(ScriptedBackend, 0.0)
 
 
-KINDS = {'torch': torch_kind, 'scripted': scripted_kind}
+KINDS = {'torch': torch_kind, 'scripted': scripted_kind,
+         'onnxruntime window': lambda folder: onnx_kind(folder, 'full'),
+         'onnxruntime two-part': lambda folder: onnx_kind(folder, 'two_part')}
 
 
 def frame(seed: int, rows: int = 4, columns: int = 6, merge_size: int = 2) -> FramePatches:

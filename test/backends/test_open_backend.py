@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from penguin_ros.backends.base import Backend
+from penguin_ros.backends.bundle import Bundle, open_bundle
+from penguin_ros.backends.onnx_backend import OnnxBackend
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.backends.scripted_backend import ScriptedBackend
 from penguin_ros.backends.torch_backend import TorchBackend
@@ -23,10 +26,37 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return open_checkpoint(write_random_checkpoint(tmp_path_factory.mktemp('made') / 'checkpoint'))
 
 
-def test_every_choice_of_the_setting_makes_a_backend(checkpoint: Checkpoint) -> None:
+@pytest.fixture(scope='module')
+def bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from penguin_ros.export.build import BuildOrder, build_bundle
+    return open_bundle(build_bundle(checkpoint, tmp_path_factory.mktemp('made') / 'bundle', BuildOrder()))
+
+
+def made(backend: str, model: Checkpoint | Bundle) -> type[Backend] | None:
+    try:
+        return type(make_backend(ModelConfig(backend=backend), model))
+    except SettingError:
+        return None
+
+
+def test_every_choice_of_the_setting_makes_a_backend_of_what_it_runs(checkpoint: Checkpoint, bundle: Bundle) -> None:
     facts: Setting = next(each for each in dataclasses.fields(ModelConfig) if each.name == 'backend').metadata['setting']
-    made = {choice: type(make_backend(ModelConfig(backend=choice), checkpoint)) for choice in facts.choices}
-    assert made == {'auto': TorchBackend, 'torch': TorchBackend, 'scripted': ScriptedBackend}
+    assert {choice: (made(choice, checkpoint), made(choice, bundle)) for choice in facts.choices} == {
+        'auto': (TorchBackend, OnnxBackend), 'torch': (TorchBackend, None), 'onnxruntime': (None, OnnxBackend),
+        'scripted': (ScriptedBackend, ScriptedBackend)}
+
+
+def test_a_checkpoint_is_not_run_by_onnxruntime_and_the_command_that_builds_a_bundle_is_named(checkpoint: Checkpoint) -> None:
+    with pytest.raises(SettingError, match=r'runs bundles.*penguin build some/where --out'):
+        make_backend(ModelConfig(backend='onnxruntime', checkpoint='some/where'), checkpoint)
+
+
+def test_a_precision_that_the_model_does_not_have_is_refused(checkpoint: Checkpoint, bundle: Bundle) -> None:
+    assert isinstance(make_backend(ModelConfig(precision='float32'), bundle), OnnxBackend)
+    for precision, model in (('int4', bundle), ('bfloat16', bundle), ('int4', checkpoint), ('int8', checkpoint)):
+        with pytest.raises(SettingError, match=f'model.precision = .{precision}.*float32'):
+            make_backend(ModelConfig(precision=precision), model)
 
 
 def test_the_scripted_backend_plays_the_checkpoint_or_itself(checkpoint: Checkpoint) -> None:
@@ -36,28 +66,30 @@ def test_the_scripted_backend_plays_the_checkpoint_or_itself(checkpoint: Checkpo
     assert (alone.model_name, alone.max_length) == ('scripted', 99)
 
 
-@pytest.mark.parametrize('backend', ['auto', 'torch'])
-def test_torch_without_a_checkpoint_is_a_setting_error(backend: str) -> None:
-    with pytest.raises(SettingError, match='model.checkpoint is empty'):
+@pytest.mark.parametrize('backend', ['auto', 'torch', 'onnxruntime'])
+def test_no_model_is_a_setting_error(backend: str) -> None:
+    with pytest.raises(SettingError, match='neither model.bundle nor .*penguin build'):
         make_backend(ModelConfig(backend=backend), None)
 
 
-def test_a_bundle_is_not_run_by_torch(checkpoint: Checkpoint) -> None:
+def test_a_bundle_is_not_run_by_torch(bundle: Bundle) -> None:
     with pytest.raises(SettingError, match='runs checkpoints, not bundles'):
-        make_backend(ModelConfig(backend='torch', bundle='engines/x'), checkpoint)
+        make_backend(ModelConfig(backend='torch', bundle='engines/x'), bundle)
 
 
-def test_without_torch_the_error_names_the_command(tmp_path: Path) -> None:
-    """In a process in which torch cannot be imported: the file can, and `open` says what to type."""
+@pytest.mark.parametrize('library', ['torch', 'onnxruntime'])
+def test_without_its_library_the_error_names_the_command(checkpoint: Checkpoint, bundle: Bundle, library: str) -> None:
+    """In a process in which it cannot be imported: the backend's file can, and `open` says what to type."""
     program = f'''
 import sys
-sys.modules['torch'] = None
+sys.modules[{library!r}] = None
+from penguin_ros.backends.bundle import open_bundle
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendUnavailable
-backend = make_backend(ModelConfig(), open_checkpoint(write_random_checkpoint({str(tmp_path / "made")!r})))
+models = {{'torch': lambda: open_checkpoint({str(checkpoint.path)!r}), 'onnxruntime': lambda: open_bundle({str(bundle.path)!r})}}
+backend = make_backend(ModelConfig(), models[{library!r}]())
 try:
     backend.open()
 except BackendUnavailable as error:
@@ -67,4 +99,4 @@ backend.close()
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, '-c', program], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert 'backend torch is not available' in done.stdout and 'pip install torch' in done.stdout
+    assert f'backend {library} is not available' in done.stdout and f'pip install {library}' in done.stdout

@@ -5,50 +5,23 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from backends.backend_kinds import CONFIG, finished, frame, tokens
+from backends.golden_chunks import CASES, error, golden_chunk, golden_frames
 from backends.memory_checkpoint import TINY, MemoryCheckpoint
 
 from penguin_ros.backends.base import Chunk, Features, FeatureSpan
 from penguin_ros.backends.torch_backend import TorchBackend
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
-from penguin_ros.model_inputs import FramePatches
 
 torch = pytest.importorskip('torch', reason='torch is not installed')
 
-CASES = ('text', 'image', 'image_small', 'dialogue', 'video', 'video_compressed', 'video_floor', 'video_still')
 # Largest relative error of features and of logits: float32 as agreed with the reference, the others what their 8 and 11 bits
 # allow in a network with random weights.
 TOLERANCES = {'float32': (1e-5, 1e-4), 'bfloat16': (2e-2, 0.5), 'float16': (4e-3, 0.1)}
-
-
-def error(got: np.ndarray, expected: np.ndarray) -> float:
-    assert got.shape == expected.shape
-    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
-
-
-def golden_frames(case: Any) -> list[FramePatches]:
-    """The frames of a golden case from its pixels."""
-    frames, start = [], 0
-    for (_, rows, columns), merge_size in zip(case['grid_sizes'], case['merge_sizes'], strict=True):
-        end = start + int(rows * columns)
-        frames.append(FramePatches(case['pixel_values'][start:end], int(rows), int(columns), int(merge_size)))
-        start = end
-    return frames
-
-
-def golden_chunk(case: Any, features: list[Features], image_token_id: int) -> Chunk:
-    """The whole prompt: each frame's features stand in one run."""
-    ids, spans = case['input_ids'][0], []
-    places = np.flatnonzero(ids == image_token_id)
-    for each in features:
-        spans.append(FeatureSpan(int(places[0]), each, 0, each.tokens))
-        places = places[each.tokens:]
-    return Chunk(ids, tuple(spans))
 
 
 @pytest.mark.parametrize('precision', TOLERANCES)

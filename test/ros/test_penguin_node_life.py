@@ -111,7 +111,7 @@ def test_a_checkpoint_that_is_missing_leaves_the_node_up_and_says_what_to_do(gra
 
 def test_a_node_without_any_checkpoint_says_which_parameter_to_set(graph):
     node = LiveNode(graph, None)
-    node.process.wait_for_log('model.checkpoint is empty')
+    node.process.wait_for_log('neither model.bundle nor model.checkpoint is set')
     node.wait_until('unconfigured')
     node.process.stop()
 
