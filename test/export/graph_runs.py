@@ -45,10 +45,12 @@ def built(checkpoint: Checkpoint, folder: Path, backend: str = 'onnxruntime', pr
     return open_bundle(build_bundle(checkpoint, folder, order))
 
 
-def session(bundle: Bundle, file: str, **entries: str) -> Any:
-    """One graph on one thread."""
+def session(bundle: Bundle, file: str, is_plain: bool = False, **entries: str) -> Any:
+    """One graph on one thread; `is_plain`: operator by operator as it is written, nothing fused."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
+    if is_plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     for key, value in entries.items():
         options.add_session_config_entry('session.' + key, value)
     return onnxruntime.InferenceSession(str(bundle.file(file)), options, providers=['CPUExecutionProvider'])
@@ -78,7 +80,7 @@ def patches(seed: int, rows: int, columns: int, merge_size: int) -> FramePatches
 class Vision:
     """Encoder and projector of a bundle; frames of one grid go in together."""
 
-    def __init__(self, bundle: Bundle, variant: str = 'fused', **entries: str) -> None:
+    def __init__(self, bundle: Bundle, variant: str = 'fused', **entries: Any) -> None:
         self._shape = bundle.shape.encoder
         self._whole = session(bundle, bundle.graph('vision', variant).file, **entries)
         self._stages = [session(bundle, stage.file, **entries) for stage in bundle.manifest.stages('vision_stage', variant)]
@@ -122,7 +124,7 @@ class Vision:
 class Decoder:
     """The LLM of a bundle with one cache, in the variant asked for."""
 
-    def __init__(self, bundle: Bundle, variant: str, **entries: str) -> None:
+    def __init__(self, bundle: Bundle, variant: str, **entries: Any) -> None:
         graph = bundle.graph('decoder', variant)
         self._bundle, self._variant, self._session = bundle, variant, session(bundle, graph.file, **entries)
         self._names = [item.name for item in graph.outputs]
