@@ -25,10 +25,14 @@ CONFIG = ModelConfig(device='cpu', precision='float32', max_length=64, kv_slots=
 
 @dataclass(frozen=True)
 class Kind:
-    """One backend: `make` gives a new one, not open; equal computations along other ways agree to `tolerance` (relative)."""
+    """One backend: `make` gives a new one, not open; equal computations along other ways agree to `tolerance` (relative).
+
+    `can_slice`: an encode step can be less than a frame.
+    """
 
     make: Callable[[ModelConfig], Backend]
     tolerance: float
+    can_slice: bool = True
 
     def assert_equal(self, got: np.ndarray, expected: np.ndarray) -> None:
         """Same shape, and the difference is small against the whole."""
@@ -56,6 +60,29 @@ def onnx_kind(folder: Path, variant: str) -> Kind:
     return Kind(lambda config: OnnxBackend(bundle, config, variant), 1e-4)
 
 
+def tensorrt_kind(folder: Path, version: str) -> Kind:
+    """TensorRT of a version that is not here, on a GPU that is not: the graphs run in ONNX Runtime, strictly watched."""
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from fake_gpu.installed import Machine, use
+
+    from penguin_ros.backends.tensorrt_backend import TensorrtBackend
+    from penguin_ros.export.build import BuildOrder, build_bundle
+    from penguin_ros.export.precision import BuildChoice
+    from penguin_ros.export.tensorrt_build import EngineOptions, build_engines
+    machine, checkpoint = Machine(version), open_checkpoint(write_random_checkpoint(folder))
+    use(machine)
+    order = BuildOrder(BuildChoice('tensorrt', 'float32'), max_length=64)
+    bundle = open_bundle(build_bundle(checkpoint, folder.with_name('bundle'), order))
+    build_engines(bundle.path, EngineOptions(max_rows=24, timing_cache=''))
+
+    def make(config: ModelConfig) -> Backend:
+        use(machine)
+        return TensorrtBackend(bundle, config)
+
+    return Kind(make, 1e-4, can_slice=False)
+
+
 def scripted_kind(folder: Path) -> Kind:
     """The scripted backend; all ways must agree to the bit."""
     return Kind(ScriptedBackend, 0.0)
@@ -63,7 +90,9 @@ def scripted_kind(folder: Path) -> Kind:
 
 KINDS = {'torch': torch_kind, 'scripted': scripted_kind,
          'onnxruntime window': lambda folder: onnx_kind(folder, 'full'),
-         'onnxruntime two-part': lambda folder: onnx_kind(folder, 'two_part')}
+         'onnxruntime two-part': lambda folder: onnx_kind(folder, 'two_part'),
+         'tensorrt window': lambda folder: tensorrt_kind(folder, '10.16.2'),
+         'tensorrt two-part': lambda folder: tensorrt_kind(folder, '10.3.0')}
 
 
 def frame(seed: int, rows: int = 4, columns: int = 6, merge_size: int = 2) -> FramePatches:

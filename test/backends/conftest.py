@@ -2,6 +2,7 @@
 """Each backend in turn: `kind`, and `backend`, opened."""
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -23,3 +24,11 @@ def backend(kind: Kind) -> Iterator[Backend]:
     opened.open()
     yield opened
     opened.close()
+
+
+@pytest.fixture(autouse=True)
+def no_fake_libraries() -> Iterator[None]:
+    """What a test's fake GPU left behind is gone after it."""
+    yield
+    if 'fake_gpu.installed' in sys.modules:
+        sys.modules['fake_gpu.installed'].remove()

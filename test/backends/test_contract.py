@@ -118,7 +118,8 @@ def test_features_do_not_depend_on_how_an_encode_is_sliced(kind: Kind) -> None:
     for sliced in results[1:]:
         for got, whole in zip(sliced, results[0], strict=True):
             kind.assert_equal(got, whole)
-    assert len(frames) <= slices[0] < slices[1] < slices[2]
+    assert len(frames) <= slices[0]
+    assert slices[0] < slices[1] < slices[2] if kind.can_slice else slices == [len(frames)] * 3
 
 
 def test_encodes_and_chunks_may_alternate(backend: Backend) -> None:

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What TensorRT says: passed on to Python's logging, the last errors kept for the text of an exception.
+
+Importing this file needs tensorrt.
+"""
+from __future__ import annotations
+
+import logging
+
+import tensorrt as trt
+
+from penguin_ros.errors import BackendError
+
+KEPT = 8
+
+
+class Log(trt.ILogger):
+    """Called by TensorRT, also from threads of its own."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self.errors: list[str] = []
+        self.ignored_inputs: list[str] = []
+
+    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+        """One message."""
+        if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+            self.errors = [*self.errors[1 - KEPT:], msg.strip()]
+            logging.getLogger(__name__).info('TensorRT: %s', msg)
+        elif severity == trt.ILogger.Severity.WARNING:
+            logging.getLogger(__name__).debug('TensorRT: %s', msg)
+            if 'is unused' in msg:
+                self.ignored_inputs.append(msg.strip())
+
+    def clear(self) -> None:
+        """Forgets what was said."""
+        self.errors, self.ignored_inputs = [], []
+
+    def reason(self) -> str:
+        """The last errors as one text, oldest first; they are forgotten."""
+        errors, self.errors = self.errors, []
+        return '; '.join(errors) or 'TensorRT gave no reason'
+
+
+# TensorRT keeps the first logger of a process for all its objects, so there is one.
+LOG = Log()
+
+
+def failed(what: str) -> BackendError:
+    """With what TensorRT said last."""
+    return BackendError(what, LOG.reason())

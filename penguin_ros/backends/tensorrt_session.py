@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that is open while a TensorRT backend is: the device, both engines, caches, the pool of features. Knows no slots.
+
+Importing this file needs tensorrt and cuda-bindings.
+"""
+from __future__ import annotations
+
+from penguin_ros.backends.bundle import Bundle
+from penguin_ros.backends.tensorrt_decoder import Decoder
+from penguin_ros.backends.tensorrt_device import CudaDevice
+from penguin_ros.backends.tensorrt_encoder import Encoder
+from penguin_ros.backends.tensorrt_engine import Engine, Scratch
+from penguin_ros.backends.tensorrt_features import FeaturePool
+from penguin_ros.backends.tensorrt_record import FOLDER, GpuSpec, fitting_engine
+from penguin_ros.errors import BundleMismatch
+
+SCRATCH_MINIMUM = 1024
+
+
+class TensorrtSession:
+    """Opens the engines of a bundle for `slots` KV slots of at most `max_length` positions."""
+
+    def __init__(self, bundle: Bundle, tensorrt: str, slots: int, max_length: int) -> None:
+        self.device = CudaDevice()
+        self._engines: list[Engine] = []
+        try:
+            gpu = self.device.gpu
+            self.gpu = GpuSpec(gpu.name, gpu.compute)
+            encoder, decoder = (self._opened(bundle, part, tensorrt) for part in ('vision', 'decoder'))
+            if encoder.tensors['image_embeds'].dtype != decoder.tensors['inputs_embeds'].dtype:
+                raise BundleMismatch(f'the engines of {bundle.path} do not fit together', 'features of the encoder are '
+                                     f'{encoder.tensors["image_embeds"].dtype}, the decoder takes '
+                                     f'{decoder.tensors["inputs_embeds"].dtype}', 'Build the engines again')
+            # Encoder and decoder never run at the same time, so they share the memory for intermediate values.
+            scratch_bytes = max(SCRATCH_MINIMUM, *(engine.scratch_bytes() for engine in self._engines))
+            scratch: Scratch = (self.device.allocate(scratch_bytes), scratch_bytes)
+            self.encoder = Encoder(encoder, bundle.shape.encoder, scratch)
+            self.decoder = Decoder(decoder, bundle.token_table, max_length, slots, scratch)
+            self.features = FeaturePool(self.device)
+            self.device.synchronize()
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(self, bundle: Bundle, part: str, tensorrt: str) -> Engine:
+        spec = fitting_engine(bundle, part, tensorrt, self.gpu)
+        self._engines.append(Engine(bundle.path / FOLDER / spec.file, self.device))
+        return self._engines[-1]
+
+    def close(self) -> None:
+        """Frees everything, contexts before engines before memory."""
+        for part in (getattr(self, 'decoder', None), getattr(self, 'encoder', None)):
+            if part is not None:
+                part.close()
+        for engine in self._engines:
+            engine.close()
+        self.device.close()

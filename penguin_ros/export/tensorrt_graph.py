@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The copy of a graph that TensorRT's parser is given: in memory, weights left in their files. Knows ONNX, not TensorRT.
+
+What only TensorRT understands, or only its runtime wants, is added here and never written to the bundle.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from penguin_ros.export.graph import ELEMENT_TYPES
+
+ATTENTION = 'Attention'
+DECOMPOSABLE = 'TRT_decomposable'
+FEATURES = 'image_embeds'
+
+
+def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -> onnx.ModelProto:
+    """The graph at `path`. `is_decomposable`: attention may be taken apart where there is no kernel for it.
+
+    `feature_format`: what an encoder's features are given out as, so that the decoder can take them as they are.
+    """
+    model = onnx.load_model(path, load_external_data=False)
+    if is_decomposable:
+        for node in model.graph.node:
+            if node.op_type == ATTENTION:
+                node.attribute.append(helper.make_attribute(DECOMPOSABLE, 1))
+    if feature_format:
+        _cast_features(model, ELEMENT_TYPES[feature_format])
+    return model
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """Of all weights as they lie in the graph's files; what lies in one place counts once."""
+    places: dict[tuple[str, str], int] = {}
+    for tensor in model.graph.initializer:
+        external = {entry.key: entry.value for entry in tensor.external_data}
+        if external:
+            places[external['location'], external['offset']] = int(external['length'])
+        else:
+            places['', tensor.name] = len(tensor.raw_data)
+    return sum(places.values())
+
+
+def largest_matrix(model: onnx.ModelProto) -> int:
+    """Numbers in the largest weight."""
+    sizes = [1]
+    for tensor in model.graph.initializer:
+        count = 1
+        for size in tensor.dims:
+            count *= size
+        sizes.append(count)
+    return max(sizes)
+
+
+def _cast_features(model: onnx.ModelProto, kind: int) -> None:
+    output = next(value for value in model.graph.output if value.name == FEATURES)
+    if output.type.tensor_type.elem_type == kind:
+        return
+    source = f'{FEATURES}_computed'
+    for node in model.graph.node:
+        node.output[:] = [source if name == FEATURES else name for name in node.output]
+        node.input[:] = [source if name == FEATURES else name for name in node.input]
+    model.graph.node.append(helper.make_node('Cast', [source], [FEATURES], name=f'{FEATURES}_cast', to=kind))
+    output.type.tensor_type.elem_type = TensorProto.DataType.ValueType(kind)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which variants of a graph are tried, the best first, until one becomes a plan of a sensible size. Knows no GPU.
+
+Importing this file needs tensorrt.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penguin_ros.backends.bundle import Bundle
+from penguin_ros.backends.bundle_manifest import GraphSpec
+from penguin_ros.errors import BackendError, BuildError, BuildRefused
+from penguin_ros.export.tensorrt_builder import BuilderSettings, BuildInput, Network, Progress, has_cache_updates
+from penguin_ros.export.tensorrt_graph import tensorrt_copy, weight_bytes
+from penguin_ros.export.tensorrt_profiles import SHARED_DECODE_ROWS, Profile, ProfileSizes, decoder_profiles, vision_profiles
+
+FUSED = {'decoder': 'window', 'vision': 'fused'}
+OLD_OPERATORS = {'decoder': 'two_part', 'vision': 'plain'}
+VARIANTS = ('auto', 'window', 'two_part')
+INTEGERS = ('int8', 'int4')
+
+MAX_SIZE_RATIO = 1.3
+KERNEL_BYTES = 64 * 1024 * 1024
+"""Of a plan, for what is no weight: kernels and tables."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One attempt: a variant, whether attention may be taken apart, rows of the decoding profile (0: no decoder)."""
+
+    part: str
+    variant: str
+    is_decomposable: bool
+    decode_rows: int = 0
+
+    def __str__(self) -> str:
+        rows = f', decoding 1 to {self.decode_rows} rows' if self.decode_rows > 1 else ''
+        return f'{self.part}: {self.variant}{", decomposable" if self.is_decomposable else ""}{rows}'
+
+
+@dataclass(frozen=True)
+class Built:
+    """A plan that was written: how, from which graph, and what was tried in vain before."""
+
+    rung: Rung
+    graph: GraphSpec
+    profiles: tuple[Profile, ...]
+    weight_bytes: int
+    failures: tuple[str, ...]
+
+
+def rungs(part: str, precision: str, choice: str = 'auto') -> list[Rung]:
+    """What is tried for a part whose weights are stored as `precision`; BuildRefused when this TensorRT cannot do `choice`."""
+    if choice not in VARIANTS:
+        raise BuildRefused(f'variant {choice!r} is unknown', f'there are {", ".join(VARIANTS)}')
+    is_new = has_cache_updates()
+    if choice == 'window' and not is_new:
+        raise BuildRefused('the variant window cannot be built', 'it needs TensorRT 10.15 or later',
+                           'Leave the variant to be chosen, or upgrade to JetPack 7.2')
+    # Integer weights are shared between profiles; float ones only when both profiles have a range of rows.
+    rows = [0] if part == 'vision' else [1, SHARED_DECODE_ROWS] if precision in INTEGERS else [SHARED_DECODE_ROWS]
+    found: list[Rung] = []
+    if is_new and choice != 'two_part':
+        found += [Rung(part, FUSED[part], False, count) for count in rows]
+        found += [Rung(part, FUSED[part], True, rows[-1])]
+    if choice != 'window' or part == 'vision':
+        found += [Rung(part, OLD_OPERATORS[part], False, count) for count in rows]
+    return found
+
+
+def climb(bundle: Bundle, tried: Sequence[Rung], sizes: ProfileSizes, settings: BuilderSettings, plan: Path,
+          progress: Progress) -> Built:
+    """Tries one after the other until a plan is written; BuildError with all reasons when none is."""
+    failures: list[str] = []
+    for rung in tried:
+        try:
+            return _attempt(bundle, rung, sizes, settings, plan, progress, tuple(failures))
+        except BackendError as error:
+            failures.append(f'{rung}: {error.what}: {error.why}')
+            plan.unlink(missing_ok=True)
+    raise BuildError(f'no variant of the {tried[0].part} could be built', ' | '.join(failures),
+                     'If memory ran out, see the hints on memory in docs/engines.md; else please report this')
+
+
+def prepared(bundle: Bundle, rung: Rung, sizes: ProfileSizes) -> BuildInput:
+    """The graph of a rung as TensorRT gets it, and its profiles."""
+    manifest = bundle.manifest
+    graph = bundle.graph(rung.part, rung.variant)
+    profiles = (vision_profiles(sizes) if rung.part == 'vision'
+                else decoder_profiles(sizes, manifest.max_length, rung.decode_rows))
+    features = manifest.precision.compute if rung.part == 'vision' else ''
+    path = bundle.file(graph.file)
+    return BuildInput(tensorrt_copy(path, rung.is_decomposable, features), path, graph.inputs, profiles)
+
+
+def _attempt(bundle: Bundle, rung: Rung, sizes: ProfileSizes, settings: BuilderSettings, plan: Path, progress: Progress,
+             failures: tuple[str, ...]) -> Built:
+    progress(str(rung), 0.0)
+    graph = prepared(bundle, rung, sizes)
+    expected = weight_bytes(graph.model)
+    Network(graph).build(settings, plan, lambda fraction: progress(str(rung), fraction))
+    check_size(plan.stat().st_size, expected)
+    return Built(rung, bundle.graph(rung.part, rung.variant), graph.profiles, expected, failures)
+
+
+def check_size(plan_bytes: int, expected: int) -> None:
+    """BackendError when a plan is much larger than its weights: they were unpacked, or are there twice."""
+    if plan_bytes > MAX_SIZE_RATIO * expected + KERNEL_BYTES:
+        raise BackendError('the plan is too large', f'{plan_bytes / 1e6:.1f} MB for {expected / 1e6:.1f} MB of weights')

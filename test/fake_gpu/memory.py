@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory and one stream of a GPU that does not exist, in the memory of this process. Strict about what a GPU would not forgive.
+
+New memory and freed memory are full of NaN. An address outside every block, or a size past the end of one, fails. What is queued
+runs when the stream is waited for and not before, so whoever reads or overwrites too early gets wrong numbers.
+"""
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+NAN_BYTE = 0xFF
+ALIGNMENT = 256
+
+
+class GpuFault(Exception):
+    """What a real GPU would end the process or its context for."""
+
+
+@dataclass
+class Block:
+    """Allocated bytes; `keep` owns them."""
+
+    keep: ctypes.Array[ctypes.c_char]
+    address: int
+    size: int
+    is_host: bool
+
+
+@dataclass
+class Capture:
+    """What was queued while the stream was captured."""
+
+    operations: list[Callable[[], None]] = field(default_factory=list)
+
+
+class FakeGpu:
+    """Blocks of memory and a queue. `total_bytes` of memory; `can_capture`: whether streams can be captured."""
+
+    def __init__(self, total_bytes: int = 1 << 34) -> None:
+        self.total_bytes, self.can_capture, self.is_present = total_bytes, True, True
+        self.name, self.compute = 'Fake Orin', (8, 7)
+        self.blocks: dict[int, Block] = {}
+        self.queue: list[Callable[[], None]] = []
+        self.capture: Capture | None = None
+        self.graphs: dict[int, Capture] = {}
+        self.launches = 0
+        self._next_graph = 1 << 60
+
+    @property
+    def used_bytes(self) -> int:
+        """Of all blocks."""
+        return sum(block.size for block in self.blocks.values())
+
+    def allocate(self, size: int, is_host: bool = False) -> int | None:
+        """The address of new memory full of NaN; None when there is no room."""
+        if self.used_bytes + size > self.total_bytes:
+            return None
+        keep = ctypes.create_string_buffer(size + ALIGNMENT)
+        address = -(-ctypes.addressof(keep) // ALIGNMENT) * ALIGNMENT
+        self.blocks[address] = Block(keep, address, size, is_host)
+        self.write(address, np.full(size, NAN_BYTE, np.uint8))
+        return address
+
+    def free(self, address: int) -> None:
+        """GpuFault for an address that was not allocated, or when work that may use it is still queued."""
+        self.synchronize()
+        if address not in self.blocks:
+            raise GpuFault(f'{address:#x} is not allocated')
+        self.write(address, np.full(self.blocks[address].size, NAN_BYTE, np.uint8))
+        del self.blocks[address]
+
+    def view(self, address: int, size: int) -> np.ndarray:
+        """Bytes of a block."""
+        for block in self.blocks.values():
+            if block.address <= address and address + size <= block.address + block.size:
+                return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+        raise GpuFault(f'{size} bytes at {address:#x} lie in no block')
+
+    def write(self, address: int, values: np.ndarray) -> None:
+        """At once."""
+        self.view(address, values.nbytes)[:] = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+
+    def enqueue(self, operation: Callable[[], None]) -> None:
+        """At the end of the queue, or into the graph that is being captured."""
+        (self.capture.operations if self.capture is not None else self.queue).append(operation)
+
+    def synchronize(self) -> None:
+        """Runs what is queued."""
+        if self.capture is not None:
+            raise GpuFault('waiting for a stream that is being captured')
+        while self.queue:
+            self.queue.pop(0)()
+
+    def end_capture(self) -> int:
+        """Keeps the captured operations under a number."""
+        if self.capture is None:
+            raise GpuFault('no capture')
+        self._next_graph += 1
+        self.graphs[self._next_graph], self.capture = self.capture, None
+        return self._next_graph
+
+    def launch(self, graph: int) -> None:
+        """Queues a captured graph: the operations with the shapes and addresses that they had then."""
+        self.launches += 1
+        for operation in self.graphs[graph].operations:
+            self.enqueue(operation)
