@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penguin_ros.answering.loaded_model import open_model
 from penguin_ros.backends.base import BackendDescription
 from penguin_ros.backends.open_backend import make_backend
-from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.cli import exits
+from penguin_ros.cli.built_bundle import with_bundle
 from penguin_ros.cli.golden_case import GoldenCase, GoldenValuesError, read_cases
 from penguin_ros.cli.parity_measures import StageResult, Tolerance, Verdict, tolerance_of
 from penguin_ros.cli.settings import add_setting_options, config_from
@@ -29,17 +31,20 @@ EPILOG = """examples:
   penguin parity golden
   penguin parity golden --backend torch --set model.prefill_chunk=64
   penguin parity golden --device cuda --precision bfloat16 --json parity.json
+  penguin parity golden --backend onnxruntime --precision int4
+  penguin parity golden --bundle engines/NAME
 
-The folder holds checkpoint/ (another one: --checkpoint) and cases/*.npz. In float32, types, sizes, ids and argmaxes must be
-identical, tokens up to the first step whose margin is under 1e-3; pixels may differ by 1e-6, ||a-b||/||b|| is at most 1e-5
-for features and 1e-4 for the logits of every step, for which the reference's tokens are fed. An argmax may differ where both
-candidates lie within the margin. Float16 and bfloat16 are compared with the same float32 values under looser bounds, which
-the table shows.
+A backend that runs bundles gets one that is built from the checkpoint for the occasion, or the one named. The folder holds
+checkpoint/ (another one: --checkpoint) and cases/*.npz. In float32, types, sizes, ids and argmaxes must be identical, tokens up
+to the first step whose margin is under 1e-3; pixels may differ by 1e-6, ||a-b||/||b|| is at most 1e-5 for features and 1e-4 for
+the logits of every step, for which the reference's tokens are fed. An argmax may differ where both candidates lie within the
+margin. Float16 and bfloat16 are compared with the same float32 values under looser bounds, which the table shows. For int8 and
+int4 cosine, agreement of the most probable token and perplexity of the reference's continuation are reported; they do not fail.
 
 exit codes: 0 all within tolerance, 1 something is not, 2 the folder cannot be used"""
 
 STYLES = {Verdict.OK: '[green]OK[/]', Verdict.FAIL: '[bold red]FAIL[/]', Verdict.NOT_GIVEN: '[dim]not given[/]',
-          Verdict.NOT_REACHED: '[red]not reached[/]'}
+          Verdict.NOT_REACHED: '[red]not reached[/]', Verdict.REPORTED: '[cyan]reported[/]'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--case', action='append', default=[], metavar='NAME', help='this case only; may be repeated')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all errors as JSON too')
     parser.add_argument('--precision', dest='model.precision', choices=settings()['model.precision'][1].choices,
-                        default='float32', help='number format of the network (default: float32)')
-    add_setting_options(parser, {'--checkpoint': 'model.checkpoint', '--backend': 'model.backend', '--device': 'model.device'})
+                        help='number format of the network (default: float32; that of the bundle)')
+    add_setting_options(parser, {'--checkpoint': 'model.checkpoint', '--bundle': 'model.bundle', '--backend': 'model.backend',
+                                 '--device': 'model.device'})
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,17 +63,22 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json and not arguments.json.parent.is_dir():
         raise GoldenValuesError(f'{arguments.json} cannot be written', f'there is no folder {arguments.json.parent}')
     cases = _chosen(read_cases(arguments.golden), arguments.case)
-    model = config_from(arguments).model
-    if not model.checkpoint:
-        model = replace(model, checkpoint=str(arguments.golden / 'checkpoint'))
-    longest = max(case.positions for case in cases)
-    model = replace(model, kv_slots=1, max_length=max(model.max_length, longest))
-    description, results = _compare_all(cases, model)
+    model = _model(config_from(arguments).model, arguments.golden, max(case.positions for case in cases))
+    with tempfile.TemporaryDirectory(prefix='penguin_parity_') as folder:
+        description, results = _compare_all(cases, with_bundle(model, Path(folder)))
     tolerance = tolerance_of(description.precision)
     _print(results, description, tolerance)
     if arguments.json:
         _write_json(arguments.json, results, description, tolerance)
     return exits.DONE if _is_passed(results) else exits.FAILED
+
+
+def _model(model: ModelConfig, golden: Path, longest: int) -> ModelConfig:
+    """One slot for the longest case; the folder's checkpoint in float32 unless something else is named."""
+    if not model.bundle:
+        model = replace(model, checkpoint=model.checkpoint or str(golden / 'checkpoint'),
+                        precision='float32' if model.precision == 'auto' else model.precision)
+    return replace(model, kv_slots=1, max_length=max(model.max_length, longest))
 
 
 def _chosen(cases: list[GoldenCase], names: list[str]) -> list[GoldenCase]:
@@ -80,11 +91,11 @@ def _chosen(cases: list[GoldenCase], names: list[str]) -> list[GoldenCase]:
 
 def _compare_all(cases: list[GoldenCase], model: ModelConfig) -> tuple[BackendDescription, Results]:
     from penguin_ros.cli.parity_stages import Bench, compare  # brings the picture libraries, which --help does not need
-    checkpoint = open_checkpoint(model.checkpoint, progress=status_line)
-    backend = make_backend(model, checkpoint)
+    source = open_model(model, status_line)
+    backend = make_backend(model, source)
     try:
         description = backend.open()
-        bench = Bench(backend, checkpoint, tolerance_of(description.precision), model.prefill_chunk)
+        bench = Bench(backend, source, tolerance_of(description.precision), model.prefill_chunk)
         results: Results = {}
         with progress_bar('cases', len(cases)) as show:
             for count, case in enumerate(cases):
@@ -129,11 +140,11 @@ def _table(results: Results) -> Table:
 def _print_summary(console: Console, results: Results, description: BackendDescription, tolerance: Tolerance) -> None:
     from rich.markup import escape
     verdicts = [stage.verdict for stages in results.values() for stage in stages]
-    judged = sum(verdict is not Verdict.NOT_GIVEN for verdict in verdicts)
-    good = verdicts.count(Verdict.OK)
+    judged = sum(verdict not in (Verdict.NOT_GIVEN, Verdict.REPORTED) for verdict in verdicts)
+    good, absent, shown = (verdicts.count(verdict) for verdict in (Verdict.OK, Verdict.NOT_GIVEN, Verdict.REPORTED))
     console.print()
     console.print(f'{escape(description.model_name)} on {description.name}, {description.device}, {description.precision}: '
-                  f'{len(results)} cases, {good} of {judged} stages within tolerance, {len(verdicts) - judged} not given. '
+                  f'{len(results)} cases, {good} of {judged} stages within tolerance, {shown} reported, {absent} not given. '
                   f'Tokens are compared up to the first margin under {tolerance.margin:g}.', soft_wrap=True)
     console.print('[green]OK[/]' if _is_passed(results) else '[bold red]FAIL[/]')
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from penguin_ros.backends.bundle import Bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.shapes import ProcessorShape
 from penguin_ros.cli.golden_case import GoldenCase, GoldenValuesError
@@ -26,7 +27,7 @@ from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, VideoPart
 STAGES = ('prompt', 'frame types', 'frame sizes', 'pixels', 'token ids')
 
 
-def inputs_of(case: GoldenCase, checkpoint: Checkpoint) -> ModelInputs:
+def inputs_of(case: GoldenCase, checkpoint: Checkpoint | Bundle) -> ModelInputs:
     """What the backend gets; raises GoldenValuesError for a prompt that is no chat markup, and what the preprocessing raises."""
     image_token_id = checkpoint.shape.image_token_id
     has_prompt = case.text('prompt') is not None
@@ -93,7 +94,7 @@ def _pictures_alone(case: GoldenCase) -> Message:
     return Message('user', (*parts, VideoPart(None, len(case.frames))) if case.frames else parts)
 
 
-def _own_patches(case: GoldenCase, messages: list[Message], checkpoint: Checkpoint) -> tuple[FramePatches, ...]:
+def _own_patches(case: GoldenCase, messages: list[Message], checkpoint: Checkpoint | Bundle) -> tuple[FramePatches, ...]:
     processor = _processor(case, checkpoint.shape.processor)
     shape = dataclasses.replace(checkpoint.shape, processor=processor)
     preprocessor = Preprocessor(shape, checkpoint.tokenizer, VisualConfig())

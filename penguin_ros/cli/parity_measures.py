@@ -19,17 +19,20 @@ Array = NDArray[Any]
 
 
 class Verdict(Enum):
-    """NOT_GIVEN: the case lacks the key; NOT_REACHED: an earlier stage failed so that there is nothing to compare."""
+    """NOT_GIVEN: the case lacks the key; NOT_REACHED: an earlier stage failed so that there is nothing to compare; REPORTED: the
+    precision is not judged by a tolerance."""
 
     OK = 'ok'
     FAIL = 'FAIL'
+    REPORTED = 'reported'
     NOT_GIVEN = 'not given'
     NOT_REACHED = 'not reached'
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """One stage of one case: `error` within `tolerance` or not; both None where nothing was compared."""
+    """One stage of one case: `error` within `tolerance` or not; both None where nothing was compared, `tolerance` where the
+    error is reported only."""
 
     stage: str
     verdict: Verdict
@@ -40,18 +43,24 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """`pixels` largest absolute difference; `features`, `logits` ||a - b|| / ||b||; `margin` of a near tie, in logits."""
+    """`pixels` largest absolute difference; `features`, `logits` ||a - b|| / ||b||; `margin` of a near tie, in logits.
+
+    `is_judged` False: what the network computes is reported, not judged.
+    """
 
     pixels: float
     features: float
     logits: float
     margin: float
+    is_judged: bool = True
 
 
 TOLERANCES = {
     'float32': Tolerance(pixels=1e-6, features=1e-5, logits=1e-4, margin=1e-3),
     'float16': Tolerance(pixels=1e-6, features=1e-2, logits=1e-1, margin=0.1),
     'bfloat16': Tolerance(pixels=1e-6, features=5e-2, logits=5e-1, margin=0.5),
+    'int8': Tolerance(pixels=1e-6, features=1.0, logits=1.0, margin=0.0, is_judged=False),
+    'int4': Tolerance(pixels=1e-6, features=1.0, logits=1.0, margin=0.0, is_judged=False),
 }
 
 

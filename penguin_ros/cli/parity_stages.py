@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from penguin_ros.backends.base import Backend, Chunk, Features, Logits
+from penguin_ros.backends.bundle import Bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.cli import parity_inputs
 from penguin_ros.cli.golden_case import GoldenCase
 from penguin_ros.cli.parity_inputs import input_stages, inputs_of
+from penguin_ros.cli.parity_losses import agreement, cosine, perplexities, reported
 from penguin_ros.cli.parity_measures import (
     Array,
     StageResult,
@@ -40,7 +42,7 @@ from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import ModelInputs
 
 STAGES = (*parity_inputs.STAGES, 'encoder', 'projector', 'prompt argmax', 'last logits', 'step logits', 'step tokens',
-          'generation')
+          'perplexity', 'generation')
 _LOGITS_HELD = 1 << 25
 """Logits asked for in one chunk: 128 MiB in float32."""
 
@@ -52,7 +54,7 @@ class Bench:
     """What the cases run on; `backend` is open, `prefill_chunk` in prompt positions."""
 
     backend: Backend
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | Bundle
     tolerance: Tolerance
     prefill_chunk: int
 
@@ -89,7 +91,8 @@ def _feature_stages(case: GoldenCase, features: Sequence[Features], bench: Bench
         reference = case.get(key)
         rows = [] if reference is None else [bench.backend.read_features(item, name) for item in features]
         ours = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
-        results.append(relative(stage, ours, reference, bench.tolerance.features))
+        results.append(relative(stage, ours, reference, bench.tolerance.features) if bench.tolerance.is_judged else
+                       reported(stage, ours, reference))
     return results
 
 
@@ -98,9 +101,8 @@ def _forced_stages(case: GoldenCase, inputs: ModelInputs, features: Sequence[Fea
     slot = bench.backend.new_slot()
     try:
         ours = _prompt_pass(case, inputs, features, slot, bench)
-        argmax = _argmax(ours, case.get('logits_argmax'), bench.tolerance.margin)
-        last = relative('last logits', ours.last, case.get('logits_last'), bench.tolerance.logits)
-        return [argmax, last, *_step_stages(case, ours.last, slot, bench)]
+        prompt = _prompt_stages(ours, case.get('logits_argmax'), case.get('logits_last'), bench.tolerance)
+        return [*prompt, *_step_stages(case, ours.last, slot, bench)]
     finally:
         bench.backend.free_slot(slot)
 
@@ -132,6 +134,13 @@ def _prompt_pass(case: GoldenCase, inputs: ModelInputs, features: Sequence[Featu
     return PromptPass(np.concatenate(best), np.concatenate(behind), logits[-1])
 
 
+def _prompt_stages(ours: PromptPass, best: Array | None, last: Array | None, tolerance: Tolerance) -> list[StageResult]:
+    if tolerance.is_judged:
+        return [_argmax(ours, best, tolerance.margin), relative('last logits', ours.last, last, tolerance.logits)]
+    return [agreement('prompt argmax', ours.best.tolist(), None if best is None else best.tolist()),
+            reported('last logits', ours.last, last)]
+
+
 def _argmax(ours: PromptPass, reference: Array | None, margin: float) -> StageResult:
     """Positions whose argmax differs, near ties left out: there our own logits of both candidates differ by under `margin`."""
     if reference is None or reference.shape != ours.best.shape:
@@ -153,9 +162,13 @@ def _step_stages(case: GoldenCase, last: Logits, slot: int, bench: Bench) -> lis
     for token_id in fed[:count - 1]:
         rows.append(bench.backend.forward(slot, Chunk(np.array([token_id], np.int64)), (-1,))[0])
     ours = np.stack(rows)
-    tokens = same_tokens('step tokens', [int(row.argmax()) for row in ours], fed or None, leads_of(case, ours),
-                         bench.tolerance.margin)
-    return [_step_logits(ours, reference, bench.tolerance.logits), tokens]
+    best = [int(row.argmax()) for row in ours]
+    if bench.tolerance.is_judged:
+        stages = [_step_logits(ours, reference, bench.tolerance.logits),
+                  same_tokens('step tokens', best, fed or None, leads_of(case, ours), bench.tolerance.margin)]
+    else:
+        stages = [_reported_steps(ours, reference), agreement('step tokens', best, fed or None)]
+    return [*stages, perplexities('perplexity', ours, reference, fed)]
 
 
 def _step_logits(ours: Array, reference: Array | None, tolerance: float) -> StageResult:
@@ -168,6 +181,14 @@ def _step_logits(ours: Array, reference: Array | None, tolerance: float) -> Stag
     if len(reference) > len(ours):
         note += f'; {len(reference) - len(ours)} more have no token before them'
     return within('step logits', errors[worst], tolerance, note)
+
+
+def _reported_steps(ours: Array, reference: Array | None) -> StageResult:
+    """Cosine and error over all steps together."""
+    if reference is None or reference[:len(ours)].shape != ours.shape:
+        return reported('step logits', ours, reference)
+    worst = min(cosine(own, other) for own, other in zip(ours, reference, strict=False))
+    return reported('step logits', ours, reference[:len(ours)], f'worst step {worst:.5f}')
 
 
 def leads_of(case: GoldenCase, ours: Array) -> Array:
@@ -191,4 +212,6 @@ def _generation(case: GoldenCase, inputs: ModelInputs, bench: Bench,
         if step.token_id is not None and step.logits is not None:
             ids.append(step.token_id)
             steps.append(step.logits)
+    if not bench.tolerance.is_judged:
+        return agreement('generation', ids, reference)
     return same_tokens('generation', ids, reference, leads_of(case, np.stack(steps)), bench.tolerance.margin)

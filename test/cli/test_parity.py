@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,9 +134,9 @@ def test_an_absent_key_is_called_not_given_and_the_rest_is_compared(golden_dir: 
     (('timestamps', 'merge_size', 'merge_sizes'), set()),
     (('grid_sizes',), set()),
     (('generated_margins',), set()),
-    (('generated_margins', 'step_logits'), {'step logits'}),
+    (('generated_margins', 'step_logits'), {'step logits', 'perplexity'}),
     (('generated', 'generated_margins'), set()),
-    (('generated', 'step_logits'), {'step logits', 'step tokens', 'generation'}),
+    (('generated', 'step_logits'), {'step logits', 'step tokens', 'perplexity', 'generation'}),
     (('input_ids', 'logits_argmax'), {'token ids', 'prompt argmax'}),
 ])
 def test_what_a_case_lacks_is_taken_from_what_it_has(golden_dir: Path, tmp_path: Path, keys: tuple[str, ...],
@@ -166,6 +167,41 @@ def test_coarser_precisions_are_reported_under_looser_bounds(golden_dir: Path, t
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'image_small'), '--precision', 'bfloat16')
     assert code == exits.DONE
     assert 1e-4 < stages['encoder']['error'] <= stages['encoder']['tolerance'] == 5e-2
+
+
+@pytest.mark.parametrize('name', ['text', 'image_small', 'video_floor'])
+def test_onnxruntime_on_a_bundle_built_for_the_occasion_is_within_tolerance(golden_dir: Path, tmp_path: Path, name: str) -> None:
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', name), '--backend', 'onnxruntime')
+    assert code == exits.DONE and not failed(stages), stages
+    assert stages['step logits']['tolerance'] == 1e-4 and abs(stages['perplexity']['error']) < 1e-5
+
+
+@pytest.mark.parametrize('precision', ['int8', 'int4'])
+def test_what_int8_and_int4_cost_is_reported_and_does_not_fail(golden_dir: Path, tmp_path: Path, precision: str) -> None:
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    golden = copied(golden_dir, tmp_path / 'golden', 'image_small')
+    code, stages = verdicts(golden, '--backend', 'onnxruntime', '--precision', precision)
+    assert code == exits.DONE
+    network = [stages[name] for name in ('encoder', 'projector', 'prompt argmax', 'last logits', 'step logits', 'step tokens',
+                                         'perplexity', 'generation')]
+    assert {stage['verdict'] for stage in network} == {'reported'}
+    assert re.match(r'cosine 0\.9\d+', stages['encoder']['note']) and 1e-4 < stages['encoder']['error'] < 0.3
+    assert re.match(r'top-1 agreement 0\.\d+: \d+ of \d+', stages['prompt argmax']['note'])
+    assert 0 < abs(stages['perplexity']['error']) < 1
+    assert stages['pixels']['verdict'] == stages['token ids']['verdict'] == 'ok'
+
+
+def test_a_bundle_can_be_named_instead_of_built(golden_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    from penguin_ros.checkpoint.checkpoint import open_checkpoint
+    from penguin_ros.export.build import BuildOrder, build_bundle
+    bundle = build_bundle(open_checkpoint(golden_dir / 'checkpoint'), tmp_path / 'bundle', BuildOrder(max_length=512))
+    golden = copied(golden_dir, tmp_path / 'golden', 'text')
+    assert verdicts(golden, '--bundle', str(bundle), '--backend', 'auto')[0] == exits.DONE
 
 
 def test_another_backend_than_the_reference_fails(golden_dir: Path, tmp_path: Path) -> None:
