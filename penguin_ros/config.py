@@ -44,7 +44,8 @@ class ModelConfig:
 
     checkpoint: str = setting('', 'Folder or hub id of a published checkpoint; used when bundle is empty.')
     bundle: str = setting('', 'Folder of a bundle, which penguin build makes of a checkpoint.')
-    backend: str = setting('auto', 'Code that runs the model.', choices=('auto', 'onnxruntime', 'torch', 'scripted'))
+    backend: str = setting('auto', 'Code that runs the model; auto: what the bundle was built for, torch for a checkpoint.',
+                           choices=('auto', 'onnxruntime', 'tensorrt', 'torch', 'scripted'))
     device: str = setting('auto', 'Device; auto takes CUDA when there is one.', choices=('auto', 'cpu', 'cuda'))
     provider: str = setting('auto', 'Execution provider of ONNX Runtime; auto: CUDA for a bundle that computes in float16 where '
                             'there is one, else the CPU.', choices=('auto', 'cpu', 'cuda', 'tensorrt'))

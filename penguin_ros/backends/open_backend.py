@@ -8,6 +8,7 @@ from penguin_ros.backends.base import Backend
 from penguin_ros.backends.bundle import Bundle
 from penguin_ros.backends.onnx_backend import OnnxBackend
 from penguin_ros.backends.scripted_backend import ScriptedBackend, ScriptedModel
+from penguin_ros.backends.tensorrt_backend import TensorrtBackend
 from penguin_ros.backends.torch_backend import TorchBackend
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import SettingError
@@ -15,12 +16,13 @@ from penguin_ros.errors import SettingError
 if TYPE_CHECKING:
     from penguin_ros.checkpoint.checkpoint import Checkpoint
 
+BUNDLE_BACKENDS = ('onnxruntime', 'tensorrt')
 
 
 def make_backend(config: ModelConfig, model: Checkpoint | Bundle | None) -> Backend:
     """The backend that `config` asks for, not open yet; SettingError when it cannot run what the settings name.
 
-    auto: ONNX Runtime for a bundle, torch for a checkpoint.
+    auto: what a bundle was built for, torch for a checkpoint.
     """
     if config.backend == 'scripted':
         return ScriptedBackend(config, ScriptedModel.of(model) if model else None)
@@ -29,9 +31,9 @@ def make_backend(config: ModelConfig, model: Checkpoint | Bundle | None) -> Back
                            'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id')
     if isinstance(model, Bundle):
         return _bundle_backend(config, model)
-    if config.backend == 'onnxruntime':
+    if config.backend in BUNDLE_BACKENDS:
         raise SettingError(f'backend {config.backend} runs bundles', f'{config.checkpoint} is a checkpoint',
-                           f'Type: penguin build {config.checkpoint} --out engines/NAME, and set model.bundle to engines/NAME')
+                           f'Type: penguin build {config.checkpoint} --backend {config.backend} --out engines/NAME, and set model.bundle to engines/NAME')
     _check_precision(config, 'torch', 'auto', 'float32', 'bfloat16', 'float16')
     return TorchBackend(model, config)
 
@@ -41,7 +43,14 @@ def _bundle_backend(config: ModelConfig, bundle: Bundle) -> Backend:
         raise SettingError(f'model.bundle = {config.bundle!r}', 'backend torch runs checkpoints, not bundles',
                            'Leave model.bundle empty and set model.checkpoint')
     _check_precision(config, str(bundle.path), 'auto', bundle.manifest.precision.linears)
-    return OnnxBackend(bundle, config)
+    built_for = bundle.manifest.backend
+    if config.backend not in ('auto', built_for):
+        raise SettingError(f'backend {config.backend} does not run {bundle.path}', f'it was built for {built_for}',
+                           f'Leave model.backend at auto, or build the checkpoint again with --backend {config.backend}')
+    if built_for == 'tensorrt' and config.device == 'cpu':
+        raise SettingError('model.device = cpu', f'{bundle.path} was built for TensorRT, which runs on a GPU',
+                           'Leave model.device at auto, or build the checkpoint for onnxruntime')
+    return (TensorrtBackend if built_for == 'tensorrt' else OnnxBackend)(bundle, config)
 
 
 def _check_precision(config: ModelConfig, what: str, *known: str) -> None:

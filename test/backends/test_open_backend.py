@@ -14,6 +14,7 @@ from penguin_ros.backends.bundle import Bundle, open_bundle
 from penguin_ros.backends.onnx_backend import OnnxBackend
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.backends.scripted_backend import ScriptedBackend
+from penguin_ros.backends.tensorrt_backend import TensorrtBackend
 from penguin_ros.backends.torch_backend import TorchBackend
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
@@ -33,6 +34,15 @@ def bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> 
     return open_bundle(build_bundle(checkpoint, tmp_path_factory.mktemp('made') / 'bundle', BuildOrder()))
 
 
+@pytest.fixture(scope='module')
+def tensorrt_bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from penguin_ros.export.build import BuildOrder, build_bundle
+    from penguin_ros.export.precision import BuildChoice
+    folder = tmp_path_factory.mktemp('made') / 'tensorrt'
+    return open_bundle(build_bundle(checkpoint, folder, BuildOrder(BuildChoice('tensorrt', 'float16'))))
+
+
 def made(backend: str, model: Checkpoint | Bundle) -> type[Backend] | None:
     try:
         return type(make_backend(ModelConfig(backend=backend), model))
@@ -40,16 +50,28 @@ def made(backend: str, model: Checkpoint | Bundle) -> type[Backend] | None:
         return None
 
 
-def test_every_choice_of_the_setting_makes_a_backend_of_what_it_runs(checkpoint: Checkpoint, bundle: Bundle) -> None:
+def test_every_choice_of_the_setting_makes_a_backend_of_what_it_runs(checkpoint: Checkpoint, bundle: Bundle,
+                                                                     tensorrt_bundle: Bundle) -> None:
     facts: Setting = next(each for each in dataclasses.fields(ModelConfig) if each.name == 'backend').metadata['setting']
-    assert {choice: (made(choice, checkpoint), made(choice, bundle)) for choice in facts.choices} == {
-        'auto': (TorchBackend, OnnxBackend), 'torch': (TorchBackend, None), 'onnxruntime': (None, OnnxBackend),
-        'scripted': (ScriptedBackend, ScriptedBackend)}
+    models = (checkpoint, bundle, tensorrt_bundle)
+    assert {choice: tuple(made(choice, model) for model in models) for choice in facts.choices} == {
+        'auto': (TorchBackend, OnnxBackend, TensorrtBackend), 'torch': (TorchBackend, None, None),
+        'onnxruntime': (None, OnnxBackend, None), 'tensorrt': (None, None, TensorrtBackend),
+        'scripted': (ScriptedBackend, ScriptedBackend, ScriptedBackend)}
 
 
-def test_a_checkpoint_is_not_run_by_onnxruntime_and_the_command_that_builds_a_bundle_is_named(checkpoint: Checkpoint) -> None:
-    with pytest.raises(SettingError, match=r'runs bundles.*penguin build some/where --out'):
-        make_backend(ModelConfig(backend='onnxruntime', checkpoint='some/where'), checkpoint)
+def test_a_bundle_for_another_backend_or_device_is_refused_with_the_way_out(bundle: Bundle, tensorrt_bundle: Bundle) -> None:
+    for backend, model in (('tensorrt', bundle), ('onnxruntime', tensorrt_bundle)):
+        with pytest.raises(SettingError, match=f'was built for .*--backend {backend}'):
+            make_backend(ModelConfig(backend=backend), model)
+    with pytest.raises(SettingError, match=r'model.device = cpu.*TensorRT'):
+        make_backend(ModelConfig(device='cpu'), tensorrt_bundle)
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'tensorrt'])
+def test_where_bundles_run_a_checkpoint_does_not_and_the_command_is_named(checkpoint: Checkpoint, backend: str) -> None:
+    with pytest.raises(SettingError, match=f'runs bundles.*penguin build some/where --backend {backend} --out'):
+        make_backend(ModelConfig(backend=backend, checkpoint='some/where'), checkpoint)
 
 
 def test_a_precision_that_the_model_does_not_have_is_refused(checkpoint: Checkpoint, bundle: Bundle) -> None:
