@@ -33,7 +33,8 @@ def make_backend(config: ModelConfig, model: Checkpoint | Bundle | None) -> Back
         return _bundle_backend(config, model)
     if config.backend in BUNDLE_BACKENDS:
         raise SettingError(f'backend {config.backend} runs bundles', f'{config.checkpoint} is a checkpoint',
-                           f'Type: penguin build {config.checkpoint} --backend {config.backend} --out engines/NAME, and set model.bundle to engines/NAME')
+                           f'Type: penguin build {config.checkpoint} --backend {config.backend} --out engines/NAME, and set '
+                           'model.bundle to engines/NAME')
     _check_precision(config, 'torch', 'auto', 'float32', 'bfloat16', 'float16')
     return TorchBackend(model, config)
 
