@@ -165,7 +165,12 @@ class NodeProcess:
 
     def wait_for_exit(self, seconds: float = 30.0) -> int:
         """The exit code."""
-        self._graph.wait_for(lambda: not self.is_running, seconds, 'the end of the process')
+        try:
+            self._graph.wait_for(lambda: not self.is_running, seconds, 'the end of the process')
+        except AssertionError:
+            self.process.send_signal(signal.SIGABRT)  # upon which it writes where each of its threads stands
+            self.process.wait(STOP_SECONDS)
+            raise AssertionError(f'the process did not end within {seconds} s:\n{self.log}') from None
         return int(self.process.returncode)
 
     def stop(self, number: int = signal.SIGINT, seconds: float = STOP_SECONDS) -> None:
