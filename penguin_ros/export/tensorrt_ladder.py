@@ -13,7 +13,9 @@ from penguin_ros.backends.bundle import Bundle
 from penguin_ros.backends.bundle_manifest import GraphSpec
 from penguin_ros.errors import BackendError, BuildError, BuildRefused
 from penguin_ros.export.tensorrt_builder import BuilderSettings, BuildInput, Network, Progress, has_cache_updates
+from penguin_ros.export.tensorrt_constants import Constants
 from penguin_ros.export.tensorrt_graph import tensorrt_copy, weight_bytes
+from penguin_ros.export.tensorrt_operators import problems
 from penguin_ros.export.tensorrt_profiles import SHARED_DECODE_ROWS, Profile, ProfileSizes, decoder_profiles, vision_profiles
 
 FUSED = {'decoder': 'window', 'vision': 'fused'}
@@ -21,6 +23,10 @@ OLD_OPERATORS = {'decoder': 'two_part', 'vision': 'plain'}
 VARIANTS = ('auto', 'window', 'two_part')
 INTEGERS = ('int8', 'int4')
 
+OLDEST, WITH_FUSED = (10, 3), (10, 15)
+"""Versions whose rules for graphs are applied, by what the library can do."""
+
+MAX_SHOWN = 4
 MAX_SIZE_RATIO = 1.3
 KERNEL_BYTES = 64 * 1024 * 1024
 """Of a plan, for what is no weight: kernels and tables."""
@@ -99,6 +105,9 @@ def _attempt(bundle: Bundle, rung: Rung, sizes: ProfileSizes, settings: BuilderS
              failures: tuple[str, ...]) -> Built:
     progress(str(rung), 0.0)
     graph = prepared(bundle, rung, sizes)
+    known = problems(graph.model, WITH_FUSED if has_cache_updates() else OLDEST, Constants(graph.model, graph.path.parent))
+    if known:
+        raise BackendError(f'{graph.path.name} is not for this TensorRT', '; '.join(known[:MAX_SHOWN]))
     expected = weight_bytes(graph.model)
     Network(graph).build(settings, plan, lambda fraction: progress(str(rung), fraction))
     check_size(plan.stat().st_size, expected)
