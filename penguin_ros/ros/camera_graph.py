@@ -24,7 +24,9 @@ def image_topics(node: Node) -> list[str]:
 
 
 def _full_name(endpoint: Any) -> str:
-    return f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}'
+    # A publisher may be discovered a moment before its node is.
+    is_named = not endpoint.node_name.startswith('_NODE_NAME_UNKNOWN')
+    return f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}' if is_named else 'a node without a name'
 
 
 def _clash(offered: QoSProfile, requested: QoSProfile) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ LARGE_MESSAGE_BYTES = 500_000
 REJECTS_IN_ROW = 3
 LOSS_PERCENT = 5
 
-_SEGMENT_FIX = ('raw pictures over 0.5 MB overflow the default shared memory of Fast DDS: start the camera\'s process with '
-                'FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_images.xml of penguin_ros, or use its compressed topic')
+_SEGMENT_FIX = ('raw pictures over 0.5 MB overflow the default shared memory of Fast DDS unless the camera\'s process has '
+                'FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_images.xml of penguin_ros; its compressed topic needs none')
 
 
 class CameraState(IntEnum):
@@ -94,7 +94,7 @@ def camera_health(facts: CameraFacts) -> CameraHealth:
     age_ns = None if record.newest_stamp_ns is None else facts.ros_now_ns - record.newest_stamp_ns
     return CameraHealth(
         camera=facts.camera, topic=facts.topic, state=state, cause=cause, reason=reason,
-        transport='auto' if facts.is_auto and not facts.publishers else facts.transport,
+        transport='auto' if facts.is_auto and not facts.publishers and record.last_arrival_ns is None else facts.transport,
         warnings=_warnings(facts, state, age_ns), rate_hz=record.rate_hz(facts.now_ns),
         publish_rate_hz=record.publish_rate_hz(), age_ns=age_ns, frames=record.frames, drops=dict(record.drops),
         zero_stamps=record.zero_stamps, lost=record.lost, publishers=tuple(publisher.node for publisher in _on_topic(facts)))
@@ -157,7 +157,8 @@ def _other_topics(facts: CameraFacts) -> str:
 
 def _segment_advice(facts: CameraFacts) -> str:
     is_large = facts.record.message_bytes == 0 or facts.record.message_bytes > LARGE_MESSAGE_BYTES
-    return f'; {_SEGMENT_FIX}' if facts.transport == 'raw' and is_large else '; the network or the machine is too slow for them'
+    slow = 'the network or the machine is too slow for them'
+    return f': {_SEGMENT_FIX}. Where it is set, {slow}' if facts.transport == 'raw' and is_large else f': {slow}'
 
 
 def _names(publishers: list[Publisher]) -> str:
