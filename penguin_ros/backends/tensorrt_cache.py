@@ -19,6 +19,10 @@ BUCKET = 256
 """Positions: lengths that an engine is run with are multiples, so that few differ; also TensorRT's optimum."""
 
 
+STEP = 16
+"""Positions: a cache holds a multiple, which keeps each layer's keys and values aligned for heads of 8 numbers or more."""
+
+
 @dataclass(frozen=True)
 class CacheShape:
     """`tensors` = 2 * layers, each `heads` rows of up to `max_length` positions of `position_bytes`."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.backends.base import Logits
 from penguin_ros.backends.tensorrt_buffers import Grid
-from penguin_ros.backends.tensorrt_cache import CacheShape, KvCache
+from penguin_ros.backends.tensorrt_cache import STEP, CacheShape, KvCache
 from penguin_ros.backends.tensorrt_chunks import Rows, Run, runs
 from penguin_ros.backends.tensorrt_decoder_inputs import DecoderInputs, DecoderSizes
 from penguin_ros.backends.tensorrt_engine import Context, Engine, Scratch
@@ -28,11 +28,12 @@ class Decoder:
 
     def __init__(self, engine: Engine, table: TokenTable, max_length: int, places: int, scratch: Scratch) -> None:
         self._engine, self._device, self._scratch = engine, engine.device, scratch
-        sizes = decoder_sizes(engine, max_length)
+        shape = cache_shape(engine, max_length)
+        sizes = decoder_sizes(engine, shape.max_length)
         if sizes.is_in_place:
             _check_aliases(engine)
         self.sizes, self.graphs = sizes, GraphCache(self._device)
-        self.cache = KvCache(self._device, cache_shape(engine, max_length), places, can_grow=not sizes.is_in_place)
+        self.cache = KvCache(self._device, shape, places, can_grow=not sizes.is_in_place)
         self._inputs = DecoderInputs(self._device, sizes, table)
         new_bytes = self.cache.shape.rows * sizes.max_rows * self.cache.shape.position_bytes
         self._new_kv = 0 if sizes.is_in_place else self._device.allocate(new_bytes)
@@ -130,9 +131,10 @@ def cache_names(engine: Engine) -> Iterator[tuple[str, str]]:
 
 
 def cache_shape(engine: Engine, max_length: int) -> CacheShape:
-    """The cache that an engine works on."""
+    """The cache that an engine works on: of the engine's own length where that is fixed."""
     keys = engine.tensors['past_key_0']
-    return CacheShape(len(list(cache_names(engine))), keys.shape[1], keys.shape[3] * STORAGE[keys.dtype].itemsize, max_length)
+    length = keys.shape[2] if keys.shape[2] > 0 else -(-max_length // STEP) * STEP
+    return CacheShape(len(list(cache_names(engine))), keys.shape[1], keys.shape[3] * STORAGE[keys.dtype].itemsize, length)
 
 
 def decoder_sizes(engine: Engine, max_length: int) -> DecoderSizes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penguin_ros.backends.bundle import Bundle, file_spec, open_bundle
+from penguin_ros.backends.tensorrt_cache import STEP
 from penguin_ros.backends.tensorrt_record import (
     FOLDER,
     FORMAT,
@@ -61,6 +62,10 @@ def build_engines(folder: Path, options: EngineOptions | None = None,
     if bundle.manifest.backend != 'tensorrt':
         raise BuildRefused(f'{folder} holds no graphs for TensorRT', f'it was built for {bundle.manifest.backend}',
                            'Build the checkpoint again with --backend tensorrt')
+    length = bundle.manifest.max_length
+    if length % STEP:
+        raise BuildRefused(f'{folder} has KV slots of {length} positions', f'TensorRT needs a multiple of {STEP}',
+                           f'Build the checkpoint again with --max-length {-(-length // STEP) * STEP}')
     version = require_tensorrt()
     try:
         from penguin_ros.backends.tensorrt_device import CudaDevice

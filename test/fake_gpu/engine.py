@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from fake_gpu.cuda_runtime import STREAM
-from fake_gpu.memory import FakeGpu, GpuFault
+from fake_gpu.memory import ALIGNMENT, FakeGpu, GpuFault
 
 Shape = tuple[int, ...]
 DTYPES = {onnx.TensorProto.FLOAT: 'FLOAT', onnx.TensorProto.FLOAT16: 'HALF', onnx.TensorProto.INT64: 'INT64',
@@ -145,7 +145,7 @@ class FakeContext:
         self.scratch, self.changes = (memory, size), self.changes + 1
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
-        if name not in self.engine.tensors or memory % 4:
+        if name not in self.engine.tensors or memory % ALIGNMENT:
             return self._refuse(f'set_tensor_address {name} {memory:#x}')
         self.addresses[name], self.changes = memory, self.changes + 1
         return True
