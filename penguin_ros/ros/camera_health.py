@@ -176,7 +176,8 @@ def _warnings(facts: CameraFacts, state: CameraState, age_ns: int | None) -> dic
     if clashing:
         warnings['qos'] = _clash(clashing[0], facts)
     warnings.update(_losses(facts))
-    if facts.record.zero_stamps:
+    zero_ns = facts.record.last_zero_stamp_ns
+    if zero_ns is not None and facts.now_ns - zero_ns <= max(WINDOW_NS, facts.stale_after_ns):
         warnings['zero_stamp'] = f'{facts.record.zero_stamps} frames carried no stamp; their time of receipt is used'
     if age_ns is not None and not -facts.future_tolerance_ns <= age_ns <= facts.stale_after_ns:
         side = 'ahead of' if age_ns < 0 else 'behind'

@@ -157,7 +157,7 @@ class CameraInput:
         image = reduced(message_to_rgb(message, self._config.question.max_image_pixels), self._config.buffer.max_frame_pixels)
         stamp_ns = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
         if stamp_ns <= 0:
-            self._record.zero_stamps += 1
+            self._record.note_zero_stamp(time.monotonic_ns())
             stamp_ns = self._ros_ns()
         return Frame(stamp_ns, image, self._camera.name, message.header.frame_id)
 

@@ -30,6 +30,7 @@ class CameraRecord:
     frames: int = 0
     drops: Counter[str] = field(default_factory=Counter)
     zero_stamps: int = 0
+    last_zero_stamp_ns: int | None = None
     lost: int = 0
     """Samples that the middleware knows it has lost on the way to this subscription."""
     rejected_in_row: int = 0
@@ -58,6 +59,11 @@ class CameraRecord:
         self.frames += 1
         self.rejected_in_row = 0
         self.last_frame_ns, self.newest_stamp_ns = now_ns, stamp_ns
+
+    def note_zero_stamp(self, now_ns: int) -> None:
+        """A frame carried no stamp."""
+        self.zero_stamps += 1
+        self.last_zero_stamp_ns = now_ns
 
     def note_drop(self, cause: str, reason: str) -> None:
         """The message did not become a frame."""

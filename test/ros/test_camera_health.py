@@ -135,5 +135,14 @@ def test_stamps_off_the_clock_are_a_warning():
 
 def test_missing_stamps_are_a_warning():
     record = running()
-    record.zero_stamps = 3
+    for second in (98, 99, 100):
+        record.note_zero_stamp(second * SECOND)
     assert '3 frames' in camera_health(facts(record)).warnings['zero_stamp']
+
+
+def test_the_warning_about_missing_stamps_goes_when_frames_have_stamps_again_and_the_count_stays():
+    record = running()
+    record.note_zero_stamp(89 * SECOND)
+    health = camera_health(facts(record))
+    assert not health.warnings and health.zero_stamps == 1
+    assert 'zero_stamp' in camera_health(facts(record, stale_after_ns=20 * SECOND)).warnings
