@@ -7,11 +7,13 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from penguin_ros.cli import exits
 from penguin_ros.cli.answer_record import answer_record
+from penguin_ros.cli.built_bundle import with_bundle
 from penguin_ros.cli.settings import MODEL_OPTIONS, add_setting_options, config_from
 from penguin_ros.cli.subtitles import SubRipWriter
 from penguin_ros.cli.terminal import clock, progress_bar, status_line
@@ -25,8 +27,12 @@ CAMERA = 'recording'
 
 EPILOG = """examples:
   penguin caption drive.mp4 --checkpoint ./Penguin-VL-2B
+  penguin caption drive.mp4 --bundle engines/Penguin-VL-2B
   penguin caption bag_folder --topic /front/image_raw --json > captions.jsonl
-  penguin caption drive.mp4 --checkpoint tencent/Penguin-VL-2B --clip-seconds 8 --srt drive.srt"""
+  penguin caption drive.mp4 --checkpoint tencent/Penguin-VL-2B --clip-seconds 8 --srt drive.srt
+
+A checkpoint runs on PyTorch, or without it (or with --backend onnxruntime) on ONNX Runtime: its bundle is then built once and
+kept in ~/.cache/penguin_ros."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not config.model.checkpoint and not config.model.bundle and config.model.backend != 'scripted':
         raise SettingError('no model given', 'captions need a checkpoint or a bundle',
                            'penguin caption FILE --checkpoint DIR_OR_HUB_ID, for example tencent/Penguin-VL-2B')
+    config = replace(config, model=with_bundle(config.model))
     recording = open_recording(arguments.source, message_to_rgb, arguments.topic)
     with ExitStack() as stack:
         subtitles = SubRipWriter(stack.enter_context(arguments.srt.open('w', encoding='utf-8'))) if arguments.srt else None

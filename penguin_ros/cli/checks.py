@@ -75,16 +75,32 @@ def ros() -> Iterator[Finding]:
 
 def backends() -> Iterator[Finding]:
     """Inference libraries; one of them is needed."""
-    found = [name for name in ('torch', 'onnxruntime', 'tensorrt') if importlib.util.find_spec(name) is not None]
-    for name in ('torch', 'onnxruntime', 'tensorrt'):
+    found = [name for name in ('onnxruntime', 'torch', 'tensorrt') if importlib.util.find_spec(name) is not None]
+    for name in ('onnxruntime', 'torch', 'tensorrt'):
         is_found = name in found
         yield Finding(name, State.OK if is_found else State.NOTE, (_version(name) or 'present') if is_found else 'absent')
-    if 'torch' not in found:
-        yield Finding('backend', State.FAULT, 'no library that can run a checkpoint', 'pip install torch')
-    else:
+    if 'onnxruntime' in found:
+        yield _onnxruntime(State.NOTE if 'torch' in found else State.FAULT)
+    if 'torch' in found:
         import torch
         device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else 'none, the CPU is used'
         yield Finding('cuda', State.OK if torch.cuda.is_available() else State.NOTE, device)
+    if not found:
+        yield Finding('backend', State.FAULT, 'no library that can run a model', 'pip install onnxruntime')
+
+
+def _onnxruntime(when_unusable: State) -> Finding:
+    """What this onnxruntime can do."""
+    from penguin_ros.backends.onnx_library import decoder_variant, load_library
+    try:
+        library = load_library()
+    except PenguinError as error:
+        return Finding('bundles', when_unusable, f'{error.what}: {error.why}', error.fix)
+    providers = ', '.join(name.removesuffix('ExecutionProvider') for name in library.get_available_providers())
+    if decoder_variant(library) == 'full':
+        return Finding('bundles', State.OK, f'run with ONNX Runtime on {providers}')
+    return Finding('bundles', State.NOTE, f'run with ONNX Runtime on {providers}, which copies new keys and values; newer ones '
+                   'write them in place', 'pip install --upgrade onnxruntime, in Python 3.11 or newer')
 
 
 def transport() -> Iterator[Finding]:
@@ -144,6 +160,19 @@ def checkpoint(source: str) -> Iterator[Finding]:
     shape = opened.shape
     yield Finding('checkpoint', State.OK, f'{opened.name}: language {shape.llm.layers}×{shape.llm.hidden_size}, encoder '
                   f'{shape.encoder.layers}×{shape.encoder.hidden_size}, digest {opened.digest[:12]}')
+
+
+def bundle(folder: str) -> Iterator[Finding]:
+    """Opens a bundle: its manifest, and every file's digest."""
+    from penguin_ros.backends.bundle import open_bundle
+    try:
+        manifest = open_bundle(folder).manifest
+    except PenguinError as error:
+        yield Finding('bundle', State.FAULT, f'{error.what}: {error.why}'.rstrip(': '), error.fix)
+        return
+    size = sum(file.bytes for file in manifest.files.values())
+    yield Finding('bundle', State.OK, f'{manifest.model_name} for {manifest.backend}, {manifest.precision.linears}, '
+                  f'{manifest.max_length} positions, {size / 1e9:.2f} GB, all files as they were written')
 
 
 def _library(module: str, package: str, when_absent: State) -> Finding:

@@ -11,18 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from penguin_ros.cli import exits
+from penguin_ros.cli.built_bundle import with_bundle
 from penguin_ros.cli.node_process import NodeProcess
 from penguin_ros.cli.terminal import status_line
+from penguin_ros.config import ModelConfig
 from penguin_ros.errors import PenguinError
 
 NAMESPACE = '/penguin_demo'
 NODE = f'{NAMESPACE}/penguin'
 CAMERA = 'camera'
 IMAGE_TOPIC = 'camera/image'
+PRECISIONS = ('float32', 'int8', 'int4')
 
 EPILOG = """examples:
   penguin demo
-  penguin demo --seconds 40 --checkpoint ./Penguin-VL-2B --video drive.mp4
+  penguin demo --seconds 60 --bundle engines/Penguin-VL-2B --video drive.mp4
+  penguin demo --seconds 60 --checkpoint ./Penguin-VL-2B --precision int4
+
+The node runs a bundle on ONNX Runtime. That of a checkpoint is built first and kept in ~/.cache/penguin_ros.
 
 exit codes: 0 at least one caption and the answer arrived, 1 one of them did not, 2 wrong usage or something missing"""
 
@@ -31,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument('--seconds', type=float, default=40.0, metavar='N', help='stop by itself after N seconds (default: 40)')
     parser.add_argument('--video', type=Path, metavar='FILE', help='what the camera shows (default: a drawn ball and box)')
-    parser.add_argument('--checkpoint', default='', metavar='DIR', help='folder or hub id (default: a tiny random network)')
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument('--bundle', default='', metavar='DIR', help='folder that penguin build made')
+    model.add_argument('--checkpoint', default='', metavar='DIR', help='folder or hub id (default: a tiny random network)')
+    parser.add_argument('--precision', choices=PRECISIONS, default='float32',
+                        help='what the checkpoint is built in (default: float32)')
     parser.add_argument('--question', default='What is moving, and which way?', help='the question that is asked')
 
 
@@ -57,13 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def nodes(arguments: argparse.Namespace, folder: Path) -> Iterator[list[NodeProcess]]:
     """The camera and the penguin node as processes; both are stopped at the end, whatever happens."""
-    video, checkpoint = _video(arguments.video, folder), _checkpoint(arguments.checkpoint, folder)
+    video, bundle = _video(arguments.video, folder), _bundle(arguments, folder)
     with contextlib.ExitStack() as stack:
-        status_line(f'domain {os.environ["ROS_DOMAIN_ID"]}: camera {video.name}, model {Path(checkpoint).name}')
+        status_line(f'domain {os.environ["ROS_DOMAIN_ID"]}: camera {video.name}, model {Path(bundle).name}')
         camera = NodeProcess('camera_node', folder, {'source': str(video), 'loop': True, 'frame_id': 'camera_optical'},
                              {'image': IMAGE_TOPIC, '__ns': NAMESPACE})
         penguin = NodeProcess('penguin_node', folder, {
-            'model.checkpoint': checkpoint, 'cameras': [CAMERA], f'camera.{CAMERA}.topic': IMAGE_TOPIC,
+            'model.bundle': bundle, 'cameras': [CAMERA], f'camera.{CAMERA}.topic': IMAGE_TOPIC,
             'caption.max_tokens': 48, 'question.max_tokens': 64}, {'__ns': NAMESPACE})
         for process in (camera, penguin):
             stack.callback(process.stop)
@@ -81,10 +91,14 @@ def _video(given: Path | None, folder: Path) -> Path:
     return given.resolve()
 
 
-def _checkpoint(given: str, folder: Path) -> str:
-    if given:
-        return str(Path(given).resolve()) if Path(given).exists() else given
-    from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
-    status_line('no --checkpoint: a tiny network with random weights; its words mean nothing, everything else is real')
-    write_random_checkpoint(folder / 'random-tiny')
-    return str(folder / 'random-tiny')
+def _bundle(arguments: argparse.Namespace, folder: Path) -> str:
+    """The folder that is given, or that of a checkpoint, built when need be."""
+    if arguments.bundle:
+        return str(Path(arguments.bundle).resolve())
+    checkpoint, place = arguments.checkpoint, None
+    if not checkpoint:
+        from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+        status_line('no --bundle, no --checkpoint: a tiny network with random weights; its words mean nothing, everything else '
+                    'is real')
+        checkpoint, place = str(write_random_checkpoint(folder / 'random-tiny')), folder
+    return with_bundle(ModelConfig(checkpoint=checkpoint, backend='onnxruntime', precision=arguments.precision), place).bundle

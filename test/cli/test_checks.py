@@ -48,6 +48,44 @@ def test_an_unreadable_checkpoint_is_a_fault(tmp_path: Path) -> None:
     assert finding('checkpoint', checks.checkpoint(str(tmp_path))).state is State.FAULT
 
 
+def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """As if they were not installed."""
+    find = checks.importlib.util.find_spec
+    monkeypatch.setattr(checks.importlib.util, 'find_spec', lambda name: None if name in modules else find(name))
+
+
+def test_onnxruntime_alone_is_a_sufficient_backend_and_none_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('onnxruntime')
+    without(monkeypatch, 'torch', 'tensorrt')
+    found = list(checks.backends())
+    assert State.FAULT not in [item.state for item in found]
+    assert 'CPU' in finding('bundles', found).text
+    without(monkeypatch, 'torch', 'tensorrt', 'onnxruntime')
+    assert finding('backend', checks.backends()).fix == 'pip install onnxruntime'
+
+
+def test_an_onnxruntime_that_is_too_old_is_a_fault_when_nothing_else_can_run_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip('onnxruntime')
+    monkeypatch.setattr(onnxruntime, '__version__', '1.22.1')
+    without(monkeypatch, 'torch', 'tensorrt')
+    found = finding('bundles', checks.backends())
+    assert found.state is State.FAULT and 'pip install --upgrade onnxruntime' in found.fix
+    monkeypatch.setattr(onnxruntime, '__version__', '1.23.2')
+    assert finding('bundles', checks.backends()).state is State.NOTE
+
+
+def test_a_bundle_is_checked_to_the_last_byte(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    pytest.importorskip('onnx')
+    from penguin_ros.checkpoint.checkpoint import open_checkpoint
+    from penguin_ros.export.build import BuildOrder, build_bundle
+    folder = build_bundle(open_checkpoint(tiny_checkpoint), tmp_path / 'bundle', BuildOrder())
+    assert 'onnxruntime, float32, 4096 positions' in finding('bundle', checks.bundle(str(folder))).text
+    path = folder / 'decoder.onnx.data'
+    path.write_bytes(path.read_bytes()[:-1] + b'?')
+    found = finding('bundle', checks.bundle(str(folder)))
+    assert found.state is State.FAULT and 'decoder.onnx.data was changed' in found.text and 'penguin build' in found.fix
+
+
 def test_report_as_json_and_exit_code_follow_the_findings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code = main.main(['doctor', '--seconds', '0', '--json', '--checkpoint', str(tmp_path)])
     states = {item['topic']: item['state'] for item in json.loads(capsys.readouterr().out)}

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from blocked_libraries import environment_without
 
 from penguin_ros.cli import exits
 from penguin_ros.cli.demo_video import FPS, SECONDS, draw_video
@@ -18,14 +19,21 @@ from penguin_ros.recording.video import VideoRecording
 pytest.importorskip('penguin_msgs.msg')
 
 
-def demo(*words: str, seconds: float) -> subprocess.CompletedProcess[str]:
+pytest.importorskip('onnxruntime')
+pytest.importorskip('onnx')
+
+
+def demo(folder: Path, *words: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    """In processes in which torch cannot be imported."""
+    environment = {**os.environ, 'PYTHONUNBUFFERED': '1', 'XDG_CACHE_HOME': str(folder / 'cache'),
+                   **environment_without(folder / 'blocked', 'torch')}
     return subprocess.run([sys.executable, '-m', 'penguin_ros.cli.main', 'demo', '--seconds', str(seconds), *words],
-                          capture_output=True, text=True, timeout=seconds + 60, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+                          capture_output=True, text=True, timeout=seconds + 60, env=environment)
 
 
 @pytest.mark.slow
-def test_real_video_through_the_whole_graph(golden_dir: Path, video_path: Path) -> None:
-    done = demo('--checkpoint', str(golden_dir / 'checkpoint'), '--video', str(video_path), '--question', 'Who walks?',
+def test_real_video_through_the_whole_graph(golden_dir: Path, video_path: Path, tmp_path: Path) -> None:
+    done = demo(tmp_path, '--checkpoint', str(golden_dir / 'checkpoint'), '--video', str(video_path), '--question', 'Who walks?',
                 seconds=40)
     assert done.returncode == exits.DONE, done.stdout + done.stderr
     assert re.search(r'^camera \[\d+\.\d{3} – \d+\.\d{3}\] ', done.stdout, re.MULTILINE)
@@ -35,20 +43,20 @@ def test_real_video_through_the_whole_graph(golden_dir: Path, video_path: Path) 
 
 
 @pytest.mark.slow
-def test_without_arguments_it_draws_a_video_and_makes_a_random_network_and_says_so() -> None:
-    done = demo(seconds=30)
+def test_without_arguments_it_draws_a_video_and_makes_a_random_network_and_says_so(tmp_path: Path) -> None:
+    done = demo(tmp_path, seconds=30)
     assert done.returncode == exits.DONE, done.stdout + done.stderr
     assert 'no --checkpoint' in done.stderr and 'random weights' in done.stderr and 'no --video' in done.stderr
 
 
-def test_too_little_time_for_a_caption_is_a_failure_not_a_success(golden_dir: Path) -> None:
-    done = demo('--checkpoint', str(golden_dir / 'checkpoint'), seconds=0.5)
+def test_too_little_time_for_a_caption_is_a_failure_not_a_success(golden_dir: Path, tmp_path: Path) -> None:
+    done = demo(tmp_path, '--checkpoint', str(golden_dir / 'checkpoint'), seconds=0.5)
     assert done.returncode == exits.FAILED
     assert '0 captions and no answer' in done.stdout
 
 
-def test_missing_video_is_named() -> None:
-    done = demo('--video', '/nowhere/film.mp4', seconds=5)
+def test_missing_video_is_named(tmp_path: Path) -> None:
+    done = demo(tmp_path, '--video', '/nowhere/film.mp4', seconds=5)
     assert done.returncode == exits.UNUSABLE
     assert '/nowhere/film.mp4' in done.stderr
 
