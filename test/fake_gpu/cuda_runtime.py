@@ -128,8 +128,10 @@ def _stream(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
         return (OK,)
 
     def end(stream: int) -> Result:
-        graph = gpu.end_capture()
-        return (OK, graph) if gpu.can_capture else (cudaError_t.cudaErrorStreamCaptureUnsupported, None)
+        if not gpu.can_capture:
+            gpu.capture = None
+            return (cudaError_t.cudaErrorStreamCaptureUnsupported, None)
+        return OK, gpu.end_capture()
 
     def launch(graph: int, stream: int) -> Result:
         gpu.launch(int(graph))
