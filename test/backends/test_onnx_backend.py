@@ -13,9 +13,11 @@ import pytest
 from backends.backend_kinds import CONFIG, finished, frame, tokens
 from backends.golden_chunks import CASES, error, golden_chunk, golden_frames
 
+from penguin_ros.backends import onnx_decoder
 from penguin_ros.backends.base import Chunk, Features, FeatureSpan
 from penguin_ros.backends.bundle import Bundle, open_bundle
 from penguin_ros.backends.onnx_backend import OnnxBackend
+from penguin_ros.backends.onnx_cache import DeviceCache
 from penguin_ros.backends.onnx_library import OLDEST_IN_PLACE, version_of
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.errors import BackendError, BackendUnavailable, BundleMismatch, OutOfMemory, SettingError
@@ -127,6 +129,44 @@ def test_a_failed_call_leaves_what_the_slot_held(tiny_bundle: Bundle, monkeypatc
             backend.forward(slot, Chunk(tokens(2, 5)), [-1])
     assert backend.slot_length(slot) == 11
     assert error(backend.forward(slot, Chunk(ids[11:]), [-1]), expected) < 1e-5
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_a_cache_on_a_device_holds_what_one_on_the_host_holds(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch,
+                                                             variant: str) -> None:
+    """The class that is used on a GPU, on the one device that is here."""
+    def logits() -> list[np.ndarray]:
+        backend = OnnxBackend(tiny_bundle, CONFIG, variant)
+        backend.open()
+        slot, found = backend.new_slot(), []
+        found.append(backend.forward(slot, Chunk(tokens(1, 30)), [-1]))
+        fork = backend.fork(slot, 17)
+        backend.truncate(slot, 25)
+        found += [backend.forward(each, Chunk(tokens(2, 4)), range(4)) for each in (slot, fork, slot, fork)]
+        backend.free_slot(slot)
+        found.append(backend.forward(backend.new_slot(), Chunk(tokens(3, 64)), [-1]))
+        return found
+
+    expected = logits()
+    monkeypatch.setattr(onnx_decoder, 'HostCache', lambda library, shape, slots: DeviceCache(library, shape, slots, 'cpu'))
+    for got, other in zip(logits(), expected, strict=True):
+        assert error(got, other) < 1e-5
+
+
+def test_the_whole_encoder_gives_what_its_stages_give(tiny_bundle: Bundle) -> None:
+    """On a GPU a frame is encoded in one piece."""
+    def features(bundle: Bundle) -> list[np.ndarray]:
+        backend = OnnxBackend(bundle, CONFIG)
+        backend.open()
+        frames = [frame(1), frame(2, 7, 9, 1), frame(3, 6, 9, 3)]
+        encoded, slices = finished(backend.encode(frames))
+        assert slices == (3 if bundle is whole else 3 * (bundle.shape.encoder.layers + 1))
+        return [backend.read_features(each, stage) for each in encoded for stage in ('encoded', 'projected')]
+
+    graphs = tuple(graph for graph in tiny_bundle.manifest.graphs if graph.part != 'vision_stage')
+    whole = dataclasses.replace(tiny_bundle, manifest=dataclasses.replace(tiny_bundle.manifest, graphs=graphs))
+    for got, expected in zip(features(whole), features(tiny_bundle), strict=True):
+        assert error(got, expected) < 1e-5
 
 
 def test_the_description_follows_bundle_and_settings(tiny_bundle: Bundle) -> None:
