@@ -15,7 +15,15 @@ from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.cli import exits
 from penguin_ros.cli.terminal import print_line, progress_bar, status_line
 from penguin_ros.errors import BuildRefused
-from penguin_ros.export.precision import BACKENDS, DEVICES, FLOATS, PRECISIONS, BuildChoice
+from penguin_ros.export.precision import (
+    BACKENDS,
+    DEVICES,
+    FLOATS,
+    HEAD_PRECISIONS,
+    PRECISIONS,
+    VISION_PRECISIONS,
+    BuildChoice,
+)
 
 if TYPE_CHECKING:
     from penguin_ros.export.build import BundleBuilder
@@ -29,7 +37,8 @@ EPILOG = """examples:
   penguin build ./Penguin-VL-2B --precision int4 --head int4
 
 int8 and int4 are formats of weights: activations stay float32 (float16 on a GPU). Of int4, head and encoder are int8
-unless --head and --vision say otherwise; on a GPU the encoder is float16."""
+unless --head and --vision say otherwise; on a GPU the encoder is float16. w8a8 rounds activations to int8 as well, each
+row by itself: a faster encoder and prefill on a CPU (--vision w8a8 for the encoder alone), at a larger loss."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', choices=PRECISIONS, default='',
                         help='number format of the weights (onnxruntime: float32, tensorrt: float16)')
     parser.add_argument('--device', choices=DEVICES, default='cpu', help='where ONNX Runtime will run it (cpu)')
-    parser.add_argument('--head', choices=PRECISIONS, default='', help='format of the LLM\'s last matrix')
-    parser.add_argument('--vision', choices=PRECISIONS[:4], default='', help='format of encoder and projector')
+    parser.add_argument('--head', choices=HEAD_PRECISIONS, default='', help='format of the LLM\'s last matrix')
+    parser.add_argument('--vision', choices=VISION_PRECISIONS, default='', help='format of encoder and projector')
     parser.add_argument('--compute', choices=FLOATS, default='', help='format of activations of an int8 or int4 bundle')
     parser.add_argument('--max-length', type=int, default=4096, metavar='N', help='positions per KV slot at most (4096)')
     parser.add_argument('--head-parts', type=int, default=2, metavar='N',

@@ -73,6 +73,10 @@ class Graph:
         """A small int64 vector."""
         return self._constant('int64_' + '_'.join(map(str, values)), np.array(values, np.int64), 'int64')
 
+    def byte(self, value: int) -> str:
+        """A uint8 scalar."""
+        return self._constant(f'uint8_{value}', np.array(value, np.uint8), 'uint8')
+
     def number(self, value: float, dtype: str = '') -> str:
         """A scalar in the compute format or another."""
         dtype = dtype or self.compute

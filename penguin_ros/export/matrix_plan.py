@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING
-from penguin_ros.export.precision import PrecisionPlan
+from penguin_ros.export.precision import ROWWISE, PrecisionPlan
 from penguin_ros.export.weight_file import byte_length
 
 INT4_BLOCKS = (128, 64, 32)
@@ -20,8 +20,8 @@ INT8_BLOCKS = {'onnxruntime': (128, 64, 32, 16), 'tensorrt': ()}
 class MatrixPlan:
     """A matrix (inputs, outputs) made of the rows `first` .. `first + outputs` of `sources` on top of one another.
 
-    `kind` is a format; with int8 and int4 `block_size` inputs share a scale, 0: all. `why`: the reason for not taking the
-    format that was asked for.
+    `kind` is a format of weight files; with int8 and int4 `block_size` inputs share a scale, 0: all. `is_rowwise`: the input of
+    the product is rounded to int8 too, row by row. `why`: the reason for not taking the format that was asked for.
     """
 
     name: str
@@ -31,6 +31,7 @@ class MatrixPlan:
     kind: str
     block_size: int = 0
     first: int = 0
+    is_rowwise: bool = False
     why: str = ''
 
     @property
@@ -90,7 +91,8 @@ class MatrixPlanner:
             kind = 'int8' if why else kind
         if kind == 'int8':
             block = _largest(INT8_BLOCKS[self._backend], inputs)
-        return MatrixPlan(name, tuple(sources), inputs, sum(sources.values()), kind, block, first, why)
+        stored = 'int8' if kind == ROWWISE else kind
+        return MatrixPlan(name, tuple(sources), inputs, sum(sources.values()), stored, block, first, kind == ROWWISE, why)
 
 
 def _largest(sizes: Sequence[int], inputs: int) -> int:

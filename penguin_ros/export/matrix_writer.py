@@ -71,7 +71,8 @@ class MatrixWriter:
         # TensorRT 10.3 takes the format of int4 weights from their zero points; all are zero.
         shape = scale_shape if plan.block_size else scale_shape[1:]
         zeros = self._file.zeros(plan.name + '.zeros', 'int4', shape) if plan.kind == 'int4' else None
-        return StoredMatrix(stored, scales if plan.block_size else replace(scales, shape=shape), zeros, plan.block_size)
+        scales = replace(scales, shape=shape)
+        return StoredMatrix(stored, scales, zeros, plan.block_size, plan.is_rowwise)
 
     def _convert(self, plan: MatrixPlan, work: Callable[[int, NDArray[np.float32]], None]) -> None:
         running: deque[tuple[Future[None], int]] = deque()

@@ -11,12 +11,14 @@ from penguin_ros.export.weight_file import StoredTensor
 @dataclass(frozen=True)
 class StoredMatrix:
     """A weight (inputs, outputs). When `scales` are there, `values` are integers to be multiplied by them: one scale per
-    output, or per output and block of `block_size` inputs when that is not 0; `zero_points`, where given, are all zero."""
+    output, or per output and block of `block_size` inputs when that is not 0; `zero_points`, where given, are all zero.
+    `is_rowwise`: what is multiplied with it is rounded to int8 as well, one scale per row."""
 
     values: StoredTensor
     scales: StoredTensor | None = None
     zero_points: StoredTensor | None = None
     block_size: int = 0
+    is_rowwise: bool = False
 
 
 @dataclass(frozen=True)

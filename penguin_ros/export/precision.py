@@ -8,9 +8,14 @@ from penguin_ros.errors import BuildRefused
 
 BACKENDS = ('onnxruntime', 'tensorrt')
 DEVICES = ('cpu', 'cuda')
-PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8', 'int4')
-FLOATS = PRECISIONS[:3]
-WEIGHT_ONLY = PRECISIONS[3:]
+FLOATS = ('float32', 'float16', 'bfloat16')
+ROWWISE = 'w8a8'
+"""int8 weights, and activations rounded to int8 with one scale per row: products of integers, a row depending on itself alone.
+Faster in long prefills and in the encoder than int8, at a larger loss: there ONNX Runtime has a scale per block of a row."""
+
+PRECISIONS = (*FLOATS, 'int8', 'int4', ROWWISE)
+VISION_PRECISIONS = (*FLOATS, 'int8', ROWWISE)
+HEAD_PRECISIONS = (*FLOATS, 'int8', 'int4')
 
 
 @dataclass(frozen=True)
@@ -41,24 +46,32 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
     """BuildRefused names what does not go together and what does."""
     _check(choice)
     is_gpu = choice.backend == 'tensorrt' or choice.device == 'cuda'
-    is_weight_only = choice.precision in WEIGHT_ONLY
-    compute = choice.compute or (('float16' if is_gpu else 'float32') if is_weight_only else choice.precision)
+    is_integer = choice.precision not in FLOATS
+    compute = choice.compute or (('float16' if is_gpu else 'float32') if is_integer else choice.precision)
     _refuse_float('the LLM', choice.precision, compute)
-    head = choice.head or ('int8' if is_weight_only else compute)
-    vision = choice.vision or ('int8' if is_weight_only and not is_gpu else compute)
+    head = choice.head or ('int8' if is_integer else compute)
+    vision = choice.vision or (_default_vision(choice.precision) if is_integer and not is_gpu else compute)
     _refuse_float('the head', head, compute)
     plan = PrecisionPlan(compute, choice.precision, head, vision, vision if vision in FLOATS else compute)
     if 'bfloat16' in (plan.compute, plan.vision_compute) and not is_gpu:
         raise BuildRefused('bfloat16 does not run on the CPU with ONNX Runtime',
                            'its CPU provider has no bfloat16 MatMul, Add and Softmax',
                            'Take --precision float32, int8 or int4, or --device cuda')
+    if ROWWISE in (plan.linears, plan.vision) and (is_gpu or plan.compute != 'float32'):
+        raise BuildRefused(f'{ROWWISE} runs on the CPU with ONNX Runtime, in float32 otherwise',
+                           'TensorRT has no scale per row of activations', 'Take int8 or int4')
     return plan
+
+
+def _default_vision(precision: str) -> str:
+    return ROWWISE if precision == ROWWISE else 'int8'
 
 
 def _check(choice: BuildChoice) -> None:
     for what, value, known in (('backend', choice.backend, BACKENDS), ('device', choice.device, DEVICES),
-                               ('precision', choice.precision, PRECISIONS), ('precision of the head', choice.head, PRECISIONS),
-                               ('precision of the encoder', choice.vision, PRECISIONS[:4]),
+                               ('precision', choice.precision, PRECISIONS),
+                               ('precision of the head', choice.head, HEAD_PRECISIONS),
+                               ('precision of the encoder', choice.vision, VISION_PRECISIONS),
                                ('precision of activations', choice.compute, FLOATS)):
         if value not in known and (value or what in ('backend', 'device', 'precision')):
             raise BuildRefused(f'{what} {value!r} is unknown', f'there are {", ".join(known)}')

@@ -18,6 +18,8 @@ from penguin_ros.export.precision import BuildChoice, PrecisionPlan, plan_precis
     (BuildChoice('tensorrt', 'int4', compute='bfloat16'), PrecisionPlan('bfloat16', 'int4', 'int8', 'bfloat16', 'bfloat16')),
     (BuildChoice('tensorrt', 'bfloat16'), PrecisionPlan('bfloat16', 'bfloat16', 'bfloat16', 'bfloat16', 'bfloat16')),
     (BuildChoice('onnxruntime', 'bfloat16', 'cuda'), PrecisionPlan('bfloat16', 'bfloat16', 'bfloat16', 'bfloat16', 'bfloat16')),
+    (BuildChoice(precision='w8a8'), PrecisionPlan('float32', 'w8a8', 'int8', 'w8a8', 'float32')),
+    (BuildChoice(precision='int4', vision='w8a8'), PrecisionPlan('float32', 'int4', 'int8', 'w8a8', 'float32')),
     (BuildChoice('onnxruntime', 'int8', 'cuda'), PrecisionPlan('float16', 'int8', 'int8', 'float16', 'float16')),
 ])
 def test_each_part_gets_its_format(choice: BuildChoice, plan: PrecisionPlan) -> None:
@@ -32,9 +34,17 @@ def test_bfloat16_is_refused_for_the_cpu_with_the_reason(choice: BuildChoice) ->
     assert '--precision float32, int8 or int4' in refused.value.fix
 
 
+@pytest.mark.parametrize('choice', [BuildChoice('tensorrt', 'w8a8'), BuildChoice('tensorrt', 'int4', vision='w8a8'),
+                                    BuildChoice('onnxruntime', 'w8a8', 'cuda'),
+                                    BuildChoice(precision='w8a8', compute='float16')])
+def test_products_of_integers_are_for_the_cpu(choice: BuildChoice) -> None:
+    with pytest.raises(BuildRefused, match='w8a8 runs on the CPU'):
+        plan_precision(choice)
+
+
 @pytest.mark.parametrize('choice, what', [
     (BuildChoice('openvino'), 'backend'), (BuildChoice(precision='fp8'), 'precision'), (BuildChoice(precision=''), 'precision'),
-    (BuildChoice(device='npu'), 'device'), (BuildChoice(head='fp4'), 'head'), (BuildChoice(vision='int4'), 'encoder'),
+    (BuildChoice(device='npu'), 'device'), (BuildChoice(head='w8a8'), 'head'), (BuildChoice(vision='int4'), 'encoder'),
     (BuildChoice(precision='int4', compute='int8'), 'activations'), (BuildChoice(precision='float16', compute='float32'), 'LLM'),
     (BuildChoice(precision='int4', head='float16'), 'head'),
 ])

@@ -30,7 +30,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def bundles(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """By precision; activations in float32 everywhere, so that the CPU can run them."""
     folder = tmp_path_factory.mktemp('bundles')
-    made = {name: built(checkpoint, folder / name, precision=name) for name in ('float32', 'int8', 'int4')}
+    made = {name: built(checkpoint, folder / name, precision=name) for name in ('float32', 'int8', 'int4', 'w8a8')}
     gpu = {f'{name} gpu': built(checkpoint, folder / f'{name}_gpu', 'tensorrt', name, compute='float32', vision='int8')
            for name in ('int8', 'int4')}
     return made | gpu
@@ -45,6 +45,14 @@ def test_onnxruntime_fuses_every_quantised_product(bundles: dict[str, Bundle], t
         assert kinds['DequantizeLinear'] == kinds['MatMulInteger'] == 0
         counted += graph.quantised
     assert counted >= 2 * (4 * 2 + 2) + 4 * 2 + 3
+
+
+def test_every_product_of_w8a8_but_the_head_is_one_of_integers(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    for graph in bundles['w8a8'].manifest.graphs:
+        kinds = optimised(bundles['w8a8'], graph.file, tmp_path)
+        assert kinds['MatMulNBits'] == (2 if graph.part == 'decoder' else 0)
+        assert kinds['MatMulIntegerToFloat'] + kinds['MatMulNBits'] == graph.quantised
+        assert kinds['MatMulInteger'] == kinds['DequantizeLinear'] == 0
 
 
 @pytest.mark.parametrize('fallback', [{'hidden': 40, 'ffn': 72}, {'hidden': 64, 'ffn': 97}])
@@ -102,13 +110,14 @@ def test_the_fused_decoder_computes_what_its_operators_say(bundles: dict[str, Bu
     assert 1e-4 < distance(fast, expected) < NEAR
 
 
-def test_int8_logits_are_near_those_in_float32(bundles: dict[str, Bundle]) -> None:
-    plain, rounded = Decoder(bundles['float32'], 'full'), Decoder(bundles['int8'], 'full')
+@pytest.mark.parametrize('precision', ['int8', 'w8a8'])
+def test_logits_of_int8_are_near_those_in_float32(bundles: dict[str, Bundle], precision: str) -> None:
+    plain, rounded = Decoder(bundles['float32'], 'full'), Decoder(bundles[precision], 'full')
     ids = np.arange(100, 130)
     assert 1e-4 < distance(rounded.append(rounded.embed(ids)), plain.append(plain.embed(ids))) < NEAR
 
 
-@pytest.mark.parametrize('precision', ['int8', 'int4'])
+@pytest.mark.parametrize('precision', ['int8', 'int4', 'w8a8'])
 def test_features_are_near_those_in_float32(bundles: dict[str, Bundle], precision: str) -> None:
     frame = patches(4, 4, 6, 2)
     expected = Vision(bundles['float32']).whole([frame])
@@ -116,7 +125,7 @@ def test_features_are_near_those_in_float32(bundles: dict[str, Bundle], precisio
         assert all(1e-5 < distance(ours, theirs) < NEAR for ours, theirs in zip(got, expected, strict=True))
 
 
-@pytest.mark.parametrize('precision', ['int8', 'int4'])
+@pytest.mark.parametrize('precision', ['int8', 'int4', 'w8a8'])
 def test_the_result_of_a_row_depends_on_no_later_row(bundles: dict[str, Bundle], precision: str) -> None:
     """Activations are rounded row by row, if at all: another end of the chunk leaves the first rows as they were."""
     logits = []
@@ -129,8 +138,9 @@ def test_the_result_of_a_row_depends_on_no_later_row(bundles: dict[str, Bundle],
     assert distance(logits[0][12:], logits[1][12:]) > 0.01
 
 
-def test_a_frame_has_the_same_features_in_any_company(bundles: dict[str, Bundle]) -> None:
-    vision, frames = Vision(bundles['int8']), [patches(seed, 4, 6, 2) for seed in range(2)]
+@pytest.mark.parametrize('precision', ['int8', 'w8a8'])
+def test_a_frame_has_the_same_features_in_any_company(bundles: dict[str, Bundle], precision: str) -> None:
+    vision, frames = Vision(bundles[precision]), [patches(seed, 4, 6, 2) for seed in range(2)]
     loud = patches(9, 4, 6, 2)
     loud.pixels[:] *= 50
     with_one, with_other = vision.whole([frames[0], frames[1]])[1], vision.whole([frames[0], loud])[1]
