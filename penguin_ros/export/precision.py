@@ -14,6 +14,7 @@ ROWWISE = 'w8a8'
 Faster in long prefills and in the encoder than int8, at a larger loss: there ONNX Runtime has a scale per block of a row."""
 
 PRECISIONS = (*FLOATS, 'int8', 'int4', ROWWISE)
+GPU_PRECISIONS = (*FLOATS, 'int8', 'int4')
 VISION_PRECISIONS = (*FLOATS, 'int8', ROWWISE)
 HEAD_PRECISIONS = (*FLOATS, 'int8', 'int4')
 

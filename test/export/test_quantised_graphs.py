@@ -110,6 +110,16 @@ def test_the_fused_decoder_computes_what_its_operators_say(bundles: dict[str, Bu
     assert 1e-4 < distance(fast, expected) < NEAR
 
 
+def test_fused_products_of_integers_compute_what_their_operators_say(bundles: dict[str, Bundle]) -> None:
+    """With the biases of patch embedding and projector, which a fusion could scale by mistake."""
+    frame, ids = patches(4, 4, 6, 2), np.arange(100, 130)
+    fused, plain = Vision(bundles['w8a8']), Vision(bundles['w8a8'], is_plain=True)
+    for ours, theirs in zip(fused.whole([frame]), plain.whole([frame]), strict=True):
+        assert distance(ours, theirs) < 1e-5
+    fast, slow = Decoder(bundles['w8a8'], 'full', **EXACT), Decoder(bundles['w8a8'], 'full', is_plain=True)
+    assert distance(fast.append(fast.embed(ids)), slow.append(slow.embed(ids))) < 1e-3
+
+
 @pytest.mark.parametrize('precision', ['int8', 'w8a8'])
 def test_logits_of_int8_are_near_those_in_float32(bundles: dict[str, Bundle], precision: str) -> None:
     plain, rounded = Decoder(bundles['float32'], 'full'), Decoder(bundles[precision], 'full')

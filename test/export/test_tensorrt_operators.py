@@ -14,7 +14,7 @@ from onnx import TensorProto, helper  # noqa: E402
 from penguin_ros.backends.bundle import open_bundle  # noqa: E402
 from penguin_ros.checkpoint.checkpoint import open_checkpoint  # noqa: E402
 from penguin_ros.export.build import BuildOrder, build_bundle  # noqa: E402
-from penguin_ros.export.precision import PRECISIONS, BuildChoice  # noqa: E402
+from penguin_ros.export.precision import GPU_PRECISIONS, BuildChoice  # noqa: E402
 from penguin_ros.export.tensorrt_constants import Constants  # noqa: E402
 from penguin_ros.export.tensorrt_graph import tensorrt_copy  # noqa: E402
 from penguin_ros.export.tensorrt_operators import problems  # noqa: E402
@@ -23,7 +23,7 @@ VERSIONS = ((10, 3), (10, 13), (10, 16), (11, 4))
 PLAIN, FUSED = ('two_part', 'plain'), ('window', 'fused')
 
 
-@pytest.fixture(scope='module', params=PRECISIONS)
+@pytest.fixture(scope='module', params=GPU_PRECISIONS)
 def bundle_folder(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle for TensorRT in each precision."""
     order = BuildOrder(BuildChoice('tensorrt', request.param), max_length=256)
