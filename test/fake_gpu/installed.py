@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.machinery
 import sys
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +15,16 @@ from fake_gpu.tensorrt_module import tensorrt_module
 
 @dataclass
 class Machine:
-    """A machine with one GPU and one TensorRT. `refuses`: see tensorrt_module."""
+    """A machine with one GPU and one TensorRT. `refuses`, `built`: see tensorrt_module."""
 
     version: str = '10.16.2'
     gpu: FakeGpu = field(default_factory=FakeGpu)
     refuses: Any = lambda model: ''
+    built: list[Any] = field(default_factory=list)
 
     def modules(self) -> dict[str, types.ModuleType]:
         """By name, as they are imported."""
-        return {'tensorrt': tensorrt_module(self.gpu, self.version, lambda model: self.refuses(model)),
+        return {'tensorrt': tensorrt_module(self.gpu, self.version, lambda model: self.refuses(model), self.built),
                 'cuda.bindings.runtime': cuda_runtime(self.gpu)}
 
 
@@ -59,14 +58,3 @@ def remove() -> None:
     for name in NAMES:
         if sys.modules.get(name) is _delegates[name]:
             del sys.modules[name]
-
-
-@contextmanager
-def machine(version: str = '10.16.2') -> Iterator[Machine]:
-    """One for the time of a test."""
-    used = Machine(version)
-    use(used)
-    try:
-        yield used
-    finally:
-        remove()

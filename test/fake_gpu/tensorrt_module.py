@@ -104,8 +104,8 @@ class Config:
         return self.timing_cache
 
 
-def tensorrt_module(gpu: FakeGpu, version: str = '10.16.2', refuses: Any = lambda model: '') -> types.ModuleType:
-    """`refuses` tells of a model why it cannot be built, '' when it can."""
+def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.ModelProto]) -> types.ModuleType:
+    """`refuses` tells of a model why it cannot be built, '' when it can; `built` collects those that were asked for."""
     module = types.ModuleType('tensorrt')
     module.__version__ = version
     has_fused = tuple(map(int, version.split('.')[:2])) >= (10, 15)
@@ -154,6 +154,7 @@ def tensorrt_module(gpu: FakeGpu, version: str = '10.16.2', refuses: Any = lambd
             assert model is not None and config.profiles
             for tensor in network.inputs:
                 assert -1 not in tensor.shape or all(tensor.name in one.shapes for one in config.profiles), tensor.name
+            built.append(model)
             why = refuses(model)
             if why:
                 self.logger.log(Severity.ERROR, why)
