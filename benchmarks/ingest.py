@@ -3,7 +3,11 @@
 
 Compares, in the same run, a naive rclpy node (converts every frame in its callback) with penguin_ros's camera inputs, and the two
 measures that make the difference by themselves: the gate (frames stay in the middleware until one is wanted) and the allocator
-setting (freed pictures are kept, not returned to the system). Prints medians over the rounds.
+setting (freed pictures are kept, not returned to the system).
+
+The processor time of a node without the allocator setting depends on where its heap happens to end when it starts: glibc returns
+each freed picture to the system, or none of them. So it is given as the mean over the rounds, each with new processes, with the
+lowest and the highest beside it.
 
     python benchmarks/ingest.py --seconds 10
 """
@@ -30,11 +34,12 @@ MODES: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Name of a receiver: its program, and what its environment adds. `allocator` is the naive node with our allocator setting alone,
 `gate` our node without it."""
-COLUMNS = (('cameras', 7, ''), ('receiver', 12, ''), ('CPU %', 6, '.1f'), ('taken Hz', 8, '.1f'), ('samples', 7, '.0f'),
-           ('lost', 4, '.0f'), ('age p50', 7, '.1f'), ('p95 ms', 6, '.1f'), ('max ms', 6, '.0f'), ('faults/s', 8, '.0f'),
-           ('RSS MB', 6, '.0f'), ('others CPU %', 12, '.0f'))
-COLUMN_KEYS = ('cameras', 'mode', 'cpu_percent', 'messages_hz', 'samples', 'lost_samples', 'age_p50', 'age_p95', 'age_max',
-               'faults_per_second', 'rss_mb', 'others_percent')
+COLUMNS = (('cameras', 'cameras', 7, ''), ('receiver', 'mode', 11, ''), ('CPU %', 'cpu_percent', 6, '.1f'),
+           ('lowest', 'cpu_low', 6, '.1f'), ('highest', 'cpu_high', 7, '.1f'), ('taken Hz', 'messages_hz', 8, '.1f'),
+           ('samples', 'samples', 7, '.0f'), ('lost', 'lost_samples', 4, '.0f'), ('age p50', 'age_p50', 7, '.1f'),
+           ('p95', 'age_p95', 6, '.1f'), ('max ms', 'age_max', 6, '.0f'), ('faults/s', 'faults_per_second', 8, '.0f'),
+           ('RSS MB', 'rss_mb', 6, '.0f'), ('others CPU %', 'others_percent', 12, '.0f'))
+"""Title, key, width, format."""
 CAMERAS_FIRST_SECONDS = 3.0
 """As on a robot, the cameras run already when a receiver starts."""
 CPU_LIMIT = 0.20
@@ -45,7 +50,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seconds', type=float, default=10.0, help='length of one measurement (default: %(default)s)')
-    parser.add_argument('--rounds', type=int, default=3, help='measurements of each kind (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=5, help='measurements of each kind (default: %(default)s)')
     parser.add_argument('--cameras', type=int, nargs='+', default=[1, 4], help='numbers of cameras (default: 1 4)')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=list(MODES), help='what is measured (default: all)')
     parser.add_argument('--hz', type=float, default=30.0, help='rate of the cameras (default: %(default)s)')
@@ -79,7 +84,10 @@ def measure(options: argparse.Namespace, mode: str, cameras: int) -> dict[str, A
         return {'mode': mode, 'cameras': cameras, **received(target, sources)}
     finally:
         watchdog.cancel()
-        end([target, *sources])
+        for each in sources:
+            each.terminate()  # killed, they would leave their shared memory behind
+        for each in (target, *sources):
+            wait_for(each)
 
 
 def received(target: subprocess.Popen[str], sources: list[subprocess.Popen[str]]) -> dict[str, Any]:
@@ -96,16 +104,13 @@ def received(target: subprocess.Popen[str], sources: list[subprocess.Popen[str]]
     return {**result, 'others_percent': max(0.0, 100 * (machine_seconds() - busy - own) / elapsed)}
 
 
-def end(processes: list[subprocess.Popen[str]]) -> None:
-    """Asks them to end, so that they give their shared memory back; kills what does not."""
-    for each in processes:
-        each.terminate()
-    for each in processes:
-        try:
-            each.wait(10)
-        except subprocess.TimeoutExpired:
-            each.kill()
-            each.wait()
+def wait_for(running: subprocess.Popen[str]) -> None:
+    """Until it has ended, which it is about to; killed when it does not."""
+    try:
+        running.wait(10)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait()
 
 
 def process_seconds(running: subprocess.Popen[str]) -> float:
@@ -130,14 +135,17 @@ def machine() -> dict[str, str]:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """Medians over the rounds of one kind; samples lost are added up, ages are of all samples together."""
+    """Of all rounds of one kind: processor time as a mean, its lowest and highest, the other facts as medians, samples added up,
+    ages of all samples together."""
     good = [run for run in runs if 'error' not in run]
     if not good:
         return {}
     median = {key: statistics.median(run[key] for run in good)
-              for key in ('cpu_percent', 'messages_hz', 'faults_per_second', 'rss_mb', 'others_percent')}
+              for key in ('messages_hz', 'faults_per_second', 'rss_mb', 'others_percent')}
+    processor = [run['cpu_percent'] for run in good]
     ages = sorted(age for run in good for age in run['ages_ms'])
-    return {**median, 'samples': sum(run['samples'] for run in good), 'lost_samples': sum(run['lost_samples'] for run in good),
+    return {**median, 'cpu_percent': statistics.mean(processor), 'cpu_low': min(processor), 'cpu_high': max(processor),
+            'samples': sum(run['samples'] for run in good), 'lost_samples': sum(run['lost_samples'] for run in good),
             'lost_in_transport': sum(run.get('lost_in_transport', 0) for run in good), 'failed_rounds': len(runs) - len(good),
             'sample_hz': min(run['samples'] / run['seconds'] / run['cameras'] for run in good),
             'age_p50': ages[len(ages) // 2], 'age_p95': ages[int(len(ages) * 0.95)], 'age_max': ages[-1]}
@@ -163,13 +171,13 @@ def requirements(table: dict[tuple[int, str], dict[str, float]], sample_hz: floa
 
 def show(table: dict[tuple[int, str], dict[str, float]], options: argparse.Namespace) -> bool:
     """Prints facts, table and requirements; whether all of them hold."""
-    print(f'\nmedians of {options.rounds} rounds of {options.seconds:g} s, 1920x1080 rgb8 at {options.hz:g} Hz per camera, '
+    print(f'\n{options.rounds} rounds of {options.seconds:g} s, 1920x1080 rgb8 at {options.hz:g} Hz per camera, '
           f'sampled at {options.sample_hz:g} Hz\n')
-    print(' '.join(f'{title:>{width}}' for title, width, _ in COLUMNS))
+    print(' '.join(f'{title:>{width}}' for title, _, width, _ in COLUMNS))
     for (cameras, mode), row in table.items():
         cells = {'cameras': cameras, 'mode': mode, **row}
-        print(' '.join(f'{cells[key] if key in cells else "-":>{width}{style if key in cells else ""}}'
-                       for (_, width, style), key in zip(COLUMNS, COLUMN_KEYS, strict=True)))
+        print(' '.join(f'{cells[key]:>{width}{style}}' if key in cells else f'{"-":>{width}}'
+                       for _, key, width, style in COLUMNS))
     checks = requirements(table, options.sample_hz)
     print()
     for text, is_met in checks:
