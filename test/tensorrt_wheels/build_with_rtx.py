@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parses and builds the graphs of a bundle with TensorRT for RTX, by the very code that builds with TensorRT. Needs no GPU.
+
+Runs as a program in a process of its own, with the wheels on its path:
+`build_with_rtx.py BUNDLE TARGET`, TARGET a compute capability to build for, or 'parse' to stop after parsing. Prints JSON.
+"""
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.modules['tensorrt'] = importlib.import_module('tensorrt_rtx_bindings')
+
+from penguin_ros.backends.bundle import open_bundle  # noqa: E402
+from penguin_ros.errors import BackendError  # noqa: E402
+from penguin_ros.export.tensorrt_builder import BuilderSettings, Network  # noqa: E402
+from penguin_ros.export.tensorrt_graph import weight_bytes  # noqa: E402
+from penguin_ros.export.tensorrt_ladder import check_size, prepared, rungs  # noqa: E402
+from penguin_ros.export.tensorrt_profiles import ProfileSizes  # noqa: E402
+
+
+def main(folder: str, target: str) -> dict[str, Any]:
+    """Every rung of the ladder, each on its own."""
+    bundle = open_bundle(folder)
+    precision, results = bundle.manifest.precision, {}
+    for part, kind in (('decoder', precision.linears), ('vision', precision.vision)):
+        for rung in rungs(part, kind):
+            results[str(rung)] = attempt(bundle, rung, target)
+    return results
+
+
+def attempt(bundle: Any, rung: Any, target: str) -> dict[str, Any]:
+    """What became of one: its layers and inputs, the size of its plan, or the error."""
+    graph = prepared(bundle, rung, ProfileSizes())
+    spec = bundle.graph(rung.part, rung.variant)
+    result: dict[str, Any] = {'part': rung.part, 'variant': rung.variant, 'quantised': spec.quantised, 'expected_inputs': [
+        tensor.name for tensor in spec.inputs], 'weight_bytes': weight_bytes(graph.model)}
+    shown: list[float] = []
+    try:
+        network = Network(graph)
+        result.update(layers=network.layers(), inputs=network.inputs())
+        if target != 'parse':
+            with tempfile.TemporaryDirectory() as folder:
+                plan = Path(folder) / 'plan'
+                network.build(BuilderSettings(Path(folder) / 'timing' / 'cache', target=target), plan, shown.append)
+                result['plan_bytes'] = plan.stat().st_size
+                result['has_timing_cache'] = (Path(folder) / 'timing' / 'cache').is_file()
+            check_size(result['plan_bytes'], result['weight_bytes'])
+    except BackendError as error:
+        result['error'] = str(error)
+    result['progress'] = [len(shown), min(shown, default=0), max(shown, default=0)]
+    return result
+
+
+if __name__ == '__main__':
+    print('\n' + json.dumps(main(*sys.argv[1:])))

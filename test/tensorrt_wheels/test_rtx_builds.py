@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real parser and a real builder of NVIDIA, TensorRT for RTX, on every graph that a bundle for TensorRT holds. Needs no GPU.
+
+It builds ahead of time for a compute capability. It has no target for a Jetson, and what it builds cannot be loaded without a
+driver, so this proves that graphs are legal and buildable, not how fast or how exact they are.
+"""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('onnx', reason='onnx is not installed')
+
+from tensorrt_wheels.wheels import RTX_VERSIONS, tensorrt_for_rtx
+
+from penguin_ros.checkpoint import random_checkpoint
+from penguin_ros.checkpoint.checkpoint import open_checkpoint
+from penguin_ros.checkpoint.shapes import TransformerShape
+from penguin_ros.export.build import BuildOrder, build_bundle
+from penguin_ros.export.precision import PRECISIONS, ROWWISE, BuildChoice
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILDER = Path(__file__).with_name('build_with_rtx.py')
+OLDEST, NEWEST = RTX_VERSIONS
+LAYERS, VISION_LAYERS = 2, 2
+SMALL = replace(random_checkpoint.SHAPES['tiny'], llm=TransformerShape(LAYERS, 512, 1024, 4, 2, 128, 1e6, 1e-6),
+                encoder=TransformerShape(VISION_LAYERS, 256, 512, 4, 2, 64, 1e6, 1e-6))
+"""Heads as in the published models, everything else small. Block 128 does not divide the 588 values of a patch."""
+
+CHOICES = {**{precision: BuildChoice('tensorrt', precision) for precision in PRECISIONS if precision != ROWWISE},
+           'int8 encoder': BuildChoice('tensorrt', 'int8', vision='int8'),
+           'int4 head': BuildChoice('tensorrt', 'int4', head='int4'),
+           'bfloat16 around int4': BuildChoice('tensorrt', 'int4', compute='bfloat16')}
+RUNG = dict[str, Any]
+Results = Callable[[str, str, str], dict[str, RUNG]]
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """(RTX version, choice, target) to what became of every rung; each computed once."""
+    folder = tmp_path_factory.mktemp('rtx')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(random_checkpoint.SHAPES, 'small', SMALL)
+        checkpoint = random_checkpoint.write_random_checkpoint(folder / 'checkpoint', 'small', dtype='bfloat16')
+
+    @cache
+    def bundle(choice: str) -> Path:
+        return build_bundle(open_checkpoint(checkpoint), folder / choice.replace(' ', '_'), BuildOrder(CHOICES[choice], 1024))
+
+    @cache
+    def results(version: str, choice: str, target: str) -> dict[str, RUNG]:
+        path = os.pathsep.join((str(ROOT), str(tensorrt_for_rtx(version))))
+        done = subprocess.run([sys.executable, str(BUILDER), str(bundle(choice)), target], timeout=1200, check=False,
+                              env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found: dict[str, RUNG] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    return results
+
+
+def check_parsed(rungs: dict[str, RUNG]) -> None:
+    """Every input is there, and the layers are the ones that the graph means."""
+    assert {(rung['part'], rung['variant']) for rung in rungs.values()} == {
+        ('decoder', 'window'), ('decoder', 'two_part'), ('vision', 'fused'), ('vision', 'plain')}
+    for name, rung in rungs.items():
+        layers = rung['layers']
+        assert sorted(rung['inputs']) == sorted(rung['expected_inputs']), name
+        assert layers.get('DEQUANTIZE', 0) == rung['quantised'], name
+        depth = {'window': LAYERS, 'fused': VISION_LAYERS}.get(rung['variant'], 0)
+        assert layers.get('ATTENTION_INPUT', 0) == layers.get('ATTENTION_OUTPUT', 0) == depth, name
+        caches = LAYERS if rung['variant'] == 'window' else 0
+        assert layers.get('KV_CACHE_UPDATE', 0) == layers.get('ROTARY_EMBEDDING', 0) == 2 * caches, name
+
+
+def check_built(rungs: dict[str, RUNG]) -> None:
+    """All are built, with progress and a timing cache, at a sensible size."""
+    for name, rung in rungs.items():
+        assert 'error' not in rung, f'{name}: {rung["error"]}'
+        assert rung['plan_bytes'] > rung['weight_bytes'] * 0.9 and rung['has_timing_cache'], name
+        count, least, most = rung['progress']
+        assert count > 10 and least >= 0 and 0.5 < most <= 1, name
+
+
+@pytest.mark.parametrize('choice', CHOICES)
+def test_the_newest_parses_and_builds_every_variant(built: Results, choice: str) -> None:
+    rungs = built(NEWEST, choice, 'SM86')
+    check_parsed(rungs)
+    if choice == 'float32':
+        # There is no fused kernel for float32, which is what the second rung of the ladder is for.
+        refused = [name for name, rung in rungs.items() if 'error' in rung]
+        assert refused == ['decoder: window, decoding 1 to 8 rows', 'vision: fused']
+        assert all('decomposable' in rungs.pop(name)['error'] for name in refused)
+    check_built(rungs)
+
+
+@pytest.mark.parametrize('choice', ['float16', 'bfloat16'])
+def test_the_oldest_builds_what_has_float_weights(built: Results, choice: str) -> None:
+    rungs = built(OLDEST, choice, 'SM86')
+    check_parsed(rungs)
+    check_built(rungs)
+
+
+@pytest.mark.parametrize('choice', ['int4', 'int8'])
+def test_the_oldest_parses_integer_weights(built: Results, choice: str) -> None:
+    """Building them needs a GPU with this version."""
+    rungs = built(OLDEST, choice, 'parse')
+    check_parsed(rungs)
+    assert not [name for name, rung in rungs.items() if 'error' in rung]
+
+
+@pytest.mark.parametrize(('choice', 'name'), [('int8', 'decoder: window'), ('int4', 'decoder: window'),
+                                              ('int4', 'decoder: two_part')])
+def test_integer_weights_stay_packed_in_the_plan(built: Results, choice: str, name: str) -> None:
+    """A plan of unpacked weights would be as large as one of float16 weights; it is smaller by most of the difference."""
+    narrow = built(NEWEST, choice, 'SM86')[name]
+    wide = next(rung for rung in built(NEWEST, 'float16', 'SM86').values() if rung['variant'] == narrow['variant'])
+    saved = wide['weight_bytes'] - narrow['weight_bytes']
+    assert saved > 4_000_000
+    assert wide['plan_bytes'] - narrow['plan_bytes'] > 0.7 * saved
