@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     from penguin_ros.ros.message_check import require_messages
     require_messages()
     os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))  # keeps apart from robots and other demos
-    end = time.monotonic() + arguments.seconds
-    with tempfile.TemporaryDirectory(prefix='penguin_demo_') as folder, nodes(arguments, Path(folder)) as processes:
+    with tempfile.TemporaryDirectory(prefix='penguin_demo_') as folder, nodes(arguments, Path(folder)) as (camera, penguin):
         from penguin_ros.cli.demo_watch import DemoWatch
         from penguin_ros.ros.session import session
+        end = time.monotonic() + arguments.seconds  # building a bundle may have taken longer than that
         with session('penguin_demo_watch') as watch_session:
-            watch = DemoWatch(watch_session, NODE, f'{NAMESPACE}/{IMAGE_TOPIC}', processes, end)
+            watch = DemoWatch(watch_session, NODE, f'{NAMESPACE}/{IMAGE_TOPIC}', camera, penguin, end)
             try:
                 watch.run(arguments.question)
             except KeyboardInterrupt:
@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def nodes(arguments: argparse.Namespace, folder: Path) -> Iterator[list[NodeProcess]]:
-    """The camera and the penguin node as processes; both are stopped at the end, whatever happens."""
+def nodes(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[NodeProcess, NodeProcess]]:
+    """The camera and the penguin node as processes yet to be started; both are stopped at the end, whatever happens."""
     video, bundle = _video(arguments.video, folder), _bundle(arguments, folder)
     with contextlib.ExitStack() as stack:
         status_line(f'domain {os.environ["ROS_DOMAIN_ID"]}: camera {video.name}, model {Path(bundle).name}')
@@ -77,8 +77,7 @@ def nodes(arguments: argparse.Namespace, folder: Path) -> Iterator[list[NodeProc
             'caption.max_tokens': 48, 'question.max_tokens': 64}, {'__ns': NAMESPACE})
         for process in (camera, penguin):
             stack.callback(process.stop)
-            process.start()
-        yield [camera, penguin]
+        yield camera, penguin
 
 
 def _video(given: Path | None, folder: Path) -> Path:

@@ -24,18 +24,20 @@ MARGIN_S = 1.0
 class DemoWatch:
     """Subscribes, asks and counts until `end` (seconds of the steady clock). Used by the thread that spins the session."""
 
-    def __init__(self, session: Session, node_name: str, image_topic: str, processes: list[NodeProcess], end: float) -> None:
+    def __init__(self, session: Session, node_name: str, image_topic: str, camera: NodeProcess, penguin: NodeProcess,
+                 end: float) -> None:
         from penguin_msgs.msg import Caption
-        from rclpy.qos import QoSProfile, qos_profile_sensor_data
+        from rclpy.qos import QoSProfile
         from sensor_msgs.msg import CompressedImage
-        self._session, self._node_name, self._processes, self._end = session, node_name, processes, end
+        self._session, self._node_name, self._end = session, node_name, end
+        self._camera, self._penguin = camera, penguin
         self._published: deque[int] = deque(maxlen=KEPT_STAMPS)
         self._captions: list[Any] = []
         self._printed = 0
         self._answer: Any = None
         session.node.create_subscription(CompressedImage, f'{image_topic}/compressed',
                                          lambda message: self._published.append(stamp_ns(message.header.stamp)),
-                                         qos_profile_sensor_data)
+                                         QoSProfile(depth=256))
         session.node.create_subscription(Caption, f'{node_name}/caption', self._captions.append, QoSProfile(depth=256))
 
     @property
@@ -48,7 +50,11 @@ class DemoWatch:
         return self._answer is not None and not self._answer.error_code
 
     def run(self, question: str) -> None:
-        """Returns at the end of the time; NodeStopped when a node dies before."""
+        """Starts the nodes, returns at the end of the time; NodeStopped when one dies before."""
+        self._camera.start()
+        # The node comes second, so that every frame it can look at has been seen here.
+        self._wait(lambda: bool(self._published), 'waiting for the camera')
+        self._penguin.start()
         self._wait(lambda: bool(self._captions), 'waiting for the first caption')
         self._print_captions()
         if self._captions:
@@ -70,7 +76,7 @@ class DemoWatch:
         while not condition() and time.monotonic() < self._end:
             self._session.spin_until(condition, min(0.5, max(0.0, self._end - time.monotonic())))
             self._print_captions()
-            for process in self._processes:
+            for process in (self._camera, self._penguin):
                 process.check()
 
     def _print_captions(self) -> None:
