@@ -26,7 +26,7 @@ from penguin_ros.checkpoint import random_checkpoint
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.export.build import BuildOrder, build_bundle
-from penguin_ros.export.precision import PRECISIONS, ROWWISE, BuildChoice
+from penguin_ros.export.precision import GPU_PRECISIONS, BuildChoice
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -38,7 +38,7 @@ SMALL = replace(random_checkpoint.SHAPES['tiny'], llm=TransformerShape(LAYERS, 5
                 encoder=TransformerShape(VISION_LAYERS, 256, 512, 4, 2, 64, 1e6, 1e-6))
 """Heads as in the published models, everything else small. Block 128 does not divide the 588 values of a patch."""
 
-CHOICES = {**{precision: BuildChoice('tensorrt', precision) for precision in PRECISIONS if precision != ROWWISE},
+CHOICES = {**{precision: BuildChoice('tensorrt', precision) for precision in GPU_PRECISIONS},
            'int8 encoder': BuildChoice('tensorrt', 'int8', vision='int8'),
            'int4 head': BuildChoice('tensorrt', 'int4', head='int4'),
            'bfloat16 around int4': BuildChoice('tensorrt', 'int4', compute='bfloat16')}
