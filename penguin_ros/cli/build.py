@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin build`: turns a checkpoint into a bundle that a runtime other than PyTorch runs. Knows options, not graphs."""
+"""`penguin build`: turns a checkpoint into a bundle that a runtime other than PyTorch runs. Knows options, not graphs.
+
+For TensorRT the engines are built too, on the machine that will run them: at once, or later from the bundle.
+"""
 from __future__ import annotations
 
 import argparse
@@ -7,12 +10,14 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penguin_ros.backends.bundle_manifest import MANIFEST
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.cli import exits
+from penguin_ros.cli.build_engines import add_engine_arguments, add_engines, build_engines_of, check_engines
 from penguin_ros.cli.terminal import print_line, progress_bar, status_line
 from penguin_ros.errors import BuildRefused
 from penguin_ros.export.precision import (
@@ -34,7 +39,8 @@ ENGINES = Path('engines')
 EPILOG = """examples:
   penguin build ./Penguin-VL-2B --precision int4
   penguin build tencent/Penguin-VL-2B --backend tensorrt --precision int4 --max-length 2048 --out engines/orin
-  penguin build ./Penguin-VL-2B --precision int4 --head int4
+  penguin build ./Penguin-VL-2B --backend tensorrt --precision int4 --graphs-only --out engines/orin
+  penguin build engines/orin --backend tensorrt
 
 int8 and int4 are formats of weights: activations stay float32 (float16 on a GPU). Of int4, head and encoder are int8
 unless --head and --vision say otherwise; on a GPU the encoder is float16. w8a8 rounds activations to int8 as well, each
@@ -43,7 +49,7 @@ row by itself: a faster encoder and prefill on a CPU (--vision w8a8 for the enco
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument('checkpoint', help='folder or hub id of a published checkpoint')
+    parser.add_argument('checkpoint', help='folder or hub id of a published checkpoint; or a bundle, whose engines to build')
     parser.add_argument('--backend', choices=BACKENDS, default='onnxruntime', help='what will run the bundle (onnxruntime)')
     parser.add_argument('--precision', choices=PRECISIONS, default='',
                         help='number format of the weights (onnxruntime: float32, tensorrt: float16)')
@@ -55,11 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--head-parts', type=int, default=2, metavar='N',
                         help='products that the last matrix is cut into (2; 4 where building an engine runs out of memory)')
     parser.add_argument('--threads', type=int, default=0, metavar='N', help='threads of the conversion (all cores)')
+    add_engine_arguments(parser)
     parser.add_argument('--out', type=Path, metavar='DIR', help='folder of the bundle (engines/NAME_BACKEND_PRECISION)')
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Builds; the bundle appears whole at the end or not at all."""
+    if (Path(arguments.checkpoint) / MANIFEST).is_file():
+        return build_engines_of(Path(arguments.checkpoint), arguments)
+    check_engines(arguments)
     try:
         from penguin_ros.export.build import BuildOrder, BundleBuilder
     except ImportError as error:
@@ -71,8 +81,14 @@ def run(arguments: argparse.Namespace) -> int:
     order = BuildOrder(choice, arguments.max_length, arguments.head_parts, arguments.threads, _command(arguments, folder))
     builder = BundleBuilder(checkpoint, order)
     start = time.monotonic()
-    with _progress(builder, checkpoint) as show:
-        builder.build(folder, show)
+    with ExitStack() as bars:
+        show = bars.enter_context(_progress(builder, checkpoint))
+
+        def finish(draft: Path) -> None:
+            bars.close()
+            add_engines(folder, draft, arguments)
+
+        builder.build(folder, show, finish)
     size = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())
     print_line(f'{folder}: {checkpoint.name}, {choice.backend}, {choice.precision}, {size / 1e9:.2f} GB, '
                f'{time.monotonic() - start:.0f} s')
@@ -86,6 +102,7 @@ def _command(arguments: argparse.Namespace, folder: Path) -> str:
         value = getattr(arguments, name)
         if value != '':
             words += ['--' + name.replace('_', '-'), str(value)]
+    words += ['--graphs-only'] if arguments.graphs_only else []
     return shlex.join([*words, '--out', str(folder)])
 
 

@@ -75,10 +75,12 @@ class BundleBuilder:
         table = shape.vocabulary_size * shape.llm.hidden_size * STORAGE[self._checkpoint.tensors.dtype(EMBEDDING)].itemsize
         return estimate(self._plans, self._precision.compute, table, self._threads)
 
-    def build(self, folder: Path, show: Show = lambda stage, done: None) -> Path:
+    def build(self, folder: Path, show: Show = lambda stage, done: None,
+              finish: Callable[[Path], None] = lambda draft: None) -> Path:
         """Builds the bundle in `folder`, which appears whole at the end; an older bundle there is replaced.
 
-        NotEnoughSpace when disk or memory would not do, before anything is written or when it runs out on the way.
+        `finish` gets the complete bundle under its temporary name, and may add to it. NotEnoughSpace when disk or memory would
+        not do, before anything is written or when it runs out on the way.
         """
         check_resources(folder, self.estimate)
         try:
@@ -87,6 +89,7 @@ class BundleBuilder:
                 table = self._write_table(draft, show)
                 self._copy_tokenizer(draft)
                 write_manifest(draft, self._manifest(graphs, table, _files(draft, show), folder))
+                finish(draft)
         except (OSError, MemoryError) as error:
             raise NotEnoughSpace(f'{folder} could not be written', str(error) or 'memory ran out',
                                  'Free disk or memory and build again') from error
