@@ -40,7 +40,8 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 from penguin_ros.cli.main import main
 for backend in ("onnxruntime", "tensorrt"):
-    assert main(["build", {str(tiny_checkpoint)!r}, "--backend", backend, "--precision", "int4", "--graphs-only", "--out", backend]) == 0
+    words = ["--backend", backend, "--precision", "int4", "--graphs-only", "--out", backend]
+    assert main(["build", {str(tiny_checkpoint)!r}, *words]) == 0
 from penguin_ros.backends.bundle import open_bundle
 open_bundle("tensorrt").tokenizer.encode_text("x")
 '''
