@@ -128,7 +128,7 @@ class Graph:
     def close(self) -> None:
         """Ends what still runs."""
         for process in self._processes:
-            process.kill()
+            process.end()
         self.executor.shutdown(timeout_sec=1.0)
         self.node.destroy_node()
         self.context.try_shutdown()
@@ -178,6 +178,15 @@ class NodeProcess:
         self.process.send_signal(number)
         assert self.wait_for_exit(seconds) == 0, self.log
         assert 'Traceback' not in self.log, self.log
+
+    def end(self) -> None:
+        """Asks it to stop, kills it when it does not: Fast DDS leaves its shared memory behind in a process that is killed."""
+        if self.is_running:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def kill(self) -> None:
         if self.is_running:
