@@ -80,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or ENGINES / f'{Path(checkpoint.name).name}_{choice.backend}_{choice.precision}'
     order = BuildOrder(choice, arguments.max_length, arguments.head_parts, arguments.threads, _command(arguments, folder))
     builder = BundleBuilder(checkpoint, order)
+    if builder.max_length < arguments.max_length:
+        status_line(f'KV slots get {builder.max_length} positions, the context of {checkpoint.name}')
     start = time.monotonic()
     with ExitStack() as bars:
         show = bars.enter_context(_progress(builder, checkpoint))

@@ -51,14 +51,16 @@ class BuildOrder:
 
 
 class BundleBuilder:
-    """Builds one bundle; `estimate` is known before anything is written. BuildRefused when the order makes no sense."""
+    """Builds one bundle; `estimate`, and `max_length` of which the model's context is the limit, are known before anything is
+    written. BuildRefused when the order makes no sense."""
 
     def __init__(self, checkpoint: Checkpoint, order: BuildOrder) -> None:
         self._checkpoint, self._order = checkpoint, order
         self._precision: PrecisionPlan = plan_precision(order.choice)
-        if order.max_length < 1 or not 1 <= order.head_parts <= checkpoint.shape.vocabulary_size // 2:
-            raise BuildRefused(f'max_length {order.max_length}, head parts {order.head_parts}', 'both start at 1')
-        self._max_length = min(order.max_length, checkpoint.shape.max_positions)
+        if order.max_length < 1 or order.threads < 0 or not 1 <= order.head_parts <= checkpoint.shape.vocabulary_size // 2:
+            raise BuildRefused(f'max_length {order.max_length}, head parts {order.head_parts}, threads {order.threads}',
+                               'lengths and parts start at 1, threads at 0 for all cores')
+        self.max_length = min(order.max_length, checkpoint.shape.max_positions)
         self._threads = order.threads or min(os.cpu_count() or 1, 16)
         planner = MatrixPlanner(checkpoint.shape, self._precision, order.choice.backend)
         self._vision, self._decoder = planner.vision(), planner.decoder(order.head_parts)
@@ -104,8 +106,8 @@ class BundleBuilder:
         with WeightFile(folder / DECODER_WEIGHTS) as file:
             converter = WeightConverter(tensors, file, self._precision.compute, self._decoder, self._shown(show, 'LLM'),
                                         self._threads)
-            language = converter.language(shape, self._max_length)
-            return graphs + write_decoders(folder, language, self._precision, backend, self._max_length)
+            language = converter.language(shape, self.max_length)
+            return graphs + write_decoders(folder, language, self._precision, backend, self.max_length)
 
     def _shown(self, show: Show, part: str) -> Callable[[str, int], None]:
         return lambda name, elements: show(f'{part}: {name}', elements * NANOSECONDS.get(self._kinds.get(name, ''), 0.0))
@@ -130,7 +132,7 @@ class BundleBuilder:
         exceptions = {plan.name: f'{plan.kind}: {plan.why}' for plan in self._plans if plan.why}
         return Manifest(
             contract=CONTRACT, model_name=self._checkpoint.name, model_digest=self._checkpoint.digest,
-            backend=self._order.choice.backend, max_length=self._max_length,
+            backend=self._order.choice.backend, max_length=self.max_length,
             precision=PrecisionSpec(precision.compute, precision.linears, precision.head, precision.vision, INT4_BLOCKS[0],
                                     exceptions),
             shape=self._checkpoint.shape, table=table, graphs=tuple(graphs), files=files,

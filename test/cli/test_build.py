@@ -56,6 +56,13 @@ def test_a_bundle_is_built_over_an_older_one(tiny_checkpoint: Path) -> None:
     assert open_bundle('b').manifest.precision.linears == 'int8'
 
 
+def test_a_length_beyond_the_context_of_the_model_is_cut_and_said(tiny_checkpoint: Path,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['build', str(tiny_checkpoint), '--max-length', '1000000', '--out', 'b']) == exits.DONE
+    assert 'KV slots get 4096 positions' in capsys.readouterr().err
+    assert open_bundle('b').manifest.max_length == 4096
+
+
 @pytest.mark.parametrize('words, error', [
     (['--precision', 'bfloat16'], 'bfloat16 does not run on the CPU'),
     (['--precision', 'int4', '--head', 'float16'], 'the head cannot be float16'),

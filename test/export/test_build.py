@@ -25,7 +25,7 @@ BLOCKED = ('torch', 'onnxruntime', 'tensorrt', 'cuda', 'transformers', 'rclpy', 
 
 
 def order(precision: str = 'float32', backend: str = 'onnxruntime', **facts: object) -> BuildOrder:
-    return BuildOrder(BuildChoice(backend, precision), threads=1, **facts)  # type: ignore[arg-type]
+    return BuildOrder(BuildChoice(backend, precision), **{'threads': 1, **facts})  # type: ignore[arg-type]
 
 
 def test_a_bundle_is_built_without_any_inference_library(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_weights_too_large_for_float16_are_named_and_fit_into_bfloat16(tiny_chec
     assert wide.manifest.precision.compute == 'bfloat16'
 
 
-@pytest.mark.parametrize('facts', [{'max_length': 0}, {'head_parts': 0}, {'head_parts': 10 ** 6}])
+@pytest.mark.parametrize('facts', [{'max_length': 0}, {'head_parts': 0}, {'head_parts': 10 ** 6}, {'threads': -1}])
 def test_sizes_that_make_no_sense_are_refused(tiny_checkpoint: Path, facts: dict[str, int]) -> None:
     with pytest.raises(BuildRefused):
         BundleBuilder(open_checkpoint(tiny_checkpoint), order(**facts))
