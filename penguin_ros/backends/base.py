@@ -5,6 +5,7 @@ One thread, the scheduler's worker, opens, uses and closes a backend. Visual fea
 """
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,14 @@ from numpy.typing import NDArray
 from penguin_ros.model_inputs import FramePatches
 
 Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The most probable next token and its logit, which is NaN when any of the logits is not finite."""
+
+    token_id: int
+    logit: float
 
 
 @dataclass(frozen=True)
@@ -115,3 +124,12 @@ class Backend(ABC):
         S > 1, a prefill chunk asks for nothing until the last. CacheOverflow before anything is written when
         slot_length + S > max_length.
         """
+
+    def forward_best(self, slot: int, chunk: Chunk) -> Best:
+        """Appends `chunk` as `forward` does, and chooses what is most probable after its last position, of equal ones one.
+
+        For greedy decoding: a backend may choose on the device and move a few bytes instead of all logits.
+        """
+        logits = self.forward(slot, chunk, (-1,))[0]
+        token_id = int(logits.argmax())
+        return Best(token_id, float(logits[token_id]) if np.isfinite(logits).all() else math.nan)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base import Backend, BackendDescription, Chunk, Features, FeatureSpan, Logits
+from penguin_ros.backends.base import Backend, BackendDescription, Best, Chunk, Features, FeatureSpan, Logits
 from penguin_ros.backends.input_checks import check_chunk, check_frames, logit_positions
 from penguin_ros.backends.slots import SlotTable
 from penguin_ros.backends.tensorrt_chunks import Rows
@@ -137,17 +137,28 @@ class TensorrtBackend(Backend):
 
     def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
         """See Backend; the slot is as long as before when anything is raised. Any S: long chunks run in several parts."""
-        session = self._opened()
-        check_chunk(chunk, self.description.vocabulary_size)
-        count = len(chunk.token_ids)
+        session, rows = self._checked(slot, chunk)
+        count, past = len(chunk.token_ids), self._slots.length(slot)
         wanted = logit_positions(logits_at, count)
-        self._slots.require_room(slot, count)
-        past = self._slots.length(slot)
-        row_bytes = session.encoder.token_bytes['image_embeds']
-        rows = [self._rows(span, row_bytes) for span in chunk.spans]
         logits = session.decoder.append(self._slots.place(slot), past, chunk.token_ids, rows, wanted)
         self._slots.set_length(slot, past + count)
         return logits
+
+    def forward_best(self, slot: int, chunk: Chunk) -> Best:
+        """See Backend; the device chooses, and the host does not look at the logits."""
+        session, rows = self._checked(slot, chunk)
+        count, past = len(chunk.token_ids), self._slots.length(slot)
+        best = session.decoder.append_best(self._slots.place(slot), past, chunk.token_ids, rows)
+        self._slots.set_length(slot, past + count)
+        return best
+
+    def _checked(self, slot: int, chunk: Chunk) -> tuple[TensorrtSession, list[Rows]]:
+        """The session, and where the chunk's features lie; BackendError or CacheOverflow when the slot cannot take it."""
+        session = self._opened()
+        check_chunk(chunk, self.description.vocabulary_size)
+        self._slots.require_room(slot, len(chunk.token_ids))
+        row_bytes = session.encoder.token_bytes['image_embeds']
+        return session, [self._rows(span, row_bytes) for span in chunk.spans]
 
     def _rows(self, span: FeatureSpan, row_bytes: int) -> Rows:
         features = self._own(span.features)

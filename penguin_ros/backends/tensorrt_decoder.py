@@ -6,12 +6,13 @@ new ones, which are copied behind what it holds. Neither reports a write past th
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base import Logits
+from penguin_ros.backends.base import Best, Logits
 from penguin_ros.backends.tensorrt_buffers import Grid
 from penguin_ros.backends.tensorrt_cache import STEP, CacheShape, KvCache
 from penguin_ros.backends.tensorrt_chunks import Rows, Run, runs
@@ -42,19 +43,21 @@ class Decoder:
 
     def append(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows], wanted: Sequence[int]) -> Logits:
         """Appends positions to the `past` that a slot holds; logits (len(wanted), vocabulary) of those asked for."""
-        if past + len(token_ids) > self.cache.shape.max_length:
-            raise CacheOverflow('a write past the end of the cache', f'{past} + {len(token_ids)} positions',
-                                'This is a defect; please report it')
-        self._make_finite(place, past)
-        order: list[int] = sorted(set(wanted))
         found: dict[int, NDArray[np.float32]] = {}
-        for run in runs(len(token_ids), order, self.sizes.max_rows, self.sizes.max_wanted):
-            inside = [part for span in rows if (part := span.within(run.start, run.end))]
-            logits = self._run(place, past + run.start, token_ids[run.start:run.end], inside, run)
-            found.update(zip(run.wanted, logits, strict=True))
+        for run in self._runs(place, past, token_ids, rows, sorted(set(wanted))):
+            found.update(zip(run.wanted, self._inputs.logits(len(run.wanted)), strict=True))
         if len(token_ids) - 1 in found and np.isfinite(found[len(token_ids) - 1]).all():
             self._unproven.discard(place)
         return np.stack([found[index] for index in wanted]) if wanted else np.zeros((0, self.sizes.vocabulary), np.float32)
+
+    def append_best(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows]) -> Best:
+        """The same, and what the device chose after the last position; no logits are looked at."""
+        for _ in self._runs(place, past, token_ids, rows, [len(token_ids) - 1]):
+            pass
+        best = self._inputs.best()
+        if math.isfinite(best.logit):
+            self._unproven.discard(place)
+        return best
 
     def copy(self, source: int, target: int, length: int) -> None:
         """The first `length` positions of a slot into another."""
@@ -81,12 +84,24 @@ class Decoder:
                 self._device.zero_rows(self.cache.rows_from(place, past), size, self.cache.shape.rows)
         self._unproven.add(place)
 
-    def _run(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows], run: Run) -> Logits:
+    def _runs(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows],
+              wanted: Sequence[int]) -> Iterator[Run]:
+        """Appends in as many runs as it takes; after each its outputs can be read."""
+        if past + len(token_ids) > self.cache.shape.max_length:
+            raise CacheOverflow('a write past the end of the cache', f'{past} + {len(token_ids)} positions',
+                                'This is a defect; please report it')
+        self._make_finite(place, past)
+        for run in runs(len(token_ids), wanted, self.sizes.max_rows, self.sizes.max_wanted):
+            inside = [part for span in rows if (part := span.within(run.start, run.end))]
+            # The engine takes at least one index; what it gives for it is not looked at when nothing is wanted.
+            indices = [index - run.start for index in run.wanted] or [run.end - run.start - 1]
+            self._run(place, past + run.start, token_ids[run.start:run.end], inside, indices)
+            yield run
+
+    def _run(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows], wanted: Sequence[int]) -> None:
         count, cache = len(token_ids), self.cache
         cache.make_room(place, past, past + count)
         length = cache.shape.bucket(past + count) if self.sizes.is_in_place else cache.pitch(place)
-        # The engine takes at least one index; what it gives for it is not looked at when nothing is wanted.
-        wanted = [index - run.start for index in run.wanted] or [count - 1]
         self._inputs.fill(past, length, token_ids, rows, wanted)
         if count == len(wanted) == 1:
             self.graphs.run((place, length), lambda: self._ready(self._context(1), place, length, 1, 1))
@@ -96,7 +111,6 @@ class Decoder:
             size = count * cache.shape.position_bytes
             self._device.copy_rows(cache.rows_from(place, past), Grid(self._new_kv, size), size, cache.shape.rows)
         self._device.synchronize()
-        return self._inputs.logits(len(run.wanted))
 
     def _shared_context(self, count: int) -> Context:
         """The one that is made ready anew for every run of its profile."""

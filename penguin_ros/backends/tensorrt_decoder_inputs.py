@@ -5,6 +5,7 @@ Written while the stream is idle, so no earlier run still reads them.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from penguin_ros.backends.base import Best
 from penguin_ros.backends.tensorrt_buffers import HostBuffer
 from penguin_ros.backends.tensorrt_chunks import Rows
 from penguin_ros.backends.tensorrt_formats import SAFETENSORS, STORAGE
@@ -37,10 +39,11 @@ class DecoderSizes:
     dtypes: Mapping[str, str]
 
     def byte_counts(self) -> dict[str, int]:
-        """Of a buffer for each input and for the logits, at their largest."""
+        """Of a buffer for each input, for the logits and for what was chosen of them, at their largest."""
         rows = self.max_rows
         counts = {'inputs_embeds': rows * self.hidden, 'position_ids': rows, 'logits_indices': self.max_wanted,
-                  'attention_mask': rows * self.mask_columns(self.max_length, rows), 'logits': self.max_wanted * self.vocabulary}
+                  'attention_mask': rows * self.mask_columns(self.max_length, rows), 'logits': self.max_wanted * self.vocabulary,
+                  'best_token': self.max_wanted, 'best_logit': self.max_wanted, 'logit_sum': self.max_wanted}
         if self.is_in_place:
             counts['write_indices'] = 1
         return {name: count * STORAGE[self.dtypes[name]].itemsize for name, count in counts.items()}
@@ -51,7 +54,7 @@ class DecoderSizes:
 
 
 class DecoderInputs:
-    """Pinned buffers for the inputs, the logits among them."""
+    """Pinned buffers for the inputs, and for the outputs that the host reads."""
 
     def __init__(self, device: CudaDevice, sizes: DecoderSizes, table: TokenTable) -> None:
         self.sizes, self._device, self._table = sizes, device, table
@@ -83,6 +86,11 @@ class DecoderInputs:
     def logits(self, count: int) -> NDArray[np.float32]:
         """A copy of what the last run left, (count, vocabulary)."""
         return self._view('logits', (count, self.sizes.vocabulary)).copy()
+
+    def best(self) -> Best:
+        """What the last run chose at the one position that was wanted."""
+        token_id, logit, total = (self._view(name, (1,))[0] for name in ('best_token', 'best_logit', 'logit_sum'))
+        return Best(int(token_id), float(logit) if math.isfinite(total) else math.nan)
 
     def _embed(self, token_ids: NDArray[np.int64], rows: Sequence[Rows]) -> None:
         dtype = self.sizes.dtypes['inputs_embeds']

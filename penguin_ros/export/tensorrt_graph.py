@@ -14,7 +14,7 @@ from penguin_ros.export.graph import ELEMENT_TYPES
 
 ATTENTION = 'Attention'
 DECOMPOSABLE = 'TRT_decomposable'
-FEATURES = 'image_embeds'
+FEATURES, LOGITS = 'image_embeds', 'logits'
 
 
 def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -> onnx.ModelProto:
@@ -27,9 +27,22 @@ def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -
         for node in model.graph.node:
             if node.op_type == ATTENTION:
                 node.attribute.append(helper.make_attribute(DECOMPOSABLE, 1))
+    if any(value.name == LOGITS for value in model.graph.output):
+        _choose_best(model)
     if feature_format:
         _cast_features(model, ELEMENT_TYPES[feature_format])
     return model
+
+
+def _choose_best(model: onnx.ModelProto) -> None:
+    """Adds the most probable token, its logit, and the sum of all logits, which is finite only when all of them are."""
+    model.graph.initializer.append(helper.make_tensor('best_count', TensorProto.INT64, [1], [1]))
+    model.graph.initializer.append(helper.make_tensor('best_axis', TensorProto.INT64, [1], [-1]))
+    model.graph.node.extend((
+        helper.make_node('TopK', [LOGITS, 'best_count'], ['best_logit', 'best_token'], name='best', axis=-1, largest=1, sorted=1),
+        helper.make_node('ReduceSum', [LOGITS, 'best_axis'], ['logit_sum'], name='logit_sum', keepdims=1)))
+    for name, kind in (('best_token', TensorProto.INT64), ('best_logit', TensorProto.FLOAT), ('logit_sum', TensorProto.FLOAT)):
+        model.graph.output.append(helper.make_tensor_value_info(name, kind, [1, 'wanted', 1]))
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:

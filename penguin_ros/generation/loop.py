@@ -17,7 +17,7 @@ from penguin_ros.backends.base import Backend, Chunk, Features, Logits
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidRequest, PromptTooLong
 from penguin_ros.generation.chunks import prompt_chunks
-from penguin_ros.generation.sampling import choose, new_random
+from penguin_ros.generation.sampling import checked, choose, new_random
 from penguin_ros.generation.stop_rules import StopRules
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import ModelInputs
@@ -142,8 +142,12 @@ class _Chooser:
         self._rules = StopRules(limits.stop_token_ids, max_tokens, limits.sampling.max_repeats)
 
     def step(self, phase: Phase, logits: Logits) -> Step:
-        """The step that `logits` (vocabulary,) lead to; with the last token come the rest of the text and the reason."""
+        """The step that `logits` (vocabulary,) lead to."""
         token_id = choose(logits, self._limits.sampling, self._random)
+        return self.take(phase, token_id, logits.copy() if self._limits.keep_logits else None)
+
+    def take(self, phase: Phase, token_id: int, logits: Logits | None = None) -> Step:
+        """The step of a token that was chosen; with the last one come the rest of the text and the reason."""
         reason = self._rules.add(token_id)
         piece = '' if reason is StopReason.STOP_TOKEN else self._text.push(token_id)
         if reason is not StopReason.NONE:
@@ -151,7 +155,7 @@ class _Chooser:
         self.progress.token_ids.append(token_id)
         self.progress.text += piece
         self.progress.stop_reason = reason
-        return Step(phase, token_id, piece, logits.copy() if self._limits.keep_logits else None)
+        return Step(phase, token_id, piece, logits)
 
 
 class _Run:
@@ -160,6 +164,8 @@ class _Run:
     def __init__(self, backend: Backend, slot: int, limits: Limits, chooser: _Chooser, clock: Callable[[], int]) -> None:
         self._backend, self._slot, self._chooser, self._clock = backend, slot, chooser, clock
         self._prefill_chunk = limits.prefill_chunk
+        # Then the backend may choose where the logits are.
+        self._is_greedy = limits.sampling.temperature <= 0.0 and not limits.keep_logits
         self._progress = chooser.progress
 
     def encode(self, inputs: ModelInputs, features: list[Features]) -> Generator[Step, None, None]:
@@ -184,8 +190,11 @@ class _Run:
         try:
             while chunks:
                 started = self._clock()
-                logits = self._backend.forward(self._slot, chunks.pop(), () if chunks else (-1,))
-                step = Step('prefill') if chunks else self._chooser.step('prefill', logits[0])
+                if len(chunks) > 1:
+                    self._backend.forward(self._slot, chunks.pop())
+                    step = Step('prefill')
+                else:
+                    step = self._choose('prefill', chunks.pop())
                 self._count('prefill', started)
                 yield step
         finally:
@@ -196,9 +205,15 @@ class _Run:
         while self._progress.stop_reason is StopReason.NONE:
             started = self._clock()
             newest = Chunk(np.array(self._progress.token_ids[-1:], np.int64))
-            step = self._chooser.step('decode', self._backend.forward(self._slot, newest, (-1,))[0])
+            step = self._choose('decode', newest)
             self._count('decode', started)
             yield step
+
+    def _choose(self, phase: Phase, chunk: Chunk) -> Step:
+        """Appends a chunk and takes the token after it."""
+        if self._is_greedy:
+            return self._chooser.take(phase, checked(self._backend.forward_best(self._slot, chunk)))
+        return self._chooser.step(phase, self._backend.forward(self._slot, chunk, (-1,))[0])
 
     def _count(self, phase: Phase, started_ns: int) -> None:
         self._progress.durations_ns[phase] += self._clock() - started_ns

@@ -5,9 +5,12 @@ Order as in the literature's usual pipeline: temperature, then top_k, then top_p
 """
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from penguin_ros.backends.base import Best
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidLogits
 
@@ -34,6 +37,13 @@ def choose(logits: NDArray[np.floating], config: GenerationConfig, random: np.ra
     cumulative = np.cumsum(weights)
     # random() is at most 1 - 2**-53, so the product stays under the sum; 'right' passes over tokens of weight 0.
     return int(kept[np.searchsorted(cumulative, random.random() * cumulative[-1], side='right')])
+
+
+def checked(best: Best) -> int:
+    """The token that a backend chose greedily; InvalidLogits when a logit was NaN or infinite."""
+    if not math.isfinite(best.logit):
+        raise _no_numbers('the network returned logits that are NaN or infinite')
+    return best.token_id
 
 
 def _candidates(logits: NDArray[np.floating], config: GenerationConfig) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -75,6 +85,9 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
 
 def _invalid(logits: NDArray[np.floating]) -> InvalidLogits:
     nan, infinite = int(np.isnan(logits).sum()), int(np.isinf(logits).sum())
-    return InvalidLogits(f'the network returned {nan} NaN and {infinite} infinite of {logits.size} logits',
-                         'its numbers overflowed, or weights are damaged',
+    return _no_numbers(f'the network returned {nan} NaN and {infinite} infinite of {logits.size} logits')
+
+
+def _no_numbers(what: str) -> InvalidLogits:
+    return InvalidLogits(what, 'its numbers overflowed, or weights are damaged',
                          'Try precision float32; if it stays, download the checkpoint again')

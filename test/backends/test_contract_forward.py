@@ -52,6 +52,18 @@ def test_decoding_one_by_one_equals_verifying_all_at_once(kind: Kind, backend: B
         kind.assert_equal(backend.forward(slot, Chunk(np.array([token_id])), [0])[0], at_once[step])
 
 
+def test_the_best_token_is_that_of_the_logits(kind: Kind, backend: Backend) -> None:
+    ids, spans = prompt(backend)
+    slot, other = backend.new_slot(), backend.new_slot()
+    chunks = [Chunk(ids, spans), *(Chunk(tokens(seed, 1)) for seed in range(6)), Chunk(tokens(9, 5))]
+    for chunk in chunks:
+        best, logits = backend.forward_best(slot, chunk), backend.forward(other, chunk, [-1])[0]
+        assert best.token_id == int(logits.argmax())
+        assert abs(best.logit - logits.max()) <= max(kind.tolerance, 1e-6) * np.linalg.norm(logits)
+        assert backend.slot_length(slot) == backend.slot_length(other)
+    assert len({backend.forward_best(slot, Chunk(tokens(seed, 1))).token_id for seed in range(9)}) > 1
+
+
 def test_every_position_counts(backend: Backend) -> None:
     ids, spans = prompt(backend)
     whole = fresh_logits(backend, ids, *spans)
@@ -101,6 +113,8 @@ def refused(backend: Backend, chunk: Chunk, logits_at: list[int], words: str) ->
     backend.forward(slot, Chunk(tokens(1, 5)))
     with pytest.raises(BackendError, match=words):
         backend.forward(slot, chunk, logits_at)
+    with pytest.raises(BackendError, match=words):
+        backend.forward_best(slot, chunk)
     assert backend.slot_length(slot) == 5
     after = backend.forward(slot, Chunk(tokens(2, 1)), [0])[0]
     expected = fresh_logits(backend, np.concatenate((tokens(1, 5), tokens(2, 1))))
@@ -132,4 +146,7 @@ def test_overlapping_spans_are_refused(backend: Backend) -> None:
 
 @pytest.mark.parametrize('index', [8, -9])
 def test_logits_beside_the_chunk_are_refused(backend: Backend, index: int) -> None:
-    refused(backend, Chunk(tokens(1, 8)), [0, index], f'logits at {index} .*8 positions')
+    slot = backend.new_slot()
+    with pytest.raises(BackendError, match=f'logits at {index} .*8 positions'):
+        backend.forward(slot, Chunk(tokens(1, 8)), [0, index])
+    assert backend.slot_length(slot) == 0

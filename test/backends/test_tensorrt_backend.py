@@ -258,8 +258,8 @@ def test_too_little_memory_is_an_error_with_the_numbers_and_leaves_nothing_behin
     made.close()
 
 
-def poison(backend: TensorrtBackend, slot: int) -> None:
-    """A run that leaves NaN in the cache: its visual features are NaN."""
+def poisoned(backend: TensorrtBackend) -> Chunk:
+    """A chunk that leaves NaN in the cache: its visual features are infinite."""
     from penguin_ros.backends.base import FeatureSpan
     features: Any = finished(backend.encode([frame(1)]))[0][0]
     assert backend._session is not None
@@ -270,7 +270,13 @@ def poison(backend: TensorrtBackend, slot: int) -> None:
     buffer = machine_gpu.allocate_host(infinite.nbytes)
     buffer.view(np.dtype(np.float32), infinite.shape)[...] = infinite
     machine_gpu.copy(features.projected_address, buffer.address, infinite.nbytes)
-    backend.forward(slot, Chunk(tokens(1, 20), (FeatureSpan(2, features, 0, 6),)))
+    return Chunk(tokens(1, 20), (FeatureSpan(2, features, 0, 6),))
+
+
+def test_logits_that_are_no_numbers_are_seen_although_the_device_chooses(backend: TensorrtBackend) -> None:
+    assert not np.isfinite(backend.forward_best(backend.new_slot(), poisoned(backend)).logit)
+    fresh = backend.new_slot()
+    assert np.isfinite(backend.forward_best(fresh, Chunk(tokens(1, 1))).logit)
 
 
 @pytest.mark.parametrize('how', ['next request', 'truncated'])
@@ -279,12 +285,12 @@ def test_numbers_that_are_none_do_not_outlive_their_request(backend: TensorrtBac
     slot, ids = backend.new_slot(), tokens(1, 9)
     expected = backend.forward(slot, Chunk(ids), [-1])[0]
     if how == 'next request':
-        poison(backend, slot)
+        backend.forward(slot, poisoned(backend))
         backend.free_slot(slot)
         slot = backend.new_slot()
         logits = backend.forward(slot, Chunk(ids), [-1])[0]
     else:
-        poison(backend, slot)
+        backend.forward(slot, poisoned(backend))
         backend.truncate(slot, 5)
         logits = backend.forward(slot, Chunk(ids[5:]), [-1])[0]
     assert_close(logits, expected)

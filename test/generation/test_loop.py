@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from generation.built_inputs import frame, inputs
 
-from penguin_ros.backends.base import Chunk
+from penguin_ros.backends.base import Best, Chunk
 from penguin_ros.backends.scripted_backend import ScriptedBackend
 from penguin_ros.config import GenerationConfig, ModelConfig
 from penguin_ros.errors import InvalidLogits, InvalidRequest, NoFreeSlot, PromptTooLong
@@ -199,6 +199,24 @@ def test_durations_leave_out_the_time_between_steps(backend: ScriptedBackend) ->
     assert generation.decode_ns == 2 * 900
 
 
+def test_a_greedy_request_lets_the_backend_choose_and_every_other_looks_at_the_logits(backend: ScriptedBackend,
+                                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, best = [], backend.forward_best
+
+    def counted(slot: int, chunk: Chunk) -> Best:
+        chosen.append(best(slot, chunk))
+        return chosen[-1]
+
+    monkeypatch.setattr(backend, 'forward_best', counted)
+    _, greedy = run(backend, QUESTION, limits())
+    assert [each.token_id for each in chosen] == list(greedy.token_ids)
+    for other in (limits(keep_logits=True), limits(sampling=GenerationConfig(temperature=0.5))):
+        count = len(chosen)
+        _, generation = run(backend, QUESTION, other)
+        assert len(chosen) == count and len(generation.token_ids) > 0
+        assert generation.token_ids == greedy.token_ids or other.sampling.temperature
+
+
 def test_logits_that_are_no_numbers_end_the_request_and_free_its_slot(backend: ScriptedBackend,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     forward = backend.forward
@@ -208,6 +226,7 @@ def test_logits_that_are_no_numbers_end_the_request_and_free_its_slot(backend: S
         return logits * np.float32('nan') if logits_at else logits
 
     monkeypatch.setattr(backend, 'forward', broken)
-    with pytest.raises(InvalidLogits):
-        run(backend, QUESTION, limits())
+    for allowed in (limits(), limits(keep_logits=True)):
+        with pytest.raises(InvalidLogits, match='NaN'):
+            run(backend, QUESTION, allowed)
     backend.free_slot(backend.new_slot())
