@@ -78,6 +78,7 @@ def check_parsed(rungs: dict[str, RUNG]) -> None:
         layers = rung['layers']
         assert sorted(rung['inputs']) == sorted(rung['expected_inputs']), name
         assert layers.get('DEQUANTIZE', 0) == rung['quantised'], name
+        assert layers.get('TOPK', 0) == (rung['part'] == 'decoder'), name
         depth = {'window': LAYERS, 'fused': VISION_LAYERS}.get(rung['variant'], 0)
         assert layers.get('ATTENTION_INPUT', 0) == layers.get('ATTENTION_OUTPUT', 0) == depth, name
         caches = LAYERS if rung['variant'] == 'window' else 0
