@@ -21,6 +21,7 @@ NAMESPACE = '/penguin_demo'
 NODE = f'{NAMESPACE}/penguin'
 CAMERA = 'camera'
 IMAGE_TOPIC = 'camera/image'
+SMALL_BYTES = 2 ** 30
 PRECISIONS = ('float32', 'int8', 'int4')
 
 EPILOG = """examples:
@@ -40,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument('--bundle', default='', metavar='DIR', help='folder that penguin build made')
     model.add_argument('--checkpoint', default='', metavar='DIR', help='folder or hub id (default: a tiny random network)')
-    parser.add_argument('--precision', choices=PRECISIONS, default='float32',
-                        help='what the checkpoint is built in (default: float32)')
+    parser.add_argument('--precision', choices=PRECISIONS, default='',
+                        help='what the checkpoint is built in (default: int4, float32 for a small one)')
     parser.add_argument('--question', default='What is moving, and which way?', help='the question that is asked')
 
 
@@ -100,4 +101,11 @@ def _bundle(arguments: argparse.Namespace, folder: Path) -> str:
         status_line('no --bundle, no --checkpoint: a tiny network with random weights; its words mean nothing, everything else '
                     'is real')
         checkpoint, place = str(write_random_checkpoint(folder / 'random-tiny')), folder
-    return with_bundle(ModelConfig(checkpoint=checkpoint, backend='onnxruntime', precision=arguments.precision), place).bundle
+    precision = arguments.precision or _usual_precision(Path(checkpoint))
+    return with_bundle(ModelConfig(checkpoint=checkpoint, backend='onnxruntime', precision=precision), place).bundle
+
+
+def _usual_precision(checkpoint: Path) -> str:
+    """A large network decodes several times as fast in int4; a hub id names a large one."""
+    sizes = [path.stat().st_size for path in checkpoint.glob('*.safetensors')]
+    return 'float32' if sizes and sum(sizes) < SMALL_BYTES else 'int4'
