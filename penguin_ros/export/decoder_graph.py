@@ -8,6 +8,7 @@ to operators of opset 20, and returns the new keys and values for the caller to 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.export.graph import Graph
@@ -51,7 +52,7 @@ def decoder_graph(weights: StoredLanguage, variant: str, compute: str, max_lengt
     wanted = graph.input('logits_indices', 'int64', ('wanted',))
     for index, layer in enumerate(weights.stack.layers):
         with graph.scope(f'layers.{index}'):
-            x = _layer(graph, x, layer, shape, turned, lambda q, k, v, index=index: attend(index, q, k, v))  # type: ignore[misc]
+            x = _layer(graph, x, layer, shape, turned, partial(attend, index))
     rows = rms_norm(graph, graph.op('Gather', x, wanted, axis=1), weights.stack.norm, shape.norm_eps)
     with graph.scope('head'):
         logits = to(graph, linear(graph, rows, weights.head), 'float32')
