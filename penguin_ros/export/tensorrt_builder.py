@@ -6,7 +6,10 @@ can hold each call against the bindings of each supported version. What a versio
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +97,8 @@ class Network:
         cache = _load_timing_cache(config, settings.timing_cache)
         monitor = Monitor(show)
         config.progress_monitor = monitor
-        content: trt.IHostMemory | None = self._builder.build_serialized_network(self._network, config)
+        with interrupts_to(monitor.cancel):
+            content: trt.IHostMemory | None = self._builder.build_serialized_network(self._network, config)
         monitor.raise_error()
         if content is None:
             raise failed(f'{self._graph.path.name} was not built')
@@ -153,10 +157,27 @@ class Monitor(trt.IProgressMonitor):
         """A phase ends."""
         self._phases.pop(phase_name, None)
 
+    def cancel(self) -> None:
+        """Ends the build at its next step, as if it had been interrupted."""
+        self._error = self._error or KeyboardInterrupt()
+
     def raise_error(self) -> None:
-        """What `show` raised."""
+        """What `show` raised, or the interruption."""
         if self._error is not None:
             raise self._error
+
+
+@contextmanager
+def interrupts_to(cancel: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C calls `cancel` for the time of a build: an exception in the middle of a callback would end the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: cancel())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _set_target(config: trt.IBuilderConfig, target: str) -> None:

@@ -27,9 +27,13 @@ def needed_bytes(model: onnx.ModelProto) -> int:
 
 
 def check_memory(part: str, model: onnx.ModelProto, gpu_free_bytes: int, is_shared: bool) -> None:
-    """NotEnoughSpace with the numbers and the remedy. `is_shared`: the GPU's memory is the machine's, as on a Jetson."""
+    """NotEnoughSpace with the numbers and the remedy.
+
+    `is_shared`: the GPU's memory is the machine's, as on a Jetson. What CUDA calls free there leaves out the page cache, which
+    gives way; so the machine's own figure counts.
+    """
     needed = needed_bytes(model)
-    free = min(free_memory(), gpu_free_bytes) if is_shared else gpu_free_bytes
+    free = free_memory() if is_shared else gpu_free_bytes
     if free < needed:
         raise NotEnoughSpace(f'building the engine of the {part} needs about {needed / 1e9:.2f} GB of memory',
                              f'{free / 1e9:.2f} GB are free', REMEDY, needed, free)

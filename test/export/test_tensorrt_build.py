@@ -284,8 +284,14 @@ def test_the_timing_cache_is_kept_per_version_and_gpu_and_one_of_another_is_repl
     assert file.read_bytes() == b'..'
 
 
-def test_too_little_memory_is_refused_before_building_with_the_numbers_and_the_remedy(bundle: Path, machine: Machine) -> None:
-    machine.gpu.total_bytes = 500_000_000
+@pytest.mark.parametrize('is_integrated', [True, False])
+def test_too_little_memory_is_refused_before_building_with_the_numbers_and_the_remedy(
+        bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, is_integrated: bool) -> None:
+    """On a Jetson it is the machine's that counts, elsewhere the GPU's."""
+    from penguin_ros.export import tensorrt_memory
+    machine.gpu.is_integrated = is_integrated
+    machine.gpu.total_bytes = 400_000_000 if is_integrated else 500_000_000
+    monkeypatch.setattr(tensorrt_memory, 'free_memory', lambda: 500_000_000 if is_integrated else 1)
     with pytest.raises(NotEnoughSpace, match=r'0\.\d\d GB of memory: 0\.50 GB are free.*multi-user.target.*cma=950M') as caught:
         build_engines(bundle, OPTIONS)
     assert caught.value.needed > caught.value.free == 500_000_000

@@ -68,7 +68,8 @@ def cuda_runtime(gpu: FakeGpu) -> types.ModuleType:
 def _device(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
     def properties(device: int) -> Result:
         major, minor = gpu.compute
-        return OK, types.SimpleNamespace(name=gpu.name.encode() + b'\0\0', major=major, minor=minor, integrated=1)
+        return OK, types.SimpleNamespace(name=gpu.name.encode() + b'\0\0', major=major, minor=minor,
+                                         integrated=int(gpu.is_integrated))
 
     return {'cudaSetDevice': lambda device: (OK if gpu.is_present else cudaError_t.cudaErrorInsufficientDriver,),
             'cudaGetDeviceProperties': properties, 'cudaRuntimeGetVersion': lambda: (OK, 12060),

@@ -42,7 +42,7 @@ class FakeGpu:
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
         self.total_bytes, self.can_capture, self.is_present = total_bytes, True, True
-        self.name, self.compute = 'Fake Orin', (8, 7)
+        self.name, self.compute, self.is_integrated = 'Fake Orin', (8, 7), True
         self.blocks: dict[int, Block] = {}
         self.queue: list[Callable[[], None]] = []
         self.capture: Capture | None = None

@@ -2,12 +2,15 @@
 """Parses and builds the graphs of a bundle with TensorRT for RTX, by the very code that builds with TensorRT. Needs no GPU.
 
 Runs as a program in a process of its own, with the wheels on its path:
-`build_with_rtx.py BUNDLE TARGET`, TARGET a compute capability to build for, or 'parse' to stop after parsing. Prints JSON.
+`build_with_rtx.py BUNDLE TARGET`, TARGET a compute capability to build for, 'parse' to stop after parsing, or 'interrupt' to send
+itself an interrupt while it builds. Prints JSON.
 """
 from __future__ import annotations
 
 import importlib
 import json
+import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -56,5 +59,23 @@ def attempt(bundle: Any, rung: Any, target: str) -> dict[str, Any]:
     return result
 
 
+def interrupted(folder: str) -> dict[str, Any]:
+    """How a build ends that is interrupted at its fifth step."""
+    bundle, shown = open_bundle(folder), []
+
+    def show(fraction: float) -> None:
+        shown.append(fraction)
+        if len(shown) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    network = Network(prepared(bundle, rungs('decoder', bundle.manifest.precision.linears)[0], ProfileSizes()))
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            network.build(BuilderSettings(target='SM86'), Path(place) / 'plan', show)
+        except KeyboardInterrupt:
+            return {'steps': len(shown), 'has_plan': (Path(place) / 'plan').exists()}
+    return {'steps': len(shown), 'has_plan': True}
+
+
 if __name__ == '__main__':
-    print('\n' + json.dumps(main(*sys.argv[1:])))
+    print('\n' + json.dumps(interrupted(sys.argv[1]) if sys.argv[2] == 'interrupt' else main(*sys.argv[1:])))

@@ -130,3 +130,9 @@ def test_integer_weights_stay_packed_in_the_plan(built: Results, choice: str, na
     saved = wide['weight_bytes'] - narrow['weight_bytes']
     assert saved > 4_000_000
     assert wide['plan_bytes'] - narrow['plan_bytes'] > 0.7 * saved
+
+
+def test_an_interrupt_ends_the_build_and_not_the_process(built: Results) -> None:
+    """Within a few steps of hundreds, although it arrives inside a callback of the builder."""
+    result = built(NEWEST, 'float16', 'interrupt')
+    assert not result['has_plan'] and 5 <= int(result['steps']) < 60  # type: ignore[call-overload]
