@@ -41,9 +41,12 @@ class Engine:
         self.name, self.device = plan.name, device
         LOG.clear()
         runtime: trt.Runtime = trt.Runtime(LOG)
-        with plan.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            # A map, not a copy: a plan is gigabytes, and what is read of it may leave memory again.
-            engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(content)
+        try:
+            with plan.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                # A map, not a copy: a plan is gigabytes, and what is read of it may leave memory again.
+                engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(content)
+        except (OSError, ValueError) as error:
+            raise BackendError(f'{plan} does not load', str(error)) from error
         if engine is None:
             raise failed(f'{plan} does not load')
         self._runtime: trt.Runtime | None = runtime
