@@ -31,6 +31,8 @@ setup(
         'torch': ['torch>=2.1'],
         'onnxruntime': ['onnxruntime>=1.23'],
         'export': ['onnx>=1.19'],
+        # TensorRT itself comes with JetPack; this must match its CUDA: 12.x or 13.x.
+        'tensorrt': ['cuda-bindings>=12.8'],
         'hub': ['huggingface_hub'],
         'bag': ['rosbags'],
         'test': ['pytest>=7', 'pytest-timeout', 'hypothesis'],
