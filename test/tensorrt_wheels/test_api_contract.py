@@ -24,8 +24,8 @@ from tensorrt_wheels.wheels import (
     TENSORRT_VERSIONS,
     cache_folder,
     cuda_bindings,
+    rtx_bindings,
     tensorrt_bindings,
-    tensorrt_for_rtx,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,11 +47,8 @@ def users(*libraries: str) -> list[Path]:
 
 @pytest.fixture(scope='session')
 def stub_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Empty libraries for TensorRT 10 and 11."""
-    folder = tmp_path_factory.mktemp('stub_libraries')
-    for major in (10, 11):
-        write_stub_libraries(folder, major)
-    return folder
+    """Empty libraries for all versions."""
+    return write_stub_libraries(tmp_path_factory.mktemp('stub_libraries'))
 
 
 def types_of(module: str, wheel: Path, target: str, libraries: Path | None = None) -> Path:
@@ -72,7 +69,7 @@ def types_of(module: str, wheel: Path, target: str, libraries: Path | None = Non
 def tensorrt_types(version: str, libraries: Path) -> Path:
     """Stubs of a TensorRT, or of a TensorRT for RTX, as `tensorrt`."""
     if version in RTX_VERSIONS:
-        return types_of('tensorrt_rtx_bindings', tensorrt_for_rtx(version), 'tensorrt/__init__.pyi')
+        return types_of('tensorrt_rtx_bindings', rtx_bindings(version), 'tensorrt/__init__.pyi', libraries)
     return types_of('tensorrt_bindings', tensorrt_bindings(version), 'tensorrt/__init__.pyi', libraries)
 
 

@@ -30,6 +30,11 @@ def tensorrt_bindings(version: str) -> Path:
     return installed(f'tensorrt-{version}', f'tensorrt_cu12_bindings=={version}')
 
 
+def rtx_bindings(version: str) -> Path:
+    """The Python bindings of TensorRT for RTX alone."""
+    return installed(f'tensorrt-rtx-bindings-{version}', f'tensorrt-rtx-cu13-bindings=={version}')
+
+
 def tensorrt_for_rtx(version: str) -> Path:
     """TensorRT for RTX: real parser and builder."""
     return installed(f'tensorrt-rtx-{version}', f'tensorrt-rtx-cu13-bindings=={version}', f'tensorrt-rtx-cu13-libs=={version}')
