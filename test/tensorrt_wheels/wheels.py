@@ -18,6 +18,7 @@ TENSORRT_VERSIONS = ('10.3.0', '10.13.3.9', '10.16.1.11', '11.4.0.106')
 RTX_VERSIONS = ('1.4.0.76', '1.7.1.116')
 CUDA_VERSIONS = ('12.9.10', '13.5.0')
 _DONE = '.complete'
+_refused: dict[str, str] = {}  # why, by folder, so that pip is asked once in a run
 
 
 def cache_folder() -> Path:
@@ -48,11 +49,13 @@ def cuda_bindings(version: str) -> Path:
 def installed(name: str, *requirements: str) -> Path:
     """The folder `name` of the cache with these wheels in it; the test is skipped when they cannot be had."""
     folder = cache_folder() / f'{name}-py{sys.version_info.major}{sys.version_info.minor}'
+    if folder.name in _refused:
+        pytest.skip(_refused[folder.name])
     if not (folder / _DONE).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         started = Path(tempfile.mkdtemp(prefix=f'{folder.name}.', dir=folder.parent))
         try:
-            _install(started, requirements)
+            _install(started, requirements, folder.name)
             (started / _DONE).touch()
             if not (folder / _DONE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
@@ -62,7 +65,7 @@ def installed(name: str, *requirements: str) -> Path:
     return folder
 
 
-def _install(folder: Path, requirements: tuple[str, ...]) -> None:
+def _install(folder: Path, requirements: tuple[str, ...], name: str) -> None:
     # In one call: two packages that share a namespace (cuda) are not merged by two.
     command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--only-binary=:all:', '--retries=1',
                '--timeout=15', '--disable-pip-version-check', '--target', str(folder), *requirements]
@@ -72,4 +75,5 @@ def _install(folder: Path, requirements: tuple[str, ...]) -> None:
         pytest.skip(f'{requirements[0]} cannot be had: {error}')
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ['pip failed']
-        pytest.skip(f'{requirements[0]} cannot be had: {lines[-1]}')
+        _refused[name] = f'{requirements[0]} cannot be had: {lines[-1]}'
+        pytest.skip(_refused[name])
