@@ -75,14 +75,6 @@ class Engine:
         sizes: list[int] = [engine.get_device_memory_size_for_profile_v2(index) for index in range(self.profiles)]
         return max(sizes)
 
-    def weight_bytes(self) -> int | None:
-        """What the weights take, where TensorRT tells."""
-        engine: trt.ICudaEngine = self.engine
-        if hasattr(engine, 'get_engine_stat') and hasattr(trt, 'EngineStat'):
-            size: int = engine.get_engine_stat(trt.EngineStat.TOTAL_WEIGHTS_SIZE)
-            return size
-        return None
-
     def profile_for(self, name: str, axis: int, size: int) -> int:
         """The first profile that takes this size of an input's axis; BackendError when none does."""
         for index, (low, high) in enumerate(self.tensors[name].limits):

@@ -5,7 +5,7 @@ Importing this file needs tensorrt.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,10 +108,23 @@ def _attempt(bundle: Bundle, rung: Rung, sizes: ProfileSizes, settings: BuilderS
     known = problems(graph.model, WITH_FUSED if has_cache_updates() else OLDEST, Constants(graph.model, graph.path.parent))
     if known:
         raise BackendError(f'{graph.path.name} is not for this TensorRT', '; '.join(known[:MAX_SHOWN]))
-    expected = weight_bytes(graph.model)
-    Network(graph).build(settings, plan, lambda fraction: progress(str(rung), fraction))
+    expected, spec = weight_bytes(graph.model), bundle.graph(rung.part, rung.variant)
+    network = Network(graph)
+    check_network(network.inputs(), network.layers(), spec)
+    network.build(settings, plan, lambda fraction: progress(str(rung), fraction))
     check_size(plan.stat().st_size, expected)
-    return Built(rung, bundle.graph(rung.part, rung.variant), graph.profiles, expected, failures)
+    return Built(rung, spec, graph.profiles, expected, failures)
+
+
+def check_network(inputs: Sequence[str], layers: Mapping[str, int], graph: GraphSpec) -> None:
+    """BackendError when the parser left out an input, unpacked weights or lost an update of the cache."""
+    lost = sorted({tensor.name for tensor in graph.inputs} - set(inputs))
+    updates = sum(tensor.name.startswith('present_') for tensor in graph.outputs)
+    for kind, expected in (('DEQUANTIZE', graph.quantised), ('KV_CACHE_UPDATE', updates)):
+        if layers.get(kind, 0) < expected:
+            lost.append(f'{expected - layers.get(kind, 0)} of {expected} {kind} layers')
+    if lost:
+        raise BackendError(f'{graph.file} was not understood', f'the parser lost {", ".join(lost)}')
 
 
 def check_size(plan_bytes: int, expected: int) -> None:

@@ -156,6 +156,18 @@ def test_a_plan_that_holds_its_weights_twice_is_not_taken(bundle: Path, machine:
     assert files(bundle) == {}
 
 
+def test_a_parser_that_loses_part_of_the_graph_is_not_trusted(graphs: dict[str, Path], machine: Machine) -> None:
+    from penguin_ros.errors import BackendError
+    from penguin_ros.export.tensorrt_ladder import check_network
+    window = open_bundle(graphs['int4']).graph('decoder', 'window')
+    names, layers = [tensor.name for tensor in window.inputs], {'DEQUANTIZE': window.quantised, 'KV_CACHE_UPDATE': 6}
+    check_network(names, layers, window)
+    for inputs, kinds, words in ((names[1:], layers, names[0]), (names, {**layers, 'DEQUANTIZE': 1}, 'DEQUANTIZE layers'),
+                                 (names, {'DEQUANTIZE': window.quantised}, '6 of 6 KV_CACHE_UPDATE layers')):
+        with pytest.raises(BackendError, match=words):
+            check_network(inputs, kinds, window)
+
+
 # --- what is kept, and what is stale --------------------------------------------------------------------------
 
 def test_engines_that_fit_are_kept(bundle: Path, machine: Machine) -> None:

@@ -99,7 +99,6 @@ class FakeEngine:
         self.num_optimization_profiles, self.num_io_tensors = len(plan.profiles), len(self.tensors)
         if has_aliases:
             self.get_aliased_input_tensor = self.aliases.get
-            self.get_engine_stat = lambda stat: sum(len(one.raw_data) for one in model.graph.initializer)
 
     def get_tensor_name(self, index: int) -> str:
         return list(self.tensors)[index]

@@ -14,6 +14,7 @@ import onnx
 from fake_gpu.engine import FakeEngine, Plan, Shape, tensors_of
 from fake_gpu.memory import FakeGpu
 
+LAYERS = {'DequantizeLinear': 'DEQUANTIZE', 'TensorScatter': 'KV_CACHE_UPDATE', 'TopK': 'TOPK'}
 FUSED = {'Attention', 'RMSNormalization', 'RotaryEmbedding', 'TensorScatter'}
 
 
@@ -131,8 +132,8 @@ def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.M
             self.network.model = proto
             self.network.inputs = [types.SimpleNamespace(name=tensor.name, shape=tensor.shape) for tensor in
                                    tensors_of(proto).values() if tensor.is_input]
-            self.network.layers = [types.SimpleNamespace(type=types.SimpleNamespace(name=node.op_type), name=node.name)
-                                   for node in proto.graph.node]
+            kinds = (LAYERS.get(node.op_type, node.op_type.upper()) for node in proto.graph.node)
+            self.network.layers = [types.SimpleNamespace(type=types.SimpleNamespace(name=kind)) for kind in kinds]
             return True
 
     class Builder:
@@ -187,6 +188,4 @@ def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.M
                           ('ExecutionContextAllocationStrategy', 'STATIC USER_MANAGED'),
                           ('DataType', 'FLOAT HALF INT64 INT32 BOOL UINT8 BF16')):
         setattr(module, name, enum.IntEnum(name, members.split(), start=0))
-    if has_fused:
-        module.EngineStat = enum.IntEnum('EngineStat', ['TOTAL_WEIGHTS_SIZE'], start=0)
     return module
