@@ -39,7 +39,8 @@ class Decoder:
         new_bytes = self.cache.shape.rows * sizes.max_rows * self.cache.shape.position_bytes
         self._new_kv = 0 if sizes.is_in_place else self._device.allocate(new_bytes)
         self._contexts: dict[int, Context] = {}
-        self._unproven: set[int] = set()
+        self._unproven: dict[int, int] = {}
+        """By place: positions up to here may hold NaN or infinity; what lies behind is finite."""
 
     def append(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows], wanted: Sequence[int]) -> Logits:
         """Appends positions to the `past` that a slot holds; logits (len(wanted), vocabulary) of those asked for."""
@@ -47,7 +48,7 @@ class Decoder:
         for run in self._runs(place, past, token_ids, rows, sorted(set(wanted))):
             found.update(zip(run.wanted, self._inputs.logits(len(run.wanted)), strict=True))
         if len(token_ids) - 1 in found and np.isfinite(found[len(token_ids) - 1]).all():
-            self._unproven.discard(place)
+            self._unproven.pop(place)
         return np.stack([found[index] for index in wanted]) if wanted else np.zeros((0, self.sizes.vocabulary), np.float32)
 
     def append_best(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows]) -> Best:
@@ -56,12 +57,12 @@ class Decoder:
             pass
         best = self._inputs.best()
         if math.isfinite(best.logit):
-            self._unproven.discard(place)
+            self._unproven.pop(place)
         return best
 
     def copy(self, source: int, target: int, length: int) -> None:
         """The first `length` positions of a slot into another."""
-        self._unproven.add(target)
+        self._make_finite(target, 0, min(length, self._unproven.get(source, 0)))
         self.cache.copy(source, target, length)
         self._device.synchronize()
 
@@ -72,17 +73,17 @@ class Decoder:
             context.close()
         self._contexts.clear()
 
-    def _make_finite(self, place: int, past: int) -> None:
-        """Zeroes what follows the first `past` positions, unless it is known to hold finite numbers.
+    def _make_finite(self, place: int, past: int, end: int) -> None:
+        """Before positions up to `end` are written after the first `past`: zeroes what lies there and may not be finite.
 
         Masked positions count zero times their value. A run that failed, was abandoned or gave no finite logits may have left
         NaN or infinity there. Finite logits of a slot's last position prove all its positions finite: it saw each of them.
         """
-        if place in self._unproven:
-            size = (self.cache.pitch(place) - past) * self.cache.shape.position_bytes
-            if size > 0:
-                self._device.zero_rows(self.cache.rows_from(place, past), size, self.cache.shape.rows)
-        self._unproven.add(place)
+        count = self._unproven.pop(place, 0) - past
+        if count > 0:
+            size = count * self.cache.shape.position_bytes
+            self._device.zero_rows(self.cache.rows_from(place, past), size, self.cache.shape.rows)
+        self._unproven[place] = end
 
     def _runs(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows],
               wanted: Sequence[int]) -> Iterator[Run]:
@@ -90,7 +91,7 @@ class Decoder:
         if past + len(token_ids) > self.cache.shape.max_length:
             raise CacheOverflow('a write past the end of the cache', f'{past} + {len(token_ids)} positions',
                                 'This is a defect; please report it')
-        self._make_finite(place, past)
+        self._make_finite(place, past, past + len(token_ids))
         for run in runs(len(token_ids), wanted, self.sizes.max_rows, self.sizes.max_wanted):
             inside = [part for span in rows if (part := span.within(run.start, run.end))]
             # The engine takes at least one index; what it gives for it is not looked at when nothing is wanted.
@@ -99,8 +100,10 @@ class Decoder:
             yield run
 
     def _run(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows], wanted: Sequence[int]) -> None:
-        count, cache = len(token_ids), self.cache
+        count, cache, pitch = len(token_ids), self.cache, self.cache.pitch(place)
         cache.make_room(place, past, past + count)
+        if past and cache.pitch(place) != pitch:
+            self._unproven[place] = cache.pitch(place)  # where rows lay before they moved apart, they still lie
         length = cache.shape.bucket(past + count) if self.sizes.is_in_place else cache.pitch(place)
         self._inputs.fill(past, length, token_ids, rows, wanted)
         if count == len(wanted) == 1:

@@ -7,7 +7,7 @@ what every backend promises.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -279,21 +279,57 @@ def test_logits_that_are_no_numbers_are_seen_although_the_device_chooses(backend
     assert np.isfinite(backend.forward_best(fresh, Chunk(tokens(1, 1))).logit)
 
 
-@pytest.mark.parametrize('how', ['next request', 'truncated'])
-def test_numbers_that_are_none_do_not_outlive_their_request(backend: TensorrtBackend, how: str) -> None:
+def freed(backend: TensorrtBackend, slot: int) -> int:
+    """The next request gets the same place."""
+    backend.free_slot(slot)
+    return backend.new_slot()
+
+
+def truncated(backend: TensorrtBackend, slot: int) -> int:
+    backend.truncate(slot, 5)
+    return slot
+
+
+def forked_into(backend: TensorrtBackend, slot: int) -> int:
+    """Another request's first five positions are copied over it."""
+    other = backend.new_slot()
+    backend.forward(other, Chunk(tokens(1, 9)))
+    backend.free_slot(slot)
+    return backend.fork(other, 5)
+
+
+@pytest.mark.parametrize('more', [0, 30, 280, 600])
+@pytest.mark.parametrize('how', [freed, truncated, forked_into])
+def test_numbers_that_are_none_do_not_outlive_their_request(backend: TensorrtBackend, how: Callable[..., int], more: int) -> None:
     """Masked positions count zero times their value, so NaN behind the end of a slot would spoil whoever has it next."""
     slot, ids = backend.new_slot(), tokens(1, 9)
     expected = backend.forward(slot, Chunk(ids), [-1])[0]
-    if how == 'next request':
-        backend.forward(slot, poisoned(backend))
-        backend.free_slot(slot)
-        slot = backend.new_slot()
-        logits = backend.forward(slot, Chunk(ids), [-1])[0]
-    else:
-        backend.forward(slot, poisoned(backend))
-        backend.truncate(slot, 5)
-        logits = backend.forward(slot, Chunk(ids[5:]), [-1])[0]
+    backend.forward(slot, poisoned(backend))
+    if more:
+        assert np.isnan(backend.forward(slot, Chunk(tokens(3, more)), [-1])).all()
+    slot = how(backend, slot)
+    logits = backend.forward(slot, Chunk(ids[backend.slot_length(slot):]), [-1])[0]
     assert_close(logits, expected)
+    longer = backend.forward(slot, Chunk(tokens(4, 400)), [-1])[0]
+    fresh = backend.new_slot()
+    backend.forward(fresh, Chunk(ids))
+    assert_close(longer, backend.forward(fresh, Chunk(tokens(4, 400)), [-1])[0])
+
+
+def test_a_prompt_in_chunks_zeroes_nothing_twice(backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows a slot that only grows is as finite as it was."""
+    decoder, zeroed = decoder_of(backend), []
+    zero = decoder._device.zero_rows
+    monkeypatch.setattr(decoder._device, 'zero_rows', lambda grid, size, rows: (zeroed.append(size), zero(grid, size, rows)))
+    slot = backend.new_slot()
+    for start in range(0, 900, 100):
+        backend.forward(slot, Chunk(tokens(start, 100)))
+    position = decoder.cache.shape.position_bytes
+    assert sum(zeroed) <= (0 if decoder.sizes.is_in_place else 3 * 256 * position)
+    before = len(zeroed)
+    backend.free_slot(slot)
+    backend.forward(backend.new_slot(), Chunk(tokens(1, 9)))
+    assert zeroed[before:] == [900 * position] or not decoder.sizes.is_in_place
 
 
 def test_a_failed_run_leaves_the_slot_as_it_was(backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch) -> None:
