@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_gpu.installed import Machine, remove, use
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
-pytest.importorskip('onnx', reason='onnx is not installed')
-
-from fake_gpu.installed import Machine, remove, use
 
 from penguin_ros.backends import tensorrt_cache
 from penguin_ros.backends.tensorrt_cache import CacheShape, KvCache

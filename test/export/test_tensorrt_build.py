@@ -14,10 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
-pytest.importorskip('onnx', reason='onnx is not installed')
-
 from fake_gpu.bundles import OPTIONS, opened, tensorrt_bundle
 from fake_gpu.installed import Machine, remove, use
 

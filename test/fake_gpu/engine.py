@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
+import pytest
 from fake_gpu.cuda_runtime import STREAM
 from fake_gpu.memory import ALIGNMENT, FakeGpu, GpuFault
+
+onnx = pytest.importorskip('onnx', reason='onnx is not installed')
+onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 
 Shape = tuple[int, ...]
 DTYPES = {onnx.TensorProto.FLOAT: 'FLOAT', onnx.TensorProto.FLOAT16: 'HALF', onnx.TensorProto.INT64: 'INT64',

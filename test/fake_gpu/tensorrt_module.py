@@ -10,8 +10,7 @@ import os
 import types
 from typing import Any
 
-import onnx
-from fake_gpu.engine import FakeEngine, Plan, Shape, tensors_of
+from fake_gpu.engine import FakeEngine, Plan, Shape, onnx, tensors_of
 from fake_gpu.memory import FakeGpu
 
 LAYERS = {'DequantizeLinear': 'DEQUANTIZE', 'TensorScatter': 'KV_CACHE_UPDATE', 'TopK': 'TOPK'}

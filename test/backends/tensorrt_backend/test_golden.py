@@ -7,10 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
-pytest.importorskip('onnx', reason='onnx is not installed')
-
 from fake_gpu.installed import Machine, remove, use
 
 from penguin_ros.backends.tensorrt_record import read_record
