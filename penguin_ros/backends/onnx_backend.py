@@ -85,7 +85,7 @@ class OnnxBackend(Backend):
         return self._description
 
     def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
-        """See Backend. A slice is `encode_patches` rows of one layer of one frame; on a GPU it is a frame."""
+        """See Backend. A slice is `encode_patches` rows of one layer of one frame, 512 at most; on a GPU it is a frame."""
         encoder, _ = self._opened()
         check_frames(frames, self._bundle.shape.patch_values)
         return self._encode(frames, encoder)

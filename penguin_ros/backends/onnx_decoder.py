@@ -41,7 +41,7 @@ class OnnxDecoder:
             self.cache: HostCache | DeviceCache = (
                 HostCache(maker.library, shape, slots) if self._device == 'cpu' else
                 DeviceCache(maker.library, shape, slots, self._device))
-        self._session = maker.open(spec, keeps_memory=True)
+        self._session = maker.open(spec)
         self._options = maker.library.RunOptions()
         self._options.log_severity_level = QUIET
         self._bindings: dict[int, Any] = {}

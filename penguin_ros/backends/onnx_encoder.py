@@ -21,6 +21,9 @@ from penguin_ros.model_inputs import FramePatches
 
 WHOLE, STAGE, VARIANT = 'vision', 'vision_stage', 'fused'
 
+MOST_ROWS = 512
+"""Of a block. Larger ones are no faster and take more memory for scores, heads x rows x patches; under 256 they are slower."""
+
 Array = NDArray[Any]
 Encoded = tuple[Array, Array]
 """What the encoder gave after merging (tokens, encoder size), and the projector (tokens, hidden_size)."""
@@ -33,14 +36,14 @@ class OnnxEncoder:
 
     def __init__(self, maker: SessionMaker, rows_per_slice: int) -> None:
         bundle = maker.bundle
-        self._shape, self._rows = bundle.shape.encoder, rows_per_slice
+        self._shape, self._rows = bundle.shape.encoder, min(rows_per_slice, MOST_ROWS)
         stages: tuple[GraphSpec, ...] = bundle.manifest.stages(STAGE, VARIANT) if maker.placement.device == 'cpu' else ()
         specs = stages or (bundle.graph(WHOLE, VARIANT),)
         require_activations(bundle, *specs)
-        self._sessions = [maker.open(spec, keeps_memory=False) for spec in specs]
+        self._sessions = [maker.open(spec) for spec in specs]
 
     def encode(self, frame: FramePatches) -> Slices:
-        """Yields between slices of at most `rows_per_slice` patches, or of one merged token when that has more."""
+        """Yields between slices of at most `rows_per_slice` and MOST_ROWS patches, or of one merged token when that has more."""
         tables = rope_tables(frame.rows, frame.columns, frame.merge_size, self._shape.head_dim, self._shape.rope_theta)
         if len(self._sessions) == 1:
             return self._whole(frame, tables)

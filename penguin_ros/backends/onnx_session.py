@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from penguin_ros.backends.bundle import Bundle, rebuild
 from penguin_ros.backends.bundle_manifest import GraphSpec, TensorSpec
-from penguin_ros.backends.onnx_library import running
+from penguin_ros.backends.onnx_library import running, version_of
 from penguin_ros.backends.onnx_providers import Placement, missing
 from penguin_ros.errors import BackendError, BundleMismatch, OutOfMemory
 
@@ -25,6 +26,13 @@ ACTIVATIONS: dict[str, type[np.floating[Any]]] = {'float32': np.float32, 'float1
 QUIET = 3
 """Log severity: errors. What the library warns of is either checked here or of no use to a user."""
 
+OLDEST_WITH_SPIN_LIMIT, SPIN_MICROSECONDS = (1, 26), '50'
+"""How long an idle thread waits actively. The next piece of work of the same step comes sooner than that; with the library's own
+limit, threads of this and other processes on the same cores wait for those that spin: a token took two to three times as long."""
+
+AS_REQUESTED = 1
+"""How the shared memory grows; the alternative doubles it."""
+
 
 @dataclass(frozen=True)
 class SessionMaker:
@@ -35,8 +43,8 @@ class SessionMaker:
     placement: Placement
     threads: int
 
-    def open(self, spec: GraphSpec, *, keeps_memory: bool) -> Any:
-        """An InferenceSession; `keeps_memory`: what a run needed is kept for the next one.
+    def open(self, spec: GraphSpec) -> Any:
+        """An InferenceSession.
 
         BundleMismatch when this version cannot run the graph or finds other inputs or outputs than the manifest, OutOfMemory,
         BackendUnavailable when the provider does not start.
@@ -44,7 +52,7 @@ class SessionMaker:
         try:
             with running(f'loading {spec.file}'):
                 session = self.library.InferenceSession(
-                    str(self.bundle.file(spec.file)), self._options(keeps_memory), providers=list(self.placement.providers))
+                    str(self.bundle.file(spec.file)), self._options(), providers=list(self.placement.providers))
         except OutOfMemory:
             raise
         except BackendError as error:
@@ -55,11 +63,18 @@ class SessionMaker:
         self._check(spec, session)
         return session
 
-    def _options(self, keeps_memory: bool) -> Any:
+    def _options(self) -> Any:
         options = self.library.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = QUIET
-        options.enable_cpu_mem_arena = keeps_memory
+        _share_memory(self.library)
+        entries = {'session.use_env_allocators': '1'}
+        if version_of(self.library) >= OLDEST_WITH_SPIN_LIMIT:
+            entries['session.intra_op.spin_duration_us'] = SPIN_MICROSECONDS
+        else:
+            entries['session.intra_op.allow_spinning'] = '0'
+        for key, value in entries.items():
+            options.add_session_config_entry(key, value)
         return options
 
     def _check(self, spec: GraphSpec, session: Any) -> None:
@@ -74,6 +89,18 @@ class SessionMaker:
                 raise BundleMismatch(f'{spec.file} of {self.bundle.path} has other {which} than its manifest says',
                                      f'{name} is {found.get(name, "absent")} instead of {expected.get(name, "absent")}',
                                      rebuild(self.bundle.manifest))
+
+
+@cache
+def _share_memory(library: ModuleType) -> None:
+    """Once per process: working memory that all sessions share and keep, as large as the largest needs.
+
+    One per session would be thirty times that; none means that each call gets its memory, page by page, from the system, by
+    which the encoder takes a third longer.
+    """
+    place = library.OrtMemoryInfo('Cpu', library.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, library.OrtMemType.DEFAULT)
+    with running('registering an allocator'):
+        library.create_and_register_allocator(place, library.OrtArenaCfg({'arena_extend_strategy': AS_REQUESTED}))
 
 
 def require_activations(bundle: Bundle, *specs: GraphSpec) -> None:
