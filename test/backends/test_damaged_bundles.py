@@ -31,6 +31,7 @@ def outcomes(bundle: Path, work: Path, is_fitted: bool) -> dict[str, str]:
     return {line['what']: line['result'] for line in lines}
 
 
+@pytest.mark.slow
 def test_any_change_of_any_file_is_found_before_the_library_sees_it(bundle: Path, tmp_path: Path) -> None:
     found = outcomes(bundle, tmp_path, False)
     assert len(found) > 150

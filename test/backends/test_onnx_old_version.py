@@ -36,6 +36,7 @@ def run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess
                           check=False)
 
 
+@pytest.mark.slow
 def test_the_contract_and_the_golden_values_hold_with_the_two_part_graph(environment: dict[str, str]) -> None:
     tests = [f'test/backends/test_{name}.py' for name in ('contract', 'contract_forward', 'contract_slots', 'onnx_backend')]
     done = run(environment, '-m', 'pytest', '-q', '-rs', '-p', 'no:cacheprovider', '-k', 'onnxruntime or onnx_backend', *tests)

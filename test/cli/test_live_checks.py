@@ -41,6 +41,7 @@ def test_lost_raw_frames_are_a_fault_with_the_profile_as_remedy_and_whole_ones_a
     assert 'Hz' in findings['/whole/image']['text'] and 'fastdds_images.xml' not in findings['/whole/image']['text']
 
 
+@pytest.mark.slow
 def test_a_quiet_domain_is_a_note_not_a_fault(tmp_path: Path) -> None:
     graph = Graph(tmp_path)
     try:

@@ -119,6 +119,7 @@ def test_a_python_that_cannot_import_the_sourced_ros_is_refused(checkout: Path, 
     assert 'cannot import rclpy of ROS 2 jazzy' in result.stderr
 
 
+@pytest.mark.slow
 def test_failing_downloads_are_shown_and_set_up_goes_on_there_next_time(checkout: Path, programs: Path) -> None:
     offline = {'PIP_CONFIG_FILE': '/dev/null', 'PIP_INDEX_URL': 'http://127.0.0.1:9/simple', 'PIP_RETRIES': '0'}
     result = set_up(checkout, programs, **offline)
