@@ -13,7 +13,9 @@ from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, StaleFrames
 from penguin_ros.frame import Clip
-from penguin_ros.generation.loop import Limits, Step, generate
+from penguin_ros.generation.limits import Limits
+from penguin_ros.generation.loop import generate
+from penguin_ros.generation.progress import Step
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from penguin_ros.answering.clip_search import FoundClip
 from penguin_ros.errors import DeadlineExceeded, PenguinError, RequestCancelled
 from penguin_ros.frame import FrameType
-from penguin_ros.generation.loop import Progress
+from penguin_ros.generation.progress import Progress
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.pipeline_status import ModelFacts
 from penguin_ros.request import Evidence, FrameRef, StopReason

@@ -37,7 +37,8 @@ from penguin_ros.cli.parity_measures import (
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import PenguinError
 from penguin_ros.generation.chunks import prompt_chunks
-from penguin_ros.generation.loop import Limits, generate
+from penguin_ros.generation.limits import Limits
+from penguin_ros.generation.loop import generate
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import ModelInputs
 

@@ -8,92 +8,19 @@ are given back whatever happens. A thrown error comes out again, unchanged; what
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from penguin_ros.backends.base import Backend, Chunk, Features, Logits
-from penguin_ros.config import GenerationConfig
+from penguin_ros.backends.base import Backend, Chunk, Features
 from penguin_ros.errors import InvalidRequest, PromptTooLong
+from penguin_ros.generation.chooser import Chooser
 from penguin_ros.generation.chunks import prompt_chunks
-from penguin_ros.generation.sampling import checked, choose, new_random
-from penguin_ros.generation.stop_rules import StopRules
+from penguin_ros.generation.limits import Limits
+from penguin_ros.generation.progress import Generation, Phase, Progress, Step
+from penguin_ros.generation.sampling import checked
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import StopReason
-
-Phase = Literal['encode', 'prefill', 'decode']
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one generation may do.
-
-    `max_tokens` new tokens at most (fewer when the KV slot is shorter), `prefill_chunk` prompt positions per step,
-    `seed_offset` tells the random streams of two requests apart, `keep_logits` puts a copy of the logits into each step.
-    """
-
-    max_tokens: int
-    stop_token_ids: tuple[int, ...]
-    sampling: GenerationConfig = GenerationConfig()
-    prefill_chunk: int = 256
-    keep_logits: bool = False
-    seed_offset: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ('max_tokens', 'prefill_chunk'):
-            if getattr(self, name) < 1:
-                raise InvalidRequest(f'{name} = {getattr(self, name)}', 'it takes 1 or more')
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What one step did; each ends at a yield.
-
-    The first token comes with the last step of phase 'prefill', every other one with a step of phase 'decode'. `token_id`
-    None: no token yet. `piece` is the text it completed, maybe ''. `logits` (vocabulary,) that it was chosen from, when kept.
-    """
-
-    phase: Phase
-    token_id: int | None = None
-    piece: str = ''
-    logits: Logits | None = None
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A text, whole or partial. `token_ids` end with the stop token when there was one; it adds nothing to `text`.
-
-    Durations in nanoseconds of the injected clock: the time inside steps only, not while paused between them.
-    """
-
-    token_ids: tuple[int, ...]
-    text: str
-    stop_reason: StopReason
-    encode_ns: int
-    prefill_ns: int
-    decode_ns: int
-    prompt_tokens: int
-    visual_tokens: int
-
-
-@dataclass(eq=False)
-class Progress:
-    """How far a generation is; the loop writes it before each yield, the driver reads it between steps and afterwards."""
-
-    token_ids: list[int] = field(default_factory=list)
-    text: str = ''
-    stop_reason: StopReason = StopReason.NONE
-    prompt_tokens: int = 0
-    visual_tokens: int = 0
-    durations_ns: dict[Phase, int] = field(default_factory=lambda: {'encode': 0, 'prefill': 0, 'decode': 0})
-
-    def generation(self, stop_reason: StopReason | None = None) -> Generation:
-        """What there is so far, with `stop_reason` for one that was ended from outside; a half character is left out."""
-        return Generation(tuple(self.token_ids), self.text, self.stop_reason if stop_reason is None else stop_reason,
-                          self.durations_ns['encode'], self.durations_ns['prefill'], self.durations_ns['decode'],
-                          self.prompt_tokens, self.visual_tokens)
 
 
 def generate(backend: Backend, inputs: ModelInputs, limits: Limits, text: TextStream, clock: Callable[[], int],
@@ -111,7 +38,7 @@ def generate(backend: Backend, inputs: ModelInputs, limits: Limits, text: TextSt
     # keeps the error would keep the device's memory.
     features: list[Features] = []
     try:
-        run = _Run(backend, slot, limits, _Chooser(limits, max_tokens, text, progress), clock)
+        run = _Run(backend, slot, limits, Chooser(limits, max_tokens, text, progress), clock)
         yield from run.encode(inputs, features)
         yield from run.prefill(inputs, features)
         yield from run.decode()
@@ -132,36 +59,10 @@ def _max_tokens(backend: Backend, inputs: ModelInputs, limits: Limits) -> int:
     return min(limits.max_tokens, max_length - prompt_tokens)
 
 
-class _Chooser:
-    """Turns logits into the next step's token and text, and keeps the progress."""
-
-    def __init__(self, limits: Limits, max_tokens: int, text: TextStream, progress: Progress) -> None:
-        self.progress = progress
-        self._limits, self._text = limits, text
-        self._random = new_random(limits.sampling.seed, limits.seed_offset)
-        self._rules = StopRules(limits.stop_token_ids, max_tokens, limits.sampling.max_repeats)
-
-    def step(self, phase: Phase, logits: Logits) -> Step:
-        """The step that `logits` (vocabulary,) lead to."""
-        token_id = choose(logits, self._limits.sampling, self._random)
-        return self.take(phase, token_id, logits.copy() if self._limits.keep_logits else None)
-
-    def take(self, phase: Phase, token_id: int, logits: Logits | None = None) -> Step:
-        """The step of a token that was chosen; with the last one come the rest of the text and the reason."""
-        reason = self._rules.add(token_id)
-        piece = '' if reason is StopReason.STOP_TOKEN else self._text.push(token_id)
-        if reason is not StopReason.NONE:
-            piece += self._text.finish()
-        self.progress.token_ids.append(token_id)
-        self.progress.text += piece
-        self.progress.stop_reason = reason
-        return Step(phase, token_id, piece, logits)
-
-
 class _Run:
     """The three phases of one generation on one slot."""
 
-    def __init__(self, backend: Backend, slot: int, limits: Limits, chooser: _Chooser, clock: Callable[[], int]) -> None:
+    def __init__(self, backend: Backend, slot: int, limits: Limits, chooser: Chooser, clock: Callable[[], int]) -> None:
         self._backend, self._slot, self._chooser, self._clock = backend, slot, chooser, clock
         self._prefill_chunk = limits.prefill_chunk
         # Then the backend may choose where the logits are.

@@ -15,7 +15,9 @@ from penguin_ros.backends.scripted_backend import ScriptedBackend
 from penguin_ros.config import GenerationConfig, ModelConfig
 from penguin_ros.errors import InvalidLogits, InvalidRequest, NoFreeSlot, PromptTooLong
 from penguin_ros.generation.chunks import prompt_chunks
-from penguin_ros.generation.loop import Generation, Limits, Progress, Step, generate
+from penguin_ros.generation.limits import Limits
+from penguin_ros.generation.loop import generate
+from penguin_ros.generation.progress import Generation, Progress, Step
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import StopReason

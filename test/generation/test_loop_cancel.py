@@ -14,7 +14,9 @@ from penguin_ros.backends.base import Features
 from penguin_ros.backends.scripted_backend import ScriptedBackend
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, DeadlineExceeded, RequestCancelled
-from penguin_ros.generation.loop import Generation, Limits, Progress, Step, generate
+from penguin_ros.generation.limits import Limits
+from penguin_ros.generation.loop import generate
+from penguin_ros.generation.progress import Generation, Progress, Step
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import FramePatches
 from penguin_ros.request import StopReason
