@@ -22,6 +22,8 @@ from penguin_ros.cli.terminal import print_line, progress_bar, status_line
 from penguin_ros.errors import BuildRefused
 from penguin_ros.export.precision import (
     BACKENDS,
+    BLOCK_SIZES,
+    DEFAULT_BLOCK_SIZE,
     DEVICES,
     FLOATS,
     HEAD_PRECISIONS,
@@ -57,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--head', choices=HEAD_PRECISIONS, default='', help='format of the LLM\'s last matrix')
     parser.add_argument('--vision', choices=VISION_PRECISIONS, default='', help='format of encoder and projector')
     parser.add_argument('--compute', choices=FLOATS, default='', help='format of activations of an int8 or int4 bundle')
+    parser.add_argument('--block-size', type=int, choices=BLOCK_SIZES, default=DEFAULT_BLOCK_SIZE,
+                        help='weights of int4 and int8 that share a scale (128; 256 is faster on a CPU, at a larger loss)')
     parser.add_argument('--max-length', type=int, default=4096, metavar='N', help='positions per KV slot at most (4096)')
     parser.add_argument('--head-parts', type=int, default=2, metavar='N',
                         help='products that the last matrix is cut into (2; 4 where building an engine runs out of memory)')
@@ -75,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise BuildRefused('bundles cannot be built here', f'importing {error.name} failed', 'Type: pip install onnx') from error
     choice = BuildChoice(arguments.backend, arguments.precision or DEFAULT_PRECISION[arguments.backend], arguments.device,
-                         arguments.head, arguments.vision, arguments.compute)
+                         arguments.head, arguments.vision, arguments.compute, arguments.block_size)
     checkpoint = open_checkpoint(arguments.checkpoint, progress=status_line)
     folder = arguments.out or ENGINES / f'{Path(checkpoint.name).name}_{choice.backend}_{choice.precision}'
     order = BuildOrder(choice, arguments.max_length, arguments.head_parts, arguments.threads, _command(arguments, folder))
@@ -100,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _command(arguments: argparse.Namespace, folder: Path) -> str:
     """What builds the same again, for the manifest."""
     words = ['penguin', 'build', arguments.checkpoint]
-    for name in ('backend', 'precision', 'device', 'head', 'vision', 'compute', 'max_length', 'head_parts'):
+    for name in ('backend', 'precision', 'device', 'head', 'vision', 'compute', 'block_size', 'max_length', 'head_parts'):
         value = getattr(arguments, name)
         if value != '':
             words += ['--' + name.replace('_', '-'), str(value)]

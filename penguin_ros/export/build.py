@@ -23,7 +23,7 @@ from penguin_ros.checkpoint.tokenizer_file import ADDED, MERGES, PUBLISHED, SETT
 from penguin_ros.errors import BuildRefused, NotEnoughSpace
 from penguin_ros.export.draft import draft_of
 from penguin_ros.export.graph_files import write_decoders, write_visions
-from penguin_ros.export.matrix_plan import INT4_BLOCKS, MatrixPlan, MatrixPlanner
+from penguin_ros.export.matrix_plan import MatrixPlan, MatrixPlanner
 from penguin_ros.export.precision import BuildChoice, PrecisionPlan, plan_precision
 from penguin_ros.export.resources import HASH_NANOSECONDS, NANOSECONDS, Estimate, check_resources, estimate
 from penguin_ros.export.weight_conversion import WeightConverter
@@ -133,8 +133,8 @@ class BundleBuilder:
         return Manifest(
             contract=CONTRACT, model_name=self._checkpoint.name, model_digest=self._checkpoint.digest,
             backend=self._order.choice.backend, max_length=self.max_length,
-            precision=PrecisionSpec(precision.compute, precision.linears, precision.head, precision.vision, INT4_BLOCKS[0],
-                                    exceptions),
+            precision=PrecisionSpec(precision.compute, precision.linears, precision.head, precision.vision,
+                                    precision.block_size, exceptions),
             shape=self._checkpoint.shape, table=table, graphs=tuple(graphs), files=files,
             parameters=_parameters(self._checkpoint), versions=_versions(),
             command=self._order.command or f'penguin build {self._checkpoint.path} --out {folder}')

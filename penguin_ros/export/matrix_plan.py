@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING
-from penguin_ros.export.precision import ROWWISE, PrecisionPlan
+from penguin_ros.export.precision import BLOCK_SIZES, ROWWISE, PrecisionPlan
 from penguin_ros.export.weight_file import byte_length
 
-INT4_BLOCKS = (128, 64, 32)
-INT8_BLOCKS = {'onnxruntime': (128, 64, 32, 16), 'tensorrt': ()}
-"""Inputs that share a scale, the first that divides counts; else one scale per output. ONNX Runtime is faster with blocks up to
-256 (and fifteen times slower above); TensorRT's int8 weights have one scale per output."""
+INT8_BLOCKS = {'onnxruntime': (*BLOCK_SIZES, 16), 'tensorrt': ()}
+"""Inputs that share a scale, the first that divides and is not above the size asked for counts; else one scale per output. ONNX
+Runtime is faster with blocks up to 256 (and fifteen times slower above); TensorRT's int8 weights have one scale per output."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +84,17 @@ class MatrixPlanner:
         """`sources`: tensors and how many outputs each gives."""
         kind, block, why = wanted, 0, ''
         if kind == 'int4':
-            block = _largest(INT4_BLOCKS, inputs)
-            why = '' if block else f'no block of {INT4_BLOCKS[-1]} to {INT4_BLOCKS[0]} divides {inputs} inputs'
+            block = self._block(BLOCK_SIZES, inputs)
+            why = '' if block else f'no block of {BLOCK_SIZES[-1]} to {self._precision.block_size} divides {inputs} inputs'
             why = why or ('the number of outputs is odd' if any(rows % 2 for rows in sources.values()) else '')
             kind = 'int8' if why else kind
         if kind == 'int8':
-            block = _largest(INT8_BLOCKS[self._backend], inputs)
+            block = self._block(INT8_BLOCKS[self._backend], inputs)
         stored = 'int8' if kind == ROWWISE else kind
         return MatrixPlan(name, tuple(sources), inputs, sum(sources.values()), stored, block, first, kind == ROWWISE, why)
 
-
-def _largest(sizes: Sequence[int], inputs: int) -> int:
-    return next((size for size in sizes if inputs % size == 0), 0)
+    def _block(self, sizes: Sequence[int], inputs: int) -> int:
+        return next((size for size in sizes if size <= self._precision.block_size and inputs % size == 0), 0)
 
 
 def stored_bytes(plan: MatrixPlan, compute: str) -> int:

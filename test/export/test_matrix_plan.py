@@ -11,6 +11,7 @@ from export.graph_runs import stack
 from penguin_ros.checkpoint.random_checkpoint import SHAPES
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tensor_names import expected_shapes
+from penguin_ros.errors import BuildRefused
 from penguin_ros.export.matrix_plan import MatrixPlan, MatrixPlanner, stored_bytes
 from penguin_ros.export.precision import BuildChoice, plan_precision
 
@@ -87,3 +88,15 @@ def test_bytes_of_int4_are_half_a_byte_and_a_scale_per_block() -> None:
     plan = MatrixPlan('x', ('x',), 256, 10, 'int4', 128)
     assert stored_bytes(plan, 'float16') == 256 * 10 // 2 + 2 * 10 * 2
     assert stored_bytes(MatrixPlan('x', ('x',), 3, 5, 'float32'), 'float32') == 60
+
+
+def test_a_larger_block_is_taken_where_it_divides_and_is_asked_for() -> None:
+    planned = plans(SHAPES['2b'], block_size=256)
+    sizes = {(key.partition('.')[0], plan.kind, plan.block_size) for key, plan in planned.items()}
+    assert {('llm', 'int4', 256), ('llm', 'int8', 256), ('encoder', 'int8', 256)} <= sizes
+    assert planned['encoder.patch_embedding'].block_size == 0  # 588 inputs
+
+
+def test_a_block_size_that_is_not_known_is_refused() -> None:
+    with pytest.raises(BuildRefused, match='48'):
+        plan_precision(BuildChoice(precision='int4', block_size=48))
