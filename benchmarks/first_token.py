@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine_rates import machine
 
 from penguin_ros.backends.onnx_providers import usable_cores
+from penguin_ros.cli.bench_clip import QUESTION, stored_clip
+from penguin_ros.cli.bench_machine import machine
 
-FRAMES, WIDTH, HEIGHT, BUDGET = 8, 640, 360, 1024
+BUDGET = 1024
 CHUNK = 256
 PHASES = ('prepare', 'encode', 'prefill')
 
@@ -42,24 +43,11 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def pictures() -> list[np.ndarray]:
-    """A still scene of coarse texture in which a small thing moves."""
-    random = np.random.default_rng(0)
-    scene = np.kron(random.integers(40, 216, (HEIGHT // 8, WIDTH // 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    frames = []
-    for index in range(FRAMES):
-        frame = scene.copy()
-        frame[150:200, 40 + 60 * index:90 + 60 * index] = (220, 40, 40)
-        frames.append(frame)
-    return frames
-
-
 def measure(side: str, path: str, policy: str, threads: int) -> dict[str, Any]:
     """Seconds of each phase, in this process."""
     from penguin_ros.answering.loaded_model import open_model
     from penguin_ros.backends.open_backend import make_backend
     from penguin_ros.config import ModelConfig, VisualConfig
-    from penguin_ros.frame import Clip, Frame
     from penguin_ros.generation.chunks import prompt_chunks
     from penguin_ros.preprocessing.clip_inputs import Preprocessor
     is_torch = side == 'torch'
@@ -69,9 +57,9 @@ def measure(side: str, path: str, policy: str, threads: int) -> dict[str, Any]:
     backend = make_backend(config, model)
     backend.open()
     preprocessor = Preprocessor(model.shape, model.tokenizer, VisualConfig(policy=policy, max_visual_tokens=BUDGET))
-    frames = tuple(Frame(index * 500_000_000, picture, 'camera') for index, picture in enumerate(pictures()))
+    clip = stored_clip()
     times = [time.perf_counter()]
-    inputs = preprocessor.clip_inputs(Clip('camera', frames), 'What is moving, and which way?')
+    inputs = preprocessor.clip_inputs(clip, QUESTION)
     times.append(time.perf_counter())
     features, slot = finished(backend.encode(inputs.frames)), backend.new_slot()
     times.append(time.perf_counter())

@@ -2,35 +2,9 @@
 """What this machine could do at best, measured: bytes read and numbers multiplied in a second."""
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
 import numpy as np
 
-BYTES = 1 << 29
-REPEATS = 5
-
-
-def best(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Seconds of the fastest of some runs, after one that does not count."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def read_bandwidth(threads: int) -> float:
-    """Bytes per second that `threads` threads read together from memory."""
-    parts = [np.ones(BYTES // threads // 4, np.float32) for _ in range(threads)]
-    with ThreadPoolExecutor(threads) as pool:
-        seconds = best(lambda: list(pool.map(np.max, parts)))
-    return sum(part.nbytes for part in parts) / seconds
+from penguin_ros.cli.bench_machine import best, read_bandwidth
 
 
 def float32_rate(threads: int) -> float:
@@ -46,15 +20,6 @@ def int8_rate(threads: int) -> float:
 def rates(threads: int) -> dict[str, float]:
     """All three, of this machine as it is now."""
     return {'bandwidth': read_bandwidth(threads), 'int8': int8_rate(threads), 'float32': float32_rate(threads)}
-
-
-def machine(threads: int) -> str:
-    """Name and features of the processor that matter here, and how many threads."""
-    lines = dict(line.split(':', 1) for line in Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines() if ':' in line)
-    facts = {key.strip(): value.strip() for key, value in lines.items()}
-    present = facts.get('flags', facts.get('Features', '')).split()
-    features = [name for name in ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_int8', 'asimddp') if name in present]
-    return f'{facts.get("model name", platform.machine())} ({", ".join(features)}), {threads} threads'
 
 
 def _rate(threads: int, kind: type, operator: str) -> float:

@@ -17,6 +17,7 @@ VERBS = {
     'ask': 'ask a running node a question and follow the answer',
     'demo': 'a camera, the node, captions and one question on this machine, for a while',
     'build': 'turn a checkpoint into a bundle for ONNX Runtime or TensorRT; needs no PyTorch',
+    'bench': 'measure speed, memory and agreement of a model on this machine; needs no ROS',
     'watch': 'show captions and answers of a running node as they come',
     'parity': 'compare this implementation with stored values of the reference',
     'doctor': 'check this machine and say what is missing and how to get it',

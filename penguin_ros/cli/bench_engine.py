@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin bench engine`: what a bundle or checkpoint does on this machine, and how far it agrees with another side.
+
+Knows options and the order of things; what is measured stands in bench_measures, what the numbers mean in bench_figures.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from penguin_ros.backends.onnx_providers import usable_cores
+from penguin_ros.cli import exits
+from penguin_ros.cli.bench_side import ONNXRUNTIME, Round, Runner, Side, SideError, Task, run_apart
+from penguin_ros.cli.settings import add_setting_options, config_from
+from penguin_ros.cli.terminal import status_line
+from penguin_ros.config import settings
+from penguin_ros.errors import PenguinError, SettingError
+
+EPILOG = """examples:
+  penguin bench engine engines/penguin_2b
+  penguin bench engine engines/orin --against onnxruntime --json orin.json
+  penguin bench engine engines/penguin_int4 --against engines/penguin_float32 --rounds 5
+  penguin bench engine ./Penguin-VL-2B --precision bfloat16
+
+The input is made in code and the same everywhere: 8 frames of 640 x 360 and a question. Each round of each side is a process of
+its own; sides take turns and are never loaded together. Figures are medians over the rounds; the last column says how each was
+measured. --against adds cosine of features and logits, top-1 agreement with the same tokens fed, and agreement of the texts:
+nothing of that is judged, for int4 and float32 differ by design.
+
+exit codes: 0 all was measured, 1 a side or the comparison failed (the error is shown), 2 nothing could be measured"""
+
+
+@dataclass(eq=False)
+class SideRun:
+    """A side with its rounds so far; `error` of the first that failed, after which it is left alone."""
+
+    side: Side
+    rounds: list[Round] = field(default_factory=list)
+    error: SideError | None = None
+
+    def add(self, result: Round) -> None:
+        """One more round, or why there will be none."""
+        if result.error is None:
+            self.rounds.append(result)
+        else:
+            self.error = result.error
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for; `threads` of the measurement of the memory bandwidth."""
+
+    rounds: int
+    task: Task
+    threads: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the kind."""
+    parser.add_argument('bundle', metavar='BUNDLE', help='folder of a bundle, or folder or hub id of a checkpoint')
+    parser.add_argument('--against', metavar='SIDE', default='',
+                        help='another bundle or checkpoint; onnxruntime: the graphs of this TensorRT bundle in ONNX Runtime')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write every figure and every round as JSON too')
+    parser.add_argument('--rounds', type=int, default=3, metavar='N', help='(default: 3)')
+    parser.add_argument('--position', type=int, default=0, metavar='N',
+                        help='tokens before the first one decoded (default: 700, or what fits)')
+    parser.add_argument('--steps', type=int, default=Task.steps, metavar='N', help='tokens decoded there (default: %(default)s)')
+    parser.add_argument('--max-tokens', type=int, default=Task.max_tokens, metavar='N',
+                        help='tokens of the answer to the stored clip (default: %(default)s)')
+    add_setting_options(parser, {'--device': 'model.device', '--precision': 'model.precision', '--threads': 'model.threads'})
+
+
+def run(arguments: argparse.Namespace, runner: Runner = run_apart) -> int:
+    """Measures, prints, writes."""
+    from penguin_ros.cli.bench_report import Report
+    _check(arguments)
+    config = config_from(arguments)
+    given = {name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]}
+    sides = [SideRun(Side(arguments.bundle, '', given))]
+    if arguments.against:
+        is_same = arguments.against == ONNXRUNTIME
+        sides.append(SideRun(Side(arguments.bundle if is_same else arguments.against, ONNXRUNTIME if is_same else '', given)))
+    task = Task(sides[0].side, arguments.position, arguments.steps, arguments.max_tokens)
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix='penguin_bench_') as folder:
+        plan = Plan(arguments.rounds, task, config.model.threads or usable_cores())
+        bandwidth = measure(sides, plan, Path(folder), runner)
+        report = Report(sides, plan, bandwidth, load, Path(folder))
+        report.print()
+        if arguments.json:
+            report.write(arguments.json)
+    return exit_code(sides, report.is_agreement_missing)
+
+
+def measure(sides: Sequence[SideRun], plan: Plan, folder: Path, runner: Runner) -> float:
+    """Fills the sides; the memory bandwidth, bytes per second, best of what was measured before each round and at the end.
+
+    The side that is compared with goes first: its tokens are fed to the other one, in the first round.
+    """
+    from penguin_ros.cli.bench_machine import read_bandwidth
+    bandwidth = 0.0
+    for index in range(plan.rounds):
+        bandwidth = max(bandwidth, read_bandwidth(plan.threads))
+        for number, each in reversed(list(enumerate(sides))):
+            if each.error is None:
+                status_line(f'round {index + 1} of {plan.rounds}: {each.side.name}')
+                each.add(runner(_task(plan, sides, number, index == 0, folder)))
+    return max(bandwidth, read_bandwidth(plan.threads))
+
+
+def arrays_of(folder: Path, number: int) -> Path:
+    """Where a side leaves what it is compared by."""
+    return folder / f'{number}.npz'
+
+
+def exit_code(sides: Sequence[SideRun], is_agreement_missing: bool) -> int:
+    """2 when no side ran at all."""
+    if not any(each.rounds for each in sides):
+        return exits.UNUSABLE
+    return exits.FAILED if is_agreement_missing or any(each.error for each in sides) else exits.DONE
+
+
+def _task(plan: Plan, sides: Sequence[SideRun], number: int, is_first: bool, folder: Path) -> Task:
+    wants_arrays = is_first and len(sides) > 1
+    teacher = arrays_of(folder, 1)
+    return Task(sides[number].side, plan.task.position, plan.task.steps, plan.task.max_tokens,
+                arrays=str(arrays_of(folder, number)) if wants_arrays else '',
+                teacher=str(teacher) if wants_arrays and number == 0 and teacher.is_file() else '')
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name, low in (('rounds', 1), ('position', 0), ('steps', 1), ('max_tokens', 2)):
+        if getattr(arguments, name) < low:
+            raise SettingError(f'--{name.replace("_", "-")} {getattr(arguments, name)}', f'it takes {low} or more')
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        raise PenguinError(f'{arguments.json} cannot be written', f'there is no folder {arguments.json.parent}')
