@@ -2,8 +2,10 @@
 """Frames and clips: values that travel between the rooms. Knows neither ROS messages nor where frames come from."""
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,12 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return int(self.image.shape[0]), int(self.image.shape[1])
+
+    @cached_property
+    def digest(self) -> bytes:
+        """16 bytes that stand for the pixels and their shape; computed once, of an image that must not change afterwards."""
+        shape = repr(self.image.shape).encode()
+        return hashlib.blake2b(np.ascontiguousarray(self.image).data, digest_size=16, key=shape).digest()
 
 
 @dataclass(frozen=True, eq=False)

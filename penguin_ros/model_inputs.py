@@ -2,7 +2,10 @@
 """What preprocessing hands to generation: numpy values. Knows neither how they are made nor what runs on them."""
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +13,36 @@ from numpy.typing import NDArray
 from penguin_ros.errors import TokenCountMismatch
 from penguin_ros.frame import FrameType
 
+Pixels = NDArray[np.float32]
+"""(rows * columns, 3 * patch * patch) float32, normalised, patches in merge-block order, each patch as (channel, y, x)."""
+
 
 @dataclass(frozen=True, eq=False)
 class FramePatches:
     """One frame, ready for the encoder.
 
-    `pixels` (rows * columns, 3 * patch * patch) float32, normalised, patches in merge-block order, each patch as
-    (channel, y, x); `rows`, `columns` of the patch grid, both multiples of `merge_size`.
+    `source`: the pixels, or a function that makes them when they are asked for first; `rows`, `columns` of the patch grid, both
+    multiples of `merge_size`; `content`: bytes that stand for the pixels, empty: their digest is computed when asked for.
     """
 
-    pixels: NDArray[np.float32]
+    source: Pixels | Callable[[], Pixels]
     rows: int
     columns: int
     merge_size: int
     type: FrameType = FrameType.KEY
+    content: bytes = b''
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """See Pixels."""
+        return self.source() if callable(self.source) else self.source
+
+    @cached_property
+    def key(self) -> bytes:
+        """16 bytes: two frames of one key have the same features, whatever their type, clip and company."""
+        facts = repr((self.rows, self.columns, self.merge_size, len(self.content))).encode()
+        content = self.content or np.ascontiguousarray(self.pixels).data
+        return hashlib.blake2b(content, digest_size=16, key=facts).digest()
 
     @property
     def tokens(self) -> int:

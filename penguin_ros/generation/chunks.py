@@ -12,18 +12,24 @@ from penguin_ros.errors import TokenCountMismatch
 from penguin_ros.model_inputs import ModelInputs
 
 
-def prompt_chunks(inputs: ModelInputs, features: Sequence[Features], size: int) -> Iterator[Chunk]:
+def prompt_chunks(inputs: ModelInputs, features: Sequence[Features | None], size: int,
+                  part: tuple[int, int] | None = None) -> Iterator[Chunk]:
     """The prompt in chunks of `size` positions, the last maybe shorter; a frame's features are cut where a chunk ends.
 
-    `features` has one handle per frame, in order; TokenCountMismatch when the backend gave other numbers of tokens.
+    `features` has one handle per frame, in order; TokenCountMismatch when the backend gave other numbers of tokens. `part`:
+    from where to where, all by default; a frame outside it needs no handle.
     """
-    expected, got = [frame.tokens for frame in inputs.frames], [item.tokens for item in features]
-    if expected != got:
-        raise TokenCountMismatch(sum(expected), sum(got))
+    if len(features) != len(inputs.frames):
+        raise TokenCountMismatch(inputs.visual_tokens, sum(item.tokens for item in features if item is not None))
+    placed = []
+    for start, frame, handle in zip(inputs.prompt.image_starts, inputs.frames, features, strict=True):
+        if handle is not None:
+            if handle.tokens != frame.tokens:
+                raise TokenCountMismatch(frame.tokens, handle.tokens)
+            placed.append((start, handle))
     token_ids = np.asarray(inputs.prompt.token_ids, np.int64)
-    placed = tuple(zip(inputs.prompt.image_starts, features, strict=True))
-    return (_chunk(token_ids, placed, begin, min(begin + size, len(token_ids)))
-            for begin in range(0, len(token_ids), size))
+    first, last = part or (0, len(token_ids))
+    return (_chunk(token_ids, placed, begin, min(begin + size, last)) for begin in range(first, last, size))
 
 
 def _chunk(token_ids: NDArray[np.int64], placed: Sequence[tuple[int, Features]], begin: int, end: int) -> Chunk:

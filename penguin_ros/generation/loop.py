@@ -2,8 +2,8 @@
 """The generation loop: encode, prefill, decode, one yield per step. Knows backends by their interface, not who asks or waits.
 
 Whoever drives the generator may pause, close it or throw an error into it at any yield; the KV slot and the visual features
-are given back whatever happens. A thrown error comes out again, unchanged; what was generated until then stands in the
-`Progress` object that the driver passed in, so that a cancelled request can still deliver its partial text.
+are given back, or kept for the next prompt, whatever happens. A thrown error comes out again, unchanged; what was generated
+until then stands in the `Progress` object that the driver passed in, so that a cancelled request can still deliver its text.
 """
 from __future__ import annotations
 
@@ -11,88 +11,74 @@ from collections.abc import Callable, Generator
 
 import numpy as np
 
-from penguin_ros.backends.base import Backend, Chunk, Features
-from penguin_ros.errors import InvalidRequest, PromptTooLong
+from penguin_ros.backends.base import Backend, Chunk
 from penguin_ros.generation.chooser import Chooser
-from penguin_ros.generation.chunks import prompt_chunks
+from penguin_ros.generation.keyed_slot import KeyedSlot
 from penguin_ros.generation.limits import Limits
 from penguin_ros.generation.progress import Generation, Phase, Progress, Step
+from penguin_ros.generation.prompt_run import PromptRun, prompt_room, prompt_run
+from penguin_ros.generation.reuse import Reuse, reuse_of
 from penguin_ros.generation.sampling import checked
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import StopReason
 
+_DONE = object()
 
-def generate(backend: Backend, inputs: ModelInputs, limits: Limits, text: TextStream, clock: Callable[[], int],
+
+def generate(backend: Backend | Reuse, inputs: ModelInputs, limits: Limits, text: TextStream, clock: Callable[[], int],
              progress: Progress | None = None) -> Generator[Step, None, Generation]:
     """Answers one prompt; every yield is one step: a slice of the encode, a prefill chunk, or one decode step.
 
+    With a `Reuse`, what it keeps of earlier generations is not computed again, and this one is kept for later ones.
     `clock` is steady, in nanoseconds. Raises PromptTooLong before any work, NoFreeSlot before the encode, InvalidLogits,
     TokenCountMismatch and what the backend raises; what is thrown in comes out. The thread of the backend drives it.
     """
-    progress = Progress() if progress is None else progress
+    reuse, progress = reuse_of(backend), Progress() if progress is None else progress
     progress.prompt_tokens, progress.visual_tokens = len(inputs.prompt.token_ids), inputs.visual_tokens
-    max_tokens = _max_tokens(backend, inputs, limits)
-    slot = backend.new_slot()
-    # The only names for the handles are lists that are emptied: a thrown error's traceback keeps local names alive, and whoever
-    # keeps the error would keep the device's memory.
-    features: list[Features] = []
-    try:
-        run = _Run(backend, slot, limits, Chooser(limits, max_tokens, text, progress), clock)
-        yield from run.encode(inputs, features)
-        yield from run.prefill(inputs, features)
+    max_tokens = min(limits.max_tokens, prompt_room(reuse.backend, inputs))
+    with prompt_run(reuse, inputs) as prompt:
+        progress.reused_tokens = prompt.reused
+        run = _Run(prompt.slot, limits, Chooser(limits, max_tokens, text, progress), clock)
+        yield from run.encode(prompt)
+        progress.reused_frames = len(inputs.frames) - prompt.encoded_frames
+        yield from run.prefill(prompt)
         yield from run.decode()
         return progress.generation()
-    finally:
-        features.clear()
-        backend.free_slot(slot)
-
-
-def _max_tokens(backend: Backend, inputs: ModelInputs, limits: Limits) -> int:
-    """How many new tokens fit; PromptTooLong when not one does."""
-    prompt_tokens, max_length = len(inputs.prompt.token_ids), backend.description.max_length
-    if prompt_tokens == 0:
-        raise InvalidRequest('the prompt is empty', 'there is nothing to continue')
-    if prompt_tokens + 1 > max_length:
-        raise PromptTooLong(f'the prompt has {prompt_tokens} tokens', f'a KV slot holds {max_length}, the answer included',
-                            'Raise model.max_length, lower visual.max_visual_tokens or clip.max_frames, or ask more briefly')
-    return min(limits.max_tokens, max_length - prompt_tokens)
 
 
 class _Run:
     """The three phases of one generation on one slot."""
 
-    def __init__(self, backend: Backend, slot: int, limits: Limits, chooser: Chooser, clock: Callable[[], int]) -> None:
-        self._backend, self._slot, self._chooser, self._clock = backend, slot, chooser, clock
+    def __init__(self, slot: KeyedSlot, limits: Limits, chooser: Chooser, clock: Callable[[], int]) -> None:
+        self._slot, self._chooser, self._clock = slot, chooser, clock
         self._prefill_chunk = limits.prefill_chunk
         # Then the backend may choose where the logits are.
         self._is_greedy = limits.sampling.temperature <= 0.0 and not limits.keep_logits
         self._progress = chooser.progress
 
-    def encode(self, inputs: ModelInputs, features: list[Features]) -> Generator[Step, None, None]:
-        """One step per slice; fills `features`. The backend drops what it computed when this generator is closed early."""
-        if not inputs.frames:
-            return
-        slices = self._backend.encode(inputs.frames)
+    def encode(self, prompt: PromptRun) -> Generator[Step, None, None]:
+        """One step per slice; none when no frame is to be encoded."""
+        slices = prompt.encode()
         try:
             is_done = False
             while not is_done:
                 started = self._clock()
-                is_done = _advance(slices, features)
+                is_done = next(slices, _DONE) is _DONE
                 self._count('encode', started)
-                yield Step('encode')
+                if not is_done or prompt.encoded_frames:
+                    yield Step('encode')
         finally:
             slices.close()
 
-    def prefill(self, inputs: ModelInputs, features: list[Features]) -> Generator[Step, None, None]:
-        """One step per chunk; the last one chooses the first token. Empties `features`: each goes with its last chunk."""
-        chunks = list(prompt_chunks(inputs, features, self._prefill_chunk))[::-1]
-        features.clear()
+    def prefill(self, prompt: PromptRun) -> Generator[Step, None, None]:
+        """One step per chunk; the last one chooses the first token. A frame's features go with its last chunk."""
+        chunks = prompt.chunks(self._prefill_chunk)[::-1]
         try:
             while chunks:
                 started = self._clock()
                 if len(chunks) > 1:
-                    self._backend.forward(self._slot, chunks.pop())
+                    self._slot.forward(chunks.pop())
                     step = Step('prefill')
                 else:
                     step = self._choose('prefill', chunks.pop())
@@ -113,18 +99,8 @@ class _Run:
     def _choose(self, phase: Phase, chunk: Chunk) -> Step:
         """Appends a chunk and takes the token after it."""
         if self._is_greedy:
-            return self._chooser.take(phase, checked(self._backend.forward_best(self._slot, chunk)))
-        return self._chooser.step(phase, self._backend.forward(self._slot, chunk, (-1,))[0])
+            return self._chooser.take(phase, checked(self._slot.forward_best(chunk)))
+        return self._chooser.step(phase, self._slot.forward(chunk, (-1,))[0])
 
     def _count(self, phase: Phase, started_ns: int) -> None:
         self._progress.durations_ns[phase] += self._clock() - started_ns
-
-
-def _advance(slices: Generator[None, None, list[Features]], features: list[Features]) -> bool:
-    """Runs one slice; True when it was the last, with the handles of all frames then in `features`."""
-    try:
-        next(slices)
-    except StopIteration as end:
-        features.extend(end.value)
-        return True
-    return False

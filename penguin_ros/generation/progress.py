@@ -29,6 +29,8 @@ class Step:
 class Generation:
     """A text, whole or partial. `token_ids` end with the stop token when there was one; it adds nothing to `text`.
 
+    Of the `prompt_tokens` `reused_tokens` were found in a KV slot; of the frames `reused_frames` were not encoded for this text.
+
     Durations in nanoseconds of the injected clock: the time inside steps only, not while paused between them.
     """
 
@@ -40,6 +42,8 @@ class Generation:
     decode_ns: int
     prompt_tokens: int
     visual_tokens: int
+    reused_tokens: int = 0
+    reused_frames: int = 0
 
 
 @dataclass(eq=False)
@@ -51,10 +55,12 @@ class Progress:
     stop_reason: StopReason = StopReason.NONE
     prompt_tokens: int = 0
     visual_tokens: int = 0
+    reused_tokens: int = 0
+    reused_frames: int = 0
     durations_ns: dict[Phase, int] = field(default_factory=lambda: {'encode': 0, 'prefill': 0, 'decode': 0})
 
     def generation(self, stop_reason: StopReason | None = None) -> Generation:
         """What there is so far, with `stop_reason` for one that was ended from outside; a half character is left out."""
         return Generation(tuple(self.token_ids), self.text, self.stop_reason if stop_reason is None else stop_reason,
                           self.durations_ns['encode'], self.durations_ns['prefill'], self.durations_ns['decode'],
-                          self.prompt_tokens, self.visual_tokens)
+                          self.prompt_tokens, self.visual_tokens, self.reused_tokens, self.reused_frames)

@@ -13,7 +13,7 @@ from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
 from penguin_ros.config import VisualConfig
 from penguin_ros.errors import TokenCountMismatch, TooManyImages
-from penguin_ros.frame import Clip, Image
+from penguin_ros.frame import Clip, Frame, Image
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 from penguin_ros.preprocessing.frame_plan import (
     FramePlan,
@@ -28,18 +28,19 @@ from penguin_ros.preprocessing.patches import to_patches
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart, VisualPart, render
 from penguin_ros.preprocessing.steps import finished
 
-Picture = Image | Sequence[Image]
-"""What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame, all of one size."""
+Picture = Image | Sequence[Image] | Sequence[Frame]
+"""What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame, all of one size; a Frame
+remembers its digest, so that its features are found again without reading its pixels."""
 
 InputSteps = Generator[None, None, ModelInputs]
 
 
 @dataclass(frozen=True, eq=False)
 class _Visual:
-    """A part of a message with its images and the plan for them."""
+    """A part of a message with its frames and the plan for them."""
 
     part: VisualPart
-    images: tuple[Image, ...]
+    frames: tuple[Frame, ...]
     plan: FramePlan
 
     @property
@@ -64,7 +65,7 @@ class Preprocessor:
     def clip_steps(self, clip: Clip, question: str, max_tokens: int | None = None) -> InputSteps:
         """As clip_inputs, with a yield after what is done for each frame."""
         video = VideoPart(clip.seconds_from_start, len(clip.frames))
-        return self._steps([Message('user', (video, TextPart(question)))], [[frame.image for frame in clip.frames]], max_tokens)
+        return self._steps([Message('user', (video, TextPart(question)))], [clip.frames], max_tokens)
 
     def images_inputs(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> ModelInputs:
         """Single pictures in order, then the question."""
@@ -94,7 +95,7 @@ class Preprocessor:
         for visual in visuals:
             for index, size, kind in zip(visual.plan.indices, visual.plan.sizes, visual.plan.types, strict=True):
                 merge_size = self._unit(visual.part).merge_size
-                frames.append(to_patches(visual.images[index], size, merge_size, self._shape.processor, kind))
+                frames.append(to_patches(visual.frames[index], size, merge_size, self._shape.processor, kind))
                 yield
         prompt = render(_as_shown(messages, visuals), self._tokenizer, [frame.tokens for frame in frames],
                         self._shape.image_token_id)
@@ -104,12 +105,13 @@ class Preprocessor:
     def _visuals(self, messages: Sequence[Message], pictures: Sequence[Picture],
                  max_tokens: int | None) -> Generator[None, None, list[_Visual]]:
         parts = [part for message in messages for part in message.parts if not isinstance(part, TextPart)]
-        images = _matched(parts, pictures)
+        frames = _matched(parts, pictures)
+        images = [tuple(frame.image for frame in of_part) for of_part in frames]
         if max_tokens is not None:
             plans = self._exact_plans(parts, images, max_tokens)
         else:
             plans = yield from self._plans(parts, images)
-        return [_Visual(*of_part) for of_part in zip(parts, images, plans, strict=True)]
+        return [_Visual(*of_part) for of_part in zip(parts, frames, plans, strict=True)]
 
     def _plans(self, parts: Sequence[VisualPart],
                images: Sequence[tuple[Image, ...]]) -> Generator[None, None, list[FramePlan]]:
@@ -140,17 +142,18 @@ class Preprocessor:
         return PatchUnit(merge_size, processor.patch_size)
 
 
-def _matched(parts: Sequence[VisualPart], pictures: Sequence[Picture]) -> list[tuple[Image, ...]]:
-    """Per part its images, checked."""
+def _matched(parts: Sequence[VisualPart], pictures: Sequence[Picture]) -> list[tuple[Frame, ...]]:
+    """Per part its frames, checked."""
     images = [(picture,) if isinstance(part, ImagePart) else tuple(picture)
               for part, picture in zip(parts, pictures, strict=False)]
     expected = [1 if isinstance(part, ImagePart) else part.frames for part in parts]
     got = [len(of_part) for of_part in images]
     if expected != got or len(parts) != len(pictures):
         raise TokenCountMismatch(sum(expected), sum(got) + len(pictures) - len(images))
-    for of_part in images:
-        check_images(of_part)
-    return images
+    frames = [tuple(image if isinstance(image, Frame) else Frame(0, image) for image in of_part) for of_part in images]
+    for framed in frames:
+        check_images([frame.image for frame in framed])
+    return frames
 
 
 def _as_shown(messages: Sequence[Message], visuals: Sequence[_Visual]) -> list[Message]:

@@ -5,23 +5,31 @@ Pillow resizes (bicubic with antialias on uint8, which OpenCV's cubic is not); t
 """
 from __future__ import annotations
 
-from functools import lru_cache
+import hashlib
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from penguin_ros.checkpoint.shapes import ProcessorShape
-from penguin_ros.frame import FrameType, Image
-from penguin_ros.model_inputs import FramePatches
+from penguin_ros.frame import Frame, FrameType, Image
+from penguin_ros.model_inputs import FramePatches, Pixels
 
 
-def to_patches(image: Image, size: tuple[int, int], merge_size: int, processor: ProcessorShape,
+def to_patches(frame: Frame, size: tuple[int, int], merge_size: int, processor: ProcessorShape,
                frame_type: FrameType = FrameType.KEY) -> FramePatches:
-    """`image` (height, width, 3) uint8 RGB at `size` (height, width), a multiple of patch_size * merge_size.
+    """`frame` at `size` (height, width), a multiple of patch_size * merge_size; the pixels are computed when they are asked for.
 
     Patches stand in merge-block order: block row, block column, row in the block, column in the block.
     """
+    rows, columns = size[0] // processor.patch_size, size[1] // processor.patch_size
+    content = hashlib.blake2b(frame.digest, digest_size=16, key=_constants(processor)).digest()
+    pixels = partial(_pixels, frame.image, size, merge_size, processor)
+    return FramePatches(pixels, rows, columns, merge_size, frame_type, content)
+
+
+def _pixels(image: Image, size: tuple[int, int], merge_size: int, processor: ProcessorShape) -> Pixels:
     patch = processor.patch_size
     rows, columns = size[0] // patch, size[1] // patch
     blocks = _resized(image, size).reshape(rows // merge_size, merge_size, patch, columns // merge_size, merge_size, patch, 3)
@@ -30,7 +38,14 @@ def to_patches(image: Image, size: tuple[int, int], merge_size: int, processor: 
     tables = _tables(processor.image_mean, processor.image_std, processor.rescale_factor)
     for channel in range(3):
         pixels[:, channel] = tables[channel][channels[channel]]
-    return FramePatches(pixels.reshape(rows * columns, -1), rows, columns, merge_size, frame_type)
+    return pixels.reshape(rows * columns, -1)
+
+
+@lru_cache(maxsize=8)
+def _constants(processor: ProcessorShape) -> bytes:
+    """16 bytes that stand for all that pixels depend on besides the image and its size."""
+    facts = (processor.patch_size, processor.image_mean, processor.image_std, processor.rescale_factor)
+    return hashlib.blake2b(repr(facts).encode(), digest_size=16).digest()
 
 
 def _resized(image: Image, size: tuple[int, int]) -> Image:

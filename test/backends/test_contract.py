@@ -151,9 +151,9 @@ def test_an_abandoned_encode_leaves_the_backend_usable(backend: Backend) -> None
 
 @pytest.mark.parametrize('bad', [
     dataclasses.replace(frame(1), rows=5), dataclasses.replace(frame(1), rows=0), dataclasses.replace(frame(1), merge_size=0),
-    dataclasses.replace(frame(1), merge_size=4), dataclasses.replace(frame(1), pixels=frame(1).pixels[:-1]),
-    dataclasses.replace(frame(1), pixels=frame(1).pixels[:, :-1]),
-    dataclasses.replace(frame(1), pixels=frame(1).pixels.astype(np.float64))])
+    dataclasses.replace(frame(1), merge_size=4), dataclasses.replace(frame(1), source=frame(1).pixels[:-1]),
+    dataclasses.replace(frame(1), source=frame(1).pixels[:, :-1]),
+    dataclasses.replace(frame(1), source=frame(1).pixels.astype(np.float64))])
 def test_a_malformed_frame_is_refused_by_number(backend: Backend, bad: object) -> None:
     with pytest.raises(BackendError, match='frame 1 has'):
         finished(backend.encode([frame(1), bad]))  # type: ignore[list-item]

@@ -13,7 +13,7 @@ from preprocessing.golden_cases import VISUAL, arrays_of, images_of
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.shapes import ProcessorShape
-from penguin_ros.frame import FrameType
+from penguin_ros.frame import Frame, FrameType
 from penguin_ros.preprocessing.patches import to_patches
 
 PROCESSOR = ProcessorShape((0.5,) * 3, (0.5,) * 3, 1 / 255, 16, 16384, 14, 1, 2, 1.0, 180)
@@ -24,7 +24,7 @@ UNCHANGED = replace(PROCESSOR, image_mean=(0.0,) * 3, image_std=(1.0,) * 3, resc
 @pytest.mark.parametrize('name', VISUAL)
 def test_pixels_equal_the_golden_ones(golden_dir: Path, golden_checkpoint: Checkpoint, name: str) -> None:
     case = arrays_of(golden_dir, name)
-    frames = [to_patches(image, (int(rows) * 14, int(columns) * 14), int(merge), golden_checkpoint.shape.processor)
+    frames = [to_patches(Frame(0, image), (int(rows) * 14, int(columns) * 14), int(merge), golden_checkpoint.shape.processor)
               for image, (_, rows, columns), merge in zip(images_of(case), case['grid_sizes'], case['merge_sizes'], strict=True)]
     pixels = np.concatenate([frame.pixels for frame in frames])
     assert pixels.dtype == np.float32 and pixels.shape == case['pixel_values'].shape
@@ -38,7 +38,7 @@ def test_patches_stand_in_merge_block_order(merge: int, block_rows: int, block_c
     rows, columns = merge * block_rows, merge * block_columns
     numbers = np.arange(rows * columns, dtype=np.uint8).reshape(rows, columns)
     image = np.repeat(np.repeat(numbers, 14, 0), 14, 1)[:, :, None].repeat(3, 2)
-    frame = to_patches(image, image.shape[:2], merge, UNCHANGED)
+    frame = to_patches(Frame(0, image), image.shape[:2], merge, UNCHANGED)
     expected = [numbers[top + row, left + column] for top in range(0, rows, merge) for left in range(0, columns, merge)
                 for row in range(merge) for column in range(merge)]
     assert frame.pixels[:, 0].tolist() == [float(number) for number in expected]
@@ -47,13 +47,13 @@ def test_patches_stand_in_merge_block_order(merge: int, block_rows: int, block_c
 
 def test_a_patch_is_channel_then_row_then_column() -> None:
     image = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
-    frame = to_patches(image, (28, 28), 2, UNCHANGED)
+    frame = to_patches(Frame(0, image), (28, 28), 2, UNCHANGED)
     assert np.array_equal(frame.pixels[1].reshape(3, 14, 14), image[:14, 14:].transpose(2, 0, 1))
 
 
 def test_channels_are_normalised_with_their_own_mean_and_deviation() -> None:
     processor = replace(PROCESSOR, image_mean=(0.1, 0.2, 0.3), image_std=(0.5, 0.25, 0.125))
-    frame = to_patches(np.full((14, 14, 3), (0, 51, 255), np.uint8), (14, 14), 1, processor)
+    frame = to_patches(Frame(0, np.full((14, 14, 3), (0, 51, 255), np.uint8)), (14, 14), 1, processor)
     values = frame.pixels.reshape(3, 196)
     assert np.allclose(values, [[-0.2], [0.0], [5.6]], atol=1e-6)
 
@@ -61,12 +61,12 @@ def test_channels_are_normalised_with_their_own_mean_and_deviation() -> None:
 def test_the_type_travels_along_and_strided_images_are_read_as_they_look() -> None:
     wide = np.random.default_rng(1).integers(0, 256, (40, 90, 3), dtype=np.uint8)
     part = wide[:, 10:70, ::-1]
-    frame = to_patches(part, (28, 56), 2, PROCESSOR, FrameType.INTERMEDIATE)
+    frame = to_patches(Frame(0, part), (28, 56), 2, PROCESSOR, FrameType.INTERMEDIATE)
     assert frame.type is FrameType.INTERMEDIATE
-    assert np.array_equal(frame.pixels, to_patches(part.copy(), (28, 56), 2, PROCESSOR).pixels)
+    assert np.array_equal(frame.pixels, to_patches(Frame(0, part.copy()), (28, 56), 2, PROCESSOR).pixels)
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 4000), (4000, 1)])
 def test_odd_shapes_are_resized(shape: tuple[int, int]) -> None:
-    frame = to_patches(np.full((*shape, 3), 255, np.uint8), (28, 56), 1, PROCESSOR)
+    frame = to_patches(Frame(0, np.full((*shape, 3), 255, np.uint8)), (28, 56), 1, PROCESSOR)
     assert np.array_equal(frame.pixels, np.ones((8, 588), np.float32))
