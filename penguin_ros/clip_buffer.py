@@ -67,7 +67,7 @@ class ClipBuffer:
         self._drop_times_ns: deque[int] = deque(maxlen=DROPS_REMEMBERED)
         self._dropped: Counter[str] = Counter()
         self._received = self._expired = self._skewed = self._size_changes = 0
-        self._newest_arrival_ns = 0
+        self._newest_arrival_ns = self._epoch = 0
 
     def add(self, frame: Frame, now_ns: int) -> bool:
         """Takes a frame or drops and counts it; `now_ns` is camera time. The image must not be written to afterwards."""
@@ -132,6 +132,14 @@ class ClipBuffer:
         with self._lock:
             return bisect_left(self._stamps, interval.start_ns) < bisect_right(self._stamps, interval.end_ns)
 
+    def newer_than(self, stamp_ns: int | None, epoch: int) -> tuple[int, tuple[Frame, ...]]:
+        """The frames after a stamp, None: all; with the number of times that everything was forgotten. Where that number is not
+        `epoch`, the stamp is of a stream that is no more, and all frames are given."""
+        with self._lock:
+            is_known = stamp_ns is not None and epoch == self._epoch
+            first = bisect_right(self._stamps, stamp_ns) if is_known and stamp_ns is not None else 0
+            return self._epoch, tuple(self._frames[first:])
+
     def span(self) -> Interval | None:
         """Stamps of the oldest and the newest frame; None when empty."""
         with self._lock:
@@ -185,6 +193,7 @@ class ClipBuffer:
         for stamp_ns in self._stamps:
             self._drop(cause, stamp_ns)
         self._frames, self._stamps, self._late_stamps, self._bytes = [], [], [], 0
+        self._epoch += 1
         self._arrivals_ns.clear()
         self._drop_times_ns.clear()
 

@@ -52,7 +52,11 @@ class ModelConfig:
     precision: str = setting('auto', 'Number format of weights and cache; auto: float32 on a CPU, bfloat16 on CUDA. A bundle has '
                              'its own.', choices=('auto', 'float32', 'bfloat16', 'float16', 'int8', 'int4'))
     max_length: int = setting(4096, 'Length of a KV slot: prompt and answer together.', unit='tokens', low=64, high=262144)
-    kv_slots: int = setting(2, 'KV slots: one for a running caption, one for the question that interrupts it.', low=1, high=64)
+    kv_slots: int = setting(4, 'KV slots: one for a running caption, one for the question that interrupts it, the others keep '
+                            'earlier clips.', low=1, high=64)
+    reuse: bool = setting(True, 'Keep what requests share: features of frames, and the KV slots of finished requests.')
+    feature_cache_bytes: int = setting(128 * 1024 * 1024, 'Visual features kept on the device at most; the least recently used '
+                                       'go first.', unit='bytes', low=0, high=2 ** 40)
     prefill_chunk: int = setting(256, 'Prompt positions per scheduler step.', unit='tokens', low=1, high=65536)
     encode_patches: int = setting(4096, 'Attention rows per slice of an encode, the scheduler\'s step.', unit='patches', low=64,
                                   high=1048576)
@@ -78,7 +82,16 @@ class ClipConfig:
 
     seconds: float = setting(4.0, 'Length of a clip.', unit='s', low=0.1, high=3600.0, live=True)
     fps: float = setting(2.0, 'Rate at which camera frames are sampled.', unit='Hz', low=0.01, high=240.0, live=True)
-    max_frames: int = setting(8, 'Frames of a clip at most; evenly thinned, the newest always kept.', low=1, high=180, live=True)
+    max_frames: int = setting(16, 'Frames of a clip at most; evenly thinned, the newest always kept.', low=1, high=180, live=True)
+    window: str = setting('recent', 'Frames of the present. recent: the newest, chosen anew each time; sliding: the newest of a '
+                          'fixed grid, all of one size; growing: appended to a clip until it begins anew.',
+                          choices=('recent', 'sliding', 'growing'), live=True)
+    max_age: float = setting(30.0, 'Window growing: a clip begins anew when its anchor is older, and keeps no frame that is.',
+                             unit='s', low=0.1, high=3600.0, live=True)
+    overlap: int = setting(2, 'Window growing: frames that a clip keeps at least when it begins anew, besides those that no '
+                           'caption has told of.', unit='frames', low=1, high=180, live=True)
+    encode_ahead: bool = setting(True, 'Windows sliding and growing: frames are encoded as they arrive, when nothing else is '
+                                 'to do.', live=True)
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,14 @@ class CaptionConfig:
                             live=True)
     max_tokens: int = setting(96, 'Length of a caption at most.', unit='tokens', low=1, high=65536, live=True)
     deadline: float = setting(30.0, 'A caption is cut after this time.', unit='s', low=0.05, high=86400.0, live=True)
+    max_pause: float = setting(10.0, 'A caption that questions have interrupted for longer is given up as stale.', unit='s',
+                               low=0.0, high=86400.0, live=True)
+    gate: bool = setting(False, 'No caption is made as long as nothing in the picture changes; the last one is repeated now and '
+                         'then.', live=True)
+    gate_similarity: float = setting(0.95, 'Share of the picture\'s patches that must be alike for nothing to have changed.',
+                                     low=0.0, high=1.0, live=True)
+    heartbeat: float = setting(10.0, 'With caption.gate: the longest silence while nothing changes.', unit='s', low=0.05,
+                               high=86400.0, live=True)
 
 
 @dataclass(frozen=True)

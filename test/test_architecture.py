@@ -21,7 +21,8 @@ INFERENCE_LIBRARIES = ('torch', 'onnxruntime', 'tensorrt', 'cuda')
 BLOCKED = ('rclpy', 'penguin_msgs', 'mujoco', *INFERENCE_LIBRARIES)
 
 VALUES = ('config', 'errors', 'frame', 'request', 'model_inputs')
-CORE = (*VALUES, 'clip_buffer', 'checkpoint', 'preprocessing', 'backends', 'generation', 'scheduler', 'answering', 'pipeline')
+CORE = (*VALUES, 'clip_buffer', 'checkpoint', 'preprocessing', 'backends', 'generation', 'scheduler', 'window', 'answering',
+        'pipeline')
 MESSAGES = ('builtin_interfaces', 'diagnostic_msgs', 'lifecycle_msgs', 'penguin_msgs', 'rcl_interfaces', 'rosgraph_msgs',
             'sensor_msgs', 'std_msgs', 'std_srvs')
 
@@ -52,9 +53,10 @@ ROOMS = {
         ('yaml', 'bundle'))),
     'generation': Room((*VALUES, 'backends.base'), ('numpy',)),
     'scheduler': Room(VALUES),
+    'window': Room((*VALUES, 'clip_buffer', 'clip_choice', 'preprocessing')),
     # The pipeline's parts: what it tells about itself, and what makes an answer of a request.
     'answering': Room((*VALUES, 'clip_buffer', 'checkpoint', 'preprocessing', 'backends.base', 'backends.bundle', 'generation',
-                       'pipeline_status')),
+                       'window', 'pipeline_status')),
     'pipeline': Room(CORE),
     # Video files and bags as frames, for the command line.
     'recording': Room(VALUES, ('numpy', 'cv2', 'rosbags')),
@@ -161,7 +163,7 @@ def test_imports_point_down_only(path: Path) -> None:
     ('pipeline.py', 'penguin_ros.ros.penguin_node'), ('frame.py', 'penguin_ros.request'), ('errors.py', 'numpy'),
     ('answering/answer_job.py', 'penguin_ros.pipeline'), ('ros/penguin_node.py', 'penguin_ros.generation.loop'),
     ('ros/penguin_node.py', 'penguin_ros.simulation.world'), ('ros/penguin_node.py', 'torch'),
-    ('recording/video.py', 'penguin_ros.pipeline'),
+    ('recording/video.py', 'penguin_ros.pipeline'), ('window/growing.py', 'penguin_ros.answering.clip_search'),
 ])
 def test_an_import_that_points_up_would_be_seen(file: str, module: str) -> None:
     assert violation(PACKAGE / file, module)

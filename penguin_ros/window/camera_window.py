@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live window of one camera: takes frames out of its buffer as the policy says, and gives clips. Knows no models, no ROS.
+
+The worker thread takes frames and asks for clips; `is_due` and `status` may be called from any. A window holds on to its frames,
+clip.max_frames at most, when the buffer lets go of them.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from penguin_ros.clip_buffer import ClipBuffer
+from penguin_ros.clip_choice import even_ranks
+from penguin_ros.frame import Clip, Frame, FrameType
+from penguin_ros.preprocessing.frame_plan import FramePlan
+from penguin_ros.preprocessing.frame_types import Comparable, FrameTyper, comparable
+from penguin_ros.window.caption_gate import CaptionGate
+from penguin_ros.window.frame_grid import FrameGrid
+from penguin_ros.window.growing import Growth, grown
+from penguin_ros.window.sliding import slid
+from penguin_ros.window.typed_frame import newest_within
+from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
+
+
+@dataclass(frozen=True)
+class WindowStatus:
+    """`frames` in the window now; `taken`, `skipped`: frames of the grid that entered it, or did not because encoding is slower
+    than their arrival; `restarts`: clips that began anew."""
+
+    frames: int = 0
+    taken: int = 0
+    skipped: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class WindowClip:
+    """`plan`: types and sizes, None where the settings of `visual` decide them."""
+
+    clip: Clip
+    plan: FramePlan | None
+
+
+class CameraWindow:
+    """Forgets everything when its buffer does: after a jump of the clock, a restart of the camera, a flush.
+
+    Frames that wait are taken when the worker comes to it, no more than could have been encoded since the last one was taken,
+    evenly spread, the newest always among them; the others are skipped and counted.
+    """
+
+    def __init__(self, buffer: ClipBuffer, steady_ns: Callable[[], int]) -> None:
+        self.gate = CaptionGate()
+        self._buffer, self._steady_ns = buffer, steady_ns
+        self._lock = threading.Lock()  # guards what `is_due` and `status` read
+        self._grid = FrameGrid(1)
+        self._policy, self._epoch = '', -1
+        self._gathered_ns: int | None = None
+        self._waiting: list[Frame] = []
+        self._recent: Clip | None = None
+        self._typer = FrameTyper()
+        self._growth = Growth()
+        self._captioned_ns: int | None = None
+        self._taken_at_ns, self._frame_cost_ns = steady_ns(), 0
+        self._taken = self._skipped = self._restarts = 0
+
+    # --- any thread -------------------------------------------------------------------------------------------
+
+    def is_due(self, stamp_ns: int) -> bool:
+        """Whether a frame of that stamp would enter the window."""
+        with self._lock:
+            return self._grid.is_due(stamp_ns)
+
+    def status(self) -> WindowStatus:
+        """A snapshot."""
+        with self._lock:
+            return WindowStatus(len(self._growth.frames), self._taken, self._skipped, self._restarts)
+
+    # --- the worker thread ------------------------------------------------------------------------------------
+
+    def take(self, rules: WindowRules) -> Generator[None, None, None]:
+        """Looks at what has arrived, a frame per step; several may be under way, one step at a time."""
+        self._gather(rules)
+        while self._waiting:
+            frame = self._waiting.pop(0)
+            seen = comparable(frame.image) if rules.needs_comparison else None
+            self._add(frame, seen, rules)
+            yield
+
+    def clip(self, rules: WindowRules) -> WindowClip | None:
+        """The clip of the present, of what was taken; None without frames."""
+        if rules.policy == RECENT:
+            return WindowClip(self._recent, None) if self._recent is not None else None
+        if not self._growth.frames:
+            return None
+        raw = self._growth.frames[-1].frame.size
+        limits = rules.growth
+        frames = newest_within(self._growth.frames, limits.max_frames, limits.max_tokens, rules.costs(raw))
+        sizes = rules.sizes(raw)
+        plan = FramePlan(tuple(range(len(frames))), tuple(frame.type for frame in frames),
+                         tuple(sizes[frame.type] for frame in frames))
+        return WindowClip(Clip(self._buffer.camera, tuple(frame.frame for frame in frames)), plan)
+
+    def note_frame_cost(self, cost_ns: int) -> None:
+        """What it took to encode a frame, in steady time."""
+        self._frame_cost_ns = cost_ns
+
+    def begin_caption(self, clip: Clip, question: str) -> None:
+        """A caption is made of `clip`; frames that no caption has told of are kept from now on."""
+        self._captioned_ns = clip.start_ns if self._captioned_ns is None else self._captioned_ns
+        self.gate.begin(question, clip.end_ns)
+
+    def note_told(self, until_ns: int) -> None:
+        """Captions have told of everything up to that stamp."""
+        self._captioned_ns = until_ns
+
+    def _gather(self, rules: WindowRules) -> None:
+        """What the buffer has got since the last time becomes what waits."""
+        if rules.policy != self._policy:
+            self._policy = rules.policy
+            self._begin(self._epoch)
+        epoch, frames = self._buffer.newer_than(self._gathered_ns, self._epoch)
+        if epoch != self._epoch:
+            self._begin(epoch)
+            self.gate.forget()
+            self._captioned_ns = None
+        with self._lock:
+            if self._grid.period_ns != rules.period_ns:
+                self._grid = FrameGrid(rules.period_ns)
+            admitted = [frame for frame in frames if self._grid.admit(frame.stamp_ns)]
+        self._gathered_ns = frames[-1].stamp_ns if frames else self._gathered_ns
+        if rules.policy == RECENT:
+            self._gather_recent(rules)
+        elif admitted:
+            self._waiting = self._paced([*self._waiting, *admitted], rules)
+
+    def _gather_recent(self, rules: WindowRules) -> None:
+        self._recent = self._buffer.newest_clip(rules.config.clip)
+        self._waiting = []
+        if rules.is_gated and self._recent is not None:
+            looked_ns = self.gate.newest_ns
+            self._waiting = [frame for frame in self._recent.frames if looked_ns is None or frame.stamp_ns > looked_ns]
+
+    def _paced(self, waiting: list[Frame], rules: WindowRules) -> list[Frame]:
+        newest_ns, limits = waiting[-1].stamp_ns, rules.growth
+        oldest_ns = newest_ns - rules.span_ns
+        if self._captioned_ns is not None:
+            oldest_ns = min(oldest_ns, max(self._captioned_ns, newest_ns - limits.max_age_ns))
+        wanted = [frame for frame in waiting if frame.stamp_ns > oldest_ns]
+        most = limits.max_frames
+        if self._frame_cost_ns > 0:
+            most = min(most, max(1, (self._steady_ns() - self._taken_at_ns) // self._frame_cost_ns))
+        chosen = [wanted[rank] for rank in even_ranks(len(wanted), most)]
+        with self._lock:
+            self._skipped += len(wanted) - len(chosen)
+        return chosen
+
+    def _add(self, frame: Frame, seen: Comparable | None, rules: WindowRules) -> None:
+        self._taken_at_ns = self._steady_ns()
+        if seen is not None and rules.is_gated:
+            self.gate.look(frame.stamp_ns, seen, rules.config.caption.gate_similarity)
+        if rules.policy == RECENT:
+            return
+        growth = self._grown(frame, seen, rules) if rules.policy == GROWING and seen is not None else Growth(
+            slid(self._growth.frames, frame, rules.max_slid_frames, rules.span_ns))
+        with self._lock:
+            self._restarts += rules.policy == GROWING and 0 < growth.anchor == len(growth.frames) - 1
+            self._taken += 1
+            self._growth = growth
+
+    def _grown(self, frame: Frame, seen: Comparable, rules: WindowRules) -> Growth:
+        kind = self._typer.judge(seen)
+        growth = grown(self._growth, frame, kind, rules.growth, rules.costs(frame.size), self._captioned_ns)
+        if kind is FrameType.INTERMEDIATE and growth.frames[-1].type is FrameType.KEY:
+            self._typer.set_key(seen)
+        return growth
+
+    def _begin(self, epoch: int) -> None:
+        """Without frames."""
+        self._epoch, self._gathered_ns, self._recent = epoch, None, None
+        self._typer, self._waiting = FrameTyper(), []
+        with self._lock:
+            self._growth, self._grid = Growth(), FrameGrid(self._grid.period_ns)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy `growing`: new frames are appended behind an anchor, so that the prompt only grows. Pure; knows no pixels.
+
+A frame's type is given once: key where it is unlike the latest key frame or where a clip begins anew, else intermediate. So the
+size of a frame, and with it its features, never change, and two clips with the same first frame share all frames of the shorter
+one. A clip that begins anew keeps frames from before its anchor in the sizes that they have.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penguin_ros.clip_choice import even_ranks
+from penguin_ros.frame import Frame, FrameType
+from penguin_ros.window.typed_frame import TokenCosts, TypedFrame, tokens_of_frames
+
+
+@dataclass(frozen=True)
+class GrowthLimits:
+    """When a clip begins anew, and what it keeps then.
+
+    `span_ns`: frames older than that before the anchor are kept for captions only; `overlap`: frames kept at least.
+    """
+
+    max_frames: int
+    max_tokens: int
+    max_age_ns: int
+    span_ns: int
+    overlap: int
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """The clip so far; `anchor` is the index of the frame with which it began anew, those before it were kept."""
+
+    frames: tuple[TypedFrame, ...] = ()
+    anchor: int = 0
+
+
+def grown(growth: Growth, frame: Frame, kind: FrameType, limits: GrowthLimits, costs: TokenCosts,
+          captioned_ns: int | None = None) -> Growth:
+    """The clip with its next frame, which is newer than all others and of type `kind` compared with the latest key frame.
+
+    `captioned_ns`: stamp of the newest frame that a caption has told of; None: no caption asks for what came before. A clip that
+    begins anew reaches back to that frame, as far as max_age_ns, so that nothing happens between two captions.
+    """
+    is_first = not growth.frames or growth.frames[-1].frame.size != frame.size
+    if is_first:
+        return Growth((TypedFrame(frame, FrameType.KEY),))
+    if not _begins_anew(growth, frame, kind, limits, costs):
+        return Growth((*growth.frames, TypedFrame(frame, kind)), growth.anchor)
+    kept = _kept(growth.frames, frame.stamp_ns, limits, captioned_ns)
+    kept = _thinned(kept, limits, costs)
+    return Growth((*kept, TypedFrame(frame, FrameType.KEY)), len(kept))
+
+
+def _begins_anew(growth: Growth, frame: Frame, kind: FrameType, limits: GrowthLimits, costs: TokenCosts) -> bool:
+    """A key frame after a calm one is another scene; key frame upon key frame is a moving camera, whose clip goes on."""
+    frames = growth.frames
+    is_new_scene = kind is FrameType.KEY and frames[-1].type is FrameType.INTERMEDIATE
+    is_full = len(frames) >= limits.max_frames or tokens_of_frames(frames, costs) + costs[kind] > limits.max_tokens
+    is_old = frame.stamp_ns - frames[growth.anchor].stamp_ns > limits.max_age_ns
+    return is_new_scene or is_full or is_old
+
+
+def _kept(frames: tuple[TypedFrame, ...], anchor_ns: int, limits: GrowthLimits,
+          captioned_ns: int | None) -> tuple[TypedFrame, ...]:
+    """From the last captioned frame on, or the last `overlap` ones, whichever is more; none too old."""
+    untold = _untold(frames, captioned_ns) if captioned_ns is not None else ()
+    recent = tuple(frame for frame in frames[max(0, len(frames) - limits.overlap):]
+                   if anchor_ns - frame.stamp_ns < limits.span_ns)
+    longer = max(untold, recent, key=len)
+    return tuple(frame for frame in longer if anchor_ns - frame.stamp_ns <= limits.max_age_ns)
+
+
+def _untold(frames: tuple[TypedFrame, ...], captioned_ns: int) -> tuple[TypedFrame, ...]:
+    told = sum(frame.stamp_ns <= captioned_ns for frame in frames)
+    return frames[max(0, told - 1):]
+
+
+def _thinned(kept: tuple[TypedFrame, ...], limits: GrowthLimits, costs: TokenCosts) -> tuple[TypedFrame, ...]:
+    """At most half of both limits, so that the clip has room to grow; evenly, the oldest always among them."""
+    most_tokens = max(limits.max_tokens // 2, min(costs.values()))
+    most_tokens = min(most_tokens, limits.max_tokens - costs[FrameType.KEY])
+    for most in range(min(len(kept), max(limits.max_frames // 2, 1), limits.max_frames - 1), 0, -1):
+        chosen = tuple(kept[rank] for rank in even_ranks(len(kept), most)) if most > 1 else kept[:1]
+        if tokens_of_frames(chosen, costs) <= most_tokens:
+            return chosen
+    return ()
