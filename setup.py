@@ -35,6 +35,7 @@ setup(
         'tensorrt': ['cuda-bindings>=12.8'],
         'hub': ['huggingface_hub'],
         'bag': ['rosbags'],
+        'simulation': ['mujoco>=3.2'],
         'test': ['pytest>=7', 'pytest-timeout', 'hypothesis'],
     },
     entry_points={

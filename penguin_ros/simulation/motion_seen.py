@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a thing does in the picture between two times, by geometry. Knows nothing of hiding and words.
+
+Shifts are in picture widths, growth is the logarithm of the depths' ratio. Between the thresholds a motion is not clear: plans
+avoid that, and nothing unclear is asked.
+"""
+from __future__ import annotations
+
+import math
+
+from penguin_ros.simulation.scene import Scene, Thing
+from penguin_ros.simulation.view import spot
+
+CLEAR_SHIFT, CLEAR_GROWTH = 0.14, 0.30
+STILL_BELOW, MOVES_ABOVE = 0.45, 0.7  # of what is clear; the boundary lies in the middle
+CIRCLE_FROM_RAD, CIRCLE_CLEAR_RAD = math.radians(240), (math.radians(270), math.radians(540))
+REST_SHARE = 0.25  # of the interval, before which a motion must have ended to be seen as stopped
+
+SEEN = ('still', 'left', 'right', 'toward', 'away', 'circle', 'stopped', 'appeared', 'gone')
+"""What captions tell. The last two follow from visibility, see truth.py."""
+
+
+def motion_seen(scene: Scene, thing: Thing, start_s: float, end_s: float) -> tuple[str, bool]:
+    """(one of SEEN, is it clear) for a thing that is in the picture all the time."""
+    motion = thing.motion
+    if motion.kind == 'circle':
+        sweep = abs(motion.rate) * (end_s - start_s)
+        if sweep >= CIRCLE_FROM_RAD:
+            return 'circle', CIRCLE_CLEAR_RAD[0] <= sweep <= CIRCLE_CLEAR_RAD[1]
+    before, after = spot(scene, thing, start_s), spot(scene, thing, end_s)
+    shift, growth = (after.u - before.u) / CLEAR_SHIFT, math.log(before.depth / after.depth) / CLEAR_GROWTH
+    seen, is_clear = _direction(shift, growth)
+    if seen == 'still':
+        return seen, is_clear and motion.kind != 'circle'
+    moves_from, moves_until = max(start_s, motion.start_s), min(end_s, motion.stop_s)
+    if motion.kind == 'circle' or moves_until <= moves_from:  # an arc, or the camera moved
+        return seen, False
+    rest = end_s - moves_until
+    if rest >= REST_SHARE * (end_s - start_s):
+        return 'stopped', is_clear and rest >= 1.3 * REST_SHARE * (end_s - start_s)
+    return seen, is_clear and rest < 0.5 * REST_SHARE * (end_s - start_s)
+
+
+def _direction(shift: float, growth: float) -> tuple[str, bool]:
+    larger, smaller = max(abs(shift), abs(growth)), min(abs(shift), abs(growth))
+    if larger < (STILL_BELOW + MOVES_ABOVE) / 2:
+        return 'still', larger < STILL_BELOW
+    is_clear = larger >= 1.0 and smaller <= 0.5 * larger
+    if abs(shift) >= abs(growth):
+        return ('right' if shift > 0 else 'left'), is_clear
+    return ('toward' if growth > 0 else 'away'), is_clear
