@@ -36,11 +36,11 @@ def random_camera(source: random.Random, variety: float, seconds: float) -> Came
 def random_look(source: random.Random, variety: float) -> Look:
     """Neutral floors and backgrounds under light of varied strength, direction and tint."""
     tint = 0.10 * variety
-    sun, ambient = source.uniform(0.55 - 0.25 * variety, 0.55 + 0.2 * variety), source.uniform(0.45 - 0.12 * variety, 0.5)
-    angle, steepness = source.uniform(0, 2 * math.pi), source.uniform(0.2, 0.4 + 0.8 * variety)
+    sun, ambient = source.uniform(0.55 - 0.2 * variety, 0.55 + 0.2 * variety), source.uniform(0.45 - 0.1 * variety, 0.5)
+    angle, steepness = source.uniform(-2.0, 2.0), source.uniform(0.2, 0.4 + 0.8 * variety)  # seldom against the camera
     direction = (math.cos(angle) * steepness, math.sin(angle) * steepness, -1.0)
     light = Light(direction, _tinted(source, sun, tint), _tinted(source, ambient, tint), source.uniform(0.0, 0.7 * variety),
-                  source.uniform(0.0, 0.6))
+                  source.uniform(0.0, 0.45))
     noise = source.uniform(0.0, 8.0) if source.random() < 0.5 * variety else 0.0
     return Look(light, _random_floor(source, variety), _random_background(source, variety), noise)
 

@@ -18,7 +18,7 @@ def floor_texels(floor: Floor, texels: int, seed: int) -> NDArray[np.uint8]:
     if floor.pattern == 'checker':
         share = ((rows * 2 // texels + columns * 2 // texels) % 2).astype(float)
     elif floor.pattern == 'grain':
-        share = random.random((texels // 4, texels // 4)).repeat(4, 0).repeat(4, 1)
+        share = random.random((texels // 2, texels // 2)).repeat(2, 0).repeat(2, 1)
     elif floor.pattern == 'planks':
         share = random.random(PLANKS)[columns * PLANKS // texels] * 0.8 + 0.2 * random.random((1, texels))
         share = np.where(columns % (texels // PLANKS) < 2, 1.0, share)

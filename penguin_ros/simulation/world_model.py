@@ -9,7 +9,7 @@ from penguin_ros.simulation.scene import HALF_HEIGHTS, MAX_THINGS, SHAPES, SIZES
 SHOWN, BLOTS, HIDDEN = 0, 1, 5
 """Groups of geoms: things, floor and walls drawn; the blots below things, not part of them; not drawn."""
 
-FLOOR_TEXELS, SKY_TEXELS = 128, 32
+FLOOR_TEXELS, SKY_TEXELS = 64, 32
 WALLS = 3
 CONE_SIDES = 24
 
