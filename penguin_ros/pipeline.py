@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from penguin_ros.answering.answer_job import AnswerJob, Circumstances
 from penguin_ros.answering.clip_search import check_interval
-from penguin_ros.answering.loaded_model import BackendFactory, LoadedModel, load_model
+from penguin_ros.answering.loaded_model import BackendFactory, LoadedModel, forget_results, load_model
 from penguin_ros.answering.question_text import cleaned
 from penguin_ros.answering.request_check import checked_camera, checked_request
 from penguin_ros.backends.open_backend import make_backend
@@ -24,6 +24,7 @@ from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import PenguinConfig, settings
 from penguin_ros.errors import ClockJumped, Inactive, PenguinError, RequestCancelled, RequestReplaced, SettingError
 from penguin_ros.frame import NANOSECONDS, Frame, is_image
+from penguin_ros.generation.reuse import ReuseCounts
 from penguin_ros.pipeline_status import ModelFacts, PipelineStatus, Ticket
 from penguin_ros.preprocessing.reduced_image import reduced
 from penguin_ros.request import Answer, Priority, Request, TextPiece
@@ -101,6 +102,7 @@ class Pipeline:
         """
         self._is_active = False
         self._scheduler.pause(_not_active(reason))
+        forget_results(self._model)
         return self._scheduler.wait_idle(timeout_s)
 
     def close(self, timeout_s: float = 4.0) -> bool:
@@ -133,10 +135,11 @@ class Pipeline:
         self._buffer(camera).count_drop(cause, self._now_ns())
 
     def flush(self, reason: str) -> None:
-        """After a jump of camera time: forgets all frames and ends the requests that look at a camera with ClockJumped."""
+        """After a jump of camera time: forgets all frames and results; requests that look at a camera end with ClockJumped."""
         for buffer in self._buffers.values():
             buffer.flush('clock_jump')
         self._scheduler.end_all(ClockJumped('time jumped while the request was under way', reason, 'Ask again'), _has_camera)
+        forget_results(self._model)
 
     # --- requests ---------------------------------------------------------------------------------------------
 
@@ -192,7 +195,8 @@ class Pipeline:
                 self._is_active, model.facts if model is not None else None,
                 {camera: buffer.status(now_ns) for camera, buffer in self._buffers.items()},
                 dataclasses.replace(counts, questions_refused=counts.questions_refused + self._invalid_requests),
-                self._scheduler.worker(), counts.callback_failures + self._listener_failures, self._last_error)
+                self._scheduler.worker(), counts.callback_failures + self._listener_failures, self._last_error,
+                model.reuse.counts() if model is not None else ReuseCounts())
 
     # --- inside -----------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.errors import PenguinError
+from penguin_ros.generation.reuse import ReuseCounts
 from penguin_ros.scheduler.job import SchedulerCounts
 from penguin_ros.scheduler.worker_status import WorkerStatus
 
@@ -48,7 +49,7 @@ class Ticket:
 class PipelineStatus:
     """A snapshot. `counts.questions_refused` includes those whose fields were wrong; `callback_failures`: exceptions of
     functions that were given to the pipeline; `last_error`: of the last request that failed, cancelled and replaced ones not
-    counted."""
+    counted; `reuse`: of the loaded model."""
 
     is_active: bool
     model: ModelFacts | None
@@ -57,3 +58,4 @@ class PipelineStatus:
     worker: WorkerStatus
     callback_failures: int
     last_error: PenguinError | None
+    reuse: ReuseCounts = ReuseCounts()

@@ -80,7 +80,7 @@ class Evidence:
     `age_ns`: age of the newest frame, in camera time, when the first token left. `first_token_ns`: from receipt to the
     first token. `is_truncated`: frames or text were cut to fit, or the answer was cut short; `is_stale`: the newest frame
     was older than the configured limit; `frames_dropped`: frames of the camera dropped inside the clip's interval or since
-    the last clip.
+    the last clip; `reused_tokens` of the prompt and `reused_frames` of the clip had been computed for earlier requests.
     """
 
     frames: tuple[FrameRef, ...] = ()
@@ -103,6 +103,8 @@ class Evidence:
     is_truncated: bool = False
     is_stale: bool = False
     frames_dropped: int = 0
+    reused_tokens: int = 0
+    reused_frames: int = 0
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def test_opening_reports_progress_and_the_facts_of_the_model(tiny_checkpoint: Pa
     live, lines = LivePipeline(tiny_checkpoint), list[str]()
     facts = live.pipeline.open(lines.append)
     assert len(lines) >= 3 and all(facts.name in line or str(tiny_checkpoint) in line for line in lines)
-    assert (facts.backend, facts.device, facts.precision, facts.slots) == ('scripted', 'cpu', 'float32', 2)
+    assert (facts.backend, facts.device, facts.precision, facts.slots) == ('scripted', 'cpu', 'float32', 4)
     assert facts.source == str(tiny_checkpoint) and facts.max_length == live.config.model.max_length
     assert facts.weight_bytes == 4 * (facts.language_parameters + facts.vision_parameters) > 0
     assert live.pipeline.status().model == facts and not live.pipeline.status().is_active

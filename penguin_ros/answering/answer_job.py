@@ -83,7 +83,7 @@ class AnswerJob:
         inputs = yield from self._prepare()
         limits = Limits(self._request.max_tokens, model.source.shape.stop_token_ids, config.generation,
                         config.model.prefill_chunk, seed_offset=self._at.number)
-        with closing(generate(model.backend, inputs, limits, model.text_stream(), self._at.steady_ns, record.progress)) as steps:
+        with closing(generate(model.reuse, inputs, limits, model.text_stream(), self._at.steady_ns, record.progress)) as steps:
             for step in steps:
                 self._note(step)
                 yield

@@ -15,6 +15,7 @@ from penguin_ros.backends.bundle import Bundle, open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig, VisualConfig
 from penguin_ros.errors import SettingError
+from penguin_ros.generation.reuse import Reuse
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.pipeline_status import ModelFacts
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
@@ -34,6 +35,7 @@ class LoadedModel:
     source: Model
     backend: Backend
     facts: ModelFacts
+    reuse: Reuse
 
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
         """For the settings of one request."""
@@ -56,11 +58,18 @@ def load_model(config: ModelConfig, make_backend: BackendFactory, progress: Call
         progress(f'loading the weights of {model.name}')
         backend.open()
         progress(f'{model.name} is loaded')
-        return LoadedModel(model, backend, _facts(config, model, backend, steady_ns() - start_ns))
+        reuse = Reuse(backend, config.feature_cache_bytes, True) if config.reuse else Reuse(backend)
+        return LoadedModel(model, backend, _facts(config, model, backend, steady_ns() - start_ns), reuse)
     except BaseException:
         with suppress(Exception):
             backend.close()
         raise
+
+
+def forget_results(model: LoadedModel | None) -> None:
+    """What is computed from now on uses nothing of before; any thread."""
+    if model is not None:
+        model.reuse.forget()
 
 
 def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:

@@ -18,6 +18,7 @@ from rclpy.qos import QoSProfile
 
 from penguin_ros.answering.question_text import cleaned
 from penguin_ros.frame import NANOSECONDS
+from penguin_ros.pipeline_status import PipelineStatus
 from penguin_ros.ros.callback_guard import CallbackGuard
 from penguin_ros.ros.camera_health import CameraState
 from penguin_ros.ros.captions import LATCHED_QOS
@@ -91,9 +92,17 @@ def _model(snapshot: NodeSnapshot) -> DiagnosticStatus:
         model, texts = pipeline.model, snapshot.texts
         values |= {'model': model.name, 'digest': model.digest, 'backend': model.backend, 'device': model.device,
                    'precision': model.precision, 'weight bytes': model.weight_bytes,
-                   'last answers [s]': _seconds(texts.answer_ns), 'last captions [s]': _seconds(texts.caption_ns)}
+                   'last answers [s]': _seconds(texts.answer_ns), 'last captions [s]': _seconds(texts.caption_ns),
+                   **_reuse(pipeline)}
     level, text = _model_verdict(snapshot)
     return _entry(snapshot, 'model', level, text, values)
+
+
+def _reuse(pipeline: PipelineStatus) -> dict[str, Any]:
+    features, prefixes = pipeline.reuse.features, pipeline.reuse.prefixes
+    return {'reused prompt tokens': prefixes.reused, 'computed prompt tokens': prefixes.computed,
+            'kept KV slots': prefixes.kept_slots, 'evicted KV slots': prefixes.evicted, 'reused features': features.hits,
+            'encoded frames': features.misses, 'feature cache bytes': features.bytes, 'evicted features': features.evicted}
 
 
 def _model_verdict(snapshot: NodeSnapshot) -> tuple[bytes, str]:

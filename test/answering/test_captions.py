@@ -36,8 +36,10 @@ def test_a_question_interrupts_a_caption_which_then_goes_on_where_it_was(tiny_ch
         live.ask('question')
         live.gate.open()
         assert live.wait('question').text == live.wait(caption).text == TEXT
-        # The caption was not encoded or prefilled again: one frame each, and its first token came before the question's.
-        assert live.steps.count('encode') == 2 and live.steps.index('decode') < live.steps.index('prefill', 4)
+        # The caption was not prefilled again, the frame they share was encoded once, and the question did not compute its tokens.
+        assert live.steps.count('encode') == 1 and live.steps.count('prefill') == 2
+        evidence = live.wait('question').evidence
+        assert evidence.reused_tokens > evidence.visual_tokens and evidence.reused_frames == 1
         counts = live.pipeline.status().counts
         assert (counts.captions_suspended, counts.captions_finished, counts.questions_finished) == (1, 1, 1)
 
