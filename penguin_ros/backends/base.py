@@ -130,6 +130,13 @@ class Backend(ABC):
 
         For greedy decoding: a backend may choose on the device and move a few bytes instead of all logits.
         """
-        logits = self.forward(slot, chunk, (-1,))[0]
-        token_id = int(logits.argmax())
-        return Best(token_id, float(logits[token_id]) if np.isfinite(logits).all() else math.nan)
+        return self.forward_best_each(slot, chunk, (-1,))[0]
+
+    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+        """Appends `chunk` as `forward` does, and chooses what is most probable after each of the positions `logits_at`.
+
+        For verifying a greedy draft.
+        """
+        logits = self.forward(slot, chunk, logits_at)
+        return [Best(int(token_id), float(row[token_id]) if np.isfinite(row).all() else math.nan)
+                for row, token_id in zip(logits, logits.argmax(axis=1), strict=True)]

@@ -144,11 +144,12 @@ class TensorrtBackend(Backend):
         self._slots.set_length(slot, past + count)
         return logits
 
-    def forward_best(self, slot: int, chunk: Chunk) -> Best:
+    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
         """See Backend; the device chooses, and the host does not look at the logits."""
         session, rows = self._checked(slot, chunk)
         count, past = len(chunk.token_ids), self._slots.length(slot)
-        best = session.decoder.append_best(self._slots.place(slot), past, chunk.token_ids, rows)
+        wanted = logit_positions(logits_at, count)
+        best = session.decoder.append_best(self._slots.place(slot), past, chunk.token_ids, rows, wanted)
         self._slots.set_length(slot, past + count)
         return best
 

@@ -51,14 +51,15 @@ class Decoder:
             self._unproven.pop(place)
         return np.stack([found[index] for index in wanted]) if wanted else np.zeros((0, self.sizes.vocabulary), np.float32)
 
-    def append_best(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows]) -> Best:
-        """The same, and what the device chose after the last position; no logits are looked at."""
-        for _ in self._runs(place, past, token_ids, rows, [len(token_ids) - 1]):
-            pass
-        best = self._inputs.best()
-        if math.isfinite(best.logit):
+    def append_best(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows],
+                    wanted: Sequence[int]) -> list[Best]:
+        """The same, and what the device chose after each of the positions; no logits are looked at."""
+        found: dict[int, Best] = {}
+        for run in self._runs(place, past, token_ids, rows, sorted(set(wanted))):
+            found.update(zip(run.wanted, self._inputs.best(len(run.wanted)), strict=True))
+        if len(token_ids) - 1 in found and math.isfinite(found[len(token_ids) - 1].logit):
             self._unproven.pop(place)
-        return best
+        return [found[index] for index in wanted]
 
     def copy(self, source: int, target: int, length: int) -> None:
         """The first `length` positions of a slot into another."""

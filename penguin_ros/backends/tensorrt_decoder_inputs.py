@@ -87,10 +87,11 @@ class DecoderInputs:
         """A copy of what the last run left, (count, vocabulary)."""
         return self._view('logits', (count, self.sizes.vocabulary)).copy()
 
-    def best(self) -> Best:
-        """What the last run chose at the one position that was wanted."""
-        token_id, logit, total = (self._view(name, (1,))[0] for name in ('best_token', 'best_logit', 'logit_sum'))
-        return Best(int(token_id), float(logit) if math.isfinite(total) else math.nan)
+    def best(self, count: int) -> list[Best]:
+        """What the last run chose at each of the `count` positions that were wanted."""
+        token_ids, logits, totals = (self._view(name, (count,)).tolist() for name in ('best_token', 'best_logit', 'logit_sum'))
+        return [Best(int(token_id), float(logit) if math.isfinite(total) else math.nan)
+                for token_id, logit, total in zip(token_ids, logits, totals, strict=True)]
 
     def _embed(self, token_ids: NDArray[np.int64], rows: Sequence[Rows]) -> None:
         dtype = self.sizes.dtypes['inputs_embeds']

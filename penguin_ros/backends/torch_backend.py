@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base import Backend, BackendDescription, Chunk, Features, FeatureSpan, Logits
+from penguin_ros.backends.base import Backend, BackendDescription, Best, Chunk, Features, FeatureSpan, Logits
 from penguin_ros.backends.input_checks import check_chunk, check_frames, logit_positions
 from penguin_ros.backends.slots import SlotTable
 from penguin_ros.config import ModelConfig
@@ -161,16 +161,26 @@ class TorchBackend(Backend):
 
     def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
         """See Backend; the slot is as long as before when anything is raised."""
+        network, features = self._checked(slot, chunk)
+        wanted, past = logit_positions(logits_at, len(chunk.token_ids)), self._slots.length(slot)
+        logits = network.append(self._slots.place(slot), past, chunk.token_ids, features, wanted)
+        self._slots.set_length(slot, past + len(chunk.token_ids))
+        return logits
+
+    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+        """See Backend; chosen on the device."""
+        network, features = self._checked(slot, chunk)
+        wanted, past = logit_positions(logits_at, len(chunk.token_ids)), self._slots.length(slot)
+        best = network.append_best(self._slots.place(slot), past, chunk.token_ids, features, wanted)
+        self._slots.set_length(slot, past + len(chunk.token_ids))
+        return best
+
+    def _checked(self, slot: int, chunk: Chunk) -> tuple[TorchNetwork, list[tuple[int, torch.Tensor]]]:
+        """The network, and the chunk's features by offset; BackendError or CacheOverflow when the slot cannot take it."""
         network = self._opened()
         check_chunk(chunk, self.description.vocabulary_size)
-        count = len(chunk.token_ids)
-        wanted = logit_positions(logits_at, count)
-        self._slots.require_room(slot, count)
-        past = self._slots.length(slot)
-        features = [(span.offset, self._span_rows(span)) for span in chunk.spans]
-        logits = network.append(self._slots.place(slot), past, chunk.token_ids, features, wanted)
-        self._slots.set_length(slot, past + count)
-        return logits
+        self._slots.require_room(slot, len(chunk.token_ids))
+        return network, [(span.offset, self._span_rows(span)) for span in chunk.spans]
 
     def _span_rows(self, span: FeatureSpan) -> torch.Tensor:
         return self._stage(span.features, 'projected')[span.first:span.first + span.count]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from penguin_ros.backends import torch_language
-from penguin_ros.backends.base import Logits
+from penguin_ros.backends.base import Best, Logits
 from penguin_ros.backends.torch_cache import KeyValueCache
 from penguin_ros.backends.torch_device import choose_device, choose_precision, inference
 from penguin_ros.backends.torch_encoder import Encoded, encode_frame
@@ -65,12 +65,26 @@ class TorchNetwork:
                logits_at: Sequence[int]) -> Logits:
         """Appends a chunk to `place`, which holds `past` positions; logits of the chosen ones."""
         with inference('appending a chunk'):
-            ids = torch.tensor(token_ids, dtype=torch.int64, device=self._language.embedding.device)
-            embeddings = F.embedding(ids, self._language.embedding)
-            for offset, rows in features:
-                embeddings[offset:offset + len(rows)] = rows
-            hidden = torch_language.append(self._language, self._cache, place, past, embeddings)
-            return _to_numpy(torch_language.logits(self._language, hidden, logits_at))
+            return _to_numpy(self._append(place, past, token_ids, features, logits_at))
+
+    def append_best(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
+                    logits_at: Sequence[int]) -> list[Best]:
+        """The same; the best token after each of the chosen ones, of which the device moves two numbers each."""
+        with inference('appending a chunk'):
+            logits = self._append(place, past, token_ids, features, logits_at)
+            best, choices = logits.max(dim=-1)
+            best = torch.where(logits.isfinite().all(dim=-1), best, torch.nan)
+            return [Best(int(token_id), float(logit)) for token_id, logit in zip(choices.tolist(), best.tolist(), strict=True)]
+
+    def _append(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
+                logits_at: Sequence[int]) -> torch.Tensor:
+        """(len(logits_at), vocabulary_size) float32 on the device."""
+        ids = torch.tensor(token_ids, dtype=torch.int64, device=self._language.embedding.device)
+        embeddings = F.embedding(ids, self._language.embedding)
+        for offset, rows in features:
+            embeddings[offset:offset + len(rows)] = rows
+        hidden = torch_language.append(self._language, self._cache, place, past, embeddings)
+        return torch_language.logits(self._language, hidden, logits_at)
 
     def copy(self, source: int, target: int, length: int) -> None:
         """The first `length` positions of one place to another."""

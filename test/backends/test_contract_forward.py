@@ -64,6 +64,22 @@ def test_the_best_token_is_that_of_the_logits(kind: Kind, backend: Backend) -> N
     assert len({backend.forward_best(slot, Chunk(tokens(seed, 1))).token_id for seed in range(9)}) > 1
 
 
+@each_example_takes_new_slots
+@given(wanted=st.lists(st.integers(-31, 30), max_size=8))
+def test_the_best_token_after_each_of_several_positions_is_that_of_its_logits(kind: Kind, backend: Backend,
+                                                                              wanted: list[int]) -> None:
+    ids, spans = prompt(backend)
+    slot = backend.new_slot()
+    logits = backend.forward(slot, Chunk(ids, spans), wanted)
+    backend.truncate(slot, 0)
+    best = backend.forward_best_each(slot, Chunk(ids, spans), wanted)
+    assert backend.slot_length(slot) == 31 and len(best) == len(wanted)
+    backend.free_slot(slot)
+    for each, row in zip(best, logits, strict=True):
+        assert each.token_id == int(row.argmax())
+        assert abs(each.logit - row.max()) <= max(kind.tolerance, 1e-6) * np.linalg.norm(row)
+
+
 def test_every_position_counts(backend: Backend) -> None:
     ids, spans = prompt(backend)
     whole = fresh_logits(backend, ids, *spans)
@@ -115,6 +131,8 @@ def refused(backend: Backend, chunk: Chunk, logits_at: list[int], words: str) ->
         backend.forward(slot, chunk, logits_at)
     with pytest.raises(BackendError, match=words):
         backend.forward_best(slot, chunk)
+    with pytest.raises(BackendError, match=words):
+        backend.forward_best_each(slot, chunk, [-1, *logits_at])
     assert backend.slot_length(slot) == 5
     after = backend.forward(slot, Chunk(tokens(2, 1)), [0])[0]
     expected = fresh_logits(backend, np.concatenate((tokens(1, 5), tokens(2, 1))))
@@ -147,6 +165,7 @@ def test_overlapping_spans_are_refused(backend: Backend) -> None:
 @pytest.mark.parametrize('index', [8, -9])
 def test_logits_beside_the_chunk_are_refused(backend: Backend, index: int) -> None:
     slot = backend.new_slot()
-    with pytest.raises(BackendError, match=f'logits at {index} .*8 positions'):
-        backend.forward(slot, Chunk(tokens(1, 8)), [0, index])
+    for call in (backend.forward, backend.forward_best_each):
+        with pytest.raises(BackendError, match=f'logits at {index} .*8 positions'):
+            call(slot, Chunk(tokens(1, 8)), [0, index])
     assert backend.slot_length(slot) == 0

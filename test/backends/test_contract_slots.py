@@ -103,5 +103,7 @@ def test_an_overflow_writes_nothing(kind: Kind, backend: Backend) -> None:
     for call in (backend.forward, backend.forward_best):
         with pytest.raises(CacheOverflow):
             call(slot, Chunk(tokens(2, 1)))
+    with pytest.raises(CacheOverflow):
+        backend.forward_best_each(slot, Chunk(tokens(2, 2)), [0, 1])
     backend.free_slot(slot)
     kind.assert_equal(full, fresh_logits(backend, ids))

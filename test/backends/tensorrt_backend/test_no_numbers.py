@@ -30,8 +30,10 @@ def poisoned(backend: TensorrtBackend) -> Chunk:
 
 def test_logits_that_are_no_numbers_are_seen_although_the_device_chooses(backend: TensorrtBackend) -> None:
     assert not np.isfinite(backend.forward_best(backend.new_slot(), poisoned(backend)).logit)
+    assert not np.isfinite(backend.forward_best_each(backend.new_slot(), poisoned(backend), [5, -1])[1].logit)
     fresh = backend.new_slot()
     assert np.isfinite(backend.forward_best(fresh, Chunk(tokens(1, 1))).logit)
+    assert np.isfinite([best.logit for best in backend.forward_best_each(fresh, Chunk(tokens(1, 5)), range(5))]).all()
 
 
 def freed(backend: TensorrtBackend, slot: int) -> int:
