@@ -25,8 +25,8 @@ from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
 
 @dataclass(frozen=True)
 class WindowStatus:
-    """`frames` in the window now; `taken`, `skipped`: frames of the grid that entered it, or did not because encoding is slower
-    than their arrival; `restarts`: clips that began anew."""
+    """`frames` in the window now; `taken`, `skipped`: frames of the grid that entered it, or did not because too many waited when
+    the worker came to them; `restarts`: clips that began anew."""
 
     frames: int = 0
     taken: int = 0
@@ -45,8 +45,8 @@ class WindowClip:
 class CameraWindow:
     """Forgets everything when its buffer does: after a jump of the clock, a restart of the camera, a flush.
 
-    Frames that wait are taken when the worker comes to it, no more than could have been encoded since the last one was taken,
-    evenly spread, the newest always among them; the others are skipped and counted.
+    Frames that wait are taken when the worker comes to them: no more than a clip holds, and no more than could have been encoded
+    since the last one was taken; evenly spread, the newest always among them. The others are skipped and counted.
     """
 
     def __init__(self, buffer: ClipBuffer, steady_ns: Callable[[], int]) -> None:

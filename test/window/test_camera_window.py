@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The window of a camera follows its buffer: new frames, jumps, restarts, other sizes, other settings, too many frames."""
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scheduler.stepped_jobs import FakeClock
+from window.window_streams import MS, SECOND, frame, offsets, rules, taken
+
+from penguin_ros.clip_buffer import ClipBuffer
+from penguin_ros.config import BufferConfig
+from penguin_ros.frame import FrameType
+from penguin_ros.preprocessing.frame_sizes import tokens_of
+from penguin_ros.window.camera_window import CameraWindow
+from penguin_ros.window.window_rules import WindowRules
+
+
+class Camera:
+    """A buffer and its window."""
+
+    def __init__(self) -> None:
+        self.steady = FakeClock()
+        self.buffer = ClipBuffer('front', BufferConfig())
+        self.window = CameraWindow(self.buffer, self.steady)
+
+    def add(self, *milliseconds: int, scene: int = 0, size: tuple[int, int] = (56, 84)) -> None:
+        for ms in milliseconds:
+            self.buffer.add(frame(ms, scene, size), ms * MS)
+
+    def clip(self, by: WindowRules) -> list[int]:
+        return offsets(taken(self.window, by))
+
+
+@pytest.mark.parametrize('policy', ['growing', 'sliding'])
+def test_the_same_frames_are_chosen_again_and_a_frame_between_two_of_the_grid_never(policy: str) -> None:
+    camera, by = Camera(), rules(clip__window=policy)
+    camera.add(0, 200, 500, 700)
+    assert camera.clip(by) == [0, 500]
+    camera.add(900, 1000, 1100)
+    assert camera.clip(by) == [0, 500, 900]
+    assert camera.clip(by) == [0, 500, 900]
+
+
+def test_recent_is_the_newest_clip_of_the_buffer() -> None:
+    camera, by = Camera(), rules(clip__window='recent')
+    camera.add(0, 200, 500, 700)
+    window_clip = taken(camera.window, by)
+    assert offsets(window_clip) == [200, 700] and window_clip is not None and window_clip.plan is None
+
+
+def test_growing_types_follow_the_picture_and_the_clip_begins_anew_with_another_scene() -> None:
+    camera, by = Camera(), rules()
+    camera.add(0, 500, 1000)
+    camera.add(1500, scene=1)
+    camera.add(2000, scene=1)
+    window_clip = taken(camera.window, by)
+    assert window_clip is not None and window_clip.plan is not None
+    assert offsets(window_clip) == [500, 1000, 1500, 2000]
+    key, small = FrameType.KEY, FrameType.INTERMEDIATE
+    assert window_clip.plan.types == (small, small, key, small)
+    assert window_clip.plan.sizes[0] == window_clip.plan.sizes[1] == window_clip.plan.sizes[3]
+    assert camera.window.status().restarts == 1
+
+
+def test_an_anchor_that_a_limit_makes_is_what_later_frames_are_compared_with() -> None:
+    camera, by = Camera(), rules(clip__max_frames=3, clip__overlap=1)
+    camera.add(0, 500, 1000)
+    camera.clip(by)
+    camera.add(1500, 2000)
+    window_clip = taken(camera.window, by)
+    assert window_clip is not None and window_clip.plan is not None
+    assert [kind.name for kind in window_clip.plan.types] == ['INTERMEDIATE', 'KEY', 'INTERMEDIATE']
+
+
+def test_sliding_frames_have_one_size_whose_total_keeps_the_budget() -> None:
+    camera, by = Camera(), rules(clip__window='sliding', visual__max_visual_tokens=100, clip__seconds=4.0)
+    camera.add(*range(0, 8000, 500), size=(480, 640))
+    window_clip = taken(camera.window, by)
+    assert window_clip is not None and window_clip.plan is not None
+    assert len(set(window_clip.plan.sizes)) == 1 and len(window_clip.plan.sizes) == 8
+    assert sum(tokens_of(size, 28) for size in window_clip.plan.sizes) <= 100
+
+
+def test_a_flush_a_restart_of_the_camera_and_another_size_begin_a_new_window() -> None:
+    camera, by = Camera(), rules()
+    camera.add(10_000, 10_500)
+    assert camera.clip(by) == [10_000, 10_500]
+    camera.buffer.flush('clock_jump')
+    assert taken(camera.window, by) is None
+    camera.add(20_000)
+    assert camera.clip(by) == [20_000]
+    camera.add(500, 1000, 1500, 2000)  # the stream began anew: the buffer believes it at the second or fourth
+    assert max(camera.clip(by)) <= 2000
+    camera.add(2500, size=(84, 56))
+    assert camera.clip(by) == [2500]
+
+
+def test_another_policy_begins_with_what_the_buffer_holds() -> None:
+    camera = Camera()
+    camera.add(0, 500, 1000)
+    assert camera.clip(rules(clip__window='recent')) == [0, 500, 1000]
+    assert camera.clip(rules(clip__window='growing')) == [0, 500, 1000]
+    assert camera.clip(rules(clip__window='sliding')) == [0, 500, 1000]
+
+
+def test_tighter_settings_apply_to_the_next_clip() -> None:
+    camera = Camera()
+    camera.add(*range(0, 4000, 500))
+    assert len(camera.clip(rules())) == 8
+    assert camera.clip(rules(clip__max_frames=2)) == [3000, 3500]
+
+
+def test_two_that_take_at_the_same_time_share_the_frames() -> None:
+    camera, by = Camera(), rules()
+    camera.add(0, 500, 1000)
+    first = camera.window.take(by)
+    next(first)
+    camera.add(1500)
+    assert camera.clip(by) == [0, 500, 1000, 1500]
+    assert list(first) == [] and offsets(camera.window.clip(by)) == [0, 500, 1000, 1500]
+
+
+def test_frames_from_before_a_clip_are_not_wanted_unless_a_caption_waits_for_them() -> None:
+    camera, by = Camera(), rules(clip__seconds=2.0)
+    camera.add(0)
+    window_clip = taken(camera.window, by)
+    assert window_clip is not None
+    camera.add(*range(500, 10_001, 500))
+    assert camera.clip(by)[1:] == [8500, 9000, 9500, 10_000]
+    assert camera.window.status().skipped == 0
+
+    camera = Camera()
+    camera.add(0)
+    window_clip = taken(camera.window, by)
+    assert window_clip is not None
+    camera.window.begin_caption(window_clip.clip, 'What?')
+    camera.window.note_told(0)
+    camera.add(*range(500, 5001, 500))
+    assert camera.clip(by)[0] == 0, 'the caption told of that one'
+
+
+def test_no_more_frames_are_taken_than_could_have_been_encoded_meanwhile() -> None:
+    camera, by = Camera(), rules()
+    camera.add(0)
+    camera.clip(by)
+    camera.window.note_frame_cost(3 * SECOND)
+    for start in (500, 3500):  # encoding takes three seconds, six frames arrive in that time
+        camera.add(*range(start, start + 3000, 500))
+        camera.steady.turn(3 * SECOND)
+        camera.clip(by)
+    assert offsets(camera.window.clip(by)) == [0, 3000, 6000]
+    assert camera.window.status().skipped == 10 and camera.window.status().taken == 3
+    camera.add(*range(6500, 9001, 500))
+    camera.steady.turn(9 * SECOND)
+    assert camera.clip(by) == [0, 3000, 6000, 6500, 8000, 9000], 'evenly, the newest always among them'
+
+
+def test_what_is_due_is_told_from_any_thread_while_frames_are_taken() -> None:
+    camera, by, is_over = Camera(), rules(), threading.Event()
+    failures: list[BaseException] = []
+
+    def guarded(act: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                while not is_over.is_set():
+                    act()
+            except BaseException as error:
+                failures.append(error)
+        return run
+
+    threads = [threading.Thread(target=guarded(lambda: camera.window.is_due(0))),
+               threading.Thread(target=guarded(camera.window.status)),
+               threading.Thread(target=guarded(lambda: camera.buffer.flush() if random.random() < 0.01 else None))]
+    for thread in threads:
+        thread.start()
+    for number in range(150):
+        camera.add(number * 500)
+        window_clip = taken(camera.window, by)
+        assert window_clip is None or len(window_clip.clip.frames) <= 8
+    is_over.set()
+    for thread in threads:
+        thread.join(20)
+    assert not failures
+
+
+events = st.lists(st.one_of(
+    st.tuples(st.just('frame'), st.sampled_from([33, 400, 500, 600, 4000]), st.sampled_from([0, 0, 0, 1])),
+    st.tuples(st.sampled_from(['clip', 'back', 'flush', 'size', 'begin', 'told']), st.just(0), st.just(0))), max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(['growing', 'sliding', 'recent']), events)
+def test_a_clip_is_of_one_stream_one_size_and_within_its_limits_whatever_happens(
+        policy: str, happenings: list[tuple[str, int, int]]) -> None:
+    camera, by = Camera(), rules(clip__window=policy, clip__max_frames=5, visual__max_visual_tokens=60)
+    now, size, begun = 100_000, (56, 84), None
+    for what, gap, scene in happenings:
+        if what == 'frame':
+            now += gap
+            camera.add(now, scene=scene, size=size)
+        elif what == 'back':
+            now = max(0, now - 50_000)
+            camera.buffer.flush('clock_jump')
+        elif what == 'flush':
+            camera.buffer.flush('flushed')
+        elif what == 'size':
+            size = size[::-1]
+        elif what == 'told' and begun is not None:
+            camera.window.note_told(begun)
+        held = camera.buffer.span()
+        window_clip = taken(camera.window, by)
+        assert (window_clip is None) == (held is None)
+        if window_clip is None or held is None:
+            continue
+        frames = window_clip.clip.frames
+        stamps = [item.stamp_ns for item in frames]
+        assert stamps == sorted(set(stamps)) and len(frames) <= 5 and len({item.size for item in frames}) == 1
+        assert stamps[-1] <= held.end_ns
+        if window_clip.plan is not None:
+            assert sum(tokens_of(shape, 28) for shape in window_clip.plan.sizes) <= 60
+        if what == 'begin':
+            begun = window_clip.clip.end_ns
+            camera.window.begin_caption(window_clip.clip, 'What?')

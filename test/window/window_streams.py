@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames for tests of windows: pictures that are alike, or not, at stamps of choice."""
+from __future__ import annotations
+
+import numpy as np
+
+from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.frame import Frame, Image
+from penguin_ros.preprocessing.frame_plan import PatchUnit
+from penguin_ros.window.camera_window import CameraWindow, WindowClip
+from penguin_ros.window.window_rules import WindowRules
+
+MS = 1_000_000
+SECOND = 1000 * MS
+UNIT = PatchUnit(2, 14)
+
+
+def picture(scene: int = 0, size: tuple[int, int] = (56, 84), noise: int = 0) -> Image:
+    """Pictures of one scene are alike whatever their noise, those of two scenes are not."""
+    random = np.random.default_rng(scene)
+    image = 240 * random.integers(0, 2, (*size, 1)).repeat(3, 2)
+    return (image + noise % 8).astype(np.uint8)
+
+
+def frame(ms: int, scene: int = 0, size: tuple[int, int] = (56, 84), camera: str = 'front') -> Frame:
+    return Frame(ms * MS, picture(scene, size, noise=ms // 500), camera, f'{camera}_optical')
+
+
+def rules(**values: object) -> WindowRules:
+    """`clip__fps=2.0` sets clip.fps; unless said otherwise two frames a second and at most eight."""
+    settings = {'clip.window': 'growing', 'clip.fps': 2.0, 'clip.max_frames': 8, 'visual.max_visual_tokens': 512,
+                **{name.replace('__', '.'): value for name, value in values.items()}}
+    return WindowRules(with_values(PenguinConfig(), settings), UNIT)
+
+
+def taken(window: CameraWindow, by: WindowRules) -> WindowClip | None:
+    """The clip after all that waits was taken."""
+    for _ in window.take(by):
+        pass
+    return window.clip(by)
+
+
+def offsets(clip: WindowClip | None) -> list[int]:
+    """Stamps of a clip's frames in milliseconds."""
+    assert clip is not None
+    return [frame.stamp_ns // MS for frame in clip.clip.frames]
