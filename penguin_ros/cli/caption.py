@@ -9,21 +9,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from penguin_ros.cli import exits
 from penguin_ros.cli.answer_record import answer_record
 from penguin_ros.cli.built_bundle import with_bundle
+from penguin_ros.cli.offline_runner import CAMERA, OfflineRunner, offline
 from penguin_ros.cli.settings import MODEL_OPTIONS, add_setting_options, config_from
 from penguin_ros.cli.subtitles import SubRipWriter
 from penguin_ros.cli.terminal import clock, progress_bar, status_line
-from penguin_ros.config import PenguinConfig, with_values
-from penguin_ros.errors import PenguinError, SettingError
+from penguin_ros.config import PenguinConfig
+from penguin_ros.errors import SettingError
 from penguin_ros.frame import NANOSECONDS, Frame, Image
 from penguin_ros.recording.open_recording import Recording, open_recording
-from penguin_ros.request import Answer, Interval, Request
-
-CAMERA = 'recording'
+from penguin_ros.request import Answer
 
 EPILOG = """examples:
   penguin caption drive.mp4 --checkpoint ./Penguin-VL-2B
@@ -51,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Captions every clip; exit code 1 when one of them failed."""
     from penguin_ros.ros.image_conversion import message_to_rgb
-    config = _offline(config_from(arguments))
+    config = offline(config_from(arguments))
     if not config.model.checkpoint and not config.model.bundle and config.model.backend != 'scripted':
         raise SettingError('no model given', 'captions need a checkpoint or a bundle',
                            'penguin caption FILE --checkpoint DIR_OR_HUB_ID, for example tencent/Penguin-VL-2B')
@@ -60,14 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         subtitles = SubRipWriter(stack.enter_context(arguments.srt.open('w', encoding='utf-8'))) if arguments.srt else None
         return _caption_all(arguments, config, recording, subtitles, stack)
-
-
-def _offline(config: PenguinConfig) -> PenguinConfig:
-    """A recording waits for the model, so no deadline applies and the buffer holds a clip and the frame after it."""
-    longest = 86400.0
-    return with_values(config, {'question.deadline': longest, 'question.max_tokens': config.caption.max_tokens,
-                                'buffer.seconds': min(longest, config.clip.seconds * 2 + 1), 'buffer.max_bytes': 2 ** 40,
-                                'question.max_characters': 1000000})
 
 
 def _caption_all(arguments: argparse.Namespace, config: PenguinConfig, recording: Recording, subtitles: SubRipWriter | None,
@@ -128,46 +118,3 @@ def _print_caption(answer: Answer, origin_ns: int, as_json: bool) -> None:
 def _report_drops(dropped: dict[str, int]) -> None:
     for cause, count in dropped.items():
         status_line(f'{count} pictures dropped: {cause}')
-
-
-class OfflineRunner:
-    """A pipeline that answers one clip after the other; its present is the newest frame it was given."""
-
-    def __init__(self, config: PenguinConfig) -> None:
-        self._config, self._now_ns, self._count = config, 0, 0
-        self._pipeline: Any = None
-
-    def __enter__(self) -> OfflineRunner:
-        from penguin_ros.pipeline import Pipeline
-        self._pipeline = Pipeline(self._config, [CAMERA], now_ns=lambda: self._now_ns)
-        try:
-            facts = self._pipeline.open(progress=status_line)
-            self._pipeline.activate()
-        except BaseException:
-            self._pipeline.close()
-            raise
-        status_line(f'{facts.name}: {facts.backend}, {facts.device}, {facts.precision}')
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipeline.close()
-
-    def caption(self, clip: list[Frame]) -> Answer:
-        """Blocks until the caption of these frames is complete; Ctrl-C interrupts."""
-        from queue import Empty, SimpleQueue
-        answers: SimpleQueue[Answer] = SimpleQueue()
-        for frame in clip:
-            self._now_ns = frame.stamp_ns
-            self._pipeline.add_frame(frame)
-        self._count += 1
-        request = Request(f'clip-{self._count}', self._config.caption.prompt, camera=CAMERA,
-                          interval=Interval(clip[0].stamp_ns, clip[-1].stamp_ns), max_tokens=self._config.caption.max_tokens)
-        try:
-            self._pipeline.submit(request, answers.put)
-        except PenguinError as error:
-            return Answer(request.id, request.text, CAMERA, '', error=error)
-        while True:
-            try:
-                return answers.get(timeout=0.2)
-            except Empty:
-                continue
