@@ -150,6 +150,8 @@ class GenerationConfig:
     top_p: float = setting(1.0, 'Samples from the most probable tokens of this mass.', low=0.0, high=1.0, live=True)
     top_k: int = setting(0, 'Samples from this many tokens; 0: all.', low=0, high=1000000, live=True)
     seed: int = setting(0, 'Seed of the sampling; each request draws from its own stream.', low=0, high=2 ** 31 - 1, live=True)
+    draft_tokens: int = setting(15, 'Tokens guessed from the last answer to the same prompt and verified in one pass, at most; '
+                                'none where that does not pay; 0: never.', unit='tokens', low=0, high=63, live=True)
     max_repeats: int = setting(8, 'Stops when the text ends in this many repetitions of the same tokens; 0: never.', low=0,
                                high=1000, live=True)
 

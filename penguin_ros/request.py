@@ -14,6 +14,8 @@ class Priority(IntEnum):
 
     QUESTION = 0
     CAPTION = 1
+    AHEAD = 2
+    """Work that nobody has asked for yet, done when nothing else is to do."""
 
 
 class StopReason(IntEnum):
@@ -80,7 +82,8 @@ class Evidence:
     `age_ns`: age of the newest frame, in camera time, when the first token left. `first_token_ns`: from receipt to the
     first token. `is_truncated`: frames or text were cut to fit, or the answer was cut short; `is_stale`: the newest frame
     was older than the configured limit; `frames_dropped`: frames of the camera dropped inside the clip's interval or since
-    the last clip; `reused_tokens` of the prompt and `reused_frames` of the clip had been computed for earlier requests.
+    the last clip; `reused_tokens` of the prompt and `reused_frames` of the clip had been computed for earlier requests;
+    `forward_passes` of the network gave the tokens, fewer than there are where `accepted_tokens` of `drafted_tokens` were right.
     """
 
     frames: tuple[FrameRef, ...] = ()
@@ -105,6 +108,9 @@ class Evidence:
     frames_dropped: int = 0
     reused_tokens: int = 0
     reused_frames: int = 0
+    forward_passes: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -81,12 +81,16 @@ class AnswerJob:
         record, model, config = self._record, self._at.model, self._at.config
         record.started_ns = self._at.steady_ns()
         inputs = yield from self._prepare()
+        drafts = model.drafts.record((self._request.camera, self._request.text))
         limits = Limits(self._request.max_tokens, model.source.shape.stop_token_ids, config.generation,
-                        config.model.prefill_chunk, seed_offset=self._at.number)
+                        config.model.prefill_chunk, seed_offset=self._at.number, drafts=drafts)
         with closing(generate(model.reuse, inputs, limits, model.text_stream(), self._at.steady_ns, record.progress)) as steps:
-            for step in steps:
-                self._note(step)
-                yield
+            try:
+                for step in steps:
+                    self._note(step)
+                    yield
+            finally:
+                model.drafts.keep(drafts, record.progress)
 
     def finish(self) -> None:
         """The whole answer."""
@@ -129,7 +133,7 @@ class AnswerJob:
         return found.clip
 
     def _note(self, step: Step) -> None:
-        if step.token_id is not None and len(self._record.progress.token_ids) == 1:
+        if step.token_ids and len(self._record.progress.token_ids) == 1:
             self._record.note_first_token(self._at.steady_ns(), self._at.now_ns())
         if not step.piece or self._on_piece is None or self._is_over:
             return

@@ -68,7 +68,8 @@ class EvidenceRecord:
             decode_ns=so_far.durations_ns['decode'], first_token_ns=self.first_token_ns, stop_reason=stop_reason,
             is_truncated=self.is_truncated or stop_reason in CUT_SHORT, is_stale=self.is_stale,
             frames_dropped=self.found.frames_dropped if self.found else 0,
-            reused_tokens=so_far.reused_tokens, reused_frames=so_far.reused_frames)
+            reused_tokens=so_far.reused_tokens, reused_frames=so_far.reused_frames, forward_passes=so_far.forward_passes,
+            drafted_tokens=so_far.drafted_tokens, accepted_tokens=so_far.accepted_tokens)
 
     def _stop_reason(self, error: PenguinError | None) -> StopReason:
         if error is None:

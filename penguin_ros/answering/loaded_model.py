@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penguin_ros.backends.base import Backend
 from penguin_ros.backends.bundle import Bundle, open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig, VisualConfig
 from penguin_ros.errors import SettingError
+from penguin_ros.generation.draft_memory import DraftMemory
 from penguin_ros.generation.reuse import Reuse
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.pipeline_status import ModelFacts
@@ -36,6 +37,7 @@ class LoadedModel:
     backend: Backend
     facts: ModelFacts
     reuse: Reuse
+    drafts: DraftMemory = field(default_factory=DraftMemory)
 
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
         """For the settings of one request."""

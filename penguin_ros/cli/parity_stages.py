@@ -208,11 +208,11 @@ def _generation(case: GoldenCase, inputs: ModelInputs, bench: Bench,
                     bench.prefill_chunk, keep_logits=True)
     steps: list[Logits] = []
     loop = generate(bench.backend, inputs, limits, TextStream(bench.checkpoint.tokenizer.token_bytes), clock)
-    ids = []
+    ids: list[int] = []
     for step in loop:
-        if step.token_id is not None and step.logits is not None:
-            ids.append(step.token_id)
-            steps.append(step.logits)
+        if step.logits is not None:
+            ids += step.token_ids
+            steps += list(step.logits)
     if not bench.tolerance.is_judged:
         return agreement('generation', ids, reference)
     return same_tokens('generation', ids, reference, leads_of(case, np.stack(steps)), bench.tolerance.margin)

@@ -54,6 +54,13 @@ class KeyedSlot:
         self._note(chunk)
         return best
 
+    def forward_best_each(self, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+        """See Backend."""
+        self.is_sound = False
+        best = self._backend.forward_best_each(self.number, chunk, logits_at)
+        self._note(chunk)
+        return best
+
     def truncate(self, length: int) -> None:
         """See Backend."""
         was_sound, self.is_sound = self.is_sound, False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidRequest
+from penguin_ros.generation.draft_memory import DraftRecord
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Limits:
 
     `max_tokens` new tokens at most (fewer when the KV slot is shorter), `prefill_chunk` prompt positions per step,
     `seed_offset` tells the random streams of two requests apart, `keep_logits` puts a copy of the logits into each step.
+    `drafts`: what drafts are made of, None for none.
     """
 
     max_tokens: int
@@ -22,6 +24,7 @@ class Limits:
     prefill_chunk: int = 256
     keep_logits: bool = False
     seed_offset: int = 0
+    drafts: DraftRecord | None = None
 
     def __post_init__(self) -> None:
         for name in ('max_tokens', 'prefill_chunk'):

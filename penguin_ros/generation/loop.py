@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-import numpy as np
-
-from penguin_ros.backends.base import Backend, Chunk
+from penguin_ros.backends.base import Backend
 from penguin_ros.generation.chooser import Chooser
+from penguin_ros.generation.decoding import Decoding
+from penguin_ros.generation.drafter import drafter_for
 from penguin_ros.generation.keyed_slot import KeyedSlot
 from penguin_ros.generation.limits import Limits
 from penguin_ros.generation.progress import Generation, Phase, Progress, Step
 from penguin_ros.generation.prompt_run import PromptRun, prompt_room, prompt_run
 from penguin_ros.generation.reuse import Reuse, reuse_of
-from penguin_ros.generation.sampling import checked
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import StopReason
@@ -39,7 +38,8 @@ def generate(backend: Backend | Reuse, inputs: ModelInputs, limits: Limits, text
     max_tokens = min(limits.max_tokens, prompt_room(reuse.backend, inputs))
     with prompt_run(reuse, inputs) as prompt:
         progress.reused_tokens = prompt.reused
-        run = _Run(prompt.slot, limits, Chooser(limits, max_tokens, text, progress), clock)
+        chooser = Chooser(limits, max_tokens, text, progress)
+        run = _Run(Decoding(prompt.slot, limits, chooser, drafter_for(limits, inputs)), prompt.slot, limits, progress, clock)
         yield from run.encode(prompt)
         progress.reused_frames = len(inputs.frames) - prompt.encoded_frames
         yield from run.prefill(prompt)
@@ -50,12 +50,9 @@ def generate(backend: Backend | Reuse, inputs: ModelInputs, limits: Limits, text
 class _Run:
     """The three phases of one generation on one slot."""
 
-    def __init__(self, slot: KeyedSlot, limits: Limits, chooser: Chooser, clock: Callable[[], int]) -> None:
-        self._slot, self._chooser, self._clock = slot, chooser, clock
+    def __init__(self, decoding: Decoding, slot: KeyedSlot, limits: Limits, progress: Progress, clock: Callable[[], int]) -> None:
+        self._decoding, self._slot, self._progress, self._clock = decoding, slot, progress, clock
         self._prefill_chunk = limits.prefill_chunk
-        # Then the backend may choose where the logits are.
-        self._is_greedy = limits.sampling.temperature <= 0.0 and not limits.keep_logits
-        self._progress = chooser.progress
 
     def encode(self, prompt: PromptRun) -> Generator[Step, None, None]:
         """One step per slice; none when no frame is to be encoded."""
@@ -81,26 +78,19 @@ class _Run:
                     self._slot.forward(chunks.pop())
                     step = Step('prefill')
                 else:
-                    step = self._choose('prefill', chunks.pop())
+                    step = self._decoding.first(chunks.pop())
                 self._count('prefill', started)
                 yield step
         finally:
             chunks.clear()
 
     def decode(self) -> Generator[Step, None, None]:
-        """One step per token, until a stop rule holds."""
+        """One step per pass, until a stop rule holds."""
         while self._progress.stop_reason is StopReason.NONE:
             started = self._clock()
-            newest = Chunk(np.array(self._progress.token_ids[-1:], np.int64))
-            step = self._choose('decode', newest)
+            step = self._decoding.next(self._clock)
             self._count('decode', started)
             yield step
-
-    def _choose(self, phase: Phase, chunk: Chunk) -> Step:
-        """Appends a chunk and takes the token after it."""
-        if self._is_greedy:
-            return self._chooser.take(phase, checked(self._slot.forward_best(chunk)))
-        return self._chooser.step(phase, self._slot.forward(chunk, (-1,))[0])
 
     def _count(self, phase: Phase, started_ns: int) -> None:
         self._progress.durations_ns[phase] += self._clock() - started_ns

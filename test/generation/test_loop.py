@@ -94,9 +94,9 @@ def test_steps_name_their_phase_and_the_first_token_ends_the_prefill(backend: Sc
     phases = [step.phase for step in steps]
     assert phases == sorted(phases, key=('encode', 'prefill', 'decode').index)
     assert phases.count('prefill') == 5
-    tokens = [(step.phase, step.token_id) for step in steps if step.token_id is not None]
+    tokens = [(step.phase, *step.token_ids) for step in steps if step.token_ids]
     assert tokens == [('prefill', 30), ('decode', 31), ('decode', 32), ('decode', STOP)]
-    assert steps[phases.count('encode') + 4].token_id == 30
+    assert steps[phases.count('encode') + 4].token_ids == (30,)
 
 
 def test_a_prompt_without_pictures_encodes_nothing(backend: ScriptedBackend) -> None:
@@ -162,7 +162,7 @@ def test_without_a_free_slot_nothing_is_encoded(backend: ScriptedBackend) -> Non
 
 def test_logits_are_kept_on_demand_one_row_per_token(backend: ScriptedBackend) -> None:
     steps, generation = run(backend, QUESTION, limits(keep_logits=True, stop_token_ids=()))
-    rows = [step.logits for step in steps if step.logits is not None]
+    rows = [row for step in steps if step.logits is not None for row in step.logits]
     assert [int(row.argmax()) for row in rows] == list(generation.token_ids)
     assert all(step.logits is None for step in run(backend, QUESTION, limits())[0])
 
@@ -178,7 +178,7 @@ def test_half_a_character_at_the_end_comes_with_the_last_token(backend: Scripted
     heart = '\u2764'.encode()
     running = generate(backend, QUESTION, limits(max_tokens=2), TextStream(lambda token: heart[token - 30:token - 29]),
                        itertools.count().__next__)
-    pieces = [step.piece for step in running if step.token_id is not None]
+    pieces = [step.piece for step in running if step.token_ids]
     assert pieces == ['', '\ufffd']
 
 
