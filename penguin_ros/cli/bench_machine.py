@@ -59,13 +59,13 @@ def resident_bytes() -> tuple[int, int]:
     return _kibibytes(STATUS, 'VmRSS'), _kibibytes(STATUS, 'VmHWM')
 
 
-def device_copy_rate(size: int = COPY_BYTES) -> tuple[float | None, str]:
+def device_copy_rate() -> tuple[float | None, str]:
     """Bytes per second, read and written together, of copies within the memory of the GPU, and how that was measured; None and
     the reason where no library here can do it."""
     reasons = []
     for measure in (_copy_with_cuda_bindings, _copy_with_torch):
         try:
-            return measure(size)
+            return measure(COPY_BYTES)
         except Exception as error:  # a library that is absent, or any failure of its own
             reasons.append(f'{type(error).__name__}: {error}'.partition('\n')[0][:120])
     return None, 'not measured: ' + '; '.join(reasons)

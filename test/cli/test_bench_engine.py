@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin bench engine` on real bundles of two precisions, on wrong and damaged ones, on sides that die. No speed is judged."""
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('onnx', reason='onnx is not installed')
+pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+
+from cli.bench_runs import SHORT, agreement, bench, figures, onnx_bundle
+
+from penguin_ros.backends.bundle import open_bundle
+from penguin_ros.backends.onnx_backend import OnnxBackend
+from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+from penguin_ros.cli import exits
+from penguin_ros.cli.bench_clip import QUESTION, stored_clip
+from penguin_ros.cli.bench_side import Round, Side, SideError, Task, run_apart, run_here
+from penguin_ros.cli.main import main
+from penguin_ros.config import GenerationConfig, ModelConfig, VisualConfig
+from penguin_ros.generation.loop import Limits, generate
+from penguin_ros.generation.text_stream import TextStream
+from penguin_ros.preprocessing.clip_inputs import Preprocessor
+from penguin_ros.preprocessing.steps import finished
+
+
+@pytest.fixture(scope='module')
+def bundles(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of one checkpoint, by precision."""
+    folder = tmp_path_factory.mktemp('bundles')
+    return {precision: onnx_bundle(tiny_checkpoint, folder / precision, precision) for precision in ('float32', 'int8')}
+
+
+@pytest.fixture(scope='module')
+def compared(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The record of int8 against float32, two rounds."""
+    code, record = bench(tmp_path_factory.mktemp('record'), bundles['int8'], '--against', bundles['float32'], '--rounds', '2')
+    assert code == exits.DONE
+    return record
+
+
+def test_every_number_says_how_it_was_measured_and_in_what_unit(compared: dict[str, Any]) -> None:
+    assert compared['format'] == 1 and compared['rounds'] == 2 and 'threads' in compared['machine']
+    assert [side['name'] for side in compared['sides']] == ['int8', 'float32']
+    for side in (0, 1):
+        found = figures(compared, side)
+        assert {'first token', 'prepare', 'encode', 'prefill', 'decode', 'weights read per token', 'weights read',
+                'memory bandwidth', 'share of it, weights', 'share of it, with the KV cache', 'memory, highest', 'KV slot',
+                'load'} <= set(found)
+        assert all(figure['how'] and figure['unit'] for figure in found.values())
+        assert all(figure['value'] is not None and figure['value'] >= 0 for figure in found.values())
+        assert len(found['decode']['rounds']) == 2
+    assert all(figure['how'] for figure in compared['agreement']['figures'])
+
+
+def test_the_parts_add_up(compared: dict[str, Any], bundles: dict[str, Path]) -> None:
+    for side, folder in enumerate((bundles['int8'], bundles['float32'])):
+        found, facts, manifest = figures(compared, side), compared['sides'][side]['facts'], open_bundle(folder).manifest
+        graph = manifest.graph('decoder', facts['variant'])
+        assert graph is not None
+        assert found['weights read per token']['value'] * 1e6 == sum(manifest.files[name].bytes for name in graph.needs)
+        assert found['share of it, weights']['value'] == pytest.approx(
+            100 * found['weights read']['value'] / found['memory bandwidth']['value'])
+        assert found['share of it, with the KV cache']['value'] > found['share of it, weights']['value']
+        assert found['KV slot']['value'] * 1e6 == facts['slot_bytes'] and facts['max_length'] == 512
+
+
+def test_precisions_differ_by_what_int8_costs(compared: dict[str, Any]) -> None:
+    found = agreement(compared)
+    assert 0.99 < found['features, cosine'] < 0.9999999
+    assert found['features, worst frame'] <= found['features, cosine'] + 1e-6
+    assert 0.9 < found['logits, cosine'] < 0.9999999
+    assert 0 <= found['top-1 agreement'] <= 100
+
+
+def test_a_bundle_agrees_with_itself_and_says_what_the_generation_loop_says(bundles: dict[str, Path], tmp_path: Path) -> None:
+    code, record = bench(tmp_path, bundles['float32'], '--against', bundles['float32'], runner=run_here)
+    found = agreement(record)
+    assert code == exits.DONE
+    assert found['top-1 agreement'] == found['text, tokens before they part'] == 100
+    assert min(found['features, worst frame'], found['logits, worst step']) == pytest.approx(1, abs=1e-12)
+    bundle = open_bundle(bundles['float32'])
+    backend = OnnxBackend(bundle, ModelConfig(device='cpu', kv_slots=1, max_length=512, threads=1))
+    backend.open()
+    preprocessor = Preprocessor(bundle.shape, bundle.tokenizer, VisualConfig(max_visual_tokens=160))
+    inputs = preprocessor.clip_inputs(stored_clip(), QUESTION)
+    limits = Limits(6, (), GenerationConfig(max_repeats=0))
+    answer = finished(generate(backend, inputs, limits, TextStream(bundle.tokenizer.token_bytes), time.monotonic_ns))
+    backend.close()
+    assert tuple(record['sides'][0]['tokens']) == answer.token_ids
+    facts = record['sides'][0]['facts']
+    assert (facts['prompt_tokens'], facts['visual_tokens']) == (answer.prompt_tokens, answer.visual_tokens)
+    assert facts['patches'] == [len(frame.pixels) for frame in inputs.frames]
+
+
+def test_a_damaged_side_is_named_and_the_other_one_is_measured(bundles: dict[str, Path], tmp_path: Path,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = shutil.copytree(bundles['int8'], tmp_path / 'damaged')
+    (damaged / 'decoder.onnx.data').write_bytes(b'x')
+    code, record = bench(tmp_path, damaged, '--against', bundles['float32'], runner=run_here)
+    assert code == exits.FAILED
+    first, second = record['sides']
+    assert first['error']['kind'] == 'BundleCorrupt' and 'penguin build' in first['error']['fix'] and first['figures'] == []
+    assert second['error'] is None and second['figures']
+    assert record['agreement'] == {'error': {'kind': 'PenguinError', 'what': 'nothing to compare', 'why': 'a side did not run',
+                                             'fix': ''}, 'figures': []}
+    shown = capsys.readouterr().out
+    assert 'damaged failed: BundleCorrupt' in shown and 'first token [ms]' in shown
+
+
+def test_bundles_of_two_checkpoints_are_measured_but_not_compared(bundles: dict[str, Path], tmp_path: Path) -> None:
+    other = onnx_bundle(write_random_checkpoint(tmp_path / 'checkpoint', seed=5), tmp_path / 'other', 'float32')
+    code, record = bench(tmp_path, other, '--against', bundles['float32'], runner=run_here)
+    assert code == exits.FAILED
+    assert all(side['error'] is None and side['figures'] for side in record['sides'])
+    assert record['agreement']['error']['kind'] == 'BundleMismatch' and record['agreement']['figures'] == []
+
+
+@pytest.mark.parametrize(('words', 'kind', 'text'), [
+    (['--position', '600'], 'SettingError', 'Give --position 508 at most'),
+    (['--set', 'visual.max_visual_tokens=2000'], 'PromptTooLong', 'visual.max_visual_tokens'),
+    (['--device', 'cuda'], 'BackendUnavailable', 'onnxruntime-gpu')])
+def test_what_does_not_fit_is_said_with_the_way_out(bundles: dict[str, Path], tmp_path: Path, words: list[str], kind: str,
+                                                   text: str) -> None:
+    code, record = bench(tmp_path, bundles['float32'], *words, runner=run_here)
+    assert code == exits.UNUSABLE
+    assert record['sides'][0]['error']['kind'] == kind and text in record['sides'][0]['error']['fix']
+
+
+def test_a_folder_that_is_no_bundle_and_a_bundle_against_its_own_runtime_are_refused(
+        bundles: dict[str, Path], tmp_path: Path, tiny_checkpoint: Path) -> None:
+    (tmp_path / 'empty').mkdir()
+    for folder in (tmp_path / 'empty', tmp_path / 'absent'):
+        code, record = bench(tmp_path, folder, runner=run_here)
+        assert (code, record['sides'][0]['error']['kind']) == (exits.UNUSABLE, 'BundleNotFound')
+    code, record = bench(tmp_path, bundles['float32'], '--against', 'onnxruntime', runner=run_here)
+    assert code == exits.FAILED and 'compared with itself' in record['sides'][1]['error']['why']
+    code, record = bench(tmp_path, tiny_checkpoint, '--against', 'onnxruntime', runner=run_here)
+    assert code == exits.FAILED and 'no graphs' in record['sides'][1]['error']['why']
+
+
+def test_a_checkpoint_on_torch_agrees_with_its_float32_bundle(bundles: dict[str, Path], tiny_checkpoint: Path,
+                                                              tmp_path: Path) -> None:
+    pytest.importorskip('torch', reason='torch is not installed')
+    code, record = bench(tmp_path, bundles['float32'], '--against', tiny_checkpoint, '--precision', 'float32')
+    found = agreement(record)
+    assert code == exits.DONE and record['sides'][1]['facts']['name'] == 'torch'
+    assert min(found['features, worst frame'], found['logits, worst step']) > 0.99999
+    assert figures(record, 1)['weights read per token']['how'] == "the LLM's parameters in float32"
+
+
+def test_a_process_that_is_killed_or_hangs_is_one_side_only(bundles: dict[str, Path], tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task(Side(str(bundles['float32'])), is_short=True)
+    stopped = run_apart(task, limit_s=0.01)
+    assert stopped.error is not None and stopped.error.kind == 'TimeoutExpired'
+    script = tmp_path / 'python'
+    script.write_text('#!/bin/sh\necho "the last words" >&2\nkill -9 $$\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, 'executable', str(script))
+    killed = run_apart(task)
+    assert killed.error is not None and killed.error.kind == 'ProcessEnded'
+    assert 'signal 9' in killed.error.why and 'the last words' in killed.error.why and 'memory' in killed.error.fix
+
+
+def test_a_side_that_fails_later_keeps_the_rounds_it_had_and_is_left_alone(bundles: dict[str, Path], tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def runner(task: Task) -> Round:
+        calls.append(task.side.name)
+        is_second = task.side.name == 'int8' and calls.count('int8') == 2
+        return Round(error=SideError('BackendError', 'the second round')) if is_second else run_here(task)
+
+    code, record = bench(tmp_path, bundles['int8'], '--against', bundles['float32'], '--rounds', '3', runner=runner)
+    assert code == exits.FAILED and (calls.count('int8'), calls.count('float32')) == (2, 3)
+    assert len(figures(record)['decode']['rounds']) == 1 and record['sides'][0]['error']['what'] == 'the second round'
+    assert agreement(record)['features, cosine'] > 0.99
+
+
+def test_wrong_usage_is_said_before_anything_runs(bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for words, text in ((['--rounds', '0'], '--rounds 0'), (['--max-tokens', '1'], '--max-tokens 1'),
+                        (['--json', '/nowhere/record.json'], 'cannot be written'),
+                        (['--set', 'model.nonsense=1'], 'unknown setting')):
+        assert main(['bench', 'engine', str(bundles['float32']), *words]) == exits.UNUSABLE
+        assert text in capsys.readouterr().err
+
+
+def test_the_command_prints_a_table_and_writes_json(bundles: dict[str, Path], tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / 'out.json'
+    assert main(['bench', 'engine', *SHORT, '--json', str(path), str(bundles['float32'])]) == exits.DONE
+    shown = capsys.readouterr().out
+    assert 'float32: onnxruntime, cpu, float32' in shown and 'decode [tok/s]' in shown and 'how it was measured' in shown
+    assert json.loads(path.read_text())['agreement'] is None
