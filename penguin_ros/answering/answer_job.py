@@ -12,7 +12,7 @@ from penguin_ros.answering.loaded_model import LoadedModel
 from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, StaleFrames
-from penguin_ros.frame import Clip
+from penguin_ros.frame import NANOSECONDS, Clip
 from penguin_ros.generation.limits import Limits
 from penguin_ros.generation.loop import generate
 from penguin_ros.generation.progress import Step
@@ -70,6 +70,12 @@ class AnswerJob:
     def deadline_ns(self) -> int | None:
         """On the steady clock, counted from receipt."""
         return self._record.received_ns + self._request.deadline_ns
+
+    @property
+    def max_pause_ns(self) -> int | None:
+        """Of a caption: its frames are old when questions have kept it from going on for so long."""
+        is_caption = self._request.priority is Priority.CAPTION
+        return round(self._at.config.caption.max_pause * NANOSECONDS) if is_caption else None
 
     @property
     def has_camera(self) -> bool:

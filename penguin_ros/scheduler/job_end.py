@@ -15,7 +15,8 @@ from penguin_ros.scheduler.job_queue import JobQueue
 Log = Callable[[str, BaseException], None]
 
 OUTCOMES = {(Priority.QUESTION, True): 'questions_finished', (Priority.QUESTION, False): 'questions_failed',
-            (Priority.CAPTION, True): 'captions_finished', (Priority.CAPTION, False): 'captions_dropped'}
+            (Priority.CAPTION, True): 'captions_finished', (Priority.CAPTION, False): 'captions_dropped',
+            (Priority.AHEAD, True): 'ahead_finished', (Priority.AHEAD, False): 'ahead_dropped'}
 
 
 class JobEnd:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is next: questions before captions, first come first served. Knows no thread: its owner holds a lock around every call."""
+"""Who is next: questions first come first served, then captions, then work ahead, both camera by camera.
+
+Knows no thread: its owner holds a lock around every call. Times are of the steady clock.
+"""
 from __future__ import annotations
 
 from collections import Counter, deque
@@ -7,15 +10,15 @@ from collections import Counter, deque
 from penguin_ros.errors import Busy, DuplicateRequest, PenguinError, RequestReplaced
 from penguin_ros.request import Priority
 from penguin_ros.scheduler.job import Entry, Job, SchedulerCounts
+from penguin_ros.scheduler.turns import Turns
 
 
 class JobQueue:
-    """Waiting and started jobs. At most one question and one caption are started; the caption rests while questions run.
+    """Waiting and started jobs. At most one of each priority is started; it rests while more urgent ones run.
 
-    Bounded: `length` waiting questions (one more is Busy) and one waiting caption per key. A newer caption takes the place in
-    the line of the one that it replaces, so that a camera that captions often is not passed over. Captions have no share of
-    their own: they wait as long as questions do, which is counted. With `can_suspend` false (one KV slot) a started caption
-    does not rest but is given up for a question.
+    Bounded: `length` waiting questions (one more is Busy), per key one waiting caption and one waiting piece of work ahead; see
+    Turns for their order. Captions have no share of their own: they wait as long as questions do, which is counted. With
+    `can_suspend` false (one KV slot) a started caption does not rest but is given up for a question.
     """
 
     def __init__(self, length: int) -> None:
@@ -24,15 +27,13 @@ class JobQueue:
         self.counts: Counter[str] = Counter()
         self._entries: dict[str, Entry] = {}
         self._questions: deque[Entry] = deque()
-        self._captions: dict[str, Entry] = {}
+        self._captions, self._ahead = Turns(), Turns()
         self._question: Entry | None = None
-        self._caption: Entry | None = None
-        self._is_resting = False
 
     def snapshot(self) -> SchedulerCounts:
         """What waits, what runs, and all counts."""
-        return SchedulerCounts(len(self._questions), len(self._captions), int(self._question is not None),
-                               int(self._caption is not None), **self.counts)
+        return SchedulerCounts(len(self._questions), self._captions.waiting, int(self._question is not None),
+                               int(self._captions.running is not None), **self.counts)
 
     def entries(self) -> list[Entry]:
         """Every job that has not ended, in order of arrival."""
@@ -44,7 +45,7 @@ class JobQueue:
 
     def is_resting(self, entry: Entry) -> bool:
         """True for a started caption that questions keep from going on."""
-        return self._is_resting and entry is self._caption
+        return entry is self._captions.running and entry.rests_since_ns is not None
 
     def add(self, job: Job) -> None:
         """Puts a job in line; DuplicateRequest, Busy."""
@@ -54,23 +55,26 @@ class JobQueue:
         entry = Entry(job)
         if job.priority == Priority.QUESTION:
             self._add_question(entry)
+        elif job.priority == Priority.CAPTION:
+            self._replace(self._captions.add(entry), 'a newer caption took the place of this one', 'captions_replaced')
         else:
-            self._add_caption(entry)
+            self._replace(self._ahead.add(entry), 'newer frames have come', 'ahead_replaced')
         self._entries[job.id] = entry
 
-    def next(self) -> Entry | None:
-        """The job to advance by a step: the started question, the next question, the started caption, the next caption."""
+    def next(self, now_ns: int) -> Entry | None:
+        """The job to advance by a step: of the most urgent kind that has one, the started one before the next."""
+        caption = self._captions.running
         if self._question is None and self._questions:
             self._question = self._questions.popleft()
-            self.counts['captions_overtaken'] += self._caption is not None or bool(self._captions)
+            self.counts['captions_overtaken'] += caption is not None or self._captions.waiting > 0
         if self._question is not None:
-            self.counts['captions_suspended'] += self._caption is not None and not self._is_resting
-            self._is_resting = self._caption is not None
+            if caption is not None:
+                self.counts['captions_suspended'] += caption.rests_since_ns is None
+                caption.rest(now_ns)
             return self._question
-        self._is_resting = False
-        if self._caption is None and self._captions:
-            self._caption = self._captions.pop(next(iter(self._captions)))
-        return self._caption
+        if caption is not None:
+            caption.resume(now_ns)
+        return self._captions.next() or self._ahead.next()
 
     def end(self, entry: Entry, error: PenguinError) -> None:
         """Marks a job to be ended with `error`, unless it already is; a waiting one leaves the line at once."""
@@ -86,27 +90,27 @@ class JobQueue:
         self._leave_line(entry)
         if entry is self._question:
             self._question = None
-        if entry is self._caption:
-            self._caption, self._is_resting = None, False
+        self._captions.remove(entry)
+        self._ahead.remove(entry)
         return True
 
     def _leave_line(self, entry: Entry) -> None:
         if entry in self._questions:
             self._questions.remove(entry)
-        if self._captions.get(entry.job.key) is entry:
-            del self._captions[entry.job.key]
+        self._captions.leave_line(entry)
+        self._ahead.leave_line(entry)
 
     def _add_question(self, entry: Entry) -> None:
         if len(self._questions) >= self.length:
             raise Busy(f'{self.length} questions are waiting', 'no more may wait (question.queue_length)', 'Ask again later')
         self._questions.append(entry)
-        if self._caption is not None and not self.can_suspend:
-            self.end(self._caption, RequestReplaced('the caption was given up for a question', 'there is one KV slot only',
-                                                    'Set model.kv_slots to 2 or more'))
+        caption = self._captions.running
+        if caption is not None and not self.can_suspend:
+            caption.keeps_turn = True
+            self.end(caption, RequestReplaced('the caption was given up for a question', 'there is one KV slot only',
+                                              'Set model.kv_slots to 2 or more'))
 
-    def _add_caption(self, entry: Entry) -> None:
-        waiting = self._captions.get(entry.job.key)
+    def _replace(self, waiting: Entry | None, what: str, count: str) -> None:
         if waiting is not None:
-            waiting.ending = RequestReplaced('a newer caption took the place of this one', 'it had not been started')
-            self.counts['captions_replaced'] += 1
-        self._captions[entry.job.key] = entry
+            waiting.ending = RequestReplaced(what, 'it had not been started')
+            self.counts[count] += 1

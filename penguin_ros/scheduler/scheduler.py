@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from penguin_ros.errors import DeadlineExceeded, Inactive, PenguinError, RequestCancelled, RequestError
+from penguin_ros.errors import DeadlineExceeded, Inactive, PenguinError, RequestCancelled, RequestError, StaleFrames
+from penguin_ros.frame import NANOSECONDS
 from penguin_ros.request import Priority
 from penguin_ros.scheduler.job import Entry, Job, SchedulerCounts
 from penguin_ros.scheduler.job_end import JobEnd, Log
@@ -172,7 +173,7 @@ class Scheduler:
             self._heartbeat_ns = self._steady_ns()
             endings = self._due_endings()
             if not endings:
-                entry = self._queue.next()
+                entry = self._queue.next(self._heartbeat_ns)
                 if entry is None and self._is_closing:
                     return False
                 if entry is None:
@@ -185,7 +186,7 @@ class Scheduler:
         return True
 
     def _due_endings(self) -> list[Entry]:
-        """Marks jobs past their deadline, and all of them when closing; returns the marked ones."""
+        """Marks jobs past their deadline or longest pause, and all of them when closing; returns the marked ones."""
         if self._is_closing:
             self._end_all(closing_error())
         now_ns = self._steady_ns()
@@ -195,7 +196,17 @@ class Scheduler:
                 self._queue.counts['captions_stale'] += self._queue.is_resting(entry)
                 self._queue.end(entry, DeadlineExceeded(f'request {entry.job.id} ran out of time', 'its deadline has passed',
                                                         'Allow more time or fewer tokens'))
+            self._end_if_stale(entry, now_ns)
         return [entry for entry in self._queue.entries() if entry.ending is not None]
+
+    def _end_if_stale(self, entry: Entry, now_ns: int) -> None:
+        longest_ns, paused_ns = entry.job.max_pause_ns, entry.pause_at(now_ns)
+        if longest_ns is None or paused_ns <= longest_ns or entry.ending is not None:
+            return
+        entry.keeps_turn = True
+        self._queue.counts['captions_stale'] += 1
+        self._queue.end(entry, StaleFrames(f'request {entry.job.id} was given up', 'questions have kept it from going on for '
+                                           f'{paused_ns / NANOSECONDS:.1f} s', 'Raise caption.max_pause or ask less'))
 
     def _advance(self, entry: Entry) -> None:
         with self._changed:

@@ -78,6 +78,7 @@ class SteppedJob:
     stage: Stage
     priority: Priority = Priority.QUESTION
     key: str = ''
+    max_pause_ns: int | None = None
     deadline_ns: int | None = None
     step_count: int = 2
     in_step: Callable[[int], None] = lambda number: None
