@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin score`: how often a model is right about simulated scenes, whose truth is known. Knows no ROS."""
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from penguin_ros.cli import exits
+from penguin_ros.cli.built_bundle import with_bundle
+from penguin_ros.cli.offline_runner import offline
+from penguin_ros.cli.settings import MODEL_OPTIONS, add_setting_options, config_from
+from penguin_ros.cli.terminal import print_line
+from penguin_ros.config import PenguinConfig
+from penguin_ros.errors import SettingError
+
+EPILOG = """examples:
+  penguin score --checkpoint engines/penguin_sim
+  penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int8
+  penguin score --checkpoint engines/penguin_sim --answers float32.jsonl
+  penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int4 --against float32.jsonl
+
+Scenes are drawn by MuJoCo (pip install mujoco; Debian: libegl1 libgl1-mesa-dri) from seeds kept for this purpose. Two scores
+stand beside the model's: the answer that is right most often for the kind of question, and the same model shown grey pictures.
+
+exit codes: 0 scored, 1 some questions ended in an error, 2 wrong usage or something missing"""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is asked: the first `scenes` held-out seeds from `skip` on, of a level, drawn at width x height."""
+
+    scenes: int
+    skip: int
+    level: int
+    questions: int
+    width: int
+    height: int
+    is_blind_too: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument('--scenes', type=int, default=200, metavar='N', help='scenes to ask about (default: 200)')
+    parser.add_argument('--skip', type=int, default=0, metavar='N', help='leave out the first N held-out scenes (default: 0)')
+    parser.add_argument('--level', type=int, default=3, choices=(1, 2, 3),
+                        help='1: up to three things that stand still; 2: some move; 3: up to five, which come and go, and '
+                             'a moving camera (default: 3)')
+    parser.add_argument('--questions', type=int, default=12, metavar='N', help='questions per scene at most (default: 12)')
+    parser.add_argument('--size', default='168x112', metavar='WxH', help='pixels of the pictures (default: 168x112)')
+    parser.add_argument('--no-blind', action='store_true', help='do not ask again with grey pictures')
+    parser.add_argument('--json', action='store_true', help='print one JSON object instead of the table')
+    parser.add_argument('--answers', type=Path, metavar='FILE', help='write every question and answer, one JSON object per line')
+    parser.add_argument('--against', type=Path, metavar='FILE',
+                        help='what another model or precision wrote with --answers: the paired difference is printed')
+    add_setting_options(parser, {**MODEL_OPTIONS, '--prompt': 'caption.prompt', '--clip-seconds': 'clip.seconds',
+                                 '--fps': 'clip.fps', '--max-frames': 'clip.max_frames'})
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 1 when a question ended in an error."""
+    from penguin_ros.cli.score_records import read_records, write_records
+    from penguin_ros.cli.score_report import report, table
+    from penguin_ros.cli.score_run import score_all
+    course, config = course_of(arguments), offline(config_from(arguments))
+    earlier = read_records(arguments.against) if arguments.against else None
+    started = time.monotonic()
+    result = score_all(course, with_model(config))
+    if arguments.answers:
+        write_records(arguments.answers, result.records)
+    found = report(course, result, earlier, time.monotonic() - started)
+    print_line(json.dumps(found, indent=1) if arguments.json else table(found))
+    return exits.FAILED if found['errors'] else exits.DONE
+
+
+def with_model(config: PenguinConfig) -> PenguinConfig:
+    """The settings with a bundle where the backend needs one; SettingError when no model is named."""
+    if not config.model.checkpoint and not config.model.bundle and config.model.backend != 'scripted':
+        raise SettingError('no model given', 'a score needs a checkpoint or a bundle', 'penguin score --checkpoint DIR_OR_HUB_ID')
+    return replace(config, model=with_bundle(config.model))
+
+
+def course_of(arguments: argparse.Namespace) -> Course:
+    """The course that the arguments ask for; SettingError when it cannot be."""
+    from penguin_ros.simulation.clips import HELD_OUT
+    if arguments.scenes < 1 or arguments.skip < 0 or arguments.skip + arguments.scenes > len(HELD_OUT):
+        raise SettingError(f'--scenes {arguments.scenes} --skip {arguments.skip}', f'there are {len(HELD_OUT)} held-out scenes')
+    if arguments.questions < 1:
+        raise SettingError(f'--questions {arguments.questions}', 'it takes at least 1')
+    width, _, height = arguments.size.partition('x')
+    if not (width.isdecimal() and height.isdecimal() and 28 <= int(width) <= 1920 and 28 <= int(height) <= 1080):
+        raise SettingError(f'--size {arguments.size}', 'it takes WIDTHxHEIGHT, from 28x28 to 1920x1080')
+    return Course(arguments.scenes, arguments.skip, arguments.level, arguments.questions, int(width), int(height),
+                  not arguments.no_blind)
