@@ -9,7 +9,6 @@ from penguin_ros.cli.terminal import status_line
 from penguin_ros.config import PenguinConfig, with_values
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import Frame
-from penguin_ros.pipeline import Pipeline
 from penguin_ros.pipeline_status import ModelFacts
 from penguin_ros.request import Answer, Interval, Request
 
@@ -30,6 +29,7 @@ class OfflineRunner:
     def __init__(self, config: PenguinConfig) -> None:
         self._config, self._now_ns, self._count = config, 0, 0
         self._interval = Interval(0, 0)
+        from penguin_ros.pipeline import Pipeline  # not for the help of a verb
         self._pipeline = Pipeline(config, [CAMERA], now_ns=lambda: self._now_ns)
         self.facts: ModelFacts | None = None
 
