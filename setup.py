@@ -43,6 +43,7 @@ setup(
             'penguin = penguin_ros.cli.main:main',
             'penguin_node = penguin_ros.ros.penguin_node_main:main',
             'camera_node = penguin_ros.ros.camera_node_main:main',
+            'sim_camera = penguin_ros.ros.sim_camera_main:main',
         ],
     },
 )

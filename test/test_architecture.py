@@ -71,7 +71,7 @@ ROOMS = {
     'cli': Room(None, None),
 }
 FILES_IN_OTHER_ROOMS = {'clip_choice': 'clip_buffer', 'pipeline_status': 'pipeline'}
-SIMULATED_CAMERA = 'simulation'  # of the room ros, only files of such a name may import the simulation
+SIMULATED_CAMERA = 'sim_camera'  # of the room ros, only files of such a name may import the simulation
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the camera node: declared with text and range, read once, checked. Knows no pictures."""
+"""The parameters of camera nodes: declared with text and range, read once, checked. Knows no pictures."""
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, InvalidTopicNameException
@@ -15,6 +15,17 @@ from penguin_ros.config import Setting, Value, checked, setting
 from penguin_ros.errors import SettingError
 
 ENCODINGS = ('rgb8', 'bgr8', 'mono8', 'rgba8', 'bgra8')
+
+
+class WithTopic(Protocol):
+    """A dataclass of settings, one of which names a topic."""
+
+    @property
+    def topic(self) -> str:
+        """Topic of the raw pictures."""
+
+
+Parameters = TypeVar('Parameters', bound=WithTopic)
 
 
 @dataclass(frozen=True)
@@ -37,9 +48,14 @@ class CameraParameters:
 
 def camera_parameters(node: Node) -> CameraParameters:
     """Declares the parameters and reads them; SettingError when one does not fit."""
+    return declared_parameters(node, CameraParameters)
+
+
+def declared_parameters(node: Node, kind: type[Parameters]) -> Parameters:
+    """Declares the fields of a dataclass as parameters and reads them; SettingError when one does not fit."""
     values: dict[str, Value] = {item.name: _declared(node, item.name, item.default, item.metadata['setting'])
-                                for item in dataclasses.fields(CameraParameters)}
-    parameters = CameraParameters(**values)  # type: ignore[arg-type]
+                                for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    parameters = kind(**values)
     try:
         validate_topic_name(parameters.topic)
     except InvalidTopicNameException as error:

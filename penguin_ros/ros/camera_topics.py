@@ -5,6 +5,9 @@ from __future__ import annotations
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME = 'camera/image', 'camera/camera_info', 'camera_optical_frame'
+"""Of the node's default camera and of the simulated ones, relative to their namespace; the README has the table."""
+
 RAW, COMPRESSED, AUTO = 'raw', 'compressed', 'auto'
 TRANSPORTS = (RAW, COMPRESSED, AUTO)
 TYPES = {RAW: 'sensor_msgs/msg/Image', COMPRESSED: 'sensor_msgs/msg/CompressedImage'}
