@@ -50,6 +50,7 @@ def measure(task: Task) -> Round:
         samples: dict[str, float] = {'load_s': opened.load_s, 'resident_loaded': resident_bytes()[0]}
         facts = opened.facts()
         if not task.is_short:
+            facts['position'] = position = _position(opened, task)
             _answer(opened, _picture_inputs(opened), 2)
         start = time.perf_counter()
         inputs = _picture_inputs(opened) if task.is_short else opened.preprocessor().clip_inputs(stored_clip(), QUESTION)
@@ -60,7 +61,6 @@ def measure(task: Task) -> Round:
         facts |= _input_facts(inputs)
         answer.features.clear()
         if not task.is_short:
-            facts['position'] = position = _position(opened, task)
             samples |= _at_position(opened, position, task.steps)
             samples |= _device(facts)
         samples['resident'], samples['resident_peak'] = resident_bytes()

@@ -55,7 +55,7 @@ class Report:
             console = Console(highlight=False, width=PIPE_WIDTH)
         self._print_sides(console)
         self._print_agreement(console)
-        console.print(f'\n{self._machine}; {self._plan.rounds} rounds, medians.', markup=False, soft_wrap=True)
+        console.print(f'\n{self._machine}; medians of {self._plan.rounds} rounds.', markup=False, soft_wrap=True)
 
     def write(self, path: Path) -> None:
         """The same as JSON, with every round; PenguinError when the file cannot be written."""

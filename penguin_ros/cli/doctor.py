@@ -24,7 +24,7 @@ MARKS = {State.OK: '[green]ok[/]', State.NOTE: '[yellow]note[/]', State.FAULT: '
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument('--checkpoint', default='', metavar='DIR', help='check this checkpoint too')
-    parser.add_argument('--bundle', default='', metavar='DIR', help='check this bundle too')
+    parser.add_argument('--bundle', default='', metavar='DIR', help='check this bundle too, and what it answers to a picture')
     parser.add_argument('--seconds', type=float, default=3.0, metavar='S',
                         help='listen to image topics this long; 0: not at all (default: 3)')
     parser.add_argument('--json', action='store_true', help='print the findings as JSON')
@@ -49,6 +49,8 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield from checks.checkpoint(arguments.checkpoint)
     if arguments.bundle:
         yield from checks.bundle(arguments.bundle)
+        from penguin_ros.cli.engine_checks import engine
+        yield from engine(arguments.bundle, arguments.checkpoint)
     if arguments.seconds > 0 and importlib.util.find_spec('rclpy') is not None:
         from penguin_ros.cli.live_checks import live
         yield from live(arguments.seconds)
