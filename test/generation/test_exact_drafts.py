@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real networks with drafts of every kind give what they give without: the logits of every step, and the tokens."""
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generation.built_inputs import frame
+from generation.given_drafts import Draft, GivenDrafts, drafts_of
+
+from penguin_ros.backends.base import Backend
+from penguin_ros.backends.bundle import open_bundle
+from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from penguin_ros.config import GenerationConfig, ModelConfig
+from penguin_ros.generation import loop
+from penguin_ros.generation.limits import Limits
+from penguin_ros.generation.loop import generate
+from penguin_ros.generation.progress import Progress
+from penguin_ros.generation.text_stream import TextStream
+from penguin_ros.model_inputs import ModelInputs, Prompt
+
+KINDS = tuple(drafts_of([1], 0, 2, 0))
+CONFIG = ModelConfig(device='cpu', precision='float32', max_length=256, kv_slots=1, threads=1)
+GREEDY = GenerationConfig(max_repeats=0)
+MARGIN = 1e-3
+COUNT = 40
+
+
+@pytest.fixture(scope='module')
+def checkpoint(golden_dir: Path) -> Checkpoint:
+    return open_checkpoint(golden_dir / 'checkpoint')
+
+
+@pytest.fixture(scope='module', params=['torch', 'onnxruntime', 'onnxruntime two-part'])
+def backend(request: pytest.FixtureRequest, checkpoint: Checkpoint,
+            tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    library, _, variant = request.param.partition(' ')
+    pytest.importorskip(library, reason=f'{library} is not installed')
+    if library == 'torch':
+        from penguin_ros.backends.torch_backend import TorchBackend
+        opened: Backend = TorchBackend(checkpoint, CONFIG)
+    else:
+        pytest.importorskip('onnx', reason='onnx is not installed')
+        from penguin_ros.backends.onnx_backend import OnnxBackend
+        from penguin_ros.export.build import BuildOrder, build_bundle
+        bundle = open_bundle(build_bundle(checkpoint, tmp_path_factory.mktemp('golden') / 'bundle', BuildOrder(max_length=256)))
+        opened = OnnxBackend(bundle, CONFIG, 'two_part' if variant else '')
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def question(checkpoint: Checkpoint, seed: int) -> ModelInputs:
+    """Random text around one picture."""
+    random, image = np.random.default_rng(seed), checkpoint.shape.image_token_id
+    picture = frame(4, 6, seed=seed)
+    before, after = (random.integers(0, 400, random.integers(1, 20)) for _ in range(2))
+    ids = np.concatenate((before, np.full(picture.tokens, image), after)).astype(np.int64)
+    return ModelInputs(Prompt('', ids, (len(before),)), (picture,), image)
+
+
+def run(backend: Backend, inputs: ModelInputs, limits: Limits, draft: Draft | None = None) -> tuple[Progress, np.ndarray]:
+    """The result, and the logits of every token (none for a greedy text that keeps none)."""
+    progress, rows = Progress(), []
+    with pytest.MonkeyPatch.context() as patch:
+        drafter = GivenDrafts(draft) if draft else None
+        patch.setattr(loop, 'drafter_for', lambda limits, inputs: drafter)
+        for step in generate(backend, inputs, limits, TextStream(lambda token_id: b'%d ' % token_id), itertools.count().__next__,
+                             progress):
+            if step.logits is not None:
+                assert len(step.logits) == len(step.token_ids)
+                rows += list(step.logits)
+    return progress, np.array(rows)
+
+
+def first_near_tie(logits: np.ndarray) -> int:
+    """The first step where rounding may choose."""
+    ordered = np.sort(logits, axis=1)
+    close = np.flatnonzero(ordered[:, -1] - ordered[:, -2] < MARGIN)
+    return int(close[0]) if len(close) else len(logits)
+
+
+def assert_same(got: Progress, logits: np.ndarray, expected: Progress, reference: np.ndarray) -> None:
+    certain = first_near_tie(reference)
+    assert got.token_ids[:certain] == expected.token_ids[:certain]
+    compared = min(certain + 1, len(logits), len(reference))
+    errors = np.linalg.norm(logits[:compared] - reference[:compared], axis=1) / np.linalg.norm(reference[:compared], axis=1)
+    assert errors.max() < 1e-4
+    if certain == len(reference):
+        assert (got.text, got.stop_reason) == (expected.text, expected.stop_reason)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_any_draft_leaves_logits_and_tokens_as_they_are(backend: Backend, checkpoint: Checkpoint, kind: str) -> None:
+    certain = 0
+    for seed in range(8):
+        inputs = question(checkpoint, seed)
+        limits = Limits(COUNT, (), GREEDY, keep_logits=True)
+        plain, reference = run(backend, inputs, limits)
+        # A token that the text contains ends it in half of the runs.
+        stop = plain.token_ids[25] if seed % 2 else -1
+        limits = replace(limits, stop_token_ids=(stop,) if seed % 2 else ())
+        expected, reference = run(backend, inputs, limits)
+        draft = drafts_of(plain.token_ids, max(stop, 0), 400, seed)[kind]
+        got, logits = run(backend, inputs, limits, draft)
+        assert_same(got, logits, expected, reference)
+        chosen, _ = run(backend, inputs, replace(limits, keep_logits=False), draft)
+        assert chosen.token_ids[:first_near_tie(reference)] == expected.token_ids[:first_near_tie(reference)]
+        certain += first_near_tie(reference)
+        if kind == 'perfect' and first_near_tie(reference) == len(reference):
+            assert got.forward_passes == chosen.forward_passes == 2  # the prompt's, and one for all that follows
+            assert got.accepted_tokens >= len(got.token_ids) - 2
+    assert certain > 8 * COUNT // 4
+
+
+def test_a_drafted_text_draws_the_same_random_tokens(backend: Backend, checkpoint: Checkpoint) -> None:
+    sampling, same = GenerationConfig(temperature=1.5, top_k=30, seed=5, max_repeats=0), 0
+    for seed in range(6):
+        inputs, limits = question(checkpoint, seed), Limits(COUNT, (), sampling, seed_offset=seed)
+        plain, _ = run(backend, inputs, limits)
+        for kind in ('perfect', 'partly right', 'random'):
+            got, _ = run(backend, inputs, limits, drafts_of(plain.token_ids, 0, 400, seed)[kind])
+            same += got.token_ids == plain.token_ids
+            assert kind != 'perfect' or got.token_ids != plain.token_ids or got.forward_passes == 2
+    assert same >= 16  # of 18: where a draw lies within rounding of a border, two texts may part
