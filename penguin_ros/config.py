@@ -90,8 +90,9 @@ class ClipConfig:
                              unit='s', low=0.1, high=3600.0, live=True)
     overlap: int = setting(2, 'Window growing: frames that a clip keeps at least when it begins anew, besides those that no '
                            'caption has told of.', unit='frames', low=1, high=180, live=True)
-    encode_ahead: bool = setting(True, 'Windows sliding and growing: frames are encoded as they arrive, when nothing else is '
-                                 'to do.', live=True)
+    ahead: str = setting('encode', 'Windows sliding and growing: what is done with arriving frames when nothing else is to do. '
+                         'encode: their features; prefill: the part of the prompt that a growing clip shares, too.',
+                         choices=('off', 'encode', 'prefill'), live=True)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
+from penguin_ros.answering.ahead_job import WorkAhead
 from penguin_ros.answering.answer_job import AnswerJob, Circumstances
-from penguin_ros.answering.clip_search import check_interval
+from penguin_ros.answering.clip_search import CameraView, camera_view, check_interval
 from penguin_ros.answering.loaded_model import BackendFactory, LoadedModel, forget_results, load_model
 from penguin_ros.answering.question_text import cleaned
 from penguin_ros.answering.request_check import checked_camera, checked_request
 from penguin_ros.backends.open_backend import make_backend
-from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import PenguinConfig, settings
 from penguin_ros.errors import ClockJumped, Inactive, PenguinError, RequestCancelled, RequestReplaced, SettingError
 from penguin_ros.frame import NANOSECONDS, Frame, is_image
@@ -28,7 +28,6 @@ from penguin_ros.generation.reuse import ReuseCounts
 from penguin_ros.pipeline_status import ModelFacts, PipelineStatus, Ticket
 from penguin_ros.preprocessing.reduced_image import reduced
 from penguin_ros.request import Answer, Priority, Request, TextPiece
-from penguin_ros.scheduler.job import Job
 from penguin_ros.scheduler.scheduler import Scheduler
 
 Log = Callable[[str, BaseException], None]
@@ -53,8 +52,9 @@ class Pipeline:
                  log: Log = log_exception) -> None:
         self._config, self._now_ns, self._steady_ns = config, now_ns, steady_ns
         self._backend_factory, self._log = backend_factory, log
-        self._buffers = {camera: ClipBuffer(camera, config.buffer, _tolerance_ns(config)) for camera in cameras}
+        self._views = {camera: camera_view(camera, config, steady_ns) for camera in cameras}
         self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
+        self._work_ahead = WorkAhead(self._scheduler.submit, steady_ns)
         self._model: LoadedModel | None = None
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # guards the counts and flags below
@@ -103,6 +103,8 @@ class Pipeline:
         self._is_active = False
         self._scheduler.pause(_not_active(reason))
         forget_results(self._model)
+        for view in self._views.values():
+            view.window.forget()
         return self._scheduler.wait_idle(timeout_s)
 
     def close(self, timeout_s: float = 4.0) -> bool:
@@ -118,27 +120,29 @@ class Pipeline:
             raise SettingError(f'{", ".join(fixed)} cannot change now', 'the model was loaded with the old value',
                                'Close the pipeline and open it with the new settings')
         self._config = config
-        for buffer in self._buffers.values():
-            buffer.configure(config.buffer, _tolerance_ns(config))
+        for view in self._views.values():
+            view.buffer.configure(config.buffer, _tolerance_ns(config))
 
     # --- frames -----------------------------------------------------------------------------------------------
 
     def add_frame(self, frame: Frame) -> None:
         """Takes a frame of a camera, or drops and counts it (see ClipBuffer); UnknownCamera. The image must stay as it is."""
-        buffer, max_pixels = self._buffer(frame.camera), self._config.buffer.max_frame_pixels
+        view, max_pixels = self._view(frame.camera), self._config.buffer.max_frame_pixels
         if is_image(frame.image):
             frame = dataclasses.replace(frame, image=reduced(frame.image, max_pixels))
-        buffer.add(frame, self._now_ns())
+        if view.buffer.add(frame, self._now_ns()) and self._is_active:
+            self._work_ahead.offer(view, frame.stamp_ns, self._config, self._model)
 
     def count_drop(self, camera: str, cause: str) -> None:
         """Counts what never became a frame: a conversion that failed, say; UnknownCamera."""
-        self._buffer(camera).count_drop(cause, self._now_ns())
+        self._view(camera).buffer.count_drop(cause, self._now_ns())
 
     def flush(self, reason: str) -> None:
         """After a jump of camera time: forgets all frames and results; requests that look at a camera end with ClockJumped."""
-        for buffer in self._buffers.values():
-            buffer.flush('clock_jump')
-        self._scheduler.end_all(ClockJumped('time jumped while the request was under way', reason, 'Ask again'), _has_camera)
+        for view in self._views.values():
+            view.buffer.flush('clock_jump')
+        self._scheduler.end_all(ClockJumped('time jumped while the request was under way', reason, 'Ask again'),
+                                lambda job: job.key != '')
         forget_results(self._model)
 
     # --- requests ---------------------------------------------------------------------------------------------
@@ -152,9 +156,9 @@ class Pipeline:
         """
         config = self._config
         try:
-            complete = checked_request(request, config, tuple(self._buffers), self._now_ns())
+            complete = checked_request(request, config, tuple(self._views), self._now_ns())
             if complete.interval is not None:
-                check_interval(self._buffers[complete.camera], complete.interval)
+                check_interval(self._views[complete.camera].buffer, complete.interval)
             job = self._job(complete, config, on_answer, on_piece)
         except PenguinError:
             with self._lock:
@@ -169,7 +173,7 @@ class Pipeline:
         Raises UnknownCamera, Inactive.
         """
         config = self._config
-        camera = checked_camera(camera, tuple(self._buffers))
+        camera = checked_camera(camera, tuple(self._views))
         request = Request(f'caption/{camera}/{uuid.uuid4().hex}', cleaned(config.caption.prompt), Priority.CAPTION, camera,
                           max_tokens=config.caption.max_tokens, deadline_ns=round(config.caption.deadline * NANOSECONDS))
         self._scheduler.submit(self._job(request, config, on_caption, None))
@@ -193,10 +197,11 @@ class Pipeline:
         with self._lock:
             return PipelineStatus(
                 self._is_active, model.facts if model is not None else None,
-                {camera: buffer.status(now_ns) for camera, buffer in self._buffers.items()},
+                {camera: view.buffer.status(now_ns) for camera, view in self._views.items()},
                 dataclasses.replace(counts, questions_refused=counts.questions_refused + self._invalid_requests),
                 self._scheduler.worker(), counts.callback_failures + self._listener_failures, self._last_error,
-                model.reuse.counts() if model is not None else ReuseCounts())
+                model.reuse.counts() if model is not None else ReuseCounts(),
+                {camera: view.window.status() for camera, view in self._views.items()})
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -208,7 +213,7 @@ class Pipeline:
                     self._last_error = answer.error
             on_answer(answer)
 
-        circumstances = Circumstances(config, self._loaded(), None if request.images else self._buffers[request.camera],
+        circumstances = Circumstances(config, self._loaded(), None if request.images else self._views[request.camera],
                                       self._now_ns, self._steady_ns, next(self._numbers), self._report)
         return AnswerJob(request, circumstances, deliver, on_piece)
 
@@ -217,8 +222,8 @@ class Pipeline:
             self._listener_failures += 1
         self._log(what, error)
 
-    def _buffer(self, camera: str) -> ClipBuffer:
-        return self._buffers[checked_camera(camera, tuple(self._buffers))]
+    def _view(self, camera: str) -> CameraView:
+        return self._views[checked_camera(camera, tuple(self._views))]
 
     def _loaded(self) -> LoadedModel:
         model = self._model
@@ -236,10 +241,6 @@ class Pipeline:
 
 def _tolerance_ns(config: PenguinConfig) -> int:
     return round(config.watch.future_tolerance * NANOSECONDS)
-
-
-def _has_camera(job: Job) -> bool:
-    return isinstance(job, AnswerJob) and job.has_camera
 
 
 def _not_active(reason: str = '') -> Inactive:

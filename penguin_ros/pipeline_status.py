@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.errors import PenguinError
 from penguin_ros.generation.reuse import ReuseCounts
 from penguin_ros.scheduler.job import SchedulerCounts
 from penguin_ros.scheduler.worker_status import WorkerStatus
+from penguin_ros.window.camera_window import WindowStatus
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Ticket:
 class PipelineStatus:
     """A snapshot. `counts.questions_refused` includes those whose fields were wrong; `callback_failures`: exceptions of
     functions that were given to the pipeline; `last_error`: of the last request that failed, cancelled and replaced ones not
-    counted; `reuse`: of the loaded model."""
+    counted; `reuse`: of the loaded model; `windows`: by camera, as `cameras`."""
 
     is_active: bool
     model: ModelFacts | None
@@ -59,3 +60,4 @@ class PipelineStatus:
     callback_failures: int
     last_error: PenguinError | None
     reuse: ReuseCounts = ReuseCounts()
+    windows: Mapping[str, WindowStatus] = field(default_factory=dict)

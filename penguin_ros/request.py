@@ -83,7 +83,9 @@ class Evidence:
     first token. `is_truncated`: frames or text were cut to fit, or the answer was cut short; `is_stale`: the newest frame
     was older than the configured limit; `frames_dropped`: frames of the camera dropped inside the clip's interval or since
     the last clip; `reused_tokens` of the prompt and `reused_frames` of the clip had been computed for earlier requests;
-    `forward_passes` of the network gave the tokens, fewer than there are where `accepted_tokens` of `drafted_tokens` were right.
+    `unchanged_since_ns`: stamp of the newest frame of the caption that is repeated because nothing has changed since; `end_ns` is
+    then that of the newest frame compared with it; 0: the text was made of these frames; `forward_passes` of the network gave
+    the tokens, fewer than there are where `accepted_tokens` of `drafted_tokens` were right.
     """
 
     frames: tuple[FrameRef, ...] = ()
@@ -108,6 +110,7 @@ class Evidence:
     frames_dropped: int = 0
     reused_tokens: int = 0
     reused_frames: int = 0
+    unchanged_since_ns: int = 0
     forward_passes: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
@@ -115,7 +118,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Answer:
-    """The end of a request: the whole text, or as much as there was before `error`."""
+    """The end of a request: the whole text, or as much as there was before `error`.
+
+    `is_silent`: a caption that repeats the last one and is not to go out, since nothing has changed and no sign of life is due.
+    """
 
     id: str
     question: str
@@ -123,3 +129,4 @@ class Answer:
     text: str
     evidence: Evidence = field(default_factory=Evidence)
     error: PenguinError | None = None
+    is_silent: bool = False

@@ -67,6 +67,7 @@ ROOMS = {
     'simulation': Room(VALUES, ('numpy', 'mujoco')),
     # Of the core its front door only, and the values that come out of it.
     'ros': Room((*VALUES, 'pipeline', 'pipeline_status', 'answering.question_text', 'clip_buffer', 'scheduler.worker_status',
+                 'window.camera_window',
                  'simulation'), ('rclpy', 'cv_bridge', 'cv2', 'PIL', 'numpy', *MESSAGES)),
     'cli': Room(None, None),
 }

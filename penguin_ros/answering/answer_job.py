@@ -6,13 +6,13 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
-from penguin_ros.answering.clip_search import find_clip
+from penguin_ros.answering.caption_turn import CaptionTurn
+from penguin_ros.answering.clip_search import CameraView, FoundClip, find_clip
 from penguin_ros.answering.evidence_record import EvidenceRecord
 from penguin_ros.answering.loaded_model import LoadedModel
-from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, StaleFrames
-from penguin_ros.frame import NANOSECONDS, Clip
+from penguin_ros.frame import NANOSECONDS
 from penguin_ros.generation.limits import Limits
 from penguin_ros.generation.loop import generate
 from penguin_ros.generation.progress import Step
@@ -24,13 +24,13 @@ from penguin_ros.request import Answer, Priority, Request, TextPiece
 class Circumstances:
     """What a job needs besides its request.
 
-    `config`: the settings at its receipt; `buffer`: of its camera, None when the request brings pictures; `number` tells the
+    `config`: the settings at its receipt; `view`: of its camera, None when the request brings pictures; `number` tells the
     random streams of requests apart; `report` gets a sentence and an exception of a callback.
     """
 
     config: PenguinConfig
     model: LoadedModel
-    buffer: ClipBuffer | None
+    view: CameraView | None
     now_ns: Callable[[], int]
     steady_ns: Callable[[], int]
     number: int
@@ -48,6 +48,7 @@ class AnswerJob:
         self._request, self._at = request, circumstances
         self._on_answer, self._on_piece = on_answer, on_piece
         self._record = EvidenceRecord(circumstances.steady_ns())
+        self._turn = _caption_turn(request, circumstances)
         self._pieces = 0
         self._is_over = False
 
@@ -63,7 +64,7 @@ class AnswerJob:
 
     @property
     def key(self) -> str:
-        """The camera."""
+        """The camera, empty for a request that brought its pictures."""
         return self._request.camera
 
     @property
@@ -77,16 +78,13 @@ class AnswerJob:
         is_caption = self._request.priority is Priority.CAPTION
         return round(self._at.config.caption.max_pause * NANOSECONDS) if is_caption else None
 
-    @property
-    def has_camera(self) -> bool:
-        """False for a request that brought its pictures."""
-        return self._at.buffer is not None
-
     def steps(self) -> Generator[None, None, None]:
         """See Job; on the worker thread."""
         record, model, config = self._record, self._at.model, self._at.config
         record.started_ns = self._at.steady_ns()
         inputs = yield from self._prepare()
+        if inputs is None:
+            return
         drafts = model.drafts.record((self._request.camera, self._request.text))
         limits = Limits(self._request.max_tokens, model.source.shape.stop_token_ids, config.generation,
                         config.model.prefill_chunk, seed_offset=self._at.number, drafts=drafts)
@@ -106,37 +104,42 @@ class AnswerJob:
         """As much of the answer as there is."""
         self._end(error)
 
-    def _prepare(self) -> Generator[None, None, ModelInputs]:
-        """Yields between frames; only the time inside its steps counts."""
-        at, request, record = self._at, self._request, self._record
-        preprocessor = at.model.preprocessor(at.config.visual)
-        if at.buffer is None:
-            steps = preprocessor.images_steps(request.images, request.text)
-        else:
-            steps = preprocessor.clip_steps(self._find_clip(at.buffer), request.text)
+    def _prepare(self) -> Generator[None, None, ModelInputs | None]:
+        """None when the model need not run. Yields between frames; only the time inside its steps counts."""
+        at, record, steps = self._at, self._record, self._inputs()
         while True:
             start_ns = at.steady_ns()
             try:
                 next(steps)
             except StopIteration as end:
-                inputs: ModelInputs = end.value
+                inputs: ModelInputs | None = end.value
                 break
             finally:
                 record.prepare_ns += at.steady_ns() - start_ns
             yield
-        record.note_inputs(inputs)
-        yield
+        if inputs is not None:
+            record.note_inputs(inputs)
+            yield
         return inputs
 
-    def _find_clip(self, buffer: ClipBuffer) -> Clip:
+    def _inputs(self) -> Generator[None, None, ModelInputs | None]:
+        request, preprocessor = self._request, self._at.model.preprocessor(self._at.config.visual)
+        if self._at.view is None:
+            return (yield from preprocessor.images_steps(request.images, request.text))
+        found = yield from self._find_clip(self._at.view)
+        if self._turn is not None and not self._turn.begin(found.clip):
+            return None
+        return (yield from preprocessor.clip_steps(found.clip, request.text, plan=found.plan))
+
+    def _find_clip(self, view: CameraView) -> Generator[None, None, FoundClip]:
         at, record = self._at, self._record
         try:
-            found = find_clip(buffer, self._request.interval, at.config, at.now_ns())
+            found = yield from find_clip(view, self._request.interval, at.model.window_rules(at.config), at.now_ns)
         except StaleFrames:
             record.is_stale = True
             raise
         record.note_clip(found)
-        return found.clip
+        return found
 
     def _note(self, step: Step) -> None:
         if step.token_ids and len(self._record.progress.token_ids) == 1:
@@ -154,4 +157,11 @@ class AnswerJob:
         self._is_over = True
         request, told = self._request, None if error is None else error.fresh()
         evidence = self._record.evidence(self._at.model.facts, told, self._at.steady_ns())
-        self._on_answer(Answer(request.id, request.text, request.camera, self._record.progress.text, evidence, told))
+        answer = Answer(request.id, request.text, request.camera, self._record.progress.text, evidence, told)
+        self._on_answer(answer if self._turn is None else self._turn.end(answer))
+
+
+def _caption_turn(request: Request, at: Circumstances) -> CaptionTurn | None:
+    if request.priority is not Priority.CAPTION or at.view is None:
+        return None
+    return CaptionTurn(at.view.window, at.config.caption, request.text, at.now_ns, at.steady_ns)

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from penguin_ros.backends.base import Backend
 from penguin_ros.backends.bundle import Bundle, open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from penguin_ros.config import ModelConfig, VisualConfig
+from penguin_ros.config import ModelConfig, PenguinConfig, VisualConfig
 from penguin_ros.errors import SettingError
 from penguin_ros.generation.draft_memory import DraftMemory
 from penguin_ros.generation.reuse import Reuse
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.pipeline_status import ModelFacts
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
+from penguin_ros.window.window_rules import WindowRules
 
 Model = Checkpoint | Bundle
 """Both have a name, a digest, a shape and a tokenizer."""
@@ -42,6 +43,10 @@ class LoadedModel:
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
         """For the settings of one request."""
         return Preprocessor(self.source.shape, self.source.tokenizer, visual)
+
+    def window_rules(self, config: PenguinConfig) -> WindowRules:
+        """What the settings and the model say about the present of a camera."""
+        return WindowRules(config, self.preprocessor(config.visual).video_unit)
 
     def text_stream(self) -> TextStream:
         """For the text of one request."""

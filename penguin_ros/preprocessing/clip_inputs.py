@@ -6,7 +6,7 @@ The clip of a request is a video, pictures of a caller are single images. Both k
 """
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from penguin_ros.checkpoint.shapes import CheckpointShape
@@ -62,10 +62,23 @@ class Preprocessor:
         """The clip as a video, labelled with seconds since its oldest frame, then the question."""
         return finished(self.clip_steps(clip, question, max_tokens))
 
-    def clip_steps(self, clip: Clip, question: str, max_tokens: int | None = None) -> InputSteps:
-        """As clip_inputs, with a yield after what is done for each frame."""
+    def clip_steps(self, clip: Clip, question: str, max_tokens: int | None = None, plan: FramePlan | None = None) -> InputSteps:
+        """As clip_inputs, with a yield after what is done for each frame; `plan`: the frames' types and sizes, decided before."""
         video = VideoPart(clip.seconds_from_start, len(clip.frames))
-        return self._steps([Message('user', (video, TextPart(question)))], [clip.frames], max_tokens)
+        messages = [Message('user', (video, TextPart(question)))]
+        if plan is not None:
+            return self._rendered(messages, [_Visual(video, clip.frames, plan)])
+        return self._steps(messages, [clip.frames], max_tokens)
+
+    def clip_patches(self, clip: Clip, plan: FramePlan) -> tuple[FramePatches, ...]:
+        """The frames of a clip as clip_steps would make them, their pixels not yet computed."""
+        video = VideoPart(None, len(clip.frames))
+        return tuple(self._patches(_Visual(video, clip.frames, plan)))
+
+    @property
+    def video_unit(self) -> PatchUnit:
+        """What one visual token of a clip covers."""
+        return self._unit(VideoPart(None, 1))
 
     def images_inputs(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> ModelInputs:
         """Single pictures in order, then the question."""
@@ -91,11 +104,18 @@ class Preprocessor:
 
     def _steps(self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None) -> InputSteps:
         visuals = yield from self._visuals(messages, pictures, max_tokens)
+        return (yield from self._rendered(messages, visuals))
+
+    def _patches(self, visual: _Visual) -> Iterator[FramePatches]:
+        merge_size, plan = self._unit(visual.part).merge_size, visual.plan
+        for index, size, kind in zip(plan.indices, plan.sizes, plan.types, strict=True):
+            yield to_patches(visual.frames[index], size, merge_size, self._shape.processor, kind)
+
+    def _rendered(self, messages: Sequence[Message], visuals: Sequence[_Visual]) -> InputSteps:
         frames: list[FramePatches] = []
         for visual in visuals:
-            for index, size, kind in zip(visual.plan.indices, visual.plan.sizes, visual.plan.types, strict=True):
-                merge_size = self._unit(visual.part).merge_size
-                frames.append(to_patches(visual.frames[index], size, merge_size, self._shape.processor, kind))
+            for patches in self._patches(visual):
+                frames.append(patches)
                 yield
         prompt = render(_as_shown(messages, visuals), self._tokenizer, [frame.tokens for frame in frames],
                         self._shape.image_token_id)

@@ -26,12 +26,15 @@ from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
 @dataclass(frozen=True)
 class WindowStatus:
     """`frames` in the window now; `taken`, `skipped`: frames of the grid that entered it, or did not because too many waited when
-    the worker came to them; `restarts`: clips that began anew."""
+    the worker came to them; `restarts`: clips that began anew; `unchanged`: captions that needed no model since nothing had
+    changed, of which `repeated` went out."""
 
     frames: int = 0
     taken: int = 0
     skipped: int = 0
     restarts: int = 0
+    unchanged: int = 0
+    repeated: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,7 @@ class CameraWindow:
         self._captioned_ns: int | None = None
         self._taken_at_ns, self._frame_cost_ns = steady_ns(), 0
         self._taken = self._skipped = self._restarts = 0
+        self._is_new_stream = False
 
     # --- any thread -------------------------------------------------------------------------------------------
 
@@ -74,7 +78,12 @@ class CameraWindow:
     def status(self) -> WindowStatus:
         """A snapshot."""
         with self._lock:
-            return WindowStatus(len(self._growth.frames), self._taken, self._skipped, self._restarts)
+            return WindowStatus(len(self._growth.frames), self._taken, self._skipped, self._restarts,
+                                self.gate.unchanged_captions, self.gate.repeated_captions)
+
+    def forget(self) -> None:
+        """What comes is a new stream, although the buffer keeps what it has: frames in between may have been missed."""
+        self._is_new_stream = True
 
     # --- the worker thread ------------------------------------------------------------------------------------
 
@@ -119,8 +128,9 @@ class CameraWindow:
         if rules.policy != self._policy:
             self._policy = rules.policy
             self._begin(self._epoch)
-        epoch, frames = self._buffer.newer_than(self._gathered_ns, self._epoch)
-        if epoch != self._epoch:
+        is_new_stream, self._is_new_stream = self._is_new_stream, False
+        epoch, frames = self._buffer.newer_than(None if is_new_stream else self._gathered_ns, self._epoch)
+        if epoch != self._epoch or is_new_stream:
             self._begin(epoch)
             self.gate.forget()
             self._captioned_ns = None

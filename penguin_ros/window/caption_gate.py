@@ -32,6 +32,7 @@ class CaptionGate:
         self._told: Description | None = None
         self._pending: Description | None = None
         self._sent_ns: int | None = None
+        self.unchanged_captions = self.repeated_captions = 0
 
     @property
     def newest_ns(self) -> int | None:
