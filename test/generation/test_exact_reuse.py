@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is reused is what would be computed again: random schedules on real networks against full recompute.
+
+Tokens are the same up to the first choice that is within rounding, logits are compared at every step.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from generation.random_schedule import Schedule
+
+from penguin_ros.backends.base import Backend
+from penguin_ros.backends.bundle import Bundle, open_bundle
+from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from penguin_ros.config import ModelConfig
+from penguin_ros.generation.reuse import Reuse
+
+Maker = Callable[[int], Backend]
+
+
+def model_config(slots: int) -> ModelConfig:
+    return ModelConfig(device='cpu', precision='float32', max_length=512, kv_slots=slots, threads=1, encode_patches=64)
+
+
+@pytest.fixture(scope='module')
+def torch_model(golden_dir: Path) -> tuple[Checkpoint, Maker]:
+    pytest.importorskip('torch', reason='torch is not installed')
+    from penguin_ros.backends.torch_backend import TorchBackend
+    checkpoint = open_checkpoint(golden_dir / 'checkpoint')
+    return checkpoint, lambda slots: TorchBackend(checkpoint, model_config(slots))
+
+
+@pytest.fixture(scope='module')
+def onnx_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Maker]:
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from penguin_ros.backends.onnx_backend import OnnxBackend
+    from penguin_ros.export.build import BuildOrder, build_bundle
+    folder = tmp_path_factory.mktemp('golden') / 'bundle'
+    bundle = open_bundle(build_bundle(open_checkpoint(golden_dir / 'checkpoint'), folder, BuildOrder()))
+    return bundle, lambda slots: OnnxBackend(bundle, model_config(slots))
+
+
+@pytest.fixture(params=['torch', 'onnx'])
+def model(request: pytest.FixtureRequest) -> tuple[Checkpoint | Bundle, Maker]:
+    found: tuple[Checkpoint | Bundle, Maker] = request.getfixturevalue(f'{request.param}_model')
+    return found
+
+
+@pytest.fixture
+def schedule(model: tuple[Checkpoint | Bundle, Maker]) -> Iterator[Callable[..., Schedule]]:
+    opened: list[Backend] = []
+
+    def make(seed: int, slots: int, feature_bytes: int, policy: str = 'fixed') -> Schedule:
+        backends = [model[1](slots), model[1](1)]
+        opened.extend(backends)
+        for backend in backends:
+            backend.open()
+        return Schedule(Reuse(backends[0], feature_bytes, True), backends[1], model[0], seed, policy)
+
+    yield make
+    for backend in opened:
+        backend.close()
+
+
+def assert_clean(reuse: Reuse) -> None:
+    """Every slot that no generation uses can be had again."""
+    reuse.prefixes.free_kept()
+    for _ in range(reuse.backend.description.slots):
+        reuse.backend.new_slot()
+
+
+def test_a_random_schedule_gives_what_full_recompute_gives(schedule: Callable[..., Schedule]) -> None:
+    run = schedule(seed=1, slots=3, feature_bytes=1 << 20)
+    run.run(150)
+    counts = run.reuse.counts()
+    assert run.compared > 100 and run.tokens > 250
+    assert counts.prefixes.reused > counts.prefixes.computed / 2 and counts.features.hits > 0
+    assert counts.prefixes.continued and counts.prefixes.forked and counts.prefixes.evicted
+    assert_clean(run.reuse)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('seed', 'slots', 'feature_bytes', 'policy'), [
+    (11, 3, 1 << 20, 'fixed'), (12, 4, 1 << 20, 'reference'), (13, 3, 20_000, 'fixed'), (14, 3, 0, 'fixed'),
+    (15, 8, 3000, 'reference'), (16, 5, 1 << 20, 'fixed')])
+def test_thousands_of_random_operations_give_what_full_recompute_gives(schedule: Callable[..., Schedule], seed: int, slots: int,
+                                                                      feature_bytes: int, policy: str) -> None:
+    run = schedule(seed, slots, feature_bytes, policy)
+    run.run(1000)
+    counts = run.reuse.counts()
+    print(f'compared {run.compared} texts, {run.tokens} tokens, worst difference of logits {run.worst:.1e}; {counts}')
+    assert run.compared > 500 and counts.prefixes.reused > 0 and counts.prefixes.forked > 0
+    assert_clean(run.reuse)
