@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import deque
 from dataclasses import dataclass
+from statistics import median_low
 
 PRIOR_SLOPE = 0.25
 """So much of a pass over one position each further one is taken to cost, until measured."""
@@ -16,17 +18,23 @@ PRIOR_SLOPE = 0.25
 _FADING = 1024.0
 """Passes in which an estimate that is not renewed falls to 1/e: a size tried in vain costs a thousandth of the time or so."""
 
-_LEAST_WEIGHT = 1 / 8
-_MOST_GROWTH = 2.0  # a pass that was held up counts as twice the estimate at most
+_KEPT = 3
+"""Measurements of a size that count: of their median a single one that was held up changes nothing, two in a row do."""
+
+_MOST_FIRST = 2.0  # so many times what is expected counts at most for the first pass of a size, which may pay for memory
+_JUMP = 1.5
 
 
 @dataclass
 class _Estimate:
-    """`value` in nanoseconds after `count` measurements, the last one in pass number `renewed`."""
+    """The last few durations in nanoseconds; `renewed`: the number of the pass that gave the newest."""
 
-    value: float
-    count: int
+    durations: deque[float]
     renewed: int
+
+    @property
+    def value(self) -> float:
+        return median_low(self.durations)
 
 
 class StepCosts:
@@ -42,16 +50,16 @@ class StepCosts:
         """A pass over `rows` positions took so long."""
         self._passes += 1
         known, duration = self._estimates.get(rows), float(max(duration_ns, 1))
-        if self._estimates:
-            duration = min(duration, _MOST_GROWTH * self.cost(rows))
         if known is None:
-            self._estimates[rows] = _Estimate(duration, 1, self._passes)
+            first = min(duration, _MOST_FIRST * self.cost(rows)) if self._estimates else duration
+            self._estimates[rows] = _Estimate(deque([first], _KEPT), self._passes)
         else:
-            # The first pass of a size may have paid for memory that the second reuses.
-            is_better = known.count == 1 and duration < known.value
-            weight = 1.0 if is_better else max(1 / (known.count + 1), _LEAST_WEIGHT)
-            known.value += weight * (duration - known.value)
-            known.count, known.renewed = known.count + 1, self._passes
+            before = known.value
+            known.durations.append(duration)
+            known.renewed = self._passes
+            if not 1 / _JUMP <= known.value / before <= _JUMP:
+                # The machine has changed: what was measured before of other sizes is no longer true.
+                self._estimates = {size: each for size, each in self._estimates.items() if size in (1, rows)}
         self._smooth()
 
     def cost(self, rows: int) -> float:
@@ -67,15 +75,14 @@ class StepCosts:
         return values[nearest] * _prior(rows) / _prior(sizes[nearest])
 
     def _smooth(self) -> None:
-        """Fades what was not renewed, down to the least that any pass took; no size costs more than a larger one."""
-        plain, least, values = min(estimate.value for estimate in self._estimates.values()), math.inf, []
-        self._sizes = sorted(self._estimates)
-        for size in reversed(self._sizes):
+        """Fades what was not renewed; no size costs less than a smaller one, since those are tried again first."""
+        self._sizes, self._values = sorted(self._estimates), []
+        plain = min(estimate.value for estimate in self._estimates.values())
+        for size in self._sizes:
             estimate = self._estimates[size]
-            faded = estimate.value * math.exp((estimate.renewed - self._passes) / _FADING)
-            least = min(least, faded if size == 1 else max(faded, plain))
-            values.append(least)
-        self._values = values[::-1]
+            cheapest = min(self._estimates[other].value for other in self._sizes if other >= size)
+            faded = cheapest * math.exp((estimate.renewed - self._passes) / _FADING)
+            self._values.append(faded if size == 1 else max(faded, plain, *self._values[-1:]))
 
 
 def _prior(rows: int) -> float:

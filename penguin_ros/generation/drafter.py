@@ -17,7 +17,7 @@ from penguin_ros.model_inputs import ModelInputs
 ROWS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Positions of a pass that are considered; few, so that each is measured soon."""
 
-_LEAST_GAIN = 0.97
+_LEAST_GAIN = 0.95
 """A draft must bring the time per token below this share of a plain step's: estimates are not exact."""
 
 
