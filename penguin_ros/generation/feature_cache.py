@@ -16,13 +16,14 @@ from penguin_ros.backends.base import Features
 @dataclass(frozen=True)
 class FeatureCounts:
     """`frames` of `bytes` are kept now, at most `max_bytes`; since the start, frames that were asked for and there (`hits`) or
-    not (`misses`), and that left to keep the bound or did not fit (`evicted`)."""
+    not (`misses`), that were encoded to the end, and that left to keep the bound or did not fit (`evicted`)."""
 
     frames: int = 0
     bytes: int = 0
     max_bytes: int = 0
     hits: int = 0
     misses: int = 0
+    encoded: int = 0
     evicted: int = 0
 
 
@@ -33,7 +34,7 @@ class FeatureCache:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()  # guards everything below
         self._kept: OrderedDict[bytes, Features] = OrderedDict()
-        self._bytes = self._hits = self._misses = self._evicted = 0
+        self._bytes = self._hits = self._misses = self._encoded = self._evicted = 0
         self._epoch = 0
 
     @property
@@ -58,8 +59,9 @@ class FeatureCache:
             return found
 
     def put(self, key: bytes, features: Features, epoch: int) -> None:
-        """Keeps features, unless all was forgotten since `epoch`, when their encode began, or they alone exceed the bound."""
+        """Keeps new features, unless all was forgotten since `epoch`, when their encode began, or they alone exceed the bound."""
         with self._lock:
+            self._encoded += 1
             if epoch != self._epoch or not self._max_bytes:
                 return
             if features.nbytes > self._max_bytes:
@@ -88,7 +90,8 @@ class FeatureCache:
     def counts(self) -> FeatureCounts:
         """A snapshot."""
         with self._lock:
-            return FeatureCounts(len(self._kept), self._bytes, self._max_bytes, self._hits, self._misses, self._evicted)
+            return FeatureCounts(len(self._kept), self._bytes, self._max_bytes, self._hits, self._misses, self._encoded,
+                                 self._evicted)
 
     def _remove(self, key: bytes) -> None:
         features = self._kept.pop(key, None)

@@ -74,6 +74,11 @@ def _camera(snapshot: NodeSnapshot, camera: CameraSnapshot) -> DiagnosticStatus:
     if buffer is not None:
         values |= {'frames': buffer.received, 'buffered frames': buffer.frames, 'buffered bytes': buffer.bytes,
                    **{f'dropped: {cause}': count for cause, count in buffer.dropped.items()}}
+    window = snapshot.pipeline.windows.get(camera.name) if snapshot.pipeline is not None else None
+    if window is not None:
+        values |= {'frames in the window': window.frames, 'frames taken': window.taken, 'frames skipped': window.skipped,
+                   'clips begun anew': window.restarts, 'captions unchanged': window.unchanged,
+                   'captions repeated': window.repeated}
     if health is None:
         return _entry(snapshot, task, OK, INACTIVE_CAUSE, values)
     values |= {'topic': health.topic, 'transport': health.transport, 'cause': health.cause, 'rate [Hz]': f'{health.rate_hz:.2f}',
@@ -102,7 +107,7 @@ def _reuse(pipeline: PipelineStatus) -> dict[str, Any]:
     features, prefixes = pipeline.reuse.features, pipeline.reuse.prefixes
     return {'reused prompt tokens': prefixes.reused, 'computed prompt tokens': prefixes.computed,
             'kept KV slots': prefixes.kept_slots, 'evicted KV slots': prefixes.evicted, 'reused features': features.hits,
-            'encoded frames': features.misses, 'feature cache bytes': features.bytes, 'evicted features': features.evicted}
+            'encoded frames': features.encoded, 'feature cache bytes': features.bytes, 'evicted features': features.evicted}
 
 
 def _model_verdict(snapshot: NodeSnapshot) -> tuple[bytes, str]:
