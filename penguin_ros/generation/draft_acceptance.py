@@ -22,14 +22,15 @@ class Acceptance:
     """Worker thread only."""
 
     def __init__(self) -> None:
-        self._counts = {(name, strength): [0.0, 0.0] for name, rates in PRIORS.items() for strength in range(len(rates))}
+        self._counts = {(name, strength): (rate * _PRIOR_WEIGHT, _PRIOR_WEIGHT)
+                        for name, rates in PRIORS.items() for strength, rate in enumerate(rates)}
 
     def note(self, name: str, strength: int, is_right: bool) -> None:
         """A source of this strength guessed the next token, rightly or not."""
-        counts = self._counts[name, strength]
-        counts[:] = counts[0] * _KEPT + is_right, counts[1] * _KEPT + 1
+        right, guesses = self._counts[name, strength]
+        self._counts[name, strength] = right * _KEPT + is_right, guesses * _KEPT + 1
 
     def rate(self, name: str, strength: int) -> float:
         """How probable it is that its next guess is right, 0 .. 1."""
-        right, all_of_them = self._counts[name, strength]
-        return (right + PRIORS[name][strength] * _PRIOR_WEIGHT) / (all_of_them + _PRIOR_WEIGHT)
+        right, guesses = self._counts[name, strength]
+        return right / guesses
