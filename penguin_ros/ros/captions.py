@@ -72,7 +72,7 @@ class Captions:
                 raise
 
     def _publish(self, answer: Answer, start_ns: int) -> None:
-        if isinstance(answer.error, _SILENT):
+        if answer.is_silent or isinstance(answer.error, _SILENT):
             return
         message = caption_message(answer)
         self._caption.publish(message)
@@ -80,5 +80,6 @@ class Captions:
         self.published += 1
         if message.state != Caption.ERROR:
             self._text.publish(String(data=message.text))
+        if message.state not in (Caption.ERROR, Caption.UNCHANGED):
             self.latencies_ns.append(time.monotonic_ns() - start_ns)
             self.first_token_ns.append(answer.evidence.first_token_ns)

@@ -57,7 +57,10 @@ def evidence_message(evidence: Evidence) -> EvidenceMessage:
         wait=duration_message(evidence.wait_ns), encode=duration_message(evidence.encode_ns),
         prefill=duration_message(evidence.prefill_ns), decode=duration_message(evidence.decode_ns),
         first_token_latency=duration_message(evidence.first_token_ns), stop_reason=int(evidence.stop_reason),
-        is_truncated=evidence.is_truncated, is_stale=evidence.is_stale, frames_dropped=_count(evidence.frames_dropped))
+        is_truncated=evidence.is_truncated, is_stale=evidence.is_stale, frames_dropped=_count(evidence.frames_dropped),
+        unchanged_since=time_message(evidence.unchanged_since_ns), reused_tokens=_count(evidence.reused_tokens),
+        reused_frames=_count(evidence.reused_frames), forward_passes=_count(evidence.forward_passes),
+        drafted_tokens=_count(evidence.drafted_tokens), accepted_tokens=_count(evidence.accepted_tokens))
 
 
 def _frame_ref_message(frame: FrameRef) -> FrameRefMessage:
@@ -78,12 +81,12 @@ def answer_message(answer: Answer) -> AnswerMessage:
 
 
 def caption_message(answer: Answer) -> Caption:
-    """For `~/caption`; the header is that of the newest frame."""
+    """For `~/caption`; the header is that of the newest frame that the text holds for."""
     message = Caption(
         camera=answer.camera, text=cleaned(answer.text), state=_caption_state(answer), error_code=error_code(answer.error),
         error_message=cleaned(error_message(answer.error)), evidence=evidence_message(answer.evidence))
     if answer.evidence.frames:
-        message.header.stamp = message.evidence.frames[-1].stamp
+        message.header.stamp = message.evidence.end
         message.header.frame_id = message.evidence.frames[-1].frame_id
     return message
 
@@ -91,6 +94,8 @@ def caption_message(answer: Answer) -> Caption:
 def _caption_state(answer: Answer) -> int:
     if answer.error is not None and not (answer.text and answer.evidence.stop_reason is StopReason.DEADLINE):
         return int(Caption.ERROR)
+    if answer.evidence.unchanged_since_ns:
+        return int(Caption.UNCHANGED)
     return int(Caption.PARTIAL if answer.evidence.stop_reason in _CUT_SHORT else Caption.OK)
 
 

@@ -81,6 +81,7 @@ def status_message(snapshot: NodeSnapshot) -> Status:
         counts = pipeline.counts
         message.questions_queued = counts.questions_waiting + counts.questions_running
         message.captions_replaced, message.captions_dropped = counts.captions_replaced, counts.captions_dropped
+        message.captions_unchanged = sum(window.unchanged for window in pipeline.windows.values())
     return message
 
 

@@ -16,17 +16,20 @@ from penguin_ros.ros.diagnostics import diagnostic_array
 from penguin_ros.ros.node_snapshot import CameraSnapshot, NodeSnapshot, TextCounts, model_info_message, status_message
 from penguin_ros.scheduler.job import SchedulerCounts
 from penguin_ros.scheduler.worker_status import WorkerState, WorkerStatus
+from penguin_ros.window.camera_window import WindowStatus
 
 SECOND = 10 ** 9
 NOW = 1000 * SECOND
 MODEL = ModelFacts('tiny', 'ab' * 32, '/models/tiny', 'torch', 'cpu', 'float32', 4096, 2, 512, 1000, 500, 6000, 3 * SECOND)
 WORKER = WorkerStatus(WorkerState.SERVING, NOW, 0, None)
 BUFFER = BufferStatus('front', 8, 4096, NOW, 5, 2.0, 20, 0, 0, 0, {'corrupt': 3})
+WINDOW = WindowStatus(frames=7, taken=30, skipped=4, restarts=2, unchanged=5, repeated=1)
 HEALTH = CameraHealth('front', '/front/image', 'raw', CameraState.OK, rate_hz=2.0, age_ns=SECOND // 2, frames=20)
 
 
 def snapshot(worker=WORKER, model=MODEL, health=HEALTH, counts=None, **changes):
-    pipeline = PipelineStatus(True, model, {'front': BUFFER}, counts or SchedulerCounts(), worker, 0, None)
+    pipeline = PipelineStatus(True, model, {'front': BUFFER}, counts or SchedulerCounts(), worker, 0, None,
+                              windows={'front': WINDOW})
     values = {'name': '/penguin', 'stamp': Time(sec=7), 'lifecycle_state': 'active', 'config': PenguinConfig(), 'steady_ns': NOW,
               'cameras': (CameraSnapshot('front', '/front/image', 'auto', health, BUFFER),), 'pipeline': pipeline}
     return NodeSnapshot(**{**values, **changes})
@@ -64,6 +67,12 @@ def test_a_camera_with_a_warning_is_told_although_frames_arrive():
 
 def test_drops_are_listed_by_cause():
     assert values(entry('camera front', snapshot()))['dropped: corrupt'] == '3'
+
+
+def test_the_window_of_a_camera_and_its_captions_without_a_model_are_counted():
+    told = values(entry('camera front', snapshot()))
+    assert (told['frames in the window'], told['frames skipped'], told['captions unchanged']) == ('7', '4', '5')
+    assert status_message(snapshot()).captions_unchanged == 5
 
 
 def test_a_camera_of_an_inactive_node_is_no_alarm():

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values of the core to messages and back."""
+import dataclasses
+
 import pytest
 from builtin_interfaces.msg import Duration, Time
 from penguin_msgs.msg import Caption, ErrorCode, Question
@@ -25,7 +27,9 @@ EVIDENCE = Evidence(
             FrameRef(2_000_000_002, 'front', 'front_optical', FrameType.INTERMEDIATE)),
     start_ns=1_500_000_001, end_ns=2_000_000_002, age_ns=30, model_name='tiny', model_digest='ab', backend='torch',
     precision='float32', visual_tokens=5, prompt_tokens=50, generated_tokens=7, wait_ns=1, encode_ns=2, prefill_ns=3, decode_ns=4,
-    first_token_ns=6, stop_reason=StopReason.MAX_TOKENS, is_truncated=True, is_stale=True, frames_dropped=9)
+    first_token_ns=6, stop_reason=StopReason.MAX_TOKENS, is_truncated=True, is_stale=True, frames_dropped=9,
+    unchanged_since_ns=1_000_000_003, reused_tokens=10, reused_frames=11, forward_passes=12, drafted_tokens=13,
+    accepted_tokens=14)
 
 
 @pytest.mark.parametrize('text, clean', [
@@ -63,6 +67,9 @@ def test_evidence_arrives_field_by_field():
     assert [duration_ns(value) for value in (message.wait, message.encode, message.prefill, message.decode,
                                              message.first_token_latency)] == [1, 2, 3, 4, 6]
     assert message.stop_reason == message.MAX_TOKENS and message.is_truncated and message.is_stale
+    assert time_ns(message.unchanged_since) == 1_000_000_003
+    assert (message.reused_tokens, message.reused_frames, message.forward_passes) == (10, 11, 12)
+    assert (message.drafted_tokens, message.accepted_tokens) == (13, 14)
 
 
 def test_the_stop_reasons_of_the_core_are_those_of_the_message():
@@ -80,6 +87,13 @@ def test_a_caption_has_the_header_of_its_newest_frame():
     message = caption_message(Answer('c', 'prompt', 'front', 'a cat', evidence=EVIDENCE))
     assert time_ns(message.header.stamp) == 2_000_000_002 and message.header.frame_id == 'front_optical'
     assert (message.camera, message.text) == ('front', 'a cat')
+
+
+def test_a_caption_that_is_repeated_says_so_and_has_the_stamp_of_the_newest_frame_it_still_holds_for():
+    evidence = dataclasses.replace(EVIDENCE, end_ns=3_000_000_000)
+    message = caption_message(Answer('c', 'prompt', 'front', 'a cat', evidence=evidence))
+    assert message.state == Caption.UNCHANGED and time_ns(message.header.stamp) == 3_000_000_000
+    assert caption_message(Answer('c', '', 'front', 'a cat')).state != Caption.UNCHANGED
 
 
 @pytest.mark.parametrize('reason, error, text, state', [
