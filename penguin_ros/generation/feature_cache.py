@@ -42,10 +42,14 @@ class FeatureCache:
         """Rises when everything is forgotten."""
         return self._epoch
 
+    def peek(self, key: bytes) -> Features | None:
+        """As `get`, but counts nothing and is no use of the features."""
+        with self._lock:
+            return self._kept.get(key)
+
     def has(self, key: bytes) -> bool:
         """True when a frame's features are kept; counts nothing and is no use of them."""
-        with self._lock:
-            return key in self._kept
+        return self.peek(key) is not None
 
     def get(self, key: bytes) -> Features | None:
         """The features of the frame with that key, if they are kept."""

@@ -42,8 +42,10 @@ class SharedEncodes:
         encoded = 0
         for index, frame in enumerate(frames):
             if frame is not None and features[index] is None:
-                made = yield from self._encoded(frame)
-                encoded += 1
+                made = self._cache.peek(frame.key)  # it may have come while this generator rested
+                if made is None:
+                    made = yield from self._encoded(frame)
+                    encoded += 1
                 for other in range(index, len(frames)):
                     if (twin := frames[other]) is not None and twin.key == frame.key:
                         features[other] = made
