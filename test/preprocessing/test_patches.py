@@ -70,3 +70,28 @@ def test_the_type_travels_along_and_strided_images_are_read_as_they_look() -> No
 def test_odd_shapes_are_resized(shape: tuple[int, int]) -> None:
     frame = to_patches(Frame(0, np.full((*shape, 3), 255, np.uint8)), (28, 56), 1, PROCESSOR)
     assert np.array_equal(frame.pixels, np.ones((8, 588), np.float32))
+
+
+def key(image: np.ndarray, size: tuple[int, int] = (28, 56), merge: int = 1, processor: ProcessorShape = PROCESSOR) -> bytes:
+    return to_patches(Frame(0, image), size, merge, processor).key
+
+
+def test_a_key_stands_for_pixels_size_and_constants() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (30, 60, 3), dtype=np.uint8)
+    assert key(image) == key(image.copy())
+    others = [key(image + 1), key(image, (56, 28)), key(image, (28, 28)), key(image, (28, 56), 2), key(image[:-1]),
+              key(image, processor=replace(PROCESSOR, image_mean=(0.5, 0.5, 0.4))),
+              key(image, processor=replace(PROCESSOR, image_std=(0.5, 0.5, 0.4))),
+              key(image, processor=replace(PROCESSOR, rescale_factor=1 / 256))]
+    assert len({key(image), *others}) == 1 + len(others)
+
+
+def test_pixels_are_not_computed_before_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> np.ndarray:
+        raise AssertionError('resized')
+
+    monkeypatch.setattr('penguin_ros.preprocessing.patches._resized', refuse)
+    frame = to_patches(Frame(0, np.zeros((40, 80, 3), np.uint8)), (28, 56), 2, PROCESSOR)
+    assert (frame.rows, frame.columns, frame.tokens) == (2, 4, 2) and frame.key
+    with pytest.raises(AssertionError, match='resized'):
+        _ = frame.pixels
