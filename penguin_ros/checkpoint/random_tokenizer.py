@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small byte-level BPE tokenizer of the published kind, trained on a few sentences. For random checkpoints only."""
+"""Small byte-level BPE tokenizers of the published kind, trained on a few sentences; the one of random checkpoints."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from penguin_ros.checkpoint.tokenizer import byte_alphabet
@@ -29,8 +29,16 @@ ADDED_TOKENS = {'<|endoftext|>': True, '<|im_start|>': True, '<|im_end|>': True,
 
 
 def random_tokenizer() -> dict[str, Any]:
-    """The JSON description; training has no randomness. Added tokens follow the vocabulary's last id."""
-    vocabulary, merges = _trained()
+    """The JSON description of the tokenizer of random checkpoints."""
+    return trained_tokenizer(SENTENCES, VOCABULARY_SIZE)
+
+
+def trained_tokenizer(sentences: Iterable[str], vocabulary_size: int) -> dict[str, Any]:
+    """The JSON description of a tokenizer of at most `vocabulary_size` tokens for texts like `sentences`.
+
+    Training has no randomness. Added tokens follow the vocabulary's last id.
+    """
+    vocabulary, merges = _trained(sentences, vocabulary_size)
     tokenizer = qwen2_tokenizer(vocabulary, merges)
     tokenizer['added_tokens'] = [
         {'id': len(vocabulary) + offset, 'content': token, 'single_word': False, 'lstrip': False, 'rstrip': False,
@@ -46,12 +54,12 @@ def word_ids(tokenizer: Mapping[str, Any]) -> list[int]:
     return sorted(vocabulary[SPACE + word] for word in words if SPACE + word in vocabulary)
 
 
-def _trained() -> tuple[dict[str, int], list[list[str]]]:
+def _trained(sentences: Iterable[str], vocabulary_size: int) -> tuple[dict[str, int], list[list[str]]]:
     from tokenizers import Tokenizer, trainers
     alphabet = sorted(byte_alphabet())
     tokenizer = Tokenizer.from_str(json.dumps(qwen2_tokenizer({}, [])))
-    tokenizer.train_from_iterator(SENTENCES, trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE, min_frequency=1, initial_alphabet=alphabet, show_progress=False))
+    tokenizer.train_from_iterator(sentences, trainers.BpeTrainer(
+        vocab_size=vocabulary_size, min_frequency=1, initial_alphabet=alphabet, show_progress=False))
     model = json.loads(tokenizer.to_str())['model']
     merges = [merge.split(' ') if isinstance(merge, str) else list(merge) for merge in model['merges']]
     return model['vocab'], merges

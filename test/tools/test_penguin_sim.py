@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the simulation's model is trained on is what the node will feed it, and what is trained is what will run."""
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='training needs PyTorch')
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tools'))
+
+from penguin_sim_batches import GRID, MERGE, make_batch, to_patches  # noqa: E402
+from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint  # noqa: E402
+from penguin_sim_heads import cell_targets  # noqa: E402
+from penguin_sim_learner import Learner, Weighting, embedded  # noqa: E402
+from penguin_sim_network import SimNetwork  # noqa: E402
+from penguin_sim_scores import captions, clip_prefix  # noqa: E402
+from penguin_sim_shards import CELLS, HEIGHT, WIDTH, Shard, read_shard, write_shard  # noqa: E402
+from penguin_sim_words import IGNORED, Texts, sim_tokenizer  # noqa: E402
+
+from penguin_ros.backends.base import Chunk, FeatureSpan  # noqa: E402
+from penguin_ros.backends.torch_backend import TorchBackend  # noqa: E402
+from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
+from penguin_ros.checkpoint.tensor_names import HEAD, expected_shapes  # noqa: E402
+from penguin_ros.config import ModelConfig, VisualConfig  # noqa: E402
+from penguin_ros.frame import Clip, Frame  # noqa: E402
+from penguin_ros.preprocessing.clip_inputs import Preprocessor  # noqa: E402
+from penguin_ros.preprocessing.steps import finished  # noqa: E402
+from penguin_ros.simulation.scene import MAX_THINGS  # noqa: E402
+from penguin_ros.simulation.vocabulary import vocabulary  # noqa: E402
+
+SECONDS = (0.0, 1.0, 2.0, 3.0)
+QUESTIONS = ('What colour is the box?', 'How many things are there?')
+
+
+@pytest.fixture(scope='module')
+def network() -> SimNetwork:
+    """Random weights, large enough that answers differ."""
+    torch.manual_seed(3)
+    network = SimNetwork(sim_shape(sim_tokenizer())).requires_grad_(False)
+    for value in network.parameters():
+        value.copy_((value + torch.randn_like(value) * 0.05).half().float())  # what float16 holds without rounding
+    return network
+
+
+@pytest.fixture(scope='module')
+def checkpoint(network: SimNetwork, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    folder = tmp_path_factory.mktemp('sim') / 'model'
+    write_sim_checkpoint(folder, {name: value.numpy() for name, value in network.state_dict().items()})
+    return open_checkpoint(folder)
+
+
+@pytest.fixture(scope='module')
+def texts(checkpoint: Checkpoint) -> Texts:
+    return Texts(checkpoint.path, checkpoint.shape.image_token_id)
+
+
+@pytest.fixture(scope='module')
+def frames() -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (1, len(SECONDS), HEIGHT, WIDTH, 3), np.uint8)
+
+
+def node_inputs(checkpoint: Checkpoint, frames: np.ndarray, question: str):  # type: ignore[no-untyped-def]
+    clip = Clip('c', tuple(Frame(round(at * 1e9), image, 'c') for at, image in zip(SECONDS, frames[0], strict=True)))
+    visual = VisualConfig(policy='fixed', key_tokens=CELLS, intermediate_tokens=CELLS)
+    return Preprocessor(checkpoint.shape, checkpoint.tokenizer, visual).clip_inputs(clip, question)
+
+
+def test_a_clip_trains_as_the_very_patches_and_token_ids_that_the_node_would_make_of_it(
+        checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
+    inputs = node_inputs(checkpoint, frames, QUESTIONS[0])
+    assert [frame.tokens for frame in inputs.frames] == [CELLS] * len(SECONDS)
+    np.testing.assert_allclose(to_patches(frames).numpy(), np.stack([frame.pixels for frame in inputs.frames]), atol=2e-7)
+    assert [*texts.prefix(SECONDS, CELLS), *texts.suffix(QUESTIONS[0])] == inputs.prompt.token_ids.tolist()
+
+
+def test_the_trained_network_computes_what_the_torch_backend_computes(
+        network: SimNetwork, checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
+    prefix = torch.from_numpy(texts.prefix(SECONDS, CELLS))
+    features = network.encode(to_patches(frames), *GRID, MERGE).view(1, len(SECONDS), CELLS, -1)
+    kept, _ = network.prefix(embedded(network, prefix, torch.nonzero(prefix == texts.image)[:, 0], features))
+    ids, _ = texts.rows([(question, 'A red box.') for question in QUESTIONS])
+    backend = TorchBackend(checkpoint, ModelConfig(max_length=512, device='cpu'))
+    backend.open()
+    for row, question in enumerate(QUESTIONS):
+        inputs = node_inputs(checkpoint, frames, question)
+        encoded = finished(backend.encode(inputs.frames))
+        spans = [FeatureSpan(start, one, 0, CELLS) for start, one in zip(inputs.prompt.image_starts, encoded, strict=True)]
+        slot = backend.new_slot()
+        last = len(inputs.prompt.token_ids) - 1
+        expected = backend.forward(slot, Chunk(inputs.prompt.token_ids, tuple(spans)), [last])[0]
+        backend.free_slot(slot)
+        mine = network.logits(network.branch(kept, torch.from_numpy(ids)[None]))[0, row, len(texts.suffix(question)) - 1]
+        np.testing.assert_allclose(mine.numpy(), expected, atol=2e-4 * float(np.abs(expected).max()))
+    backend.close()
+
+
+def test_the_checkpoint_is_small_and_cut_in_blocks_of_128(checkpoint: Checkpoint) -> None:
+    sizes = expected_shapes(checkpoint.shape)
+    assert sum(math.prod(size) for name, size in sizes.items() if name != HEAD) <= 8_000_000
+    assert {size[1] % 128 for name, size in sizes.items() if len(size) == 2 and 'patch' not in name} == {0}
+    assert (checkpoint.path / 'model.safetensors').stat().st_size <= 16 * 1024 * 1024
+
+
+def test_every_word_of_the_world_is_one_token(checkpoint: Checkpoint) -> None:
+    assert [word for word in vocabulary() if len(checkpoint.tokenizer.encode_text(f' {word}')) > 1] == []
+
+
+def test_only_answers_are_learnt_from(texts: Texts) -> None:
+    ids, targets = texts.rows([(QUESTIONS[0], 'Red.'), (QUESTIONS[1], 'Three things, say.')])
+    for row, said in enumerate(('Red.', 'Three things, say.')):
+        learnt = targets[row][targets[row] != IGNORED]
+        assert texts.decode(learnt) == said and learnt[-1] == texts.end
+        start = int(np.flatnonzero(targets[row] != IGNORED)[0])
+        assert texts.decode(ids[row, start + 1:start + len(learnt)]) == said, 'a target is the token after its input'
+
+
+def one_shard(frames: np.ndarray) -> Shard:
+    """A red (0) box (0) that moves two cells to the right, seen in the first and the last frame; the rest is noise."""
+    count = frames.shape[1]
+    cells, spots = np.full((1, count, CELLS), -1, np.int8), np.full((1, count, MAX_THINGS, 3), np.nan, np.float32)
+    cells[0, 0, 7], cells[0, -1, 9] = 0, 0
+    spots[0, 0, 0], spots[0, -1, 0] = (1.5 / 6, 1.5 / 4, 6.0), (3.5 / 6, 1.5 / 4, 6.5)
+    looks, motions = np.full((1, MAX_THINGS, 2), -1, np.int8), np.full((1, MAX_THINGS), -1, np.int8)
+    looks[0, 0], motions[0, 0] = 0, 2
+    return Shard(frames, cells, spots, looks, motions,
+                 [{'caption': 'I see one thing: a red box moving right.', 'questions': [['colour', QUESTIONS[0], 'Red.']]}])
+
+
+def test_cells_tell_what_they_show_and_how_far_it_moved(frames: np.ndarray) -> None:
+    targets = cell_targets(one_shard(frames), [0])
+    assert targets.colour[0, 0, 7] == 0 and targets.colour[0, 0, 8] == 8 and targets.shape[0, -1, 9] == 0
+    assert targets.place[0, 0, 7].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-5)
+    assert targets.shift[0, -1, 9, 3:].tolist() == pytest.approx([2.0, 0.0, 0.5], abs=1e-5)
+    assert targets.shift[0, 0, 7].isnan().all() and targets.motion[0, 9] == 2 and targets.motion[0, 7] != 2
+    assert targets.is_middle[0, 0].nonzero().flatten().tolist() == [7]
+
+
+def test_a_shard_is_read_as_it_was_written(tmp_path: Path, frames: np.ndarray) -> None:
+    shard = one_shard(frames)
+    write_shard(tmp_path / 's.npz', shard)
+    again = read_shard(tmp_path / 's.npz')
+    assert again.texts == shard.texts
+    for name in ('frames', 'cells', 'spots', 'looks', 'motions'):
+        np.testing.assert_array_equal(getattr(again, name), getattr(shard, name))
+
+
+def test_a_learner_that_is_restored_goes_on_exactly(checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
+    batches = [make_batch(one_shard(frames), [0], texts, np.random.default_rng(seed), 2) for seed in range(3)]
+    unbroken, first, second = (Learner(checkpoint.shape, seed, 'cpu') for seed in (1, 1, 2))
+    for batch in batches:
+        parts = unbroken.learn(batch, Weighting(), 1e-3)
+    for batch in batches[:2]:
+        first.learn(batch, Weighting(), 1e-3)
+    second.restore(first.state())
+    assert second.learn(batches[2], Weighting(), 1e-3) == pytest.approx(parts)
+    for name, value in unbroken.average.items():
+        torch.testing.assert_close(second.average[name], value, msg=name)
+
+
+@pytest.mark.slow
+def test_one_clip_is_learnt_by_heart(checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
+    learner, random = Learner(checkpoint.shape, 1, 'cpu'), np.random.default_rng(0)
+    for _ in range(60):
+        learner.learn(make_batch(one_shard(frames), [0], texts, random, 2), Weighting(), 3e-3)
+    network = learner.student.network.requires_grad_(False)
+    assert captions(network, clip_prefix(network, frames, texts), texts, QUESTIONS[0]) == ['Red.']

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clips of a shard as the tensors of one training step: patches, cell targets, texts. Knows no weights."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from penguin_sim_heads import CellTargets, cell_targets
+from penguin_sim_shards import CELLS, HEIGHT, WIDTH, Shard
+from penguin_sim_words import Texts, caption_prompts
+from torch import Tensor
+
+PATCH, MERGE = 14, 2
+GRID = HEIGHT // PATCH, WIDTH // PATCH
+SPACINGS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.8, 0.9, 1.1, 1.3)
+"""Seconds between two frames as the labels say: what moves how is to be seen in the pictures, not read off the labels."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B clips of T frames: `patches` (B, T, patches, values), the encoder learns from frame `taught` only; `prefix` (P,) token
+    ids, the visual ones at `visual` (T * C,); `groups`: texts of similar length, each (ids, targets), (B, texts, length)."""
+
+    patches: Tensor
+    cells: CellTargets
+    prefix: Tensor
+    visual: Tensor
+    groups: list[tuple[Tensor, Tensor]]
+    taught: int
+
+
+def make_batch(shard: Shard, rows: list[int], texts: Texts, random: np.random.Generator, questions: int) -> Batch:
+    """`questions` of each clip, or only pictures when 0."""
+    frames = shard.frames[rows]
+    prefix = texts.prefix(_labels(frames.shape[1], random), CELLS)
+    groups = _groups([shard.texts[row] for row in rows], texts, random, questions) if questions else []
+    patches = noisy(to_patches(frames), random).unflatten(0, frames.shape[:2])
+    return Batch(patches, cell_targets(shard, rows), torch.from_numpy(prefix),
+                 torch.from_numpy(np.flatnonzero(prefix == texts.image)), groups,
+                 int(random.integers(frames.shape[1])))
+
+
+def to_patches(frames: NDArray[np.uint8]) -> Tensor:
+    """(B, T, height, width, 3) uint8 to (B * T, patches, values) float32, the numbers of penguin_ros.preprocessing.patches."""
+    rows, columns = GRID[0] // MERGE, GRID[1] // MERGE
+    blocks = torch.from_numpy(frames).view(-1, rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
+    return blocks.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(-1, GRID[0] * GRID[1], 3 * PATCH * PATCH).float() / 127.5 - 1
+
+
+def noisy(patches: Tensor, random: np.random.Generator) -> Tensor:
+    """Other exposure, white balance and sensor noise for each frame: another renderer will look otherwise."""
+    count = len(patches)
+    colours = patches.view(count, -1, 3, PATCH * PATCH)
+    gain = random.uniform(0.85, 1.15, (count, 1, 1, 1)) * random.uniform(0.95, 1.05, (count, 1, 3, 1))
+    offset, spread = random.uniform(-0.08, 0.08, (count, 1, 1, 1)), random.uniform(0, 0.05, (count, 1, 1, 1))
+    noise = torch.from_numpy(random.standard_normal(colours.shape, np.float32))
+    gain, offset, spread = (torch.from_numpy(values).float() for values in (gain, offset, spread))
+    return (colours * gain + offset + noise * spread).clamp(-1, 1).view_as(patches)
+
+
+def _labels(frames: int, random: np.random.Generator) -> tuple[float, ...]:
+    spacing = random.choice(SPACINGS)
+    return tuple(round(index * spacing + (random.choice((-0.1, 0.0, 0.0, 0.1)) if index else 0.0), 1) for index in range(frames))
+
+
+def _groups(clips: Sequence[dict[str, Any]], texts: Texts, random: np.random.Generator,
+            questions: int) -> list[tuple[Tensor, Tensor]]:
+    prompts = list(caption_prompts())
+    captions = [(prompts[random.integers(len(prompts)) if random.random() < 0.4 else 0], clip['caption']) for clip in clips]
+    asked: list[tuple[str, str]] = []
+    for clip in clips:
+        known = clip['questions']
+        chosen = random.permutation(len(known))[:questions]
+        chosen = np.resize(chosen, questions)  # a clip with few questions is asked some twice
+        asked += [(known[index][1], known[index][2]) for index in chosen]
+    return [_tensors(texts, captions, len(clips)), _tensors(texts, asked, len(clips))]
+
+
+def _tensors(texts: Texts, pairs: list[tuple[str, str]], clips: int) -> tuple[Tensor, Tensor]:
+    ids, targets = texts.rows(pairs)
+    return torch.from_numpy(ids).view(clips, -1, ids.shape[1]), torch.from_numpy(targets).view(clips, -1, ids.shape[1])

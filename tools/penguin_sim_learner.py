@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights and how they learn from a batch: losses, optimisers, averaged weights, state to go on from. Knows no scenes.
+
+Gradients are computed in bfloat16 from a copy; the weights themselves, their average and the optimisers are float32.
+"""
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from penguin_sim_batches import GRID, MERGE, Batch
+from penguin_sim_heads import CellHeads
+from penguin_sim_network import SimNetwork
+from penguin_sim_words import IGNORED
+from torch import Tensor, nn
+
+from penguin_ros.checkpoint.shapes import CheckpointShape
+
+MOTION_LAYER = 1
+"""After this layer of the LLM the visual positions must know what moved; the later ones can then tell."""
+EMA_DECAY, CLIP_NORM = 0.998, 1.0
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Share of each loss; `is_encoder_trained`: else its features are taken as they are."""
+
+    look: float = 1.0
+    motion: float = 0.5
+    text: float = 1.0
+    is_encoder_trained: bool = True
+
+
+class Student(nn.Module):
+    """The network and the heads that only training has."""
+
+    def __init__(self, shape: CheckpointShape) -> None:
+        super().__init__()
+        self.network = SimNetwork(shape)
+        self.heads = CellHeads(shape.encoder.hidden_size, shape.llm.hidden_size)
+
+
+class Learner:
+    """Holds a student and changes it step by step."""
+
+    def __init__(self, shape: CheckpointShape, seed: int, device: str) -> None:
+        torch.manual_seed(seed)
+        self.device = torch.device(device)
+        self.student = Student(shape).to(self.device)
+        self.average = {name: value.detach().clone() for name, value in self.student.named_parameters()}
+        self._worker = copy.deepcopy(self.student)
+        for value in self._worker.parameters():
+            value.data = value.data.bfloat16()
+        named = list(self.student.named_parameters())
+        matrices = [value for name, value in named if '.layers.' in name and value.ndim == 2]
+        others = [value for name, value in named if not ('.layers.' in name and value.ndim == 2)]
+        self._optimisers = [
+            torch.optim.Muon(matrices, lr=1e-3, weight_decay=0.01, adjust_lr_fn='match_rms_adamw'),
+            torch.optim.AdamW(others, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
+        self.steps = 0
+
+    def learn(self, batch: Batch, weighting: Weighting, rate: float) -> dict[str, float]:
+        """One step at learning rate `rate`; the parts of the loss."""
+        loss, parts = self._loss(batch, weighting)
+        loss.backward()
+        pairs = list(zip(self.student.parameters(), self._worker.parameters(), strict=True))
+        for value, twin in pairs:
+            value.grad, twin.grad = (None if twin.grad is None else twin.grad.float()), None
+        parts['gradient'] = nn.utils.clip_grad_norm_(self.student.parameters(), CLIP_NORM).item()
+        if parts['gradient'] == parts['gradient']:  # not NaN
+            for optimiser in self._optimisers:
+                optimiser.param_groups[0]['lr'] = rate
+                optimiser.step()
+        self.steps += 1
+        self._copy_weights(min(EMA_DECAY, self.steps / (self.steps + 20)))
+        return parts
+
+    def _copy_weights(self, decay: float) -> None:
+        values = [value.data for value in self.student.parameters()]
+        torch._foreach_copy_([twin.data for twin in self._worker.parameters()], values)
+        torch._foreach_lerp_(list(self.average.values()), values, 1 - decay)
+
+    def _loss(self, batch: Batch, weighting: Weighting) -> tuple[Tensor, dict[str, float]]:
+        network, heads = self._worker.network, self._worker.heads
+        cells = type(batch.cells)(**{name: value.to(self.device) for name, value in vars(batch.cells).items()})
+        features = self._features(batch, weighting.is_encoder_trained)
+        loss, parts = heads.look_loss(features, cells)
+        loss = loss * weighting.look
+        if not batch.groups:
+            return loss, parts | {'look': loss.item()}
+        parts['look'] = loss.item()
+        kept, outputs = network.prefix(self._embedded(batch, features))
+        hidden = outputs[MOTION_LAYER][:, batch.visual.to(self.device)].view_as(features)
+        if features.shape[1] > 1:
+            motion_loss, measures = heads.motion_loss(hidden, cells)
+            loss, parts = loss + weighting.motion * motion_loss, parts | measures | {'motion': motion_loss.item()}
+        for name, (ids, targets) in zip(('caption', 'answer'), batch.groups, strict=True):
+            text_loss = _text_loss(network, kept, ids.to(self.device), targets.to(self.device))
+            loss, parts[name] = loss + weighting.text * text_loss, text_loss.item()
+        return loss, parts
+
+    def _features(self, batch: Batch, is_trained: bool) -> Tensor:
+        """(B, T, C, encoder size); only one frame of each clip carries gradients, which costs half and teaches nearly as much."""
+        patches, parts = batch.patches.to(self.device, torch.bfloat16), []
+        for frame in range(patches.shape[1]):
+            with torch.set_grad_enabled(is_trained and frame == batch.taught):
+                parts.append(self._worker.network.encode(patches[:, frame], *GRID, MERGE))
+        return torch.stack(parts, 1)
+
+    def _embedded(self, batch: Batch, features: Tensor) -> Tensor:
+        return embedded(self._worker.network, batch.prefix.to(self.device), batch.visual.to(self.device), features)
+
+    def averaged(self) -> SimNetwork:
+        """The network with averaged weights, float32, to score or to write."""
+        network = copy.deepcopy(self.student.network)
+        prefix = 'network.'
+        network.load_state_dict({name.removeprefix(prefix): value for name, value in self.average.items()
+                                 if name.startswith(prefix)})
+        return network.requires_grad_(False)
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs."""
+        return {'weights': self.student.state_dict(), 'average': self.average, 'steps': self.steps,
+                'optimisers': [optimiser.state_dict() for optimiser in self._optimisers]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """As it was when `state` was taken, on whatever device."""
+        self.student.load_state_dict(state['weights'])
+        for name, value in self.average.items():
+            value.copy_(state['average'][name])
+        for optimiser, saved in zip(self._optimisers, state['optimisers'], strict=True):
+            optimiser.load_state_dict(saved)
+        self.steps = state['steps']
+        torch._foreach_copy_([twin.data for twin in self._worker.parameters()],
+                             [value.data for value in self.student.parameters()])
+
+
+def embedded(network: SimNetwork, prefix: Tensor, visual: Tensor, features: Tensor) -> Tensor:
+    """Embeddings (B, P, hidden) of prompts' beginnings, with projected features (B, T, C, encoder size) at `visual`."""
+    rows = network.llm.embed_tokens(prefix).expand(len(features), -1, -1)
+    return rows.index_copy(1, visual, network.projector(features.flatten(1, 2)))
+
+
+def _text_loss(network: SimNetwork, kept: Any, ids: Tensor, targets: Tensor) -> Tensor:
+    hidden = network.branch(kept, ids)
+    wanted = targets != IGNORED
+    return F.cross_entropy(network.logits(hidden[wanted]).float(), targets[wanted])

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drawn scenes with what is known of them, in numbered files that another machine can read. Knows no network and no tokens.
+
+A shard follows from seed, kind and number alone, so a run that is resumed sees the very shards that an unbroken one sees.
+"""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from penguin_ros.simulation.clips import SimulatedClip  # noqa: E402
+from penguin_ros.simulation.motion_seen import SEEN  # noqa: E402
+from penguin_ros.simulation.scene import COLOURS, MAX_THINGS, SHAPES  # noqa: E402
+
+WIDTH, HEIGHT, CELL = 168, 112, 28
+CELLS = (HEIGHT // CELL) * (WIDTH // CELL)
+MIN_CELL_PIXELS = 24
+"""Pixels of a thing in a visual token's cell from which on the cell shows it."""
+MAX_QUESTIONS = 12
+SEEDS_PER_KIND = 10_000_000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Shards of one kind: `clips` scenes of a level, each seen in `frames` pictures at `fps`."""
+
+    name: str
+    level: int
+    clips: int
+    frames: int
+    fps: float = 1.0
+
+
+KINDS = {kind.name: kind for kind in (
+    Kind('look', 3, 1024, 1), Kind('still', 1, 256, 1), Kind('easy', 2, 256, 4), Kind('full', 3, 256, 4))}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """N clips of T frames. `frames` (N, T, height, width, 3) uint8; `cells` (N, T, CELLS) int8: which thing a cell shows, -1:
+    none; `spots` (N, T, MAX_THINGS, 3) float32: middle of the seen part in 0..1 and logarithm of its pixels, NaN: not seen;
+    `looks` (N, MAX_THINGS, 2) int8: colour and shape; `motions` (N, MAX_THINGS) int8, index in SEEN, -1: unclear; `texts`: per
+    clip its caption and questions (kind, question, answer)."""
+
+    frames: NDArray[np.uint8]
+    cells: NDArray[np.int8]
+    spots: NDArray[np.float32]
+    looks: NDArray[np.int8]
+    motions: NDArray[np.int8]
+    texts: list[dict[str, Any]]
+
+
+def first_seed(seed: int, kind: Kind, number: int) -> int:
+    """Of a shard's scenes; kinds draw from separate ranges."""
+    return (seed * len(KINDS) + list(KINDS).index(kind.name)) * SEEDS_PER_KIND + number * kind.clips
+
+
+def make_shard(kind: Kind, first: int, count: int, world: Any) -> Shard:
+    """Draws the scenes first .. first + count."""
+    from penguin_ros.simulation.clips import make_clip
+    clips = [make_clip(world, seed, kind.level, kind.frames, kind.fps, MAX_QUESTIONS) for seed in range(first, first + count)]
+    looks, motions = np.full((count, MAX_THINGS, 2), -1, np.int8), np.full((count, MAX_THINGS), -1, np.int8)
+    for row, clip in enumerate(clips):
+        for index, thing in enumerate(clip.scene.things):
+            looks[row, index] = list(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
+        for sight in clip.truth.sights:
+            motions[row, sight.index] = SEEN.index(sight.motion) if sight.is_clear and kind.frames > 1 else -1
+    return Shard(np.stack([clip.frames for clip in clips]), np.stack([[_cells(one) for one in clip.segments] for clip in clips]),
+                 np.stack([[_spots(one) for one in clip.segments] for clip in clips]), looks, motions,
+                 [_texts(clip) for clip in clips])
+
+
+def _texts(clip: SimulatedClip) -> dict[str, Any]:
+    return {'caption': clip.caption, 'questions': [[one.kind, one.question, one.answer] for one in clip.questions]}
+
+
+def _cells(segment: NDArray[np.int32]) -> NDArray[np.int8]:
+    grid = segment.reshape(HEIGHT // CELL, CELL, WIDTH // CELL, CELL)
+    counts = np.stack([(grid == index).sum((1, 3)) for index in range(MAX_THINGS)], -1).reshape(CELLS, MAX_THINGS)
+    return np.where(counts.max(-1) >= MIN_CELL_PIXELS, counts.argmax(-1), -1).astype(np.int8)
+
+
+def _spots(segment: NDArray[np.int32]) -> NDArray[np.float32]:
+    spots = np.full((MAX_THINGS, 3), np.nan, np.float32)
+    for index in range(MAX_THINGS):
+        rows, columns = np.nonzero(segment == index)
+        if len(rows) >= MIN_CELL_PIXELS:
+            spots[index] = (columns.mean() + 0.5) / WIDTH, (rows.mean() + 0.5) / HEIGHT, np.log(len(rows))
+    return spots
+
+
+def shard_path(folder: Path, kind: Kind, number: int) -> Path:
+    """Where a shard lies."""
+    return folder / f'{kind.name}_{number:05}.npz'
+
+
+def write_shard(path: Path, shard: Shard) -> None:
+    """Appears whole or not at all."""
+    draft = path.with_suffix('.draft.npz')
+    np.savez(draft, frames=shard.frames, cells=shard.cells, spots=shard.spots, looks=shard.looks, motions=shard.motions,
+             texts=np.frombuffer(json.dumps(shard.texts).encode(), np.uint8))
+    os.replace(draft, path)
+
+
+def read_shard(path: Path) -> Shard:
+    """As it was written."""
+    with np.load(path) as arrays:
+        return Shard(arrays['frames'], arrays['cells'], arrays['spots'], arrays['looks'], arrays['motions'],
+                     json.loads(arrays['texts'].tobytes()))
+
+
+def produce(folder: Path, seed: int, kind: Kind, start: int, ahead: int) -> None:
+    """Draws shards start, start + 1 ... for ever, never more than `ahead` that nobody took; ends with its parent."""
+    from penguin_ros.simulation.world import World
+    parent = os.getppid()
+    with World(WIDTH, HEIGHT) as world:
+        number = start
+        while os.getppid() == parent:
+            if len(list(folder.glob(f'{kind.name}_?????.npz'))) >= ahead:
+                time.sleep(0.5)
+                continue
+            write_shard(shard_path(folder, kind, number), make_shard(kind, first_seed(seed, kind, number), kind.clips, world))
+            number += 1
+
+
+def wait_for(folder: Path, kind: Kind, number: int, is_kept: bool) -> Shard:
+    """A shard as soon as it is there, deleted when taken; `is_kept`: from a folder drawn before, which is read again in turn."""
+    kept = len(list(folder.glob(f'{kind.name}_?????.npz'))) if is_kept else 0
+    if is_kept and not kept:
+        raise FileNotFoundError(f'{folder} holds no shard of the kind {kind.name}')
+    path = shard_path(folder, kind, number % kept if kept else number)
+    while not path.exists():
+        time.sleep(0.05)
+    shard = read_shard(path)
+    if not is_kept:
+        path.unlink()
+    return shard
+
+
+def start_painter(folder: Path, seed: int, kind: Kind, start: int, ahead: int) -> subprocess.Popen[bytes]:
+    """`produce` in a process of its own, which needs no PyTorch."""
+    order = json.dumps({'folder': str(folder), 'seed': seed, 'kind': asdict(kind), 'start': start, 'ahead': ahead})
+    return subprocess.Popen([sys.executable, str(Path(__file__).resolve()), order])
+
+
+if __name__ == '__main__':
+    given = json.loads(sys.argv[1])
+    produce(Path(given['folder']), given['seed'], Kind(**given['kind']), given['start'], given['ahead'])

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the small model of the simulated world from nothing, or goes on where a state file says. Knows the order of lessons.
+
+First the encoder learns what cells of single pictures show, then the LLM learns to tell it, then both learn from clips.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that spin would wait for time slices where cores are shared
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from penguin_sim_batches import make_batch  # noqa: E402
+from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint  # noqa: E402
+from penguin_sim_learner import Learner, Weighting  # noqa: E402
+from penguin_sim_scores import draw_curve, score, table  # noqa: E402
+from penguin_sim_shards import KINDS, Shard, make_shard, start_painter, wait_for  # noqa: E402
+from penguin_sim_words import Texts, sim_tokenizer  # noqa: E402
+
+from penguin_ros.checkpoint.random_files import write_tokenizer  # noqa: E402
+from penguin_ros.cli.terminal import progress_bar, status_line  # noqa: E402
+from penguin_ros.simulation.clips import HELD_OUT  # noqa: E402
+
+AHEAD, WARM_STEPS, LAST_SHARE, LEAST_RATE = 2, 60, 0.3, 0.03
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """`kinds` of shards in turn; questions per clip (0: pictures only); clips per step; the losses' weights."""
+
+    kinds: tuple[str, ...]
+    questions: int
+    batch: int
+    weighting: Weighting
+
+
+LESSONS = {
+    'look': Lesson(('look',), 0, 32, Weighting()),
+    'tell': Lesson(('look', 'easy'), 6, 32, Weighting(is_encoder_trained=False)),
+    'watch': Lesson(('easy', 'full', 'full'), 8, 24, Weighting(look=0.5)),
+}
+SCHEDULE = 'look:8,tell:6,watch:100'
+
+
+@dataclass
+class Progress:
+    """Where a run stands. `taken` shards per kind; `done` shards of the schedule; `losses` and `scores` for the curve."""
+
+    seed: int
+    done: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    taken: dict[str, int] = field(default_factory=dict)
+    losses: list[dict[str, float]] = field(default_factory=list)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Run:
+    """One run of the tool: draws scenes in processes of its own, learns, scores, writes."""
+
+    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
+        self._options, self._is_smoke = options, options.smoke > 0
+        self._kinds = {name: replace(kind, clips=24) if self._is_smoke else kind for name, kind in KINDS.items()}
+        device = 'cuda' if options.device == 'auto' and torch.cuda.is_available() else options.device.replace('auto', 'cpu')
+        tokenizer = sim_tokenizer()
+        shape = sim_shape(tokenizer)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='penguin_sim_')))
+        write_tokenizer(folder, tokenizer)
+        self._texts = Texts(folder, shape.image_token_id)
+        self._learner, self._at = Learner(shape, options.seed, device), Progress(options.seed)
+        self._random = np.random.default_rng(options.seed)
+        if options.resume:
+            self._restore()
+        self._shards = options.shards or folder
+        self._plan = [name for part in options.level.split(',') for name in [part.split(':')[0]] * int(part.split(':')[1])]
+        self._stack, self._painters = stack, set[str]()
+        self._held_out: Shard | None = None
+        self._is_stopped = False  # SIGTERM: after this shard, with scores and state
+        self._begun = self._reported = time.monotonic()
+
+    def _paint(self, name: str) -> None:
+        """Starts a process that draws shards of a kind; it ends with this one."""
+        if self._options.shards or name in self._painters:
+            return
+        self._painters.add(name)
+        painter = start_painter(self._shards, self._at.seed, self._kinds[name], self._at.taken.get(name, 0), AHEAD)
+        self._stack.callback(painter.terminate)
+
+    def go(self) -> None:
+        """To the end of the schedule or of the time."""
+        minutes = self._options.smoke / 60 * 0.5 if self._is_smoke else self._options.minutes
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, '_is_stopped', True))
+        with progress_bar('training', len(self._plan)) as show:
+            while self._at.done < len(self._plan) and not self._is_stopped and not (minutes and self._elapsed() > minutes * 60):
+                self._learn_shard(LESSONS[self._plan[self._at.done]])
+                show(self._at.done, f'{self._plan[self._at.done - 1]}, {self._at.clips} clips')
+                if time.monotonic() - self._reported > self._options.report * 60:
+                    self.report()
+        self.report()
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _learn_shard(self, lesson: Lesson) -> None:
+        position = sum(name == self._plan[self._at.done] for name in self._plan[:self._at.done])
+        name = lesson.kinds[position % len(lesson.kinds)]
+        for kind in lesson.kinds:
+            self._paint(kind)
+        number, begun = self._at.taken.get(name, 0), time.monotonic()
+        shard = wait_for(self._shards, self._kinds[name], number, self._options.shards is not None)
+        waited = time.monotonic() - begun
+        order = np.concatenate([self._random.permutation(len(shard.texts)) for _ in range(self._options.repeats)])
+        sums, batch = list[dict[str, float]](), lesson.batch
+        batch = batch * 2 if shard.frames.shape[1] == 1 and not lesson.questions else batch
+        for start in range(0, len(order), batch):
+            rows = [int(row) for row in order[start:start + batch]]
+            rate = self._options.rate * self._rate_factor(start / len(order))
+            sums.append(self._learner.learn(make_batch(shard, rows, self._texts, self._random, lesson.questions),
+                                            lesson.weighting, rate))
+        self._at.taken[name], self._at.done, self._at.clips = number + 1, self._at.done + 1, self._at.clips + len(order)
+        self._at.seconds += time.monotonic() - begun
+        means = {part: float(np.mean([one[part] for one in sums if part in one])) for one in sums[:1] for part in one}
+        self._at.losses.append({'clips': self._at.clips, **means})
+        pace = len(order) / (time.monotonic() - begun)
+        status_line(f'{self._at.done}/{len(self._plan)} {name}: {self._at.clips} clips, {pace:.1f}/s, waited {waited:.1f} s, '
+                    f'rate {rate:.1e}, ' + ', '.join(f'{part} {mean:.3f}' for part, mean in means.items()))
+
+    def _rate_factor(self, part: float) -> float:
+        """Warm-up over the first steps of all, and down over the last share of the schedule."""
+        left = 1 - (self._at.done + part) / len(self._plan)
+        return min(1.0, (self._learner.steps + 1) / WARM_STEPS, LEAST_RATE + (1 - LEAST_RATE) * left / LAST_SHARE)
+
+    def report(self) -> None:
+        """Scores, checkpoint, curve, state."""
+        network = self._learner.averaged()
+        if LESSONS[self._plan[self._at.done - 1]].questions:
+            self._held_out = self._held_out or self._drawn_held_out()
+            counts, lines = score(network, self._held_out, self._texts)
+            self._at.scores.append({'clips': self._at.clips, 'counts': counts})
+            for line in lines[:6]:
+                status_line(f'    {line}')
+            status_line(f'SCORES {self._at.clips} clips, {self._at.seconds / 60:.0f} min: {table(counts)}')
+        write_sim_checkpoint(self._options.out, {name: value.cpu().numpy() for name, value in network.state_dict().items()})
+        self._save()
+        self._reported = time.monotonic()
+
+    def _drawn_held_out(self) -> Shard:
+        from penguin_ros.simulation.world import World
+        with World() as world:
+            return make_shard(self._kinds['full'], HELD_OUT.start, 4 if self._is_smoke else self._options.scenes, world)
+
+    def _save(self) -> None:
+        path = self._options.state
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_curve(path.with_suffix('.png'), self._at.losses, self._at.scores)
+        draft = path.with_suffix('.draft')
+        torch.save({'learner': self._learner.state(), 'progress': vars(self._at),
+                    'random': self._random.bit_generator.state}, draft)
+        os.replace(draft, path)
+
+    def _restore(self) -> None:
+        saved = torch.load(self._options.state, map_location='cpu', weights_only=False)
+        self._learner.restore(saved['learner'])
+        self._at = Progress(**saved['progress'])
+        self._random.bit_generator.state = saved['random']
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=ROOT / 'engines' / 'penguin_sim', help='folder of the checkpoint')
+    parser.add_argument('--state', type=Path, default=ROOT / '.cache' / 'penguin_sim.state', help='file that a run goes on from')
+    parser.add_argument('--resume', action='store_true', help='go on from the state file')
+    parser.add_argument('--minutes', type=float, default=0.0, help='stop after so long (0: when the schedule is done)')
+    parser.add_argument('--level', default=SCHEDULE, metavar='SCHEDULE', help=f'lessons and their shards ({SCHEDULE})')
+    parser.add_argument('--seed', type=int, default=0, help='another seed sees other scenes')
+    parser.add_argument('--repeats', type=int, default=2, help='how often each scene is learnt from')
+    parser.add_argument('--rate', type=float, default=3e-3, help='highest learning rate')
+    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
+    parser.add_argument('--threads', type=int, default=0, help='threads of PyTorch (0: its default)')
+    parser.add_argument('--shards', type=Path, help='folder of scenes drawn before, read in turn; none are drawn then')
+    parser.add_argument('--report', type=float, default=4.0, metavar='MINUTES', help='time between scores and checkpoints')
+    parser.add_argument('--scenes', type=int, default=64, help='held-out scenes per score')
+    parser.add_argument('--smoke', type=float, default=0.0, metavar='SECONDS', help='everything once, briefly: for tests')
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    with ExitStack() as stack:
+        run = Run(options, stack)
+        run.go()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
