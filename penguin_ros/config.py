@@ -54,6 +54,8 @@ class ModelConfig:
     max_length: int = setting(4096, 'Length of a KV slot: prompt and answer together.', unit='tokens', low=64, high=262144)
     kv_slots: int = setting(4, 'KV slots: one for a running caption, one for the question that interrupts it, the others keep '
                             'earlier clips.', low=1, high=64)
+    kv_bytes: int = setting(2 * 1024 ** 3, 'Memory of the KV slots together: fewer are made when kv_slots of them exceed it, one '
+                            'at least.', unit='bytes', low=0, high=2 ** 40)
     reuse: bool = setting(True, 'Keep what requests share: features of frames, and the KV slots of finished requests.')
     feature_cache_bytes: int = setting(128 * 1024 * 1024, 'Visual features kept on the device at most; the least recently used '
                                        'go first.', unit='bytes', low=0, high=2 ** 40)

@@ -59,13 +59,13 @@ class OnnxBackend(Backend):
         placement = choose_placement(library, config, manifest.precision.compute)
         maker = SessionMaker(library, self._bundle, placement, config.threads or usable_cores())
         length = min(config.max_length, manifest.max_length)
-        decoder = OnnxDecoder(maker, self._variant or decoder_variant(library), config.kv_slots, length)
+        decoder = OnnxDecoder(maker, self._variant or decoder_variant(library), config, length)
         encoder = OnnxEncoder(maker, config.encode_patches)
-        self._network, self._slots = (encoder, decoder), SlotTable(config.kv_slots, length)
+        self._network, self._slots = (encoder, decoder), SlotTable(decoder.slots, length)
         shape, item_bytes = manifest.shape, decoder.cache.shape.dtype.itemsize
         self._description = BackendDescription(
             'onnxruntime', placement.device, manifest.precision.linears, self._bundle.name, self._bundle.digest,
-            shape.llm.hidden_size, shape.vocabulary_size, length, config.kv_slots, decoder.cache.shape.slot_bytes,
+            shape.llm.hidden_size, shape.vocabulary_size, length, decoder.slots, decoder.cache.shape.slot_bytes,
             (shape.llm.hidden_size + shape.encoder.hidden_size) * item_bytes)
         return self._description
 

@@ -18,6 +18,8 @@ from penguin_ros.backends.bundle_manifest import GraphSpec
 from penguin_ros.backends.onnx_cache import CacheShape, DeviceCache, HostCache
 from penguin_ros.backends.onnx_library import running
 from penguin_ros.backends.onnx_session import ACTIVATIONS, QUIET, SessionMaker, require_activations, tensor_of
+from penguin_ros.backends.slots import slots_within
+from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
 
 PART = 'decoder'
@@ -27,7 +29,7 @@ NEW = 'new_kv'
 class OnnxDecoder:
     """One session and the cache of `slots` places of `max_length` positions."""
 
-    def __init__(self, maker: SessionMaker, variant: str, slots: int, max_length: int) -> None:
+    def __init__(self, maker: SessionMaker, variant: str, config: ModelConfig, max_length: int) -> None:
         bundle = maker.bundle
         spec = bundle.graph(PART, variant)
         require_activations(bundle, spec)
@@ -37,6 +39,7 @@ class OnnxDecoder:
         self._is_in_place, self._vocabulary_size = variant != 'two_part', bundle.shape.vocabulary_size
         self._library, self._device = maker.library, maker.placement.device
         shape = CacheShape(2 * llm.layers, llm.kv_heads, max_length, llm.head_dim, self._dtype)
+        self.slots = slots = slots_within(config, shape.slot_bytes)
         with running(f'allocating {slots} KV slots of {max_length} positions'):
             self.cache: HostCache | DeviceCache = (
                 HostCache(maker.library, shape, slots) if self._device == 'cpu' else

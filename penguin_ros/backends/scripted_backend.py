@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base import Backend, BackendDescription, Chunk, Features, Logits
 from penguin_ros.backends.input_checks import check_chunk, check_frames, logit_positions
 from penguin_ros.backends.scripted_numbers import frame_features, next_state, row_content, state_logits
-from penguin_ros.backends.slots import SlotTable
+from penguin_ros.backends.slots import SlotTable, slots_within
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError
 from penguin_ros.model_inputs import FramePatches
@@ -85,10 +85,11 @@ class ScriptedBackend(Backend):
             self.on_step('open')
             model, length = self._model, min(self._config.max_length, self._model.max_positions)
             self._session = object()
-            self._slots = SlotTable(self._config.kv_slots, length)
+            slots = slots_within(self._config, length * _POSITION_BYTES)
+            self._slots = SlotTable(slots, length)
             self._description = BackendDescription(
                 'scripted', 'cpu', 'float32', model.name, model.digest, model.hidden_size, model.vocabulary_size, length,
-                self._config.kv_slots, length * _POSITION_BYTES, 4 * (model.hidden_size + model.encoder_size))
+                slots, length * _POSITION_BYTES, 4 * (model.hidden_size + model.encoder_size))
         return self._description
 
     def close(self) -> None:

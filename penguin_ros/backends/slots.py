@@ -5,11 +5,17 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, CacheOverflow, NoFreeSlot
 
 # Numbers are never reused, by any table: a slot that was freed, or belongs to a closed or another backend, is refused instead
 # of showing somebody else's positions.
 _numbers = itertools.count(1)
+
+
+def slots_within(config: ModelConfig, slot_bytes: int) -> int:
+    """How many slots of `slot_bytes` there are: kv_slots, or fewer when these exceed kv_bytes; at least one."""
+    return max(1, min(config.kv_slots, config.kv_bytes // max(1, slot_bytes)))
 
 
 @dataclass

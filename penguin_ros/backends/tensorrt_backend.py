@@ -54,11 +54,11 @@ class TensorrtBackend(Backend):
                                      'Type: pip install cuda-bindings, in the version of your CUDA') from error
         manifest, config = self._bundle.manifest, self._config
         length = min(config.max_length, manifest.max_length)
-        session = TensorrtSession(self._bundle, version, config.kv_slots, length)
-        self._session, self._slots = session, SlotTable(config.kv_slots, length)
+        session = TensorrtSession(self._bundle, version, config, length)
+        self._session, self._slots = session, SlotTable(session.slots, length)
         self._description = BackendDescription(
             'tensorrt', session.gpu.name, manifest.precision.linears, self._bundle.name, self._bundle.digest,
-            manifest.shape.llm.hidden_size, manifest.shape.vocabulary_size, length, config.kv_slots,
+            manifest.shape.llm.hidden_size, manifest.shape.vocabulary_size, length, session.slots,
             session.decoder.cache.shape.slot_bytes, sum(session.encoder.token_bytes.values()))
         return self._description
 

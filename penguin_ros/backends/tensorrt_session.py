@@ -6,21 +6,23 @@ Importing this file needs tensorrt and cuda-bindings.
 from __future__ import annotations
 
 from penguin_ros.backends.bundle import Bundle
-from penguin_ros.backends.tensorrt_decoder import Decoder
+from penguin_ros.backends.slots import slots_within
+from penguin_ros.backends.tensorrt_decoder import Decoder, cache_shape
 from penguin_ros.backends.tensorrt_device import CudaDevice
 from penguin_ros.backends.tensorrt_encoder import Encoder
 from penguin_ros.backends.tensorrt_engine import Engine, Scratch
 from penguin_ros.backends.tensorrt_features import FeaturePool
 from penguin_ros.backends.tensorrt_record import FOLDER, GpuSpec, fitting_engine
+from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
 
 SCRATCH_MINIMUM = 1024
 
 
 class TensorrtSession:
-    """Opens the engines of a bundle for `slots` KV slots of at most `max_length` positions."""
+    """Opens the engines of a bundle; `slots`: how many KV slots of at most `max_length` positions there are."""
 
-    def __init__(self, bundle: Bundle, tensorrt: str, slots: int, max_length: int) -> None:
+    def __init__(self, bundle: Bundle, tensorrt: str, config: ModelConfig, max_length: int) -> None:
         self.device = CudaDevice()
         self._engines: list[Engine] = []
         try:
@@ -35,7 +37,8 @@ class TensorrtSession:
             scratch_bytes = max(SCRATCH_MINIMUM, *(engine.scratch_bytes() for engine in self._engines))
             scratch: Scratch = (self.device.allocate(scratch_bytes), scratch_bytes)
             self.encoder = Encoder(encoder, bundle.shape.encoder, scratch)
-            self.decoder = Decoder(decoder, bundle.token_table, max_length, slots, scratch)
+            self.slots = slots_within(config, cache_shape(decoder, max_length).slot_bytes)
+            self.decoder = Decoder(decoder, bundle.token_table, max_length, self.slots, scratch)
             self.features = FeaturePool(self.device)
             self.device.synchronize()
         except BaseException:

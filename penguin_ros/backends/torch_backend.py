@@ -66,10 +66,10 @@ class TorchBackend(Backend):
         shape, config = self._checkpoint.shape, self._config
         length = min(config.max_length, shape.max_positions)
         network = TorchNetwork(self._checkpoint, config, length)
-        self._network, self._slots = network, SlotTable(config.kv_slots, length)
+        self._network, self._slots = network, SlotTable(network.slots, length)
         self._description = BackendDescription(
             'torch', network.device, network.precision, self._checkpoint.name, self._checkpoint.digest, shape.llm.hidden_size,
-            shape.vocabulary_size, length, config.kv_slots, network.slot_bytes,
+            shape.vocabulary_size, length, network.slots, network.slot_bytes,
             (shape.llm.hidden_size + shape.encoder.hidden_size) * network.element_bytes)
         return self._description
 

@@ -2,9 +2,13 @@
 """Keys and values of all slots, allocated once. Knows places 0 .. slots - 1; which are in use is the slot table's matter."""
 from __future__ import annotations
 
+import math
+
 import torch
 
+from penguin_ros.backends.slots import slots_within
 from penguin_ros.checkpoint.shapes import TransformerShape
+from penguin_ros.config import ModelConfig
 
 
 class KeyValueCache:
@@ -13,10 +17,11 @@ class KeyValueCache:
     Nothing is cleared: what lies beyond the length of a slot is never read, so truncating a slot costs nothing.
     """
 
-    def __init__(self, shape: TransformerShape, slots: int, max_length: int, like: torch.Tensor) -> None:
-        self._values = torch.empty((slots, shape.layers, 2, shape.kv_heads, max_length, shape.head_dim),
-                                   dtype=like.dtype, device=like.device)
-        self.slot_bytes = self._values[0].nbytes
+    def __init__(self, shape: TransformerShape, config: ModelConfig, max_length: int, like: torch.Tensor) -> None:
+        size = (shape.layers, 2, shape.kv_heads, max_length, shape.head_dim)
+        self.slot_bytes = math.prod(size) * like.itemsize
+        self.slots = slots_within(config, self.slot_bytes)
+        self._values = torch.empty((self.slots, *size), dtype=like.dtype, device=like.device)
 
     def append(self, place: int, layer: int, past: int, keys: torch.Tensor,
                values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -37,10 +37,11 @@ class TorchNetwork:
                 torch.set_num_threads(config.threads)
             loader = WeightLoader(checkpoint, device, getattr(torch, self.precision))
             self._encoder, self._language = loader.encoder(), loader.language()
-        with inference(f'allocating {config.kv_slots} KV slots of {max_length} positions'):
-            self._cache = KeyValueCache(checkpoint.shape.llm, config.kv_slots, max_length, self._language.embedding)
+        with inference(f'allocating KV slots of {max_length} positions'):
+            self._cache = KeyValueCache(checkpoint.shape.llm, config, max_length, self._language.embedding)
         self._rows_per_slice = config.encode_patches
-        self.slot_bytes, self.element_bytes = self._cache.slot_bytes, self._language.embedding.itemsize
+        self.slots, self.slot_bytes = self._cache.slots, self._cache.slot_bytes
+        self.element_bytes = self._language.embedding.itemsize
 
     def close(self) -> None:
         """Frees weights and cache; the object is dead afterwards."""

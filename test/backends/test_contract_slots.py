@@ -2,11 +2,12 @@
 """What every backend promises, the same test for each: slots, truncating, forking, overflow."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from backends.backend_kinds import Kind, each_example_takes_new_slots, fresh_logits, last_logits, piece, prompt, tokens
+from backends.backend_kinds import CONFIG, Kind, each_example_takes_new_slots, fresh_logits, last_logits, piece, prompt, tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,3 +108,15 @@ def test_an_overflow_writes_nothing(kind: Kind, backend: Backend) -> None:
         backend.forward_best_each(slot, Chunk(tokens(2, 2)), [0, 1])
     backend.free_slot(slot)
     kind.assert_equal(full, fresh_logits(backend, ids))
+
+
+@pytest.mark.parametrize(('of_three', 'slots'), [(1.0, 3), (0.99, 2), (0.0, 1)])
+def test_there_are_as_many_slots_as_their_bytes_allow_one_at_least(kind: Kind, backend: Backend, of_three: float,
+                                                                  slots: int) -> None:
+    limited = kind.make(dataclasses.replace(CONFIG, kv_bytes=round(of_three * 3 * backend.description.slot_bytes)))
+    assert limited.open().slots == slots
+    for _ in range(slots):
+        limited.new_slot()
+    with pytest.raises(NoFreeSlot):
+        limited.new_slot()
+    limited.close()
