@@ -65,6 +65,13 @@ def test_a_change_is_told_by_the_next_caption_even_if_it_is_over_by_then(tiny_ch
         assert not changed.is_silent and not changed.evidence.unchanged_since_ns and 2000 in offsets(changed)
 
 
+def test_what_was_told_to_be_unchanged_is_not_told_again(tiny_checkpoint: Path) -> None:
+    with Captioned(tiny_checkpoint, clip__overlap=1) as live:
+        for _ in range(4):
+            live.turn(0, 0)
+        assert offsets(live.turn(1, 1)) == [3500, 4000, 4500]
+
+
 def test_a_change_while_a_caption_is_made_is_told_by_the_next_one(tiny_checkpoint: Path) -> None:
     with Captioned(tiny_checkpoint) as live:
         live.scene(0, 500)

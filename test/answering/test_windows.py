@@ -61,6 +61,17 @@ def test_consecutive_captions_leave_nothing_out_between_them(tiny_checkpoint: Pa
         assert live.pipeline.status().windows['front'].restarts > 0
 
 
+def test_a_clip_of_another_scene_begins_with_the_frame_that_the_last_caption_ended_with(tiny_checkpoint: Path) -> None:
+    with LiveWindow(tiny_checkpoint, clip__overlap=1) as live:
+        live.scene(0, 500, 1000)
+        live.wait(live.caption())
+        live.scene(1500)
+        live.wait(live.caption())
+        live.scene(2000)
+        live.scene(2500, scene=1)
+        assert offsets(live.wait(live.caption())) == [1500, 2000, 2500]
+
+
 def test_an_interval_of_the_past_is_not_seen_through_the_window(tiny_checkpoint: Path) -> None:
     with LiveWindow(tiny_checkpoint) as live:
         live.scene(0, 100, 500, 1000)
@@ -158,6 +169,8 @@ def test_while_one_frame_is_encoded_one_job_waits_and_takes_the_newest_frame(tin
         live.wait_idle()
         window = live.pipeline.status().windows['front']
         assert (window.taken, window.skipped) == (3, 5) and live.steps.count('encode') == 3
+        counts = live.pipeline.status().counts
+        assert (counts.ahead_finished, counts.ahead_replaced, counts.ahead_dropped) == (3, 0, 0)
         assert offsets(live.answer()) == [0, 500, 3500]
 
 

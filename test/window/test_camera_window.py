@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scheduler.stepped_jobs import FakeClock
-from window.window_streams import MS, SECOND, frame, offsets, rules, taken
+from window.window_streams import MS, SECOND, frame, offsets, picture, rules, taken
 
 from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import BufferConfig
-from penguin_ros.frame import FrameType
+from penguin_ros.frame import Frame, FrameType, Image
 from penguin_ros.preprocessing.frame_sizes import tokens_of
 from penguin_ros.window.camera_window import CameraWindow
 from penguin_ros.window.window_rules import WindowRules
@@ -75,6 +75,50 @@ def test_an_anchor_that_a_limit_makes_is_what_later_frames_are_compared_with() -
     window_clip = taken(camera.window, by)
     assert window_clip is not None and window_clip.plan is not None
     assert [kind.name for kind in window_clip.plan.types] == ['INTERMEDIATE', 'KEY', 'INTERMEDIATE']
+
+
+def test_what_changes_little_by_little_is_compared_with_the_newest_anchor() -> None:
+    camera, by = Camera(), rules(clip__max_frames=3, clip__overlap=1)
+    for number, covered in enumerate([0, 0, 0, 8, 16]):  # of 200 patches: a twenty-fifth is alike, two are not
+        camera.buffer.add(Frame(number * 500 * MS, _covered(covered), 'front'), number * 500 * MS)
+        window_clip = taken(camera.window, by)
+    assert window_clip is not None and window_clip.plan is not None
+    assert offsets(window_clip) == [1000, 1500, 2000]
+    assert [kind.name for kind in window_clip.plan.types] == ['INTERMEDIATE', 'KEY', 'INTERMEDIATE']
+
+
+def _covered(patches: int) -> Image:
+    image = picture(size=(140, 280))
+    image[:14, :14 * patches] = 255 - image[:14, :14 * patches]
+    return image
+
+
+def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_anew() -> None:
+    for has_jumped in (False, True):
+        camera, by = Camera(), rules(clip__max_frames=6)
+        if has_jumped:
+            camera.add(90_000)
+            first = taken(camera.window, by)
+            assert first is not None
+            camera.window.begin_caption(first.clip, 'What?')
+            camera.window.note_told(90_000 * MS)
+            camera.buffer.flush('clock_jump')
+        camera.add(0, 500, 1000)
+        first = taken(camera.window, by)
+        assert first is not None
+        camera.window.begin_caption(first.clip, 'What?')
+        for ms in range(1500, 9000, 500):
+            camera.add(ms)
+            camera.clip(by)
+        camera.window.note_told(1000 * MS)
+        assert camera.clip(by)[0] <= 1000 and camera.window.status().restarts > 2
+
+
+def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew() -> None:
+    camera, by = Camera(), rules(visual__max_visual_tokens=17, visual__min_visual_tokens=1)
+    for ms in range(0, 3000, 500):
+        camera.add(ms, scene=ms // 1000, size=(280, 280))
+        assert len(camera.clip(by)) == min(2, ms // 500 + 1)
 
 
 def test_sliding_frames_have_one_size_whose_total_keeps_the_budget() -> None:

@@ -21,6 +21,12 @@ def test_a_camera_at_the_rate_of_the_grid_loses_no_frame_to_jitter(phase: int, j
     assert admitted(stamps) == stamps
 
 
+@given(st.lists(st.integers(0, 480), min_size=1, max_size=60))
+def test_a_late_frame_does_not_cost_the_next_one(late: list[int]) -> None:
+    stamps = [0, *(number * PERIOD + lateness for number, lateness in enumerate(late, 1))]
+    assert admitted(stamps) == stamps
+
+
 @given(st.integers(PERIOD, 3 * PERIOD), st.integers(2, 200))
 def test_a_slower_camera_loses_no_frame_however_its_phase_drifts(gap: int, count: int) -> None:
     stamps = [number * gap for number in range(count)]

@@ -99,6 +99,16 @@ def test_what_no_caption_has_told_of_is_kept_and_the_last_frame_told_of_with_it(
     assert len(stream.stamps) == 5, 'half of the frames at most, evenly, and the new one'
 
 
+def test_where_one_frame_can_be_kept_it_is_the_one_that_the_last_caption_ended_with() -> None:
+    stream = Stream(GrowthLimits(max_frames=99, max_tokens=32, max_age_ns=30_000, span_ns=4_000, overlap=1))
+    stream.add(0, KEY)
+    stream.begin()
+    stream.end()
+    for number in range(1, 6):
+        stream.add(number * 500)
+    assert stream.stamps == [0, 2500]
+
+
 def test_frames_of_another_size_begin_a_clip_of_their_own() -> None:
     stream = Stream()
     stream.add(0, KEY)
@@ -116,7 +126,7 @@ def test_recent_frames_that_are_too_far_back_are_not_kept() -> None:
 limits = st.builds(GrowthLimits, max_frames=st.integers(2, 12), max_tokens=st.integers(32, 200),
                    max_age_ns=st.integers(2_000, 60_000), span_ns=st.integers(500, 8_000), overlap=st.integers(1, 6))
 events = st.lists(st.tuples(st.sampled_from([500, 480, 520, 500, 1000, 3500]), st.sampled_from([KEY, INTERMEDIATE, INTERMEDIATE]),
-                            st.sampled_from(['', '', '', 'begin', 'end', 'fail'])), min_size=1, max_size=120)
+                            st.sampled_from(['', '', '', 'begin', 'end', 'fail', 'told'])), min_size=1, max_size=120)
 
 
 @given(limits, events)
@@ -165,10 +175,10 @@ def test_without_a_limit_in_reach_a_still_scene_is_never_begun_anew(bounds: Grow
 
 
 def act(stream: Stream, event: str) -> None:
-    if event == 'begin':
+    if event in ('begin', 'told'):
         stream.begin()
-    elif event:
-        stream.end(is_told=event == 'end')
+    if event not in ('', 'begin'):
+        stream.end(is_told=event != 'fail')
 
 
 def test_frames_are_compared_by_identity() -> None:
