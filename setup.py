@@ -36,6 +36,8 @@ setup(
         'hub': ['huggingface_hub'],
         'bag': ['rosbags'],
         'simulation': ['mujoco>=3.2'],
+        # tools/train_penguin_sim.py; it needs the optimiser Muon.
+        'train': ['torch>=2.9', 'mujoco>=3.2', 'matplotlib'],
         'test': ['pytest>=7', 'pytest-timeout', 'hypothesis'],
     },
     entry_points={
