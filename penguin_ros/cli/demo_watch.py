@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from penguin_ros.cli.ask import GrowingText
@@ -16,88 +16,121 @@ from penguin_ros.ros.message_records import seconds, stamp_ns
 from penguin_ros.ros.question_client import Ask, QuestionClient
 from penguin_ros.ros.session import Session
 
-KEPT_STAMPS = 4096
+KEPT_PICTURES = 4096
 DISCOVERY_S = 10.0
 MARGIN_S = 1.0
 
 
-class DemoWatch:
-    """Subscribes, asks and counts until `end` (seconds of the steady clock). Used by the thread that spins the session."""
+@dataclass(frozen=True)
+class Stage:
+    """The two nodes of a demo, full names of the penguin node and of the camera's topic, and when it ends (steady seconds)."""
 
-    def __init__(self, session: Session, node_name: str, image_topic: str, camera: NodeProcess, penguin: NodeProcess,
-                 end: float) -> None:
+    camera: NodeProcess
+    penguin: NodeProcess
+    node_name: str
+    image_topic: str
+    end: float
+
+
+class DemoWatch:
+    """Subscribes, asks and counts until the end. Used by the thread that spins the session."""
+
+    def __init__(self, session: Session, stage: Stage, question: str) -> None:
         from penguin_msgs.msg import Caption
         from rclpy.qos import QoSProfile
         from sensor_msgs.msg import CompressedImage
-        self._session, self._node_name, self._end = session, node_name, end
-        self._camera, self._penguin = camera, penguin
-        self._published: deque[int] = deque(maxlen=KEPT_STAMPS)
-        self._captions: list[Any] = []
+        self.session, self.stage, self.question = session, stage, question
+        self.pictures: dict[int, bytes] = {}
+        """JPEG data by stamp, of the newest KEPT_PICTURES."""
+        self.captions: list[Any] = []
+        self.answer: Any = None
         self._printed = 0
-        self._answer: Any = None
-        session.node.create_subscription(CompressedImage, f'{image_topic}/compressed',
-                                         lambda message: self._published.append(stamp_ns(message.header.stamp)),
+        session.node.create_subscription(CompressedImage, f'{stage.image_topic}/compressed', self._on_picture,
                                          QoSProfile(depth=256))
-        session.node.create_subscription(Caption, f'{node_name}/caption', self._captions.append, QoSProfile(depth=256))
+        session.node.create_subscription(Caption, f'{stage.node_name}/caption', self.captions.append, QoSProfile(depth=256))
 
     @property
     def is_complete(self) -> bool:
         """A caption and an answer arrived, both without error."""
-        return any(not caption.error_code for caption in self._captions) and self._is_answered
+        return any(not caption.error_code for caption in self.captions) and self.is_answered
 
     @property
-    def _is_answered(self) -> bool:
-        return self._answer is not None and not self._answer.error_code
+    def is_answered(self) -> bool:
+        """An answer arrived, without error."""
+        return self.answer is not None and not self.answer.error_code
 
-    def run(self, question: str) -> None:
+    def run(self) -> None:
         """Starts the nodes, returns at the end of the time; NodeStopped when one dies before."""
-        self._camera.start()
+        self.stage.camera.start()
         # The node comes second, so that every frame it can look at has been seen here.
-        self._wait(lambda: bool(self._published), 'waiting for the camera')
-        self._penguin.start()
-        self._wait(lambda: bool(self._captions), 'waiting for the first caption')
-        self._print_captions()
-        if self._captions:
-            self._ask(question)
+        self._wait(lambda: bool(self.pictures), 'waiting for the camera')
+        self.stage.penguin.start()
+        self._wait(self.is_ready, 'waiting for the first caption')
+        self._show_new()
+        if self.is_ready():
+            self._ask(self.chosen_question())
         self._wait(lambda: False, '')
+
+    def is_ready(self) -> bool:
+        """Whether there is something that the question can be about."""
+        return bool(self.captions)
+
+    def chosen_question(self) -> Ask:
+        """What is asked once."""
+        return Ask(self.question)
+
+    def show_caption(self, caption: Any) -> None:
+        """Prints a new caption."""
+        print_line(plain_lines('caption', caption))
+
+    def show_answer(self) -> None:
+        """Prints what is to be told about the answer, whose text was printed as it grew."""
+        evidence = self.answer.evidence
+        print_line(self.answer.error_message if self.answer.error_code else
+                   f'   ({len(evidence.frames)} frames, first token after {seconds(evidence.first_token_latency):.2f} s)')
 
     def print_summary(self) -> None:
         """Counts, and how many stamps of the captions' frames were seen on the camera's topic."""
-        good = [caption for caption in self._captions if not caption.error_code]
+        good = [caption for caption in self.captions if not caption.error_code]
         stamps = {stamp_ns(frame.stamp) for caption in good for frame in caption.evidence.frames}
-        seen = len(stamps & set(self._published))
-        answered = 'one answer' if self._is_answered else 'no answer'
+        seen = len(stamps & set(self.pictures))
+        answered = 'one answer' if self.is_answered else 'no answer'
         print_line(f'{len(good)} captions and {answered}; {seen} of {len(stamps)} frames named as evidence '
                    'were seen on the camera\'s topic')
+
+    def _on_picture(self, message: Any) -> None:
+        self.pictures[stamp_ns(message.header.stamp)] = bytes(message.data)
+        while len(self.pictures) > KEPT_PICTURES:
+            del self.pictures[next(iter(self.pictures))]
 
     def _wait(self, condition: Callable[[], bool], text: str) -> None:
         if text:
             status_line(text)
-        while not condition() and time.monotonic() < self._end:
-            self._session.spin_until(condition, min(0.5, max(0.0, self._end - time.monotonic())))
-            self._print_captions()
-            for process in (self._camera, self._penguin):
+        while not condition() and time.monotonic() < self.stage.end:
+            self.session.spin_until(condition, min(0.5, max(0.0, self.stage.end - time.monotonic())))
+            self._show_new()
+            for process in (self.stage.camera, self.stage.penguin):
                 process.check()
 
-    def _print_captions(self) -> None:
-        for caption in self._captions[self._printed:]:
-            print_line(plain_lines('caption', caption))
-        self._printed = len(self._captions)
+    def _show_new(self) -> None:
+        for caption in self.captions[self._printed:]:
+            self.show_caption(caption)
+        self._printed = len(self.captions)
 
-    def _ask(self, question: str) -> None:
+    def _ask(self, ask: Ask) -> None:
         """Captions that come meanwhile are printed after the answer, so that its stream stays in one piece."""
-        print_line(f'\nQ: {question}')
+        print_line(f'\nQ: {ask.question}')
         print('A: ', end='', flush=True)
-        stream, left = GrowingText(), self._end - time.monotonic() - MARGIN_S
+        stream, left = GrowingText(), self.stage.end - time.monotonic() - MARGIN_S
         try:
-            name = self._session.find_node(self._node_name, min(DISCOVERY_S, left))
-            ask = Ask(question, deadline_s=max(0.1, left))
-            self._answer = QuestionClient(self._session, name).ask(ask, stream.show, left + MARGIN_S)
+            name = self.session.find_node(self.stage.node_name, min(DISCOVERY_S, left))
+            client = QuestionClient(self.session, name)
+            self.answer = client.ask(Ask(ask.question, deadline_s=max(0.1, left), interval_ns=ask.interval_ns), stream.show,
+                                     left + MARGIN_S)
         except DeadlineExceeded as error:
             stream.finish('')
             status_line(str(error))
             return
-        stream.finish(self._answer.text)
-        evidence = self._answer.evidence
-        print_line(self._answer.error_message if self._answer.error_code else
-                   f'   ({len(evidence.frames)} frames, first token after {seconds(evidence.first_token_latency):.2f} s)\n')
+        stream.finish(self.answer.text)
+        self.show_answer()
+        print_line('')

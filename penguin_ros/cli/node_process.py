@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from penguin_ros.errors import PenguinError
@@ -20,12 +20,18 @@ class NodeStopped(PenguinError):
 
 
 class NodeProcess:
-    """`name`: file in penguin_ros/ros without `_main`. `stop` interrupts it as Ctrl-C would and kills it only when that fails."""
+    """`name`: file in penguin_ros/ros without `_main`; `parameters` go before those of the `files`.
 
-    def __init__(self, name: str, folder: Path, parameters: Mapping[str, object], remaps: Mapping[str, str]) -> None:
+    `stop` interrupts it as Ctrl-C would and kills it only when that fails.
+    """
+
+    def __init__(self, name: str, folder: Path, parameters: Mapping[str, object], remaps: Mapping[str, str],
+                 files: Sequence[Path] = ()) -> None:
         self.name, self.log = name, folder / f'{name}.log'
         self.exit_code: int | None = None
         self._command = [sys.executable, '-m', f'penguin_ros.ros.{name}_main', '--ros-args']
+        for file in files:
+            self._command += ['--params-file', str(file)]
         for key, value in parameters.items():
             self._command += ['-p', f'{key}:={json.dumps(value)}']
         for key, value in remaps.items():

@@ -19,8 +19,9 @@ DEPTH = 1000
 
 @dataclass(frozen=True)
 class Ask:
-    """A question as typed. `last_seconds` above 0 asks about that stretch of the past up to now; `deadline_s` 0 leaves the node's
-    default; `images` are files of JPEG or PNG data, sent instead of a camera's frames."""
+    """A question as typed. `last_seconds` above 0 asks about that stretch of the past up to now, `interval_ns` about the stretch
+    between two stamps; `deadline_s` 0 leaves the node's default; `images` are files of JPEG or PNG data, sent instead of a
+    camera's frames."""
 
     question: str
     camera: str = ''
@@ -28,6 +29,7 @@ class Ask:
     images: Sequence[Path] = ()
     max_tokens: int = 0
     deadline_s: float = 0.0
+    interval_ns: tuple[int, int] | None = None
 
 
 class QuestionClient:
@@ -93,11 +95,13 @@ class QuestionClient:
                                    images=[_compressed_image(path) for path in ask.images])
         nanoseconds = round(ask.deadline_s * NANOSECONDS)
         goal.deadline = Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
-        if ask.last_seconds > 0:
+        interval_ns = ask.interval_ns
+        if interval_ns is None and ask.last_seconds > 0:
             now_ns = self._node_time_ns()
+            interval_ns = max(0, now_ns - round(ask.last_seconds * NANOSECONDS)), now_ns
+        if interval_ns is not None:
             goal.has_interval = True
-            goal.start = Time(nanoseconds=max(0, now_ns - round(ask.last_seconds * NANOSECONDS))).to_msg()
-            goal.end = Time(nanoseconds=now_ns).to_msg()
+            goal.start, goal.end = (Time(nanoseconds=time_ns).to_msg() for time_ns in interval_ns)
         return goal
 
 
