@@ -20,6 +20,7 @@ from penguin_ros.generation import loop
 from penguin_ros.generation.limits import Limits
 from penguin_ros.generation.loop import generate
 from penguin_ros.generation.progress import Progress
+from penguin_ros.generation.reuse import Reuse
 from penguin_ros.generation.text_stream import TextStream
 from penguin_ros.model_inputs import ModelInputs, Prompt
 
@@ -63,7 +64,7 @@ def question(checkpoint: Checkpoint, seed: int) -> ModelInputs:
     return ModelInputs(Prompt('', ids, (len(before),)), (picture,), image)
 
 
-def run(backend: Backend, inputs: ModelInputs, limits: Limits, draft: Draft | None = None) -> tuple[Progress, np.ndarray]:
+def run(backend: Backend | Reuse, inputs: ModelInputs, limits: Limits, draft: Draft | None = None) -> tuple[Progress, np.ndarray]:
     """The result, and the logits of every token (none for a greedy text that keeps none)."""
     progress, rows = Progress(), []
     with pytest.MonkeyPatch.context() as patch:
@@ -94,27 +95,51 @@ def assert_same(got: Progress, logits: np.ndarray, expected: Progress, reference
         assert (got.text, got.stop_reason) == (expected.text, expected.stop_reason)
 
 
-@pytest.mark.parametrize('kind', KINDS)
-def test_any_draft_leaves_logits_and_tokens_as_they_are(backend: Backend, checkpoint: Checkpoint, kind: str) -> None:
+def assert_drafts_change_nothing(backend: Backend, checkpoint: Checkpoint, kind: str, seeds: range) -> None:
+    """With and without kept logits; a token that the text contains ends every second text."""
     certain = 0
-    for seed in range(8):
+    for seed in seeds:
         inputs = question(checkpoint, seed)
-        limits = Limits(COUNT, (), GREEDY, keep_logits=True)
-        plain, reference = run(backend, inputs, limits)
-        # A token that the text contains ends it in half of the runs.
-        stop = plain.token_ids[25] if seed % 2 else -1
-        limits = replace(limits, stop_token_ids=(stop,) if seed % 2 else ())
+        plain, _ = run(backend, inputs, Limits(COUNT, (), GREEDY))
+        stops = (plain.token_ids[25],) if seed % 2 else ()
+        limits = Limits(COUNT, stops, GREEDY, keep_logits=True)
         expected, reference = run(backend, inputs, limits)
-        draft = drafts_of(plain.token_ids, max(stop, 0), 400, seed)[kind]
+        sure = first_near_tie(reference)
+        draft = drafts_of(plain.token_ids, max(stops, default=0), 400, seed)[kind]
         got, logits = run(backend, inputs, limits, draft)
         assert_same(got, logits, expected, reference)
         chosen, _ = run(backend, inputs, replace(limits, keep_logits=False), draft)
-        assert chosen.token_ids[:first_near_tie(reference)] == expected.token_ids[:first_near_tie(reference)]
-        certain += first_near_tie(reference)
-        if kind == 'perfect' and first_near_tie(reference) == len(reference):
+        assert chosen.token_ids[:sure] == expected.token_ids[:sure]
+        certain += sure
+        if kind == 'perfect' and sure == len(reference):
             assert got.forward_passes == chosen.forward_passes == 2  # the prompt's, and one for all that follows
             assert got.accepted_tokens >= len(got.token_ids) - 2
-    assert certain > 8 * COUNT // 4
+    assert certain > len(seeds) * COUNT // 4
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_any_draft_leaves_logits_and_tokens_as_they_are(backend: Backend, checkpoint: Checkpoint, kind: str) -> None:
+    assert_drafts_change_nothing(backend, checkpoint, kind, range(6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', KINDS)
+def test_any_draft_leaves_logits_and_tokens_of_many_texts_alone(backend: Backend, checkpoint: Checkpoint, kind: str) -> None:
+    assert_drafts_change_nothing(backend, checkpoint, kind, range(100, 160))
+
+
+def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(backend: Backend, checkpoint: Checkpoint) -> None:
+    for seed in range(6):
+        first, limits = question(checkpoint, seed), Limits(COUNT, (), GREEDY, keep_logits=True)
+        plain, _ = run(backend, first, limits)
+        reuse = Reuse(backend, 1 << 20, True)
+        said, _ = run(reuse, first, limits, drafts_of(plain.token_ids, 0, 400, seed)['partly right'])
+        ids = np.concatenate((first.prompt.token_ids, said.token_ids, [5, 6, 7]))
+        then = replace(first, prompt=Prompt('', ids, first.prompt.image_starts))
+        got, logits = run(reuse, then, limits)
+        assert got.reused_tokens == len(first.prompt.token_ids) + len(said.token_ids) - 1
+        reuse.prefixes.free_kept()
+        assert_same(got, logits, *run(backend, then, limits))
 
 
 def test_a_drafted_text_draws_the_same_random_tokens(backend: Backend, checkpoint: Checkpoint) -> None:
