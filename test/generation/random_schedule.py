@@ -16,6 +16,7 @@ from penguin_ros.config import GenerationConfig, VisualConfig
 from penguin_ros.errors import RequestCancelled
 from penguin_ros.frame import Clip, Frame
 from penguin_ros.generation.ahead import encode_ahead, prefill_ahead
+from penguin_ros.generation.draft_memory import DraftRecord
 from penguin_ros.generation.limits import Limits
 from penguin_ros.generation.loop import generate
 from penguin_ros.generation.progress import Generation, Progress, Step
@@ -75,7 +76,7 @@ class Schedule:
         self._camera = self._cameras[0]
         self._turns: list[tuple[str, str]] = []
         self._expected: dict[bytes, tuple[list[int], np.ndarray]] = {}
-        self.compared = self.tokens = 0
+        self.compared = self.tokens = self.accepted = 0
         self.worst = 0.0
 
     def run(self, operations: int) -> None:
@@ -182,10 +183,18 @@ class Schedule:
 
     def _started(self, inputs: ModelInputs) -> tuple[Running, Progress, list[np.ndarray]]:
         limits = Limits(int(self._random.integers(1, MAX_TOKENS + 1)), (), GenerationConfig(max_repeats=0),
-                        int(self._random.choice([5, 32, 256])), keep_logits=True)
+                        int(self._random.choice([5, 32, 256])), keep_logits=True, drafts=self._drafts(inputs))
         progress = Progress()
         self._inputs = inputs
         return generate(self.reuse, inputs, limits, self._text(), lambda: 0, progress), progress, []
+
+    def _drafts(self, inputs: ModelInputs) -> DraftRecord | None:
+        """Now and then a previous text that is nearly the one to come."""
+        if self._random.random() < 0.5:
+            return None
+        previous = self._recomputed(inputs)[0].copy()
+        previous[self._random.integers(len(previous))] = int(self._random.integers(0, 300))
+        return DraftRecord(tuple(previous))
 
     def _text(self) -> TextStream:
         return TextStream(self._tokenizer.token_bytes)
@@ -201,6 +210,7 @@ class Schedule:
         self._advance(running, logits, 10 ** 6)
         generation = progress.generation()
         assert generation.reused_tokens < len(inputs.prompt.token_ids)
+        self.accepted += generation.accepted_tokens
         self._compare(inputs, generation.token_ids, logits)
         return generation
 

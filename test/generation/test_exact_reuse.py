@@ -43,7 +43,27 @@ def onnx_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     return bundle, lambda slots: OnnxBackend(bundle, model_config(slots))
 
 
-@pytest.fixture(params=['torch', 'onnx'])
+@pytest.fixture(scope='module')
+def tensorrt_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bundle, Maker]]:
+    """On a GPU that is played: the graphs run in ONNX Runtime, slots and features are real bookkeeping."""
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from fake_gpu.installed import Machine, remove, use
+
+    from penguin_ros.backends.tensorrt_backend import TensorrtBackend
+    from penguin_ros.export.build import BuildOrder, build_bundle
+    from penguin_ros.export.precision import BuildChoice
+    from penguin_ros.export.tensorrt_build import EngineOptions, build_engines
+    use(Machine('10.16.2'))
+    order = BuildOrder(BuildChoice('tensorrt', 'float32'), max_length=512)
+    folder = tmp_path_factory.mktemp('golden') / 'engines'
+    bundle = open_bundle(build_bundle(open_checkpoint(golden_dir / 'checkpoint'), folder, order))
+    build_engines(bundle.path, EngineOptions(max_rows=32, timing_cache=''))
+    yield bundle, lambda slots: TensorrtBackend(bundle, model_config(slots))
+    remove()
+
+
+@pytest.fixture(params=['torch', 'onnx', pytest.param('tensorrt', marks=pytest.mark.slow)])
 def model(request: pytest.FixtureRequest) -> tuple[Checkpoint | Bundle, Maker]:
     found: tuple[Checkpoint | Bundle, Maker] = request.getfixturevalue(f'{request.param}_model')
     return found
@@ -74,11 +94,11 @@ def assert_clean(reuse: Reuse) -> None:
 
 def test_a_random_schedule_gives_what_full_recompute_gives(schedule: Callable[..., Schedule]) -> None:
     run = schedule(seed=1, slots=3, feature_bytes=1 << 20)
-    run.run(150)
+    run.run(100)
     counts = run.reuse.counts()
-    assert run.compared > 100 and run.tokens > 250
+    assert run.compared > 70 and run.tokens > 170
     assert counts.prefixes.reused > counts.prefixes.computed / 2 and counts.features.hits > 0
-    assert counts.prefixes.continued and counts.prefixes.forked and counts.prefixes.evicted
+    assert counts.prefixes.continued and counts.prefixes.forked and counts.prefixes.evicted and run.accepted
     assert_clean(run.reuse)
 
 
@@ -91,6 +111,7 @@ def test_thousands_of_random_operations_give_what_full_recompute_gives(schedule:
     run = schedule(seed, slots, feature_bytes, policy)
     run.run(1000)
     counts = run.reuse.counts()
-    print(f'compared {run.compared} texts, {run.tokens} tokens, worst difference of logits {run.worst:.1e}; {counts}')
+    print(f'compared {run.compared} texts, {run.tokens} tokens, {run.accepted} of them drafted, worst difference of logits '
+          f'{run.worst:.1e}; {counts}')
     assert run.compared > 500 and counts.prefixes.reused > 0 and counts.prefixes.forked > 0
     assert_clean(run.reuse)
