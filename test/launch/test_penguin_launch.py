@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""launch/penguin.launch.py: which arguments it declares, and what they become on the node's command.
-
-`launch` and `launch_ros` come with an installed ROS 2 only. Where they are absent, small classes that record what they were
-given stand in for them; how ros2 launch itself treats the result is then not covered.
-"""
+"""launch/penguin.launch.py: which arguments it declares, and what they become on the node's command."""
 from __future__ import annotations
 
-import importlib.util
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from launch_stand_ins import arguments_of, described, kind
 
 from penguin_ros.config import settings
 
@@ -22,71 +16,15 @@ ARGUMENTS = {'namespace', 'name', 'params_file', 'use_sim_time', 'log_level', 'c
              'fastdds_profile', 'respawn'}
 
 
-class Recorded:
-    """What a launch class was constructed with."""
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        self.values, self.named = values, named
-
-
-class LaunchConfiguration(Recorded):
-    def perform(self, context: dict[str, str]) -> str:
-        return context[self.values[0]]
-
-
-class FindPackageShare(Recorded):
-    def perform(self, context: dict[str, str]) -> str:
-        return f'/share/{self.values[0]}'
-
-
-class PathJoinSubstitution(Recorded):
-    def perform(self, context: dict[str, str]) -> str:
-        return '/'.join(part if isinstance(part, str) else part.perform(context) for part in self.values[0])
-
-
-class Action(Recorded):
-    """DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Node."""
-
-
-STAND_INS: dict[str, dict[str, type]] = {
-    'launch': {'LaunchDescription': Recorded, 'LaunchContext': dict},
-    'launch.actions': {name: type(name, (Action,), {}) for name in
-                       ('DeclareLaunchArgument', 'OpaqueFunction', 'SetEnvironmentVariable')},
-    'launch.substitutions': {'LaunchConfiguration': LaunchConfiguration, 'PathJoinSubstitution': PathJoinSubstitution},
-    'launch_ros': {},
-    'launch_ros.actions': {'Node': type('Node', (Action,), {})},
-    'launch_ros.parameter_descriptions': {'ParameterValue': type('ParameterValue', (Recorded,), {})},
-    'launch_ros.substitutions': {'FindPackageShare': FindPackageShare},
-}
-
-
 @pytest.fixture
 def entities(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the launch file describes, made of the stand-ins."""
-    for name, members in STAND_INS.items():
-        module = types.ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
-    spec = importlib.util.spec_from_file_location('penguin_launch', ROOT / 'launch' / 'penguin.launch.py')
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.generate_launch_description().values[0])
-
-
-def kind(entity: Any) -> str:
-    return type(entity).__name__
+    return described(monkeypatch, 'penguin.launch.py')
 
 
 def start(entities: list[Any], **given: str) -> list[Any]:
     """The actions for these arguments, the others at their defaults."""
-    context = {}
-    for entity in entities:
-        if kind(entity) == 'DeclareLaunchArgument':
-            default = entity.named['default_value']
-            context[entity.values[0]] = default if isinstance(default, str) else default.perform(context)
-    context.update(given)
-    return list(entities[-1].named['function'](context))
+    return list(entities[-1].named['function'](arguments_of(entities, **given)))
 
 
 def node_parameters(actions: list[Any]) -> dict[str, Any]:
