@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from penguin_ros.backends.base import Features
-from penguin_ros.generation.position_keys import visual_end
-from penguin_ros.generation.prompt_run import prompt_room, prompt_run
+from penguin_ros.backends.base import Chunk, Features
+from penguin_ros.generation.chunks import needed_frames, prompt_chunks
+from penguin_ros.generation.keyed_slot import KeyedSlot
+from penguin_ros.generation.position_keys import PositionKeys, prompt_keys, visual_end
+from penguin_ros.generation.prefix_cache import PrefixCache
+from penguin_ros.generation.prompt_run import prompt_room
 from penguin_ros.generation.reuse import Reuse
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 
@@ -33,16 +36,38 @@ def encode_ahead(reuse: Reuse, frames: Sequence[FramePatches]) -> Generator[None
 def prefill_ahead(reuse: Reuse, inputs: ModelInputs, prefill_chunk: int) -> Generator[None, None, int]:
     """Computes the prompt up to its last visual token and has it kept; yields after every slice and chunk.
 
-    Returns how many positions it computed. Raises as `generate` does: NoFreeSlot when requests hold all slots.
+    Holds no slot while it rests, so that it keeps none from a request: it ends early when another prompt took its slot. Returns
+    how many positions it computed. PromptTooLong; NoFreeSlot when requests hold all slots, after the encode.
     """
     prompt_room(reuse.backend, inputs)
-    with prompt_run(reuse, inputs, visual_end(inputs)) as run:
-        yield from run.encode()
-        chunks = run.chunks(prefill_chunk)[::-1]
-        try:
-            while chunks:
-                run.slot.forward(chunks.pop())
-                yield
-        finally:
-            chunks.clear()
-        return run.slot.length - run.reused
+    keys, end, features = prompt_keys(inputs), visual_end(inputs), list[Features | None]()
+    try:
+        begin = reuse.prefixes.held(keys)
+        yield from reuse.encodes.encode(needed_frames(inputs, (begin, end)), features)
+        if reuse.prefixes.held(keys) < begin or begin >= end:
+            return 0
+        slot = reuse.prefixes.acquire(keys, end)
+        chunks = list(prompt_chunks(inputs, features, prefill_chunk, (slot.length, end)))[::-1]
+    finally:
+        features.clear()
+    return (yield from _prefilled(reuse.prefixes, slot, keys, chunks))
+
+
+def _prefilled(prefixes: PrefixCache, slot: KeyedSlot, keys: PositionKeys, chunks: list[Chunk]) -> Generator[None, None, int]:
+    """Appends `chunks`, the last one first, to a slot that it releases, while it rests too."""
+    begin, computed, is_held = slot.length, 0, True
+    try:
+        while chunks:
+            slot.forward(chunks.pop())
+            prefixes.release(slot)
+            is_held = False
+            computed = slot.length - begin
+            yield
+            is_held = bool(chunks) and prefixes.retake(slot, keys)
+            if not is_held:
+                break
+        return computed
+    finally:
+        chunks.clear()
+        if is_held:
+            prefixes.release(slot)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.backends.base import Chunk, Features, FeatureSpan
 from penguin_ros.errors import TokenCountMismatch
-from penguin_ros.model_inputs import ModelInputs
+from penguin_ros.model_inputs import FramePatches, ModelInputs
 
 
 def prompt_chunks(inputs: ModelInputs, features: Sequence[Features | None], size: int,
@@ -21,15 +21,21 @@ def prompt_chunks(inputs: ModelInputs, features: Sequence[Features | None], size
     """
     if len(features) != len(inputs.frames):
         raise TokenCountMismatch(inputs.visual_tokens, sum(item.tokens for item in features if item is not None))
-    placed = []
-    for start, frame, handle in zip(inputs.prompt.image_starts, inputs.frames, features, strict=True):
-        if handle is not None:
-            if handle.tokens != frame.tokens:
-                raise TokenCountMismatch(frame.tokens, handle.tokens)
-            placed.append((start, handle))
     token_ids = np.asarray(inputs.prompt.token_ids, np.int64)
     first, last = part or (0, len(token_ids))
+    placed = []
+    for wanted, handle, start in zip(needed_frames(inputs, (first, last)), features, inputs.prompt.image_starts, strict=True):
+        if wanted is not None:
+            if handle is None or handle.tokens != wanted.tokens:
+                raise TokenCountMismatch(wanted.tokens, 0 if handle is None else handle.tokens)
+            placed.append((start, handle))
     return (_chunk(token_ids, placed, begin, min(begin + size, last)) for begin in range(first, last, size))
+
+
+def needed_frames(inputs: ModelInputs, part: tuple[int, int]) -> list[FramePatches | None]:
+    """The frames of which positions first .. last of the prompt hold a token; None for each other one."""
+    return [frame if start < part[1] and start + frame.tokens > part[0] else None
+            for start, frame in zip(inputs.prompt.image_starts, inputs.frames, strict=True)]
 
 
 def _chunk(token_ids: NDArray[np.int64], placed: Sequence[tuple[int, Features]], begin: int, end: int) -> Chunk:

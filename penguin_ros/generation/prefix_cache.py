@@ -76,6 +76,21 @@ class PrefixCache:
         self._count(reused=slot.length, computed=len(keys) - slot.length)
         return slot
 
+    def held(self, keys: PositionKeys) -> int:
+        """Positions that `acquire` would find now, at least; no use of their slot."""
+        source, common = self._best_source(keys[:-1])
+        is_found = source is not None and (common >= WORTH_COPYING or self._can_continue(source, common))
+        return common if is_found else 0
+
+    def retake(self, slot: KeyedSlot, keys: PositionKeys) -> bool:
+        """Acquires a slot again that was released, when it still holds nothing but a beginning of `keys`; False: it is lost."""
+        entry = next((entry for entry in self._idle() if entry.slot is slot), None)
+        if entry is None or entry.epoch != self._epoch or common_length(slot.keys, keys) < slot.length:
+            return False
+        slot.begin(keys)
+        entry.is_leased = True
+        return True
+
     def release(self, slot: KeyedSlot) -> None:
         """The generation has ended: keeps the slot, or frees it when what it holds is not known or was to be forgotten."""
         entry = self._entry(slot)

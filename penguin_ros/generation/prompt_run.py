@@ -9,34 +9,33 @@ from contextlib import contextmanager
 
 from penguin_ros.backends.base import Backend, Chunk, Features
 from penguin_ros.errors import InvalidLogits, InvalidRequest, PromptTooLong
-from penguin_ros.generation.chunks import prompt_chunks
+from penguin_ros.generation.chunks import needed_frames, prompt_chunks
 from penguin_ros.generation.keyed_slot import KeyedSlot
 from penguin_ros.generation.position_keys import prompt_keys, visual_end
 from penguin_ros.generation.reuse import Reuse
-from penguin_ros.model_inputs import FramePatches, ModelInputs
+from penguin_ros.model_inputs import ModelInputs
 
 
 class PromptRun:
-    """`slot` holds the first `reused` positions already; `end`: positions that it shall hold, all of them by default."""
+    """`slot` holds the first `reused` positions already."""
 
-    def __init__(self, reuse: Reuse, slot: KeyedSlot, inputs: ModelInputs, end: int | None = None) -> None:
+    def __init__(self, reuse: Reuse, slot: KeyedSlot, inputs: ModelInputs) -> None:
         self.slot, self.reused = slot, slot.length
         self.encoded_frames = 0
         self._reuse, self._inputs = reuse, inputs
-        self._end = len(inputs.prompt.token_ids) if end is None else end
+        self._part = (self.reused, len(inputs.prompt.token_ids))
         # The only name for the handles is a list that is emptied: a thrown error's traceback keeps local names alive, and whoever
         # keeps the error would keep the device's memory.
         self._features: list[Features | None] = []
 
     def encode(self) -> Generator[None, None, None]:
         """Yields after every slice; afterwards the features of all frames that are needed are there."""
-        needed = [self._needed(start, frame) for start, frame
-                  in zip(self._inputs.prompt.image_starts, self._inputs.frames, strict=True)]
+        needed = needed_frames(self._inputs, self._part)
         self.encoded_frames = yield from self._reuse.encodes.encode(needed, self._features)
 
     def chunks(self, size: int) -> list[Chunk]:
         """What is to be appended, in order, in chunks of at most `size` positions. Hands the features over: ask once."""
-        chunks = list(prompt_chunks(self._inputs, self._features, size, (self.reused, self._end)))
+        chunks = list(prompt_chunks(self._inputs, self._features, size, self._part))
         self._features.clear()
         return chunks
 
@@ -44,15 +43,12 @@ class PromptRun:
         """Lets go of the features."""
         self._features.clear()
 
-    def _needed(self, start: int, frame: FramePatches) -> FramePatches | None:
-        return frame if start < self._end and start + frame.tokens > self.reused else None
-
 
 @contextmanager
-def prompt_run(reuse: Reuse, inputs: ModelInputs, end: int | None = None) -> Iterator[PromptRun]:
+def prompt_run(reuse: Reuse, inputs: ModelInputs) -> Iterator[PromptRun]:
     """A run on the slot that suits the prompt best, which is kept, or given back, at the end. NoFreeSlot, InvalidRequest."""
     slot = reuse.prefixes.acquire(prompt_keys(inputs), visual_end(inputs))
-    run = PromptRun(reuse, slot, inputs, end)
+    run = PromptRun(reuse, slot, inputs)
     try:
         yield run
     except InvalidLogits:

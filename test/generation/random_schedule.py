@@ -83,7 +83,7 @@ class Schedule:
         """The operations, of which most are requests."""
         choices: dict[Callable[[], None], int] = {
             self._append: 4, self._slide: 2, self._ask: 6, self._talk: 2, self._show: 1, self._switch: 1, self._cancel: 3,
-            self._interrupt: 3, self._encode_ahead: 1, self._prefill_ahead: 2}
+            self._interrupt: 6, self._encode_ahead: 1, self._prefill_ahead: 2}
         rare: dict[Callable[[], None], float] = {self._camera_resized: 0.02, self.reuse.forget: 0.01}
         weights = np.array(list(choices.values()), float) / sum(choices.values())
         for _ in range(operations):

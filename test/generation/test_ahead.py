@@ -14,6 +14,7 @@ from penguin_ros.errors import NoFreeSlot, PromptTooLong
 from penguin_ros.generation.ahead import encode_ahead, prefill_ahead
 from penguin_ros.generation.position_keys import text_keys
 from penguin_ros.generation.reuse import Reuse
+from penguin_ros.model_inputs import FramePatches
 
 
 @pytest.fixture
@@ -96,12 +97,33 @@ def test_ending_it_at_any_step_keeps_what_is_finished(backend: CountingBackend, 
     assert answered(reuse, question(10)).reused_tokens == kept
 
 
-def test_with_all_slots_in_use_nothing_is_computed_ahead(backend: CountingBackend, reuse: Reuse) -> None:
+def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(backend: CountingBackend, reuse: Reuse) -> None:
     for number in range(3):
         reuse.prefixes.acquire(text_keys(np.array([number, 5])), 0)
     with pytest.raises(NoFreeSlot):
-        next(prefill_ahead(reuse, question(10), 8))
-    assert backend.encoded == []
+        result(prefill_ahead(reuse, question(10), 8))
+    assert reuse.features.has(FIRST.key) and reuse.features.has(SECOND.key)
+
+
+def test_while_it_rests_it_holds_no_slot(backend: CountingBackend, reuse: Reuse) -> None:
+    ahead = prefill_ahead(reuse, question(10), 5)
+    for _ in range(7):
+        next(ahead)
+    for number in range(3):
+        reuse.prefixes.acquire(text_keys(np.array([number, 5])), 0)
+    backend.forget_counts()
+    assert result(ahead) == (5, 0) and backend.computed == 0
+
+
+@pytest.mark.parametrize(('frames', 'expected'), [((THIRD,), 14), ((FIRST, SECOND), 5)])
+def test_it_goes_on_unless_a_question_took_its_slot(backend: CountingBackend, reuse: Reuse, frames: tuple[FramePatches, ...],
+                                                    expected: int) -> None:
+    ahead = prefill_ahead(reuse, question(10), 5)
+    for _ in range(7):
+        next(ahead)
+    answered(reuse, question(20, frames=frames))
+    assert result(ahead)[0] == expected
+    assert answered(reuse, question(30)).reused_tokens >= 14
 
 
 def test_a_prompt_without_frames_has_nothing_to_compute_ahead(backend: CountingBackend, reuse: Reuse) -> None:

@@ -93,7 +93,7 @@ def assert_clean(reuse: Reuse) -> None:
 
 
 def test_a_random_schedule_gives_what_full_recompute_gives(schedule: Callable[..., Schedule]) -> None:
-    run = schedule(seed=1, slots=3, feature_bytes=1 << 20)
+    run = schedule(seed=3, slots=3, feature_bytes=1 << 20)
     run.run(100)
     counts = run.reuse.counts()
     assert run.compared > 70 and run.tokens > 170
