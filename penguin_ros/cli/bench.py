@@ -6,12 +6,16 @@ import argparse
 import importlib
 from types import ModuleType
 
-KINDS = {'engine': 'speed, memory and agreement of a bundle or checkpoint on its backend'}
+KINDS = {
+    'engine': 'speed, memory and agreement of a bundle or checkpoint on its backend',
+    'live': 'what a live camera costs, everything computed anew against reuse, and that both say the same',
+}
 
 EPILOG = """examples:
   penguin bench engine engines/penguin_2b
   penguin bench engine engines/orin --against onnxruntime --json orin.json
   penguin bench engine engines/penguin_int4 --against engines/penguin_float32
+  penguin bench live engines/penguin_2b
 
 `penguin bench engine --help` says what each takes.
 

@@ -111,34 +111,41 @@ def run_here(task: Task) -> Round:
 
 def run_apart(task: Task, limit_s: float = 3600.0) -> Round:
     """In a process of its own, which is ended after `limit_s`."""
+    plain = process_record(__name__, asdict(task), task.side.name, limit_s)
+    if isinstance(plain, SideError):
+        return Round(error=plain)
+    error = plain['error']
+    return Round(SideError(**error) if error else None, plain['facts'], plain['samples'], tuple(plain['tokens']), plain['text'])
+
+
+def process_record(module: str, task: Mapping[str, Any], name: str, limit_s: float) -> dict[str, Any] | SideError:
+    """The JSON object with `error` that a process of `module`, given `task` as JSON, prints last; why there is none."""
     with tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace') as words:
-        command = [sys.executable, '-m', __name__, json.dumps(asdict(task))]
+        command = [sys.executable, '-m', module, json.dumps(task)]
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, text=True,
                                   timeout=limit_s, check=False)
         except subprocess.TimeoutExpired:
-            return Round(error=SideError('TimeoutExpired', f'{task.side.name} was stopped', f'it took more than {limit_s:.0f} s',
-                                         'Lower --position and --max-tokens, or take a smaller model'))
+            return SideError('TimeoutExpired', f'{name} was stopped', f'it took more than {limit_s:.0f} s',
+                             'Ask for fewer tokens, or take a smaller model')
         words.seek(0)
-        return _read(done.stdout) or Round(error=_death(task, done.returncode, words.read()))
+        return _read(done.stdout) or _death(name, done.returncode, words.read())
 
 
-def _read(text: str) -> Round | None:
+def _read(text: str) -> dict[str, Any] | None:
     """The last line of what a process printed; None when that is no result."""
     try:
         plain = json.loads(text.splitlines()[-1])
-        error = plain.pop('error')
-        return Round(SideError(**error) if error else None, plain.pop('facts'), plain.pop('samples'), tuple(plain.pop('tokens')),
-                     plain.pop('text'))
-    except (IndexError, ValueError, TypeError, KeyError, AttributeError):
+    except (IndexError, ValueError):
         return None
+    return plain if isinstance(plain, dict) and 'error' in plain else None
 
 
-def _death(task: Task, code: int, words: str) -> SideError:
+def _death(name: str, code: int, words: str) -> SideError:
     """The error of a process that left no result."""
     why = f'signal {-code} ended it' if code < 0 else f'exit code {code}'
     fix = 'Most often memory ran out: see dmesg, close other programs, or take a smaller model' if code == -9 else ''
-    return SideError('ProcessEnded', f'the process of {task.side.name} ended without a result',
+    return SideError('ProcessEnded', f'the process of {name} ended without a result',
                      f'{why}; {words.strip()[-LAST_WORDS:]}'.rstrip('; '), fix)
 
 

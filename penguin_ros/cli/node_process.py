@@ -45,6 +45,12 @@ class NodeProcess:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                              start_new_session=True)
 
+    @property
+    def pid(self) -> int:
+        """Of the process, which was started."""
+        assert self._process is not None
+        return self._process.pid
+
     def check(self) -> None:
         """NodeStopped with the end of its log when the process is gone."""
         if self._process is not None and self._process.poll() is not None:
