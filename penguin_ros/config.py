@@ -52,13 +52,10 @@ class ModelConfig:
     precision: str = setting('auto', 'Number format of weights and cache; auto: float32 on a CPU, bfloat16 on CUDA. A bundle has '
                              'its own.', choices=('auto', 'float32', 'bfloat16', 'float16', 'int8', 'int4'))
     max_length: int = setting(4096, 'Length of a KV slot: prompt and answer together.', unit='tokens', low=64, high=262144)
-    kv_slots: int = setting(4, 'KV slots: one for a running caption, one for the question that interrupts it, the others keep '
-                            'earlier clips.', low=1, high=64)
-    kv_bytes: int = setting(2 * 1024 ** 3, 'Memory of the KV slots together: fewer are made when kv_slots of them exceed it, one '
-                            'at least.', unit='bytes', low=0, high=2 ** 40)
+    kv_slots: int = setting(4, 'KV slots: a running caption, the question that interrupts it, earlier clips.', low=1, high=64)
+    kv_bytes: int = setting(2 ** 31, 'KV slots together; fewer are made to keep it.', unit='bytes', low=0, high=2 ** 40)
     reuse: bool = setting(True, 'Keep what requests share: features of frames, and the KV slots of finished requests.')
-    feature_cache_bytes: int = setting(128 * 1024 * 1024, 'Visual features kept on the device at most; the least recently used '
-                                       'go first.', unit='bytes', low=0, high=2 ** 40)
+    feature_cache_bytes: int = setting(2 ** 27, 'Features kept; the longest unused go first.', unit='bytes', low=0, high=2 ** 40)
     prefill_chunk: int = setting(256, 'Prompt positions per scheduler step.', unit='tokens', low=1, high=65536)
     encode_patches: int = setting(4096, 'Attention rows per slice of an encode, the scheduler\'s step.', unit='patches', low=64,
                                   high=1048576)
@@ -85,12 +82,12 @@ class ClipConfig:
     seconds: float = setting(4.0, 'Length of a clip.', unit='s', low=0.1, high=3600.0, live=True)
     fps: float = setting(2.0, 'Rate at which camera frames are sampled.', unit='Hz', low=0.01, high=240.0, live=True)
     max_frames: int = setting(16, 'Frames of a clip at most; evenly thinned, the newest always kept.', low=1, high=180, live=True)
-    window: str = setting('recent', 'Frames of the present. recent: the newest, chosen anew each time; sliding: the newest of a '
+    window: str = setting('growing', 'Frames of the present. recent: the newest, chosen anew each time; sliding: the newest of a '
                           'fixed grid, all of one size; growing: appended to a clip until it begins anew.',
                           choices=('recent', 'sliding', 'growing'), live=True)
     max_age: float = setting(30.0, 'Window growing: a clip begins anew when its anchor is older, and keeps no frame that is.',
                              unit='s', low=0.1, high=3600.0, live=True)
-    overlap: int = setting(2, 'Window growing: frames that a clip keeps at least when it begins anew, besides those that no '
+    overlap: int = setting(4, 'Window growing: frames that a clip keeps at least when it begins anew, besides those that no '
                            'caption has told of.', unit='frames', low=1, high=180, live=True)
     ahead: str = setting('encode', 'Windows sliding and growing: what is done with arriving frames when nothing else is to do. '
                          'encode: their features; prefill: the part of the prompt that a growing clip shares, too.',
