@@ -16,8 +16,10 @@ from penguin_ros.ros.message_records import stamp_ns
 from penguin_ros.ros.question_client import Ask
 from penguin_ros.ros.session import Session
 from penguin_ros.ros.sim_camera_truth import GroundTruth, from_json
+from penguin_ros.simulation import words
 from penguin_ros.simulation.language import caption as true_caption
 from penguin_ros.simulation.language import facts, parse_caption
+from penguin_ros.simulation.questions import QuestionAnswer
 from penguin_ros.simulation.scoring import score_answer, score_caption
 from penguin_ros.simulation.world import World
 
@@ -48,7 +50,7 @@ class WorldWatch(DemoWatch):
     def chosen_question(self) -> Ask:
         """About the scene that was described last: the one that is given, or one whose answer can be seen."""
         truth = self._truths[max(self.shown)]
-        known = sorted((item for item in truth.questions if item.kind in KINDS), key=lambda item: KINDS.index(item.kind))
+        known = sorted((item for item in truth.questions if item.kind in KINDS), key=_telling)
         if self.question:
             known = [item for item in truth.questions if item.question == self.question]
         question = known[0].question if known else self.question or 'What is there?'
@@ -128,9 +130,14 @@ class WorldWatch(DemoWatch):
         evidence = caption.evidence
         seen = truth.truth_between(self._world, stamp_ns(evidence.start), stamp_ns(evidence.end))
         claimed, wanted = _claims(caption.text), facts(seen).claims()
-        return ShownCaption(truth.number, caption.text, true_caption(seen),
+        return ShownCaption(truth.number, ' '.join(caption.text.split()), true_caption(seen),
                             tuple(stamp_ns(frame.stamp) for frame in evidence.frames), score_caption(caption.text, seen),
                             claimed & wanted, claimed - wanted, wanted - claimed)
+
+
+def _telling(item: QuestionAnswer) -> tuple[bool, int]:
+    """Sorts questions: that something stands still is said last."""
+    return item.answer == words.DOES['still'], KINDS.index(item.kind)
 
 
 def _claims(text: str) -> frozenset[tuple[object, ...]]:

@@ -12,6 +12,7 @@ import threading
 import numpy as np
 import pytest
 import rclpy
+from blocked_libraries import environment_without
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -252,3 +253,9 @@ def test_slow_drawing_drops_pictures_and_counts_them_while_the_clock_goes_on(gra
     sent = len([stamp for stamp in watch.stamps() if first.holds(stamp, stamp)])
     assert 2 <= sent <= 8 and second.skipped == 16 - sent, 'of 16 pictures each is sent or counted'
     assert np.max(np.diff(watch.clock_ns())) < SECOND // 3, 'time does not wait for drawing'
+
+
+def test_without_mujoco_it_says_what_to_install(graph, tmp_path):
+    camera = graph.start(SIM_CAMERA, environment=environment_without(tmp_path / 'blocked', 'mujoco'))
+    assert camera.wait_for_exit() == 2
+    assert 'sim_camera: ' in camera.log and 'pip install mujoco' in camera.log and 'Traceback' not in camera.log

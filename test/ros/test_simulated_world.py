@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from penguin_msgs.msg import Caption, Evidence
 from ros.graph import Graph, stamp_ns
-from ros.simulated_world import SimulatedWorld, events_outside, tally_of
+from ros.simulated_world import Described, SimulatedWorld, events_outside, tally_of
 
 from penguin_ros.cli.built_bundle import with_bundle
 from penguin_ros.cli.simulation_model import Measured, default_checkpoint, measured
 from penguin_ros.config import ModelConfig
+from penguin_ros.ros.message_conversion import time_message
+from penguin_ros.ros.sim_camera_scenes import Showing, ground_truth
 from penguin_ros.simulation.clips import HELD_OUT
+from penguin_ros.simulation.random_scene import random_scene
 from penguin_ros.simulation.world import World
 
 pytest.importorskip('onnxruntime')
@@ -53,6 +57,16 @@ def test_what_the_node_tells_of_a_simulated_camera_is_about_pictures_of_one_scen
     assert item.showing.holds(stamp_ns(answer.evidence.start), stamp_ns(answer.evidence.end))
     assert not run.faults
     run.stop()
+
+
+def test_an_event_outside_of_a_captions_stretch_would_be_seen(world: World) -> None:
+    scene = next(scene for scene in (random_scene(seed, 2, 3.0) for seed in range(50)) if scene.things[0].motion.kind == 'left')
+    showing = ground_truth(world, scene, Showing(0, 0, 10 ** 10, 3.0, 0))
+    def described(start_s: float, end_s: float, is_whole: bool) -> Described:
+        stretch = Evidence(start=time_message(round(start_s * 1e9)), end=time_message(round(end_s * 1e9)))
+        return Described(Caption(text=showing.caption, evidence=stretch), showing, None, is_whole, None)  # type: ignore[arg-type]
+    assert events_outside(described(10.0, 13.0, True)) == events_outside(described(10.0, 12.0, False)) == []
+    assert events_outside(described(11.0, 13.0, True)) and events_outside(described(5.0, 9.0, False))
 
 
 @pytest.fixture(scope='module')
