@@ -48,13 +48,14 @@ def print_row(shown: ShownCaption) -> None:
         if claims and not is_perfect(shown):
             grid.add_row(label, Text('; '.join(claim_texts(claims)), style))
     if sys.stdout.isatty():
-        Console(highlight=False).print(grid)
+        Console(highlight=False).print(grid, '')
         return
     console = Console(width=FILE_WIDTH, highlight=False)
     with console.capture() as captured:
         console.print(grid)
     for line in captured.get().splitlines():
         print_line(line.rstrip())  # a table fills its lines with blanks
+    print_line('')
 
 
 def is_perfect(shown: ShownCaption) -> bool:

@@ -75,7 +75,7 @@ def test_claims_are_words_things_first() -> None:
 
 def test_a_row_says_what_was_wrong_and_what_was_missed(capsys: pytest.CaptureFixture[str]) -> None:
     print_row(caption(wrong=frozenset((('thing', 'green', 'cone', 'still'),))))
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.split('\n\n')[0].splitlines()
     assert lines[0] == 'scene 1  0.0 – 3.0 s: 2 of 3 facts right, 1 missed'
     assert [line.split()[0] for line in lines[1:]] == ['caption', 'truth', 'wrong', 'missed']
     assert 'green cone: still' in lines[3] and 'red box before blue ball' in lines[4]
@@ -83,6 +83,6 @@ def test_a_row_says_what_was_wrong_and_what_was_missed(capsys: pytest.CaptureFix
 
 def test_a_perfect_caption_is_one_row_without_complaints(capsys: pytest.CaptureFixture[str]) -> None:
     print_row(caption())
-    assert is_perfect(caption()) and len(capsys.readouterr().out.splitlines()) == 3
+    assert is_perfect(caption()) and len(capsys.readouterr().out.strip().splitlines()) == 3
     nothing: frozenset[tuple[object, ...]] = frozenset()
     assert 'not a sentence' in verdict(ShownCaption(0, '', '', (0, 1), CaptionScore(0, 0, 1, False), nothing, nothing, nothing))
