@@ -52,6 +52,7 @@ def test_what_the_node_tells_of_a_simulated_camera_is_about_pictures_of_one_scen
     item = next(iter(run.whole.values()))
     assert item.caption.text and len(item.caption.evidence.frames) == 4
     assert item.caption.header.frame_id == 'camera_optical_frame'
+    assert item.showing.end_ns - item.showing.start_ns == 3 * 10 ** 9, 'as the parameter file says'
     answer = run.ask(item.showing.questions[0].question, item.showing)
     assert answer.error_code == 0 and answer.text
     assert item.showing.holds(stamp_ns(answer.evidence.start), stamp_ns(answer.evidence.end))
