@@ -31,7 +31,9 @@ WIDTH, HEIGHT, RATE_HZ, FILM_S = 640, 480, 15.0, 16
 QUESTION_PERIOD_S, WATCH_PERIOD_S = 5.0, 1.0
 QUESTIONS = ('What is moving?', 'How many things are there?', 'Which way does it move?', 'What is the largest thing?')
 START_LIMIT_S, ANSWER_LIMIT_S, DISCOVERY_S = 300.0, 60.0, 30.0
-WARM_UP_S = 5.0
+WARM_UP_S = 35.0
+"""Then the buffer, of 30 s by default, is full; half of the measurement's length where that is less."""
+
 TICKS_PER_S = os.sysconf('SC_CLK_TCK')
 
 
@@ -112,7 +114,7 @@ def _watched(task: NodeTask, camera: NodeProcess, penguin: NodeProcess) -> tuple
         if not spin(lambda: bool(seen.captions), START_LIMIT_S):
             raise DeadlineExceeded('the node made no caption', penguin.tail(), 'penguin doctor')
         client = QuestionClient(watch, watch.find_node(NODE, DISCOVERY_S))
-        spin(lambda: False, WARM_UP_S)
+        spin(lambda: False, min(WARM_UP_S, task.seconds / 2))
         _ask(client, seen, 0)
         seen.captions.clear()
         seen.first_tokens_s.clear()

@@ -6,8 +6,9 @@ Scenes come from the simulated world, from a video, or, where neither is there, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +16,16 @@ from penguin_ros.cli.bench_clip import HEIGHT, SQUARE, WIDTH, stored_pictures
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.frame import NANOSECONDS, Frame, Image
 
+if TYPE_CHECKING:
+    from penguin_ros.simulation.scene import Scene
+
 CAMERA = 'camera'
 STATIC, CHANGING = 'static', 'changing'
 SCENE_S = 4.0
 """How long each simulated scene of the changing stream lasts."""
+
+NOISE = 2.0
+"""Standard deviation of each pixel at least, in steps of 0..255."""
 
 STATIC_SEED, CHANGING_SEED = 17, 100
 """First numbers among the scenes that no model is trained on."""
@@ -76,14 +83,19 @@ def _simulated(scene: str, count: int, fps: float, size: tuple[int, int]) -> tup
     times = [index / fps for index in range(count)]
     with World(*size) as world:
         if scene == STATIC:
-            world.load(random_scene(HELD_OUT[STATIC_SEED], 1, SCENE_S))
+            world.load(_with_noise(random_scene(HELD_OUT[STATIC_SEED], 1, SCENE_S)))
             return [world.render(time_s) for time_s in times], 'simulated, level 1: nothing moves'
         pictures, shown = [], -1
         for time_s in times:
             if shown != (shown := int(time_s // SCENE_S)):
-                world.load(random_scene(HELD_OUT[CHANGING_SEED + shown], 2, SCENE_S))
+                world.load(_with_noise(random_scene(HELD_OUT[CHANGING_SEED + shown], 2, SCENE_S)))
             pictures.append(world.render(time_s % SCENE_S))
         return pictures, f'simulated, level 2: things move, another scene every {SCENE_S:g} s'
+
+
+def _with_noise(scene: Scene) -> Scene:
+    """As a camera has it: no two pictures are the same, and none is found again by chance."""
+    return replace(scene, noise=max(scene.noise, NOISE))
 
 
 def _of_video(scene: str, path: Path, count: int, fps: float, size: tuple[int, int]) -> tuple[list[Image], str]:
@@ -109,9 +121,9 @@ def _drawn(scene: str, count: int, fps: float, size: tuple[int, int]) -> list[Im
 
 
 def _noisy(picture: Image, count: int) -> list[Image]:
-    """As a camera that stands sees it: no two pictures are the same."""
+    """As a camera that stands sees it."""
     random = np.random.default_rng(1)
-    return [np.clip(picture + random.normal(0.0, 2.0, picture.shape), 0, 255).astype(np.uint8) for _ in range(count)]
+    return [np.clip(picture + random.normal(0.0, NOISE, picture.shape), 0, 255).astype(np.uint8) for _ in range(count)]
 
 
 def _sized(picture: Image, size: tuple[int, int]) -> Image:
