@@ -46,6 +46,15 @@ def visual_end(inputs: ModelInputs) -> int:
     return inputs.prompt.image_starts[-1] + inputs.frames[-1].tokens
 
 
+def is_superseded(old: PositionKeys, new: PositionKeys) -> bool:
+    """True when a prompt shows the last frame of an earlier one and further frames behind it: time has moved on."""
+    shown, before = np.flatnonzero(new[:, 2] != _TEXT), np.flatnonzero(old[:, 2] != _TEXT)
+    if not len(shown) or not len(before):
+        return False
+    is_last = (new[shown, :2] == old[before[-1], :2]).all(axis=1)
+    return bool(is_last.any() and not is_last[-1])
+
+
 def common_length(first: PositionKeys, second: PositionKeys) -> int:
     """Positions from the start on in which both agree."""
     length = min(len(first), len(second))

@@ -7,12 +7,13 @@ never taken away: its beginning is copied. Worker thread, apart from `forget` an
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from penguin_ros.backends.base import Backend
 from penguin_ros.errors import NoFreeSlot
 from penguin_ros.generation.keyed_slot import KeyedSlot
-from penguin_ros.generation.position_keys import PositionKeys, common_length
+from penguin_ros.generation.position_keys import PositionKeys, common_length, is_superseded
 
 COPY_COST = 1 / 64
 """Of copying a position to another slot, where computing it is 1: 1/300 was measured for a 2B network on two CPU cores."""
@@ -25,7 +26,8 @@ WORTH_COPYING = 16
 class PrefixCounts:
     """`kept_slots` with `kept_positions` together wait for the next prompt now. Since the start: positions of prompts that were
     found in a slot (`reused`) or not (`computed`); prompts that went on in a kept slot (`continued`), in a copy of another's
-    beginning (`forked`), or in an empty one (`fresh`); kept slots that gave way (`evicted`) or could not be trusted (`dropped`).
+    beginning (`forked`), or in an empty one (`fresh`); kept slots that gave way to the clip that followed theirs (`superseded`), to
+    any other prompt (`evicted`), or could not be trusted (`dropped`).
     """
 
     kept_slots: int = 0
@@ -35,6 +37,7 @@ class PrefixCounts:
     continued: int = 0
     forked: int = 0
     fresh: int = 0
+    superseded: int = 0
     evicted: int = 0
     dropped: int = 0
 
@@ -117,17 +120,24 @@ class PrefixCache:
         source, common = self._best_source(wanted)
         if source is not None and self._can_continue(source, common):
             return self._continued(source, common)
-        try:
-            return self._added(source, common)
-        except NoFreeSlot:
-            oldest = min(self._idle(), key=lambda entry: entry.used, default=None)
-            if oldest is None:
-                raise
-        if oldest is source:
-            return self._continued(oldest, common)
-        self._free(oldest)
-        self._count(evicted=1)
+        leaving = self._oldest(entry for entry in self._idle() if is_superseded(entry.slot.keys, wanted))
+        is_superseding = leaving is not None
+        if leaving is None:
+            try:
+                return self._added(source, common)
+            except NoFreeSlot:
+                leaving = self._oldest(self._idle())
+                if leaving is None:
+                    raise
+        if leaving is source:
+            return self._continued(leaving, common)
+        self._free(leaving)
+        self._count(superseded=is_superseding, evicted=not is_superseding)
         return self._added(source, common)
+
+    @staticmethod
+    def _oldest(entries: Iterable[_Entry]) -> _Entry | None:
+        return min(entries, key=lambda entry: entry.used, default=None)
 
     def _best_source(self, wanted: PositionKeys) -> tuple[_Entry | None, int]:
         """The entry that saves most, and how many positions it shares with what is wanted; None when none shares any."""

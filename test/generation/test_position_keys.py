@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penguin_ros.frame import FrameType
-from penguin_ros.generation.position_keys import common_length, no_keys, prompt_keys, text_keys, visual_end
+from penguin_ros.generation.position_keys import common_length, is_superseded, no_keys, prompt_keys, text_keys, visual_end
 
-FIRST, SECOND = frame(4, 4, seed=1), frame(4, 4, seed=2)
+FIRST, SECOND, THIRD = (frame(4, 4, seed=seed) for seed in (1, 2, 3))
 
 
 def common(first: list, second: list) -> int:
@@ -73,3 +73,12 @@ def test_the_common_length_is_that_of_the_ids(first: list[int], second: list[int
     expected = next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
                     min(len(first), len(second)))
     assert common_length(text_keys(np.array(first, np.int64)), text_keys(np.array(second, np.int64))) == expected
+
+
+@pytest.mark.parametrize(('new', 'expected'), [
+    ([1, FIRST, 2, SECOND, 3, THIRD, 4], True), ([1, SECOND, 3, THIRD, 4], True), ([1, FIRST, 2, SECOND, 9], False),
+    ([1, FIRST, 2], False), ([1, THIRD, 2], False), ([1, 2], False), ([1, THIRD, SECOND], False)])
+def test_a_clip_is_superseded_by_one_that_shows_its_last_frame_and_later_ones(new: list, expected: bool) -> None:
+    old = prompt_keys(inputs([1, FIRST, 2, SECOND, 5, 6]))
+    assert is_superseded(old, prompt_keys(inputs(new))) is expected
+    assert not is_superseded(text_keys(np.arange(5)), prompt_keys(inputs(new)))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+from generation.built_inputs import frame
 from generation.reuse_runs import FIRST, LIMITS, SECOND, THIRD, CountingBackend, answered, question, started
 
 from penguin_ros.backends.base import Chunk
@@ -54,7 +55,7 @@ def test_a_clip_that_slides_encodes_its_new_frame_only(backend: CountingBackend,
     backend.forget_counts()
     generation = answered(reuse, question(10, 11, frames=(SECOND, THIRD)))
     assert backend.encoded == [THIRD.key] and generation.reused_frames == 1
-    assert generation.reused_tokens == 0  # a slot with one position in common is not worth a copy
+    assert generation.reused_tokens == 1  # what stands before the first frame
 
 
 def test_the_same_frame_twice_in_a_prompt_is_encoded_once(backend: CountingBackend, reuse: Reuse) -> None:
@@ -166,3 +167,26 @@ def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
     gc.collect()
     assert len(backend.encoded) == 4 and all(handle() is None for handle in backend.handles)
     assert len({backend.new_slot() for _ in range(3)}) == 3
+
+
+def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_cameras_theirs(backend: CountingBackend,
+                                                                                          reuse: Reuse) -> None:
+    other = (frame(4, 6, seed=9), frame(4, 6, seed=8))
+    answered(reuse, question(10, frames=other))
+    frames = [frame(4, 6, seed=seed) for seed in range(20, 30)]
+    for first in range(8):
+        answered(reuse, question(10, frames=frames[first:first + 3]))
+    counts = reuse.counts().prefixes
+    assert counts.kept_slots == 2 and counts.evicted == 0 and counts.superseded == 7
+    assert answered(reuse, question(11, frames=other)).reused_tokens == 15
+
+
+def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(backend: CountingBackend, reuse: Reuse) -> None:
+    progress = Progress()
+    caption = started(reuse, question(10), progress)
+    while not progress.token_ids:
+        next(caption)
+    answered(reuse, question(10, frames=(SECOND, THIRD)))
+    for _ in caption:
+        pass
+    assert len(progress.token_ids) == 4 and reuse.counts().prefixes.superseded == 0
