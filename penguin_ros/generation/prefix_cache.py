@@ -26,8 +26,8 @@ WORTH_COPYING = 16
 class PrefixCounts:
     """`kept_slots` with `kept_positions` together wait for the next prompt now. Since the start: positions of prompts that were
     found in a slot (`reused`) or not (`computed`); prompts that went on in a kept slot (`continued`), in a copy of another's
-    beginning (`forked`), or in an empty one (`fresh`); kept slots that gave way to the clip that followed theirs (`superseded`), to
-    any other prompt (`evicted`), or could not be trusted (`dropped`).
+    beginning (`forked`), or in an empty one (`fresh`); kept slots that gave way to the clip that came after theirs
+    (`superseded`), to any other prompt (`evicted`), or could not be trusted (`dropped`).
     """
 
     kept_slots: int = 0
