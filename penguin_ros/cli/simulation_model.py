@@ -6,12 +6,13 @@ Knows no network.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 NAME = 'penguin_sim'
 ROOT = Path(__file__).resolve().parents[2]
-MEASURED = 'measured.json'
+MEASURED = 'score.json'
+"""Beside the weights: what `penguin score --json` printed."""
 WANTED = 0.90
 """Shares of facts and answers that shall be right in the simulated world."""
 ALLOWANCE = 0.05
@@ -51,8 +52,9 @@ def measured(checkpoint: Path | None) -> Measured:
     path = checkpoint / MEASURED if checkpoint is not None else None
     if path is None or not path.is_file():
         return Measured()
-    record = json.loads(path.read_text(encoding='utf-8'))
-    return Measured(**{field.name: record[field.name] for field in fields(Measured) if field.name in record})
+    score = json.loads(path.read_text(encoding='utf-8'))
+    caption = score['caption']
+    return Measured(score['level'], caption['precision']['value'], caption['recall']['value'], score['all']['value'])
 
 
 def _shares() -> tuple[Path, ...]:
