@@ -16,7 +16,7 @@ COLOURS: dict[str, Rgb] = {
     'red': (0.85, 0.06, 0.05), 'yellow': (0.95, 0.82, 0.05), 'green': (0.08, 0.58, 0.12), 'cyan': (0.10, 0.78, 0.85),
     'blue': (0.06, 0.16, 0.82), 'pink': (0.95, 0.30, 0.70), 'white': (0.97, 0.97, 0.97), 'black': (0.09, 0.09, 0.09),
 }
-"""Hues at least 50 degrees apart, so that tinted light changes no name."""
+"""Hues at least 35 degrees apart, so that tinted light changes no name."""
 
 SHAPES = ('box', 'ball', 'cylinder', 'cone')
 MOTIONS = ('static', 'left', 'right', 'toward', 'away', 'circle', 'stop', 'appear', 'leave')

@@ -36,9 +36,7 @@ class World:
         self._draw_list = mujoco.MjvScene(self._model, maxgeom=100)
         self._camera, self._options = mujoco.MjvCamera(), mujoco.MjvOption()
         self._camera.type, self._camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, 0
-        self._gl = _open_gl(mujoco, width, height)
-        self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._gl, self._context = _open_gl(mujoco, self._model, width, height)
         self._scene: Scene | None = None
         self._geoms: list[int] = []
 
@@ -91,6 +89,7 @@ class World:
     def close(self) -> None:
         """Frees the graphics context; may be called again."""
         if self._context is not None:
+            self._gl.make_current()  # else the objects of another World would be freed
             self._context.free()
             self._gl.free()
             self._context = self._gl = None
@@ -212,11 +211,21 @@ def _mujoco() -> Any:
     return mujoco
 
 
-def _open_gl(mujoco: Any, width: int, height: int) -> Any:
+def _open_gl(mujoco: Any, model: Any, width: int, height: int) -> tuple[Any, Any]:
+    """A graphics context without a screen, current on this thread, and MuJoCo's in it."""
+    gl = None
     try:
-        context = mujoco.GLContext(width, height)
-        context.make_current()
+        if os.environ['MUJOCO_GL'] == 'egl':  # mujoco.GLContext is another one where mujoco was imported before that was set
+            from mujoco.egl import GLContext
+        else:
+            GLContext = mujoco.GLContext
+        gl = GLContext(width, height)
+        gl.make_current()
+        context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
     except Exception as error:
+        if gl is not None:
+            gl.free()
         raise BackendUnavailable('nothing can be drawn without a screen', str(error),
                                  'sudo apt-get install libegl1 libgl1-mesa-dri') from error
-    return context
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+    return gl, context
