@@ -112,7 +112,7 @@ class Captions:
 
     def _record(self, made: Sequence[Text | None], reference: Sequence[Text | None]) -> Record:
         samples = [text.samples for text in made if text is not None]
-        agreements = [agreement(ours.tokens, theirs.tokens, self._bench.rounding)
+        agreements = [agreement(ours.tokens, theirs.tokens, self._bench.rounding or 0.0)
                       for ours, theirs in zip(made, reference, strict=False) if ours is not None and theirs is not None]
         return {'seconds': len(made), 'made': len(samples), **means(samples), 'agreement': plain(worst(agreements))}
 

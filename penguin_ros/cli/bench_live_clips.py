@@ -48,13 +48,13 @@ class CaseTable:
         self._sides: dict[str, dict[str, list[Samples]]] = {}
         self._agreements: dict[str, list[Agreement]] = {}
 
-    def add(self, name: str, reuse: Text, recompute: Text | None, rounding: float) -> None:
+    def add(self, name: str, reuse: Text, recompute: Text | None, rounding: float | None) -> None:
         """One more round of a case; without the second side where it is not computed anew."""
         sides = self._sides.setdefault(name, {'reuse': [], 'recompute': []})
         sides['reuse'].append(reuse.samples)
         if recompute is not None:
             sides['recompute'].append(recompute.samples)
-            self._agreements.setdefault(name, []).append(agreement(reuse.tokens, recompute.tokens, rounding))
+            self._agreements.setdefault(name, []).append(agreement(reuse.tokens, recompute.tokens, rounding or 0.0))
 
     def records(self) -> list[Record]:
         """Medians by side, and the worst agreement."""
@@ -112,14 +112,14 @@ class Clips:
         return {'cases': self._taken()}
 
     def _cold(self, name: str, reuse: Reuse, found: WindowClip) -> Text:
-        """Both sides are cold; how far rounding goes is seen from the same features in chunks of another size."""
+        """Both sides are cold. How far rounding goes is seen, the first time, in chunks of another size, nothing kept there
+        either: what is on trial must not be what it is judged by."""
         bench = self._bench
         ours, reference = (bench.text(each, found, QUESTIONS[0]) for each in (reuse, bench.plain))
-        again = bench.plain
-        again.encodes = reuse.encodes
-        chunk = max(1, bench.config.model.prefill_chunk * 5 // 8)
-        other = bench.text(again, found, QUESTIONS[0], limits={'prefill_chunk': chunk})
-        bench.rounding = max(bench.rounding, agreement(other.tokens, reference.tokens).logit_difference)
+        if bench.rounding is None:
+            chunk = max(1, bench.config.model.prefill_chunk * 5 // 8)
+            other = bench.text(bench.plain, found, QUESTIONS[0], limits={'prefill_chunk': chunk})
+            bench.rounding = agreement(other.tokens, reference.tokens).logit_difference
         self._table.add(name, ours, reference, bench.rounding)
         return ours
 

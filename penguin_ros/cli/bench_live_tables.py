@@ -93,8 +93,13 @@ def _print_memory(console: Console, record: Record) -> None:
     if held:
         console.print(f'kept at most: {held["features"]} frames of features, {held["feature_bytes"] / 1e6:.1f} MB; '
                       f'{held["kv_slots"]} KV slots, {held["kv_positions"]} positions, {held["kv_bytes"] / 1e6:.1f} MB (a slot: '
-                      f'{held["slot_bytes"] / 1e6:.1f} MB). {record["rounds"]} rounds; rounding of this model, with chunks of '
-                      f'another size: logits ±{record["rounding"]:.1e}.', markup=False, soft_wrap=True)
+                      f'{held["slot_bytes"] / 1e6:.1f} MB). Rounds: {record["rounds"]}.{_rounding(record)}', markup=False,
+                      soft_wrap=True)
+
+
+def _rounding(record: Record) -> str:
+    found = record['rounding']
+    return '' if found is None else f' Rounding of this model, computed anew in chunks of another size: logits ±{found:.1e}.'
 
 
 def _passes(side: Record) -> str:

@@ -54,7 +54,7 @@ class TextBench:
 
     def __init__(self, loaded: LoadedModel, config: PenguinConfig, task: LiveTask) -> None:
         self.loaded, self.config, self.task = loaded, config, task
-        self.rounding = 0.0
+        self.rounding: float | None = None  # until it is measured
         self.is_slow = False
         self.memory: list[Record] = []
 

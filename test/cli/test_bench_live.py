@@ -114,15 +114,14 @@ def test_drafts_are_measured_on_texts_that_end_by_themselves_and_at_the_costs_of
     monkeypatch.setattr(bench_live, 'SIZES', {'default': (112, 84), 'other': (112, 84)})
     path = tmp_path / 'record.json'
     words = ['bench', 'live', str(tiny_checkpoint), '--quick', '--tokens', '6', '--cases', 'clip', 'captions', '--threads', '1',
-             '--set', 'caption.max_tokens=12', '--json', str(path)]
+             '--set', 'caption.max_tokens=40', '--json', str(path)]
     assert bench_live.run(parser('bench').parse_args(words), run_here) == exits.DONE
     first, second = json.loads(path.read_text())['models']
     assert first['is_default'] and not second['is_default']
     made = {(each['scene'], each['course']): each for each in first['captions']}
     assert ('static', 'reuse, drafts, gate') in made and len(second['captions']) == 4
     drafted = made['static', 'reuse, drafts']
-    assert drafted['agreement']['verdict'] == SAME and drafted['drafted'] > 0 and drafted['passes'] < drafted['tokens']
-    assert made['static', 'reuse']['drafted'] == 0
+    assert drafted['agreement']['verdict'] == SAME and drafted['drafted'] > 0 == made['static', 'reuse']['drafted']
     assert made['static', 'reuse, drafts, gate']['made'] < made['static', 'reuse, drafts, gate']['seconds']
     names = [ratio['name'] for ratio in second['ratios']]
     assert 'decode with drafts at its costs, static scene' in names and 'decode with drafts, static scene' not in names
@@ -147,7 +146,8 @@ def test_features_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_path: Pat
     assert 'DIFFERENT' in capsys.readouterr().out
 
 
-def test_keys_and_values_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_and_values_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     def tokens_alone(first: PositionKeys, second: PositionKeys) -> int:
         """As if all frames were alike."""
         return common_length(np.where(first[:, 2:] >= 0, 0, first), np.where(second[:, 2:] >= 0, 0, second))
