@@ -48,18 +48,11 @@ class FrameTyper:
 
     def add(self, image: Image) -> FrameType:
         """The type of the next frame, `image` (height, width, 3) uint8 RGB."""
-        return self.judge(comparable(image))
-
-    def judge(self, frame: Comparable) -> FrameType:
-        """The type of the next frame."""
+        frame = comparable(image)
         if self._key is not None and likeness(self._key, frame) >= SAME_FRAME:
             return FrameType.INTERMEDIATE
         self._key = frame
         return FrameType.KEY
-
-    def set_key(self, frame: Comparable) -> None:
-        """Makes a key frame of the frame that was judged last, whatever it is like."""
-        self._key = frame
 
 
 def frame_types(images: Iterable[Image]) -> tuple[FrameType, ...]:

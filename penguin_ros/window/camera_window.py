@@ -7,6 +7,7 @@ clip.max_frames at most, when the buffer lets go of them.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
@@ -14,13 +15,15 @@ from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.clip_choice import even_ranks
 from penguin_ros.frame import Clip, Frame, FrameType
 from penguin_ros.preprocessing.frame_plan import FramePlan
-from penguin_ros.preprocessing.frame_types import Comparable, FrameTyper, comparable
+from penguin_ros.preprocessing.frame_types import SAME_FRAME, Comparable, comparable, likeness
 from penguin_ros.window.caption_gate import CaptionGate
 from penguin_ros.window.frame_grid import FrameGrid
 from penguin_ros.window.growing import Growth, grown
 from penguin_ros.window.sliding import slid
 from penguin_ros.window.typed_frame import newest_within
 from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
+
+COSTS_KEPT = 4  # of frames that were encoded last; the least of them counts, since a key frame costs more than others
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,12 @@ class CameraWindow:
         self._gathered_ns: int | None = None
         self._waiting: list[Frame] = []
         self._recent: Clip | None = None
-        self._typer = FrameTyper()
+        self._key: Comparable | None = None  # the latest key frame
         self._growth = Growth()
         self._captioned_ns: int | None = None
-        self._taken_at_ns, self._frame_cost_ns = steady_ns(), 0
+        self._taken_at_ns = steady_ns()
+        self._taken_ns: int | None = None
+        self._frame_costs_ns: deque[int] = deque(maxlen=COSTS_KEPT)
         self._taken = self._skipped = self._restarts = 0
         self._is_new_stream = False
 
@@ -111,8 +116,8 @@ class CameraWindow:
         return WindowClip(Clip(self._buffer.camera, tuple(frame.frame for frame in frames)), plan)
 
     def note_frame_cost(self, cost_ns: int) -> None:
-        """What it took to encode a frame, in steady time."""
-        self._frame_cost_ns = cost_ns
+        """What it took to encode a frame, in steady time; the first one alone says nothing, since libraries warm up."""
+        self._frame_costs_ns.append(cost_ns)
 
     def begin_caption(self, clip: Clip, question: str) -> None:
         """A caption is made of `clip`; frames that no caption has told of are kept from now on."""
@@ -158,15 +163,18 @@ class CameraWindow:
             oldest_ns = min(oldest_ns, max(self._captioned_ns, newest_ns - limits.max_age_ns))
         wanted = [frame for frame in waiting if frame.stamp_ns > oldest_ns]
         most = limits.max_frames
-        if self._frame_cost_ns > 0:
-            most = min(most, max(1, (self._steady_ns() - self._taken_at_ns) // self._frame_cost_ns))
+        cost_ns = min(self._frame_costs_ns) if len(self._frame_costs_ns) > 1 else 0
+        if cost_ns > 0:
+            # A recording may be played faster than real time, or slower.
+            since_ns = max(self._steady_ns() - self._taken_at_ns, newest_ns - (self._taken_ns or 0))
+            most = min(most, max(1, since_ns // cost_ns))
         chosen = [wanted[rank] for rank in even_ranks(len(wanted), most)]
         with self._lock:
             self._skipped += len(wanted) - len(chosen)
         return chosen
 
     def _add(self, frame: Frame, seen: Comparable | None, rules: WindowRules) -> None:
-        self._taken_at_ns = self._steady_ns()
+        self._taken_at_ns, self._taken_ns = self._steady_ns(), frame.stamp_ns
         if seen is not None and rules.is_gated:
             self.gate.look(frame.stamp_ns, seen, rules.config.caption.gate_similarity)
         if rules.policy == RECENT:
@@ -179,15 +187,15 @@ class CameraWindow:
             self._growth = growth
 
     def _grown(self, frame: Frame, seen: Comparable, rules: WindowRules) -> Growth:
-        kind = self._typer.judge(seen)
-        growth = grown(self._growth, frame, kind, rules.growth, rules.costs(frame.size), self._captioned_ns)
-        if kind is FrameType.INTERMEDIATE and growth.frames[-1].type is FrameType.KEY:
-            self._typer.set_key(seen)
+        is_like = self._key is not None and likeness(self._key, seen) >= SAME_FRAME
+        growth = grown(self._growth, frame, is_like, rules.growth, rules.costs(frame.size), self._captioned_ns)
+        if growth.frames[-1].type is FrameType.KEY:
+            self._key = seen
         return growth
 
     def _begin(self, epoch: int) -> None:
         """Without frames."""
         self._epoch, self._gathered_ns, self._recent = epoch, None, None
-        self._typer, self._waiting = FrameTyper(), []
+        self._key, self._waiting, self._taken_ns = None, [], None
         with self._lock:
             self._growth, self._grid = Growth(), FrameGrid(self._grid.period_ns)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy `growing`: new frames are appended behind an anchor, so that the prompt only grows. Pure; knows no pixels.
 
-A frame's type is given once: key where it is unlike the latest key frame or where a clip begins anew, else intermediate. So the
-size of a frame, and with it its features, never change, and two clips with the same first frame share all frames of the shorter
-one. A clip that begins anew keeps frames from before its anchor in the sizes that they have.
+A frame's type is given once: key where a clip begins anew, else intermediate, unless it is unlike the latest key frame and that
+is KEY_SPACING frames back or more. So the size of a frame, and with it its features, never change, and two clips with the same
+first frame share all frames of the shorter one. A clip that begins anew keeps frames from before its anchor in their sizes.
 """
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from penguin_ros.clip_choice import even_ranks
 from penguin_ros.frame import Frame, FrameType
 from penguin_ros.window.typed_frame import TokenCosts, TypedFrame, tokens_of_frames
+
+KEY_SPACING = 4
+"""Frames from one key frame of a moving camera, where none is like the one before, to the next: key frames alone, many times
+larger than others, would leave room for a second or two."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,9 @@ class Growth:
     anchor: int = 0
 
 
-def grown(growth: Growth, frame: Frame, kind: FrameType, limits: GrowthLimits, costs: TokenCosts,
+def grown(growth: Growth, frame: Frame, is_like: bool, limits: GrowthLimits, costs: TokenCosts,
           captioned_ns: int | None = None) -> Growth:
-    """The clip with its next frame, which is newer than all others and of type `kind` compared with the latest key frame.
+    """The clip with its next frame, which is newer than all others; `is_like`: like the latest key frame.
 
     `captioned_ns`: stamp of the newest frame that a caption has told of; None: no caption asks for what came before. A clip that
     begins anew reaches back to that frame, as far as max_age_ns, so that nothing happens between two captions.
@@ -46,18 +50,24 @@ def grown(growth: Growth, frame: Frame, kind: FrameType, limits: GrowthLimits, c
     is_first = not growth.frames or growth.frames[-1].frame.size != frame.size
     if is_first:
         return Growth((TypedFrame(frame, FrameType.KEY),))
-    if not _begins_anew(growth, frame, kind, limits, costs):
-        return Growth((*growth.frames, TypedFrame(frame, kind)), growth.anchor)
+    next_frame = TypedFrame(frame, _type(growth.frames, is_like), is_like)
+    if not _begins_anew(growth, next_frame, limits, costs):
+        return Growth((*growth.frames, next_frame), growth.anchor)
     kept = _kept(growth.frames, frame.stamp_ns, limits, captioned_ns)
     kept = _thinned(kept, limits, costs)
-    return Growth((*kept, TypedFrame(frame, FrameType.KEY)), len(kept))
+    return Growth((*kept, TypedFrame(frame, FrameType.KEY, is_like)), len(kept))
 
 
-def _begins_anew(growth: Growth, frame: Frame, kind: FrameType, limits: GrowthLimits, costs: TokenCosts) -> bool:
-    """A key frame after a calm one is another scene; key frame upon key frame is a moving camera, whose clip goes on."""
+def _type(frames: tuple[TypedFrame, ...], is_like: bool) -> FrameType:
+    is_spaced = all(frame.type is FrameType.INTERMEDIATE for frame in frames[-KEY_SPACING + 1:])
+    return FrameType.KEY if is_spaced and not is_like else FrameType.INTERMEDIATE
+
+
+def _begins_anew(growth: Growth, frame: TypedFrame, limits: GrowthLimits, costs: TokenCosts) -> bool:
+    """An unlike frame after a like one is another scene; unlike frames in a row are a moving camera, whose clip goes on."""
     frames = growth.frames
-    is_new_scene = kind is FrameType.KEY and frames[-1].type is FrameType.INTERMEDIATE
-    is_full = len(frames) >= limits.max_frames or tokens_of_frames(frames, costs) + costs[kind] > limits.max_tokens
+    is_new_scene = frames[-1].is_like and not frame.is_like
+    is_full = len(frames) >= limits.max_frames or tokens_of_frames((*frames, frame), costs) > limits.max_tokens
     is_old = frame.stamp_ns - frames[growth.anchor].stamp_ns > limits.max_age_ns
     return is_new_scene or is_full or is_old
 

@@ -13,10 +13,14 @@ TokenCosts = Mapping[FrameType, int]
 
 @dataclass(frozen=True, eq=False)
 class TypedFrame:
-    """`type` was given once and decides the size at which the model sees the frame, in whatever clip it stands."""
+    """`type` was given once and decides the size at which the model sees the frame, in whatever clip it stands.
+
+    `is_like`: like the latest key frame when it came.
+    """
 
     frame: Frame
     type: FrameType
+    is_like: bool = False
 
     @property
     def stamp_ns(self) -> int:

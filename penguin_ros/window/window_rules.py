@@ -62,19 +62,23 @@ class WindowRules:
     def sizes(self, raw: Size) -> dict[FrameType, Size]:
         """By type the size at which the model sees a frame of `raw` (height, width), whatever else is in its clip.
 
-        Two growing frames fit in the budget always, so that a clip can keep one when it begins anew.
+        However small the budget, a growing clip has room for some frames: a key frame takes a quarter of it at most, another a
+        sixteenth, though the floor of one frame, and never more than half.
         """
         visual = self.config.visual
         if self.policy == SLIDING:
             share = min(visual.key_tokens, visual.max_visual_tokens // self.max_slid_frames)
             return self._sizes(raw, visual, {FrameType.KEY: share})
-        most = visual.max_visual_tokens // (2 if self.config.clip.max_frames > 1 else 1)
-        return self._sizes(raw, visual, {FrameType.KEY: min(visual.key_tokens, most),
-                                         FrameType.INTERMEDIATE: min(visual.intermediate_tokens, most)})
+        return self._sizes(raw, visual, {FrameType.KEY: self._share(visual.key_tokens, 4),
+                                         FrameType.INTERMEDIATE: self._share(visual.intermediate_tokens, 16)})
 
     def costs(self, raw: Size) -> dict[FrameType, int]:
         """By type the visual tokens of a frame of `raw` (height, width)."""
         return {kind: tokens_of(size, self.unit.factor) for kind, size in self.sizes(raw).items()}
+
+    def _share(self, tokens: int, part: int) -> int:
+        budget, floor = self.config.visual.max_visual_tokens, self.config.visual.min_visual_tokens
+        return min(tokens, max(budget // part, min(floor, budget // 2)))
 
     def _sizes(self, raw: Size, visual: VisualConfig, most: dict[FrameType, int]) -> dict[FrameType, Size]:
         return fixed_sizes(raw, self.unit.merge_size, self.unit.patch_size, visual.min_visual_tokens, most)

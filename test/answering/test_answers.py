@@ -145,7 +145,7 @@ def test_pictures_of_the_caller_are_used_instead_of_a_camera(tiny_checkpoint: Pa
 
 
 def test_frames_that_the_budget_left_out_are_not_in_the_evidence(tiny_checkpoint: Path) -> None:
-    with LivePipeline(tiny_checkpoint, visual__max_visual_tokens=64) as live:
+    with LivePipeline(tiny_checkpoint, visual__max_visual_tokens=64, clip__window='recent') as live:
         live.frames(*range(0, 3001, 500))
         answer = live.answer()
         assert answer.evidence.is_truncated and 0 < answer.evidence.visual_tokens <= 64

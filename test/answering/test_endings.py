@@ -57,7 +57,7 @@ def test_a_request_is_cancelled_between_two_frames_of_its_preparation(tiny_check
 
     comparable = frame_types.comparable
     monkeypatch.setattr(frame_types, 'comparable', cancelling)
-    with LivePipeline(tiny_checkpoint) as live:
+    with LivePipeline(tiny_checkpoint, clip__window='recent') as live:
         live.frames(0, 500, 1000, 1500)
         answer = live.answer()
         assert isinstance(answer.error, RequestCancelled) and seen == [0] and 'encode' not in live.steps

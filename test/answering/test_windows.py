@@ -159,19 +159,20 @@ def test_a_question_interrupts_the_encode_ahead_and_goes_on_with_what_is_done(ti
 def test_while_one_frame_is_encoded_one_job_waits_and_takes_the_newest_frame(tiny_checkpoint: Path) -> None:
     with LiveWindow(tiny_checkpoint, ahead='encode') as live:
         live.in_step = lambda step: live.steady.turn(3000 * MS) if step == 'encode' else None
-        live.scene(0)
-        live.wait_idle()
+        for ms in (0, 500):
+            live.scene(ms)
+            live.wait_idle()
         live.gate.close('encode')
-        live.scene(500)
+        live.scene(1000)
         live.gate.wait_arrived()
-        live.scene(*range(1000, 4000, 500))
+        live.scene(*range(1500, 4500, 500))
         live.gate.open()
         live.wait_idle()
         window = live.pipeline.status().windows['front']
-        assert (window.taken, window.skipped) == (3, 5) and live.steps.count('encode') == 3
+        assert (window.taken, window.skipped) == (4, 5) and live.steps.count('encode') == 4
         counts = live.pipeline.status().counts
-        assert (counts.ahead_finished, counts.ahead_replaced, counts.ahead_dropped) == (3, 0, 0)
-        assert offsets(live.answer()) == [0, 500, 3500]
+        assert (counts.ahead_finished, counts.ahead_replaced, counts.ahead_dropped) == (4, 0, 0)
+        assert offsets(live.answer()) == [0, 500, 1000, 4000]
 
 
 def test_several_cameras_are_encoded_and_captioned_in_turn(tiny_checkpoint: Path) -> None:

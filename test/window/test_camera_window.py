@@ -114,11 +114,15 @@ def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_a
         assert camera.clip(by)[0] <= 1000 and camera.window.status().restarts > 2
 
 
-def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew() -> None:
-    camera, by = Camera(), rules(visual__max_visual_tokens=17, visual__min_visual_tokens=1)
-    for ms in range(0, 3000, 500):
+@pytest.mark.parametrize(('budget', 'floor'), [(16, 16), (17, 1), (40, 16), (100, 16)])
+def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew(budget: int, floor: int) -> None:
+    camera, by = Camera(), rules(visual__max_visual_tokens=budget, visual__min_visual_tokens=floor)
+    for ms in range(0, 6000, 500):
         camera.add(ms, scene=ms // 1000, size=(280, 280))
-        assert len(camera.clip(by)) == min(2, ms // 500 + 1)
+        window_clip = taken(camera.window, by)
+        assert window_clip is not None and window_clip.plan is not None
+        assert len(window_clip.clip.frames) >= min(2, ms // 500 + 1)
+        assert sum(tokens_of(size, 28) for size in window_clip.plan.sizes) <= budget
 
 
 def test_sliding_frames_have_one_size_whose_total_keeps_the_budget() -> None:
@@ -192,7 +196,8 @@ def test_no_more_frames_are_taken_than_could_have_been_encoded_meanwhile() -> No
     camera, by = Camera(), rules()
     camera.add(0)
     camera.clip(by)
-    camera.window.note_frame_cost(3 * SECOND)
+    for cost in (90, 3, 12):  # libraries warm up, then a small frame and a large one
+        camera.window.note_frame_cost(cost * SECOND)
     for start in (500, 3500):  # encoding takes three seconds, six frames arrive in that time
         camera.add(*range(start, start + 3000, 500))
         camera.steady.turn(3 * SECOND)
@@ -202,6 +207,15 @@ def test_no_more_frames_are_taken_than_could_have_been_encoded_meanwhile() -> No
     camera.add(*range(6500, 9001, 500))
     camera.steady.turn(9 * SECOND)
     assert camera.clip(by) == [0, 3000, 6000, 6500, 8000, 9000], 'evenly, the newest always among them'
+
+
+def test_the_first_encode_alone_which_is_slow_skips_no_frames() -> None:
+    camera, by = Camera(), rules()
+    camera.add(0)
+    camera.clip(by)
+    camera.window.note_frame_cost(90 * SECOND)
+    camera.add(500, 1000, 1500)
+    assert camera.clip(by) == [0, 500, 1000, 1500]
 
 
 def test_what_is_due_is_told_from_any_thread_while_frames_are_taken() -> None:

@@ -16,10 +16,10 @@ UNIT = PatchUnit(2, 14)
 
 
 def picture(scene: int = 0, size: tuple[int, int] = (56, 84), noise: int = 0) -> Image:
-    """Pictures of one scene are alike whatever their noise, those of two scenes are not."""
+    """Pictures of one scene are alike whatever their noise but not the same, those of two scenes are not alike."""
     random = np.random.default_rng(scene)
     image = 240 * random.integers(0, 2, (*size, 1)).repeat(3, 2)
-    return (image + noise % 8).astype(np.uint8)
+    return (image + np.random.default_rng(noise).integers(0, 8, (*size, 1))).astype(np.uint8)
 
 
 def frame(ms: int, scene: int = 0, size: tuple[int, int] = (56, 84), camera: str = 'front') -> Frame:
@@ -28,8 +28,8 @@ def frame(ms: int, scene: int = 0, size: tuple[int, int] = (56, 84), camera: str
 
 def rules(**values: object) -> WindowRules:
     """`clip__fps=2.0` sets clip.fps; unless said otherwise two frames a second and at most eight."""
-    settings = {'clip.window': 'growing', 'clip.fps': 2.0, 'clip.max_frames': 8, 'visual.max_visual_tokens': 512,
-                **{name.replace('__', '.'): value for name, value in values.items()}}
+    settings = {'clip.window': 'growing', 'clip.fps': 2.0, 'clip.max_frames': 8, 'clip.overlap': 2,
+                'visual.max_visual_tokens': 512, **{name.replace('__', '.'): value for name, value in values.items()}}
     return WindowRules(with_values(PenguinConfig(), settings), UNIT)
 
 
