@@ -67,11 +67,14 @@ class VisualConfig:
     """How many visual tokens frames cost."""
 
     policy: str = setting('reference', 'reference: sizes share the budget as Penguin-VL does; fixed: a frame\'s size depends on '
-                          'its own type only.', choices=('reference', 'fixed'), live=True)
+                          'its own type only, as always in the windows sliding and growing.', choices=('reference', 'fixed'),
+                          live=True)
     max_visual_tokens: int = setting(1024, 'Budget for all frames of one request.', unit='tokens', low=16, high=16384, live=True)
     min_visual_tokens: int = setting(16, 'Floor for one frame.', unit='tokens', low=1, high=1024, live=True)
-    key_tokens: int = setting(256, 'Policy fixed: tokens of a key frame at most.', unit='tokens', low=1, high=16384, live=True)
-    intermediate_tokens: int = setting(64, 'Policy fixed: tokens of an intermediate frame at most.', unit='tokens', low=1,
+    key_tokens: int = setting(256, 'Policy fixed: tokens of a key frame at most; window growing: no more than a quarter of the '
+                              'budget.', unit='tokens', low=1, high=16384, live=True)
+    intermediate_tokens: int = setting(64, 'Policy fixed: tokens of an intermediate frame at most; window growing: no more than a '
+                                       'sixteenth of the budget, or the floor.', unit='tokens', low=1,
                                        high=16384, live=True)
 
 
