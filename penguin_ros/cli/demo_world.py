@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from penguin_ros.cli.demo_row import ShownCaption, print_row
-from penguin_ros.cli.demo_sheet import Sheet
+from penguin_ros.cli.demo_sheet import SCENES, Sheet
 from penguin_ros.cli.demo_watch import DemoWatch, Stage
 from penguin_ros.cli.terminal import print_line, status_line
 from penguin_ros.frame import NANOSECONDS
@@ -39,6 +39,7 @@ class WorldWatch(DemoWatch):
         self.others = self.repeated = 0
         self._asked: tuple[GroundTruth, str, str] | None = None  # about what, the question, the right answer
         self._truths: dict[int, GroundTruth] = {}
+        self._drawn: dict[int, bytes] = {}  # pictures of the sheet, which outlive the newest KEPT_PICTURES
         self._world = world
         session.node.create_subscription(String, truth_topic, self._on_truth,
                                          QoSProfile(depth=16, durability=DurabilityPolicy.TRANSIENT_LOCAL))
@@ -68,6 +69,8 @@ class WorldWatch(DemoWatch):
             return
         shown = self._compared(caption, truth)
         self.shown[truth.number] = shown
+        if len(self.shown) <= SCENES:
+            self._drawn |= {stamp: self.pictures[stamp] for stamp in shown.stamps_ns if stamp in self.pictures}
         print_row(shown)
 
     def show_answer(self) -> None:
@@ -111,7 +114,7 @@ class WorldWatch(DemoWatch):
             truth, question, _ = self._asked
             footer += [('asked', f'about scene {truth.number + 1}: {question}'), ('answer', self.answer.text),
                        ('', self.answer_verdict())]
-        return Sheet(title, [self.shown[number] for number in sorted(self.shown)], self.pictures, footer)
+        return Sheet(title, [self.shown[number] for number in sorted(self.shown)], self._drawn, footer)
 
     def _on_truth(self, message: Any) -> None:
         truth = from_json(message.data)
