@@ -37,6 +37,7 @@ setup(
         'bag': ['rosbags'],
         'simulation': ['mujoco>=3.2'],
         # tools/train_penguin_sim.py; it needs the optimiser Muon.
+        'plot': ['matplotlib'],
         'train': ['torch>=2.9', 'mujoco>=3.2', 'matplotlib'],
         'test': ['pytest>=7', 'pytest-timeout', 'hypothesis'],
     },
