@@ -73,9 +73,8 @@ class VisualConfig:
     min_visual_tokens: int = setting(16, 'Floor for one frame.', unit='tokens', low=1, high=1024, live=True)
     key_tokens: int = setting(256, 'Policy fixed: tokens of a key frame at most; window growing: no more than a quarter of the '
                               'budget.', unit='tokens', low=1, high=16384, live=True)
-    intermediate_tokens: int = setting(64, 'Policy fixed: tokens of an intermediate frame at most; window growing: no more than a '
-                                       'sixteenth of the budget, or the floor.', unit='tokens', low=1,
-                                       high=16384, live=True)
+    intermediate_tokens: int = setting(64, 'Policy fixed: tokens of an intermediate frame at most; window growing: no more than '
+                                       'a sixteenth of the budget, or the floor.', unit='tokens', low=1, high=16384, live=True)
 
 
 @dataclass(frozen=True)

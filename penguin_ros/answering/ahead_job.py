@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 
 from penguin_ros.answering.clip_search import CameraView
 from penguin_ros.answering.loaded_model import LoadedModel
 from penguin_ros.answering.question_text import cleaned
 from penguin_ros.config import PenguinConfig
-from penguin_ros.errors import Inactive, PenguinError
+from penguin_ros.errors import Inactive, NoFreeSlot, PenguinError, PromptTooLong
 from penguin_ros.generation.ahead import encode_ahead, prefill_ahead
+from penguin_ros.preprocessing.frame_plan import FramePlan
 from penguin_ros.request import Priority
 from penguin_ros.window.camera_window import WindowClip
 from penguin_ros.window.window_rules import GROWING, RECENT
-
-SLOTS_FOR_PREFILL = 3  # a resting caption and a question must find a slot while this one is held
 
 
 class AheadJob:
@@ -43,10 +43,20 @@ class AheadJob:
         found = self._view.window.clip(rules)
         if found is None or found.plan is None:
             return
-        yield from self._encode(found)
-        is_shared = rules.policy == GROWING and self._config.clip.ahead == 'prefill'
-        if is_shared and self._model.facts.slots >= SLOTS_FOR_PREFILL:
-            yield from self._prefill(found)
+        work, spent_ns = self._work(found, found.plan), 0
+        with closing(work):
+            encoded: int | None = None
+            while encoded is None:
+                start_ns = self._steady_ns()
+                try:
+                    next(work)
+                except StopIteration as end:
+                    encoded = end.value
+                finally:
+                    spent_ns += self._steady_ns() - start_ns
+                yield
+        if encoded:
+            self._view.window.note_frame_cost(spent_ns // encoded)
 
     def finish(self) -> None:
         """Nobody waits for it."""
@@ -56,31 +66,16 @@ class AheadJob:
         """What was finished is kept."""
         self.is_waiting = False
 
-    def _encode(self, found: WindowClip) -> Generator[None, None, None]:
-        """Tells the window what a frame costs: time in steps alone, not while others interrupt."""
-        assert found.plan is not None
-        patches = self._model.preprocessor(self._config.visual).clip_patches(found.clip, found.plan)
-        steps, spent_ns, encoded = encode_ahead(self._model.reuse, patches), 0, 0
-        try:
-            while True:
-                start_ns = self._steady_ns()
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    encoded = end.value
-                    break
-                finally:
-                    spent_ns += self._steady_ns() - start_ns
-                yield
-        finally:
-            steps.close()
-        if encoded:
-            self._view.window.note_frame_cost(spent_ns // encoded)
-
-    def _prefill(self, found: WindowClip) -> Generator[None, None, None]:
-        preprocessor, config = self._model.preprocessor(self._config.visual), self._config
-        inputs = yield from preprocessor.clip_steps(found.clip, cleaned(config.caption.prompt), plan=found.plan)
-        yield from prefill_ahead(self._model.reuse, inputs, config.model.prefill_chunk)
+    def _work(self, found: WindowClip, plan: FramePlan) -> Generator[None, None, int]:
+        """Returns how many frames it encoded."""
+        config, reuse = self._config, self._model.reuse
+        preprocessor = self._model.preprocessor(config.visual)
+        encoded = yield from encode_ahead(reuse, preprocessor.clip_patches(found.clip, plan))
+        if config.clip.ahead == 'prefill' and config.clip.window == GROWING:
+            inputs = yield from preprocessor.clip_steps(found.clip, cleaned(config.caption.prompt), plan=plan)
+            with suppress(NoFreeSlot, PromptTooLong):  # requests use all slots, or will be told
+                yield from prefill_ahead(reuse, inputs, config.model.prefill_chunk)
+        return encoded
 
 
 class WorkAhead:

@@ -8,7 +8,6 @@ import pytest
 from answering.live_pipeline import MS, START, TEXT, offsets, past
 from answering.live_window import LiveWindow
 
-from penguin_ros.answering.ahead_job import SLOTS_FOR_PREFILL
 from penguin_ros.config import with_values
 from penguin_ros.errors import NoFrames, StaleFrames
 from penguin_ros.frame import FrameType
@@ -122,8 +121,8 @@ def test_frames_are_encoded_as_they_come_so_that_a_request_encodes_none(tiny_che
         assert live.pipeline.status().counts.ahead_finished == 3
 
 
-@pytest.mark.parametrize('slots', [SLOTS_FOR_PREFILL - 1, SLOTS_FOR_PREFILL])
-def test_the_shared_part_of_the_prompt_is_computed_ahead_where_slots_are_left_for_requests(
+@pytest.mark.parametrize('slots', [1, 2])
+def test_the_shared_part_of_the_prompt_is_computed_ahead_too_and_takes_no_slot_from_requests(
         tiny_checkpoint: Path, slots: int) -> None:
     with LiveWindow(tiny_checkpoint, ahead='prefill', model__kv_slots=slots) as live:
         live.scene(0)
@@ -131,8 +130,14 @@ def test_the_shared_part_of_the_prompt_is_computed_ahead_where_slots_are_left_fo
         live.scene(500)
         live.wait_idle()
         evidence = live.answer().evidence
-        assert (evidence.reused_tokens > evidence.visual_tokens) == (slots >= SLOTS_FOR_PREFILL)
-        assert evidence.reused_frames == 2
+        assert evidence.reused_tokens > evidence.visual_tokens and evidence.reused_frames == 2
+        live.gate.close('prefill')
+        live.scene(1000)
+        live.gate.wait_arrived()
+        live.ask('question')
+        caption = live.caption()
+        live.gate.open()
+        assert live.wait('question').text == live.wait(caption).text == TEXT
 
 
 def test_nothing_is_encoded_ahead_where_it_is_off_or_could_not_be_kept(tiny_checkpoint: Path) -> None:
