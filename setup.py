@@ -35,7 +35,7 @@ setup(
         'tensorrt': ['cuda-bindings>=12.8'],
         'hub': ['huggingface_hub'],
         'bag': ['rosbags'],
-        'simulation': ['mujoco>=3.2'],
+        'simulation': ['mujoco>=3.4'],
         # tools/train_penguin_sim.py; it needs the optimiser Muon.
         'plot': ['matplotlib'],
         'train': ['torch>=2.9', 'mujoco>=3.2', 'matplotlib'],
