@@ -2,6 +2,7 @@
 """First tokens as a clip grows frame by frame, with and without reuse, and the picture of it. Judges nothing."""
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ RECOMPUTED, RECOMPUTED_SLOW = (2, 4, 8, 12, 16, 20, 24, 28, 32), (2, 8, 16, 24, 
 
 LABEL_TOKENS, QUESTION_TOKENS = 12, 96
 """Of a prompt at most, for the label of a frame and for what stands around the frames."""
+
+CHARACTERS = 80
+"""Of a line below one panel."""
 
 LEAST_TOKENS = 8
 """Of an intermediate frame; with fewer the picture would be of something else."""
@@ -73,7 +77,8 @@ def draw(path: Path, named: Sequence[tuple[str, Record]], machine: str) -> None:
     figure, panels = pyplot.subplots(1, len(named), figsize=(6.4 * len(named), 4.2), squeeze=False, layout='constrained')
     for axes, (title, found) in zip(panels[0], named, strict=True):
         _panel(axes, title, found)
-    figure.supxlabel(f'frames in the clip, one more each time\n{machine}', fontsize=9)
+    where = textwrap.fill(machine, CHARACTERS * len(named))
+    figure.supxlabel(f'frames in the clip, one more each time\n{where}', fontsize=9)
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
