@@ -42,14 +42,15 @@ class SharedEncodes:
         encoded = 0
         for index, frame in enumerate(frames):
             if frame is not None and features[index] is None:
-                made = self._cache.peek(frame.key)  # it may have come while this generator rested
+                # It may have come while this generator rested. The name holds no handle at a yield: a thrown error's traceback
+                # keeps local names alive, and these would keep the device's memory.
+                made = self._cache.peek(frame.key)
                 if made is None:
                     made = yield from self._encoded(frame)
                     encoded += 1
                 for other in range(index, len(frames)):
                     if (twin := frames[other]) is not None and twin.key == frame.key:
                         features[other] = made
-                del made  # a thrown error's traceback keeps local names alive, and these would keep the device's memory
         return encoded
 
     def _encoded(self, frame: FramePatches) -> Generator[None, None, Features]:

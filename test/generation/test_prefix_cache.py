@@ -134,6 +134,17 @@ def test_half_a_clip_in_common_is_copied_and_both_stay(backend: ScriptedBackend)
     assert asked(cache, [*CLIP, 2]) == len(CLIP) and asked(cache, [*half, 2], len(half)) == len(half)
 
 
+def test_a_copy_is_a_use_of_its_source() -> None:
+    backend = opened(3)
+    cache = PrefixCache(backend, True)
+    asked(cache, [*CLIP, 1])
+    asked(cache, [*OTHER, 1])
+    half = [*CLIP[:20], *range(300, 320)]
+    asked(cache, half, len(half))
+    asked(cache, list(range(400, 440)))  # somebody must give way
+    assert asked(cache, [*CLIP, 2]) == len(CLIP) and asked(cache, [*OTHER, 2]) == 0
+
+
 def test_a_slot_that_failed_in_a_call_is_not_used_again(backend: ScriptedBackend) -> None:
     cache = PrefixCache(backend, True)
     slot, _ = started(cache, [*CLIP, 1])
@@ -160,10 +171,10 @@ def test_what_was_to_be_forgotten_is_not_found_and_freed(backend: ScriptedBacken
     asked(cache, [*CLIP, 1])
     running, _ = started(cache, [*OTHER, 1])
     cache.forget()
-    assert asked(cache, [*CLIP, 1]) == 0
+    assert asked(cache, [*CLIP, 1]) == 0 and asked(cache, [*OTHER, 2]) == 0
     running.forward(Chunk(np.array([5])))  # it goes on
     cache.release(running)
-    assert cache.counts().kept_slots == 1 and asked(cache, [*OTHER, 1]) == 0
+    assert cache.counts().kept_slots == 1 and asked(cache, [*OTHER, 2, 3]) == len(OTHER) + 1
 
 
 def test_a_cache_that_keeps_nothing_gives_every_slot_back(backend: ScriptedBackend) -> None:

@@ -182,11 +182,50 @@ def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_ca
 
 
 def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(backend: CountingBackend, reuse: Reuse) -> None:
-    progress = Progress()
+    expected, progress = answered(Reuse(backend), question(10)).token_ids, Progress()
     caption = started(reuse, question(10), progress)
     while not progress.token_ids:
         next(caption)
     answered(reuse, question(10, frames=(SECOND, THIRD)))
     for _ in caption:
         pass
-    assert len(progress.token_ids) == 4 and reuse.counts().prefixes.superseded == 0
+    assert tuple(progress.token_ids) == expected and reuse.counts().prefixes.superseded == 0
+
+
+def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(backend: CountingBackend, reuse: Reuse) -> None:
+    expected, progress = answered(Reuse(backend), question(10)).token_ids, Progress()
+    caption = started(reuse, question(10), progress)
+    next(caption)
+
+    def fail(step: str) -> None:
+        raise BackendError('it failed')
+
+    backend.on_step = fail
+    with pytest.raises(BackendError, match='it failed'):
+        list(started(reuse, question(20)))
+    backend.on_step = lambda step: None
+    for _ in caption:
+        pass
+    assert tuple(progress.token_ids) == expected
+
+
+def test_features_that_another_request_finished_are_given_back_with_the_last_user(backend: CountingBackend) -> None:
+    reuse = Reuse(backend)
+    caption = started(reuse, question(10))
+    next(caption)
+    answered(reuse, question(20))
+    error = RequestCancelled('no longer wanted')
+    with pytest.raises(RequestCancelled):
+        caption.throw(error)
+    gc.collect()
+    assert len(backend.handles) == 2 and all(handle() is None for handle in backend.handles)
+
+
+def test_what_is_encoded_after_forgetting_is_kept_whoever_began_it(backend: CountingBackend, reuse: Reuse) -> None:
+    caption = started(reuse, question(10))
+    next(caption)
+    reuse.forget()
+    answered(reuse, question(20))
+    assert reuse.features.has(FIRST.key) and reuse.features.has(SECOND.key)
+    for _ in caption:
+        pass
