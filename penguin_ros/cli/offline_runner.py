@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from penguin_ros.cli.terminal import status_line
 from penguin_ros.config import PenguinConfig, with_values
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import Frame
-from penguin_ros.pipeline_status import ModelFacts
 from penguin_ros.request import Answer, Interval, Request
+
+if TYPE_CHECKING:
+    from penguin_ros.pipeline_status import ModelFacts
 
 CAMERA = 'recording'
 LONGEST_S = 86400.0
