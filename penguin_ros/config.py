@@ -57,8 +57,7 @@ class ModelConfig:
     reuse: bool = setting(True, 'Keep what requests share: features of frames, and the KV slots of finished requests.')
     feature_cache_bytes: int = setting(2 ** 27, 'Features kept; the longest unused go first.', unit='bytes', low=0, high=2 ** 40)
     prefill_chunk: int = setting(256, 'Prompt positions per scheduler step.', unit='tokens', low=1, high=65536)
-    encode_patches: int = setting(4096, 'Attention rows per slice of an encode, the scheduler\'s step.', unit='patches', low=64,
-                                  high=1048576)
+    encode_patches: int = setting(4096, 'Patches per slice of an encode, a step.', unit='patches', low=64, high=1048576)
     threads: int = setting(0, 'Threads of the inference library; 0 leaves its default.', low=0, high=1024)
 
 
