@@ -21,7 +21,7 @@ class LiveWindow(LivePipeline):
     def scene(self, *milliseconds: int, scene: int = 0, camera: str = 'front', size: tuple[int, int] = (56, 84)) -> None:
         for ms in milliseconds:
             self.now.turn(max(0, START + ms * MS - self.now()))
-            self.pipeline.add_frame(Frame(START + ms * MS, picture(scene, size, noise=ms // 500), camera, f'{camera}_optical'))
+            self.pipeline.add_frame(Frame(START + ms * MS, picture(scene, size, noise=ms), camera, f'{camera}_optical'))
 
     def wait_idle(self) -> None:
         assert self.pipeline._scheduler.wait_idle(LIVENESS_SECONDS)

@@ -23,7 +23,7 @@ def picture(scene: int = 0, size: tuple[int, int] = (56, 84), noise: int = 0) ->
 
 
 def frame(ms: int, scene: int = 0, size: tuple[int, int] = (56, 84), camera: str = 'front') -> Frame:
-    return Frame(ms * MS, picture(scene, size, noise=ms // 500), camera, f'{camera}_optical')
+    return Frame(ms * MS, picture(scene, size, noise=ms), camera, f'{camera}_optical')
 
 
 def rules(**values: object) -> WindowRules:
