@@ -34,11 +34,12 @@ class Sheet:
     captions: Sequence[ShownCaption]
     pictures: Mapping[int, bytes]
     footer: Sequence[tuple[str, str]]
+    scenes: int = SCENES
 
 
 def write_sheet(sheet: Sheet, path: Path) -> Path:
-    """Writes the picture of the first SCENES captions, none left out for being wrong; PenguinError where it cannot be written."""
-    captions = sheet.captions[:SCENES]
+    """Writes the picture of the first `scenes` captions, none left out for being wrong; PenguinError where it cannot be written."""
+    captions = sheet.captions[:sheet.scenes]
     heights = [_Page(WIDTH, 1).draw_scene(0, caption, sheet.pictures) for caption in captions]
     below = sum(_Page(WIDTH, 1).paragraph(0, label, text, INK) for label, text in sheet.footer)
     page = _Page(WIDTH, MARGIN + 44 + sum(heights) + below + MARGIN)
