@@ -6,7 +6,7 @@ The question is asked at the very beginning of a step of the caption, from withi
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from queue import Empty, SimpleQueue
 
@@ -15,8 +15,9 @@ import numpy as np
 from penguin_ros.answering.loaded_model import Model
 from penguin_ros.backends.base import Backend
 from penguin_ros.backends.open_backend import make_backend
+from penguin_ros.cli.bench_agreement import common
 from penguin_ros.cli.bench_live_clips import FPS, FRAMES, WIDE
-from penguin_ros.cli.bench_live_probe import DECODE, ENCODE, ProbedBackend
+from penguin_ros.cli.bench_live_probe import DECODE, ENCODE, Choice, ProbedBackend
 from penguin_ros.cli.bench_live_scenes import CAMERA, clip_pictures, framed, further_pictures
 from penguin_ros.cli.bench_live_task import LiveTask, Record
 from penguin_ros.cli.bench_live_texts import ROUNDS, live_config
@@ -75,21 +76,23 @@ class Interruptions:
         `step_s`: the longest call of the backend meanwhile."""
         found = [self._round(phase, new_frames) for _ in range(rounds)]
         medians = {key: float(np.median([each[key] for each in found])) for key in ('idle_s', 'busy_s', 'step_s', 'wait_s')}
-        return {'name': name, **medians, 'rounds': found, 'asked': sum(each['is_asked'] for each in found),
-                'same_answers': sum(each['is_same'] for each in found), 'of': len(found)}
+        compared = [each['same'] for each in found if each['same']]
+        return {'name': name, **medians, 'rounds': found, 'asked': len(compared),
+                'same': min(compared, key=lambda same: same['tokens'] - same['of'], default=None)}
 
     def _round(self, phase: str, new_frames: int) -> Record:
         self._show(new_frames)
         idle = self._answer(self._question())
         self._show(new_frames)
-        question = self._question()
+        probe, question = self._probe[0], self._question()
+        probe.choices = during = list[Choice]()
         busy = self._interrupted(phase, question)
-        again = self._answer(question) if busy is not None else None
-        is_same = busy is not None and again is not None and busy.text == again.text
+        step_s, probe.choices = probe.longest_s, (alone := list[Choice]())
+        self._answer(question)
+        probe.choices = None
         evidence = busy.evidence if busy is not None else idle.evidence
         return {'idle_s': idle.evidence.first_token_ns / 1e9, 'busy_s': evidence.first_token_ns / 1e9,
-                'wait_s': evidence.wait_ns / 1e9, 'step_s': self._probe[0].longest_s, 'is_asked': busy is not None,
-                'is_same': is_same}
+                'wait_s': evidence.wait_ns / 1e9, 'step_s': step_s, 'same': same_tokens(during, alone) if busy is not None else None}
 
     def _interrupted(self, phase: str, question: str) -> Answer | None:
         """The answer to a question asked within a step of a caption; None when the caption had no such step."""
@@ -151,6 +154,15 @@ def interrupt_record(task: LiveTask) -> Record:
         return {'facts': asdict(facts), 'interrupt': bench.measured(task.rounds or (2 if is_slow else ROUNDS))}
     finally:
         bench.pipeline.close(10.0)
+
+
+def same_tokens(during: Sequence[Choice], alone: Sequence[Choice]) -> Record:
+    """How many `tokens` of the answer that was made `alone` came `during` a caption too, `of` how many, and the lead of the first
+    one that did not, None: all did. Of the slots used meanwhile the answer's is the one that agrees most."""
+    ids = [choice.token_id for choice in alone]
+    texts = [[choice.token_id for choice in during if choice.slot == slot] for slot in {choice.slot for choice in during}]
+    same = max((common(text, ids) for text in texts), default=0)
+    return {'tokens': same, 'of': len(ids), 'margin': alone[same].margin if same < len(ids) else None}
 
 
 def _waited(answers: SimpleQueue[Answer]) -> Answer:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penguin_ros.backends.base import Backend, BackendDescription, Best, Chunk, Features, Logits
+from penguin_ros.cli.parity_measures import margins
 from penguin_ros.errors import NoFreeSlot
 from penguin_ros.model_inputs import FramePatches
 
@@ -18,14 +20,25 @@ ENCODE, PREFILL, DECODE = 'encode', 'prefill', 'decode'
 Result = TypeVar('Result')
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A token that was chosen greedily behind the positions of `slot`, and its lead over the second best."""
+
+    slot: int
+    token_id: int
+    margin: float
+
+
 class ProbedBackend(Backend):
     """`most_slots` of the inner backend's, 0: all, so that what is kept here leaves others free. `on_call` gets the phase of each
-    call at its beginning, on the thread that makes it. `longest_s`: the longest call since it was set to 0."""
+    call at its beginning, on the thread that makes it. `longest_s`: the longest call since it was set to 0. `choices`: of
+    `forward_best`, as long as it is a list."""
 
     def __init__(self, inner: Backend, most_slots: int = 0, on_call: Callable[[str], None] | None = None) -> None:
         self._inner, self._most_slots, self.on_call = inner, most_slots, on_call
         self._slots: set[int] = set()
         self.longest_s = 0.0
+        self.choices: list[Choice] | None = None
 
     def open(self) -> BackendDescription:
         """See Backend."""
@@ -85,7 +98,12 @@ class ProbedBackend(Backend):
 
     def forward_best(self, slot: int, chunk: Chunk) -> Best:
         """See Backend."""
-        return self._called(_phase(chunk), lambda: self._inner.forward_best(slot, chunk))
+        if self.choices is None:
+            return self._called(_phase(chunk), lambda: self._inner.forward_best(slot, chunk))
+        logits = self.forward(slot, chunk, (-1,))
+        best = int(logits[0].argmax())
+        self.choices.append(Choice(slot, best, float(margins(logits)[0])))
+        return Best(best, float(logits[0, best]) if np.isfinite(logits).all() else float('nan'))
 
     def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
         """See Backend."""

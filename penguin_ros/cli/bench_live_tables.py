@@ -29,9 +29,9 @@ def print_model(console: Console, title: str, record: Record, found: Sequence[Ra
         _print(console, ('a caption every second, mean, ms', 'made', *(name for name, _ in PHASES), 'tokens', 'passes/tok',
                          'drafts right', AGREED), [_caption(each) for each in record['captions']])
     if record.get('interrupt'):
-        _print(console, ('question during a caption, ms', 'idle', 'busy', 'waited', 'longest step', 'same answers'),
-               [(each['name'], *(_ms(each[key]) for key in ('idle_s', 'busy_s', 'wait_s', 'step_s')),
-                 f'{each["same_answers"]} of {each["of"]}') for each in record['interrupt']])
+        _print(console, ('question during a caption, ms', 'idle', 'busy', 'waited', 'longest step', 'tokens same as idle'),
+               [(each['name'], *(_ms(each[key]) for key in ('idle_s', 'busy_s', 'wait_s', 'step_s')), _same(each['same']))
+                for each in record['interrupt']])
     if record.get('pass_s'):
         costs = record['pass_s']
         _print(console, ('pass over N positions', *costs), [
@@ -95,6 +95,13 @@ def _print_memory(console: Console, record: Record) -> None:
                       f'{held["kv_slots"]} KV slots, {held["kv_positions"]} positions, {held["kv_bytes"] / 1e6:.1f} MB (a slot: '
                       f'{held["slot_bytes"] / 1e6:.1f} MB). Rounds: {record["rounds"]}.{_rounding(record)}', markup=False,
                       soft_wrap=True)
+
+
+def _same(found: Record | None) -> str:
+    if found is None:
+        return 'not asked in time'
+    then = '' if found['margin'] is None else f', then margin {found["margin"]:.1e}'
+    return f'{found["tokens"]} of {found["of"]}{then}'
 
 
 def _rounding(record: Record) -> str:

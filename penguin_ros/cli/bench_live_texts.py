@@ -14,14 +14,16 @@ from typing import Any
 from penguin_ros.answering.loaded_model import LoadedModel, load_model
 from penguin_ros.backends.base import Backend
 from penguin_ros.backends.open_backend import make_backend
+from penguin_ros.backends.slots import slots_within
 from penguin_ros.cli.bench_live_agreement import Tokens, joined
 from penguin_ros.cli.bench_live_probe import ProbedBackend
 from penguin_ros.cli.bench_live_task import CAPTIONS, CLIP, GROWTH, SLIDE, LiveTask, Record
 from penguin_ros.cli.bench_machine import resident_bytes
-from penguin_ros.cli.bench_side import Side
+from penguin_ros.cli.bench_side import Side, SideError
 from penguin_ros.cli.built_bundle import with_bundle
 from penguin_ros.cli.terminal import status_line
 from penguin_ros.config import PenguinConfig, Value, with_values
+from penguin_ros.errors import PenguinError
 from penguin_ros.generation.draft_memory import DraftRecord
 from penguin_ros.generation.limits import Limits
 from penguin_ros.generation.loop import generate
@@ -83,8 +85,9 @@ class TextBench:
     @contextmanager
     def kept(self) -> Iterator[Reuse]:
         """Keeps as the node does; what it holds at the end is noted and freed."""
-        config = self.config.model
-        reuse = Reuse(ProbedBackend(self.loaded.backend, config.kv_slots - 1), config.feature_cache_bytes, True)
+        backend, config = self.loaded.backend, self.config.model
+        slots = slots_within(config, backend.description.slot_bytes)
+        reuse = Reuse(ProbedBackend(backend, slots), config.feature_cache_bytes, True)
         try:
             yield reuse
             self.memory.append(self._held(reuse))
@@ -131,10 +134,10 @@ def live_config(side: Side, further: Mapping[str, Value] | None = None) -> Pengu
 def texts_record(task: LiveTask) -> Record:
     """Opens the model, runs the cases that are texts, closes it; raises what any of that raises."""
     config = live_config(task.side)
-    # The side that keeps nothing needs a slot that nothing is kept in.
-    config = with_values(config, {'model.kv_slots': config.model.kv_slots + 1})
     scenes = _streams(task, config)  # before the model is there: drawing takes memory and time
-    loaded = load_model(config.model, make_backend, status_line, time.monotonic_ns)
+    # The side that keeps nothing needs a slot that nothing is kept in.
+    one_more = replace(config.model, kv_slots=config.model.kv_slots + 1, kv_bytes=2 ** 40)
+    loaded = load_model(one_more, make_backend, status_line, time.monotonic_ns)
     try:
         bench = TextBench(loaded, config, task)
         record = {'facts': {**asdict(loaded.facts), 'resident_loaded': resident_bytes()[0]}, **_cases(bench, scenes)}
@@ -164,7 +167,11 @@ def _cases(bench: TextBench, scenes: Any) -> Record:
         CAPTIONS: lambda: Captions(bench).all(scenes), GROWTH: lambda: {'growth': growth(bench)}}
     for name in bench.task.cases:
         status_line(f'{bench.task.side.name}: {name}')
-        found = parts[name]()
+        try:
+            found = parts[name]()
+        except PenguinError as error:  # what was measured before it counts
+            record['error'] = asdict(SideError.of(error))
+            break
         record['cases'] += found.pop('cases', [])
         record.update(found)
     return record

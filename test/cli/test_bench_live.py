@@ -18,6 +18,8 @@ pytest.importorskip('torch', reason='torch is not installed')
 from penguin_ros.backends.base import Features
 from penguin_ros.cli import bench_live, exits
 from penguin_ros.cli.bench_live_agreement import DIFFERENT, SAME
+from penguin_ros.cli.bench_live_interrupt import same_tokens
+from penguin_ros.cli.bench_live_probe import Choice
 from penguin_ros.cli.bench_live_task import CASES, LiveRunner, LiveTask, Record, run_apart, run_here, task_from
 from penguin_ros.cli.bench_side import Side
 from penguin_ros.cli.main import main, parser
@@ -93,8 +95,15 @@ def test_the_question_is_asked_within_the_caption_and_answered_alike(measured: R
     phases = measured['models'][0]['interrupt']
     assert [phase['name'] for phase in phases] == ['while it decodes', 'while it encodes a new frame']
     for phase in phases:
-        assert phase['asked'] == phase['same_answers'] == phase['of'] == 1
+        assert phase['asked'] == len(phase['rounds']) == 1 and phase['same'] == {'tokens': 8, 'of': 8, 'margin': None}
         assert min(phase['idle_s'], phase['busy_s'], phase['step_s']) > 0
+
+
+def test_an_answer_is_found_among_the_texts_that_were_made_meanwhile() -> None:
+    caption, ours = [Choice(1, token_id, 1.0) for token_id in (5, 6, 7, 8)], [Choice(2, token_id, 1.0) for token_id in (5, 3, 4)]
+    alone = [Choice(9, 5, 0.5), Choice(9, 3, 0.25), Choice(9, 2, 0.125)]
+    assert same_tokens([*caption[:2], *ours, *caption[2:]], alone) == {'tokens': 2, 'of': 3, 'margin': 0.125}
+    assert same_tokens(ours, ours) == {'tokens': 3, 'of': 3, 'margin': None} and same_tokens([], ours)['tokens'] == 0
 
 
 def test_ratios_say_what_they_are_of(measured: Record) -> None:
