@@ -38,7 +38,7 @@ class Sheet:
 
 
 def write_sheet(sheet: Sheet, path: Path) -> Path:
-    """Writes the picture of the first `scenes` captions, none left out for being wrong; PenguinError where it cannot be written."""
+    """Writes the picture of the first `scenes` captions, none left out for being wrong; PenguinError where that fails."""
     captions = sheet.captions[:sheet.scenes]
     heights = [_Page(WIDTH, 1).draw_scene(0, caption, sheet.pictures) for caption in captions]
     below = sum(_Page(WIDTH, 1).paragraph(0, label, text, INK) for label, text in sheet.footer)

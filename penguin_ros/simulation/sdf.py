@@ -79,7 +79,8 @@ def name_of(thing: Thing) -> str:
 
 def cone_obj(sides: int = 24) -> str:
     """Wavefront OBJ of a cone around z: radius 1, from -1 to 1, faces flat."""
-    ring, slopes = ([(math.cos(angle), math.sin(angle)) for angle in (2 * math.pi * (side + turn) / sides for side in range(sides))]
+    corner = 2 * math.pi / sides
+    ring, slopes = ([(math.cos(corner * (side + turn)), math.sin(corner * (side + turn))) for side in range(sides)]
                     for turn in (0.0, 0.5))
     lines = ['# SPDX-License-Identifier: Apache-2.0', 'o cone']
     lines += [f'v {x:.5f} {y:.5f} -1' for x, y in ring] + ['v 0 0 1', 'v 0 0 -1']

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gazebo's pictures as topics of ROS 2, and what the penguin node says about them. Knows worlds as streams of pictures only."""
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gazebo_messages import NANOSECONDS
+from gazebo_run import GazeboRun
+from gazebo_worlds import LEAD_S, SECONDS
+from PIL import Image as PilImage
+
+from penguin_ros.cli.demo_row import ShownCaption
+from penguin_ros.errors import DeadlineExceeded
+from penguin_ros.ros.message_records import stamp_ns
+from penguin_ros.ros.question_client import Ask, QuestionClient
+from penguin_ros.ros.session import Session
+from penguin_ros.ros.sim_camera_scenes import Showing, ground_truth
+from penguin_ros.ros.sim_camera_truth import GroundTruth
+from penguin_ros.simulation.language import caption as true_caption
+from penguin_ros.simulation.language import facts, parse_caption
+from penguin_ros.simulation.scoring import score_caption
+from penguin_ros.simulation.world import World
+
+PAUSE_NS = 5 * NANOSECONDS  # between two worlds no clip may span both
+CLOCK_STEP_NS = NANOSECONDS // 20
+SLACK_NS = NANOSECONDS // 4  # a clip may begin and end that far inside a scene and still show all of it
+CAPTION_S, ANSWER_S = 40.0, 30.0
+
+
+class GazeboFeed:
+    """Publishes camera/image and /clock and listens to the node; used by the thread that spins the session.
+
+    A world's time begins at 0 in Gazebo; in ROS each world's time goes on where the one before ended.
+    """
+
+    def __init__(self, session: Session, node_name: str, world: World) -> None:
+        from penguin_msgs.msg import Caption
+        from rclpy.qos import QoSProfile
+        from rosgraph_msgs.msg import Clock
+        from sensor_msgs.msg import Image
+
+        from penguin_ros.ros.camera_topics import IMAGE_TOPIC, camera_qos
+        self.captions: list[Any] = []
+        self.pictures: dict[int, bytes] = {}
+        """JPEG data by stamp, for the contact sheet; the node gets the raw pictures."""
+        self.now_ns = NANOSECONDS
+        self._session, self._world = session, world
+        self._image = session.node.create_publisher(Image, f'/{IMAGE_TOPIC}', camera_qos())
+        self._clock = session.node.create_publisher(Clock, '/clock', 10)
+        session.node.create_subscription(Caption, f'{node_name}/caption', self.captions.append, QoSProfile(depth=256))
+        self._client = QuestionClient(session, node_name)
+
+    def is_watched(self) -> bool:
+        """Whether the node has subscribed to the pictures."""
+        return self._image.get_subscription_count() > 0
+
+    def play(self, run: GazeboRun, number: int) -> GroundTruth:
+        """Publishes a world from its beginning to the scene's end; returns what was true meanwhile."""
+        base_ns = self.now_ns
+        first_ns = base_ns + round(LEAD_S * NANOSECONDS)
+        for picture in run.pictures():
+            self._tell_time(base_ns + picture.stamp_ns)
+            if self.now_ns >= first_ns:
+                self._publish(self.now_ns, picture.image)
+            self._session.spin_until(lambda: False, 0.01)
+        return ground_truth(self._world, run.scene, Showing(number, 0, first_ns, SECONDS, 0))
+
+    def described(self, truth: GroundTruth, check: Callable[[], None]) -> ShownCaption:
+        """The first caption of a whole scene, beside the truth of exactly its stretch; DeadlineExceeded when none comes.
+
+        Meanwhile simulated time goes on as real time does.
+        """
+        found: list[Any] = []
+        end = time.monotonic() + CAPTION_S
+        while not found:
+            check()
+            if time.monotonic() > end:
+                raise DeadlineExceeded(f'no caption shows all of scene {truth.number + 1}', f'waited {CAPTION_S:g} s; '
+                                       f'{len(self.captions)} captions in all')
+            self._session.spin_until(lambda: False, CLOCK_STEP_NS / NANOSECONDS)
+            self._tell_time(self.now_ns + CLOCK_STEP_NS)
+            found = [caption for caption in self.captions if not caption.error_code and _shows_all(caption, truth)]
+        return self._compared(found[0], truth)
+
+    def ask(self, question: str, truth: GroundTruth) -> Any:
+        """The penguin_msgs/Answer about a whole scene."""
+        return self._client.ask(Ask(question, deadline_s=ANSWER_S, interval_ns=(truth.start_ns, truth.end_ns)), lambda text: None,
+                                ANSWER_S)
+
+    def pause(self) -> None:
+        """Simulated time without pictures."""
+        until_ns = self.now_ns + PAUSE_NS
+        while self.now_ns < until_ns:
+            self._tell_time(min(until_ns, self.now_ns + CLOCK_STEP_NS))
+            self._session.spin_until(lambda: False, 0.005)
+
+    def _tell_time(self, now_ns: int) -> None:
+        from rosgraph_msgs.msg import Clock
+
+        from penguin_ros.ros.message_conversion import time_message
+        self.now_ns = now_ns
+        self._clock.publish(Clock(clock=time_message(now_ns)))
+
+    def _publish(self, now_ns: int, image: Any) -> None:
+        from std_msgs.msg import Header
+
+        from penguin_ros.ros.camera_node import raw_message
+        from penguin_ros.ros.camera_topics import OPTICAL_FRAME
+        from penguin_ros.ros.message_conversion import time_message
+        self._image.publish(raw_message(Header(stamp=time_message(now_ns), frame_id=OPTICAL_FRAME), image[..., ::-1], 'rgb8'))
+        jpeg = io.BytesIO()
+        PilImage.fromarray(image).save(jpeg, 'JPEG', quality=92)
+        self.pictures[now_ns] = jpeg.getvalue()
+
+    def _compared(self, caption: Any, truth: GroundTruth) -> ShownCaption:
+        evidence = caption.evidence
+        seen = truth.truth_between(self._world, stamp_ns(evidence.start), stamp_ns(evidence.end))
+        found, wanted = parse_caption(caption.text), facts(seen).claims()
+        claimed = found.claims() if found is not None else frozenset()
+        return ShownCaption(truth.number, ' '.join(caption.text.split()), true_caption(seen),
+                            tuple(stamp_ns(frame.stamp) for frame in evidence.frames), score_caption(caption.text, seen),
+                            claimed & wanted, claimed - wanted, wanted - claimed)
+
+
+def _shows_all(caption: Any, truth: GroundTruth) -> bool:
+    start_ns, end_ns = stamp_ns(caption.evidence.start), stamp_ns(caption.evidence.end)
+    return truth.holds(start_ns, end_ns) and start_ns - truth.start_ns <= SLACK_NS and truth.end_ns - end_ns <= SLACK_NS
