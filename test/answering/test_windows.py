@@ -71,6 +71,21 @@ def test_a_clip_of_another_scene_begins_with_the_frame_that_the_last_caption_end
         assert offsets(live.wait(live.caption())) == [1500, 2000, 2500]
 
 
+@pytest.mark.parametrize('every', [100, 10, 1])
+def test_a_growing_window_computes_least_however_often_the_scene_changes(tiny_checkpoint: Path, every: int) -> None:
+    computed = {}
+    for window in ('recent', 'sliding', 'growing'):
+        with LiveWindow(tiny_checkpoint, window=window, visual__max_visual_tokens=256, caption__max_tokens=1) as live:
+            captions = []
+            for number in range(32):
+                live.scene(number * 500, scene=number // every, size=(280, 280))
+                if number % 4 == 3:
+                    captions.append(live.wait(live.caption()).evidence)
+            computed[window] = sum(caption.prompt_tokens - caption.reused_tokens for caption in captions)
+    assert computed['growing'] < computed['sliding'] * (0.7 if every > 1 else 1.02)
+    assert computed['growing'] < computed['recent'] * (0.7 if every > 1 else 1.02)
+
+
 def test_an_interval_of_the_past_is_not_seen_through_the_window(tiny_checkpoint: Path) -> None:
     with LiveWindow(tiny_checkpoint) as live:
         live.scene(0, 100, 500, 1000)
