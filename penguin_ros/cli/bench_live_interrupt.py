@@ -92,7 +92,8 @@ class Interruptions:
         probe.choices = None
         evidence = busy.evidence if busy is not None else idle.evidence
         return {'idle_s': idle.evidence.first_token_ns / 1e9, 'busy_s': evidence.first_token_ns / 1e9,
-                'wait_s': evidence.wait_ns / 1e9, 'step_s': step_s, 'same': same_tokens(during, alone) if busy is not None else None}
+                'wait_s': evidence.wait_ns / 1e9, 'step_s': step_s,
+                'same': same_tokens(during, alone) if busy is not None else None}
 
     def _interrupted(self, phase: str, question: str) -> Answer | None:
         """The answer to a question asked within a step of a caption; None when the caption had no such step."""
