@@ -41,7 +41,8 @@ class GazeboRun:
         for subscription in (pictures, poses):
             if not subscription.is_connected.wait(SILENCE_S):
                 self._server.check()
-                raise GazeboUnreachable(f'no publisher of {subscription.topic}', f'waited {SILENCE_S:g} s, see {self._server.log}')
+                raise GazeboUnreachable(f'no publisher of {subscription.topic}', f'waited {SILENCE_S:g} s',
+                                        f'See {self._server.log}')
         transport.advertise(CONTROL_TOPIC, 'gazebo.msgs.WorldControl')
         last_ns = round((LEAD_S + SECONDS) * NANOSECONDS)
         picture = self._first(pictures.messages)
@@ -93,4 +94,5 @@ class GazeboRun:
             return picture_of(messages.get(timeout=timeout_s))
         except queue.Empty:
             self._server.check()
-            raise GazeboUnreachable('Gazebo sends no picture', f'waited {timeout_s:g} s; see {self._server.log}') from None
+            raise GazeboUnreachable('Gazebo sends no picture', f'waited {timeout_s:g} s',
+                                    f'See {self._server.log}') from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -115,6 +116,7 @@ def main() -> int:
     arguments.tree, arguments.out = arguments.tree.resolve(), arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))  # keeps apart from robots and other tests
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         score, seconds = _scored(arguments)
     except PenguinError as error:

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes worlds/: the demo world for Gazebo Sim, its mesh, and its scene as JSON, which sim_camera shows without Gazebo."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from penguin_ros.ros.sim_camera_scene import scene_record
+from penguin_ros.simulation.sdf import CONE_FILE, cone_obj
+from penguin_ros.simulation.sdf_demo import demo_scene, demo_world
+
+WORLDS = Path(__file__).resolve().parents[1] / 'worlds'
+
+
+def files() -> dict[str, str]:
+    """Text by name."""
+    scene = json.dumps(scene_record(demo_scene()), indent=1) + '\n'
+    return {'penguin_demo.sdf': demo_world(), CONE_FILE: cone_obj(), 'penguin_demo.json': scene}
+
+
+if __name__ == '__main__':
+    WORLDS.mkdir(exist_ok=True)
+    for name, text in files().items():
+        (WORLDS / name).write_text(text, encoding='utf-8')
