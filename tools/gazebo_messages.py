@@ -139,8 +139,8 @@ def poses_of(message: bytes) -> Poses:
     fields = fields_of(message)
     places = {}
     for pose in (fields_of(item) for item in fields.get(2, []) if isinstance(item, bytes)):
-        x, y, z = (float(fields_of(_bytes(pose, 3))[axis][0]) for axis in (1, 2, 3))
-        places[_text(pose, 1)] = x, y, z
+        place = fields_of(_bytes(pose, 3))
+        places[_text(pose, 1)] = _float(place, 1), _float(place, 2), _float(place, 3)
     return Poses(time_ns_of(_bytes(fields, 1)), places)
 
 
@@ -191,4 +191,11 @@ def _int(fields: Fields, number: int) -> int:
     value = fields.get(number, [0])[-1]
     if not isinstance(value, int):
         raise MalformedMessage(f'field {number} is no integer')
+    return value
+
+
+def _float(fields: Fields, number: int) -> float:
+    value = fields.get(number, [b''])[-1]
+    if not isinstance(value, float):
+        raise MalformedMessage(f'field {number} is no floating-point number')
     return value
