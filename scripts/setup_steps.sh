@@ -87,11 +87,14 @@ missing_required() {
   "$python" -c 'import sys; from importlib.util import find_spec; sys.exit(not find_spec("cv2"))' || echo python3-opencv
 }
 
-missing_wanted() { # drawing without a screen, for simulated cameras; everything else works without
+missing_wanted() { # drawing without a screen, for simulated cameras; SDFormat's parser, for tests; everything else works without
   local libraries
   libraries="$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null || true)"
   grep -q libEGL.so.1 <<<"$libraries" || echo libegl1
   compgen -G '/usr/lib/*/dri/*swrast*' >/dev/null || compgen -G '/usr/lib/*/libgallium*' >/dev/null || echo libgl1-mesa-dri
+  # Debian 12 has it under these names; with an installed Gazebo it is the command gz.
+  command -v gz >/dev/null || command -v ign >/dev/null || ! apt-cache show ignition-tools libsdformat-dev >/dev/null 2>&1 ||
+    echo libsdformat-dev ignition-tools
 }
 
 check_programs() {
@@ -104,7 +107,7 @@ check_programs() {
     run apt_install "Debian packages: $required $wanted" "apt-get install -y $required $wanted" $required $wanted
     required="$(missing_required | xargs)"
   elif [ -n "$wanted" ]; then
-    say "note: simulated cameras will need: sudo apt-get install -y $wanted"
+    say "note: simulated cameras and checks of worlds will need: sudo apt-get install -y $wanted"
   fi
   [ -z "$required" ] || explain "programs are missing" "not found: $required (names of Debian packages)" \
     "sudo apt-get install -y $required && ./scripts/setup"

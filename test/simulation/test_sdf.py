@@ -160,7 +160,7 @@ def parser() -> list[str]:
     for command in PARSERS:
         if shutil.which(command[0]) and subprocess.run([*command[:2], '--help'], capture_output=True).returncode == 0:
             return command
-    pytest.skip('no parser of SDFormat here (Debian: apt-get install sdformat-sdf)')
+    pytest.skip('no parser of SDFormat here (Debian 12: apt-get install libsdformat-dev ignition-tools)')
 
 
 @pytest.fixture(scope='module')
