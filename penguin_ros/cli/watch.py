@@ -69,7 +69,10 @@ def plain_lines(kind: str, message: Any) -> str:
     evidence = message.evidence
     stamps = f'{message.camera or "-"} [{_stamp(evidence.start)} – {_stamp(evidence.end)}]'
     text = message.text if not message.error_code else f'({message.error_message}) {message.text}'.rstrip()
-    return f'{stamps} {text}' if kind == 'caption' else f'{stamps} Q: {message.question}\n  A: {text}'
+    if kind != 'caption':
+        return f'{stamps} Q: {message.question}\n  A: {text}'
+    is_unchanged = message.state == message.UNCHANGED
+    return f'{stamps} unchanged since {_stamp(evidence.unchanged_since)}: {text}' if is_unchanged else f'{stamps} {text}'
 
 
 def _stamp(time: Any) -> str:
