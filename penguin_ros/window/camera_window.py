@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The live window of one camera: takes frames out of its buffer as the policy says, and gives clips. Knows no models, no ROS.
 
-The worker thread takes frames and asks for clips; `is_due` and `status` may be called from any. A window holds on to its frames,
+The worker thread takes frames and asks for clips; `is_due`, `status` and `forget` are for any. A window holds on to its frames,
 clip.max_frames at most, when the buffer lets go of them.
 """
 from __future__ import annotations

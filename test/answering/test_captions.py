@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from answering.live_pipeline import SECOND, TEXT, LivePipeline, offsets
 
-from penguin_ros.errors import DeadlineExceeded, NoFrames, RequestReplaced, UnknownCamera
+from penguin_ros.errors import DeadlineExceeded, NoFrames, RequestReplaced, StaleFrames, UnknownCamera
 from penguin_ros.request import StopReason
 
 
@@ -82,6 +82,22 @@ def test_a_caption_that_rests_too_long_is_cut_with_its_partial_text(tiny_checkpo
         ended = live.wait(caption)
         assert isinstance(ended.error, DeadlineExceeded) and ended.evidence.stop_reason is StopReason.DEADLINE and ended.text
         assert live.wait('question').text == TEXT
+
+
+def test_a_caption_that_questions_keep_waiting_for_too_long_is_dropped_as_stale_and_counted(tiny_checkpoint: Path) -> None:
+    with LivePipeline(tiny_checkpoint, caption__max_pause=3.0) as live:
+        live.frames(0)
+        live.gate.close('decode')
+        caption = live.caption()
+        live.gate.wait_arrived()
+        live.in_step = lambda step: live.steady.turn(4 * SECOND) if step == 'prefill' else None  # the question's
+        live.ask('question')
+        live.gate.open()
+        assert live.wait('question').text == TEXT and isinstance(live.wait(caption).error, StaleFrames)
+        counts = live.pipeline.status().counts
+        assert (counts.captions_stale, counts.captions_dropped, counts.captions_suspended) == (1, 1, 1)
+        live.frames(500)
+        assert live.wait(live.caption()).text == TEXT
 
 
 def test_captions_of_two_cameras_take_turns(tiny_checkpoint: Path) -> None:

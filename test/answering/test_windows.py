@@ -9,7 +9,7 @@ from answering.live_pipeline import MS, START, TEXT, offsets, past
 from answering.live_window import LiveWindow
 
 from penguin_ros.config import with_values
-from penguin_ros.errors import NoFrames, StaleFrames
+from penguin_ros.errors import BackendError, NoFrames, StaleFrames
 from penguin_ros.frame import FrameType
 
 
@@ -193,6 +193,24 @@ def test_while_one_frame_is_encoded_one_job_waits_and_takes_the_newest_frame(tin
         counts = live.pipeline.status().counts
         assert (counts.ahead_finished, counts.ahead_replaced, counts.ahead_dropped) == (4, 0, 0)
         assert offsets(live.answer()) == [0, 500, 1000, 4000]
+
+
+@pytest.mark.parametrize('error', [BackendError('the device is lost'), ValueError('odd')])
+def test_work_ahead_that_fails_is_counted_and_harms_no_request(tiny_checkpoint: Path, error: Exception) -> None:
+    def fail(step: str) -> None:
+        if step == 'encode' and not live.answers:
+            raise error
+
+    with LiveWindow(tiny_checkpoint, ahead='encode') as live:
+        live.in_step = fail
+        live.scene(0)
+        live.wait_idle()
+        assert live.pipeline.status().counts.ahead_dropped == 1 and live.pipeline.status().last_error is None
+        live.in_step = lambda step: None
+        live.scene(500)
+        assert live.answer().text == TEXT
+        live.wait_idle()
+        assert live.pipeline.status().counts.ahead_finished == 1
 
 
 def test_several_cameras_are_encoded_and_captioned_in_turn(tiny_checkpoint: Path) -> None:
