@@ -26,6 +26,7 @@ from penguin_ros.window.camera_window import WindowClip
 
 FRAMES, FPS = 8, 2.0
 SMALL = 168, 112
+SHORT_CHUNK = 25
 APPENDED = tuple(range(1, 8))
 RECOMPUTED_SLOW = (1, 7)
 """Frames appended at once, of all FRAMES; a slow model computes only some of these clips anew: all cost what a cold one does."""
@@ -74,6 +75,12 @@ def plain(found: Agreement | None) -> Record | None:
     return {**asdict(found), 'logit_difference': found.logit_difference if np.isfinite(found.logit_difference) else -1.0}
 
 
+def ending_short(prompt_tokens: int, most: int) -> int:
+    """The largest size of chunks, `most` at most and another one, whose last is as short as what a question adds to a known clip:
+    small passes may be computed by other kernels than large ones."""
+    return next((size for size in range(most - 1, 1, -1) if 1 < prompt_tokens % size <= SHORT_CHUNK), max(1, most // 2))
+
+
 class Clips:
     """The cases; `rounding` of the bench is set by the first one."""
 
@@ -117,7 +124,7 @@ class Clips:
         bench = self._bench
         ours, reference = (bench.text(each, found, QUESTIONS[0]) for each in (reuse, bench.plain))
         if bench.rounding is None:
-            chunk = max(1, bench.config.model.prefill_chunk * 5 // 8)
+            chunk = ending_short(len(ours.inputs.prompt.token_ids), bench.config.model.prefill_chunk)
             other = bench.text(bench.plain, found, QUESTIONS[0], limits={'prefill_chunk': chunk})
             bench.rounding = agreement(other.tokens, reference.tokens).logit_difference
         self._table.add(name, ours, reference, bench.rounding)
