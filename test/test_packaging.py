@@ -82,7 +82,7 @@ def test_penguin_ros_depends_on_every_message_package_that_it_imports() -> None:
 
 def test_every_program_that_is_declared_exists_and_is_installed() -> None:
     programs = {entry.name: entry.value for entry in distribution('penguin_ros').entry_points.select(group='console_scripts')}
-    assert set(programs) == {'penguin', 'penguin_node', 'camera_node'}
+    assert set(programs) == {'penguin', 'penguin_node', 'camera_node', 'sim_camera'}
     for value in programs.values():
         module, _, function = value.partition(':')
         source = (ROOT / module.replace('.', '/')).with_suffix('.py')

@@ -35,7 +35,7 @@ class GazeboRun:
 
     def pictures(self) -> Iterator[Picture]:
         """From the simulated time 0 to the scene's end, as the camera takes them; GazeboUnreachable, GazeboEnded."""
-        transport = self._transport = GazeboTransport(self._server.port)
+        transport = self._transport = self._connected()
         pictures = transport.subscribe(CLASSIC_IMAGE_TOPIC, 'gazebo.msgs.ImageStamped')
         poses = transport.subscribe(CLASSIC_POSE_TOPIC, 'gazebo.msgs.PosesStamped')
         for subscription in (pictures, poses):
@@ -76,6 +76,13 @@ class GazeboRun:
         self._server.stop()
         if self._transport is not None:
             self._transport.close()
+
+    def _connected(self) -> GazeboTransport:
+        try:
+            return GazeboTransport(self._server.port, SILENCE_S)
+        except GazeboUnreachable:
+            self._server.check()
+            raise
 
     def _first(self, messages: queue.Queue[bytes]) -> Picture:
         """Lets time run. The server may listen to that topic before it obeys, so it is told until a picture comes."""

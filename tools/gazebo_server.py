@@ -6,6 +6,9 @@ one in there, and nothing stays mounted. It is killed too when this program ends
 """
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -14,7 +17,7 @@ from penguin_ros.errors import PenguinError
 
 WORLDS_IN_TREE = Path('srv/penguin_worlds')
 PROGRAMS = ('unshare', 'setpriv', 'chroot', 'mount')
-STOP_S = 10.0
+STOP_S = 5.0
 _INSIDE = '''
 Xvfb -displayfd 3 -screen 0 640x480x24 -nolisten tcp 3>/tmp/display 2>/tmp/xvfb.log &
 until [ -s /tmp/display ]; do sleep 0.1; done
@@ -57,8 +60,22 @@ class GazeboServer:
 
     def stop(self) -> None:
         """Kills it and everything that it started; may be called again."""
-        self._process.kill()
-        self._process.wait(STOP_S)
+        if self._process.poll() is None:
+            for inner in _children(self._process.pid):  # the first process in there; unshare then ends by itself
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(inner, signal.SIGKILL)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+    except OSError:
+        return []
 
 
 def _free_port() -> int:
