@@ -76,9 +76,10 @@ def plain(found: Agreement | None) -> Record | None:
 
 
 def ending_short(prompt_tokens: int, most: int) -> int:
-    """The largest size of chunks, `most` at most and another one, whose last is as short as what a question adds to a known clip:
-    small passes may be computed by other kernels than large ones."""
-    return next((size for size in range(most - 1, 1, -1) if 1 < prompt_tokens % size <= SHORT_CHUNK), max(1, most // 2))
+    """A size of chunks below `most` whose last one is as short as what a question adds to a known clip, or nearly: small passes
+    may be computed by other kernels than large ones."""
+    sizes = [size for size in range(most // 2, most) if size and prompt_tokens % size <= SHORT_CHUNK]
+    return max(sizes, key=lambda size: (prompt_tokens % size, size), default=max(1, most // 2))
 
 
 class Clips:
