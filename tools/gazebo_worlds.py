@@ -17,8 +17,8 @@ from penguin_ros.simulation.world import World
 
 FIRST = 6000  # of the held-out seeds: other scenes than those of penguin score and of the end-to-end test
 SECONDS = 3.0
-LEAD_S = 1.0
-"""Simulated time before the motion begins, in which server and camera come to themselves."""
+LEAD_S = 2.0
+"""Simulated time before the motion begins, in which the camera comes to see everything: at first it draws some things only."""
 AFTER_S = 2.0
 PLANE_M, TEXELS = 80.0, 128
 _MATERIAL = '''material Penguin/Floor
