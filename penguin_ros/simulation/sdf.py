@@ -147,7 +147,8 @@ def _add_thing(world: Element, scene: Scene, thing: Thing, options: SdfOptions) 
         _add(model, static='true', pose=place)
     else:
         model = SubElement(world, 'actor', name=name_of(thing))
-        _add(model, pose=place)
+        if options.is_classic:  # where the actor waits; in Gazebo Sim the waypoints would count from there
+            _add(model, pose=place)
     visual = SubElement(SubElement(model, 'link', name='link'), 'visual', name='visual')
     _add_shape(SubElement(visual, 'geometry'), thing, options)
     _add_material(visual, COLOURS[thing.colour], scene.light.shininess)

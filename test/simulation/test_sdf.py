@@ -51,7 +51,10 @@ def test_every_thing_is_there_with_its_size_colour_and_place(is_classic: bool) -
         for thing in scene.things:
             element = found[name_of(thing)]
             assert (element.tag == 'actor') == (thing.motion.kind != 'static')
-            assert numbers(element, 'pose') == pytest.approx([*thing.position(0.0), 0, 0, thing.yaw], abs=1e-3)
+            if element.tag == 'actor' and not is_classic:
+                assert element.find('pose') is None, 'Gazebo Sim adds the waypoints to it'
+            else:
+                assert numbers(element, 'pose') == pytest.approx([*thing.position(0.0), 0, 0, thing.yaw], abs=1e-3)
             visual = element.find('link/visual')
             assert visual is not None
             assert numbers(visual, 'material/diffuse') == pytest.approx([*COLOURS[thing.colour], 1])
