@@ -30,8 +30,8 @@ def test_without_root_it_says_so_and_does_nothing() -> None:
         copy = root / 'scripts' / 'gazebo_test'
         copy.parent.mkdir(mode=0o755)
         shutil.copy(SCRIPT, copy)
-        done = subprocess.run(['setpriv', f'--reuid={NOBODY}', '--clear-groups', 'bash', str(copy)], capture_output=True, text=True,
-                              timeout=20, stdin=subprocess.DEVNULL, cwd='/')
+        done = subprocess.run(['setpriv', f'--reuid={NOBODY}', '--clear-groups', 'bash', str(copy)], capture_output=True,
+                              text=True, timeout=20, stdin=subprocess.DEVNULL, cwd='/')
         assert done.returncode == 2 and 'root' in done.stderr and f'sudo {copy}' in done.stderr
         assert [path.name for path in root.iterdir()] == ['scripts']
 
