@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from penguin_sim_words import Texts, caption_prompts
 from torch import Tensor
 
 PATCH, MERGE = 14, 2
+LONG = 2
+"""Questions per clip that go with its caption."""
 GRID = HEIGHT // PATCH, WIDTH // PATCH
 SPACINGS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.8, 0.9, 1.1, 1.3)
 """Seconds between two frames as the labels say: what moves how is to be seen in the pictures, not read off the labels."""
@@ -57,9 +60,16 @@ def noisy(patches: Tensor, random: np.random.Generator) -> Tensor:
     colours = patches.view(count, -1, 3, PATCH * PATCH)
     gain = random.uniform(0.85, 1.15, (count, 1, 1, 1)) * random.uniform(0.95, 1.05, (count, 1, 3, 1))
     offset, spread = random.uniform(-0.08, 0.08, (count, 1, 1, 1)), random.uniform(0, 0.05, (count, 1, 1, 1))
-    noise = torch.from_numpy(random.standard_normal(colours.shape, np.float32))
     gain, offset, spread = (torch.from_numpy(values).float() for values in (gain, offset, spread))
-    return (colours * gain + offset + noise * spread).clamp(-1, 1).view_as(patches)
+    size, bank = patches[0].numel(), _noise()
+    noise = torch.stack([bank[start:start + size] for start in random.integers(0, len(bank) - size, count)]).view_as(colours)
+    return noise.mul_(spread).add_(offset).addcmul_(colours, gain).clamp_(-1, 1).view_as(patches)
+
+
+@lru_cache(maxsize=1)
+def _noise() -> Tensor:
+    """Drawn once, since drawing takes longer than all else; every picture takes a stretch from anywhere in it."""
+    return torch.from_numpy(np.random.default_rng(1).standard_normal(2 ** 21, np.float32))
 
 
 def _labels(frames: int, random: np.random.Generator) -> tuple[float, ...]:
@@ -69,15 +79,16 @@ def _labels(frames: int, random: np.random.Generator) -> tuple[float, ...]:
 
 def _groups(clips: Sequence[dict[str, Any]], texts: Texts, random: np.random.Generator,
             questions: int) -> list[tuple[Tensor, Tensor]]:
-    prompts = list(caption_prompts())
-    captions = [(prompts[random.integers(len(prompts)) if random.random() < 0.4 else 0], clip['caption']) for clip in clips]
-    asked: list[tuple[str, str]] = []
+    """Captions with the longest answers, and the short ones: rows of one length waste little."""
+    prompts, long, short = list(caption_prompts()), list[tuple[str, str]](), list[tuple[str, str]]()
     for clip in clips:
         known = clip['questions']
-        chosen = random.permutation(len(known))[:questions]
-        chosen = np.resize(chosen, questions)  # a clip with few questions is asked some twice
-        asked += [(known[index][1], known[index][2]) for index in chosen]
-    return [_tensors(texts, captions, len(clips)), _tensors(texts, asked, len(clips))]
+        chosen = np.resize(random.permutation(len(known))[:questions], questions)  # of few, some are asked twice
+        asked = sorted(((known[index][1], known[index][2]) for index in chosen), key=texts.length)
+        prompt = prompts[random.integers(len(prompts)) if random.random() < 0.4 else 0]
+        long += [(prompt, clip['caption']), *asked[-LONG:]]
+        short += asked[:-LONG]
+    return [_tensors(texts, long, len(clips)), _tensors(texts, short, len(clips))]
 
 
 def _tensors(texts: Texts, pairs: list[tuple[str, str]], clips: int) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from penguin_ros.checkpoint.shapes import CheckpointShape
 
 MOTION_LAYER = 1
 """After this layer of the LLM the visual positions must know what moved; the later ones can then tell."""
-EMA_DECAY, CLIP_NORM = 0.998, 1.0
+EMA_DECAY, CLIP_NORM = 0.995, 1.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Learner:
         if features.shape[1] > 1:
             motion_loss, measures = heads.motion_loss(hidden, cells)
             loss, parts = loss + weighting.motion * motion_loss, parts | measures | {'motion': motion_loss.item()}
-        for name, (ids, targets) in zip(('caption', 'answer'), batch.groups, strict=True):
+        for name, (ids, targets) in zip(('long texts', 'short texts'), batch.groups, strict=True):
             text_loss = _text_loss(network, kept, ids.to(self.device), targets.to(self.device))
             loss, parts[name] = loss + weighting.text * text_loss, text_loss.item()
         return loss, parts

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,17 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
+from PIL import Image as PillowImage  # noqa: E402
 
-from penguin_ros.simulation.clips import SimulatedClip  # noqa: E402
+from penguin_ros.frame import Image  # noqa: E402
+from penguin_ros.simulation.clips import SimulatedClip, make_clip  # noqa: E402
+from penguin_ros.simulation.language import caption  # noqa: E402
 from penguin_ros.simulation.motion_seen import SEEN  # noqa: E402
+from penguin_ros.simulation.questions import questions  # noqa: E402
+from penguin_ros.simulation.random_scene import random_scene  # noqa: E402
 from penguin_ros.simulation.scene import COLOURS, MAX_THINGS, SHAPES  # noqa: E402
+from penguin_ros.simulation.truth import truth_of  # noqa: E402
+from penguin_ros.simulation.world import World  # noqa: E402
 
 WIDTH, HEIGHT, CELL = 168, 112, 28
 CELLS = (HEIGHT // CELL) * (WIDTH // CELL)
@@ -44,7 +52,7 @@ class Kind:
 
 
 KINDS = {kind.name: kind for kind in (
-    Kind('look', 3, 1024, 1), Kind('still', 1, 256, 1), Kind('easy', 2, 256, 4), Kind('full', 3, 256, 4))}
+    Kind('look', 3, 1024, 1), Kind('glance', 3, 256, 1), Kind('easy', 2, 256, 4), Kind('full', 3, 256, 4))}
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,11 @@ def first_seed(seed: int, kind: Kind, number: int) -> int:
     return (seed * len(KINDS) + list(KINDS).index(kind.name)) * SEEDS_PER_KIND + number * kind.clips
 
 
-def make_shard(kind: Kind, first: int, count: int, world: Any) -> Shard:
-    """Draws the scenes first .. first + count."""
-    from penguin_ros.simulation.clips import make_clip
-    clips = [make_clip(world, seed, kind.level, kind.frames, kind.fps, MAX_QUESTIONS) for seed in range(first, first + count)]
+def make_shard(kind: Kind, first: int, count: int, is_varied: bool = True) -> Shard:
+    """Draws the scenes first .. first + count; `is_varied`: as `varied_clip` does, else as `make_clip`."""
+    with World(WIDTH, HEIGHT) as small, World(2 * WIDTH, 2 * HEIGHT) as large:
+        clips = [varied_clip(kind, seed, small, large) if is_varied else
+                 make_clip(small, seed, kind.level, kind.frames, kind.fps, MAX_QUESTIONS) for seed in range(first, first + count)]
     looks, motions = np.full((count, MAX_THINGS, 2), -1, np.int8), np.full((count, MAX_THINGS), -1, np.int8)
     for row, clip in enumerate(clips):
         for index, thing in enumerate(clip.scene.things):
@@ -80,6 +89,39 @@ def make_shard(kind: Kind, first: int, count: int, world: Any) -> Shard:
     return Shard(np.stack([clip.frames for clip in clips]), np.stack([[_cells(one) for one in clip.segments] for clip in clips]),
                  np.stack([[_spots(one) for one in clip.segments] for clip in clips]), looks, motions,
                  [_texts(clip) for clip in clips])
+
+
+def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedClip:
+    """The clip of a seed as another renderer and another camera may show it: some without blots below the things or with a flat
+    sky, half of them drawn twice as large and reduced as the node reduces, taken at times that are not quite even."""
+    source = random.Random(f'penguin training {seed}')
+    scene = random_scene(seed, kind.level, (kind.frames - 1) / kind.fps)
+    if source.random() < 0.35:
+        scene = replace(scene, light=replace(scene.light, shadow=0.0))
+    if source.random() < 0.3:
+        scene = replace(scene, background=replace(scene.background, zenith=scene.background.horizon))
+    stamps = _stamps(kind, source)
+    small.load(scene)
+    segments = np.stack([small.segment(stamp) for stamp in stamps])
+    if source.random() < 0.5:
+        large.load(scene)
+        pictures = [_reduced(large.render(stamp)) for stamp in stamps]
+    else:
+        pictures = [small.render(stamp) for stamp in stamps]
+    seen = truth_of(scene, list(segments), stamps[0], stamps[-1])
+    return SimulatedClip(scene, np.stack(pictures), segments, np.array(stamps), seen, caption(seen, source),
+                         tuple(questions(seen, source, MAX_QUESTIONS)))
+
+
+def _stamps(kind: Kind, source: random.Random) -> list[float]:
+    if kind.frames == 1 or source.random() < 0.4:
+        return [index / kind.fps for index in range(kind.frames)]
+    start, step = source.uniform(0.0, 0.15), source.uniform(0.93, 0.95)
+    return [(start + index * step + source.uniform(0.0, 0.03)) / kind.fps for index in range(kind.frames)]
+
+
+def _reduced(picture: Image) -> Image:
+    return np.asarray(PillowImage.fromarray(picture).resize((WIDTH, HEIGHT), PillowImage.Resampling.BICUBIC))
 
 
 def _texts(clip: SimulatedClip) -> dict[str, Any]:
@@ -123,16 +165,14 @@ def read_shard(path: Path) -> Shard:
 
 def produce(folder: Path, seed: int, kind: Kind, start: int, ahead: int) -> None:
     """Draws shards start, start + 1 ... for ever, never more than `ahead` that nobody took; ends with its parent."""
-    from penguin_ros.simulation.world import World
     parent = os.getppid()
-    with World(WIDTH, HEIGHT) as world:
-        number = start
-        while os.getppid() == parent:
-            if len(list(folder.glob(f'{kind.name}_?????.npz'))) >= ahead:
-                time.sleep(0.5)
-                continue
-            write_shard(shard_path(folder, kind, number), make_shard(kind, first_seed(seed, kind, number), kind.clips, world))
-            number += 1
+    number = start
+    while os.getppid() == parent:
+        if len(list(folder.glob(f'{kind.name}_?????.npz'))) >= ahead:
+            time.sleep(0.5)
+            continue
+        write_shard(shard_path(folder, kind, number), make_shard(kind, first_seed(seed, kind, number), kind.clips))
+        number += 1
 
 
 def wait_for(folder: Path, kind: Kind, number: int, is_kept: bool) -> Shard:

@@ -51,6 +51,10 @@ class Texts:
         message = Message('user', (VideoPart(tuple(seconds), len(seconds)), TextPart(question)))
         return render([message], self._tokenizer, [tokens] * len(seconds), self.image).token_ids
 
+    def length(self, pair: tuple[str, str]) -> int:
+        """Tokens of a question and its answer."""
+        return len(self.suffix(pair[0])) + len(self.answer(pair[1]))
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids."""
         return self._tokenizer.decode(ids)

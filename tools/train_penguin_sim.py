@@ -38,7 +38,7 @@ AHEAD, WARM_STEPS, LAST_SHARE, LEAST_RATE = 2, 60, 0.3, 0.03
 
 @dataclass(frozen=True)
 class Lesson:
-    """`kinds` of shards in turn; questions per clip (0: pictures only); clips per step; the losses' weights."""
+    """`kinds` of shards in turn, + joins two; questions per clip (0: pictures only); clips per step; the losses' weights."""
 
     kinds: tuple[str, ...]
     questions: int
@@ -47,9 +47,9 @@ class Lesson:
 
 
 LESSONS = {
-    'look': Lesson(('look',), 0, 32, Weighting()),
-    'tell': Lesson(('look', 'easy'), 6, 32, Weighting(is_encoder_trained=False)),
-    'watch': Lesson(('easy', 'full', 'full'), 8, 24, Weighting(look=0.5)),
+    'look': Lesson(('look',), 0, 48, Weighting()),
+    'tell': Lesson(('look', 'easy+glance'), 6, 24, Weighting(is_encoder_trained=False)),
+    'watch': Lesson(('full+glance', 'full+glance', 'easy+glance'), 8, 24, Weighting(look=2.0, motion=1.0)),
 }
 SCHEDULE = 'look:8,tell:6,watch:100'
 
@@ -89,6 +89,7 @@ class Run:
         self._held_out: Shard | None = None
         self._is_stopped = False  # SIGTERM: after this shard, with scores and state
         self._begun = self._reported = time.monotonic()
+        self._reported_at = self._at.done
 
     def _paint(self, name: str) -> None:
         """Starts a process that draws shards of a kind; it ends with this one."""
@@ -101,41 +102,54 @@ class Run:
     def go(self) -> None:
         """To the end of the schedule or of the time."""
         minutes = self._options.smoke / 60 * 0.5 if self._is_smoke else self._options.minutes
+        last = min(len(self._plan), self._at.done + (self._options.stop_after or len(self._plan)))
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, '_is_stopped', True))
         with progress_bar('training', len(self._plan)) as show:
-            while self._at.done < len(self._plan) and not self._is_stopped and not (minutes and self._elapsed() > minutes * 60):
-                self._learn_shard(LESSONS[self._plan[self._at.done]])
+            while self._at.done < last and not self._is_stopped and not (minutes and self._elapsed() > minutes * 60):
+                self._learn_shards(LESSONS[self._plan[self._at.done]])
                 show(self._at.done, f'{self._plan[self._at.done - 1]}, {self._at.clips} clips')
-                if time.monotonic() - self._reported > self._options.report * 60:
+                if time.monotonic() - self._reported > self._options.report * 60 or self._at.done == last:
                     self.report()
-        self.report()
+        if self._reported_at != self._at.done:
+            self.report()
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._begun
 
-    def _learn_shard(self, lesson: Lesson) -> None:
+    def _learn_shards(self, lesson: Lesson) -> None:
+        """The next of the lesson's kinds; those joined by + are mixed batch by batch, since one alone makes forget the other."""
         position = sum(name == self._plan[self._at.done] for name in self._plan[:self._at.done])
-        name = lesson.kinds[position % len(lesson.kinds)]
-        for kind in lesson.kinds:
-            self._paint(kind)
-        number, begun = self._at.taken.get(name, 0), time.monotonic()
-        shard = wait_for(self._shards, self._kinds[name], number, self._options.shards is not None)
-        waited = time.monotonic() - begun
-        order = np.concatenate([self._random.permutation(len(shard.texts)) for _ in range(self._options.repeats)])
-        sums, batch = list[dict[str, float]](), lesson.batch
-        batch = batch * 2 if shard.frames.shape[1] == 1 and not lesson.questions else batch
-        for start in range(0, len(order), batch):
-            rows = [int(row) for row in order[start:start + batch]]
-            rate = self._options.rate * self._rate_factor(start / len(order))
-            sums.append(self._learner.learn(make_batch(shard, rows, self._texts, self._random, lesson.questions),
-                                            lesson.weighting, rate))
-        self._at.taken[name], self._at.done, self._at.clips = number + 1, self._at.done + 1, self._at.clips + len(order)
+        names, begun = lesson.kinds[position % len(lesson.kinds)], time.monotonic()
+        batches: list[tuple[float, Shard, list[int]]] = []
+        for name in {kind: None for kinds in lesson.kinds for kind in kinds.split('+')}:
+            self._paint(name)
+        for name in names.split('+'):
+            number = self._at.taken.get(name, 0)
+            shard = wait_for(self._shards, self._kinds[name], number, self._options.shards is not None)
+            batches += self._batches(shard, lesson.batch)
+            self._at.taken[name] = number + 1
+        waited, sums = time.monotonic() - begun, list[dict[str, float]]()
+        for part, shard, rows in sorted(batches, key=lambda batch: batch[0]):
+            batch = make_batch(shard, rows, self._texts, self._random, lesson.questions)
+            sums.append(self._learner.learn(batch, lesson.weighting, self._options.rate * self._rate_factor(part)))
+        count = sum(len(rows) for _, _, rows in batches)
+        self._at.done, self._at.clips = self._at.done + 1, self._at.clips + count
+        self._tell(names, sums, count, begun, waited)
+
+    def _batches(self, shard: Shard, size: int) -> list[tuple[float, Shard, list[int]]]:
+        """(place in the shards' common order, shard, rows) of every step."""
+        order = np.concatenate([self._random.permutation(len(shard.texts)) for _ in range(self._options.repeats)]).tolist()
+        size = size if shard.frames.shape[1] > 1 else size * 4 // 3  # a picture is less than a clip
+        return [((start + 0.5) / len(order), shard, order[start:start + size]) for start in range(0, len(order), size)]
+
+    def _tell(self, names: str, sums: list[dict[str, float]], count: int, begun: float, waited: float) -> None:
         self._at.seconds += time.monotonic() - begun
-        means = {part: float(np.mean([one[part] for one in sums if part in one])) for one in sums[:1] for part in one}
+        parts = dict.fromkeys(part for one in sums for part in one)
+        means = {part: float(np.mean([one[part] for one in sums if part in one])) for part in parts}
         self._at.losses.append({'clips': self._at.clips, **means})
-        pace = len(order) / (time.monotonic() - begun)
-        status_line(f'{self._at.done}/{len(self._plan)} {name}: {self._at.clips} clips, {pace:.1f}/s, waited {waited:.1f} s, '
-                    f'rate {rate:.1e}, ' + ', '.join(f'{part} {mean:.3f}' for part, mean in means.items()))
+        pace = count / (time.monotonic() - begun)
+        status_line(f'{self._at.done}/{len(self._plan)} {names}: {self._at.clips} clips, {pace:.1f}/s, waited {waited:.1f} s, '
+                    f'' + ', '.join(f'{part} {mean:.3f}' for part, mean in means.items()))
 
     def _rate_factor(self, part: float) -> float:
         """Warm-up over the first steps of all, and down over the last share of the schedule."""
@@ -154,12 +168,10 @@ class Run:
             status_line(f'SCORES {self._at.clips} clips, {self._at.seconds / 60:.0f} min: {table(counts)}')
         write_sim_checkpoint(self._options.out, {name: value.cpu().numpy() for name, value in network.state_dict().items()})
         self._save()
-        self._reported = time.monotonic()
+        self._reported, self._reported_at = time.monotonic(), self._at.done
 
     def _drawn_held_out(self) -> Shard:
-        from penguin_ros.simulation.world import World
-        with World() as world:
-            return make_shard(self._kinds['full'], HELD_OUT.start, 4 if self._is_smoke else self._options.scenes, world)
+        return make_shard(self._kinds['full'], HELD_OUT.start, 4 if self._is_smoke else self._options.scenes, is_varied=False)
 
     def _save(self) -> None:
         path = self._options.state
@@ -184,6 +196,7 @@ def main() -> int:
     parser.add_argument('--state', type=Path, default=ROOT / '.cache' / 'penguin_sim.state', help='file that a run goes on from')
     parser.add_argument('--resume', action='store_true', help='go on from the state file')
     parser.add_argument('--minutes', type=float, default=0.0, help='stop after so long (0: when the schedule is done)')
+    parser.add_argument('--stop-after', type=int, default=0, metavar='SHARDS', help='stop after so many (0: no limit)')
     parser.add_argument('--level', default=SCHEDULE, metavar='SCHEDULE', help=f'lessons and their shards ({SCHEDULE})')
     parser.add_argument('--seed', type=int, default=0, help='another seed sees other scenes')
     parser.add_argument('--repeats', type=int, default=2, help='how often each scene is learnt from')

@@ -151,7 +151,7 @@ def test_a_shard_is_read_as_it_was_written(tmp_path: Path, frames: np.ndarray) -
 
 
 def test_a_learner_that_is_restored_goes_on_exactly(checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
-    batches = [make_batch(one_shard(frames), [0], texts, np.random.default_rng(seed), 2) for seed in range(3)]
+    batches = [make_batch(one_shard(frames), [0], texts, np.random.default_rng(seed), 3) for seed in range(3)]
     unbroken, first, second = (Learner(checkpoint.shape, seed, 'cpu') for seed in (1, 1, 2))
     for batch in batches:
         parts = unbroken.learn(batch, Weighting(), 1e-3)
@@ -167,6 +167,6 @@ def test_a_learner_that_is_restored_goes_on_exactly(checkpoint: Checkpoint, text
 def test_one_clip_is_learnt_by_heart(checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
     learner, random = Learner(checkpoint.shape, 1, 'cpu'), np.random.default_rng(0)
     for _ in range(60):
-        learner.learn(make_batch(one_shard(frames), [0], texts, random, 2), Weighting(), 3e-3)
+        learner.learn(make_batch(one_shard(frames), [0], texts, random, 3), Weighting(), 3e-3)
     network = learner.student.network.requires_grad_(False)
     assert captions(network, clip_prefix(network, frames, texts), texts, QUESTIONS[0]) == ['Red.']
