@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from penguin_ros.model_inputs import FramePatches, ModelInputs
 def prompt_chunks(inputs: ModelInputs, features: Sequence[Features | None], size: int,
                   part: tuple[int, int] | None = None) -> Iterator[Chunk]:
     """The prompt in chunks of `size` positions, the last maybe shorter; a frame's features are cut where a chunk ends.
+
+    No chunk is of one position where more would fit: a pass of one row may round otherwise than longer ones do.
 
     `features` has one handle per frame, in order; TokenCountMismatch when the backend gave other numbers of tokens. `part`:
     from where to where, all by default; a frame outside it needs no handle.
@@ -29,7 +32,10 @@ def prompt_chunks(inputs: ModelInputs, features: Sequence[Features | None], size
             if handle is None or handle.tokens != wanted.tokens:
                 raise TokenCountMismatch(wanted.tokens, 0 if handle is None else handle.tokens)
             placed.append((start, handle))
-    return (_chunk(token_ids, placed, begin, min(begin + size, last)) for begin in range(first, last, size))
+    borders = [*range(first, last, size), last]
+    if size > 2 and len(borders) > 2 and borders[-1] - borders[-2] == 1:
+        borders[-2] -= 1
+    return (_chunk(token_ids, placed, begin, end) for begin, end in pairwise(borders))
 
 
 def needed_frames(inputs: ModelInputs, part: tuple[int, int]) -> list[FramePatches | None]:

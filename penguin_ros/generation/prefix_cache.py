@@ -73,6 +73,8 @@ class PrefixCache:
         """
         self._free_forgotten()
         slot = self._placed(keys[:-1])
+        if slot.length == len(keys) - 1 >= WORTH_COPYING:
+            slot.truncate(slot.length - 1)  # a pass of one row may round otherwise than the longer ones of a prompt do
         slot.begin(keys)
         entry = self._entry(slot)
         entry.shared, entry.used, entry.epoch, entry.is_leased = shared, next(self._uses), self._epoch, True

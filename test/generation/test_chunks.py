@@ -27,16 +27,23 @@ def test_chunks_put_every_row_of_every_frame_at_its_position(parts: list[int | t
     features = [Named(item.tokens, index) for index, item in enumerate(built.frames)]
     chunks = list(prompt_chunks(built, features, size))
     np.testing.assert_array_equal(np.concatenate([chunk.token_ids for chunk in chunks]), built.prompt.token_ids)
-    assert all(len(chunk.token_ids) == size for chunk in chunks[:-1])
-    rows = []
-    for number, chunk in enumerate(chunks):
+    lengths = [len(chunk.token_ids) for chunk in chunks]
+    assert all(length == size for length in lengths[:-2]) and max(lengths) <= size
+    rows, begin = [], 0
+    for chunk in chunks:
         for span in chunk.spans:
             assert span.count > 0
             assert (chunk.token_ids[span.offset:span.offset + span.count] == IMAGE).all()
-            rows += [(number * size + span.offset + row, span.features.name, span.first + row) for row in range(span.count)]
+            rows += [(begin + span.offset + row, span.features.name, span.first + row) for row in range(span.count)]
+        begin += len(chunk.token_ids)
     expected = [(start + row, index, row) for index, start in enumerate(built.prompt.image_starts)
                 for row in range(built.frames[index].tokens)]
     assert rows == expected
+
+
+@given(st.integers(2, 400), st.integers(3, 40))
+def test_no_chunk_is_of_one_position_where_two_fit(positions: int, size: int) -> None:
+    assert min(len(chunk.token_ids) for chunk in prompt_chunks(inputs([positions]), [], size)) > 1
 
 
 def test_two_frames_side_by_side_keep_their_own_rows() -> None:

@@ -94,7 +94,7 @@ def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encod
 @pytest.mark.parametrize('is_thrown', [False, True])
 def test_after_a_cancel_at_any_step_what_was_finished_is_used(backend: CountingBackend, reuse: Reuse, steps: int,
                                                               is_thrown: bool) -> None:
-    running = started(reuse, question(10, 11))
+    running = started(reuse, question(10, 11, 11))
     for _ in itertools.islice(running, steps):
         pass
     if is_thrown:
@@ -103,7 +103,7 @@ def test_after_a_cancel_at_any_step_what_was_finished_is_used(backend: CountingB
     else:
         running.close()
     kept, encoded = reuse.counts().prefixes.kept_positions, len(backend.encoded)
-    generation = answered(reuse, question(10, 12))
+    generation = answered(reuse, question(10, 12, 12))
     assert generation.reused_tokens == min(kept, 16 if kept >= 16 else kept)
     assert len(backend.encoded) == 2 and encoded <= 2
 
