@@ -139,11 +139,13 @@ class SimulatedWorld:
             self._look_at(captions[self._taken - 1])
 
     def _look_at(self, caption: Any) -> None:
-        if caption.error_code or not self.showings:
+        if caption.error_code:
             self.faults.append(f'caption with error {caption.error_code}: {caption.error_message}')
             return
-        epoch = self.showings[-1].epoch
         start_ns, end_ns = stamp_ns(caption.evidence.start), stamp_ns(caption.evidence.end)
+        if not self.showings or self.showings[-1].epoch == 0 and end_ns < self.showings[0].start_ns:
+            return  # of a scene that was over before its truth could be heard
+        epoch = self.showings[-1].epoch
         showing = next((item for item in self.showings if item.epoch == epoch and item.holds(start_ns, end_ns)), None)
         stamps = {stamp_ns(frame.stamp) for frame in caption.evidence.frames}
         if showing is None or not stamps <= self._pictures[epoch]:
