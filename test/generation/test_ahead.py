@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import numpy as np
 import pytest
@@ -15,19 +15,6 @@ from penguin_ros.generation.ahead import encode_ahead, prefill_ahead
 from penguin_ros.generation.position_keys import text_keys
 from penguin_ros.generation.reuse import Reuse
 from penguin_ros.model_inputs import FramePatches
-
-
-@pytest.fixture
-def backend() -> Iterator[CountingBackend]:
-    opened = CountingBackend()
-    opened.open()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reuse(backend: CountingBackend) -> Reuse:
-    return Reuse(backend, 1 << 20, True)
 
 
 def result(steps: Generator[None, None, int]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,19 +17,6 @@ from penguin_ros.generation.loop import generate
 from penguin_ros.generation.progress import Progress
 from penguin_ros.generation.reuse import Reuse
 from penguin_ros.generation.text_stream import TextStream
-
-
-@pytest.fixture
-def backend() -> Iterator[CountingBackend]:
-    opened = CountingBackend()
-    opened.open()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reuse(backend: CountingBackend) -> Reuse:
-    return Reuse(backend, 1 << 20, True)
 
 
 def test_ten_questions_on_one_clip_compute_only_their_own_tokens(backend: CountingBackend, reuse: Reuse) -> None:

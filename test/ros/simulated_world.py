@@ -143,7 +143,7 @@ class SimulatedWorld:
             self.faults.append(f'caption with error {caption.error_code}: {caption.error_message}')
             return
         start_ns, end_ns = stamp_ns(caption.evidence.start), stamp_ns(caption.evidence.end)
-        if not self.showings or self.showings[-1].epoch == 0 and end_ns < self.showings[0].start_ns:
+        if not self.showings or (self.showings[-1].epoch == 0 and end_ns < self.showings[0].start_ns):
             return  # of a scene that was over before its truth could be heard
         epoch = self.showings[-1].epoch
         showing = next((item for item in self.showings if item.epoch == epoch and item.holds(start_ns, end_ns)), None)

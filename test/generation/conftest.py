@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scripted backend that counts what it computes, open, and what keeps its results."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from generation.reuse_runs import CountingBackend
+
+from penguin_ros.generation.reuse import Reuse
+
+
+@pytest.fixture
+def backend() -> Iterator[CountingBackend]:
+    opened = CountingBackend()
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reuse(backend: CountingBackend) -> Reuse:
+    return Reuse(backend, 1 << 20, True)
