@@ -25,6 +25,7 @@ import torch  # noqa: E402
 from penguin_sim_batches import make_batch  # noqa: E402
 from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint  # noqa: E402
 from penguin_sim_learner import Learner, Weighting  # noqa: E402
+from penguin_sim_network import compile_layers  # noqa: E402
 from penguin_sim_scores import draw_curve, score, table  # noqa: E402
 from penguin_sim_shards import KINDS, Shard, make_shard, start_painter, wait_for  # noqa: E402
 from penguin_sim_words import Texts, sim_tokenizer  # noqa: E402
@@ -202,6 +203,7 @@ def main() -> int:
     parser.add_argument('--repeats', type=int, default=2, help='how often each scene is learnt from')
     parser.add_argument('--rate', type=float, default=3e-3, help='highest learning rate')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
+    parser.add_argument('--compile', action='store_true', help='a quarter faster after some minutes; needs a C++ compiler')
     parser.add_argument('--threads', type=int, default=0, help='threads of PyTorch (0: its default)')
     parser.add_argument('--shards', type=Path, help='folder of scenes drawn before, read in turn; none are drawn then')
     parser.add_argument('--report', type=float, default=4.0, metavar='MINUTES', help='time between scores and checkpoints')
@@ -210,6 +212,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.compile:
+        compile_layers()
     with ExitStack() as stack:
         run = Run(options, stack)
         run.go()

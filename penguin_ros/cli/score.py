@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--scenes', type=int, default=200, metavar='N', help='scenes to ask about (default: 200)')
     parser.add_argument('--skip', type=int, default=0, metavar='N', help='leave out the first N held-out scenes (default: 0)')
     parser.add_argument('--level', type=int, default=3, choices=(1, 2, 3),
-                        help='1: up to three things that stand still; 2: some move; 3: up to five, which come and go, and '
+                        help='1: up to three things that stand still; 2: some move; 3: up to four, which come and go, and '
                              'a moving camera (default: 3)')
     parser.add_argument('--questions', type=int, default=12, metavar='N', help='questions per scene at most (default: 12)')
     parser.add_argument('--size', default='168x112', metavar='WxH', help='pixels of the pictures (default: 168x112)')

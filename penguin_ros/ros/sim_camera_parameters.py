@@ -19,7 +19,7 @@ class SimCameraParameters:
 
     scene: str = setting('', 'A scene as a JSON file, shown again and again; empty: random scenes.')
     seed: int = setting(1, 'Seed of the first random scene; the next ones follow it.', low=0, high=2 ** 31 - 1)
-    level: int = setting(3, 'Kind of random scenes. 1: one to three things that stand; 2: some move; 3: up to five things, some '
+    level: int = setting(3, 'Kind of random scenes. 1: one to three things that stand; 2: some move; 3: up to four things, some '
                          'come or leave, the camera moves, everything looks more varied.', low=1, high=3)
     scenes: int = setting(0, 'Number of scenes, after which the node ends; 0: without end.', low=0, high=1_000_000)
     seconds: float = setting(3.5, 'How long a random scene is shown; its motion is clear when all of it is watched. A scene of a '

@@ -12,9 +12,9 @@ from penguin_ros.simulation.view import ASPECT, Spot, spot_of
 
 TRIES = 60
 NEAREST_M, FARTHEST_M = 1.7, 4.0
-MIN_AREA = 110 / (168 * 112)  # share of the picture that a thing's outline covers at least, where it is to be seen
-MIN_SHIFT, MAX_SHIFT = 0.17, 0.5
-MIN_GROWTH, MAX_GROWTH = 0.36, 0.75
+MIN_AREA = 170 / (168 * 112)  # share of the picture that a thing's outline covers at least, where it is to be seen
+MIN_SHIFT, MAX_SHIFT = 0.2, 0.5
+MIN_GROWTH, MAX_GROWTH = 0.42, 0.8
 SAMPLES = 8
 
 _SEEN_AS = {'static': 'still', 'stop': 'stopped'}  # the others are seen as what they are

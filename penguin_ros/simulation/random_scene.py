@@ -25,7 +25,7 @@ _PLAIN_MOTIONS = ('left', 'right', 'toward', 'away', 'circle', 'stop')
 LEVELS = {
     1: Level((1, 2, 3), (), 0.0, 0.4),
     2: Level((1, 2, 3), _PLAIN_MOTIONS, 0.6, 0.6),
-    3: Level((1, 2, 3, 4, 5), (*_PLAIN_MOTIONS, 'appear', 'leave'), 0.55, 1.0),
+    3: Level((1, 2, 3, 4), (*_PLAIN_MOTIONS, 'appear', 'leave'), 0.55, 1.0),
 }
 ATTEMPTS = 40
 
@@ -33,7 +33,7 @@ ATTEMPTS = 40
 def random_scene(seed: int, level: int = 3, seconds: float = 3.5) -> Scene:
     """The scene of a seed: every motion is clear when all of 0..`seconds` is watched; with 0 nothing moves.
 
-    Level 1: one to three things that stand still; 2: some of them move; 3: up to five, some of which appear or leave, a moving
+    Level 1: one to three things that stand still; 2: some of them move; 3: up to four, some of which appear or leave, a moving
     camera, and more kinds of light, floor and background.
     """
     rules = LEVELS[level]

@@ -70,8 +70,8 @@ class Thing:
         return x + motion.velocity[0] * moved, y + motion.velocity[1] * moved, self.half_height
 
 
-HALF_HEIGHTS = {'box': 0.9, 'ball': 1.0, 'cylinder': 1.15, 'cone': 1.25}
-"""Half the height in radii."""
+HALF_HEIGHTS = {'box': 0.75, 'ball': 1.0, 'cylinder': 1.8, 'cone': 1.25}
+"""Half the height in radii: a box is squat and a cylinder tall, so that a few pixels tell them apart."""
 
 
 @dataclass(frozen=True)
