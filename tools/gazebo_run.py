@@ -19,7 +19,7 @@ from penguin_ros.simulation.sdf import CLASSIC_IMAGE_TOPIC, CLASSIC_POSE_TOPIC, 
 CONTROL_TOPIC = f'/gazebo/{WORLD_NAME}/world_control'
 RATE_HZ = 10.0
 SILENCE_S, REPEAT_S = 30.0, 1.0
-TOLERANCE_M = 0.03
+TOLERANCE_M = 0.06  # what moves does so at up to 1.2 m/s: 0.05 s between a pose and its stamp
 
 
 class GazeboRun:
@@ -30,6 +30,7 @@ class GazeboRun:
         world = write_world(scene, tree / folder, f'file:///{folder}', RATE_HZ)
         self.scene = scene
         self.poses: list[Poses] = []
+        self.untold: set[str] = set()
         self._server = GazeboServer(tree, world, logs / f'gzserver_{number}.log')
         self._transport: GazeboTransport | None = None
 
@@ -55,8 +56,11 @@ class GazeboRun:
             raise GazeboUnreachable('messages of Gazebo were lost', f'{pictures.dropped} pictures, {poses.dropped} poses')
 
     def largest_error_m(self) -> float:
-        """How far anything ever was from where the scene has it, by Gazebo's own poses; GazeboUnreachable when one is missing."""
-        worst, seen = 0.0, set()
+        """How far anything ever was from where the scene has it, by Gazebo's own poses; GazeboUnreachable when one is missing.
+
+        Of what never moves Gazebo tells the pose once, mostly before anybody listens: then `untold` has its name.
+        """
+        worst, seen = 0.0, set[str]()
         for poses in self.poses:
             seconds = min(SECONDS, max(0.0, poses.stamp_ns / NANOSECONDS - LEAD_S))
             if poses.stamp_ns > (LEAD_S + SECONDS) * NANOSECONDS:
@@ -66,7 +70,8 @@ class GazeboRun:
             for name in places.keys() & poses.places.keys():
                 seen.add(name)
                 worst = max(worst, math.dist(places[name], poses.places[name]))
-        missing = {name_of(thing) for thing in self.scene.things} - seen
+        self.untold = {name_of(thing) for thing in self.scene.things} - seen
+        missing = {name_of(thing) for thing in self.scene.things if thing.motion.kind != 'static'} & self.untold
         if missing:
             raise GazeboUnreachable('Gazebo never told some poses', ', '.join(sorted(missing)))
         return worst

@@ -54,6 +54,7 @@ class GazeboScore:
         self.shown: list[ShownCaption] = []
         self.answers: list[dict[str, Any]] = []
         self.errors_m: list[float] = []
+        self.untold = 0
         self.feed = feed
         self._arguments, self._scenes, self._node = arguments, scenes, node
 
@@ -87,6 +88,7 @@ class GazeboScore:
             try:
                 truth = self.feed.play(run, number)
                 self.errors_m.append(run.largest_error_m())
+                self.untold += len(run.untold)
                 break
             except GazeboUnreachable as error:
                 if attempt + 1 == ATTEMPTS:
@@ -128,7 +130,8 @@ def main() -> int:
     lines = [f'{name.replace("_", " ")} {share.value:.1%} ({share.right:g} of {share.total:g}; 95 % interval {share.low:.1%} to '
              f'{share.high:.1%})' for name, share in shares.items()]
     lines.append(f'{len(score.shown)} worlds drawn by Gazebo Classic in {seconds:.0f} s, nothing further than '
-                 f'{max(score.errors_m):.3f} m from its place')
+                 f'{max(score.errors_m):.3f} m from its place '
+                 f'({score.untold} things that stand still were told before anybody listened)')
     _write(score, lines, arguments)
     for line in lines:
         print_line(line)

@@ -17,7 +17,10 @@ from torch import Tensor
 
 PATCH, MERGE = 14, 2
 LONG = 2
-"""Questions per clip that go with its caption."""
+"""Questions per clip that are the longest."""
+KIND_WEIGHTS = {'position': 4.0, 'motion': 3.0, 'yes_no': 2.0, 'count': 2.0}
+"""How much likelier than others a question is asked: what is learnt last."""
+GROUPS = 'captions', 'long texts', 'short texts'
 GRID = HEIGHT // PATCH, WIDTH // PATCH
 SPACINGS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.8, 0.9, 1.1, 1.3)
 """Seconds between two frames as the labels say: what moves how is to be seen in the pictures, not read off the labels."""
@@ -79,16 +82,19 @@ def _labels(frames: int, random: np.random.Generator) -> tuple[float, ...]:
 
 def _groups(clips: Sequence[dict[str, Any]], texts: Texts, random: np.random.Generator,
             questions: int) -> list[tuple[Tensor, Tensor]]:
-    """Captions with the longest answers, and the short ones: rows of one length waste little."""
-    prompts, long, short = list(caption_prompts()), list[tuple[str, str]](), list[tuple[str, str]]()
+    """Captions, the longest answers, and the short ones: rows of one length waste little."""
+    prompts, told, long, short = list(caption_prompts()), *(list[tuple[str, str]]() for _ in GROUPS)
     for clip in clips:
         known = clip['questions']
-        chosen = np.resize(random.permutation(len(known))[:questions], questions)  # of few, some are asked twice
+        weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind, _, _ in known])
+        chosen = random.choice(len(known), min(questions, len(known)), False, weights / weights.sum())
+        chosen = np.resize(chosen, questions)  # of few, some are asked twice
         asked = sorted(((known[index][1], known[index][2]) for index in chosen), key=texts.length)
         prompt = prompts[random.integers(len(prompts)) if random.random() < 0.4 else 0]
-        long += [(prompt, clip['caption']), *asked[-LONG:]]
+        told.append((prompt, clip['caption']))
+        long += asked[-LONG:]
         short += asked[:-LONG]
-    return [_tensors(texts, long, len(clips)), _tensors(texts, short, len(clips))]
+    return [_tensors(texts, group, len(clips)) for group in (told, long, short)]
 
 
 def _tensors(texts: Texts, pairs: list[tuple[str, str]], clips: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from penguin_sim_batches import GRID, MERGE, Batch
+from penguin_sim_batches import GRID, GROUPS, MERGE, Batch
 from penguin_sim_heads import CellHeads
 from penguin_sim_network import SimNetwork
 from penguin_sim_words import IGNORED
@@ -98,7 +98,7 @@ class Learner:
         if features.shape[1] > 1:
             motion_loss, measures = heads.motion_loss(hidden, cells)
             loss, parts = loss + weighting.motion * motion_loss, parts | measures | {'motion': motion_loss.item()}
-        for name, (ids, targets) in zip(('long texts', 'short texts'), batch.groups, strict=True):
+        for name, (ids, targets) in zip(GROUPS, batch.groups, strict=True):
             text_loss = _text_loss(network, kept, ids.to(self.device), targets.to(self.device))
             loss, parts[name] = loss + weighting.text * text_loss, text_loss.item()
         return loss, parts

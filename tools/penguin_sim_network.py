@@ -161,6 +161,7 @@ def attend(queries: Tensor, parts: list[tuple[Tensor, Tensor, Tensor | None]]) -
 
 def compile_layers() -> None:
     """From now on layers run as code made for them, which takes some minutes at first: a quarter faster. Needs a C++ compiler."""
+    torch._dynamo.config.recompile_limit = 64
     for owner, name in ((Layer, 'project'), (Layer, 'finish'), (sys.modules[__name__], 'attend')):
         setattr(owner, name, torch.compile(getattr(owner, name), dynamic=True))
 

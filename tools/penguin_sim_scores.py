@@ -109,7 +109,7 @@ def draw_curve(path: Path, losses: Sequence[Mapping[str, float]], scores: Sequen
     matplotlib.use('Agg')
     from matplotlib import pyplot
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
-    for name in ('look', 'motion', 'long texts', 'short texts', 'cell colour', 'cell shape', 'cell motion'):
+    for name in ('look', 'motion', 'captions', 'long texts', 'short texts', 'cell colour', 'cell shape', 'cell motion'):
         points = [(entry['clips'], entry[name]) for entry in losses if name in entry]
         if points:
             left.plot(*zip(*points, strict=True), label=name, linewidth=1)
