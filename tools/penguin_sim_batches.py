@@ -15,11 +15,15 @@ from penguin_sim_shards import CELLS, HEIGHT, WIDTH, Shard
 from penguin_sim_words import Texts, caption_prompts
 from torch import Tensor
 
+from penguin_ros.simulation import words
+from penguin_ros.simulation.language import parse_caption
+
 PATCH, MERGE = 14, 2
 LONG = 2
 """Questions per clip that are the longest."""
 KIND_WEIGHTS = {'position': 4.0, 'motion': 3.0, 'yes_no': 2.0, 'count': 2.0}
 """How much likelier than others a question is asked: what is learnt last."""
+SIDES_ASKED = 2
 GROUPS = 'captions', 'long texts', 'short texts'
 GRID = HEIGHT // PATCH, WIDTH // PATCH
 SPACINGS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.8, 0.9, 1.1, 1.3)
@@ -86,15 +90,35 @@ def _groups(clips: Sequence[dict[str, Any]], texts: Texts, random: np.random.Gen
     prompts, told, long, short = list(caption_prompts()), *(list[tuple[str, str]]() for _ in GROUPS)
     for clip in clips:
         known = clip['questions']
+        sides = _sides(clip['caption'], random)
         weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind, _, _ in known])
-        chosen = random.choice(len(known), min(questions, len(known)), False, weights / weights.sum())
-        chosen = np.resize(chosen, questions)  # of few, some are asked twice
-        asked = sorted(((known[index][1], known[index][2]) for index in chosen), key=texts.length)
+        count = questions - len(sides)
+        chosen = np.resize(random.choice(len(known), min(count, len(known)), False, weights / weights.sum()), count)
+        asked = sorted([*sides, *((known[index][1], known[index][2]) for index in chosen)], key=texts.length)
         prompt = prompts[random.integers(len(prompts)) if random.random() < 0.4 else 0]
         told.append((prompt, clip['caption']))
         long += asked[-LONG:]
         short += asked[:-LONG]
     return [_tensors(texts, group, len(clips)) for group in (told, long, short)]
+
+
+def _sides(caption: str, random: np.random.Generator) -> list[tuple[str, str]]:
+    """Two more questions about who is left of whom, the slowest thing to learn; none where only one thing is present."""
+    found = parse_caption(caption)
+    assert found is not None, caption
+    names, pairs = [' '.join(name) for name in found.order], list[tuple[str, str]]()
+    for _ in range(SIDES_ASKED if len(names) > 1 else 0):
+        places = sorted(random.choice(len(names), 2, False))
+        side = int(random.integers(2))  # of the thing that is asked about
+        thing, other = names[places[side]], names[places[1 - side]]
+        if random.random() < 0.3:
+            guess = int(random.integers(2))
+            pairs.append((words.SIDE_IS[0].format(thing=thing, other=other, side=words.SIDES[guess]),
+                          words.YES if guess == side else words.NO))
+        else:
+            template = words.POSITION[random.integers(len(words.POSITION))]
+            pairs.append((template.format(thing=thing, other=other), f'{words.SIDES[side].capitalize()}.'))
+    return pairs
 
 
 def _tensors(texts: Texts, pairs: list[tuple[str, str]], clips: int) -> tuple[Tensor, Tensor]:
