@@ -52,7 +52,7 @@ LESSONS = {
     'tell': Lesson(('look', 'easy+glance'), 6, 24, Weighting(is_encoder_trained=False)),
     'watch': Lesson(('full+glance', 'full+glance', 'easy+glance'), 8, 24, Weighting(look=2.0, motion=1.0)),
 }
-SCHEDULE = 'look:8,tell:6,watch:100'
+SCHEDULE = 'look:13,tell:4,watch:81'
 
 
 @dataclass
@@ -201,7 +201,7 @@ def main() -> int:
     parser.add_argument('--level', default=SCHEDULE, metavar='SCHEDULE', help=f'lessons and their shards ({SCHEDULE})')
     parser.add_argument('--seed', type=int, default=0, help='another seed sees other scenes')
     parser.add_argument('--repeats', type=int, default=2, help='how often each scene is learnt from')
-    parser.add_argument('--rate', type=float, default=3e-3, help='highest learning rate')
+    parser.add_argument('--rate', type=float, default=2e-3, help='highest learning rate')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--compile', action='store_true', help='a quarter faster after some minutes; needs a C++ compiler')
     parser.add_argument('--threads', type=int, default=0, help='threads of PyTorch (0: its default)')
