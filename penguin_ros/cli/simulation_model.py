@@ -13,8 +13,9 @@ NAME = 'penguin_sim'
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = 'score.json'
 """Beside the weights: what `penguin score --json` printed."""
-WANTED = 0.90
-"""Shares of facts and answers that shall be right in the simulated world."""
+WANTED = {'caption_precision': 0.90, 'caption_recall': 0.85, 'answers': 0.90}
+"""Shares of told facts, of all facts and of answers in the simulated world. One overlooked thing costs a caption up to four of
+the facts to be told, so that over 20 scenes recall scatters by 10 points."""
 ALLOWANCE = 0.05
 """What a run of a few scenes may fall behind what was measured over hundreds."""
 
@@ -30,7 +31,7 @@ class Measured:
 
     def least(self, name: str) -> float:
         """What a run of some scenes has to reach: what is wanted, or a little below what was measured where that is less."""
-        return min(WANTED, float(getattr(self, name)) - ALLOWANCE)
+        return min(WANTED[name], float(getattr(self, name)) - ALLOWANCE)
 
 
 def simulation_parameters() -> Path:
