@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -70,6 +71,17 @@ def test_a_clip_of_the_node_is_a_whole_scene_and_never_two() -> None:
     assert isinstance(clip_s, float)
     assert camera['seconds'] < clip_s <= camera['pause']
     assert int(camera['seconds'] * sections['/**']['clip']['fps']) + 1 <= settings()['clip.max_frames'][0]
+
+
+def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() -> None:
+    from penguin_ros.config import VisualConfig
+    from penguin_ros.preprocessing.frame_plan import PatchUnit, video_plan
+    from penguin_ros.simulation.sdf import SdfOptions
+    visual = VisualConfig(**parameters_of('simulation.yaml')['/**']['visual'])
+    picture = np.zeros((SdfOptions.height, SdfOptions.width, 3), np.uint8)
+    moved = picture + np.uint8(200)  # a key frame of its own, and one that is not
+    plan = video_plan([picture, moved, moved], PatchUnit(2, 14), visual)
+    assert plan.sizes == ((112, 168),) * 3
 
 
 def test_the_bridge_to_gazebo_has_the_same_names() -> None:

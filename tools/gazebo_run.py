@@ -19,7 +19,7 @@ from penguin_ros.simulation.sdf import CLASSIC_IMAGE_TOPIC, CLASSIC_POSE_TOPIC, 
 CONTROL_TOPIC = f'/gazebo/{WORLD_NAME}/world_control'
 RATE_HZ = 10.0
 SILENCE_S, REPEAT_S = 30.0, 1.0
-TOLERANCE_M = 0.06  # what moves does so at up to 1.2 m/s: 0.05 s between a pose and its stamp
+TOLERANCE_M = 0.03
 
 
 class GazeboRun:

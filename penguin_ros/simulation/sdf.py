@@ -21,8 +21,8 @@ IMAGE_TOPIC, INFO_TOPIC = '/camera/image', '/camera/camera_info'
 CLASSIC_IMAGE_TOPIC, CLASSIC_POSE_TOPIC = f'/gazebo/{WORLD_NAME}/camera/link/camera/image', f'/gazebo/{WORLD_NAME}/pose/info'
 OPTICAL_FRAME = 'camera_optical_frame'
 CONE_FILE = 'cone.obj'
-WAYPOINTS_HZ = 10.0
-"""Between waypoints Gazebo interpolates with a spline; that close, the path is the scene's."""
+WAYPOINTS_HZ = 20.0
+"""Between waypoints Gazebo interpolates with a spline, which rounds off where fast things start and stop; that close, the path is the scene's."""
 HEADLIGHT = 0.15  # of the light that MuJoCo's camera carries
 _VERSIONS = {True: '1.6', False: '1.9'}
 _SYSTEMS = (('physics', 'Physics'), ('user-commands', 'UserCommands'), ('scene-broadcaster', 'SceneBroadcaster'))
