@@ -22,7 +22,8 @@ CLASSIC_IMAGE_TOPIC, CLASSIC_POSE_TOPIC = f'/gazebo/{WORLD_NAME}/camera/link/cam
 OPTICAL_FRAME = 'camera_optical_frame'
 CONE_FILE = 'cone.obj'
 WAYPOINTS_HZ = 20.0
-"""Between waypoints Gazebo interpolates with a spline, which rounds off where fast things start and stop; that close, the path is the scene's."""
+"""Between waypoints Gazebo interpolates with a spline, which rounds off where fast things start and stop; that close, the path is
+the scene's."""
 HEADLIGHT = 0.15  # of the light that MuJoCo's camera carries
 _VERSIONS = {True: '1.6', False: '1.9'}
 _SYSTEMS = (('physics', 'Physics'), ('user-commands', 'UserCommands'), ('scene-broadcaster', 'SceneBroadcaster'))
