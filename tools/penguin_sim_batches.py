@@ -5,37 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from penguin_sim_heads import CellTargets, cell_targets
-from penguin_sim_shards import CELLS, HEIGHT, WIDTH, Shard
+from penguin_sim_shards import INTERMEDIATE, KEY, Grid, Shard
 from penguin_sim_words import Texts, caption_prompts
+from PIL import Image as PillowImage
 from torch import Tensor
 
 from penguin_ros.simulation import words
 from penguin_ros.simulation.language import parse_caption
+from penguin_ros.simulation.motion_seen import SEEN
+from penguin_ros.simulation.scene import COLOURS, SHAPES
 
 PATCH, MERGE = 14, 2
 LONG = 2
 """Questions per clip that are the longest."""
 KIND_WEIGHTS = {'position': 4.0, 'motion': 3.0, 'yes_no': 2.0, 'count': 2.0}
 """How much likelier than others a question is asked: what is learnt last."""
-SIDES_ASKED = 2
+SIDES_ASKED = MOVES_ASKED = 2
+COMPRESSED_SHARE, INTERMEDIATE_SHARE = 0.35, 0.8
 GROUPS = 'captions', 'long texts', 'short texts'
-GRID = HEIGHT // PATCH, WIDTH // PATCH
 SPACINGS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.8, 0.9, 1.1, 1.3)
 """Seconds between two frames as the labels say: what moves how is to be seen in the pictures, not read off the labels."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips of T frames: `patches` (B, T, patches, values), the encoder learns from frame `taught` only; `prefix` (P,) token
-    ids, the visual ones at `visual` (T * C,); `groups`: texts of similar length, each (ids, targets), (B, texts, length)."""
+    """B clips: `patches` per frame (B, patches of its grid, values), the encoder learns from frame `taught` only; `prefix` (P,)
+    token ids, the visual ones at `visual` (S,); `groups`: texts of similar length, each (ids, targets), (B, texts, length)."""
 
-    patches: Tensor
+    grids: tuple[Grid, ...]
+    patches: list[Tensor]
     cells: CellTargets
     prefix: Tensor
     visual: Tensor
@@ -46,19 +49,34 @@ class Batch:
 def make_batch(shard: Shard, rows: list[int], texts: Texts, random: np.random.Generator, questions: int) -> Batch:
     """`questions` of each clip, or only pictures when 0."""
     frames = shard.frames[rows]
-    prefix = texts.prefix(_labels(frames.shape[1], random), CELLS)
-    groups = _groups([shard.texts[row] for row in rows], texts, random, questions) if questions else []
-    patches = noisy(to_patches(frames), random).unflatten(0, frames.shape[:2])
-    return Batch(patches, cell_targets(shard, rows), torch.from_numpy(prefix),
+    grids = _grids(frames.shape[1], random)
+    prefix = texts.prefix(_labels(frames.shape[1], random), [grid.cells for grid in grids])
+    groups = _groups(shard, rows, texts, random, questions) if questions else []
+    patches = [noisy(to_patches(seen_as(frames[:, at], grid)), random) for at, grid in enumerate(grids)]
+    return Batch(grids, patches, cell_targets(shard, rows, grids), torch.from_numpy(prefix),
                  torch.from_numpy(np.flatnonzero(prefix == texts.image)), groups,
                  int(random.integers(frames.shape[1])))
 
 
 def to_patches(frames: NDArray[np.uint8]) -> Tensor:
-    """(B, T, height, width, 3) uint8 to (B * T, patches, values) float32, the numbers of penguin_ros.preprocessing.patches."""
-    rows, columns = GRID[0] // MERGE, GRID[1] // MERGE
+    """(B, height, width, 3) uint8 to (B, patches, values) float32, the numbers of penguin_ros.preprocessing.patches."""
+    rows, columns = (size // (MERGE * PATCH) for size in frames.shape[1:3])
     blocks = torch.from_numpy(frames).view(-1, rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
-    return blocks.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(-1, GRID[0] * GRID[1], 3 * PATCH * PATCH).float() / 127.5 - 1
+    return blocks.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(len(frames), -1, 3 * PATCH * PATCH).float() / 127.5 - 1
+
+
+def seen_as(frames: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    """(B, height, width, 3), resized to a grid as the node does."""
+    if frames.shape[1:3] == grid.size:
+        return np.ascontiguousarray(frames)
+    size, method = grid.size[::-1], PillowImage.Resampling.BICUBIC
+    return np.stack([np.asarray(PillowImage.fromarray(frame).resize(size, method)) for frame in frames])
+
+
+def _grids(frames: int, random: np.random.Generator) -> tuple[Grid, ...]:
+    """The first frame is a key frame, as in every clip; in some batches most others are intermediate ones."""
+    is_compressed = random.random() < COMPRESSED_SHARE
+    return KEY, *(INTERMEDIATE if is_compressed and random.random() < INTERMEDIATE_SHARE else KEY for _ in range(frames - 1))
 
 
 def noisy(patches: Tensor, random: np.random.Generator) -> Tensor:
@@ -84,22 +102,23 @@ def _labels(frames: int, random: np.random.Generator) -> tuple[float, ...]:
     return tuple(round(index * spacing + (random.choice((-0.1, 0.0, 0.0, 0.1)) if index else 0.0), 1) for index in range(frames))
 
 
-def _groups(clips: Sequence[dict[str, Any]], texts: Texts, random: np.random.Generator,
+def _groups(shard: Shard, rows: Sequence[int], texts: Texts, random: np.random.Generator,
             questions: int) -> list[tuple[Tensor, Tensor]]:
     """Captions, the longest answers, and the short ones: rows of one length waste little."""
     prompts, told, long, short = list(caption_prompts()), *(list[tuple[str, str]]() for _ in GROUPS)
-    for clip in clips:
+    for row in rows:
+        clip = shard.texts[row]
         known = clip['questions']
-        sides = _sides(clip['caption'], random)
+        more = _sides(clip['caption'], random) + _moves(shard, row, random)
         weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind, _, _ in known])
-        count = questions - len(sides)
+        count = questions - len(more)
         chosen = np.resize(random.choice(len(known), min(count, len(known)), False, weights / weights.sum()), count)
-        asked = sorted([*sides, *((known[index][1], known[index][2]) for index in chosen)], key=texts.length)
+        asked = sorted([*more, *((known[index][1], known[index][2]) for index in chosen)], key=texts.length)
         prompt = prompts[random.integers(len(prompts)) if random.random() < 0.4 else 0]
         told.append((prompt, clip['caption']))
         long += asked[-LONG:]
         short += asked[:-LONG]
-    return [_tensors(texts, group, len(clips)) for group in (told, long, short)]
+    return [_tensors(texts, group, len(rows)) for group in (told, long, short)]
 
 
 def _sides(caption: str, random: np.random.Generator) -> list[tuple[str, str]]:
@@ -118,6 +137,16 @@ def _sides(caption: str, random: np.random.Generator) -> list[tuple[str, str]]:
         else:
             template = words.POSITION[random.integers(len(words.POSITION))]
             pairs.append((template.format(thing=thing, other=other), f'{words.SIDES[side].capitalize()}.'))
+    return pairs
+
+
+def _moves(shard: Shard, row: int, random: np.random.Generator) -> list[tuple[str, str]]:
+    """Two more questions about what two things do: asked for one, the others' motions must not be told."""
+    known, pairs = np.flatnonzero(shard.motions[row] >= 0), list[tuple[str, str]]()
+    for index in random.permutation(known)[:MOVES_ASKED]:
+        colour, shape = shard.looks[row, index]
+        thing, template = f'{list(COLOURS)[colour]} {SHAPES[shape]}', words.MOTION[random.integers(len(words.MOTION))]
+        pairs.append((template.format(thing=thing), words.DOES[SEEN[shard.motions[row, index]]]))
     return pairs
 
 

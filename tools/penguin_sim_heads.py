@@ -6,17 +6,18 @@ picture what answers alone would teach in a hundred. Exported checkpoints do not
 """
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from penguin_sim_shards import CELL, HEIGHT, WIDTH, Shard
+from penguin_sim_shards import GRIDS, KEY, Grid, Shard
 from torch import Tensor, nn
 
 from penguin_ros.simulation.motion_seen import SEEN
 from penguin_ros.simulation.scene import COLOURS, SHAPES
 
-COLUMNS, ROWS = WIDTH // CELL, HEIGHT // CELL
 NONE_WEIGHT = 0.3
 """Of a cell that shows no thing; most do not."""
 MEAN_LOG_AREA = 6.0
@@ -24,10 +25,10 @@ MEAN_LOG_AREA = 6.0
 
 @dataclass(frozen=True)
 class CellTargets:
-    """For B clips of T frames with C cells: `colour`, `shape` (B, T, C) class, the last for none; `place` (B, T, C, 3) from the
-    cell's middle to that of its thing in cells, and its size; `is_middle` (B, T, C): a thing's middle lies here; `shift`
-    (B, T, C, 6) change of place since the frame before and since the first, NaN: not known; `motion` (B, C) class in the last
-    frame, -1: not known."""
+    """For B clips with S visual tokens, those of one frame after the other: `colour`, `shape` (B, S) class, the last for none;
+    `place` (B, S, 3) from the cell's middle to that of its thing in cells, and its size; `is_middle` (B, S): a thing's middle
+    lies here; `shift` (B, S, 6) change of place since the frame before and since the first in cells of key frames, NaN: not
+    known; `motion` (B, S) class in the last frame, or that what was there at first is gone, -1: not known or not the last."""
 
     colour: Tensor
     shape: Tensor
@@ -37,39 +38,70 @@ class CellTargets:
     motion: Tensor
 
 
-def cell_targets(shard: Shard, rows: list[int]) -> CellTargets:
-    """Of some clips of a shard."""
-    cells = torch.from_numpy(shard.cells[rows].astype('int64'))
+def cell_targets(shard: Shard, rows: list[int], grids: Sequence[Grid]) -> CellTargets:
+    """Of some clips of a shard whose frames are seen in these grids."""
     spots, looks = torch.from_numpy(shard.spots[rows]), torch.from_numpy(shard.looks[rows].astype('int64'))
-    motions = torch.from_numpy(shard.motions[rows].astype('int64'))
-    none, thing = cells < 0, cells.clamp(min=0)
-    frames = cells.shape[1]
-    colour, shape = (_of_cell(looks[:, None, :, part].expand(-1, frames, -1), thing) for part in (0, 1))
-    scale = torch.tensor((COLUMNS, ROWS, 1.0))
-    places = spots * scale - torch.tensor((0.0, 0.0, MEAN_LOG_AREA))
-    changes = torch.cat((places - places.roll(1, 1), places - places[:, :1]), -1)
-    changes[:, 0] = float('nan')
-    motion = _of_cell(motions, thing[:, -1]).masked_fill(none[:, -1], len(SEEN))
-    middles = torch.stack([torch.arange(COLUMNS).repeat(ROWS), torch.arange(ROWS).repeat_interleave(COLUMNS)], -1) + 0.5
-    place = _of_cell(places, thing) - torch.cat((middles, torch.zeros(COLUMNS * ROWS, 1)), -1)
-    return CellTargets(colour.masked_fill(none, len(COLOURS)), shape.masked_fill(none, len(SHAPES)),
-                       place.masked_fill(none[..., None], float('nan')), _middles(spots),
-                       _of_cell(changes, thing).masked_fill(none[..., None], float('nan')), motion)
+    shown = torch.from_numpy(shard.cells[rows].astype('int64'))
+    parts = []
+    for frame, grid in enumerate(grids):
+        cells = _in_grid(shown[:, frame], grid)
+        none, thing = cells < 0, cells.clamp(min=0)
+        colour, shape = (_of_cell(looks[..., part], thing) for part in (0, 1))
+        places = _places(spots[:, frame], grid)
+        place = _of_cell(places, thing) - torch.cat((_middles(grid), torch.zeros(grid.cells, 1)), -1)
+        shift = _of_cell(_changes(spots, frame), thing)
+        parts.append((colour.masked_fill(none, len(COLOURS)), shape.masked_fill(none, len(SHAPES)),
+                      place.masked_fill(none[..., None], float('nan')), _has_middle(spots[:, frame], grid),
+                      shift.masked_fill(none[..., None], float('nan')), torch.full_like(cells, -1)))
+    parts[-1][-1].copy_(_motion(shown, torch.from_numpy(shard.motions[rows].astype('int64')), grids[-1]))
+    return CellTargets(*(torch.cat(of_frames, 1) for of_frames in zip(*parts, strict=True)))
+
+
+def _in_grid(shown: Tensor, grid: Grid) -> Tensor:
+    """(..., cells of all grids) to (..., cells of one)."""
+    return shown.split([each.cells for each in GRIDS], -1)[GRIDS.index(grid)]
+
+
+def _motion(shown: Tensor, motions: Tensor, grid: Grid) -> Tensor:
+    """(B, cells) of the last frame. What a cell showed at first may have left the picture: no other cell tells of it."""
+    now, first = _in_grid(shown[:, -1], grid), _in_grid(shown[:, 0], grid)
+    motion, was = (_of_cell(motions, cells.clamp(min=0)) for cells in (now, first))
+    is_gone = (first >= 0) & (was == SEEN.index('gone'))
+    return torch.where(now >= 0, motion, torch.where(is_gone, was, len(SEEN)))
+
+
+def _places(spots: Tensor, grid: Grid) -> Tensor:
+    """Middles in cells and sizes as pictures of a grid show them."""
+    larger = math.log(grid.cells / KEY.cells)
+    return spots * torch.tensor((grid.columns, grid.rows, 1.0)) - torch.tensor((0.0, 0.0, MEAN_LOG_AREA - larger))
+
+
+def _changes(spots: Tensor, frame: int) -> Tensor:
+    """(B, things, 6)."""
+    if frame == 0:
+        return torch.full((*spots[:, 0].shape[:2], 6), float('nan'))
+    return torch.cat([_places(spots[:, frame], KEY) - _places(spots[:, since], KEY) for since in (frame - 1, 0)], -1)
+
+
+def _middles(grid: Grid) -> Tensor:
+    """(cells, 2) from left and top, in cells."""
+    columns, rows = torch.arange(grid.columns).repeat(grid.rows), torch.arange(grid.rows).repeat_interleave(grid.columns)
+    return torch.stack([columns, rows], -1) + 0.5
 
 
 def _of_cell(values: Tensor, thing: Tensor) -> Tensor:
-    """values (..., things[, n]) at thing (..., cells)."""
+    """values (B, things[, n]) at thing (B, cells)."""
     if values.ndim == thing.ndim:
         return values.gather(-1, thing)
     return values.gather(-2, thing[..., None].expand(*thing.shape, values.shape[-1]))
 
 
-def _middles(spots: Tensor) -> Tensor:
+def _has_middle(spots: Tensor, grid: Grid) -> Tensor:
     is_seen = ~spots[..., 0].isnan()
     column, row = ((spots[..., axis].nan_to_num() * count).long().clamp(0, count - 1)
-                   for axis, count in ((0, COLUMNS), (1, ROWS)))
-    counts = torch.zeros(*spots.shape[:2], COLUMNS * ROWS)
-    return counts.scatter_add_(-1, row * COLUMNS + column, is_seen.float()).clamp(max=1)
+                   for axis, count in ((0, grid.columns), (1, grid.rows)))
+    counts = torch.zeros(len(spots), grid.cells)
+    return counts.scatter_add_(-1, row * grid.columns + column, is_seen.float()).clamp(max=1)
 
 
 class CellHeads(nn.Module):
@@ -82,7 +114,7 @@ class CellHeads(nn.Module):
         self.shift, self.motion = nn.Linear(hidden_size, 6), nn.Linear(hidden_size, len(SEEN) + 1)
 
     def look_loss(self, features: Tensor, targets: CellTargets) -> tuple[Tensor, dict[str, float]]:
-        """From features (B, T, C, encoder size)."""
+        """From features (B, S, encoder size)."""
         colour, shape = self.colour(features).float(), self.shape(features).float()
         place, middle = self.place(features).float(), self.middle(features).float()[..., 0]
         is_thing = targets.colour < len(COLOURS)
@@ -94,8 +126,8 @@ class CellHeads(nn.Module):
         return loss, {'cell colour': is_right[0], 'cell shape': is_right[1]}
 
     def motion_loss(self, hidden: Tensor, targets: CellTargets) -> tuple[Tensor, dict[str, float]]:
-        """From hidden states (B, T, C, hidden size) of the visual positions."""
-        motion = self.motion(hidden[:, -1]).float()
+        """From hidden states (B, S, hidden size) of the visual positions."""
+        motion = self.motion(hidden).float()
         known = targets.motion >= 0
         weight = torch.where(targets.motion == len(SEEN), NONE_WEIGHT, 1.0) * known
         loss = _weighted(motion, targets.motion.clamp(min=0), weight) + _known(self.shift(hidden).float(), targets.shift)

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from penguin_sim_batches import GRID, GROUPS, MERGE, Batch
+from penguin_sim_batches import GROUPS, MERGE, Batch
 from penguin_sim_heads import CellHeads
 from penguin_sim_network import SimNetwork
+from penguin_sim_shards import Grid
 from penguin_sim_words import IGNORED
 from torch import Tensor, nn
 
@@ -94,8 +95,8 @@ class Learner:
             return loss, parts | {'look': loss.item()}
         parts['look'] = loss.item()
         kept, outputs = network.prefix(self._embedded(batch, features))
-        hidden = outputs[MOTION_LAYER][:, batch.visual.to(self.device)].view_as(features)
-        if features.shape[1] > 1:
+        if len(batch.grids) > 1:
+            hidden = outputs[MOTION_LAYER][:, batch.visual.to(self.device)]
             motion_loss, measures = heads.motion_loss(hidden, cells)
             loss, parts = loss + weighting.motion * motion_loss, parts | measures | {'motion': motion_loss.item()}
         for name, (ids, targets) in zip(GROUPS, batch.groups, strict=True):
@@ -104,12 +105,12 @@ class Learner:
         return loss, parts
 
     def _features(self, batch: Batch, is_trained: bool) -> Tensor:
-        """(B, T, C, encoder size); only one frame of each clip carries gradients, which costs half and teaches nearly as much."""
-        patches, parts = batch.patches.to(self.device, torch.bfloat16), []
-        for frame in range(patches.shape[1]):
+        """(B, S, encoder size); only one frame of each clip carries gradients, which costs half and teaches nearly as much."""
+        parts = []
+        for frame, (grid, patches) in enumerate(zip(batch.grids, batch.patches, strict=True)):
             with torch.set_grad_enabled(is_trained and frame == batch.taught):
-                parts.append(self._worker.network.encode(patches[:, frame], *GRID, MERGE))
-        return torch.stack(parts, 1)
+                parts.append(encoded(self._worker.network, patches.to(self.device, torch.bfloat16), grid))
+        return torch.cat(parts, 1)
 
     def _embedded(self, batch: Batch, features: Tensor) -> Tensor:
         return embedded(self._worker.network, batch.prefix.to(self.device), batch.visual.to(self.device), features)
@@ -139,10 +140,15 @@ class Learner:
                              [value.data for value in self.student.parameters()])
 
 
+def encoded(network: SimNetwork, patches: Tensor, grid: Grid) -> Tensor:
+    """Features (B, cells, encoder size) of one frame of B clips."""
+    return network.encode(patches, grid.rows * MERGE, grid.columns * MERGE, MERGE)
+
+
 def embedded(network: SimNetwork, prefix: Tensor, visual: Tensor, features: Tensor) -> Tensor:
-    """Embeddings (B, P, hidden) of prompts' beginnings, with projected features (B, T, C, encoder size) at `visual`."""
+    """Embeddings (B, P, hidden) of prompts' beginnings, with projected features (B, S, encoder size) at `visual`."""
     rows = network.llm.embed_tokens(prefix).expand(len(features), -1, -1)
-    return rows.index_copy(1, visual, network.projector(features.flatten(1, 2)))
+    return rows.index_copy(1, visual, network.projector(features))
 
 
 def _text_loss(network: SimNetwork, kept: Any, ids: Tensor, targets: Tensor) -> Tensor:

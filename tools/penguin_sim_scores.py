@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from penguin_sim_batches import GRID, MERGE, to_patches
-from penguin_sim_learner import embedded
+from penguin_sim_batches import seen_as, to_patches
+from penguin_sim_learner import embedded, encoded
 from penguin_sim_network import KeysValues, SimNetwork
-from penguin_sim_shards import CELLS, Shard
+from penguin_sim_shards import INTERMEDIATE, KEY, Grid, Shard
 from penguin_sim_words import IGNORED, Texts
 
 from penguin_ros.config import DEFAULT_CAPTION_PROMPT
 from penguin_ros.simulation.language import parse_caption
 
 MAX_CAPTION, CLIPS_AT_ONCE = 72, 16
-CAPTION = 'caption'
+CAPTION, COMPRESSED = 'caption', 'all with intermediate frames'
 Counts = dict[str, tuple[int, int]]
 """Per kind of question how many are right, and how many were asked."""
 
@@ -35,10 +35,14 @@ def score(network: SimNetwork, shard: Shard, texts: Texts) -> tuple[Counts, list
     """
     counts: Counts = {}
     lines: list[str] = []
+    full = [KEY] * shard.frames.shape[1]
     for start in range(0, len(shard.texts), CLIPS_AT_ONCE):
         clips, frames = shard.texts[start:start + CLIPS_AT_ONCE], shard.frames[start:start + CLIPS_AT_ONCE]
-        kept = clip_prefix(network, frames, texts)
-        judged = _answers(network, kept, [clip['questions'] for clip in clips], texts)
+        asked = [clip['questions'] for clip in clips]
+        kept, compressed = (clip_prefix(network, frames, texts, grids)
+                            for grids in (full, [*full[:1], *[INTERMEDIATE] * (len(full) - 1)]))
+        judged = _answers(network, kept, asked, texts)
+        judged += [(COMPRESSED, right, one) for _, right, one in _answers(network, compressed, asked, texts)]
         for clip, text in zip(clips, captions(network, kept, texts), strict=True):
             judged += _claims(clip['caption'], text)
             lines.append(f"{text}   [{clip['caption']}]")
@@ -58,12 +62,13 @@ def _claims(truth: str, text: str) -> list[tuple[str, int, int]]:
 
 
 @torch.no_grad()
-def clip_prefix(network: SimNetwork, frames: NDArray[np.uint8], texts: Texts) -> KeysValues:
-    """What texts about clips (B, T, height, width, 3) uint8 branch off."""
+def clip_prefix(network: SimNetwork, frames: NDArray[np.uint8], texts: Texts, grids: Sequence[Grid]) -> KeysValues:
+    """What texts about clips (B, T, height, width, 3) uint8 branch off; T grids."""
     device = network.llm.embed_tokens.weight.device
-    clips, count = frames.shape[:2]
-    features = network.encode(to_patches(frames).to(device), *GRID, MERGE).view(clips, count, CELLS, -1)
-    prefix = torch.from_numpy(texts.prefix([float(index) for index in range(count)], CELLS)).to(device)
+    features = torch.cat([encoded(network, to_patches(seen_as(frames[:, frame], grid)).to(device), grid)
+                          for frame, grid in enumerate(grids)], 1)
+    prefix = torch.from_numpy(texts.prefix([float(index) for index in range(len(grids))], [grid.cells for grid in grids]))
+    prefix = prefix.to(device)
     return network.prefix(embedded(network, prefix, torch.nonzero(prefix == texts.image)[:, 0], features))[0]
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -33,9 +33,32 @@ from penguin_ros.simulation.truth import truth_of  # noqa: E402
 from penguin_ros.simulation.world import World  # noqa: E402
 
 WIDTH, HEIGHT, CELL = 168, 112, 28
-CELLS = (HEIGHT // CELL) * (WIDTH // CELL)
-MIN_CELL_PIXELS = 24
-"""Pixels of a thing in a visual token's cell from which on the cell shows it."""
+
+
+class Grid(NamedTuple):
+    """Cells of a picture, each one visual token."""
+
+    rows: int
+    columns: int
+
+    @property
+    def cells(self) -> int:
+        """Visual tokens of a picture."""
+        return self.rows * self.columns
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.rows * CELL, self.columns * CELL
+
+
+KEY, INTERMEDIATE = Grid(HEIGHT // CELL, WIDTH // CELL), Grid(3, 4)
+"""Of frames by their type, when 24 and 12 tokens are the most (`visual.policy: fixed`)."""
+GRIDS = KEY, INTERMEDIATE
+MIN_SPOT_PIXELS = 24
+"""Pixels of a thing from which on it counts as seen."""
+MIN_CELL_SHARE = 24 / CELL ** 2
+"""Share of a cell that a thing covers from which on the cell shows it."""
 MAX_QUESTIONS = 12
 SEEDS_PER_KIND = 10_000_000
 
@@ -52,15 +75,16 @@ class Kind:
 
 
 KINDS = {kind.name: kind for kind in (
-    Kind('look', 3, 1024, 1), Kind('glance', 3, 256, 1), Kind('easy', 2, 256, 4), Kind('full', 3, 256, 4))}
+    Kind('look', 3, 1024, 1), Kind('glance', 3, 256, 1), Kind('easy', 2, 256, 4), Kind('full', 3, 256, 4),
+    Kind('hard', 4, 256, 4))}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """N clips of T frames. `frames` (N, T, height, width, 3) uint8; `cells` (N, T, CELLS) int8: which thing a cell shows, -1:
-    none; `spots` (N, T, MAX_THINGS, 3) float32: middle of the seen part in 0..1 and logarithm of its pixels, NaN: not seen;
-    `looks` (N, MAX_THINGS, 2) int8: colour and shape; `motions` (N, MAX_THINGS) int8, index in SEEN, -1: unclear; `texts`: per
-    clip its caption and questions (kind, question, answer)."""
+    """N clips of T frames. `frames` (N, T, height, width, 3) uint8; `cells` (N, T, cells of all GRIDS one after the other)
+    int8: which thing a cell shows, -1: none; `spots` (N, T, MAX_THINGS, 3) float32: middle of the seen part in 0..1 and
+    logarithm of its pixels, NaN: not seen; `looks` (N, MAX_THINGS, 2) int8: colour and shape; `motions` (N, MAX_THINGS) int8,
+    index in SEEN, -1: unclear; `texts`: per clip its caption and questions (kind, question, answer)."""
 
     frames: NDArray[np.uint8]
     cells: NDArray[np.int8]
@@ -86,9 +110,8 @@ def make_shard(kind: Kind, first: int, count: int, is_varied: bool = True) -> Sh
             looks[row, index] = list(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
         for sight in clip.truth.sights:
             motions[row, sight.index] = SEEN.index(sight.motion) if sight.is_clear and kind.frames > 1 else -1
-    return Shard(np.stack([clip.frames for clip in clips]), np.stack([[_cells(one) for one in clip.segments] for clip in clips]),
-                 np.stack([[_spots(one) for one in clip.segments] for clip in clips]), looks, motions,
-                 [_texts(clip) for clip in clips])
+    cells, spots = (np.stack([[known(segment) for segment in clip.segments] for clip in clips]) for known in (cells_of, _spots))
+    return Shard(np.stack([clip.frames for clip in clips]), cells, spots, looks, motions, [_texts(clip) for clip in clips])
 
 
 def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedClip:
@@ -128,17 +151,24 @@ def _texts(clip: SimulatedClip) -> dict[str, Any]:
     return {'caption': clip.caption, 'questions': [[one.kind, one.question, one.answer] for one in clip.questions]}
 
 
-def _cells(segment: NDArray[np.int32]) -> NDArray[np.int8]:
-    grid = segment.reshape(HEIGHT // CELL, CELL, WIDTH // CELL, CELL)
-    counts = np.stack([(grid == index).sum((1, 3)) for index in range(MAX_THINGS)], -1).reshape(CELLS, MAX_THINGS)
-    return np.where(counts.max(-1) >= MIN_CELL_PIXELS, counts.argmax(-1), -1).astype(np.int8)
+def cells_of(segment: NDArray[np.int32]) -> NDArray[np.int8]:
+    """What the cells of a picture show, in all GRIDS one after the other: index of a thing, -1: none."""
+    return np.concatenate([_cells(segment, grid) for grid in GRIDS])
+
+
+def _cells(segment: NDArray[np.int32], grid: Grid) -> NDArray[np.int8]:
+    row, column = (np.arange(size) * count // size for size, count in zip(segment.shape, grid, strict=True))
+    cell, is_thing = row[:, None] * grid.columns + column, (segment >= 0) & (segment < MAX_THINGS)
+    found = np.bincount(cell[is_thing] * MAX_THINGS + segment[is_thing], minlength=grid.cells * MAX_THINGS)
+    counts = found.reshape(grid.cells, MAX_THINGS)
+    return np.where(counts.max(-1) >= MIN_CELL_SHARE * segment.size / grid.cells, counts.argmax(-1), -1).astype(np.int8)
 
 
 def _spots(segment: NDArray[np.int32]) -> NDArray[np.float32]:
     spots = np.full((MAX_THINGS, 3), np.nan, np.float32)
     for index in range(MAX_THINGS):
         rows, columns = np.nonzero(segment == index)
-        if len(rows) >= MIN_CELL_PIXELS:
+        if len(rows) >= MIN_SPOT_PIXELS:
             spots[index] = (columns.mean() + 0.5) / WIDTH, (rows.mean() + 0.5) / HEIGHT, np.log(len(rows))
     return spots
 

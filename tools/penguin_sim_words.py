@@ -41,15 +41,15 @@ class Texts:
         self.suffix = lru_cache(maxsize=65536)(self._suffix)
         self.answer = lru_cache(maxsize=65536)(self._answer)
 
-    def prefix(self, seconds: Sequence[float], tokens: int) -> NDArray[np.int64]:
-        """The prompt up to where the question begins: frames of `tokens` visual tokens each, labelled with `seconds`."""
+    def prefix(self, seconds: Sequence[float], tokens: Sequence[int]) -> NDArray[np.int64]:
+        """The prompt up to where the question begins: per frame its time and the number of its visual tokens."""
         ids = self.prompt(seconds, tokens, 'What?')
         return ids[:int(np.flatnonzero(ids == self.image)[-1]) + 2]  # the last frame is followed by a line break
 
-    def prompt(self, seconds: Sequence[float], tokens: int, question: str) -> NDArray[np.int64]:
+    def prompt(self, seconds: Sequence[float], tokens: Sequence[int], question: str) -> NDArray[np.int64]:
         """The whole prompt, as the node sends it."""
         message = Message('user', (VideoPart(tuple(seconds), len(seconds)), TextPart(question)))
-        return render([message], self._tokenizer, [tokens] * len(seconds), self.image).token_ids
+        return render([message], self._tokenizer, tokens, self.image).token_ids
 
     def length(self, pair: tuple[str, str]) -> int:
         """Tokens of a question and its answer."""
@@ -71,7 +71,7 @@ class Texts:
         return ids, targets
 
     def _suffix(self, question: str) -> tuple[int, ...]:
-        ids = self.prompt((0.0,), 1, question)
+        ids = self.prompt((0.0,), (1,), question)
         return tuple(int(token) for token in ids[int(np.flatnonzero(ids == self.image)[-1]) + 2:])
 
     def _answer(self, answer: str) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ LEVELS = {
     1: Level((1, 2, 3), (), 0.0, 0.4),
     2: Level((1, 2, 3), _PLAIN_MOTIONS, 0.6, 0.6),
     3: Level((1, 2, 3, 4), (*_PLAIN_MOTIONS, 'appear', 'leave'), 0.55, 1.0),
+    4: Level((2, 3, 4), (*_PLAIN_MOTIONS, *('appear', 'leave') * 3), 0.55, 1.0),
 }
 ATTEMPTS = 40
 
@@ -34,7 +35,7 @@ def random_scene(seed: int, level: int = 3, seconds: float = 3.5) -> Scene:
     """The scene of a seed: every motion is clear when all of 0..`seconds` is watched; with 0 nothing moves.
 
     Level 1: one to three things that stand still; 2: some of them move; 3: up to four, some of which appear or leave, a moving
-    camera, and more kinds of light, floor and background.
+    camera, and more kinds of light, floor and background; 4: as 3, but half of what moves appears or leaves.
     """
     rules = LEVELS[level]
     source = random.Random(f'penguin scene {seed} {level} {seconds:.3f}')

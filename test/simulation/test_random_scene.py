@@ -26,9 +26,9 @@ def test_levels_hold_what_they_promise() -> None:
     kinds = {level: {thing.motion.kind for seed in range(150) for thing in random_scene(seed, level).things} for level in LEVELS}
     assert kinds[1] == {'static'}
     assert kinds[2] == set(MOTIONS) - {'appear', 'leave'}
-    assert kinds[3] == set(MOTIONS)
+    assert kinds[3] == kinds[4] == set(MOTIONS)
     counts = {level: {len(random_scene(seed, level).things) for seed in range(150)} for level in LEVELS}
-    assert counts == {1: {1, 2, 3}, 2: {1, 2, 3}, 3: {1, 2, 3, 4}}
+    assert counts == {1: {1, 2, 3}, 2: {1, 2, 3}, 3: {1, 2, 3, 4}, 4: {2, 3, 4}}
     assert {random_scene(seed, 2).camera.speed for seed in range(30)} == {0.0}
     assert 5 < sum(random_scene(seed, 3).camera.speed > 0 for seed in range(30)) < 25
 

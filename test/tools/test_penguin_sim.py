@@ -14,13 +14,13 @@ torch = pytest.importorskip('torch', reason='training needs PyTorch')
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
 
-from penguin_sim_batches import GRID, MERGE, make_batch, to_patches  # noqa: E402
+from penguin_sim_batches import make_batch, seen_as, to_patches  # noqa: E402
 from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint  # noqa: E402
 from penguin_sim_heads import cell_targets  # noqa: E402
-from penguin_sim_learner import Learner, Weighting, embedded  # noqa: E402
+from penguin_sim_learner import Learner, Weighting, embedded, encoded  # noqa: E402
 from penguin_sim_network import SimNetwork  # noqa: E402
 from penguin_sim_scores import captions, clip_prefix  # noqa: E402
-from penguin_sim_shards import CELLS, HEIGHT, WIDTH, Shard, read_shard, write_shard  # noqa: E402
+from penguin_sim_shards import GRIDS, HEIGHT, INTERMEDIATE, KEY, WIDTH, Grid, Shard, cells_of, read_shard, write_shard  # noqa: E402
 from penguin_sim_words import IGNORED, Texts, sim_tokenizer  # noqa: E402
 
 from penguin_ros.backends.base import Chunk, FeatureSpan  # noqa: E402
@@ -31,10 +31,13 @@ from penguin_ros.config import ModelConfig, VisualConfig  # noqa: E402
 from penguin_ros.frame import Clip, Frame  # noqa: E402
 from penguin_ros.preprocessing.clip_inputs import Preprocessor  # noqa: E402
 from penguin_ros.preprocessing.steps import finished  # noqa: E402
+from penguin_ros.simulation import words  # noqa: E402
+from penguin_ros.simulation.motion_seen import SEEN  # noqa: E402
 from penguin_ros.simulation.scene import MAX_THINGS  # noqa: E402
 from penguin_ros.simulation.vocabulary import vocabulary  # noqa: E402
 
 SECONDS = (0.0, 1.0, 2.0, 3.0)
+WHOLE, COMPRESSED = (KEY,) * 4, (KEY, *[INTERMEDIATE] * 3)
 QUESTIONS = ('What colour is the box?', 'How many things are there?')
 
 
@@ -65,32 +68,48 @@ def frames() -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, (1, len(SECONDS), HEIGHT, WIDTH, 3), np.uint8)
 
 
-def node_inputs(checkpoint: Checkpoint, frames: np.ndarray, question: str):  # type: ignore[no-untyped-def]
+def node_inputs(checkpoint: Checkpoint, frames: np.ndarray, question: str,  # type: ignore[no-untyped-def]
+                intermediate: Grid = KEY):
     clip = Clip('c', tuple(Frame(round(at * 1e9), image, 'c') for at, image in zip(SECONDS, frames[0], strict=True)))
-    visual = VisualConfig(policy='fixed', key_tokens=CELLS, intermediate_tokens=CELLS)
+    visual = VisualConfig(policy='fixed', key_tokens=KEY.cells, intermediate_tokens=intermediate.cells)
     return Preprocessor(checkpoint.shape, checkpoint.tokenizer, visual).clip_inputs(clip, question)
 
 
 def test_a_clip_trains_as_the_very_patches_and_token_ids_that_the_node_would_make_of_it(
         checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
     inputs = node_inputs(checkpoint, frames, QUESTIONS[0])
-    assert [frame.tokens for frame in inputs.frames] == [CELLS] * len(SECONDS)
-    np.testing.assert_allclose(to_patches(frames).numpy(), np.stack([frame.pixels for frame in inputs.frames]), atol=2e-7)
-    assert [*texts.prefix(SECONDS, CELLS), *texts.suffix(QUESTIONS[0])] == inputs.prompt.token_ids.tolist()
+    assert [frame.tokens for frame in inputs.frames] == [KEY.cells] * len(SECONDS)
+    np.testing.assert_allclose(to_patches(frames[0]).numpy(), np.stack([frame.pixels for frame in inputs.frames]), atol=2e-7)
+    prefix = texts.prefix(SECONDS, [grid.cells for grid in WHOLE])
+    assert [*prefix, *texts.suffix(QUESTIONS[0])] == inputs.prompt.token_ids.tolist()
+
+
+@pytest.mark.parametrize('twice', [False, True], ids=['168x112', '336x224'])
+def test_intermediate_frames_train_as_the_node_makes_them(checkpoint: Checkpoint, texts: Texts, twice: bool) -> None:
+    picture = np.random.default_rng(6).integers(0, 256, (1, HEIGHT // 8, WIDTH // 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    frames = picture[:, None].repeat(len(SECONDS), 1)  # nothing happens, so only the first is a key frame
+    given = frames.repeat(2, 2).repeat(2, 3) if twice else frames
+    inputs = node_inputs(checkpoint, given, QUESTIONS[0], INTERMEDIATE)
+    assert [frame.tokens for frame in inputs.frames] == [grid.cells for grid in COMPRESSED]
+    prefix = texts.prefix(SECONDS, [grid.cells for grid in COMPRESSED])
+    assert [*prefix, *texts.suffix(QUESTIONS[0])] == inputs.prompt.token_ids.tolist()
+    if not twice:
+        for frame, grid in zip(inputs.frames, COMPRESSED, strict=True):
+            np.testing.assert_allclose(to_patches(seen_as(frames[:, 0], grid))[0].numpy(), frame.pixels, atol=2e-7)
 
 
 def test_the_trained_network_computes_what_the_torch_backend_computes(
         network: SimNetwork, checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
-    prefix = torch.from_numpy(texts.prefix(SECONDS, CELLS))
-    features = network.encode(to_patches(frames), *GRID, MERGE).view(1, len(SECONDS), CELLS, -1)
+    prefix = torch.from_numpy(texts.prefix(SECONDS, [grid.cells for grid in WHOLE]))
+    features = encoded(network, to_patches(frames[0]), KEY).flatten(0, 1)[None]
     kept, _ = network.prefix(embedded(network, prefix, torch.nonzero(prefix == texts.image)[:, 0], features))
     ids, _ = texts.rows([(question, 'A red box.') for question in QUESTIONS])
     backend = TorchBackend(checkpoint, ModelConfig(max_length=512, device='cpu'))
     backend.open()
     for row, question in enumerate(QUESTIONS):
         inputs = node_inputs(checkpoint, frames, question)
-        encoded = finished(backend.encode(inputs.frames))
-        spans = [FeatureSpan(start, one, 0, CELLS) for start, one in zip(inputs.prompt.image_starts, encoded, strict=True)]
+        seen = finished(backend.encode(inputs.frames))
+        spans = [FeatureSpan(start, one, 0, KEY.cells) for start, one in zip(inputs.prompt.image_starts, seen, strict=True)]
         slot = backend.new_slot()
         last = len(inputs.prompt.token_ids) - 1
         expected = backend.forward(slot, Chunk(inputs.prompt.token_ids, tuple(spans)), [last])[0]
@@ -121,10 +140,12 @@ def test_only_answers_are_learnt_from(texts: Texts) -> None:
 
 
 def one_shard(frames: np.ndarray) -> Shard:
-    """A red (0) box (0) that moves two cells to the right, seen in the first and the last frame; the rest is noise."""
+    """A red (0) box (0) that moves two cells to the right (one in the small grid), seen in the first and the last frame; the rest
+    is noise."""
     count = frames.shape[1]
-    cells, spots = np.full((1, count, CELLS), -1, np.int8), np.full((1, count, MAX_THINGS, 3), np.nan, np.float32)
-    cells[0, 0, 7], cells[0, -1, 9] = 0, 0
+    cells = np.full((1, count, sum(grid.cells for grid in GRIDS)), -1, np.int8)
+    spots = np.full((1, count, MAX_THINGS, 3), np.nan, np.float32)
+    cells[0, 0, [7, KEY.cells + 5]] = cells[0, -1, [9, KEY.cells + 6]] = 0
     spots[0, 0, 0], spots[0, -1, 0] = (1.5 / 6, 1.5 / 4, 6.0), (3.5 / 6, 1.5 / 4, 6.5)
     looks, motions = np.full((1, MAX_THINGS, 2), -1, np.int8), np.full((1, MAX_THINGS), -1, np.int8)
     looks[0, 0], motions[0, 0] = 0, 2
@@ -133,12 +154,48 @@ def one_shard(frames: np.ndarray) -> Shard:
 
 
 def test_cells_tell_what_they_show_and_how_far_it_moved(frames: np.ndarray) -> None:
-    targets = cell_targets(one_shard(frames), [0])
-    assert targets.colour[0, 0, 7] == 0 and targets.colour[0, 0, 8] == 8 and targets.shape[0, -1, 9] == 0
-    assert targets.place[0, 0, 7].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-5)
-    assert targets.shift[0, -1, 9, 3:].tolist() == pytest.approx([2.0, 0.0, 0.5], abs=1e-5)
-    assert targets.shift[0, 0, 7].isnan().all() and targets.motion[0, 9] == 2 and targets.motion[0, 7] != 2
-    assert targets.is_middle[0, 0].nonzero().flatten().tolist() == [7]
+    targets, last = cell_targets(one_shard(frames), [0], WHOLE), 3 * KEY.cells
+    assert targets.colour[0, 7] == 0 and targets.colour[0, 8] == 8 and targets.shape[0, last + 9] == 0
+    assert targets.place[0, 7].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-5)
+    assert targets.shift[0, last + 9, 3:].tolist() == pytest.approx([2.0, 0.0, 0.5], abs=1e-5)
+    assert targets.shift[0, 7].isnan().all() and targets.motion[0, last + 9] == 2 and targets.motion[0, last + 7] == len(SEEN)
+    assert (targets.motion[0, :last] == -1).all(), 'only the last frame tells what moved'
+    assert targets.is_middle[0, :KEY.cells].nonzero().flatten().tolist() == [7]
+
+
+def test_cells_of_intermediate_frames_tell_the_same_in_their_own_measure(frames: np.ndarray) -> None:
+    targets, last = cell_targets(one_shard(frames), [0], COMPRESSED), KEY.cells + 2 * INTERMEDIATE.cells
+    assert targets.colour.shape == (1, last + INTERMEDIATE.cells) and targets.colour[0, 7] == 0
+    assert targets.colour[0, last + 6] == 0 and targets.colour[0, last + 5] == 8 and targets.motion[0, last + 6] == 2
+    assert targets.is_middle[0, last:].nonzero().flatten().tolist() == [6]
+    place = [4 * 3.5 / 6 - 2.5, 3 * 1.5 / 4 - 1.5, 0.5 + math.log(0.5)]
+    assert targets.place[0, last + 6].tolist() == pytest.approx(place, abs=1e-5)
+    assert targets.shift[0, last + 6, 3:].tolist() == pytest.approx([2.0, 0.0, 0.5], abs=1e-5), 'in cells of key frames'
+
+
+def test_a_cell_tells_that_what_it_showed_at_first_is_gone(frames: np.ndarray) -> None:
+    shard = one_shard(frames)
+    shard.motions[0, 0] = SEEN.index('gone')
+    shard.cells[0, -1] = -1
+    motion = cell_targets(shard, [0], WHOLE).motion[0, 3 * KEY.cells:]
+    assert (motion == SEEN.index('gone')).nonzero().flatten().tolist() == [7]
+
+
+def test_a_cell_shows_the_thing_that_covers_most_of_it_if_that_is_enough() -> None:
+    segment = np.full((HEIGHT, WIDTH), -1, np.int32)
+    segment[0:2, 0:12], segment[60:62, 60:71] = 0, 1  # 24 and 22 pixels of a cell of 28 x 28
+    segment[28:40, 28:40], segment[28:56, 40:56] = 2, 3
+    cells = cells_of(segment)
+    assert {cell: thing for cell, thing in enumerate(cells[:KEY.cells].tolist()) if thing >= 0} == {0: 0, 7: 3}
+    assert {cell: thing for cell, thing in enumerate(cells[KEY.cells:].tolist()) if thing >= 0} == {0: 2, 1: 3, 5: 3}
+
+
+def test_two_things_of_each_clip_are_asked_about_by_what_they_do(texts: Texts, frames: np.ndarray) -> None:
+    shard = one_shard(frames)
+    shard.motions[0, 0] = SEEN.index('right')
+    batch = make_batch(shard, [0], texts, np.random.default_rng(0), 3)
+    said = [texts.decode(row[row != IGNORED].tolist()) for _, targets in batch.groups for row in targets[0].numpy()]
+    assert any(words.DOES['right'] in one for one in said)
 
 
 def test_a_shard_is_read_as_it_was_written(tmp_path: Path, frames: np.ndarray) -> None:
@@ -169,4 +226,4 @@ def test_one_clip_is_learnt_by_heart(checkpoint: Checkpoint, texts: Texts, frame
     for _ in range(60):
         learner.learn(make_batch(one_shard(frames), [0], texts, random, 3), Weighting(), 3e-3)
     network = learner.student.network.requires_grad_(False)
-    assert captions(network, clip_prefix(network, frames, texts), texts, QUESTIONS[0]) == ['Red.']
+    assert captions(network, clip_prefix(network, frames, texts, WHOLE), texts, QUESTIONS[0]) == ['Red.']
