@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from penguin_sim_grids import INTERMEDIATE, KEY, Grid
 from penguin_sim_heads import CellTargets, cell_targets
-from penguin_sim_shards import INTERMEDIATE, KEY, Grid, Shard
+from penguin_sim_shards import Shard
 from penguin_sim_words import Texts, caption_prompts
 from PIL import Image as PillowImage
 from torch import Tensor

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from penguin_sim_shards import GRIDS, KEY, Grid, Shard
+from penguin_sim_grids import GRIDS, KEY, Grid
+from penguin_sim_shards import Shard
 from torch import Tensor, nn
 
 from penguin_ros.simulation.motion_seen import SEEN

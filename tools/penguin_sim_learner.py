@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from penguin_sim_batches import GROUPS, MERGE, Batch
+from penguin_sim_grids import Grid
 from penguin_sim_heads import CellHeads
 from penguin_sim_network import SimNetwork
-from penguin_sim_shards import Grid
 from penguin_sim_words import IGNORED
 from torch import Tensor, nn
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from penguin_sim_batches import seen_as, to_patches
+from penguin_sim_grids import INTERMEDIATE, KEY, Grid
 from penguin_sim_learner import embedded, encoded
 from penguin_sim_network import KeysValues, SimNetwork
-from penguin_sim_shards import INTERMEDIATE, KEY, Grid, Shard
+from penguin_sim_shards import Shard
 from penguin_sim_words import IGNORED, Texts
 
 from penguin_ros.config import DEFAULT_CAPTION_PROMPT

@@ -13,13 +13,14 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
+from penguin_sim_grids import HEIGHT, WIDTH, cells_of  # noqa: E402
 from PIL import Image as PillowImage  # noqa: E402
 
 from penguin_ros.frame import Image  # noqa: E402
@@ -32,33 +33,8 @@ from penguin_ros.simulation.scene import COLOURS, MAX_THINGS, SHAPES  # noqa: E4
 from penguin_ros.simulation.truth import truth_of  # noqa: E402
 from penguin_ros.simulation.world import World  # noqa: E402
 
-WIDTH, HEIGHT, CELL = 168, 112, 28
-
-
-class Grid(NamedTuple):
-    """Cells of a picture, each one visual token."""
-
-    rows: int
-    columns: int
-
-    @property
-    def cells(self) -> int:
-        """Visual tokens of a picture."""
-        return self.rows * self.columns
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.rows * CELL, self.columns * CELL
-
-
-KEY, INTERMEDIATE = Grid(HEIGHT // CELL, WIDTH // CELL), Grid(3, 4)
-"""Of frames by their type, when 24 and 12 tokens are the most (`visual.policy: fixed`)."""
-GRIDS = KEY, INTERMEDIATE
 MIN_SPOT_PIXELS = 24
 """Pixels of a thing from which on it counts as seen."""
-MIN_CELL_SHARE = 24 / CELL ** 2
-"""Share of a cell that a thing covers from which on the cell shows it."""
 MAX_QUESTIONS = 12
 SEEDS_PER_KIND = 10_000_000
 
@@ -149,19 +125,6 @@ def _reduced(picture: Image) -> Image:
 
 def _texts(clip: SimulatedClip) -> dict[str, Any]:
     return {'caption': clip.caption, 'questions': [[one.kind, one.question, one.answer] for one in clip.questions]}
-
-
-def cells_of(segment: NDArray[np.int32]) -> NDArray[np.int8]:
-    """What the cells of a picture show, in all GRIDS one after the other: index of a thing, -1: none."""
-    return np.concatenate([_cells(segment, grid) for grid in GRIDS])
-
-
-def _cells(segment: NDArray[np.int32], grid: Grid) -> NDArray[np.int8]:
-    row, column = (np.arange(size) * count // size for size, count in zip(segment.shape, grid, strict=True))
-    cell, is_thing = row[:, None] * grid.columns + column, (segment >= 0) & (segment < MAX_THINGS)
-    found = np.bincount(cell[is_thing] * MAX_THINGS + segment[is_thing], minlength=grid.cells * MAX_THINGS)
-    counts = found.reshape(grid.cells, MAX_THINGS)
-    return np.where(counts.max(-1) >= MIN_CELL_SHARE * segment.size / grid.cells, counts.argmax(-1), -1).astype(np.int8)
 
 
 def _spots(segment: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -16,11 +16,12 @@ sys.path.insert(0, str(ROOT / 'tools'))
 
 from penguin_sim_batches import make_batch, seen_as, to_patches  # noqa: E402
 from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint  # noqa: E402
+from penguin_sim_grids import GRIDS, HEIGHT, INTERMEDIATE, KEY, WIDTH, Grid, cells_of  # noqa: E402
 from penguin_sim_heads import cell_targets  # noqa: E402
 from penguin_sim_learner import Learner, Weighting, embedded, encoded  # noqa: E402
 from penguin_sim_network import SimNetwork  # noqa: E402
 from penguin_sim_scores import captions, clip_prefix  # noqa: E402
-from penguin_sim_shards import GRIDS, HEIGHT, INTERMEDIATE, KEY, WIDTH, Grid, Shard, cells_of, read_shard, write_shard  # noqa: E402
+from penguin_sim_shards import Shard, read_shard, write_shard  # noqa: E402
 from penguin_sim_words import IGNORED, Texts, sim_tokenizer  # noqa: E402
 
 from penguin_ros.backends.base import Chunk, FeatureSpan  # noqa: E402
