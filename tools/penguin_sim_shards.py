@@ -41,18 +41,24 @@ SEEDS_PER_KIND = 10_000_000
 
 @dataclass(frozen=True)
 class Kind:
-    """Shards of one kind: `clips` scenes of a level, each seen in `frames` pictures at `fps`."""
+    """Shards of one kind: `clips` scenes of a level, each seen in `frames` pictures at `fps`; `lengths`: shard by shard in so
+    many pictures in turn, instead."""
 
     name: str
     level: int
     clips: int
     frames: int
     fps: float = 1.0
+    lengths: tuple[int, ...] = ()
+
+    def of(self, number: int) -> Kind:
+        """What the shard of a number holds."""
+        return replace(self, frames=self.lengths[number % len(self.lengths)]) if self.lengths else self
 
 
 KINDS = {kind.name: kind for kind in (
     Kind('look', 3, 1024, 1), Kind('glance', 3, 256, 1), Kind('easy', 2, 256, 4), Kind('full', 3, 256, 4),
-    Kind('hard', 4, 256, 4))}
+    Kind('hard', 4, 256, 4), Kind('other', 3, 128, 0, lengths=(2, 3, 5, 6, 3, 2, 8, 7)))}
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ def produce(folder: Path, seed: int, kind: Kind, start: int, ahead: int) -> None
         if len(list(folder.glob(f'{kind.name}_?????.npz'))) >= ahead:
             time.sleep(0.5)
             continue
-        write_shard(shard_path(folder, kind, number), make_shard(kind, first_seed(seed, kind, number), kind.clips))
+        write_shard(shard_path(folder, kind, number), make_shard(kind.of(number), first_seed(seed, kind, number), kind.clips))
         number += 1
 
 

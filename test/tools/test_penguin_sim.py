@@ -21,7 +21,7 @@ from penguin_sim_heads import cell_targets  # noqa: E402
 from penguin_sim_learner import Learner, Weighting, embedded, encoded  # noqa: E402
 from penguin_sim_network import SimNetwork  # noqa: E402
 from penguin_sim_scores import captions, clip_prefix  # noqa: E402
-from penguin_sim_shards import Shard, read_shard, write_shard  # noqa: E402
+from penguin_sim_shards import KINDS, Shard, read_shard, write_shard  # noqa: E402
 from penguin_sim_words import IGNORED, Texts, sim_tokenizer  # noqa: E402
 
 from penguin_ros.backends.base import Chunk, FeatureSpan  # noqa: E402
@@ -206,6 +206,12 @@ def test_a_shard_is_read_as_it_was_written(tmp_path: Path, frames: np.ndarray) -
     assert again.texts == shard.texts
     for name in ('frames', 'cells', 'spots', 'looks', 'motions'):
         np.testing.assert_array_equal(getattr(again, name), getattr(shard, name))
+
+
+def test_shards_of_a_kind_may_hold_clips_of_other_lengths_in_turn() -> None:
+    lengths = [KINDS['other'].of(number).frames for number in range(16)]
+    assert set(lengths) == {2, 3, 5, 6, 7, 8} and lengths[:8] == lengths[8:]
+    assert KINDS['full'].of(3) == KINDS['full'] and KINDS['full'].frames == 4
 
 
 def test_a_learner_that_is_restored_goes_on_exactly(checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
