@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which window has the better answers: the small model watches simulated streams, and is asked about the present all the time.
+
+The same on every machine but for rounding: `python benchmarks/window_answers.py`. An answer is held against the truth of the
+stretch of time that its own evidence names, of the newest scene where that reaches across a cut.
+"""
+from __future__ import annotations
+
+import argparse
+import queue
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from penguin_ros.cli.built_bundle import with_bundle
+from penguin_ros.cli.simulation_model import default_checkpoint
+from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.frame import NANOSECONDS, Frame
+from penguin_ros.pipeline import Pipeline
+from penguin_ros.request import Answer, Request
+from penguin_ros.simulation.clips import HELD_OUT
+from penguin_ros.simulation.questions import questions
+from penguin_ros.simulation.random_scene import random_scene
+from penguin_ros.simulation.scene import Scene
+from penguin_ros.simulation.scoring import CaptionScore, pooled, score_answer, score_caption, wilson
+from penguin_ros.simulation.truth import Truth, truth
+from penguin_ros.simulation.world import World
+
+WINDOWS = 'recent', 'sliding', 'growing'
+STREAMS = {'one scene in 12 s': 12, 'a cut every 4 s': 4}
+"""Frames of each scene, one a second."""
+QUESTIONS, FIRST = 4, 5000  # per frame; of the held-out scenes, others than those that scores take
+
+
+@dataclass
+class Tally:
+    """What was right."""
+
+    answers: list[bool] = field(default_factory=list)
+    captions: list[CaptionScore] = field(default_factory=list)
+    frames: int = 0
+    computed: int = 0
+
+    def row(self) -> str:
+        """Cells of the table."""
+        right, facts = wilson(sum(self.answers), len(self.answers)), self.captions
+        precision = pooled([one.right for one in facts], [one.claimed for one in facts])
+        recall = pooled([one.right for one in facts], [one.wanted for one in facts])
+        return (f'{self.frames / len(facts):.1f} | {self.computed / len(facts):.0f} | {len(self.answers)} | {right.value:.1%} '
+                f'({right.low:.1%} to {right.high:.1%}) | {precision.value:.1%} | {recall.value:.1%}')
+
+
+class Watcher:
+    """A pipeline with the model, one camera, and its present."""
+
+    def __init__(self, config: PenguinConfig) -> None:
+        self._config, self._now_ns = config, NANOSECONDS
+        self._pipeline = Pipeline(config, ['front'], now_ns=lambda: self._now_ns)
+        self._pipeline.open()
+        self._pipeline.activate()
+
+    def see(self, frame: Frame) -> None:
+        """The newest frame."""
+        self._now_ns = frame.stamp_ns
+        self._pipeline.add_frame(frame)
+
+    def ask(self, text: str) -> Answer:
+        """About the present; '' asks for a caption."""
+        answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        if text:
+            self._pipeline.submit(Request('question', text, camera='front'), answers.put)
+        else:
+            self._pipeline.submit_caption('front', answers.put)
+        answer = answers.get(timeout=60)
+        if answer.error is not None:
+            raise answer.error
+        return answer
+
+    def close(self) -> None:
+        """Ends the pipeline."""
+        self._pipeline.close()
+
+
+def moments(world: World, frames: int, scenes: int) -> Iterator[tuple[Frame, Scene, int]]:
+    """Every frame of a stream, its scene, and when that scene began (ns)."""
+    now_ns = 10 * NANOSECONDS
+    for number in range(scenes):
+        scene, began_ns = random_scene(HELD_OUT[FIRST + number], 3, frames - 1.0), now_ns
+        for second in range(frames):
+            world.load(scene)  # asking for the truth may have loaded another
+            yield Frame(now_ns, world.render(float(second)), 'front'), scene, began_ns
+            now_ns += NANOSECONDS
+
+
+def watched(world: World, config: PenguinConfig, frames: int, scenes: int) -> Tally:
+    """One stream through one window: a caption and some questions at every frame."""
+    tally, watcher, source = Tally(), Watcher(config), random.Random(1)
+    try:
+        for frame, scene, began_ns in moments(world, frames, scenes):
+            watcher.see(frame)
+            caption = watcher.ask('')
+            seen = _truth_of(world, scene, began_ns, caption)
+            if seen.is_clear:
+                tally.captions.append(score_caption(caption.text, seen))
+                tally.frames += len(caption.evidence.frames)
+                tally.computed += caption.evidence.prompt_tokens - caption.evidence.reused_tokens
+            for item in questions(seen, source, QUESTIONS):
+                tally.answers.append(score_answer(watcher.ask(item.question).text, item.answer))
+    finally:
+        watcher.close()
+    return tally
+
+
+def _truth_of(world: World, scene: Scene, began_ns: int, answer: Answer) -> Truth:
+    start, end = (max(0.0, (stamp - began_ns) / NANOSECONDS) for stamp in (answer.evidence.start_ns, answer.evidence.end_ns))
+    return truth(scene, world, start, end)
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--scenes', type=int, default=40, help='of each stream')
+    parser.add_argument('--intermediate-tokens', type=int, default=12, help='of frames like the latest key frame, which has 24')
+    options = parser.parse_args()
+    checkpoint = default_checkpoint()
+    if checkpoint is None:
+        raise SystemExit('engines/penguin_sim has no weights here')
+    base = with_values(PenguinConfig(), {
+        'model.checkpoint': str(checkpoint), 'model.backend': 'onnxruntime', 'clip.fps': 1.0, 'clip.max_frames': 8,
+        'clip.ahead': 'off', 'visual.policy': 'fixed', 'visual.key_tokens': 24,
+        'visual.intermediate_tokens': options.intermediate_tokens})
+    model = with_bundle(base.model)
+    print('| stream | window | frames | tokens computed | asked | answers right | captions: precision | recall |')
+    print('|---' * 8 + '|')
+    with World() as world:
+        for name, frames in STREAMS.items():
+            for window in WINDOWS:
+                config = with_values(base, {'model.bundle': model.bundle, 'clip.window': window})
+                print(f'| {name} | `{window}` | {watched(world, config, frames, options.scenes).row()} |', flush=True)
+
+
+if __name__ == '__main__':
+    main()
