@@ -115,6 +115,7 @@ def draw_curve(path: Path, losses: Sequence[Mapping[str, float]], scores: Sequen
     matplotlib.use('Agg')
     from matplotlib import pyplot
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
+    right.set_prop_cycle(color=matplotlib.colormaps['tab20'].colors)  # more lines than colours otherwise
     for name in ('look', 'motion', 'captions', 'long texts', 'short texts', 'cell colour', 'cell shape', 'cell motion'):
         points = [(entry['clips'], entry[name]) for entry in losses if name in entry]
         if points:
