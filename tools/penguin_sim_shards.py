@@ -29,20 +29,22 @@ from penguin_ros.simulation.language import caption  # noqa: E402
 from penguin_ros.simulation.motion_seen import SEEN  # noqa: E402
 from penguin_ros.simulation.questions import questions  # noqa: E402
 from penguin_ros.simulation.random_scene import random_scene  # noqa: E402
-from penguin_ros.simulation.scene import COLOURS, MAX_THINGS, SHAPES  # noqa: E402
-from penguin_ros.simulation.truth import truth_of  # noqa: E402
+from penguin_ros.simulation.scene import COLOURS, MAX_THINGS, SHAPES, Scene  # noqa: E402
+from penguin_ros.simulation.truth import truth, truth_of  # noqa: E402
 from penguin_ros.simulation.world import World  # noqa: E402
 
 MIN_SPOT_PIXELS = 24
 """Pixels of a thing from which on it counts as seen."""
 MAX_QUESTIONS = 12
 SEEDS_PER_KIND = 10_000_000
+STRETCHES, PART_TRIES = (1.3, 2.0, 3.0), 8
+"""How much longer a scene lasts than the clip that shows a part of it."""
 
 
 @dataclass(frozen=True)
 class Kind:
     """Shards of one kind: `clips` scenes of a level, each seen in `frames` pictures at `fps`; `lengths`: shard by shard in so
-    many pictures in turn, instead."""
+    many pictures in turn, instead; `part_share`: of clips that show a part of what goes on, as a live camera does."""
 
     name: str
     level: int
@@ -50,6 +52,7 @@ class Kind:
     frames: int
     fps: float = 1.0
     lengths: tuple[int, ...] = ()
+    part_share: float = 0.0
 
     def of(self, number: int) -> Kind:
         """What the shard of a number holds."""
@@ -58,7 +61,7 @@ class Kind:
 
 KINDS = {kind.name: kind for kind in (
     Kind('look', 3, 1024, 1), Kind('glance', 3, 256, 1), Kind('easy', 2, 256, 4), Kind('full', 3, 256, 4),
-    Kind('hard', 4, 256, 4), Kind('other', 3, 128, 0, lengths=(2, 3, 5, 6, 3, 2, 8, 7)))}
+    Kind('hard', 4, 256, 4), Kind('other', 3, 128, 0, lengths=(4, 2, 6, 3, 8, 4, 5, 7), part_share=0.7))}
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,14 @@ def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedC
     """The clip of a seed as another renderer and another camera may show it: some without blots below the things or with a flat
     sky, half of them drawn twice as large and reduced as the node reduces, taken at times that are not quite even."""
     source = random.Random(f'penguin training {seed}')
-    scene = random_scene(seed, kind.level, (kind.frames - 1) / kind.fps)
+    scene, start = random_scene(seed, kind.level, (kind.frames - 1) / kind.fps), 0.0
+    if source.random() < kind.part_share:
+        scene, start = _part(kind, seed, small, source) or (scene, start)
     if source.random() < 0.35:
         scene = replace(scene, light=replace(scene.light, shadow=0.0))
     if source.random() < 0.3:
         scene = replace(scene, background=replace(scene.background, zenith=scene.background.horizon))
-    stamps = _stamps(kind, source)
+    stamps = [start + stamp for stamp in _stamps(kind, source)]
     small.load(scene)
     segments = np.stack([small.segment(stamp) for stamp in stamps])
     if source.random() < 0.5:
@@ -116,6 +121,18 @@ def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedC
     seen = truth_of(scene, list(segments), stamps[0], stamps[-1])
     return SimulatedClip(scene, np.stack(pictures), segments, np.array(stamps), seen, caption(seen, source),
                          tuple(questions(seen, source, MAX_QUESTIONS)))
+
+
+def _part(kind: Kind, seed: int, world: World, source: random.Random) -> tuple[Scene, float] | None:
+    """A scene that lasts longer than its clip, and where a clip begins of which nothing is a matter of opinion."""
+    lasts = (kind.frames - 1) / kind.fps
+    total = lasts * source.choice(STRETCHES)
+    scene = random_scene(seed, kind.level, total)
+    for _ in range(PART_TRIES):
+        start = source.uniform(0.0, total - lasts / 2)  # what has ended stands still
+        if truth(scene, world, start, start + lasts, samples=2).is_clear:
+            return scene, start
+    return None
 
 
 def _stamps(kind: Kind, source: random.Random) -> list[float]:

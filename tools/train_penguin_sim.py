@@ -50,7 +50,7 @@ class Lesson:
 LESSONS = {
     'look': Lesson(('look',), 0, 48, Weighting()),
     'tell': Lesson(('look', 'easy+glance'), 6, 24, Weighting(is_encoder_trained=False)),
-    'watch': Lesson(('full+hard', 'full+other+other', 'easy+glance', 'hard+other+other'), 8, 24, Weighting(look=2.0, motion=1.0)),
+    'watch': Lesson(('full+other+other', 'hard+other+other', 'easy+glance', 'full+hard'), 8, 24, Weighting(look=2.0, motion=1.0)),
 }
 SCHEDULE = 'look:13,tell:4,watch:81'
 
