@@ -52,7 +52,7 @@ LESSONS = {
     'tell': Lesson(('look', 'easy+glance'), 6, 24, Weighting(is_encoder_trained=False)),
     'watch': Lesson(('full+other+other', 'hard+other+other', 'easy+glance', 'full+hard'), 8, 24, Weighting(look=2.0, motion=1.0)),
 }
-SCHEDULE = 'look:13,tell:4,watch:81'
+SCHEDULE = 'look:13,tell:4,watch:140'
 
 
 @dataclass
