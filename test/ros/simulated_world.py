@@ -150,7 +150,8 @@ class SimulatedWorld:
         stamps = {stamp_ns(frame.stamp) for frame in caption.evidence.frames}
         if showing is None or not stamps <= self._pictures[epoch]:
             if time.monotonic() - self._reset_s > LATE_S:  # else it may have been under way when the time was set back
-                self.faults.append(f'caption of {start_ns} to {end_ns} belongs to no single scene of epoch {epoch}')
+                missing = sorted(stamps - self._pictures[epoch]) if showing else 'no scene'
+                self.faults.append(f'caption of {start_ns} to {end_ns} belongs to no single scene of epoch {epoch}: {missing}')
             return
         is_whole = start_ns - showing.start_ns <= SLACK_NS and showing.end_ns - end_ns <= SLACK_NS
         truth = showing.truth_between(self._world, start_ns, end_ns)

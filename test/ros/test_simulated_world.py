@@ -102,7 +102,7 @@ def test_captions_and_answers_about_held_out_scenes_are_right(graph: Graph, worl
         report = _report(items, answers, shares, run, known)
         record_property('simulated_world', report)
         warnings.warn(report, stacklevel=1)  # seen in every run's summary, passed or not
-        assert not run.faults
+        assert run.faults == []
         assert {item.showing.epoch for item in items} == ({0, 1} if resets else {0})
         assert [text for item in run.described for text in events_outside(item)] == []
         assert {name: share for name, share in shares.items() if share < known.least(name)} == {}, report
