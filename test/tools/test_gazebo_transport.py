@@ -41,11 +41,13 @@ class StandIn:
         self.port = self.server.getsockname()[1]
         self.told: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.connections: list[socket.socket] = []
+        self.has_master = threading.Event()
         threading.Thread(target=self._serve_master, daemon=True).start()
 
     def _serve_master(self) -> None:
         master, _ = self.server.accept()
         self.connections.append(master)
+        self.has_master.set()
         send(master, packet('version_init', b''))
         try:
             while True:
@@ -58,6 +60,7 @@ class StandIn:
 
     def subscriber(self) -> socket.socket:
         """The connection on which a client has asked for the topic's messages."""
+        assert self.has_master.wait(10), 'the first connection is the one to the master'
         connection, _ = self.server.accept()
         self.connections.append(connection)
         assert packet_of(receive(connection))[0] == 'sub'
