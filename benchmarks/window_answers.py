@@ -54,7 +54,7 @@ class Watcher:
     """A pipeline with the model, one camera, and its present."""
 
     def __init__(self, config: PenguinConfig) -> None:
-        self._config, self._now_ns = config, NANOSECONDS
+        self._now_ns = NANOSECONDS
         self._pipeline = Pipeline(config, ['front'], now_ns=lambda: self._now_ns)
         self._pipeline.open()
         self._pipeline.activate()

@@ -13,9 +13,9 @@ from penguin_sim_grids import INTERMEDIATE, KEY, Grid
 from penguin_sim_heads import CellTargets, cell_targets
 from penguin_sim_shards import Shard
 from penguin_sim_words import Texts, caption_prompts
-from PIL import Image as PillowImage
 from torch import Tensor
 
+from penguin_ros.preprocessing.patches import resized
 from penguin_ros.simulation import words
 from penguin_ros.simulation.language import parse_caption
 from penguin_ros.simulation.motion_seen import SEEN
@@ -28,6 +28,7 @@ KIND_WEIGHTS = {'position': 4.0, 'motion': 3.0, 'yes_no': 2.0, 'count': 2.0}
 """How much likelier than others a question is asked: what is learnt last."""
 SIDES_ASKED = MOVES_ASKED = 2
 COMPRESSED_SHARE, INTERMEDIATE_SHARE = 0.35, 0.8
+"""Of batches with intermediate frames, and of their frames after the first."""
 GROUPS = 'captions', 'long texts', 'short texts'
 SPACINGS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.8, 0.9, 1.1, 1.3)
 """Seconds between two frames as the labels say: what moves how is to be seen in the pictures, not read off the labels."""
@@ -70,8 +71,7 @@ def seen_as(frames: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     """(B, height, width, 3), resized to a grid as the node does."""
     if frames.shape[1:3] == grid.size:
         return np.ascontiguousarray(frames)
-    size, method = grid.size[::-1], PillowImage.Resampling.BICUBIC
-    return np.stack([np.asarray(PillowImage.fromarray(frame).resize(size, method)) for frame in frames])
+    return np.stack([resized(frame, grid.size) for frame in frames])
 
 
 def _grids(frames: int, random: np.random.Generator) -> tuple[Grid, ...]:

@@ -21,9 +21,8 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from penguin_sim_grids import HEIGHT, WIDTH, cells_of  # noqa: E402
-from PIL import Image as PillowImage  # noqa: E402
 
-from penguin_ros.frame import Image  # noqa: E402
+from penguin_ros.preprocessing.patches import resized  # noqa: E402
 from penguin_ros.simulation.clips import SimulatedClip, make_clip  # noqa: E402
 from penguin_ros.simulation.language import caption  # noqa: E402
 from penguin_ros.simulation.motion_seen import SEEN  # noqa: E402
@@ -103,9 +102,8 @@ def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedC
     """The clip of a seed as another renderer and another camera may show it: some without blots below the things or with a flat
     sky, half of them drawn twice as large and reduced as the node reduces, taken at times that are not quite even."""
     source = random.Random(f'penguin training {seed}')
-    scene, start = random_scene(seed, kind.level, (kind.frames - 1) / kind.fps), 0.0
-    if source.random() < kind.part_share:
-        scene, start = _part(kind, seed, small, source) or (scene, start)
+    part = _part(kind, seed, small, source) if source.random() < kind.part_share else None
+    scene, start = part or (random_scene(seed, kind.level, (kind.frames - 1) / kind.fps), 0.0)
     if source.random() < 0.35:
         scene = replace(scene, light=replace(scene.light, shadow=0.0))
     if source.random() < 0.3:
@@ -115,7 +113,7 @@ def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedC
     segments = np.stack([small.segment(stamp) for stamp in stamps])
     if source.random() < 0.5:
         large.load(scene)
-        pictures = [_reduced(large.render(stamp)) for stamp in stamps]
+        pictures = [resized(large.render(stamp), (HEIGHT, WIDTH)) for stamp in stamps]
     else:
         pictures = [small.render(stamp) for stamp in stamps]
     seen = truth_of(scene, list(segments), stamps[0], stamps[-1])
@@ -140,10 +138,6 @@ def _stamps(kind: Kind, source: random.Random) -> list[float]:
         return [index / kind.fps for index in range(kind.frames)]
     start, step = source.uniform(0.0, 0.15), source.uniform(0.93, 0.95)
     return [(start + index * step + source.uniform(0.0, 0.03)) / kind.fps for index in range(kind.frames)]
-
-
-def _reduced(picture: Image) -> Image:
-    return np.asarray(PillowImage.fromarray(picture).resize((WIDTH, HEIGHT), PillowImage.Resampling.BICUBIC))
 
 
 def _texts(clip: SimulatedClip) -> dict[str, Any]:

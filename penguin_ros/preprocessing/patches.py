@@ -32,7 +32,7 @@ def to_patches(frame: Frame, size: tuple[int, int], merge_size: int, processor: 
 def _pixels(image: Image, size: tuple[int, int], merge_size: int, processor: ProcessorShape) -> Pixels:
     patch = processor.patch_size
     rows, columns = size[0] // patch, size[1] // patch
-    blocks = _resized(image, size).reshape(rows // merge_size, merge_size, patch, columns // merge_size, merge_size, patch, 3)
+    blocks = resized(image, size).reshape(rows // merge_size, merge_size, patch, columns // merge_size, merge_size, patch, 3)
     channels = blocks.transpose(6, 0, 3, 1, 4, 2, 5).reshape(3, rows * columns, patch * patch)
     pixels = np.empty((rows * columns, 3, patch * patch), np.float32)
     tables = _tables(processor.image_mean, processor.image_std, processor.rescale_factor)
@@ -48,7 +48,8 @@ def _constants(processor: ProcessorShape) -> bytes:
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).digest()
 
 
-def _resized(image: Image, size: tuple[int, int]) -> Image:
+def resized(image: Image, size: tuple[int, int]) -> Image:
+    """A picture at `size` (height, width), as the model sees it: bicubic with antialias on uint8."""
     picture = PillowImage.fromarray(image).resize((size[1], size[0]), PillowImage.Resampling.BICUBIC)
     return np.asarray(picture)
 

@@ -90,7 +90,7 @@ def test_pixels_are_not_computed_before_they_are_asked_for(monkeypatch: pytest.M
     def refuse(*_: object) -> np.ndarray:
         raise AssertionError('resized')
 
-    monkeypatch.setattr('penguin_ros.preprocessing.patches._resized', refuse)
+    monkeypatch.setattr('penguin_ros.preprocessing.patches.resized', refuse)
     frame = to_patches(Frame(0, np.zeros((40, 80, 3), np.uint8)), (28, 56), 2, PROCESSOR)
     assert (frame.rows, frame.columns, frame.tokens) == (2, 4, 2) and frame.key
     with pytest.raises(AssertionError, match='resized'):
