@@ -38,7 +38,7 @@ def reported(stage: str, ours: Array, reference: Array | None, note: str = '') -
     return StageResult(stage, verdict, error, None, f'cosine {cosine(ours, reference):.5f}' + (f'; {note}' if note else ''))
 
 
-def agreement(stage: str, ours: Sequence[int], reference: Sequence[int] | None) -> StageResult:
+def token_agreement(stage: str, ours: Sequence[int], reference: Sequence[int] | None) -> StageResult:
     """Error: how many of the reference's tokens are others or missing."""
     if reference is None:
         return StageResult(stage, Verdict.NOT_GIVEN)

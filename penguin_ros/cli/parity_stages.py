@@ -21,7 +21,7 @@ from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.cli import parity_inputs
 from penguin_ros.cli.golden_case import GoldenCase
 from penguin_ros.cli.parity_inputs import input_stages, inputs_of
-from penguin_ros.cli.parity_losses import agreement, cosine, perplexities, reported
+from penguin_ros.cli.parity_losses import cosine, perplexities, reported, token_agreement
 from penguin_ros.cli.parity_measures import (
     Array,
     StageResult,
@@ -138,7 +138,7 @@ def _prompt_pass(case: GoldenCase, inputs: ModelInputs, features: Sequence[Featu
 def _prompt_stages(ours: PromptPass, best: Array | None, last: Array | None, tolerance: Tolerance) -> list[StageResult]:
     if tolerance.is_judged:
         return [_argmax(ours, best, tolerance.margin), relative('last logits', ours.last, last, tolerance.logits)]
-    return [agreement('prompt argmax', ours.best.tolist(), None if best is None else best.tolist()),
+    return [token_agreement('prompt argmax', ours.best.tolist(), None if best is None else best.tolist()),
             reported('last logits', ours.last, last)]
 
 
@@ -168,7 +168,7 @@ def _step_stages(case: GoldenCase, last: Logits, slot: int, bench: Bench) -> lis
         stages = [_step_logits(ours, reference, bench.tolerance.logits),
                   same_tokens('step tokens', best, fed or None, leads_of(case, ours), bench.tolerance.margin)]
     else:
-        stages = [_reported_steps(ours, reference), agreement('step tokens', best, fed or None)]
+        stages = [_reported_steps(ours, reference), token_agreement('step tokens', best, fed or None)]
     return [*stages, perplexities('perplexity', ours, reference, fed)]
 
 
@@ -214,5 +214,5 @@ def _generation(case: GoldenCase, inputs: ModelInputs, bench: Bench,
             ids += step.token_ids
             steps += list(step.logits)
     if not bench.tolerance.is_judged:
-        return agreement('generation', ids, reference)
+        return token_agreement('generation', ids, reference)
     return same_tokens('generation', ids, reference, leads_of(case, np.stack(steps)), bench.tolerance.margin)

@@ -14,7 +14,7 @@ PRIORS: Mapping[str, tuple[float, ...]] = {PREVIOUS: (0.2, 0.4, 0.6, 0.75, 0.85)
 """By source, for each strength from 0 on: what is believed at first, as if seen in so many guesses as _PRIOR_WEIGHT."""
 
 _PRIOR_WEIGHT = 4.0
-_KEPT = 0.97
+_GUESS_DECAY = 0.97
 """Of earlier guesses' weight at each further one: some 30 count."""
 
 
@@ -28,7 +28,7 @@ class Acceptance:
     def note(self, name: str, strength: int, is_right: bool) -> None:
         """A source of this strength guessed the next token, rightly or not."""
         right, guesses = self._counts[name, strength]
-        self._counts[name, strength] = right * _KEPT + is_right, guesses * _KEPT + 1
+        self._counts[name, strength] = right * _GUESS_DECAY + is_right, guesses * _GUESS_DECAY + 1
 
     def rate(self, name: str, strength: int) -> float:
         """How probable it is that its next guess is right, 0 .. 1."""

@@ -31,7 +31,7 @@ from penguin_ros.ros.camera_graph import image_topics, publishers
 from penguin_ros.ros.camera_health import CameraFacts, CameraHealth, CameraState, Publisher, camera_health
 from penguin_ros.ros.camera_record import CameraRecord
 from penguin_ros.ros.camera_topics import AUTO, COMPRESSED, RAW, TYPES, newest_frame_qos, transport_topics
-from penguin_ros.ros.image_conversion import message_to_rgb, reduced
+from penguin_ros.ros.image_conversion import message_to_rgb
 from penguin_ros.ros.parameters import CameraSetting
 from penguin_ros.ros.sampling_gate import SamplingGate
 from penguin_ros.ros.sampling_times import SamplingTimes
@@ -154,7 +154,7 @@ class CameraInput:
             raise
 
     def _frame(self, message: Any) -> Frame:
-        image = reduced(message_to_rgb(message, self._config.question.max_image_pixels), self._config.buffer.max_frame_pixels)
+        image = message_to_rgb(message, self._config.question.max_image_pixels)
         stamp_ns = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
         if stamp_ns <= 0:
             self._record.note_zero_stamp(time.monotonic_ns())

@@ -36,7 +36,8 @@ from penguin_ros.frame import Image
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Evidence, TextPiece
 from penguin_ros.ros.callback_guard import CallbackGuard
-from penguin_ros.ros.image_conversion import message_to_rgb, reduced
+from penguin_ros.preprocessing.reduced_image import reduced
+from penguin_ros.ros.image_conversion import message_to_rgb
 from penguin_ros.ros.message_conversion import answer_message, question_id, request_from
 from penguin_ros.ros.outbox import Outbox
 

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages, raw or compressed, to RGB arrays, and arrays that are too large to smaller ones.
+"""Image messages, raw or compressed, to RGB arrays.
 
 Imports no ROS: anything with the fields of sensor_msgs/Image or sensor_msgs/CompressedImage will do.
 """
 from __future__ import annotations
 
-import math
 from typing import Any
-
-import cv2
-import numpy as np
 
 from penguin_ros.config import QuestionConfig
 from penguin_ros.frame import Image
@@ -30,15 +26,3 @@ def message_to_rgb(message: Any, max_pixels: int = QuestionConfig.max_image_pixe
             return bridged_to_rgb(message)
         return raw_to_rgb(message, encoding)
     return decode_compressed(message.data, max_pixels, message.format)
-
-
-def reduced(image: Image, max_pixels: int) -> Image:
-    """The image itself when it has at most `max_pixels`, else one of the same proportions that has (area average)."""
-    height, width = image.shape[:2]
-    if height * width <= max_pixels:
-        return image
-    scale = math.sqrt(max_pixels / (height * width))
-    new_height = max(1, int(height * scale))
-    new_width = max(1, min(int(width * scale), max_pixels // new_height))
-    new_height = min(new_height, max_pixels // new_width)
-    return np.asarray(cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from penguin_ros.cli.parity_losses import agreement, cosine, perplexities, perplexity, reported
+from penguin_ros.cli.parity_losses import cosine, perplexities, perplexity, reported, token_agreement
 from penguin_ros.cli.parity_measures import Verdict
 
 
@@ -31,9 +31,9 @@ def test_a_perplexity_is_compared_with_the_references_own() -> None:
 
 
 def test_agreement_counts_tokens_that_are_missing_as_others() -> None:
-    result = agreement('tokens', [1, 2, 9], [1, 2, 3, 4])
+    result = token_agreement('tokens', [1, 2, 9], [1, 2, 3, 4])
     assert (result.verdict, result.error, result.note) == (Verdict.REPORTED, 2, 'top-1 agreement 0.500: 2 of 4')
-    assert agreement('tokens', [1], None).verdict is Verdict.NOT_GIVEN
+    assert token_agreement('tokens', [1], None).verdict is Verdict.NOT_GIVEN
 
 
 def test_what_is_no_number_or_of_another_shape_fails_all_the_same() -> None:

@@ -235,13 +235,6 @@ def test_a_resolution_change_goes_through(graph, receiver):
     publish_until(front, camera, lambda: front.frames[-1].size == (2, 4), **small)
 
 
-def test_a_frame_above_the_limit_is_reduced_on_arrival(graph, receiver):
-    front, camera = receiver(settings={'buffer.max_frame_pixels': 500}), SyntheticCamera(graph, 'image')
-    publish_until(front, camera, lambda: front.frames)
-    height, width = front.frames[0].size
-    assert height * width <= 500 and abs(width / height - 64 / 48) < 0.15
-
-
 def test_a_missing_stamp_is_replaced_by_the_time_of_receipt_and_reported(graph, receiver):
     front, camera = receiver(), SyntheticCamera(graph, 'image')
     publish_until(front, camera, lambda: len(front.frames) >= 2, stamp_ns=0)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from penguin_ros.errors import ImageShapeError, UnsupportedEncoding
 from penguin_ros.ros import cv_bridge_image
-from penguin_ros.ros.image_conversion import message_to_rgb, reduced
+from penguin_ros.preprocessing.reduced_image import reduced
+from penguin_ros.ros.image_conversion import message_to_rgb
 from penguin_ros.ros.raw_image import ENCODINGS, flat_bytes
 
 COLOUR_ORDERS = {'rgb': 'rgb', 'bgr': 'bgr', 'rgba': 'rgba', 'bgra': 'bgra', 'mono': 'm'}
