@@ -46,9 +46,9 @@ setup(
     entry_points={
         'console_scripts': [
             'penguin = penguin_ros.cli.main:main',
-            'penguin_node = penguin_ros.ros.penguin_node_main:main',
-            'camera_node = penguin_ros.ros.camera_node_main:main',
-            'sim_camera = penguin_ros.ros.sim_camera_main:main',
+            'penguin_node = penguin_ros.ros.node.main:main',
+            'camera_node = penguin_ros.ros.camera_node.main:main',
+            'sim_camera = penguin_ros.ros.sim_camera.main:main',
         ],
     },
 )

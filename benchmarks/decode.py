@@ -26,9 +26,9 @@ from decode_sides import Figures, Task
 from gguf_file import write_gguf
 from machine_rates import rates
 
-from penguin_ros.backends.bundle import Bundle, open_bundle
-from penguin_ros.backends.onnx_providers import usable_cores
-from penguin_ros.cli.bench_machine import machine
+from penguin_ros.backends.base.bundle import Bundle, open_bundle
+from penguin_ros.backends.onnxruntime.providers import usable_cores
+from penguin_ros.benchmark.machine import machine
 
 
 def parsed() -> argparse.Namespace:

@@ -71,10 +71,10 @@ def main() -> None:
 
 def own_backend(task: Task) -> Network:
     """A backend of penguin_ros; torch in bfloat16."""
-    from penguin_ros.answering.loaded_model import open_model
-    from penguin_ros.backends.base import Chunk
+    from penguin_ros.backends.base.backend import Chunk
     from penguin_ros.backends.open_backend import make_backend
     from penguin_ros.config import ModelConfig
+    from penguin_ros.requests.loaded_model import open_model
     is_torch = task.side == 'torch'
     config = ModelConfig(
         checkpoint=task.path if is_torch else '', bundle='' if is_torch else task.path, backend=task.side, device='cpu',

@@ -23,23 +23,23 @@ from typing import Any
 
 import numpy as np
 
-from penguin_ros.answering.loaded_model import Model
-from penguin_ros.backends.base import Backend, Best, Chunk
-from penguin_ros.backends.bundle import open_bundle
-from penguin_ros.backends.onnx_providers import usable_cores
+from penguin_ros.backends.base.backend import Backend, Best, Chunk
+from penguin_ros.backends.base.bundle import open_bundle
+from penguin_ros.backends.onnxruntime.providers import usable_cores
 from penguin_ros.backends.open_backend import make_backend
+from penguin_ros.benchmark.machine import machine
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.cli.bench_machine import machine
 from penguin_ros.config import DEFAULT_CAPTION_PROMPT, GenerationConfig, ModelConfig, VisualConfig
 from penguin_ros.frame import Clip, Frame
-from penguin_ros.generation.draft_memory import DraftMemory
-from penguin_ros.generation.limits import Limits
-from penguin_ros.generation.loop import generate
-from penguin_ros.generation.progress import Progress
-from penguin_ros.generation.reuse import Reuse
-from penguin_ros.generation.text_stream import TextStream
+from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.generate import generate
+from penguin_ros.generation.params import Limits
+from penguin_ros.generation.speculative.draft_history import DraftMemory
+from penguin_ros.generation.stats import Progress
 from penguin_ros.model_inputs import ModelInputs, Prompt
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
+from penguin_ros.requests.loaded_model import Model
 
 KINDS = ('still', 'moving', 'new')
 FRAMES, FPS, MAX_TOKENS = 8, 2.0, 96

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from penguin_ros.backends.onnx_providers import usable_cores
-from penguin_ros.cli.bench_clip import QUESTION, stored_clip
-from penguin_ros.cli.bench_machine import machine
+from penguin_ros.backends.onnxruntime.providers import usable_cores
+from penguin_ros.benchmark.machine import machine
+from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip
 
 BUDGET = 1024
 CHUNK = 256
@@ -45,11 +45,11 @@ def parsed() -> argparse.Namespace:
 
 def measure(side: str, path: str, policy: str, threads: int) -> dict[str, Any]:
     """Seconds of each phase, in this process."""
-    from penguin_ros.answering.loaded_model import open_model
     from penguin_ros.backends.open_backend import make_backend
     from penguin_ros.config import ModelConfig, VisualConfig
     from penguin_ros.generation.chunks import prompt_chunks
     from penguin_ros.preprocessing.clip_inputs import Preprocessor
+    from penguin_ros.requests.loaded_model import open_model
     is_torch = side == 'torch'
     config = ModelConfig(checkpoint=path if is_torch else '', bundle='' if is_torch else path, backend=side, device='cpu',
                          precision='bfloat16' if is_torch else 'auto', kv_slots=1, threads=threads, max_length=2048)

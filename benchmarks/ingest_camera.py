@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from penguin_ros.ros.allocator import keep_freed_memory
-from penguin_ros.ros.image_profile import use_image_profile
+from penguin_ros.ros.process.allocator import keep_freed_memory
+from penguin_ros.ros.process.image_profile import use_image_profile
 
 WIDTH, HEIGHT = 1920, 1080
 

@@ -12,20 +12,20 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from penguin_ros.ros.allocator import keep_freed_memory
+from penguin_ros.ros.process.allocator import keep_freed_memory
 
 HAS_ALLOCATOR = keep_freed_memory()  # before rclpy, as the node does
 
-import rclpy  # noqa: E402
-from ingest_measure import Receipts, measured, report  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
+import rclpy
+from ingest_measure import Receipts, measured, report
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 
-from penguin_ros.config import PenguinConfig, with_values  # noqa: E402
-from penguin_ros.frame import Frame  # noqa: E402
-from penguin_ros.ros.callback_guard import CallbackGuard  # noqa: E402
-from penguin_ros.ros.camera_input import CameraInput, FrameSinks  # noqa: E402
-from penguin_ros.ros.parameters import CameraSetting  # noqa: E402
+from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.frame import Frame
+from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
+from penguin_ros.ros.conversions.topics import CameraSetting
+from penguin_ros.ros.process.callback_guard import CallbackGuard
 
 
 def start(node: Node, number: int, receipts: Receipts, config: PenguinConfig, drops: list[str]) -> CameraInput:

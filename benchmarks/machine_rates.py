@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from penguin_ros.cli.bench_machine import best, read_bandwidth
+from penguin_ros.benchmark.machine import best, read_bandwidth
 
 
 def float32_rate(threads: int) -> float:

@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--rounds', type=int, default=5)
     arguments = parser.parse_args()
-    from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+    from penguin_ros.testing.random_checkpoint import write_random_checkpoint
     print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start')
     with tempfile.TemporaryDirectory() as folder:
         video, checkpoint = draw_video(Path(folder) / 'video.mp4'), Path(folder) / 'tiny'

@@ -12,9 +12,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from penguin_ros.cli.built_bundle import with_bundle
-from penguin_ros.cli.simulation_model import default_checkpoint
 from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.evaluation.simulation_model import default_checkpoint
+from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.frame import NANOSECONDS, Frame
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Request

@@ -12,9 +12,9 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from penguin_ros.clip_choice import chosen, runs_of_equal_size
 from penguin_ros.config import BufferConfig, ClipConfig
 from penguin_ros.frame import NANOSECONDS, Clip, Frame, is_image
+from penguin_ros.frame_sampling import chosen, runs_of_equal_size
 from penguin_ros.request import Interval
 
 RESTART_AFTER_LATE = 4  # late frames in a row, their own stamps rising, that show that the camera's clock went back

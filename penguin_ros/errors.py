@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only errors that leave the core. Each says what failed, why, and what to do next.
 
-Knows no other room. `ros/error_codes.py` maps the classes to message constants, the command line maps them to exit codes.
+Knows no other room. `ros/conversions/error_codes.py` maps the classes to message constants, the command line maps them to exit codes.
 """
 from __future__ import annotations
 

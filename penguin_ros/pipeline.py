@@ -14,21 +14,21 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-from penguin_ros.answering.ahead_job import WorkAhead
-from penguin_ros.answering.answer_job import AnswerJob, Circumstances
-from penguin_ros.answering.clip_search import CameraView, camera_view, check_interval
-from penguin_ros.answering.loaded_model import BackendFactory, LoadedModel, forget_results, load_model
-from penguin_ros.answering.question_text import cleaned
-from penguin_ros.answering.request_check import checked_camera, checked_request
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.config import PenguinConfig, settings
 from penguin_ros.errors import ClockJumped, Inactive, PenguinError, RequestCancelled, RequestReplaced, SettingError
 from penguin_ros.frame import NANOSECONDS, Frame, is_image
-from penguin_ros.generation.reuse import ReuseCounts
+from penguin_ros.generation.caches import ReuseCounts
+from penguin_ros.media.convert import reduced
 from penguin_ros.pipeline_status import ModelFacts, PipelineStatus, Ticket
-from penguin_ros.preprocessing.reduced_image import reduced
 from penguin_ros.request import Answer, Priority, Request, TextPiece
+from penguin_ros.requests.answer_job import AnswerJob, Circumstances
+from penguin_ros.requests.clip_selection import CameraView, camera_view, check_interval
+from penguin_ros.requests.loaded_model import BackendFactory, LoadedModel, forget_results, load_model
+from penguin_ros.requests.precompute_job import WorkAhead
+from penguin_ros.requests.validation import checked_camera, checked_request
 from penguin_ros.scheduler.scheduler import Scheduler
+from penguin_ros.text import cleaned
 
 Log = Callable[[str, BaseException], None]
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.errors import PenguinError
-from penguin_ros.generation.reuse import ReuseCounts
-from penguin_ros.scheduler.job import SchedulerCounts
-from penguin_ros.scheduler.worker_status import WorkerStatus
+from penguin_ros.generation.caches import ReuseCounts
+from penguin_ros.scheduler.job import SchedulerCounts, WorkerStatus
 from penguin_ros.window.camera_window import WindowStatus
 
 

@@ -31,7 +31,7 @@ def video_path() -> Path:
 @pytest.fixture(scope='session')
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint with random weights."""
-    from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+    from penguin_ros.testing.random_checkpoint import write_random_checkpoint
     return write_random_checkpoint(tmp_path_factory.mktemp('checkpoint') / 'tiny')
 
 
@@ -39,7 +39,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A ROS_DOMAIN_ID that no other test holds, in this process' environment too; nothing leaves this machine."""
     pytest.importorskip('rclpy', reason='no ROS 2 here')
-    from ros.graph import Domain
+    from support.graph import Domain
     domain = Domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
     # A transport profile holds beside it: tried with Fast DDS 2.14.

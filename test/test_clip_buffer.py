@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penguin_ros.clip_buffer import BufferStatus, ClipBuffer
-from penguin_ros.clip_choice import even_ranks
 from penguin_ros.config import BufferConfig, ClipConfig
 from penguin_ros.frame import Clip, Frame
+from penguin_ros.frame_sampling import even_ranks
 from penguin_ros.request import Interval
 
 MS = 1_000_000

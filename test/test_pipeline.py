@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from answering.live_pipeline import MS, START, TEXT, LivePipeline, offsets, past
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scheduler.stepped_jobs import LIVENESS_SECONDS
+from support.live_pipeline import MS, START, TEXT, LivePipeline, offsets, past
+from support.stepped_jobs import LIVENESS_SECONDS
 
 from penguin_ros.config import with_values
 from penguin_ros.errors import (

@@ -26,9 +26,9 @@ def table() -> dict[str, tuple[str, str]]:
 
 
 def test_the_table_has_the_names_of_the_code() -> None:
-    from penguin_ros.ros.camera_parameters import CameraParameters
-    from penguin_ros.ros.camera_topics import IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME
-    from penguin_ros.ros.sim_camera_parameters import SimCameraParameters
+    from penguin_ros.ros.camera_node.parameters import CameraParameters
+    from penguin_ros.ros.conversions.topics import IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME
+    from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
     names = table()
     assert names['pictures'] == (IMAGE_TOPIC, 'sensor_msgs/Image')
     assert names['pictures as JPEG'] == (f'{IMAGE_TOPIC}/compressed', 'sensor_msgs/CompressedImage')
@@ -39,8 +39,8 @@ def test_the_table_has_the_names_of_the_code() -> None:
 
 
 def test_the_default_camera_of_the_node_and_of_the_parameter_files_looks_there() -> None:
-    from penguin_ros.ros.camera_topics import IMAGE_TOPIC
-    from penguin_ros.ros.parameters import DEFAULT_CAMERAS
+    from penguin_ros.ros.conversions.topics import IMAGE_TOPIC
+    from penguin_ros.ros.node.parameters import DEFAULT_CAMERAS
     assert [f'{name}/image' for name in DEFAULT_CAMERAS] == [IMAGE_TOPIC]
     usual = parameters_of('penguin.yaml')['/**']
     assert usual['cameras'] == DEFAULT_CAMERAS and usual['camera'] == {DEFAULT_CAMERAS[0]: {'topic': IMAGE_TOPIC}}
@@ -49,13 +49,13 @@ def test_the_default_camera_of_the_node_and_of_the_parameter_files_looks_there()
 
 def test_the_demo_looks_there_too() -> None:
     from penguin_ros.cli.demo import IMAGE_TOPIC as OF_THE_DEMO
-    from penguin_ros.ros.camera_topics import IMAGE_TOPIC
+    from penguin_ros.ros.conversions.topics import IMAGE_TOPIC
     assert OF_THE_DEMO == IMAGE_TOPIC
 
 
 def test_parameters_for_simulated_worlds_exist() -> None:
     from penguin_ros.config import settings
-    from penguin_ros.ros.sim_camera_parameters import SimCameraParameters
+    from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
     sections = parameters_of('simulation.yaml')
     node, camera = dict(sections['/**']), dict(sections['/**/sim_camera'])
     assert node.pop('use_sim_time') is True and camera.pop('use_sim_time') is False, 'the camera makes the time'
@@ -74,9 +74,10 @@ def test_a_clip_of_the_node_is_a_whole_scene_and_never_two() -> None:
 
 
 def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() -> None:
+    from gazebo_sdf import SdfOptions
+
     from penguin_ros.config import VisualConfig
     from penguin_ros.preprocessing.frame_plan import PatchUnit, video_plan
-    from penguin_ros.simulation.sdf import SdfOptions
     visual = VisualConfig(**parameters_of('simulation.yaml')['/**']['visual'])
     picture = np.zeros((SdfOptions.height, SdfOptions.width, 3), np.uint8)
     moved = picture + np.uint8(200)  # a key frame of its own, and one that is not

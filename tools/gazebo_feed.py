@@ -12,13 +12,13 @@ from gazebo_run import GazeboRun
 from gazebo_worlds import LEAD_S, SECONDS
 from PIL import Image as PilImage
 
-from penguin_ros.cli.demo_row import ShownCaption
+from penguin_ros.demo.row import ShownCaption
 from penguin_ros.errors import DeadlineExceeded
-from penguin_ros.ros.message_records import stamp_ns
-from penguin_ros.ros.question_client import Ask, QuestionClient
-from penguin_ros.ros.session import Session
-from penguin_ros.ros.sim_camera_scenes import Showing, ground_truth
-from penguin_ros.ros.sim_camera_truth import GroundTruth
+from penguin_ros.ros.client.question_client import Ask, QuestionClient
+from penguin_ros.ros.client.records import stamp_ns
+from penguin_ros.ros.client.session import Session
+from penguin_ros.ros.sim_camera.scenes import Showing, ground_truth
+from penguin_ros.simulation.ground_truth import GroundTruth
 from penguin_ros.simulation.language import caption as true_caption
 from penguin_ros.simulation.language import facts, parse_caption
 from penguin_ros.simulation.scoring import score_caption
@@ -42,7 +42,7 @@ class GazeboFeed:
         from rosgraph_msgs.msg import Clock
         from sensor_msgs.msg import Image
 
-        from penguin_ros.ros.camera_topics import IMAGE_TOPIC, camera_qos
+        from penguin_ros.ros.conversions.topics import IMAGE_TOPIC, camera_qos
         self.captions: list[Any] = []
         self.pictures: dict[int, bytes] = {}
         """JPEG data by stamp, for the contact sheet; the node gets the raw pictures."""
@@ -100,16 +100,16 @@ class GazeboFeed:
     def _tell_time(self, now_ns: int) -> None:
         from rosgraph_msgs.msg import Clock
 
-        from penguin_ros.ros.message_conversion import time_message
+        from penguin_ros.ros.conversions.messages import time_message
         self.now_ns = now_ns
         self._clock.publish(Clock(clock=time_message(now_ns)))
 
     def _publish(self, now_ns: int, image: Any) -> None:
         from std_msgs.msg import Header
 
-        from penguin_ros.ros.camera_node import raw_message
-        from penguin_ros.ros.camera_topics import OPTICAL_FRAME
-        from penguin_ros.ros.message_conversion import time_message
+        from penguin_ros.ros.camera_node.camera_node import raw_message
+        from penguin_ros.ros.conversions.messages import time_message
+        from penguin_ros.ros.conversions.topics import OPTICAL_FRAME
         self._image.publish(raw_message(Header(stamp=time_message(now_ns), frame_id=OPTICAL_FRAME), image[..., ::-1], 'rgb8'))
         jpeg = io.BytesIO()
         PilImage.fromarray(image).save(jpeg, 'JPEG', quality=92)

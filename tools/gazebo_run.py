@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gazebo_messages import NANOSECONDS, Picture, Poses, picture_of, poses_of, world_control
+from gazebo_sdf import CLASSIC_IMAGE_TOPIC, CLASSIC_POSE_TOPIC, WORLD_NAME, name_of
 from gazebo_server import WORLDS_IN_TREE, GazeboServer
 from gazebo_transport import GazeboTransport, GazeboUnreachable
 from gazebo_worlds import LEAD_S, SECONDS, write_world
 
 from penguin_ros.simulation.scene import Scene
-from penguin_ros.simulation.sdf import CLASSIC_IMAGE_TOPIC, CLASSIC_POSE_TOPIC, WORLD_NAME, name_of
 
 CONTROL_TOPIC = f'/gazebo/{WORLD_NAME}/world_control'
 RATE_HZ = 10.0

@@ -24,15 +24,15 @@ from gazebo_run import TOLERANCE_M, GazeboRun
 from gazebo_transport import GazeboUnreachable
 from gazebo_worlds import FIRST, moving_scenes
 
-from penguin_ros.cli import exits
-from penguin_ros.cli.demo_model import bundle_of
-from penguin_ros.cli.demo_row import ShownCaption, print_row
-from penguin_ros.cli.demo_sheet import Sheet, write_sheet
-from penguin_ros.cli.node_process import NodeProcess
-from penguin_ros.cli.simulation_model import default_checkpoint, measured, simulation_parameters
-from penguin_ros.cli.terminal import print_error, print_line, status_line
+from penguin_ros.cli import exit_codes
+from penguin_ros.console import print_error, print_line, status_line
+from penguin_ros.demo.model import bundle_of
+from penguin_ros.demo.row import ShownCaption, print_row
+from penguin_ros.demo.sheet import Sheet, write_sheet
 from penguin_ros.errors import PenguinError
-from penguin_ros.ros.session import session
+from penguin_ros.evaluation.simulation_model import default_checkpoint, measured, simulation_parameters
+from penguin_ros.ros.client.session import session
+from penguin_ros.ros.process.node_process import NodeProcess
 from penguin_ros.simulation.scene import Scene
 from penguin_ros.simulation.scoring import Share, pooled, score_answer, wilson
 from penguin_ros.simulation.world import World
@@ -123,9 +123,9 @@ def main() -> int:
         score, seconds = _scored(arguments)
     except PenguinError as error:
         print_error(error)
-        return exits.FAILED
+        return exit_codes.FAILED
     except KeyboardInterrupt:
-        return exits.INTERRUPTED
+        return exit_codes.INTERRUPTED
     shares = score.shares()
     lines = [f'{name.replace("_", " ")} {share.value:.1%} ({share.right:g} of {share.total:g}; 95 % interval {share.low:.1%} to '
              f'{share.high:.1%})' for name, share in shares.items()]
@@ -137,7 +137,7 @@ def main() -> int:
         print_line(line)
     is_reached = all(share.value >= arguments.least for share in shares.values())
     print_line(f'{arguments.least:.0%} of each: {"reached" if is_reached else "NOT REACHED"}; see {arguments.out}')
-    return exits.DONE if is_reached else exits.FAILED
+    return exit_codes.DONE if is_reached else exit_codes.FAILED
 
 
 def _scored(arguments: argparse.Namespace) -> tuple[GazeboScore, float]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from gazebo_sdf import CONE_FILE, SdfOptions, cone_obj, world_sdf
 from PIL import Image
 
 from penguin_ros.simulation.clips import HELD_OUT
 from penguin_ros.simulation.random_scene import random_scene
 from penguin_ros.simulation.scene import Scene
-from penguin_ros.simulation.sdf import CONE_FILE, SdfOptions, cone_obj, world_sdf
-from penguin_ros.simulation.textures import floor_texels
 from penguin_ros.simulation.truth import truth
 from penguin_ros.simulation.world import World
+from penguin_ros.simulation.world_model import floor_texels
 
 FIRST = 6000  # of the held-out seeds: other scenes than those of penguin score and of the end-to-end test
 SECONDS = 3.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from penguin_ros.ros.sim_camera_scene import scene_record
-from penguin_ros.simulation.sdf import CONE_FILE, cone_obj
-from penguin_ros.simulation.sdf_demo import demo_scene, demo_world
+from gazebo_demo_world import demo_scene, demo_world
+from gazebo_sdf import CONE_FILE, cone_obj
+
+from penguin_ros.simulation.scene_file import scene_record
 
 WORLDS = Path(__file__).resolve().parents[1] / 'worlds'
 

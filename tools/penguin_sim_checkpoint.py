@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from penguin_sim_words import sim_tokenizer
 
-from penguin_ros.checkpoint.random_files import write_configuration, write_tokenizer
 from penguin_ros.checkpoint.safetensors_file import narrowed, write_safetensors
 from penguin_ros.checkpoint.shapes import CheckpointShape, ProcessorShape, TransformerShape
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING, expected_shapes, published_name
 from penguin_ros.checkpoint.weight_files import SINGLE
+from penguin_ros.testing.random_checkpoint import write_configuration, write_tokenizer
 
 PROCESSOR = ProcessorShape((0.5,) * 3, (0.5,) * 3, 1 / 255, 16, 16384, 14, 1, 2, 1.0, 180)
 STACK = TransformerShape(layers=4, hidden_size=256, ffn_size=512, heads=4, kv_heads=2, head_dim=64, rope_theta=1e6, norm_eps=1e-6)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network of a checkpoint in a form that trains: batches, gradients, extra heads. Knows neither scenes nor files.
 
-It computes what `penguin_ros.backends.torch_network` computes; a test holds the two together. Encoder and decoder take many
+It computes what `penguin_ros.backends.torch.session` computes; a test holds the two together. Encoder and decoder take many
 frames and many texts at once: one prefix (the clip) is run once, and any number of texts branch off it, each as if it stood
 alone behind the clip.
 """

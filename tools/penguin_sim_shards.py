@@ -18,19 +18,19 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-from penguin_sim_grids import HEIGHT, WIDTH, cells_of  # noqa: E402
+import numpy as np
+from numpy.typing import NDArray
+from penguin_sim_grids import HEIGHT, WIDTH, cells_of
 
-from penguin_ros.preprocessing.patches import resized  # noqa: E402
-from penguin_ros.simulation.clips import SimulatedClip, make_clip  # noqa: E402
-from penguin_ros.simulation.language import caption  # noqa: E402
-from penguin_ros.simulation.motion_seen import SEEN  # noqa: E402
-from penguin_ros.simulation.questions import questions  # noqa: E402
-from penguin_ros.simulation.random_scene import random_scene  # noqa: E402
-from penguin_ros.simulation.scene import COLOURS, MAX_THINGS, SHAPES, Scene  # noqa: E402
-from penguin_ros.simulation.truth import truth, truth_of  # noqa: E402
-from penguin_ros.simulation.world import World  # noqa: E402
+from penguin_ros.preprocessing.patches import resized
+from penguin_ros.simulation.clips import SimulatedClip, make_clip
+from penguin_ros.simulation.language import caption
+from penguin_ros.simulation.motion_seen import SEEN
+from penguin_ros.simulation.questions import questions
+from penguin_ros.simulation.random_scene import random_scene
+from penguin_ros.simulation.scene import COLOURS, MAX_THINGS, SHAPES, Scene
+from penguin_ros.simulation.truth import truth, truth_of
+from penguin_ros.simulation.world import World
 
 MIN_SPOT_PIXELS = 24
 """Pixels of a thing from which on it counts as seen."""

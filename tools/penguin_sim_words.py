@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from penguin_sim_vocabulary import phrases, vocabulary
 
-from penguin_ros.checkpoint.random_tokenizer import trained_tokenizer
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
 from penguin_ros.config import DEFAULT_CAPTION_PROMPT
 from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart, render
-from penguin_ros.simulation.vocabulary import phrases, vocabulary
+from penguin_ros.testing.random_tokenizer import trained_tokenizer
 
 VOCABULARY_SIZE = 1000
 MARKUP_TEXTS = ('user\nTime 0.0s:', ',Time 0.5s:', 'assistant\n', 'assistant\n\n')

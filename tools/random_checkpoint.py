@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # works in a checkout that is not installed
 
-from penguin_ros.checkpoint.random_checkpoint import (
+from penguin_ros.errors import CheckpointError
+from penguin_ros.testing.random_checkpoint import (
     DTYPES,
     ENCODER_CONFIGS,
     LAYOUTS,
@@ -16,7 +17,6 @@ from penguin_ros.checkpoint.random_checkpoint import (
     Variant,
     write_random_checkpoint,
 )
-from penguin_ros.errors import CheckpointError
 
 
 def main() -> int:

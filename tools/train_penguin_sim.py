@@ -20,19 +20,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that spin would wait for time slices where cores are shared
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from penguin_sim_batches import make_batch  # noqa: E402
-from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint  # noqa: E402
-from penguin_sim_learner import Learner, Weighting  # noqa: E402
-from penguin_sim_network import compile_layers  # noqa: E402
-from penguin_sim_scores import draw_curve, score, table  # noqa: E402
-from penguin_sim_shards import KINDS, Shard, make_shard, start_painter, wait_for  # noqa: E402
-from penguin_sim_words import Texts, sim_tokenizer  # noqa: E402
+import numpy as np
+import torch
+from penguin_sim_batches import make_batch
+from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint
+from penguin_sim_learner import Learner, Weighting
+from penguin_sim_network import compile_layers
+from penguin_sim_scores import draw_curve, score, table
+from penguin_sim_shards import KINDS, Shard, make_shard, start_painter, wait_for
+from penguin_sim_words import Texts, sim_tokenizer
 
-from penguin_ros.checkpoint.random_files import write_tokenizer  # noqa: E402
-from penguin_ros.cli.terminal import progress_bar, status_line  # noqa: E402
-from penguin_ros.simulation.clips import HELD_OUT  # noqa: E402
+from penguin_ros.console import progress_bar, status_line
+from penguin_ros.simulation.clips import HELD_OUT
+from penguin_ros.testing.random_checkpoint import write_tokenizer
 
 AHEAD, WARM_STEPS, LAST_SHARE, LEAST_RATE = 2, 60, 0.3, 0.03
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penguin_ros.backends.base import Backend
-from penguin_ros.backends.bundle import Bundle
-from penguin_ros.backends.onnx_backend import OnnxBackend
-from penguin_ros.backends.scripted_backend import ScriptedBackend, ScriptedModel
-from penguin_ros.backends.tensorrt_backend import TensorrtBackend
-from penguin_ros.backends.torch_backend import TorchBackend
+from penguin_ros.backends.base.backend import Backend
+from penguin_ros.backends.base.bundle import Bundle
+from penguin_ros.backends.onnxruntime.backend import OnnxBackend
+from penguin_ros.backends.tensorrt.backend import TensorrtBackend
+from penguin_ros.backends.torch.backend import TorchBackend
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import SettingError
+from penguin_ros.testing.scripted_backend import ScriptedBackend, ScriptedModel
 
 if TYPE_CHECKING:
     from penguin_ros.checkpoint.checkpoint import Checkpoint

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A published checkpoint, opened and checked. Knows where its files are; runs nothing, imports no inference library."""
+"""A published checkpoint, opened and checked. Knows where its files are; runs nothing, imports no inference library.
+
+Where the encoder's configuration lies: inside config.json, in a folder, in a hub repository, or nowhere.
+"""
 from __future__ import annotations
 
 import hashlib
@@ -10,15 +13,38 @@ from functools import cached_property
 from pathlib import Path
 
 from penguin_ros.checkpoint.configuration import ConfigFiles, check_kind, read_shape
-from penguin_ros.checkpoint.encoder_source import CONFIG, read_encoder_config
-from penguin_ros.checkpoint.hub import download_checkpoint, hub_name, is_hub_id
-from penguin_ros.checkpoint.json_file import is_file, read_bytes, read_json
+from penguin_ros.checkpoint.hub import download_checkpoint, download_file, hub_name, is_hub_id
+from penguin_ros.checkpoint.json_file import JsonFile, is_file, read_bytes, read_json
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tensors import TensorReader
-from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
-from penguin_ros.checkpoint.tokenizer_file import check_tokenizer_files
+from penguin_ros.checkpoint.tokenizer import PenguinTokenizer, check_tokenizer_files
 from penguin_ros.checkpoint.weight_files import find_weight_files
 from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound
+
+CONFIG = 'config.json'
+
+
+def read_encoder_config(folder: Path, model: JsonFile) -> JsonFile | None:
+    """The encoder's own configuration, or None when `model` (the parsed config.json of `folder`) names none.
+
+    CheckpointNotFound when a folder is named that is not there, HubUnavailable when a repository cannot be reached.
+    """
+    if model.has('vision_encoder_config'):
+        return model.part('vision_encoder_config')
+    if model.values.get('vision_encoder') in (None, ''):
+        return None
+    name = model.text('vision_encoder')
+    for candidate in (folder / name / CONFIG, Path(name) / CONFIG):
+        if is_file(candidate):
+            return read_json(candidate)
+    if not is_hub_id(name):
+        raise CheckpointNotFound(f'{model.where}: vision_encoder names {name}', 'there is no such folder',
+                                 f'Put the encoder\'s config.json at {folder / name / CONFIG}')
+    repository = name.partition('@')[0]
+    return read_json(download_file(name, CONFIG, 'On a machine with internet type: '
+                                   f'hf download {repository} {CONFIG} --local-dir {name}   and copy the file here to '
+                                   f'{folder / name / CONFIG}'))
+
 
 Progress = Callable[[str], None]
 

@@ -10,7 +10,7 @@ from penguin_ros.checkpoint.json_file import JsonFile, is_file, read_json
 from penguin_ros.checkpoint.shapes import CheckpointShape, ProcessorShape, TransformerShape
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING
 from penguin_ros.checkpoint.tensors import TensorReader
-from penguin_ros.checkpoint.tokenizer_file import added_token_ids
+from penguin_ros.checkpoint.tokenizer import added_token_ids
 from penguin_ros.errors import CheckpointConfigError, CheckpointTensorError
 
 MODEL_TYPE, PROJECTOR_TYPE = 'penguinvl_qwen3', 'mlp2x_gelu'

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint's configuration says, as values. Knows neither files nor tensors."""
+"""The angular frequencies of rotary positions. Knows neither tables nor grids.
+
+What a checkpoint's configuration says, as values. Knows neither files nor tensors.
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -59,3 +65,11 @@ class CheckpointShape:
     def patch_values(self) -> int:
         """Numbers in one patch: channels x patch_size x patch_size."""
         return self.channels * self.patch_size ** 2
+
+
+def inverse_frequencies(head_dim: int, theta: float) -> NDArray[np.float32]:
+    """(head_dim / 2,) radians per position, in float32 from the start as PyTorch computes them: at large positions the
+    rounding of the angle is what the model was trained with."""
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    frequencies: NDArray[np.float32] = np.float32(1.0) / np.float32(theta) ** exponents
+    return frequencies

@@ -2,6 +2,10 @@
 """Text to token ids and back. Plain text never becomes markup: chat markup is looked up by name only.
 
 Knows the tokenizers library; does not know how a prompt is put together.
+
+The tokenizer of a checkpoint as one JSON description, from whichever files are published.
+
+Knows the format of the tokenizers library, not the library itself.
 """
 from __future__ import annotations
 
@@ -10,11 +14,127 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penguin_ros.checkpoint.tokenizer_file import added_token_ids, read_tokenizer, without_added_tokens
-from penguin_ros.errors import CheckpointConfigError
+from penguin_ros.checkpoint.json_file import JsonFile, is_file, read_bytes, read_json
+from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+
+PUBLISHED, VOCABULARY, MERGES, SETTINGS, ADDED = ('tokenizer.json', 'vocab.json', 'merges.txt', 'tokenizer_config.json',
+                                                  'added_tokens.json')
+
+QWEN2_WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+               r'\s*[\r\n]+|\s+(?!\S)|\s+')
+"""How Qwen2 cuts text before merging bytes; part of that tokenizer's definition, absent from vocab.json and merges.txt."""
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """CheckpointNotFound when the folder holds no tokenizer."""
+    if not is_file(folder / PUBLISHED) and not all(is_file(folder / name) for name in (VOCABULARY, MERGES)):
+        raise CheckpointNotFound(f'{folder} holds no tokenizer', f'neither {PUBLISHED} nor {VOCABULARY} with {MERGES} is there',
+                                 'Download the checkpoint again')
+
+
+def read_tokenizer(folder: Path) -> dict[str, Any]:
+    """The description that the tokenizers library takes; made from vocab.json and merges.txt when tokenizer.json is absent."""
+    check_tokenizer_files(folder)
+    if is_file(folder / PUBLISHED):
+        tokenizer = read_json(folder / PUBLISHED)
+        model = tokenizer.part('model')
+        if model.text('type') != 'BPE':
+            raise model.error('type', 'only byte-level BPE is supported')
+        vocabulary = _checked_vocabulary(model.part('vocab'))
+        return {**tokenizer.values, 'model': {**model.values, 'vocab': vocabulary, 'merges': _merge_pairs(model)}}
+    return qwen2_tokenizer(_checked_vocabulary(read_json(folder / VOCABULARY)), _merges(folder / MERGES))
+
+
+def _checked_vocabulary(vocabulary: JsonFile) -> dict[str, int]:
+    wrong = next((token for token, number in vocabulary.values.items() if type(number) is not int or number < 0), None)
+    if wrong is not None:
+        raise vocabulary.error(wrong, 'takes a token id')
+    return dict(vocabulary.values)
+
+
+def _merge_pairs(model: JsonFile) -> list[list[str]]:
+    """Older files join the two tokens of a merge by a space."""
+    merges = model.values.get('merges')
+    pairs: list[Any] = [merges] if not isinstance(merges, list) else [
+        merge.split(' ') if isinstance(merge, str) else merge for merge in merges]
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in pairs):
+        raise CheckpointConfigError(f'{model.where}: merges are unusable', 'each takes two tokens')
+    return pairs
+
+
+def qwen2_tokenizer(vocabulary: Mapping[str, int], merges: list[list[str]]) -> dict[str, Any]:
+    """The description of a Qwen2 tokenizer with these token ids and merges, without added tokens."""
+    byte_level = {'type': 'ByteLevel', 'add_prefix_space': False, 'trim_offsets': False, 'use_regex': False}
+    words = {'type': 'Split', 'pattern': {'Regex': QWEN2_WORDS}, 'behavior': 'Isolated', 'invert': False}
+    return {
+        'version': '1.0', 'truncation': None, 'padding': None, 'added_tokens': [], 'normalizer': {'type': 'NFC'},
+        'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': [words, byte_level]},
+        'post_processor': byte_level, 'decoder': byte_level,
+        'model': {'type': 'BPE', 'dropout': None, 'unk_token': None, 'continuing_subword_prefix': '',
+                  'end_of_word_suffix': '', 'fuse_unk': False, 'byte_fallback': False, 'ignore_merges': False,
+                  'vocab': dict(vocabulary), 'merges': merges},
+    }
+
+
+def without_added_tokens(tokenizer: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, Any]:
+    """The same tokenizer for plain text: no added token, neither as such nor as the product of merges."""
+    model = dict(tokenizer['model'])
+    numbers = set(added.values())
+    dropped = {*added, *(token for token, number in model['vocab'].items() if number in numbers)}
+    model['merges'] = [pair for pair in model['merges'] if dropped.isdisjoint((*pair, ''.join(pair)))]
+    model['vocab'] = {token: number for token, number in model['vocab'].items() if token not in dropped}
+    return {**tokenizer, 'added_tokens': [], 'post_processor': None, 'truncation': None, 'padding': None, 'model': model}
+
+
+def added_token_ids(folder: Path) -> dict[str, int]:
+    """Every added token with its id, from all files that list them; CheckpointConfigError when they contradict each other."""
+    found: dict[str, int] = {}
+    for where, token, number in _listed(folder):
+        if not isinstance(token, str) or not token or not isinstance(number, int) or number < 0:
+            raise CheckpointConfigError(f'{folder / where}: added token {token!r} has the id {number!r}', 'it is no token id')
+        if found.setdefault(token, number) != number:
+            raise CheckpointConfigError(f'{folder / where}: {token} has the id {number}',
+                                        f'another file of this checkpoint says {found[token]}')
+    return found
+
+
+def _listed(folder: Path) -> list[tuple[str, Any, Any]]:
+    """(file, token, id) wherever an added token is listed."""
+    listed: list[tuple[str, Any, Any]] = []
+    if is_file(folder / PUBLISHED):
+        listed += [(PUBLISHED, entry.get('content'), entry.get('id'))
+                   for entry in _entries(read_json(folder / PUBLISHED), 'added_tokens')]
+    if is_file(folder / SETTINGS):
+        settings = read_json(folder / SETTINGS)
+        decoder = settings.part('added_tokens_decoder').values if settings.has('added_tokens_decoder') else {}
+        listed += [(SETTINGS, entry.get('content') if isinstance(entry, dict) else entry,
+                    int(number) if number.isdecimal() else number) for number, entry in decoder.items()]
+    if is_file(folder / ADDED):
+        listed += [(ADDED, token, number) for token, number in read_json(folder / ADDED).values.items()]
+    return listed
+
+
+def _entries(file: JsonFile, key: str) -> list[dict[str, Any]]:
+    value = file.values.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise file.error(key, 'takes a list of objects')
+    return value
+
+
+def _merges(path: Path) -> list[list[str]]:
+    try:
+        lines = read_bytes(path).decode('utf-8').split('\n')
+    except UnicodeDecodeError as error:
+        raise CheckpointConfigError(f'{path} is not UTF-8', str(error), 'Download the checkpoint again') from error
+    pairs = [line.rstrip('\r').split(' ') for line in lines if line.strip() and not line.startswith('#version')]
+    wrong = next((pair for pair in pairs if len(pair) != 2), None)
+    if wrong is not None:
+        raise CheckpointConfigError(f'{path}: {" ".join(wrong)[:80]!r} is no merge', 'a line holds two tokens')
+    return pairs
 
 
 class PenguinTokenizer:

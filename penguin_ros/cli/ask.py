@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from penguin_ros.cli import exits
+from penguin_ros.cli import exit_codes
+from penguin_ros.console import GrowingText
 from penguin_ros.errors import InvalidQuestion
 
 EPILOG = """examples:
@@ -39,10 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the answer as it grows; its evidence goes to stderr in one line."""
-    from penguin_ros.ros.message_check import require_messages
+    from penguin_ros.ros.process.requirements import require_messages
     require_messages()
-    from penguin_ros.ros.question_client import Ask, QuestionClient
-    from penguin_ros.ros.session import session
+    from penguin_ros.ros.client.question_client import Ask, QuestionClient
+    from penguin_ros.ros.client.session import session
     _check(arguments)
     question = sys.stdin.read() if arguments.question == '-' else arguments.question
     ask = Ask(question, arguments.camera, arguments.last, arguments.image, max(0, arguments.max_tokens),
@@ -54,26 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
     return _finish(answer, stream, arguments.json)
 
 
-class GrowingText:
-    """Prints what is new of a text that grows; feedback may skip steps but always carries everything so far."""
-
-    def __init__(self, is_silent: bool = False) -> None:
-        self._shown, self._is_silent = '', is_silent
-
-    def show(self, text: str) -> None:
-        """Prints the part of `text` not printed yet; a late, shorter text prints nothing."""
-        if self._is_silent or not text.startswith(self._shown):
-            return
-        print(text[len(self._shown):], end='', flush=True)
-        self._shown = text
-
-    def finish(self, text: str) -> None:
-        """The end of the answer and a line break."""
-        self.show(text)
-        if not self._is_silent:
-            print(flush=True)
-
-
 def _check(arguments: argparse.Namespace) -> None:
     missing = [str(path) for path in arguments.image if not path.is_file()]
     if missing:
@@ -83,7 +64,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
-    from penguin_ros.ros.message_records import record, seconds
+    from penguin_ros.ros.client.records import record, seconds
     stream.finish(answer.text)
     if as_json:
         print(json.dumps(record(answer), ensure_ascii=False, indent=1))
@@ -94,6 +75,4 @@ def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
         print(f'  {len(evidence.frames)} frames, newest {seconds(evidence.age):.2f} s old, first token after '
               f'{seconds(evidence.first_token_latency):.2f} s, {evidence.generated_tokens} tokens, {evidence.model_name}',
               file=sys.stderr)
-    return exits.FAILED if answer.error_code else exits.DONE
-
-
+    return exit_codes.FAILED if answer.error_code else exit_codes.DONE

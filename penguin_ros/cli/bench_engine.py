@@ -9,14 +9,13 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from penguin_ros.backends.onnx_providers import usable_cores
-from penguin_ros.cli import exits
-from penguin_ros.cli.bench_side import ONNXRUNTIME, Round, Runner, Side, SideError, Task, run_apart
-from penguin_ros.cli.settings import add_setting_options, config_from
-from penguin_ros.cli.terminal import status_line
+from penguin_ros.backends.onnxruntime.providers import usable_cores
+from penguin_ros.benchmark.engine.runs import Plan, SideRun, measure
+from penguin_ros.benchmark.tasks import ONNXRUNTIME, Runner, Side, Task, run_apart
+from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import add_setting_options, config_from
 from penguin_ros.config import settings
 from penguin_ros.errors import PenguinError, SettingError
 
@@ -32,31 +31,6 @@ measured. --against adds cosine of features and logits, top-1 agreement with the
 nothing of that is judged, for int4 and float32 differ by design.
 
 exit codes: 0 all was measured, 1 a side or the comparison failed (the error is shown), 2 nothing could be measured"""
-
-
-@dataclass(eq=False)
-class SideRun:
-    """A side with its rounds so far; `error` of the first that failed, after which it is left alone."""
-
-    side: Side
-    rounds: list[Round] = field(default_factory=list)
-    error: SideError | None = None
-
-    def add(self, result: Round) -> None:
-        """One more round, or why there will be none."""
-        if result.error is None:
-            self.rounds.append(result)
-        else:
-            self.error = result.error
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is asked for; `threads` of the measurement of the memory bandwidth."""
-
-    rounds: int
-    task: Task
-    threads: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, runner: Runner = run_apart) -> int:
     """Measures, prints, writes."""
-    from penguin_ros.cli.bench_report import Report
+    from penguin_ros.benchmark.engine.report import Report
     _check(arguments)
     config = config_from(arguments)
     given = {name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]}
@@ -96,40 +70,11 @@ def run(arguments: argparse.Namespace, runner: Runner = run_apart) -> int:
     return exit_code(sides, report.is_agreement_missing)
 
 
-def measure(sides: Sequence[SideRun], plan: Plan, folder: Path, runner: Runner) -> float:
-    """Fills the sides; the memory bandwidth, bytes per second, best of what was measured before each round and at the end.
-
-    The side that is compared with goes first: its tokens are fed to the other one, in the first round.
-    """
-    from penguin_ros.cli.bench_machine import read_bandwidth
-    bandwidth = 0.0
-    for index in range(plan.rounds):
-        bandwidth = max(bandwidth, read_bandwidth(plan.threads))
-        for number, each in reversed(list(enumerate(sides))):
-            if each.error is None:
-                status_line(f'round {index + 1} of {plan.rounds}: {each.side.name}')
-                each.add(runner(_task(plan, sides, number, index == 0, folder)))
-    return max(bandwidth, read_bandwidth(plan.threads))
-
-
-def arrays_of(folder: Path, number: int) -> Path:
-    """Where a side leaves what it is compared by."""
-    return folder / f'{number}.npz'
-
-
 def exit_code(sides: Sequence[SideRun], is_agreement_missing: bool) -> int:
     """2 when no side ran at all."""
     if not any(each.rounds for each in sides):
-        return exits.UNUSABLE
-    return exits.FAILED if is_agreement_missing or any(each.error for each in sides) else exits.DONE
-
-
-def _task(plan: Plan, sides: Sequence[SideRun], number: int, is_first: bool, folder: Path) -> Task:
-    wants_arrays = is_first and len(sides) > 1
-    teacher = arrays_of(folder, 1)
-    return Task(sides[number].side, plan.task.position, plan.task.steps, plan.task.max_tokens,
-                arrays=str(arrays_of(folder, number)) if wants_arrays else '',
-                teacher=str(teacher) if wants_arrays and number == 0 and teacher.is_file() else '')
+        return exit_codes.UNUSABLE
+    return exit_codes.FAILED if is_agreement_missing or any(each.error for each in sides) else exit_codes.DONE
 
 
 def _check(arguments: argparse.Namespace) -> None:

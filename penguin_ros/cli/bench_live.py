@@ -8,18 +8,18 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from penguin_ros.cli import exits
-from penguin_ros.cli.bench_live_task import CASES, GROWTH, INTERRUPT, LiveRunner, LiveTask, Record, failed, run_apart
-from penguin_ros.cli.bench_side import Side, SideError
-from penguin_ros.cli.settings import add_setting_options, config_from
-from penguin_ros.cli.simulation_model import default_checkpoint
-from penguin_ros.cli.terminal import status_line
+from penguin_ros.benchmark.live.tasks import CASES, GROWTH, INTERRUPT, LiveRunner, LiveTask, ModelRun, Record, failed, run_apart
+from penguin_ros.benchmark.tasks import Side, SideError
+from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import add_setting_options, config_from
 from penguin_ros.config import Value, settings
+from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError, SettingError
+from penguin_ros.evaluation.simulation_model import default_checkpoint
 
 EPILOG = """examples:
   penguin bench live
@@ -45,15 +45,6 @@ LEARNT: Mapping[str, Value] = {'clip.fps': 1.0, 'clip.max_frames': 4}
 """What the default model has learnt: clips of up to four frames, a second apart."""
 
 
-@dataclass(eq=False)
-class ModelRun:
-    """A model and what came of it; `record['error']` where it failed."""
-
-    side: Side
-    is_default: bool
-    record: Record
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the kind."""
     parser.add_argument('models', metavar='MODEL', nargs='*', help='folders of bundles, or folders or hub ids of checkpoints')
@@ -76,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, runner: LiveRunner = run_apart) -> int:
     """Measures, prints, writes."""
-    from penguin_ros.cli.bench_live_report import LiveReport
+    from penguin_ros.benchmark.live.report import LiveReport
     _check(arguments)
     models, loads = _models(arguments), [os.getloadavg()[0]]
     for model in models:
@@ -90,8 +81,8 @@ def run(arguments: argparse.Namespace, runner: LiveRunner = run_apart) -> int:
     if arguments.plot:
         report.draw(arguments.plot)
     if all(model.record.get('error') for model in models) and not (node and not node['error']):
-        return exits.UNUSABLE
-    return exits.DONE if report.is_good else exits.FAILED
+        return exit_codes.UNUSABLE
+    return exit_codes.DONE if report.is_good else exit_codes.FAILED
 
 
 def _models(arguments: argparse.Namespace) -> list[ModelRun]:
@@ -131,12 +122,12 @@ def _node(arguments: argparse.Namespace, model: ModelRun) -> Record:
     """On the first model, or, without any, on a tiny one with random weights."""
     import tempfile
 
-    from penguin_ros.cli.bench_live_node import NodeTask, node_record
+    from penguin_ros.benchmark.live.node import NodeTask, node_record
     with tempfile.TemporaryDirectory(prefix='penguin_bench_') as folder:
         side = model.side
         try:
             if not side.source:
-                from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+                from penguin_ros.testing.random_checkpoint import write_random_checkpoint
                 side = replace(side, source=str(write_random_checkpoint(Path(folder) / 'random-tiny')))
             return {'model': side.name, **node_record(NodeTask(side, arguments.node_seconds, arguments.video))}
         except (PenguinError, OSError) as error:
@@ -165,5 +156,5 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.json and not arguments.json.absolute().parent.is_dir():
         raise PenguinError(f'{arguments.json} cannot be written', f'there is no folder {arguments.json.parent}')
     if arguments.plot:
-        from penguin_ros.cli.bench_live_growth import check_plot
+        from penguin_ros.benchmark.live.growth import check_plot
         check_plot(arguments.plot)

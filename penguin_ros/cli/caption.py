@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin caption`: describes a recording clip by clip through the pipeline. Knows no running ROS."""
+"""`penguin caption`: describes a recording clip by clip through the pipeline. Knows no running ROS.
+
+An answer as plain JSON values, for scripts that read our output. Knows the value rooms only.
+
+Writes captions as SubRip (.srt). Knows the format only.
+"""
 from __future__ import annotations
 
 import argparse
@@ -9,19 +14,64 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
-from penguin_ros.cli import exits
-from penguin_ros.cli.answer_record import answer_record
-from penguin_ros.cli.built_bundle import with_bundle
-from penguin_ros.cli.offline_runner import CAMERA, OfflineRunner, offline
-from penguin_ros.cli.settings import MODEL_OPTIONS, add_setting_options, config_from
-from penguin_ros.cli.subtitles import SubRipWriter
-from penguin_ros.cli.terminal import clock, progress_bar, status_line
+from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
 from penguin_ros.config import PenguinConfig
+from penguin_ros.console import clock, progress_bar, status_line
 from penguin_ros.errors import SettingError
+from penguin_ros.evaluation.offline import CAMERA, OfflineRunner, offline
+from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.frame import NANOSECONDS, Frame, Image
-from penguin_ros.recording.open_recording import Recording, open_recording
+from penguin_ros.media.bag import Recording, open_recording
 from penguin_ros.request import Answer
+
+
+class SubRipWriter:
+    """Writes one numbered cue per caption to `stream`; times in nanoseconds from the start of the recording."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._cues = stream, 0
+
+    def write(self, start_ns: int, end_ns: int, text: str) -> None:
+        """A blank line ends a cue in this format, so blank lines inside `text` are left out."""
+        self._cues += 1
+        lines = '\n'.join(line for line in text.splitlines() if line.strip()) or '…'
+        self._stream.write(f'{self._cues}\n{timestamp(start_ns)} --> {timestamp(end_ns)}\n{lines}\n\n')
+        self._stream.flush()
+
+
+def timestamp(time_ns: int) -> str:
+    """HH:MM:SS,mmm, rounded to the millisecond."""
+    milliseconds = max(0, (time_ns + 500_000) // 1_000_000)
+    seconds, rest = divmod(milliseconds, 1000)
+    return f'{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d},{rest:03d}'
+
+
+DURATIONS = ('wait_ns', 'encode_ns', 'prefill_ns', 'decode_ns', 'first_token_ns')
+
+
+def answer_record(answer: Answer) -> dict[str, object]:
+    """Text, error and evidence; durations in seconds, stamps in integer nanoseconds."""
+    evidence = answer.evidence
+    return {
+        'text': answer.text,
+        'error': str(answer.error) if answer.error else None,
+        'camera': answer.camera,
+        'stamps_ns': [frame.stamp_ns for frame in evidence.frames],
+        'frame_types': [frame.type.name.lower() for frame in evidence.frames],
+        'model': evidence.model_name, 'digest': evidence.model_digest,
+        'backend': evidence.backend, 'precision': evidence.precision,
+        'tokens': {'visual': evidence.visual_tokens, 'prompt': evidence.prompt_tokens, 'generated': evidence.generated_tokens,
+                   'reused': evidence.reused_tokens, 'drafted': evidence.drafted_tokens,
+                   'accepted': evidence.accepted_tokens},
+        'forward_passes': evidence.forward_passes,
+        'seconds': {name.removesuffix('_ns'): round(getattr(evidence, name) / NANOSECONDS, 6) for name in DURATIONS},
+        'stop_reason': evidence.stop_reason.name.lower(),
+        'is_truncated': evidence.is_truncated,
+    }
+
 
 EPILOG = """examples:
   penguin caption drive.mp4 --checkpoint ./Penguin-VL-2B
@@ -48,13 +98,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Captions every clip; exit code 1 when one of them failed."""
-    from penguin_ros.ros.image_conversion import message_to_rgb
     config = offline(config_from(arguments))
     if not config.model.checkpoint and not config.model.bundle and config.model.backend != 'scripted':
         raise SettingError('no model given', 'captions need a checkpoint or a bundle',
                            'penguin caption FILE --checkpoint DIR_OR_HUB_ID, for example tencent/Penguin-VL-2B')
     config = replace(config, model=with_bundle(config.model))
-    recording = open_recording(arguments.source, message_to_rgb, arguments.topic)
+    recording = open_recording(arguments.source, arguments.topic)
     with ExitStack() as stack:
         subtitles = SubRipWriter(stack.enter_context(arguments.srt.open('w', encoding='utf-8'))) if arguments.srt else None
         return _caption_all(arguments, config, recording, subtitles, stack)
@@ -76,7 +125,7 @@ def _caption_all(arguments: argparse.Namespace, config: PenguinConfig, recording
             if subtitles and answer.error is None:
                 subtitles.write(clip[0].stamp_ns - origin_ns, _end_of_cue(clip, config) - origin_ns, answer.text)
     _report_drops(getattr(recording, 'dropped', {}))
-    return exits.FAILED if failures else exits.DONE
+    return exit_codes.FAILED if failures else exit_codes.DONE
 
 
 def clips(frames: Iterable[tuple[int, Image]], seconds: float, start_s: float, end_s: float) -> Iterator[tuple[int, list[Frame]]]:

@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penguin_ros.cli import exits
-from penguin_ros.cli.demo_model import bundle_of
-from penguin_ros.cli.node_process import NodeProcess
-from penguin_ros.cli.simulation_model import default_checkpoint, measured, simulation_parameters
-from penguin_ros.cli.terminal import print_line, status_line
+from penguin_ros.cli import exit_codes
+from penguin_ros.console import print_line, status_line
+from penguin_ros.demo.model import bundle_of
 from penguin_ros.errors import PenguinError
+from penguin_ros.evaluation.simulation_model import default_checkpoint, measured, simulation_parameters
+from penguin_ros.ros.process.node_process import NodeProcess
 
 if TYPE_CHECKING:
-    from penguin_ros.cli.demo_watch import Stage
+    from penguin_ros.demo.watch import Stage
 
 NAMESPACE = '/penguin_demo'
 NODE = f'{NAMESPACE}/penguin'
@@ -68,19 +68,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Starts, watches, asks, stops; see the exit codes."""
-    from penguin_ros.ros.message_check import require_messages
+    from penguin_ros.ros.process.requirements import require_messages
     require_messages()
     os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))  # keeps apart from robots and other demos
     with tempfile.TemporaryDirectory(prefix='penguin_demo_') as folder, nodes(arguments, Path(folder)) as (camera, penguin):
-        from penguin_ros.cli.demo_watch import Stage
+        from penguin_ros.demo.watch import Stage
         end = time.monotonic() + arguments.seconds  # building a bundle may have taken longer than that
         stage = Stage(camera, penguin, NODE, f'{NAMESPACE}/{IMAGE_TOPIC}', end)
         return _watch_video(arguments, stage) if arguments.video else _watch_world(arguments, stage)
 
 
 def _watch_video(arguments: argparse.Namespace, stage: Stage) -> int:
-    from penguin_ros.cli.demo_watch import DemoWatch
-    from penguin_ros.ros.session import session
+    from penguin_ros.demo.watch import DemoWatch
+    from penguin_ros.ros.client.session import session
     with session('penguin_demo_watch') as watch_session:
         watch = DemoWatch(watch_session, stage, arguments.question or 'What is moving, and which way?')
         try:
@@ -88,13 +88,13 @@ def _watch_video(arguments: argparse.Namespace, stage: Stage) -> int:
         except KeyboardInterrupt:
             status_line('interrupted')
     watch.print_summary()
-    return exits.DONE if watch.is_complete else exits.FAILED
+    return exit_codes.DONE if watch.is_complete else exit_codes.FAILED
 
 
 def _watch_world(arguments: argparse.Namespace, stage: Stage) -> int:
-    from penguin_ros.cli.demo_sheet import write_sheet
-    from penguin_ros.cli.demo_world import WorldWatch
-    from penguin_ros.ros.session import session
+    from penguin_ros.demo.sheet import write_sheet
+    from penguin_ros.demo.world import WorldWatch
+    from penguin_ros.ros.client.session import session
     from penguin_ros.simulation.world import World
     with World() as world, session('penguin_demo_watch') as watch_session:
         watch = WorldWatch(watch_session, stage, arguments.question, TRUTH_TOPIC, world)
@@ -105,7 +105,7 @@ def _watch_world(arguments: argparse.Namespace, stage: Stage) -> int:
     watch.print_summary()
     if watch.shown:
         print_line(f'picture of the first scenes: {write_sheet(watch.sheet(), arguments.picture)}')
-    return exits.DONE if watch.is_complete else exits.FAILED
+    return exit_codes.DONE if watch.is_complete else exit_codes.FAILED
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ import importlib.util
 import json
 from collections.abc import Iterator
 
-from penguin_ros.cli import checks, exits
-from penguin_ros.cli.checks import Finding, State
+from penguin_ros.cli import exit_codes
+from penguin_ros.doctor import machine_checks
+from penguin_ros.doctor.machine_checks import Finding, State
 
 EPILOG = """examples:
   penguin doctor
@@ -37,22 +38,22 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps([{**vars(finding), 'state': finding.state.value} for finding in findings], ensure_ascii=False, indent=1))
     else:
         _print_table(findings)
-    return exits.FAILED if any(finding.state is State.FAULT for finding in findings) else exits.DONE
+    return exit_codes.FAILED if any(finding.state is State.FAULT for finding in findings) else exit_codes.DONE
 
 
 def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
-    yield from checks.environment()
-    yield from checks.ros()
-    yield from checks.backends()
-    yield from checks.transport()
+    yield from machine_checks.environment()
+    yield from machine_checks.ros()
+    yield from machine_checks.backends()
+    yield from machine_checks.transport()
     if arguments.checkpoint:
-        yield from checks.checkpoint(arguments.checkpoint)
+        yield from machine_checks.checkpoint(arguments.checkpoint)
     if arguments.bundle:
-        yield from checks.bundle(arguments.bundle)
-        from penguin_ros.cli.engine_checks import engine
+        yield from machine_checks.bundle(arguments.bundle)
+        from penguin_ros.doctor.engine_checks import engine
         yield from engine(arguments.bundle, arguments.checkpoint)
     if arguments.seconds > 0 and importlib.util.find_spec('rclpy') is not None:
-        from penguin_ros.cli.live_checks import live
+        from penguin_ros.doctor.camera_checks import live
         yield from live(arguments.seconds)
 
 

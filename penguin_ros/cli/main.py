@@ -8,8 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from penguin_ros.cli import exits
-from penguin_ros.cli.terminal import print_error
+from penguin_ros.cli import exit_codes
+from penguin_ros.console import print_error
 from penguin_ros.errors import PenguinError
 
 VERBS = {
@@ -57,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(f'penguin_ros.cli.{parsed.verb}').run(parsed))
     except PenguinError as error:
         print_error(error)
-        return exits.UNUSABLE
+        return exit_codes.UNUSABLE
     except KeyboardInterrupt:
-        return exits.INTERRUPTED
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:  # the reader (head, less) went away: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.DONE
+        return exit_codes.DONE
 
 
 if __name__ == '__main__':

@@ -10,16 +10,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penguin_ros.answering.loaded_model import open_model
-from penguin_ros.backends.base import BackendDescription
+from penguin_ros.backends.base.backend import BackendDescription
 from penguin_ros.backends.open_backend import make_backend
-from penguin_ros.cli import exits
-from penguin_ros.cli.built_bundle import with_bundle
-from penguin_ros.cli.golden_case import GoldenCase, GoldenValuesError, read_cases
-from penguin_ros.cli.parity_measures import StageResult, Tolerance, Verdict, tolerance_of
-from penguin_ros.cli.settings import add_setting_options, config_from
-from penguin_ros.cli.terminal import progress_bar, status_line
+from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import add_setting_options, config_from
 from penguin_ros.config import ModelConfig, settings
+from penguin_ros.console import progress_bar, status_line
+from penguin_ros.evaluation.golden import GoldenCase, GoldenValuesError, read_cases
+from penguin_ros.evaluation.tolerance import StageResult, Tolerance, Verdict, tolerance_of
+from penguin_ros.export.bundle_cache import with_bundle
+from penguin_ros.requests.loaded_model import open_model
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     _print(results, description, tolerance)
     if arguments.json:
         _write_json(arguments.json, results, description, tolerance)
-    return exits.DONE if _is_passed(results) else exits.FAILED
+    return exit_codes.DONE if _is_passed(results) else exit_codes.FAILED
 
 
 def _model(model: ModelConfig, golden: Path, longest: int) -> ModelConfig:
@@ -90,7 +90,7 @@ def _chosen(cases: list[GoldenCase], names: list[str]) -> list[GoldenCase]:
 
 
 def _compare_all(cases: list[GoldenCase], model: ModelConfig) -> tuple[BackendDescription, Results]:
-    from penguin_ros.cli.parity_stages import Bench, compare  # brings the picture libraries, which --help does not need
+    from penguin_ros.evaluation.parity import Bench, compare  # brings the picture libraries, which --help does not need
     source = open_model(model, status_line)
     backend = make_backend(model, source)
     try:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from penguin_ros.cli import exits
-from penguin_ros.cli.built_bundle import with_bundle
-from penguin_ros.cli.offline_runner import offline
-from penguin_ros.cli.settings import MODEL_OPTIONS, add_setting_options, config_from
-from penguin_ros.cli.terminal import print_line
+from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
 from penguin_ros.config import PenguinConfig
+from penguin_ros.console import print_line
 from penguin_ros.errors import SettingError
+from penguin_ros.evaluation.offline import offline
+from penguin_ros.evaluation.score import Course
+from penguin_ros.export.bundle_cache import with_bundle
 
 EPILOG = """examples:
   penguin score --checkpoint engines/penguin_sim
@@ -26,19 +27,6 @@ Scenes are drawn by MuJoCo (pip install mujoco; Debian: libegl1 libgl1-mesa-dri)
 stand beside the model's: the answer that is right most often for the kind of question, and the same model shown grey pictures.
 
 exit codes: 0 scored, 1 some questions ended in an error, 2 wrong usage or something missing"""
-
-
-@dataclass(frozen=True)
-class Course:
-    """What is asked: the first `scenes` held-out seeds from `skip` on, of a level, drawn at width x height."""
-
-    scenes: int
-    skip: int
-    level: int
-    questions: int
-    width: int
-    height: int
-    is_blind_too: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,9 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 when a question ended in an error."""
-    from penguin_ros.cli.score_records import read_records, write_records
-    from penguin_ros.cli.score_report import report, table
-    from penguin_ros.cli.score_run import score_all
+    from penguin_ros.evaluation.score import read_records, score_all, write_records
+    from penguin_ros.evaluation.score_report import report, table
     course, config = course_of(arguments), offline(config_from(arguments))
     earlier = read_records(arguments.against) if arguments.against else None
     started = time.monotonic()
@@ -72,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_records(arguments.answers, result.records)
     found = report(course, result, earlier, time.monotonic() - started)
     print_line(json.dumps(found, indent=1) if arguments.json else table(found))
-    return exits.FAILED if found['errors'] else exits.DONE
+    return exit_codes.FAILED if found['errors'] else exit_codes.DONE
 
 
 def with_model(config: PenguinConfig) -> PenguinConfig:

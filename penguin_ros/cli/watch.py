@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-from collections.abc import Callable
-from typing import Any
 
-from penguin_ros.cli import exits
-from penguin_ros.cli.terminal import status_line
+from penguin_ros.cli import exit_codes
+from penguin_ros.console import status_line
+from penguin_ros.ros.client.watcher import Watcher, json_lines, plain_lines
 
 EPILOG = """examples:
   penguin watch
@@ -27,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs until stopped; exit code 1 when captions were counted and too few came in time."""
-    from penguin_ros.ros.message_check import require_messages
+    from penguin_ros.ros.process.requirements import require_messages
     require_messages()
-    from penguin_ros.ros.session import session
+    from penguin_ros.ros.client.session import session
     with session('penguin_watch') as client_session:
         name = client_session.find_node(arguments.node)
         status_line(f'watching {name}')
@@ -37,43 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             client_session.spin_until(lambda: 0 < arguments.count <= watcher.captions, arguments.seconds)
         except KeyboardInterrupt:
-            return exits.DONE  # the ordinary way to end a watch
-        return exits.FAILED if watcher.captions < arguments.count else exits.DONE
-
-
-class Watcher:
-    """Subscribes to captions and answers of the node `name` and prints each through `line`."""
-
-    def __init__(self, node: Any, name: str, line: Callable[[str, Any], str]) -> None:
-        from penguin_msgs.msg import Answer, Caption
-        from rclpy.qos import QoSProfile
-        self.captions = 0
-        self._line = line
-        node.create_subscription(Caption, f'{name}/caption', self._on_caption, QoSProfile(depth=256))
-        node.create_subscription(Answer, f'{name}/answer', lambda message: print(self._line('answer', message), flush=True),
-                                 QoSProfile(depth=256))
-
-    def _on_caption(self, message: Any) -> None:
-        self.captions += 1
-        print(self._line('caption', message), flush=True)
-
-
-def json_lines(kind: str, message: Any) -> str:
-    """One JSON object; times as integer nanoseconds, durations as seconds."""
-    from penguin_ros.ros.message_records import record
-    return json.dumps({'kind': kind, **record(message)}, ensure_ascii=False)
-
-
-def plain_lines(kind: str, message: Any) -> str:
-    """`camera [start - end] text` for a caption, question and answer for an answer."""
-    evidence = message.evidence
-    stamps = f'{message.camera or "-"} [{_stamp(evidence.start)} – {_stamp(evidence.end)}]'
-    text = message.text if not message.error_code else f'({message.error_message}) {message.text}'.rstrip()
-    if kind != 'caption':
-        return f'{stamps} Q: {message.question}\n  A: {text}'
-    is_unchanged = message.state == message.UNCHANGED
-    return f'{stamps} unchanged since {_stamp(evidence.unchanged_since)}: {text}' if is_unchanged else f'{stamps} {text}'
-
-
-def _stamp(time: Any) -> str:
-    return f'{time.sec}.{time.nanosec // 1_000_000:03d}'
+            return exit_codes.DONE  # the ordinary way to end a watch
+        return exit_codes.FAILED if watcher.captions < arguments.count else exit_codes.DONE

@@ -2,6 +2,8 @@
 """A checkpoint to a bundle: weights converted one piece at a time, graphs, token table, tokenizer, manifest.
 
 Knows the order of the steps; each step is a file of this room. Nothing here needs PyTorch.
+
+Which graphs a bundle holds for its backend, written to files. Knows names and variants, not what is in a graph.
 """
 from __future__ import annotations
 
@@ -13,21 +15,53 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penguin_ros.backends.bundle import TOKENIZER, file_spec, write_manifest
-from penguin_ros.backends.bundle_manifest import CONTRACT, FileSpec, GraphSpec, Manifest, PrecisionSpec, TableSpec
+from penguin_ros.atomic_folder import atomic_folder
+from penguin_ros.backends.base.bundle import TOKENIZER, file_spec, write_manifest
+from penguin_ros.backends.base.manifest import CONTRACT, MANIFEST, FileSpec, GraphSpec, Manifest, PrecisionSpec, TableSpec
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD
-from penguin_ros.checkpoint.tokenizer_file import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
+from penguin_ros.checkpoint.tokenizer import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
 from penguin_ros.errors import BuildRefused, NotEnoughSpace
-from penguin_ros.export.draft import draft_of
-from penguin_ros.export.graph_files import write_decoders, write_visions
-from penguin_ros.export.matrix_plan import MatrixPlan, MatrixPlanner
-from penguin_ros.export.precision import BuildChoice, PrecisionPlan, plan_precision
+from penguin_ros.export import decoder_graph, vision_graph
+from penguin_ros.export.graph import Graph
+from penguin_ros.export.network_weights import StoredLanguage, StoredVision
+from penguin_ros.export.precision import BuildChoice, MatrixPlan, MatrixPlanner, PrecisionPlan, plan_precision
 from penguin_ros.export.resources import HASH_NANOSECONDS, NANOSECONDS, Estimate, check_resources, estimate
 from penguin_ros.export.weight_conversion import WeightConverter
 from penguin_ros.export.weight_file import WeightFile
+
+DECODERS = {'onnxruntime': ('full', 'two_part'), 'tensorrt': ('window', 'two_part')}
+"""By backend, the best first, which is called decoder.onnx; the last runs on older versions of the backend."""
+
+VISIONS = {'onnxruntime': ('fused',), 'tensorrt': ('fused', 'plain')}
+STAGES = {'onnxruntime': ('fused',), 'tensorrt': ()}
+
+
+def write_decoders(folder: Path, weights: StoredLanguage, plan: PrecisionPlan, backend: str, max_length: int) -> list[GraphSpec]:
+    """The LLM in each variant of the backend."""
+    graphs = {variant: decoder_graph.decoder_graph(weights, variant, plan.compute, max_length) for variant in DECODERS[backend]}
+    return [_write(folder, graph, decoder_graph.PART, variant) for variant, graph in graphs.items()]
+
+
+def write_visions(folder: Path, weights: StoredVision, plan: PrecisionPlan, backend: str) -> list[GraphSpec]:
+    """Encoder and projector whole and in stages."""
+    compute = plan.vision_compute
+    whole = [_write(folder, vision_graph.vision_graph(weights, variant, compute), vision_graph.PART, variant)
+             for variant in VISIONS[backend]]
+    return whole + [_write(folder, graph, vision_graph.STAGE, variant, index) for variant in STAGES[backend]
+                    for index, graph in enumerate(vision_graph.stage_graphs(weights, variant, compute))]
+
+
+def _write(folder: Path, graph: Graph, part: str, variant: str, index: int | None = None) -> GraphSpec:
+    is_best = variant in ('full', 'window', 'fused')
+    name = part + ('' if is_best else f'_{variant}') + ('' if index is None else f'_{index:02}') + '.onnx'
+    content = graph.model().SerializeToString()
+    (folder / name).write_bytes(content)
+    return GraphSpec(part, variant, index or 0, name, graph.opset, tuple(sorted(graph.files)), graph.quantised,
+                     tuple(graph.inputs), tuple(graph.outputs))
+
 
 DEFAULT_MAX_LENGTH = 4096
 HEAD_PARTS = 2
@@ -78,7 +112,7 @@ class BundleBuilder:
         return estimate(self._plans, self._precision.compute, table, self._threads)
 
     def build(self, folder: Path, show: Show = lambda stage, done: None,
-              finish: Callable[[Path], None] = lambda draft: None) -> Path:
+              finish: Callable[[Path], None] = lambda staging: None) -> Path:
         """Builds the bundle in `folder`, which appears whole at the end; an older bundle there is replaced.
 
         `finish` gets the complete bundle under its temporary name, and may add to it. NotEnoughSpace when disk or memory would
@@ -86,12 +120,13 @@ class BundleBuilder:
         """
         check_resources(folder, self.estimate)
         try:
-            with draft_of(folder) as draft:
-                graphs = self._write_graphs(draft, show)
-                table = self._write_table(draft, show)
-                self._copy_tokenizer(draft)
-                write_manifest(draft, self._manifest(graphs, table, _files(draft, show), folder))
-                finish(draft)
+            check_target(folder)
+            with atomic_folder(folder) as staging:
+                graphs = self._write_graphs(staging, show)
+                table = self._write_table(staging, show)
+                self._copy_tokenizer(staging)
+                write_manifest(staging, self._manifest(graphs, table, _files(staging, show), folder))
+                finish(staging)
         except (OSError, MemoryError) as error:
             raise NotEnoughSpace(f'{folder} could not be written', str(error) or 'memory ran out',
                                  'Free disk or memory and build again') from error
@@ -168,3 +203,9 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
             continue
     return found
+
+
+def check_target(folder: Path) -> None:
+    """BuildRefused when a bundle put there would overwrite something that is none."""
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BuildRefused(f'{folder} exists and is no bundle', 'nothing but a bundle is replaced', 'Name another with --out')

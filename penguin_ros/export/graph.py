@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from penguin_ros.backends.bundle_manifest import TensorSpec
+from penguin_ros.backends.base.manifest import TensorSpec
 from penguin_ros.checkpoint.safetensors_file import narrowed
 from penguin_ros.export.weight_file import StoredTensor
 

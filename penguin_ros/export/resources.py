@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penguin_ros.errors import NotEnoughSpace
-from penguin_ros.export.matrix_plan import MatrixPlan, stored_bytes
+from penguin_ros.export.precision import MatrixPlan, stored_bytes
 from penguin_ros.export.weight_file import ALIGNMENT
 
 MEGABYTE = 1024 * 1024

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base import Chunk, Features, FeatureSpan
+from penguin_ros.backends.base.backend import Chunk, Features, FeatureSpan
 from penguin_ros.errors import TokenCountMismatch
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 

@@ -10,10 +10,9 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from penguin_ros.backends.base import Backend
+from penguin_ros.backends.base.backend import Backend
 from penguin_ros.errors import NoFreeSlot
-from penguin_ros.generation.keyed_slot import KeyedSlot
-from penguin_ros.generation.position_keys import PositionKeys, common_length, is_superseded
+from penguin_ros.generation.kv_slot import KeyedSlot, PositionKeys, common_length, is_superseded
 
 COPY_COST = 1 / 64
 """Of copying a position to another slot, where computing it is 1: 1/300 was measured for a 2B network on two CPU cores."""

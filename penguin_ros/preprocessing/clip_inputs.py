@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
 from penguin_ros.config import VisualConfig
-from penguin_ros.errors import TokenCountMismatch, TooManyImages
+from penguin_ros.errors import ImageShapeError, TokenCountMismatch, TooManyImages
 from penguin_ros.frame import Clip, Frame, Image
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 from penguin_ros.preprocessing.frame_plan import (
@@ -23,10 +25,9 @@ from penguin_ros.preprocessing.frame_plan import (
     picture_plan,
     video_plan_steps,
 )
-from penguin_ros.preprocessing.image_check import check_images
 from penguin_ros.preprocessing.patches import to_patches
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart, VisualPart, render
-from penguin_ros.preprocessing.steps import finished
+from penguin_ros.steps import finished
 
 Picture = Image | Sequence[Image] | Sequence[Frame]
 """What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame, all of one size; a Frame
@@ -181,3 +182,15 @@ def _as_shown(messages: Sequence[Message], visuals: Sequence[_Visual]) -> list[M
     shown = iter(visuals)
     return [Message(message.role, tuple(part if isinstance(part, TextPart) else next(shown).shown_part
                                         for part in message.parts)) for message in messages]
+
+
+def check_images(images: Sequence[Image]) -> None:
+    """ImageShapeError unless all are (height, width, 3) uint8, not empty, and of one size."""
+    for image in images:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise ImageShapeError(f'an array of shape {image.shape} and type {image.dtype} is no picture',
+                                  'pictures are (height, width, 3) uint8 RGB with at least one pixel')
+    sizes = sorted({image.shape[:2] for image in images})
+    if len(sizes) > 1:
+        raise ImageShapeError('the frames of a video differ in size', f'{sizes[0]} and {sizes[-1]} (height, width)',
+                              'Make a clip of frames of one size')

@@ -22,7 +22,7 @@ from penguin_ros.preprocessing.frame_sizes import (
     tokens_of,
 )
 from penguin_ros.preprocessing.frame_types import frame_type_steps, frame_types
-from penguin_ros.preprocessing.steps import finished
+from penguin_ros.steps import finished
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.frame import FrameType, Image
 from penguin_ros.preprocessing.antialias import resize_plane
-from penguin_ros.preprocessing.steps import finished
+from penguin_ros.steps import finished
 
 PATCH = 14
 MIN_AREA = 10 * PATCH * PATCH

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scheduler runs, and what it counts. Knows neither models nor threads."""
+"""How the worker thread is doing: values. Knows neither jobs nor locks.
+
+What the scheduler runs, and what it counts. Knows neither models nor threads.
+"""
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from penguin_ros.errors import PenguinError
@@ -100,3 +104,24 @@ class SchedulerCounts:
     ahead_replaced: int = 0
     job_failures: int = 0
     callback_failures: int = 0
+
+
+class WorkerState(Enum):
+    """What the worker thread is doing."""
+
+    NEW = 'new'
+    OPENING = 'opening'
+    SERVING = 'serving'
+    CLOSED = 'closed'
+    FAILED = 'failed'
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """`heartbeat_ns`: steady time of the last sign of life; `step_ns`: how long the current step has taken, 0 between steps;
+    `failure`: why the state is FAILED."""
+
+    state: WorkerState
+    heartbeat_ns: int
+    step_ns: int
+    failure: PenguinError | None

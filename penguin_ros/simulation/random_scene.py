@@ -1,13 +1,120 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random scenes by seed: what is in them and what moves. Knows the rules that make a scene clear to see, nothing of drawing."""
+"""Random scenes by seed: what is in them and what moves. Knows the rules that make a scene clear to see, nothing of drawing.
+
+Finds places and paths for things so that a watcher can tell what happens. Knows the geometry of the view, not the drawing.
+"""
 from __future__ import annotations
 
+import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from penguin_ros.simulation.placement import Plan, placed
+from penguin_ros.simulation.motion_seen import motion_seen
 from penguin_ros.simulation.random_look import random_camera, random_look
-from penguin_ros.simulation.scene import COLOURS, SHAPES, Camera, Scene, Thing
+from penguin_ros.simulation.scene import COLOURS, SHAPES, SIZES, Camera, Motion, Scene, Thing
+from penguin_ros.simulation.view import ASPECT, Spot, spot_of
+
+TRIES = 60
+NEAREST_M, FARTHEST_M = 1.7, 4.0
+MIN_AREA = 170 / (168 * 112)  # share of the picture that a thing's outline covers at least, where it is to be seen
+MIN_SHIFT, MAX_SHIFT = 0.2, 0.5
+MIN_GROWTH, MAX_GROWTH = 0.42, 0.8
+SAMPLES = 8
+
+_SEEN_AS = {'static': 'still', 'stop': 'stopped'}  # the others are seen as what they are
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What shall be placed; `count` things share the picture."""
+
+    shape: str
+    colour: str
+    motion: str
+    count: int
+
+
+def placed(source: random.Random, camera: Camera, plans: list[Plan], seconds: float) -> tuple[Thing, ...] | None:
+    """The things at places where everything planned is clear to see; None when chance found none."""
+    things: tuple[Thing, ...] = ()
+    for plan in plans:
+        for _ in range(TRIES):
+            thing = _drawn(source, camera, plan, seconds)
+            if _is_clear(camera, thing, seconds) and all(_is_apart(camera, thing, other, seconds) for other in things):
+                things = (*things, thing)
+                break
+        else:
+            return None
+    return things
+
+
+def floor_point(camera: Camera, u: float, ahead: float) -> tuple[float, float]:
+    """(x, y) of the floor `ahead` metres ahead that lies at `u` of the picture when the camera stands at its beginning."""
+    depth = ahead * math.cos(camera.pitch) + camera.height * math.sin(camera.pitch)
+    return ahead, -u * ASPECT * 2 * math.tan(camera.fov_y / 2) * depth
+
+
+def _drawn(source: random.Random, camera: Camera, plan: Plan, seconds: float) -> Thing:
+    size = source.choice(SIZES[1:] if plan.count <= 3 else SIZES[:4])
+    u, ahead = source.uniform(-0.42, 0.42), source.uniform(NEAREST_M, FARTHEST_M)
+    thing = Thing(plan.shape, plan.colour, size, floor_point(camera, u, ahead), source.uniform(0, math.pi / 2))
+    kind = plan.motion
+    if kind == 'static':
+        return thing
+    if kind == 'circle':
+        rate = source.uniform(math.radians(285), math.radians(400)) / seconds * source.choice((-1, 1))
+        return replace(thing, motion=Motion(kind, radius=source.uniform(0.35, 0.55), rate=rate,
+                                            phase=source.uniform(0, 2 * math.pi)))
+    start_s, stop_s = 0.0, seconds
+    end_u, end_ahead, direction = u, ahead, kind
+    if kind == 'stop':
+        stop_s, direction = seconds * source.uniform(0.4, 0.6), source.choice(('left', 'right', 'toward', 'away'))
+    if direction in ('left', 'right'):
+        end_u += source.uniform(MIN_SHIFT, MAX_SHIFT) * (1 if direction == 'right' else -1)
+    elif direction in ('toward', 'away'):
+        growth = source.uniform(MIN_GROWTH, MAX_GROWTH)
+        end_ahead *= math.exp(-growth if direction == 'toward' else growth)
+    else:  # in or out, at the nearer side or not
+        start_s, stop_s = seconds * source.uniform(0.05, 0.35), seconds * source.uniform(0.65, 0.9)
+        end_u = source.choice((-0.75, 0.75))
+        if kind == 'appear':
+            u, end_u = end_u, u
+    place, end = floor_point(camera, u, ahead), floor_point(camera, end_u, end_ahead)
+    velocity = ((end[0] - place[0]) / (stop_s - start_s), (end[1] - place[1]) / (stop_s - start_s))
+    return replace(thing, place=place, motion=Motion(kind, velocity, start_s, stop_s))
+
+
+def _is_clear(camera: Camera, thing: Thing, seconds: float) -> bool:
+    first, last = spot_of(camera, thing, 0.0), spot_of(camera, thing, seconds)
+    kind = thing.motion.kind
+    if not (first.is_outside if kind == 'appear' else _is_seen(thing, first)):
+        return False
+    if not (last.is_outside if kind == 'leave' else _is_seen(thing, last)):
+        return False
+    if kind in ('appear', 'leave'):
+        return True
+    if kind == 'circle' and not all(_is_seen(thing, spot_of(camera, thing, time)) for time in _times(seconds)):
+        return False
+    return motion_seen(Scene(0, (thing,), camera), thing, 0.0, seconds) == (_SEEN_AS.get(kind, kind), True)
+
+
+def _is_seen(thing: Thing, place: Spot) -> bool:
+    area = 2 * place.half_width * (place.bottom - place.top) * (0.5 if thing.shape == 'cone' else 0.75)
+    return place.is_inside and area >= MIN_AREA
+
+
+def _is_apart(camera: Camera, thing: Thing, other: Thing, seconds: float) -> bool:
+    """Neither runs into the other, nor hides it at the beginning or the end, nor is left and right a matter of opinion."""
+    for time, share, least in ((0.0, 0.7, 0.0), (seconds, 0.9, 0.09)):
+        one, two = spot_of(camera, thing, time), spot_of(camera, other, time)
+        if abs(one.u - two.u) < max(least, share * (one.half_width + two.half_width)):
+            return False
+    return all(math.dist(thing.position(time)[:2], other.position(time)[:2]) > 1.45 * (thing.size + other.size)
+               for time in _times(seconds))
+
+
+def _times(seconds: float) -> list[float]:
+    return [seconds * step / (SAMPLES - 1) for step in range(SAMPLES)] if seconds > 0 else [0.0]
 
 
 @dataclass(frozen=True)

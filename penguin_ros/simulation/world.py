@@ -16,8 +16,17 @@ from numpy.typing import NDArray
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.frame import Image
 from penguin_ros.simulation.scene import COLOURS, HALF_HEIGHTS, MAX_THINGS, SIZES, Scene, Thing
-from penguin_ros.simulation.textures import floor_texels, sky_texels
-from penguin_ros.simulation.world_model import BLOTS, FLOOR_TEXELS, HIDDEN, SHOWN, SKY_TEXELS, WALLS, model_xml
+from penguin_ros.simulation.world_model import (
+    BLOTS,
+    FLOOR_TEXELS,
+    HIDDEN,
+    SHOWN,
+    SKY_TEXELS,
+    WALLS,
+    floor_texels,
+    model_xml,
+    sky_texels,
+)
 
 Segments = NDArray[np.int32]
 """(height, width) int32: per pixel the index of the thing in `scene.things`, -1 where there is none."""

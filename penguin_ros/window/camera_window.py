@@ -12,15 +12,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from penguin_ros.clip_buffer import ClipBuffer
-from penguin_ros.clip_choice import even_ranks
 from penguin_ros.frame import Clip, Frame, FrameType
+from penguin_ros.frame_sampling import FrameGrid, even_ranks
 from penguin_ros.preprocessing.frame_plan import FramePlan
 from penguin_ros.preprocessing.frame_types import SAME_FRAME, Comparable, comparable, likeness
 from penguin_ros.window.caption_gate import CaptionGate
-from penguin_ros.window.frame_grid import FrameGrid
-from penguin_ros.window.growing import Growth, grown
-from penguin_ros.window.sliding import slid
-from penguin_ros.window.typed_frame import newest_within
+from penguin_ros.window.policies import Growth, grown, newest_within, slid
 from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
 
 COSTS_KEPT = 4  # of frames that were encoded last; the least of them counts, since a key frame costs more than others

@@ -9,7 +9,7 @@ from penguin_ros.config import PenguinConfig, VisualConfig
 from penguin_ros.frame import NANOSECONDS, FrameType
 from penguin_ros.preprocessing.frame_plan import PatchUnit
 from penguin_ros.preprocessing.frame_sizes import Size, fixed_sizes, tokens_of
-from penguin_ros.window.growing import GrowthLimits
+from penguin_ros.window.policies import GrowthLimits
 
 GROWING, SLIDING, RECENT = 'growing', 'sliding', 'recent'
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from backends.backend_kinds import CONFIG, KINDS, Kind
+from support.backend_kinds import CONFIG, KINDS, Kind
 
-from penguin_ros.backends.base import Backend
+from penguin_ros.backends.base.backend import Backend
 
 
 @pytest.fixture(scope='session', params=KINDS)
@@ -30,5 +30,5 @@ def backend(kind: Kind) -> Iterator[Backend]:
 def no_fake_libraries() -> Iterator[None]:
     """What a test's fake GPU left behind is gone after it."""
     yield
-    if 'fake_gpu.installed' in sys.modules:
-        sys.modules['fake_gpu.installed'].remove()
+    if 'support.fake_gpu.installed' in sys.modules:
+        sys.modules['support.fake_gpu.installed'].remove()

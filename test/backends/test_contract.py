@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend promises (penguin_ros/backends/base.py), the same test for each: opening, closing, encoding.
+"""What every backend promises (penguin_ros/backends/base/backend.py), the same test for each: opening, closing, encoding.
 
 `test_contract_forward.py` and `test_contract_slots.py` go on.
 """
@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from backends.backend_kinds import CONFIG, Kind, finished, frame, fresh_logits, last_logits, tokens
+from support.backend_kinds import CONFIG, Kind, finished, frame, fresh_logits, last_logits, tokens
 
-from penguin_ros.backends.base import Backend, Chunk, FeatureSpan
+from penguin_ros.backends.base.backend import Backend, Chunk, FeatureSpan
 from penguin_ros.errors import BackendError
 
 

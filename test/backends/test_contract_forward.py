@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from backends.backend_kinds import Kind, each_example_takes_new_slots, finished, frame, fresh_logits, piece, prompt, tokens
 from hypothesis import given
 from hypothesis import strategies as st
+from support.backend_kinds import Kind, each_example_takes_new_slots, finished, frame, fresh_logits, piece, prompt, tokens
 
-from penguin_ros.backends.base import Backend, Chunk, FeatureSpan
+from penguin_ros.backends.base.backend import Backend, Chunk, FeatureSpan
 from penguin_ros.errors import BackendError
 
 

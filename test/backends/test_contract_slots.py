@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from backends.backend_kinds import CONFIG, Kind, each_example_takes_new_slots, fresh_logits, last_logits, piece, prompt, tokens
 from hypothesis import given
 from hypothesis import strategies as st
+from support.backend_kinds import CONFIG, Kind, each_example_takes_new_slots, fresh_logits, last_logits, piece, prompt, tokens
 
-from penguin_ros.backends.base import Backend, Chunk
+from penguin_ros.backends.base.backend import Backend, Chunk
 from penguin_ros.errors import BackendError, CacheOverflow, NoFreeSlot
 
 

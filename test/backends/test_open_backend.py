@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from penguin_ros.backends.base import Backend
-from penguin_ros.backends.bundle import Bundle, open_bundle
-from penguin_ros.backends.onnx_backend import OnnxBackend
+from penguin_ros.backends.base.backend import Backend
+from penguin_ros.backends.base.bundle import Bundle, open_bundle
+from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.open_backend import make_backend
-from penguin_ros.backends.scripted_backend import ScriptedBackend
-from penguin_ros.backends.tensorrt_backend import TensorrtBackend
-from penguin_ros.backends.torch_backend import TorchBackend
+from penguin_ros.backends.tensorrt.backend import TensorrtBackend
+from penguin_ros.backends.torch.backend import TorchBackend
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
 from penguin_ros.config import ModelConfig, Setting
 from penguin_ros.errors import SettingError
+from penguin_ros.testing.random_checkpoint import write_random_checkpoint
+from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 
 @pytest.fixture(scope='module')
@@ -105,7 +105,7 @@ def test_without_its_library_the_error_names_the_command(checkpoint: Checkpoint,
     program = f'''
 import sys
 sys.modules[{library!r}] = None
-from penguin_ros.backends.bundle import open_bundle
+from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.config import ModelConfig

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkpoint.hub_client import ENCODER, MODEL, Client
-from checkpoint.rewriting import copied, with_value
-from checkpoint.stand_in_hub import StandIn, serving
+from support.hub_client import ENCODER, MODEL, Client
+from support.rewriting import copied, with_value
+from support.stand_in_hub import StandIn, serving
 
-from penguin_ros.checkpoint.random_checkpoint import Variant, write_random_checkpoint
+from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 
 @pytest.fixture(scope='session')

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint.rewriting import copied, published_tensors, renamed, with_tensors, with_value, without
+from support.rewriting import copied, published_tensors, renamed, with_tensors, with_value, without
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.checkpoint.random_checkpoint import Variant, write_random_checkpoint
 from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound, CheckpointTensorError
+from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 NESTED, FLAT = 'model.vision_encoder.vision_encoder.', 'model.vision_encoder.'
 

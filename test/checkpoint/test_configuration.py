@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from checkpoint.rewriting import with_value, without
+from support.rewriting import with_value, without
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.errors import CheckpointConfigError, CheckpointError, CheckpointNotFound

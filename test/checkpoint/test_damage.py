@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoint.rewriting import copied
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rewriting import copied
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from penguin_ros.checkpoint.random_checkpoint import Variant, write_random_checkpoint
 from penguin_ros.errors import CheckpointError
+from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 CONFIGS = ('config.json', 'preprocessor_config.json', 'processor_config.json', 'generation_config.json',
            'penguin-encoder/config.json', 'tokenizer.json', 'tokenizer_config.json', 'added_tokens.json',

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from checkpoint.hub_client import ENCODER, MODEL, Client, closed_port
-from checkpoint.rewriting import copied, with_value
-from checkpoint.stand_in_hub import StandIn
+from support.hub_client import ENCODER, MODEL, Client, closed_port
+from support.rewriting import copied, with_value
+from support.stand_in_hub import StandIn
 
 from penguin_ros.checkpoint.hub import hub_name, is_hub_id
 

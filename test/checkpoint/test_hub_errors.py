@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkpoint.hub_client import MODEL, Client, closed_port
-from checkpoint.stand_in_hub import StandIn
+from support.hub_client import MODEL, Client, closed_port
+from support.stand_in_hub import StandIn
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.errors import HubUnavailable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from penguin_ros.checkpoint.random_checkpoint import SHAPES
 from penguin_ros.checkpoint.tensor_names import canonical_name, expected_shapes, is_ignored, published_name
+from penguin_ros.testing.random_checkpoint import SHAPES
 
 
 @pytest.mark.parametrize('is_nested', [True, False])

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint.rewriting import Tensors, edited, published_tensors, with_tensors, with_value
 from safetensors import safe_open
+from support.rewriting import Tensors, edited, published_tensors, with_tensors, with_value
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.checkpoint.random_checkpoint import Variant, write_random_checkpoint
 from penguin_ros.checkpoint.tensors import widened
 from penguin_ros.errors import CheckpointTensorError
+from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 
 def test_names_are_canonical(written: Path) -> None:

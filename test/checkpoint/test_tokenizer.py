@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint.rewriting import edited
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rewriting import edited
 from tokenizers import Tokenizer
 
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer

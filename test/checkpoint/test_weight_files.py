@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from checkpoint.rewriting import edited, with_value
+from support.rewriting import edited, with_value
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.checkpoint.random_checkpoint import Variant, write_random_checkpoint
 from penguin_ros.checkpoint.weight_files import find_weight_files
 from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound, CheckpointTensorError
+from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 INDEX = 'model.safetensors.index.json'
 

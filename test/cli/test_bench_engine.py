@@ -14,20 +14,20 @@ import pytest
 pytest.importorskip('onnx', reason='onnx is not installed')
 pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 
-from cli.bench_runs import SHORT, agreement, bench, figures, onnx_bundle
+from support.bench_runs import SHORT, agreement, bench, figures, onnx_bundle
 
-from penguin_ros.backends.bundle import open_bundle
-from penguin_ros.backends.onnx_backend import OnnxBackend
-from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
-from penguin_ros.cli import exits
-from penguin_ros.cli.bench_clip import QUESTION, stored_clip
-from penguin_ros.cli.bench_side import Round, Side, SideError, Task, run_apart, run_here
+from penguin_ros.backends.base.bundle import open_bundle
+from penguin_ros.backends.onnxruntime.backend import OnnxBackend
+from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip
+from penguin_ros.benchmark.tasks import Round, Side, SideError, Task, run_apart, run_here
+from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
 from penguin_ros.config import GenerationConfig, ModelConfig, VisualConfig
-from penguin_ros.generation.loop import Limits, generate
-from penguin_ros.generation.text_stream import TextStream
+from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.generate import Limits, generate
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
-from penguin_ros.preprocessing.steps import finished
+from penguin_ros.steps import finished
+from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
 
 @pytest.fixture(scope='module')
@@ -41,7 +41,7 @@ def bundles(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def compared(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The record of int8 against float32, two rounds."""
     code, record = bench(tmp_path_factory.mktemp('record'), bundles['int8'], '--against', bundles['float32'], '--rounds', '2')
-    assert code == exits.DONE
+    assert code == exit_codes.DONE
     return record
 
 
@@ -82,7 +82,7 @@ def test_precisions_differ_by_what_int8_costs(compared: dict[str, Any]) -> None:
 def test_a_bundle_agrees_with_itself_and_says_what_the_generation_loop_says(bundles: dict[str, Path], tmp_path: Path) -> None:
     code, record = bench(tmp_path, bundles['float32'], '--against', bundles['float32'], runner=run_here)
     found = agreement(record)
-    assert code == exits.DONE
+    assert code == exit_codes.DONE
     assert found['top-1 agreement'] == found['text, tokens before they part'] == 100
     assert min(found['features, worst frame'], found['logits, worst step']) == pytest.approx(1, abs=1e-12)
     bundle = open_bundle(bundles['float32'])
@@ -104,7 +104,7 @@ def test_a_damaged_side_is_named_and_the_other_one_is_measured(bundles: dict[str
     damaged = shutil.copytree(bundles['int8'], tmp_path / 'damaged')
     (damaged / 'decoder.onnx.data').write_bytes(b'x')
     code, record = bench(tmp_path, damaged, '--against', bundles['float32'], runner=run_here)
-    assert code == exits.FAILED
+    assert code == exit_codes.FAILED
     first, second = record['sides']
     assert first['error']['kind'] == 'BundleCorrupt' and 'penguin build' in first['error']['fix'] and first['figures'] == []
     assert second['error'] is None and second['figures']
@@ -117,7 +117,7 @@ def test_a_damaged_side_is_named_and_the_other_one_is_measured(bundles: dict[str
 def test_bundles_of_two_checkpoints_are_measured_but_not_compared(bundles: dict[str, Path], tmp_path: Path) -> None:
     other = onnx_bundle(write_random_checkpoint(tmp_path / 'checkpoint', seed=5), tmp_path / 'other', 'float32')
     code, record = bench(tmp_path, other, '--against', bundles['float32'], runner=run_here)
-    assert code == exits.FAILED
+    assert code == exit_codes.FAILED
     assert all(side['error'] is None and side['figures'] for side in record['sides'])
     assert record['agreement']['error']['kind'] == 'BundleMismatch' and record['agreement']['figures'] == []
 
@@ -129,7 +129,7 @@ def test_bundles_of_two_checkpoints_are_measured_but_not_compared(bundles: dict[
 def test_what_does_not_fit_is_said_with_the_way_out(bundles: dict[str, Path], tmp_path: Path, words: list[str], kind: str,
                                                    text: str) -> None:
     code, record = bench(tmp_path, bundles['float32'], *words, runner=run_here)
-    assert code == exits.UNUSABLE
+    assert code == exit_codes.UNUSABLE
     assert record['sides'][0]['error']['kind'] == kind and text in record['sides'][0]['error']['fix']
 
 
@@ -138,11 +138,11 @@ def test_a_folder_that_is_no_bundle_and_a_bundle_against_its_own_runtime_are_ref
     (tmp_path / 'empty').mkdir()
     for folder in (tmp_path / 'empty', tmp_path / 'absent'):
         code, record = bench(tmp_path, folder, runner=run_here)
-        assert (code, record['sides'][0]['error']['kind']) == (exits.UNUSABLE, 'BundleNotFound')
+        assert (code, record['sides'][0]['error']['kind']) == (exit_codes.UNUSABLE, 'BundleNotFound')
     code, record = bench(tmp_path, bundles['float32'], '--against', 'onnxruntime', runner=run_here)
-    assert code == exits.FAILED and 'compared with itself' in record['sides'][1]['error']['why']
+    assert code == exit_codes.FAILED and 'compared with itself' in record['sides'][1]['error']['why']
     code, record = bench(tmp_path, tiny_checkpoint, '--against', 'onnxruntime', runner=run_here)
-    assert code == exits.FAILED and 'no graphs' in record['sides'][1]['error']['why']
+    assert code == exit_codes.FAILED and 'no graphs' in record['sides'][1]['error']['why']
 
 
 def test_a_checkpoint_on_torch_agrees_with_its_float32_bundle(bundles: dict[str, Path], tiny_checkpoint: Path,
@@ -150,7 +150,7 @@ def test_a_checkpoint_on_torch_agrees_with_its_float32_bundle(bundles: dict[str,
     pytest.importorskip('torch', reason='torch is not installed')
     code, record = bench(tmp_path, bundles['float32'], '--against', tiny_checkpoint, '--precision', 'float32')
     found = agreement(record)
-    assert code == exits.DONE and record['sides'][1]['facts']['name'] == 'torch'
+    assert code == exit_codes.DONE and record['sides'][1]['facts']['name'] == 'torch'
     assert min(found['features, worst frame'], found['logits, worst step']) > 0.99999
     assert figures(record, 1)['weights read per token']['how'] == "the LLM's parameters in float32"
 
@@ -178,7 +178,7 @@ def test_a_side_that_fails_later_keeps_the_rounds_it_had_and_is_left_alone(bundl
         return Round(error=SideError('BackendError', 'the second round')) if is_second else run_here(task)
 
     code, record = bench(tmp_path, bundles['int8'], '--against', bundles['float32'], '--rounds', '3', runner=runner)
-    assert code == exits.FAILED and (calls.count('int8'), calls.count('float32')) == (2, 3)
+    assert code == exit_codes.FAILED and (calls.count('int8'), calls.count('float32')) == (2, 3)
     assert len(figures(record)['decode']['rounds']) == 1 and record['sides'][0]['error']['what'] == 'the second round'
     assert agreement(record)['features, cosine'] > 0.99
 
@@ -187,14 +187,14 @@ def test_wrong_usage_is_said_before_anything_runs(bundles: dict[str, Path], caps
     for words, text in ((['--rounds', '0'], '--rounds 0'), (['--max-tokens', '1'], '--max-tokens 1'),
                         (['--json', '/nowhere/record.json'], 'cannot be written'),
                         (['--set', 'model.nonsense=1'], 'unknown setting')):
-        assert main(['bench', 'engine', str(bundles['float32']), *words]) == exits.UNUSABLE
+        assert main(['bench', 'engine', str(bundles['float32']), *words]) == exit_codes.UNUSABLE
         assert text in capsys.readouterr().err
 
 
 def test_the_command_prints_a_table_and_writes_json(bundles: dict[str, Path], tmp_path: Path,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / 'out.json'
-    assert main(['bench', 'engine', *SHORT, '--json', str(path), str(bundles['float32'])]) == exits.DONE
+    assert main(['bench', 'engine', *SHORT, '--json', str(path), str(bundles['float32'])]) == exit_codes.DONE
     shown = capsys.readouterr().out
     assert 'float32: onnxruntime, cpu, float32' in shown and 'decode [tok/s]' in shown and 'how it was measured' in shown
     assert json.loads(path.read_text())['agreement'] is None

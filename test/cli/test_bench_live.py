@@ -15,17 +15,17 @@ import pytest
 
 pytest.importorskip('torch', reason='torch is not installed')
 
-from penguin_ros.backends.base import Features
-from penguin_ros.cli import bench_live, exits
-from penguin_ros.cli.bench_live_agreement import DIFFERENT, SAME
-from penguin_ros.cli.bench_live_interrupt import same_tokens
-from penguin_ros.cli.bench_live_probe import Choice
-from penguin_ros.cli.bench_live_task import CASES, LiveRunner, LiveTask, Record, run_apart, run_here, task_from
-from penguin_ros.cli.bench_side import Side
+from penguin_ros.backends.base.backend import Features
+from penguin_ros.benchmark.live.interrupt import same_tokens
+from penguin_ros.benchmark.live.probe import Choice
+from penguin_ros.benchmark.live.tasks import CASES, LiveRunner, LiveTask, Record, run_apart, run_here, task_from
+from penguin_ros.benchmark.tasks import Side
+from penguin_ros.cli import bench_live, exit_codes
 from penguin_ros.cli.main import main, parser
+from penguin_ros.evaluation.agreement import DIFFERENT, SAME
 from penguin_ros.generation import prefix_cache
-from penguin_ros.generation.feature_cache import FeatureCache
-from penguin_ros.generation.position_keys import PositionKeys, common_length
+from penguin_ros.generation.encoder_cache import FeatureCache
+from penguin_ros.generation.kv_slot import PositionKeys, common_length
 
 SHORT = ('--quick', '--size', '168x112', '--threads', '1', '--no-default', '--tokens', '6')
 FRAMES = 8
@@ -46,7 +46,7 @@ def cases(record: Record) -> dict[str, Any]:
 def measured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Record:
     """All cases."""
     code, record = live(tmp_path_factory.mktemp('record'), tiny_checkpoint)
-    assert code == exits.DONE, record
+    assert code == exit_codes.DONE, record
     return record
 
 
@@ -124,7 +124,7 @@ def test_drafts_are_measured_on_texts_that_end_by_themselves_and_at_the_costs_of
     path = tmp_path / 'record.json'
     words = ['bench', 'live', str(tiny_checkpoint), '--quick', '--tokens', '6', '--cases', 'clip', 'captions', '--threads', '1',
              '--set', 'caption.max_tokens=40', '--json', str(path)]
-    assert bench_live.run(parser('bench').parse_args(words), run_here) == exits.DONE
+    assert bench_live.run(parser('bench').parse_args(words), run_here) == exit_codes.DONE
     first, second = json.loads(path.read_text())['models']
     assert first['is_default'] and not second['is_default']
     made = {(each['scene'], each['course']): each for each in first['captions']}
@@ -149,7 +149,7 @@ def test_features_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_path: Pat
 
     monkeypatch.setattr(FeatureCache, 'get', wrong)
     code, record = live(tmp_path, tiny_checkpoint, '--cases', 'slide')
-    assert code == exits.FAILED and not record['models'][0]['is_same']
+    assert code == exit_codes.FAILED and not record['models'][0]['is_same']
     found = cases(record)['slide by 1 of 8']['agreement']
     assert found['verdict'] == DIFFERENT and found['logit_difference'] > 1e-3
     assert 'DIFFERENT' in capsys.readouterr().out
@@ -162,9 +162,9 @@ def test_keys_and_values_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_pa
         return common_length(np.where(first[:, 2:] >= 0, 0, first), np.where(second[:, 2:] >= 0, 0, second))
 
     monkeypatch.setattr(prefix_cache, 'common_length', tokens_alone)
-    monkeypatch.setattr('penguin_ros.generation.keyed_slot.common_length', tokens_alone)
+    monkeypatch.setattr('penguin_ros.generation.kv_slot.common_length', tokens_alone)
     code, record = live(tmp_path, tiny_checkpoint, '--cases', 'clip')
-    assert code == exits.FAILED
+    assert code == exit_codes.FAILED
     verdicts = {name: case['agreement']['verdict'] for name, case in cases(record).items()}
     assert verdicts['second question'] == SAME and verdicts['append 7 to 1'] == DIFFERENT
 
@@ -172,12 +172,12 @@ def test_keys_and_values_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_pa
 def test_a_model_that_cannot_be_opened_is_named_and_the_others_are_measured(tiny_checkpoint: Path, tmp_path: Path,
                                                                           capsys: pytest.CaptureFixture[str]) -> None:
     code, record = live(tmp_path, tmp_path / 'absent', tiny_checkpoint, '--cases', 'slide')
-    assert code == exits.FAILED
+    assert code == exit_codes.FAILED
     first, second = record['models']
     assert first['error']['kind'] == 'BundleNotFound' and 'cases' not in first
     assert second['error'] is None and second['cases']
     assert 'BundleNotFound' in capsys.readouterr().out
-    assert live(tmp_path, tmp_path / 'absent', '--cases', 'slide')[0] == exits.UNUSABLE
+    assert live(tmp_path, tmp_path / 'absent', '--cases', 'slide')[0] == exit_codes.UNUSABLE
 
 
 def test_a_part_travels_to_its_process_and_back(tiny_checkpoint: Path) -> None:
@@ -193,7 +193,7 @@ def test_the_picture_shows_the_clip_growing(tiny_checkpoint: Path, tmp_path: Pat
     plot = tmp_path / 'live.svg'
     code, record = live(tmp_path, tiny_checkpoint, '--plot', plot)
     growth = record['models'][0]['growth']
-    assert code == exits.DONE and record['models'][0]['cases'] == []
+    assert code == exit_codes.DONE and record['models'][0]['cases'] == []
     assert growth['frames'] == list(range(1, 33)) and len(growth['reuse_s']) == 32
     assert growth['recomputed'] == [2, 4, 8, 12, 16, 20, 24, 28, 32] and min(growth['recompute_s']) > 0
     assert '<svg' in plot.read_text()
@@ -205,10 +205,10 @@ def test_wrong_usage_is_said_before_anything_runs(tmp_path: Path, tiny_checkpoin
                         (['--json', '/nowhere/record.json'], 'cannot be written'), (['--video', '/nowhere.mp4'], 'no such file'),
                         (['--plot', 'live.txt'], 'its ending'), (['--plot', '/nowhere/live.svg'], 'no folder'),
                         (['--node-seconds', '1'], '--node-seconds'), (['--set', 'model.nonsense=1'], 'unknown setting')):
-        assert main(['bench', 'live', str(tiny_checkpoint), *words]) == exits.UNUSABLE
+        assert main(['bench', 'live', str(tiny_checkpoint), *words]) == exit_codes.UNUSABLE
         assert text in capsys.readouterr().err
     monkeypatch.setattr(bench_live, 'default_checkpoint', lambda: None)
-    assert main(['bench', 'live']) == exits.UNUSABLE
+    assert main(['bench', 'live']) == exit_codes.UNUSABLE
     assert 'Name a bundle or a checkpoint' in capsys.readouterr().err
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from penguin_ros.backends.bundle import open_bundle
-from penguin_ros.cli import exits
+from penguin_ros.backends.base.bundle import open_bundle
+from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main, parser
 
 pytest.importorskip('onnx', reason='onnx is not installed')
@@ -27,7 +27,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize('backend, precision', [('onnxruntime', 'float32'), ('tensorrt', 'float16')])
 def test_without_options_the_bundle_lies_under_engines(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], backend: str,
                                                        precision: str) -> None:
-    assert main(['build', str(tiny_checkpoint), '--backend', backend, '--graphs-only']) == exits.DONE
+    assert main(['build', str(tiny_checkpoint), '--backend', backend, '--graphs-only']) == exit_codes.DONE
     folder = Path('engines') / f'tiny_{backend}_{precision}'
     manifest = open_bundle(folder).manifest
     assert (manifest.backend, manifest.precision.linears, manifest.max_length) == (backend, precision, 4096)
@@ -44,7 +44,7 @@ def test_the_command_in_the_manifest_builds_the_same_again(tiny_checkpoint: Path
     first = open_bundle('a folder').manifest
     words = shlex.split(first.command)
     assert words[:2] == ['penguin', 'build']
-    assert main([*words[1:-1], 'again']) == exits.DONE
+    assert main([*words[1:-1], 'again']) == exit_codes.DONE
     again = open_bundle('again').manifest
     assert (again.files, again.graphs, again.precision) == (first.files, first.graphs, first.precision)
     assert (first.precision.head, first.precision.vision, first.max_length) == ('int4', 'float32', 128)
@@ -52,13 +52,13 @@ def test_the_command_in_the_manifest_builds_the_same_again(tiny_checkpoint: Path
 
 def test_a_bundle_is_built_over_an_older_one(tiny_checkpoint: Path) -> None:
     for precision in ('float32', 'int8'):
-        assert main(['build', str(tiny_checkpoint), '--precision', precision, '--out', 'b']) == exits.DONE
+        assert main(['build', str(tiny_checkpoint), '--precision', precision, '--out', 'b']) == exit_codes.DONE
     assert open_bundle('b').manifest.precision.linears == 'int8'
 
 
 def test_a_length_beyond_the_context_of_the_model_is_cut_and_said(tiny_checkpoint: Path,
                                                                   capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['build', str(tiny_checkpoint), '--max-length', '1000000', '--out', 'b']) == exits.DONE
+    assert main(['build', str(tiny_checkpoint), '--max-length', '1000000', '--out', 'b']) == exit_codes.DONE
     assert 'KV slots get 4096 positions' in capsys.readouterr().err
     assert open_bundle('b').manifest.max_length == 4096
 
@@ -73,14 +73,14 @@ def test_a_refusal_says_why_and_what_to_type(tiny_checkpoint: Path, capsys: pyte
                                              error: str) -> None:
     Path('occupied').mkdir()
     Path('occupied', 'thesis.txt').touch()
-    assert main(['build', str(tiny_checkpoint), *words]) == exits.UNUSABLE
+    assert main(['build', str(tiny_checkpoint), *words]) == exit_codes.UNUSABLE
     shown = capsys.readouterr().err
     assert error in shown and 'why:' in shown
     assert not Path('engines').exists()
 
 
 def test_no_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['build', './nowhere']) == exits.UNUSABLE
+    assert main(['build', './nowhere']) == exit_codes.UNUSABLE
     assert 'no checkpoint' in capsys.readouterr().err
 
 
@@ -89,7 +89,7 @@ def test_without_onnx_the_command_that_installs_it_is_shown(tiny_checkpoint: Pat
             f'from penguin_ros.cli.main import main; sys.exit(main(["build", {str(tiny_checkpoint)!r}]))')
     done = subprocess.run([sys.executable, '-c', code], env={'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, timeout=60,
                           check=False)
-    assert done.returncode == exits.UNUSABLE
+    assert done.returncode == exit_codes.UNUSABLE
     assert 'pip install onnx' in done.stderr and 'Traceback' not in done.stderr
 
 
@@ -97,7 +97,7 @@ def test_without_onnx_the_command_that_installs_it_is_shown(tiny_checkpoint: Pat
 def test_unknown_formats_are_wrong_usage(precision: str) -> None:
     with pytest.raises(SystemExit) as stop:
         parser('build').parse_args(['build', 'x', '--precision', precision])
-    assert stop.value.code == exits.UNUSABLE
+    assert stop.value.code == exit_codes.UNUSABLE
 
 
 @pytest.mark.parametrize('is_first', [True, False], ids=['the first build', 'over an older one'])
@@ -122,7 +122,7 @@ raise SystemExit(main(["build", {str(tiny_checkpoint)!r}, "--precision", "int8",
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == 'nearly done\n'
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == exits.INTERRUPTED
+        assert process.wait(30) == exit_codes.INTERRUPTED
         assert 'Traceback' not in process.stderr.read()
     assert {path.name: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ([] if is_first else ['b'])

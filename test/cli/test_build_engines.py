@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip('onnx', reason='onnx is not installed')
 pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 
-from fake_gpu.installed import Machine, remove, use
+from support.fake_gpu.installed import Machine, remove, use
 
-from penguin_ros.backends.bundle import open_bundle
-from penguin_ros.cli import exits
+from penguin_ros.backends.base.bundle import open_bundle
+from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
 
 SIZES = ['--max-length', '272', '--max-rows', '32', '--max-patches', '64']
@@ -41,7 +41,7 @@ def plans(folder: Path) -> dict[str, int]:
 
 
 def test_the_engines_come_with_the_bundle(tiny_checkpoint: Path, tmp_path: Path, machine: Machine) -> None:
-    assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exits.DONE
+    assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exit_codes.DONE
     assert open_bundle('b').manifest.backend == 'tensorrt'
     assert len(plans(tmp_path / 'b')) == 2
     record = json.loads((tmp_path / 'b' / 'tensorrt' / 'engines.json').read_text())
@@ -51,19 +51,19 @@ def test_the_engines_come_with_the_bundle(tiny_checkpoint: Path, tmp_path: Path,
 def test_engines_that_fit_stay_when_the_bundle_is_built_again(tiny_checkpoint: Path, tmp_path: Path, machine: Machine) -> None:
     build(tiny_checkpoint, *SIZES, '--out', 'b')
     before, built = plans(tmp_path / 'b'), len(machine.built)
-    assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exits.DONE
+    assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exit_codes.DONE
     assert (plans(tmp_path / 'b'), len(machine.built)) == (before, built)
-    assert build(tiny_checkpoint, *SIZES, '--out', 'b', '--force') == exits.DONE
+    assert build(tiny_checkpoint, *SIZES, '--out', 'b', '--force') == exit_codes.DONE
     assert len(machine.built) == built + 2
 
 
 def test_a_bundle_of_graphs_gets_its_engines_where_it_will_run(tiny_checkpoint: Path, tmp_path: Path, machine: Machine,
                                                               capsys: pytest.CaptureFixture[str]) -> None:
     remove()
-    assert build(tiny_checkpoint, *SIZES, '--graphs-only', '--out', 'b') == exits.DONE
+    assert build(tiny_checkpoint, *SIZES, '--graphs-only', '--out', 'b') == exit_codes.DONE
     assert not (tmp_path / 'b' / 'tensorrt').exists()
     use(machine)
-    assert build(tmp_path / 'b', *SIZES) == exits.DONE
+    assert build(tmp_path / 'b', *SIZES) == exit_codes.DONE
     assert len(plans(tmp_path / 'b')) == 2
     assert 'engines are built' in capsys.readouterr().out
 
@@ -72,7 +72,7 @@ def test_without_tensorrt_nothing_is_converted_and_both_ways_out_are_named(tiny_
                                                                            monkeypatch: pytest.MonkeyPatch,
                                                                            capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(__import__('sys').modules, 'tensorrt', None)
-    assert build(tiny_checkpoint, '--out', str(tmp_path / 'b')) == exits.UNUSABLE
+    assert build(tiny_checkpoint, '--out', str(tmp_path / 'b')) == exit_codes.UNUSABLE
     shown = capsys.readouterr().err
     assert 'python3-libnvinfer' in shown and '--graphs-only' in shown
     assert list(tmp_path.iterdir()) == []
@@ -80,7 +80,7 @@ def test_without_tensorrt_nothing_is_converted_and_both_ways_out_are_named(tiny_
 
 def test_a_length_that_engines_cannot_have_is_refused_before_anything_is_converted(
         tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert build(tiny_checkpoint, '--max-length', '1001', '--out', 'b') == exits.UNUSABLE
+    assert build(tiny_checkpoint, '--max-length', '1001', '--out', 'b') == exit_codes.UNUSABLE
     assert '--max-length 1008' in capsys.readouterr().err
     assert not (tmp_path / 'b').exists()
 
@@ -90,7 +90,7 @@ def test_when_no_engine_can_be_built_the_old_bundle_stays(tiny_checkpoint: Path,
     build(tiny_checkpoint, *SIZES, '--out', 'b')
     before = {path.relative_to(tmp_path): path.read_bytes() for path in (tmp_path / 'b').rglob('*') if path.is_file()}
     machine.refuses = lambda model: 'no kernel for this'
-    assert build(tiny_checkpoint, *SIZES, '--force', '--out', 'b') == exits.UNUSABLE
+    assert build(tiny_checkpoint, *SIZES, '--force', '--out', 'b') == exit_codes.UNUSABLE
     assert 'no kernel for this' in capsys.readouterr().err
     assert {path.relative_to(tmp_path): path.read_bytes() for path in (tmp_path / 'b').rglob('*') if path.is_file()} == before
     assert {path.name for path in tmp_path.iterdir()} <= {'b', 'cache'}
@@ -100,5 +100,5 @@ def test_when_no_engine_can_be_built_the_old_bundle_stays(tiny_checkpoint: Path,
 def test_a_bundle_of_another_backend_is_no_checkpoint(tiny_checkpoint: Path, machine: Machine, backend: str,
                                                      capsys: pytest.CaptureFixture[str]) -> None:
     main(['build', str(tiny_checkpoint), '--out', 'b'])
-    assert main(['build', 'b', '--backend', backend]) == exits.UNUSABLE
+    assert main(['build', 'b', '--backend', backend]) == exit_codes.UNUSABLE
     assert 'b is a bundle for onnxruntime already' in capsys.readouterr().err

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blocked_libraries import environment_without
-from recording.test_bag import START, write_bag
+from support.bags import START, write_bag
+from support.blocked_libraries import environment_without
 
-from penguin_ros.cli import exits, main
+from penguin_ros.cli import exit_codes, main
 from penguin_ros.cli.caption import clips
 from penguin_ros.frame import Frame
 
@@ -53,7 +53,7 @@ def test_real_video_through_the_real_network(golden_dir: Path, video_path: Path,
     code = main.main(['caption', str(video_path), '--checkpoint', str(golden_dir / 'checkpoint'), '--json', '--end', '5',
                       '--clip-seconds', '2', '--max-tokens', '8', '--srt', str(subtitles), '--visual-tokens', '128'])
     captions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert code == exits.DONE
+    assert code == exit_codes.DONE
     assert [caption['start'] for caption in captions] == pytest.approx([0.0, 2.0, 4.0], abs=0.1)
     assert all(caption['error'] is None and caption['stamps_ns'] == sorted(caption['stamps_ns']) for caption in captions)
     assert all(0 < caption['tokens']['generated'] <= 8 and 0 < caption['tokens']['visual'] <= 128 for caption in captions)
@@ -66,7 +66,7 @@ def captioned(video: Path, folder: Path, *words: str) -> list[dict[str, Any]]:
                '--max-tokens', '6', '--visual-tokens', '64', '--set', 'model.threads=1', *words]
     environment = {**os.environ, **environment_without(folder / 'blocked', 'torch'), 'XDG_CACHE_HOME': str(folder)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
-    assert done.returncode == exits.DONE, done.stderr
+    assert done.returncode == exit_codes.DONE, done.stderr
     assert 'onnxruntime, cpu, float32' in done.stderr
     captions = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(captions) == 2 and all(caption['error'] is None and caption['tokens']['generated'] for caption in captions)
@@ -95,7 +95,7 @@ def test_a_checkpoint_without_torch_is_built_once_and_kept(tiny_checkpoint: Path
 
 
 def test_without_a_model_the_option_to_type_is_named(video_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(['caption', str(video_path)]) == exits.UNUSABLE
+    assert main.main(['caption', str(video_path)]) == exit_codes.UNUSABLE
     assert '--checkpoint' in capsys.readouterr().err
 
 
@@ -106,6 +106,6 @@ def test_a_bag_is_described_with_the_stamps_of_its_messages(tiny_checkpoint: Pat
     code = main.main(['caption', str(bag), '--checkpoint', str(tiny_checkpoint), '--json', '--clip-seconds', '1',
                       '--max-tokens', '4', '--set', 'model.threads=1'])
     captions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert code == exits.DONE
+    assert code == exit_codes.DONE
     assert [caption['stamps_ns'] for caption in captions] == [[START, START + SECOND // 2],
                                                               [START + SECOND, START + 3 * SECOND // 2]]

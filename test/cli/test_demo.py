@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from blocked_libraries import environment_without
 from PIL import Image
+from support.blocked_libraries import environment_without
 
-from penguin_ros.cli import exits
-from penguin_ros.cli.node_process import NodeProcess, NodeStopped
+from penguin_ros.cli import exit_codes
+from penguin_ros.ros.process.node_process import NodeProcess, NodeStopped
 
 pytest.importorskip('penguin_msgs.msg')
 
@@ -36,7 +36,7 @@ def demo(folder: Path, *words: str, seconds: float) -> subprocess.CompletedProce
 def test_real_video_through_the_whole_graph(golden_dir: Path, video_path: Path, tmp_path: Path) -> None:
     done = demo(tmp_path, '--checkpoint', str(golden_dir / 'checkpoint'), '--video', str(video_path), '--question', 'Who walks?',
                 seconds=40)
-    assert done.returncode == exits.DONE, done.stdout + done.stderr
+    assert done.returncode == exit_codes.DONE, done.stdout + done.stderr
     assert re.search(r'^camera \[\d+\.\d{3} – \d+\.\d{3}\] ', done.stdout, re.MULTILINE)
     assert 'Q: Who walks?\nA: ' in done.stdout
     seen, named = (int(number) for number in re.search(r'(\d+) of (\d+) frames named as evidence', done.stdout).groups())
@@ -48,7 +48,7 @@ def test_real_video_through_the_whole_graph(golden_dir: Path, video_path: Path, 
 def test_without_arguments_captions_of_a_simulated_world_stand_beside_the_truth(tmp_path: Path) -> None:
     """Whether they are right depends on the model; that they are compared, counted and drawn does not."""
     done = demo(tmp_path, seconds=45)
-    assert done.returncode == exits.DONE, done.stdout + done.stderr
+    assert done.returncode == exit_codes.DONE, done.stdout + done.stderr
     assert ('penguin_sim, which knows its simulated world' in done.stderr) != ('random weights' in done.stderr)
     scenes = re.findall(r'^scene \d+ +[\d.]+ – [\d.]+ s: .*\ncaption +\S', done.stdout, re.MULTILINE)
     assert len(scenes) >= 2 and len(re.findall(r'^truth +There (?:is|are) ', done.stdout, re.MULTILINE)) == len(scenes)
@@ -61,20 +61,20 @@ def test_without_arguments_captions_of_a_simulated_world_stand_beside_the_truth(
 @needs_mujoco
 def test_too_little_time_for_a_caption_is_a_failure_not_a_success(golden_dir: Path, tmp_path: Path) -> None:
     done = demo(tmp_path, '--checkpoint', str(golden_dir / 'checkpoint'), seconds=0.5)
-    assert done.returncode == exits.FAILED
+    assert done.returncode == exit_codes.FAILED
     assert '0 captions and no answer' in done.stdout and not (tmp_path / 'demo.png').exists()
 
 
 def test_missing_video_is_named(tmp_path: Path) -> None:
     done = demo(tmp_path, '--video', '/nowhere/film.mp4', seconds=5)
-    assert done.returncode == exits.UNUSABLE
+    assert done.returncode == exit_codes.UNUSABLE
     assert '/nowhere/film.mp4' in done.stderr
 
 
 def test_a_node_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     process = NodeProcess('camera_node', tmp_path, {'source': '/nowhere/film.mp4'}, {})
     process.start()
-    assert process.wait(30.0) == exits.UNUSABLE
+    assert process.wait(30.0) == exit_codes.UNUSABLE
     with pytest.raises(NodeStopped, match='/nowhere/film.mp4'):
         process.check()
     process.stop()
@@ -85,5 +85,5 @@ def test_parameters_go_before_those_of_a_file(tmp_path: Path) -> None:
     file.write_text('/**:\n  ros__parameters:\n    source: /nowhere/of_the_file.mp4\n    rate: -1.0\n')
     process = NodeProcess('camera_node', tmp_path, {'rate': 5.0}, {}, [file])
     process.start()
-    assert process.wait(30.0) == exits.UNUSABLE
+    assert process.wait(30.0) == exit_codes.UNUSABLE
     assert 'of_the_file' in process.tail() and 'rate' not in process.tail()

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from penguin_ros.cli import exits, main
+from penguin_ros.cli import exit_codes, main
 from penguin_ros.errors import SettingError
 
 
@@ -44,12 +44,12 @@ def test_expected_error_is_printed_as_what_why_next(monkeypatch: pytest.MonkeyPa
         return SimpleNamespace(run=run, add_arguments=lambda parser: None)
 
     monkeypatch.setattr(main.importlib, 'import_module', fail)
-    assert main.main(['doctor']) == exits.UNUSABLE
+    assert main.main(['doctor']) == exit_codes.UNUSABLE
     assert capsys.readouterr().err == 'error: the thing broke\n  why: it was thin\n next: penguin doctor\n'
 
 
 def test_unknown_verb_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main.main(['describe'])
-    assert stop.value.code == exits.UNUSABLE
+    assert stop.value.code == exit_codes.UNUSABLE
     assert 'caption' in capsys.readouterr().err

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penguin_ros.cli import exits
+from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
 
 Values = dict[str, np.ndarray]
@@ -51,7 +51,7 @@ def without(*keys: str) -> Callable[[Values], None]:
 def test_every_case_of_the_reference_is_within_tolerance(golden_dir: Path, tmp_path: Path,
                                                          capsys: pytest.CaptureFixture[str]) -> None:
     record = tmp_path / 'parity.json'
-    assert main(['parity', str(golden_dir), *ON_CPU, '--json', str(record)]) == exits.DONE
+    assert main(['parity', str(golden_dir), *ON_CPU, '--json', str(record)]) == exit_codes.DONE
     written = json.loads(record.read_text())
     names = sorted(path.stem for path in (golden_dir / 'cases').glob('*.npz'))
     assert sorted(written['cases']) == names and written['is_passed'] is True
@@ -65,7 +65,7 @@ def test_every_case_of_the_reference_is_within_tolerance(golden_dir: Path, tmp_p
 @pytest.mark.parametrize('chunk', [1, 5])
 def test_chunks_that_cut_through_a_picture_change_nothing(golden_dir: Path, tmp_path: Path, chunk: int) -> None:
     golden = copied(golden_dir, tmp_path / 'golden', 'image_small')
-    assert verdicts(golden, '--set', f'model.prefill_chunk={chunk}')[0] == exits.DONE
+    assert verdicts(golden, '--set', f'model.prefill_chunk={chunk}')[0] == exit_codes.DONE
 
 
 def add(key: str, amount: float, place: tuple[int, ...] = (0,)) -> Callable[[Values], None]:
@@ -100,7 +100,7 @@ def test_a_value_that_is_off_fails_its_own_stage_and_no_other(golden_dir: Path, 
 
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'video_still', strict))
     assert failed(stages) == expected
-    assert code == exits.FAILED
+    assert code == exit_codes.FAILED
 
 
 def test_a_wrong_token_in_the_middle_shows_in_the_logits_of_the_next_step(golden_dir: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_tokens_after_a_near_tie_are_not_judged_but_their_logits_are(golden_dir:
         values['generated'][-1] += 1
 
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'text', near_tie))
-    assert code == exits.DONE
+    assert code == exit_codes.DONE
     assert 'judged up to step 4' in stages['generation']['note']
     assert 'worst of 24 steps' in stages['step logits']['note']
 
@@ -123,7 +123,7 @@ def test_tokens_after_a_near_tie_are_not_judged_but_their_logits_are(golden_dir:
 @pytest.mark.parametrize('key', ['frame_types', 'pixel_values', 'vision_features', 'projected', 'logits_argmax', 'logits_last'])
 def test_an_absent_key_is_called_not_given_and_the_rest_is_compared(golden_dir: Path, tmp_path: Path, key: str) -> None:
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'video_still', without(key)))
-    assert code == exits.DONE
+    assert code == exit_codes.DONE
     assert [stage['verdict'] for stage in stages.values()].count('not given') == 1
 
 
@@ -142,7 +142,7 @@ def test_an_absent_key_is_called_not_given_and_the_rest_is_compared(golden_dir: 
 def test_what_a_case_lacks_is_taken_from_what_it_has(golden_dir: Path, tmp_path: Path, keys: tuple[str, ...],
                                                      not_given: set[str]) -> None:
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'video_still', without(*keys)))
-    assert code == exits.DONE, stages
+    assert code == exit_codes.DONE, stages
     assert {name for name, stage in stages.items() if stage['verdict'] == 'not given'} == not_given
 
 
@@ -152,20 +152,20 @@ def test_a_prompt_with_more_pictures_than_are_given_fails_by_name_and_the_rest_i
         values['prompt'] = np.array(str(values['prompt']).replace('<image>\n', '<image>\n<image>\n'))
 
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'image_small', change))
-    assert code == exits.FAILED
+    assert code == exit_codes.FAILED
     assert stages['prompt']['verdict'] == 'FAIL' and 'image tokens' in stages['prompt']['note']
     assert stages['generation']['verdict'] == 'not reached'
 
 
 def test_a_case_with_neither_pictures_nor_patches_says_so(golden_dir: Path, tmp_path: Path) -> None:
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'image_small', without('image', 'pixel_values')))
-    assert code == exits.FAILED
+    assert code == exit_codes.FAILED
     assert 'neither image nor frames' in stages['prompt']['note']
 
 
 def test_coarser_precisions_are_reported_under_looser_bounds(golden_dir: Path, tmp_path: Path) -> None:
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', 'image_small'), '--precision', 'bfloat16')
-    assert code == exits.DONE
+    assert code == exit_codes.DONE
     assert 1e-4 < stages['encoder']['error'] <= stages['encoder']['tolerance'] == 5e-2
 
 
@@ -174,7 +174,7 @@ def test_onnxruntime_on_a_bundle_built_for_the_occasion_is_within_tolerance(gold
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnx')
     code, stages = verdicts(copied(golden_dir, tmp_path / 'golden', name), '--backend', 'onnxruntime')
-    assert code == exits.DONE and not failed(stages), stages
+    assert code == exit_codes.DONE and not failed(stages), stages
     assert stages['step logits']['tolerance'] == 1e-4 and abs(stages['perplexity']['error']) < 1e-5
 
 
@@ -184,7 +184,7 @@ def test_what_int8_and_int4_cost_is_reported_and_does_not_fail(golden_dir: Path,
     pytest.importorskip('onnx')
     golden = copied(golden_dir, tmp_path / 'golden', 'image_small')
     code, stages = verdicts(golden, '--backend', 'onnxruntime', '--precision', precision)
-    assert code == exits.DONE
+    assert code == exit_codes.DONE
     network = [stages[name] for name in ('encoder', 'projector', 'prompt argmax', 'last logits', 'step logits', 'step tokens',
                                          'perplexity', 'generation')]
     assert {stage['verdict'] for stage in network} == {'reported'}
@@ -201,13 +201,13 @@ def test_a_bundle_can_be_named_instead_of_built(golden_dir: Path, tmp_path: Path
     from penguin_ros.export.build import BuildOrder, build_bundle
     bundle = build_bundle(open_checkpoint(golden_dir / 'checkpoint'), tmp_path / 'bundle', BuildOrder(max_length=512))
     golden = copied(golden_dir, tmp_path / 'golden', 'text')
-    assert verdicts(golden, '--bundle', str(bundle), '--backend', 'auto')[0] == exits.DONE
+    assert verdicts(golden, '--bundle', str(bundle), '--backend', 'auto')[0] == exit_codes.DONE
 
 
 def test_another_backend_than_the_reference_fails(golden_dir: Path, tmp_path: Path) -> None:
     golden = copied(golden_dir, tmp_path / 'golden', 'image_small')
     code, stages = verdicts(golden, '--backend', 'scripted')
-    assert code == exits.FAILED
+    assert code == exit_codes.FAILED
     assert failed(stages) >= {'encoder', 'projector', 'prompt argmax', 'last logits', 'step logits', 'step tokens', 'generation'}
     assert 'pixels' not in failed(stages)
 
@@ -218,10 +218,10 @@ def test_another_backend_than_the_reference_fails(golden_dir: Path, tmp_path: Pa
 def test_wrong_usage_is_said_in_words(golden_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str],
                                       message: str) -> None:
     golden = copied(golden_dir, tmp_path / 'golden', 'text')
-    assert main(['parity', str(golden), *options]) == exits.UNUSABLE
+    assert main(['parity', str(golden), *options]) == exit_codes.UNUSABLE
     assert message in capsys.readouterr().err
 
 
 def test_a_folder_without_golden_values_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['parity', str(tmp_path)]) == exits.UNUSABLE
+    assert main(['parity', str(tmp_path)]) == exit_codes.UNUSABLE
     assert 'holds no golden values' in capsys.readouterr().err

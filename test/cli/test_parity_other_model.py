@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from penguin_ros.backends.base import Backend, Features
-from penguin_ros.backends.torch_backend import TorchBackend
+from penguin_ros.backends.base.backend import Backend, Features
+from penguin_ros.backends.torch.backend import TorchBackend
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from penguin_ros.checkpoint.random_checkpoint import Variant, write_random_checkpoint
-from penguin_ros.cli import exits
+from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
-from penguin_ros.cli.parity_stages import finished
 from penguin_ros.config import ModelConfig, VisualConfig
+from penguin_ros.evaluation.parity import finished
 from penguin_ros.generation.chunks import prompt_chunks
 from penguin_ros.model_inputs import ModelInputs, Prompt
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart
+from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 TIMES = (0.0, 0.35, 0.7)
 STEPS = 6
@@ -76,7 +76,7 @@ def test_any_folder_of_the_format_can_be_compared(tmp_path: Path, layout: str) -
     code = main(['parity', str(tmp_path), '--device', 'cpu', '--set', 'model.prefill_chunk=7', '--set', 'model.threads=1',
                  '--json', str(record)])
     stages = {stage['stage']: stage for stage in json.loads(record.read_text())['cases']['clip']}
-    assert code == exits.DONE, stages
+    assert code == exit_codes.DONE, stages
     assert len(set(values['frame_types'].tolist())) == 2
     assert {name for name, stage in stages.items() if stage['verdict'] == 'not given'} == {'pixels', 'encoder', 'last logits'}
     assert stages['step logits']['error'] < 1e-5

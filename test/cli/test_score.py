@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from penguin_ros.cli import exits, main, score_run
+from penguin_ros.cli import exit_codes, main
 from penguin_ros.config import PenguinConfig
+from penguin_ros.evaluation import score
 from penguin_ros.frame import Frame
 from penguin_ros.pipeline_status import ModelFacts
 from penguin_ros.request import Answer
@@ -40,7 +41,7 @@ class Oracle:
         stamps = [frame.stamp_ns for frame in clip]
         assert sorted({*self._stamps, *stamps}) == [*self._stamps, *stamps], 'stamps rise over all clips'
         self._stamps += stamps
-        self._is_grey = all((frame.image == score_run.GREY).all() for frame in clip)
+        self._is_grey = all((frame.image == score.GREY).all() for frame in clip)
         return Answer('', 'caption', '', 'There is nothing.' if self._is_grey else self.clip.caption)
 
     def ask(self, text: str) -> Answer:
@@ -54,15 +55,15 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> type[Oracle]:
         Oracle.clip = make_clip(*arguments)
         return Oracle.clip
 
-    monkeypatch.setattr(score_run, 'OfflineRunner', Oracle)
-    monkeypatch.setattr(score_run, 'make_clip', drawn)
+    monkeypatch.setattr(score, 'OfflineRunner', Oracle)
+    monkeypatch.setattr(score, 'make_clip', drawn)
     monkeypatch.setattr(Oracle, 'wrong', frozenset())
     return Oracle
 
 
 def scored(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     capsys.readouterr()
-    assert main.main(['score', '--backend', 'scripted', '--json', *arguments]) == exits.DONE
+    assert main.main(['score', '--backend', 'scripted', '--json', *arguments]) == exit_codes.DONE
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -100,12 +101,12 @@ def test_a_worse_run_is_compared_question_by_question(oracle: type[Oracle], tmp_
     shapes = worse['kinds']['shape']
     assert shapes['value'] == 0.0 and worse['kinds']['colour']['value'] == 1.0 and shapes['without_picture'] is None
     assert worse['against']['difference'] == pytest.approx(-shapes['of'] / 72, abs=1e-3) and worse['against']['high'] < 0
-    assert main.main(['score', '--backend', 'scripted', '--scenes', '7', '--no-blind', '--against', file]) == exits.UNUSABLE
+    assert main.main(['score', '--backend', 'scripted', '--scenes', '7', '--no-blind', '--against', file]) == exit_codes.UNUSABLE
     assert 'are not in that file' in capsys.readouterr().err
 
 
 def test_the_table_names_every_kind_and_both_baselines(oracle: type[Oracle], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(['score', '--backend', 'scripted', '--scenes', '3']) == exits.DONE
+    assert main.main(['score', '--backend', 'scripted', '--scenes', '3']) == exit_codes.DONE
     text = capsys.readouterr().out
     assert all(word in text for word in ('oracle', 'yes_no', 'unanswerable', 'all', 'most frequent answer %', 'without picture %',
                                          'captions: precision 100.0 %', 'abstained where it could be seen: 0.0 %'))
@@ -119,7 +120,7 @@ def test_the_table_names_every_kind_and_both_baselines(oracle: type[Oracle], cap
 ])
 def test_unusable_arguments_are_refused_with_their_reason(arguments: list[str], why: str,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(['score', *arguments]) == exits.UNUSABLE
+    assert main.main(['score', *arguments]) == exit_codes.UNUSABLE
     assert why in capsys.readouterr().err
 
 
@@ -141,5 +142,5 @@ def test_questions_that_end_in_an_error_are_counted_as_wrong_and_named(tiny_chec
     code = main.main(['score', '--backend', 'torch', '--checkpoint', str(tiny_checkpoint), '--scenes', '1', '--questions', '2',
                       '--no-blind', '--set', 'model.max_length=64', '--json'])
     found = json.loads(capsys.readouterr().out)
-    assert code == exits.FAILED and found['errors'] == 3 and found['first_error'].startswith('PromptTooLong')
+    assert code == exit_codes.FAILED and found['errors'] == 3 and found['first_error'].startswith('PromptTooLong')
     assert found['all']['value'] == 0.0

@@ -6,7 +6,7 @@ import pytest
 
 messages = pytest.importorskip('penguin_msgs.msg')
 
-from penguin_ros.cli.watch import json_lines, plain_lines  # noqa: E402
+from penguin_ros.ros.client.watcher import json_lines, plain_lines
 
 
 def caption(**fields):

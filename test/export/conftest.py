@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from penguin_ros.backends.bundle import Bundle
+from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 
 
 @pytest.fixture(scope='session')
 def golden_bundles(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """float32, by backend."""
-    from export.graph_runs import built
+    from support.graph_runs import built
     folder, checkpoint = tmp_path_factory.mktemp('golden'), open_checkpoint(golden_dir / 'checkpoint')
     return {backend: built(checkpoint, folder / backend, backend, max_length=1024) for backend in ('onnxruntime', 'tensorrt')}

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint.rewriting import copied, published_tensors, with_tensors
-from export.graph_runs import built, checkpoint_of, stack
-from export.needed import onnx
+from support.graph_runs import built, checkpoint_of, stack
+from support.needed_packages import onnx
+from support.rewriting import copied, published_tensors, with_tensors
 
-from penguin_ros.backends.bundle import open_bundle
+from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.errors import BuildRefused, BundleError, NotEnoughSpace
 from penguin_ros.export import build as build_file
-from penguin_ros.export import matrix_writer
-from penguin_ros.export.build import BuildOrder, BundleBuilder, build_bundle
+from penguin_ros.export import weight_conversion
+from penguin_ros.export.build import BuildOrder, BundleBuilder, build_bundle, check_target
 from penguin_ros.export.precision import BuildChoice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ from penguin_ros.cli.main import main
 for backend in ("onnxruntime", "tensorrt"):
     words = ["--backend", backend, "--precision", "int4", "--graphs-only", "--out", backend]
     assert main(["build", {str(tiny_checkpoint)!r}, *words]) == 0
-from penguin_ros.backends.bundle import open_bundle
+from penguin_ros.backends.base.bundle import open_bundle
 open_bundle("tensorrt").tokenizer.encode_text("x")
 '''
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env={'PYTHONPATH': str(ROOT), 'PATH': ''},
@@ -80,7 +80,7 @@ def test_both_layouts_give_the_same_graphs_and_weights(tmp_path: Path) -> None:
 def test_threads_and_chunks_do_not_change_a_byte(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, choice = open_checkpoint(tiny_checkpoint), BuildChoice('tensorrt', 'int4')
     one = open_bundle(build_bundle(checkpoint, tmp_path / 'one', BuildOrder(choice, threads=1)))
-    monkeypatch.setattr(matrix_writer, 'CHUNK_ELEMENTS', 700)
+    monkeypatch.setattr(weight_conversion, 'CHUNK_ELEMENTS', 700)
     many = open_bundle(build_bundle(checkpoint, tmp_path / 'many', BuildOrder(choice, threads=5)))
     assert one.manifest.files == many.manifest.files
 
@@ -195,7 +195,7 @@ def test_a_killed_build_leaves_nothing_that_opens_and_the_next_one_cleans_up(tin
 import sys, time
 from pathlib import Path
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.export.build import BuildOrder, build_bundle
+from penguin_ros.export.build import check_target, BuildOrder, build_bundle
 
 def show(stage, work):
     if stage.startswith("LLM: llm.layers.1."):
@@ -215,3 +215,13 @@ build_bundle(open_checkpoint({str(tiny_checkpoint)!r}), Path("b"), BuildOrder(),
             open_bundle(folder)
     built(open_checkpoint(tiny_checkpoint), tmp_path / 'b')
     assert [path.name for path in tmp_path.iterdir()] == ['b']
+
+
+@pytest.mark.parametrize('kind', ['file', 'folder'])
+def test_what_is_no_bundle_is_left_alone(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / 'b' if kind == 'file' else tmp_path / 'b' / 'thesis.txt'
+    target.parent.mkdir(exist_ok=True)
+    target.write_text('mine')
+    with pytest.raises(BuildRefused, match='is no bundle'):
+        check_target(tmp_path / 'b')
+    assert target.read_text() == 'mine'

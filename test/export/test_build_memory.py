@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from export.graph_runs import checkpoint_of, stack
+from support.graph_runs import checkpoint_of, stack
 
-from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
+from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1024 ** 2

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export.graph_runs import VARIANTS, Decoder, built, checkpoint_of, distance, session, stack
-from export.needed import onnxruntime
+from support.graph_runs import VARIANTS, Decoder, built, checkpoint_of, distance, session, stack
+from support.needed_packages import onnxruntime
 
-from penguin_ros.backends.base import Chunk
-from penguin_ros.backends.bundle import Bundle
+from penguin_ros.backends.base.backend import Chunk
+from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.config import ModelConfig
 
 CLOSE = 1e-4
@@ -51,7 +51,7 @@ def test_logits_are_those_of_the_reference(golden_dir: Path, golden_bundles: dic
 @pytest.mark.parametrize('changes', SHAPES.values(), ids=SHAPES)
 def test_other_shapes_agree_with_torch(tmp_path: Path, changes: dict[str, object]) -> None:
     pytest.importorskip('torch', reason='torch is not installed')
-    from penguin_ros.backends.torch_backend import TorchBackend
+    from penguin_ros.backends.torch.backend import TorchBackend
     checkpoint = checkpoint_of(tmp_path / 'c', **changes)
     backend = TorchBackend(checkpoint, ModelConfig(device='cpu', precision='float32', max_length=64, threads=1))
     backend.open()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from export.needed import onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.needed_packages import onnx
 
 from penguin_ros.checkpoint.safetensors_file import narrowed
 from penguin_ros.checkpoint.tensors import widened

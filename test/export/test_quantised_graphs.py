@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export.graph_runs import VARIANTS, Decoder, Vision, built, checkpoint_of, distance, optimised, patches, stack
-from export.needed import onnx
+from support.graph_runs import VARIANTS, Decoder, Vision, built, checkpoint_of, distance, optimised, patches, stack
+from support.needed_packages import onnx
 
-from penguin_ros.backends.bundle import Bundle
+from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 
 WIDE = {'llm': stack(4, 2, 32, hidden=128, ffn=256), 'encoder': stack(4, 2, 32, hidden=128, ffn=256), 'vocabulary_size': 700}

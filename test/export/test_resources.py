@@ -13,7 +13,7 @@ import pytest
 
 from penguin_ros.errors import NotEnoughSpace
 from penguin_ros.export import resources
-from penguin_ros.export.matrix_plan import MatrixPlan
+from penguin_ros.export.precision import MatrixPlan
 from penguin_ros.export.resources import Estimate, check_resources, estimate, free_memory
 
 PLENTY = Estimate(1, 1, 1.0)

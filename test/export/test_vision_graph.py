@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export.graph_runs import Vision, built, checkpoint_of, distance, patches, session, stack
-from export.needed import onnx
+from support.graph_runs import Vision, built, checkpoint_of, distance, patches, session, stack
+from support.needed_packages import onnx
 
-from penguin_ros.backends.bundle import Bundle
+from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
@@ -50,7 +50,7 @@ def test_features_are_those_of_the_reference(golden_dir: Path, golden_bundles: d
 def test_other_shapes_and_merge_sizes_agree_with_torch(tmp_path: Path, changes: dict[str, object],
                                                        grid: tuple[int, int, int]) -> None:
     pytest.importorskip('torch', reason='torch is not installed')
-    from penguin_ros.backends.torch_backend import TorchBackend
+    from penguin_ros.backends.torch.backend import TorchBackend
     checkpoint, frame = checkpoint_of(tmp_path / 'c', **changes), patches(1, *grid)
     backend = TorchBackend(checkpoint, ModelConfig(device='cpu', precision='float32', max_length=64, threads=1))
     backend.open()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from generation.reuse_runs import CountingBackend
+from support.reuse_runs import CountingBackend
 
-from penguin_ros.generation.reuse import Reuse
+from penguin_ros.generation.caches import Reuse
 
 
 @pytest.fixture

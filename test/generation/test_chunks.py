@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from generation.built_inputs import IMAGE, frame, inputs
 from hypothesis import given
 from hypothesis import strategies as st
+from support.built_inputs import IMAGE, frame, inputs
 
-from penguin_ros.backends.base import Features
+from penguin_ros.backends.base.backend import Features
 from penguin_ros.errors import TokenCountMismatch
 from penguin_ros.generation.chunks import prompt_chunks
 

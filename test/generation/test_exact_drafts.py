@@ -9,19 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generation.built_inputs import frame
-from generation.given_drafts import Draft, GivenDrafts, drafts_of
+from support.built_inputs import frame
+from support.given_drafts import Draft, GivenDrafts, drafts_of
 
-from penguin_ros.backends.base import Backend
-from penguin_ros.backends.bundle import open_bundle
+from penguin_ros.backends.base.backend import Backend
+from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import GenerationConfig, ModelConfig
-from penguin_ros.generation import loop
-from penguin_ros.generation.limits import Limits
-from penguin_ros.generation.loop import generate
-from penguin_ros.generation.progress import Progress
-from penguin_ros.generation.reuse import Reuse
-from penguin_ros.generation.text_stream import TextStream
+from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.generate import generate
+from penguin_ros.generation.params import Limits
+from penguin_ros.generation.stats import Progress
 from penguin_ros.model_inputs import ModelInputs, Prompt
 
 KINDS = tuple(drafts_of([1], 0, 2, 0))
@@ -42,11 +41,11 @@ def backend(request: pytest.FixtureRequest, checkpoint: Checkpoint,
     library, _, variant = request.param.partition(' ')
     pytest.importorskip(library, reason=f'{library} is not installed')
     if library == 'torch':
-        from penguin_ros.backends.torch_backend import TorchBackend
+        from penguin_ros.backends.torch.backend import TorchBackend
         opened: Backend = TorchBackend(checkpoint, CONFIG)
     else:
         pytest.importorskip('onnx', reason='onnx is not installed')
-        from penguin_ros.backends.onnx_backend import OnnxBackend
+        from penguin_ros.backends.onnxruntime.backend import OnnxBackend
         from penguin_ros.export.build import BuildOrder, build_bundle
         bundle = open_bundle(build_bundle(checkpoint, tmp_path_factory.mktemp('golden') / 'bundle', BuildOrder(max_length=256)))
         opened = OnnxBackend(bundle, CONFIG, 'two_part' if variant else '')
@@ -69,7 +68,7 @@ def run(backend: Backend | Reuse, inputs: ModelInputs, limits: Limits, draft: Dr
     progress, rows = Progress(), []
     with pytest.MonkeyPatch.context() as patch:
         drafter = GivenDrafts(draft) if draft else None
-        patch.setattr(loop, 'drafter_for', lambda limits, inputs: drafter)
+        patch.setattr('penguin_ros.generation.generate.drafter_for', lambda limits, inputs: drafter)
         for step in generate(backend, inputs, limits, TextStream(lambda token_id: b'%d ' % token_id), itertools.count().__next__,
                              progress):
             if step.logits is not None:

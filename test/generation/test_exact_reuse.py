@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from generation.random_schedule import Schedule
+from support.random_schedule import Schedule
 
-from penguin_ros.backends.base import Backend
-from penguin_ros.backends.bundle import Bundle, open_bundle
+from penguin_ros.backends.base.backend import Backend
+from penguin_ros.backends.base.bundle import Bundle, open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig
-from penguin_ros.generation.reuse import Reuse
+from penguin_ros.generation.caches import Reuse
 
 Maker = Callable[[int], Backend]
 
@@ -27,7 +27,7 @@ def model_config(slots: int) -> ModelConfig:
 @pytest.fixture(scope='module')
 def torch_model(golden_dir: Path) -> tuple[Checkpoint, Maker]:
     pytest.importorskip('torch', reason='torch is not installed')
-    from penguin_ros.backends.torch_backend import TorchBackend
+    from penguin_ros.backends.torch.backend import TorchBackend
     checkpoint = open_checkpoint(golden_dir / 'checkpoint')
     return checkpoint, lambda slots: TorchBackend(checkpoint, model_config(slots))
 
@@ -36,7 +36,7 @@ def torch_model(golden_dir: Path) -> tuple[Checkpoint, Maker]:
 def onnx_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Maker]:
     pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
-    from penguin_ros.backends.onnx_backend import OnnxBackend
+    from penguin_ros.backends.onnxruntime.backend import OnnxBackend
     from penguin_ros.export.build import BuildOrder, build_bundle
     folder = tmp_path_factory.mktemp('golden') / 'bundle'
     bundle = open_bundle(build_bundle(open_checkpoint(golden_dir / 'checkpoint'), folder, BuildOrder()))
@@ -48,12 +48,12 @@ def tensorrt_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     """On a GPU that is played: the graphs run in ONNX Runtime, slots and features are real bookkeeping."""
     pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
-    from fake_gpu.installed import Machine, remove, use
+    from support.fake_gpu.installed import Machine, remove, use
 
-    from penguin_ros.backends.tensorrt_backend import TensorrtBackend
+    from penguin_ros.backends.tensorrt.backend import TensorrtBackend
     from penguin_ros.export.build import BuildOrder, build_bundle
     from penguin_ros.export.precision import BuildChoice
-    from penguin_ros.export.tensorrt_build import EngineOptions, build_engines
+    from penguin_ros.export.tensorrt.build import EngineOptions, build_engines
     use(Machine('10.16.2'))
     order = BuildOrder(BuildChoice('tensorrt', 'float32'), max_length=512)
     folder = tmp_path_factory.mktemp('golden') / 'engines'

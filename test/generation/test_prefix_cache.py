@@ -9,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penguin_ros.backends.base import Chunk
-from penguin_ros.backends.scripted_backend import ScriptedBackend
+from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, NoFreeSlot
-from penguin_ros.generation.keyed_slot import KeyedSlot
-from penguin_ros.generation.position_keys import common_length, text_keys
+from penguin_ros.generation.kv_slot import KeyedSlot, common_length, text_keys
 from penguin_ros.generation.prefix_cache import WORTH_COPYING, PrefixCache
+from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 CLIP, OTHER = list(range(100, 140)), list(range(200, 240))
 

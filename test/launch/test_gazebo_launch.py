@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from launch_stand_ins import arguments_of, described, kind
+from support.launch_stand_ins import arguments_of, described, kind
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
@@ -44,7 +44,7 @@ def test_the_bridge_file_has_the_members_that_the_bridge_reads_and_types_that_be
 
 
 def test_the_worlds_camera_publishes_what_is_bridged() -> None:
-    from penguin_ros.simulation.sdf import IMAGE_TOPIC, INFO_TOPIC
+    from gazebo_sdf import IMAGE_TOPIC, INFO_TOPIC
     topic = '/' + (WORLD.findtext(".//sensor[@type='camera']/topic") or '')
     assert topic == IMAGE_TOPIC == bridged('sensor_msgs/msg/Image')['gz_topic_name']
     assert INFO_TOPIC == bridged('sensor_msgs/msg/CameraInfo')['gz_topic_name']
@@ -52,7 +52,7 @@ def test_the_worlds_camera_publishes_what_is_bridged() -> None:
 
 
 def test_the_node_looks_at_what_the_bridge_publishes_in_the_same_namespace(entities: list[Any]) -> None:
-    from penguin_ros.ros.camera_topics import IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME, RAW, TYPES
+    from penguin_ros.ros.conversions.topics import IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME, RAW, TYPES
     image = bridged(TYPES[RAW])
     assert image['ros_topic_name'] == IMAGE_TOPIC, 'relative, as the node\'s'
     assert bridged('sensor_msgs/msg/CameraInfo')['ros_topic_name'] == INFO_TOPIC

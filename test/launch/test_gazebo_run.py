@@ -37,11 +37,11 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, su
         pytest.skip(f'Gazebo Sim cannot be launched here, there is no: {lacking} (apt: ros-$ROS_DISTRO-ros-gz)')
     for library in ('mujoco', 'onnxruntime', 'onnx'):
         pytest.importorskip(library)
-    from ros.graph import Graph
+    from support.graph import Graph
 
-    from penguin_ros.cli.built_bundle import with_bundle
-    from penguin_ros.cli.simulation_model import default_checkpoint
     from penguin_ros.config import ModelConfig
+    from penguin_ros.evaluation.simulation_model import default_checkpoint
+    from penguin_ros.export.bundle_cache import with_bundle
     checkpoint = default_checkpoint()
     if checkpoint is None:
         pytest.skip('engines/penguin_sim has no weights here: nothing that sees can be tested')
@@ -63,13 +63,13 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, su
 
 
 def test_a_picture_and_then_a_true_caption_come(launched: tuple[Any, subprocess.Popen[bytes], Path]) -> None:
+    from gazebo_demo_world import demo_scene
     from penguin_msgs.msg import Caption
-    from ros.graph import stamp_ns
     from sensor_msgs.msg import Image
+    from support.graph import stamp_ns
 
     from penguin_ros.frame import NANOSECONDS
     from penguin_ros.simulation.scoring import score_caption
-    from penguin_ros.simulation.sdf_demo import demo_scene
     from penguin_ros.simulation.truth import truth
     from penguin_ros.simulation.world import World
     graph, process, log = launched

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from launch_stand_ins import arguments_of, described, kind
+from support.launch_stand_ins import arguments_of, described, kind
 
 from penguin_ros.config import settings
 

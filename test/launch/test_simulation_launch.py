@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from launch_stand_ins import arguments_of, described, kind
+from support.launch_stand_ins import arguments_of, described, kind
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
@@ -31,7 +31,7 @@ def test_every_argument_is_declared_with_a_default_and_a_description(entities: l
 
 
 def test_the_camera_gets_parameters_that_it_has_over_those_of_the_file(entities: list[Any]) -> None:
-    from penguin_ros.ros.sim_camera_parameters import SimCameraParameters
+    from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
     node = camera(entities, seed='77', level='2', real_time_factor='2', namespace='robot')
     assert (node.named['executable'], node.named['name'], node.named['namespace']) == ('sim_camera', 'sim_camera', 'robot')
     file, parameters = node.named['parameters']
@@ -43,7 +43,7 @@ def test_the_camera_gets_parameters_that_it_has_over_those_of_the_file(entities:
 
 
 def test_the_camera_is_not_remapped_and_starts_with_its_own_defaults(entities: list[Any]) -> None:
-    from penguin_ros.ros.sim_camera_parameters import SimCameraParameters
+    from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
     defaults = SimCameraParameters()
     node = camera(entities)
     assert 'remappings' not in node.named

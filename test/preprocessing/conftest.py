@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from penguin_ros.checkpoint.random_checkpoint import write_random_checkpoint
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
+from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
 
 @pytest.fixture(scope='session')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preprocessing.golden_cases import DIALOGUES, arrays_of, messages_of
+from support.golden_cases import DIALOGUES, arrays_of, messages_of
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.config import VisualConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from preprocessing.golden_cases import VISUAL, arrays_of, images_of
+from support.golden_cases import VISUAL, arrays_of, images_of
 
 from penguin_ros.frame import FrameType
 from penguin_ros.preprocessing.frame_sizes import (

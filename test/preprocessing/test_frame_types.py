@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preprocessing.golden_cases import VIDEOS, arrays_of
+from support.golden_cases import VIDEOS, arrays_of
 
 from penguin_ros.frame import FrameType, Image
 from penguin_ros.preprocessing.frame_types import FrameTyper, comparison_size, frame_types, similarity

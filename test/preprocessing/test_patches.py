@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from preprocessing.golden_cases import VISUAL, arrays_of, images_of
+from support.golden_cases import VISUAL, arrays_of, images_of
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.shapes import ProcessorShape

@@ -12,7 +12,7 @@ import pytest
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A ROS graph on a domain of its own."""
     pytest.importorskip('rclpy', reason='no ROS 2 here')
-    from ros.graph import Graph
+    from support.graph import Graph
     graph = Graph(tmp_path_factory.mktemp('graph'))
     yield graph
     graph.close()

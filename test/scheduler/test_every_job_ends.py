@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduler.stepped_jobs import LIVENESS_SECONDS, FakeClock
+from support.stepped_jobs import LIVENESS_SECONDS, FakeClock
 
 from penguin_ros.errors import Busy, DuplicateRequest, Inactive, OutOfMemory, PenguinError
 from penguin_ros.request import Priority

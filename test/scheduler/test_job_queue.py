@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from scheduler.stepped_jobs import LIVENESS_SECONDS, house, steps_done
+from support.stepped_jobs import LIVENESS_SECONDS, house, steps_done
 
 from penguin_ros.errors import Busy, DuplicateRequest, RequestReplaced, StaleFrames
 from penguin_ros.request import Priority

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
-from scheduler.stepped_jobs import LIVENESS_SECONDS, FakeClock, House, Stage, SteppedJob, house, raising, steps_done
+from support.stepped_jobs import LIVENESS_SECONDS, FakeClock, House, Stage, SteppedJob, house, raising, steps_done
 
 from penguin_ros.errors import BackendError, BackendUnavailable, Inactive, OutOfMemory, PenguinError
+from penguin_ros.scheduler.job import WorkerState
 from penguin_ros.scheduler.scheduler import Scheduler
-from penguin_ros.scheduler.worker_status import WorkerState
 
 
 def test_pausing_ends_everything_and_refuses_until_resumed() -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation.random_truths import truth_with, truths
+from support.random_truths import truth_with, truths
 
 from penguin_ros.simulation.language import Facts, caption, facts, parse_caption
 from penguin_ros.simulation.truth import Truth

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation.random_truths import truth_with, truths
+from support.random_truths import truth_with, truths
 
 from penguin_ros.simulation import words
 from penguin_ros.simulation.questions import KINDS, QuestionAnswer, normalised, questions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from simulation.random_truths import truth_with, truths
+from support.random_truths import truth_with, truths
 
 from penguin_ros.simulation.language import caption
 from penguin_ros.simulation.questions import QuestionAnswer

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tensorrt_wheels import write_types
-from tensorrt_wheels.stub_libraries import write_stub_libraries
-from tensorrt_wheels.wheels import (
+from support import write_types
+from support.stub_libraries import write_stub_libraries
+from support.wheels import (
     CUDA_VERSIONS,
     RTX_VERSIONS,
     TENSORRT_VERSIONS,

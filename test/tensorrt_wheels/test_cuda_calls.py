@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from tensorrt_wheels.wheels import CUDA_VERSIONS, cuda_bindings
+from support.wheels import CUDA_VERSIONS, cuda_bindings
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = '''
 import json
 from cuda.bindings import runtime as cudart
-from penguin_ros.backends.tensorrt_buffers import Grid
-from penguin_ros.backends.tensorrt_device import CudaDevice
+from penguin_ros.backends.tensorrt.buffers import Grid
+from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.errors import BackendError, BackendUnavailable
 
 found = {}

@@ -20,18 +20,18 @@ import pytest
 
 pytest.importorskip('onnx', reason='onnx is not installed')
 
-from tensorrt_wheels.wheels import RTX_VERSIONS, tensorrt_for_rtx
+from support.wheels import RTX_VERSIONS, tensorrt_for_rtx
 
-from penguin_ros.checkpoint import random_checkpoint
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.export.build import BuildOrder, build_bundle
 from penguin_ros.export.precision import GPU_PRECISIONS, BuildChoice
+from penguin_ros.testing import random_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILDER = Path(__file__).with_name('build_with_rtx.py')
+BUILDER = Path(__file__).resolve().parents[1] / 'support' / 'build_with_rtx.py'
 OLDEST, NEWEST = RTX_VERSIONS
 LAYERS, VISION_LAYERS = 2, 2
 SMALL = replace(random_checkpoint.SHAPES['tiny'], llm=TransformerShape(LAYERS, 512, 1024, 4, 2, 128, 1e6, 1e-6),

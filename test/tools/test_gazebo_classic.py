@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip('mujoco')
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
 
 from gazebo_messages import NANOSECONDS, Picture
 from gazebo_run import RATE_HZ, TOLERANCE_M, GazeboRun

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import struct
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
-
 from gazebo_messages import (
     MalformedMessage,
     fields_of,
@@ -29,6 +22,8 @@ from gazebo_messages import (
     topic_of,
     world_control,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def time_message(seconds: int, nanoseconds: int) -> bytes:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import queue
 import socket
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
-
 from gazebo_messages import packet, packet_of, publication, publisher_of, subscription, topic_of
 from gazebo_transport import GazeboTransport, GazeboUnreachable, Subscription
 

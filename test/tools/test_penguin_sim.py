@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +11,29 @@ import pytest
 torch = pytest.importorskip('torch', reason='training needs PyTorch')
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
 
-from penguin_sim_batches import make_batch, seen_as, to_patches  # noqa: E402
-from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint  # noqa: E402
-from penguin_sim_grids import GRIDS, HEIGHT, INTERMEDIATE, KEY, WIDTH, Grid, cells_of  # noqa: E402
-from penguin_sim_heads import cell_targets  # noqa: E402
-from penguin_sim_learner import Learner, Weighting, embedded, encoded  # noqa: E402
-from penguin_sim_network import SimNetwork  # noqa: E402
-from penguin_sim_scores import captions, clip_prefix  # noqa: E402
-from penguin_sim_shards import KINDS, Shard, read_shard, write_shard  # noqa: E402
-from penguin_sim_words import IGNORED, Texts, sim_tokenizer  # noqa: E402
+from penguin_sim_batches import make_batch, seen_as, to_patches
+from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint
+from penguin_sim_grids import GRIDS, HEIGHT, INTERMEDIATE, KEY, WIDTH, Grid, cells_of
+from penguin_sim_heads import cell_targets
+from penguin_sim_learner import Learner, Weighting, embedded, encoded
+from penguin_sim_network import SimNetwork
+from penguin_sim_scores import captions, clip_prefix
+from penguin_sim_shards import KINDS, Shard, read_shard, write_shard
+from penguin_sim_vocabulary import vocabulary
+from penguin_sim_words import IGNORED, Texts, sim_tokenizer
 
-from penguin_ros.backends.base import Chunk, FeatureSpan  # noqa: E402
-from penguin_ros.backends.torch_backend import TorchBackend  # noqa: E402
-from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint  # noqa: E402
-from penguin_ros.checkpoint.tensor_names import HEAD, expected_shapes  # noqa: E402
-from penguin_ros.config import ModelConfig, VisualConfig  # noqa: E402
-from penguin_ros.frame import Clip, Frame  # noqa: E402
-from penguin_ros.preprocessing.clip_inputs import Preprocessor  # noqa: E402
-from penguin_ros.preprocessing.steps import finished  # noqa: E402
-from penguin_ros.simulation import words  # noqa: E402
-from penguin_ros.simulation.motion_seen import SEEN  # noqa: E402
-from penguin_ros.simulation.scene import MAX_THINGS  # noqa: E402
-from penguin_ros.simulation.vocabulary import vocabulary  # noqa: E402
+from penguin_ros.backends.base.backend import Chunk, FeatureSpan
+from penguin_ros.backends.torch.backend import TorchBackend
+from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from penguin_ros.checkpoint.tensor_names import HEAD, expected_shapes
+from penguin_ros.config import ModelConfig, VisualConfig
+from penguin_ros.frame import Clip, Frame
+from penguin_ros.preprocessing.clip_inputs import Preprocessor
+from penguin_ros.simulation import words
+from penguin_ros.simulation.motion_seen import SEEN
+from penguin_ros.simulation.scene import MAX_THINGS
+from penguin_ros.steps import finished
 
 SECONDS = (0.0, 1.0, 2.0, 3.0)
 WHOLE, COMPRESSED = (KEY,) * 4, (KEY, *[INTERMEDIATE] * 3)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduler.stepped_jobs import FakeClock
-from window.window_streams import MS, SECOND, frame, offsets, picture, rules, taken
+from support.stepped_jobs import FakeClock
+from support.window_streams import MS, SECOND, frame, offsets, picture, rules, taken
 
 from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import BufferConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from window.window_streams import picture
+from support.window_streams import picture
 
 from penguin_ros.preprocessing.frame_types import Comparable, comparable
 from penguin_ros.request import Answer

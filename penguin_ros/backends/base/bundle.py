@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder that `penguin build` wrote, opened and checked: graphs, weights, token table, tokenizer. Runs nothing.
+
+Knows no inference library. A runtime takes a `Bundle` where another takes a `Checkpoint`: name, digest, shape and tokenizer
+are there under the same names.
+"""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from penguin_ros.backends.base.embedding_table import TokenTable
+from penguin_ros.backends.base.manifest import CONTRACT, MANIFEST, FileSpec, GraphSpec, Manifest, from_plain, to_plain
+from penguin_ros.checkpoint.safetensors_file import STORAGE
+from penguin_ros.checkpoint.shapes import CheckpointShape
+from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
+from penguin_ros.errors import BundleCorrupt, BundleMismatch, BundleNotFound, BundleOutdated
+
+TOKENIZER = 'tokenizer'
+DEFAULT_COMMAND = 'penguin build CHECKPOINT --out {folder}'
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+HASH_THREADS = 2
+READ_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: `path` its folder, `manifest` what it says of itself."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """What people call the checkpoint it was built from."""
+        return self.manifest.model_name
+
+    @property
+    def digest(self) -> str:
+        """Digest of that checkpoint."""
+        return self.manifest.model_digest
+
+    @property
+    def shape(self) -> CheckpointShape:
+        """All numbers of the model."""
+        return self.manifest.shape
+
+    @cached_property
+    def tokenizer(self) -> PenguinTokenizer:
+        """Read on first use."""
+        return PenguinTokenizer(self.path / TOKENIZER)
+
+    @cached_property
+    def token_table(self) -> TokenTable:
+        """Mapped on first use."""
+        return TokenTable(self.path, self.manifest.table)
+
+    def graph(self, part: str, variant: str) -> GraphSpec:
+        """BundleMismatch when this bundle was built without it."""
+        found = self.manifest.graph(part, variant)
+        if found is None:
+            raise BundleMismatch(f'{self.path} has no {part} graph of the variant {variant}',
+                                 f'it was built for {self.manifest.backend}', rebuild(self.manifest))
+        return found
+
+    def file(self, name: str) -> Path:
+        """Where a file of the bundle lies."""
+        return self.path / name
+
+
+def open_bundle(folder: str | Path, *, is_thorough: bool = True) -> Bundle:
+    """Opens a bundle; every file is compared with the manifest: its size, and when `is_thorough` its sha256 too.
+
+    BundleNotFound, BundleCorrupt and BundleOutdated carry the command that builds it again.
+    """
+    path = Path(folder)
+    manifest = read_manifest(path)
+    _check_files(path, manifest, is_thorough)
+    return Bundle(path, manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest alone, checked in itself; no other file is looked at."""
+    plain = _read_plain(folder)
+    command = plain.get('command')
+    command = command if isinstance(command, str) and command.strip() else DEFAULT_COMMAND.format(folder=folder)
+    if plain.get('contract') != CONTRACT:
+        raise BundleOutdated(f'{folder} was built for contract {plain.get("contract")!r}',
+                             f'this version of penguin_ros runs contract {CONTRACT}', f'Type: {command}')
+    try:
+        manifest: Manifest = from_plain(Manifest, plain)
+        _check_consistency(manifest)
+    except (ValueError, TypeError) as error:
+        raise BundleCorrupt(f'{folder / MANIFEST} is damaged', str(error), f'Type: {command}') from error
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes bundle.yaml."""
+    import yaml
+    text = yaml.safe_dump(to_plain(manifest), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    (folder / MANIFEST).write_text(text, encoding='utf-8')
+
+
+def rebuild(manifest: Manifest) -> str:
+    """What to type to get the bundle anew."""
+    return f'Type: {manifest.command}'
+
+
+def file_spec(path: Path, show: Callable[[int], None] = lambda done: None) -> FileSpec:
+    """Size and digest of a file as it is; `show` is told the bytes that were read since it was told last."""
+    return FileSpec(path.stat().st_size, _sha256(path, show))
+
+
+def _read_plain(folder: Path) -> dict[str, Any]:
+    import yaml
+    path, command = folder / MANIFEST, DEFAULT_COMMAND.format(folder=folder)
+    try:
+        if not path.is_file():
+            raise BundleNotFound(f'{folder} is no bundle', f'there is no {MANIFEST} in it', f'Type: {command}')
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleCorrupt(f'{path} is damaged', f'it is larger than {MAX_MANIFEST_BYTES} bytes', f'Type: {command}')
+        # The C loader where PyYAML has it: ten times faster.
+        plain = yaml.load(path.read_bytes(), getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise BundleCorrupt(f'{path} cannot be read', str(error).partition('\n')[0], f'Type: {command}') from error
+    if not isinstance(plain, dict):
+        raise BundleCorrupt(f'{path} is damaged', 'it holds no mapping', f'Type: {command}')
+    return plain
+
+
+def _check_consistency(manifest: Manifest) -> None:
+    """ValueError when parts of the manifest contradict each other or point outside the folder."""
+    named = {MANIFEST, manifest.table.file}.union(*({graph.file, *graph.needs} for graph in manifest.graphs)) - {MANIFEST}
+    for name in (*manifest.files, *named):
+        if PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts:
+            raise ValueError(f'{name!r} lies outside the bundle')
+    absent = sorted(named - set(manifest.files))
+    if absent:
+        raise ValueError(f'files lacks {absent[0]}')
+    table, shape = manifest.table, manifest.shape
+    if (table.rows, table.columns) != (shape.vocabulary_size, shape.llm.hidden_size) or table.dtype not in STORAGE:
+        raise ValueError(f'the token table is {table.rows} x {table.columns} {table.dtype}')
+    if manifest.files[table.file].bytes != table.rows * table.columns * STORAGE[table.dtype].itemsize:
+        raise ValueError(f'{table.file} has {manifest.files[table.file].bytes} bytes')
+    if manifest.max_length < 1 or not manifest.graphs:
+        raise ValueError(f'max_length = {manifest.max_length}, {len(manifest.graphs)} graphs')
+
+
+def _check_files(folder: Path, manifest: Manifest, is_thorough: bool) -> None:
+    def check(item: tuple[str, FileSpec]) -> str:
+        return _problem(folder / item[0], item[1], is_thorough)
+
+    with ThreadPoolExecutor(HASH_THREADS) as pool:
+        problems = [problem for problem in pool.map(check, manifest.files.items()) if problem]
+    if problems:
+        raise BundleCorrupt(f'{folder} is damaged', '; '.join(problems[:4]), rebuild(manifest))
+
+
+def _problem(path: Path, spec: FileSpec, is_thorough: bool) -> str:
+    try:
+        size = path.stat().st_size
+        if size != spec.bytes:
+            return f'{path.name} has {size} bytes, {spec.bytes} were written'
+        return f'{path.name} was changed' if is_thorough and _sha256(path) != spec.sha256 else ''
+    except OSError as error:
+        return f'{path.name}: {error.strerror}'
+
+
+def _sha256(path: Path, show: Callable[[int], None] = lambda done: None) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb', buffering=0) as file:
+        while chunk := file.read(READ_BYTES):
+            digest.update(chunk)
+            show(len(chunk))
+    return digest.hexdigest()

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one engine again and again under few shapes and addresses, each as a captured CUDA graph. Knows no model.
+
+The rules are those of TensorRT's guide: a graph holds the shapes and addresses that its context had, so each has a context of its
+own, which is left alone afterwards; a context runs once before it is captured. All share one memory for intermediate values.
+"""
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.tensorrt.engine import Context
+from penguin_ros.errors import BackendError
+
+MAX_GRAPHS = 16
+"""Contexts kept; the one that was not used for longest goes."""
+
+
+@dataclass
+class GraphCounts:
+    """What became of the runs; `failure` is why graphs are not used, '' when they are."""
+
+    captured: int = 0
+    launched: int = 0
+    plain: int = 0
+    dropped: int = 0
+    failure: str = ''
+
+
+@dataclass
+class _Entry:
+    context: Context
+    graph: int | None = None
+    runs: int = 0
+
+
+class GraphCache:
+    """At most `limit` contexts with their graphs."""
+
+    def __init__(self, device: CudaDevice, limit: int = MAX_GRAPHS) -> None:
+        self.counts = GraphCounts()
+        self._device, self._limit = device, limit
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+
+    def run(self, key: Hashable, prepare: Callable[[], Context]) -> None:
+        """Queues one run; `prepare` makes the context, bound and shaped, when there is none for `key` yet.
+
+        The same key must always mean the same addresses and shapes.
+        """
+        entry = self._entry(key, prepare)
+        if entry.graph is None and entry.runs and not self.counts.failure:
+            self._capture(entry)
+        if entry.graph is None:
+            entry.context.enqueue()
+            self.counts.plain += 1
+        else:
+            self._device.launch(entry.graph)
+            self.counts.launched += 1
+        entry.runs += 1
+
+    def close(self) -> None:
+        """Lets go of all graphs and contexts."""
+        while self._entries:
+            self._drop()
+
+    def _entry(self, key: Hashable, prepare: Callable[[], Context]) -> _Entry:
+        if key not in self._entries:
+            while len(self._entries) >= self._limit:
+                self._drop()
+                self.counts.dropped += 1
+            self._entries[key] = _Entry(prepare())
+        self._entries.move_to_end(key)
+        return self._entries[key]
+
+    def _capture(self, entry: _Entry) -> None:
+        try:
+            entry.graph = self._device.capture(entry.context.enqueue)
+            self.counts.captured += 1
+        except BackendError as error:
+            # Slower, but right: every run is queued kernel by kernel from now on.
+            self.counts.failure = str(error)
+            logging.getLogger(__name__).warning('CUDA graphs are not used: %s', error)
+
+    def _drop(self) -> None:
+        _, entry = self._entries.popitem(last=False)
+        if entry.graph is not None:
+            self._device.free(entry.graph)
+        entry.context.close()

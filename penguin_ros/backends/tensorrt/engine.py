@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A built TensorRT engine: loading it, its tensors and profiles, and contexts that run it. Knows no model.
+
+Importing this file needs tensorrt. Every object of the library stands in a variable whose type is known, so that a type checker
+can hold each call against the bindings of each supported version.
+"""
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorrt as trt
+
+from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.tensorrt.log import LOG, failed
+from penguin_ros.errors import BackendError
+
+Shape = tuple[int, ...]
+Scratch = tuple[int, int]
+"""Address and bytes of the memory for intermediate values."""
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """An input or output of an engine: `dtype` as TensorRT calls it ('HALF'), -1 where `shape` is dynamic; for inputs the
+    smallest and the largest shape of each profile."""
+
+    name: str
+    is_input: bool
+    dtype: str
+    shape: Shape
+    limits: tuple[tuple[Shape, Shape], ...]
+
+
+class Engine:
+    """A plan in the device's memory; `close` gives the memory back once its contexts are closed too."""
+
+    def __init__(self, plan: Path, device: CudaDevice) -> None:
+        self.name, self.device = plan.name, device
+        LOG.clear()
+        runtime: trt.Runtime = trt.Runtime(LOG)
+        try:
+            with plan.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                # A map, not a copy: a plan is gigabytes, and what is read of it may leave memory again.
+                engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(content)
+        except (OSError, ValueError) as error:
+            raise BackendError(f'{plan} does not load', str(error)) from error
+        if engine is None:
+            raise failed(f'{plan} does not load')
+        self._runtime: trt.Runtime | None = runtime
+        self._engine: trt.ICudaEngine | None = engine
+        self.profiles: int = engine.num_optimization_profiles
+        self.tensors = {facts.name: facts for facts in map(self._facts, range(engine.num_io_tensors))}
+
+    @property
+    def engine(self) -> trt.ICudaEngine:
+        """TensorRT's object; BackendError when closed."""
+        if self._engine is None:
+            raise BackendError(f'{self.name} is closed', 'its backend was closed')
+        return self._engine
+
+    def aliased_input(self, output: str) -> str | None:
+        """The input that shares its memory with an output; None when none does, or TensorRT has no such outputs yet."""
+        engine: trt.ICudaEngine = self.engine
+        if hasattr(engine, 'get_aliased_input_tensor'):
+            name: str | None = engine.get_aliased_input_tensor(output)
+            return name
+        return None
+
+    def scratch_bytes(self) -> int:
+        """What a context needs for its intermediate values, for the profile that needs most."""
+        engine: trt.ICudaEngine = self.engine
+        sizes: list[int] = [engine.get_device_memory_size_for_profile_v2(index) for index in range(self.profiles)]
+        return max(sizes)
+
+    def profile_for(self, name: str, axis: int, size: int) -> int:
+        """The first profile that takes this size of an input's axis; BackendError when none does."""
+        for index, (low, high) in enumerate(self.tensors[name].limits):
+            if low[axis] <= size <= high[axis]:
+                return index
+        raise BackendError(f'{self.name} takes no {name} of size {size} on axis {axis}',
+                           f'its profiles take {[(low[axis], high[axis]) for low, high in self.tensors[name].limits]}')
+
+    def largest(self, name: str, axis: int) -> int:
+        """The largest size of an input's axis in any profile."""
+        return max(high[axis] for _, high in self.tensors[name].limits)
+
+    def close(self) -> None:
+        """Lets go of TensorRT's objects, the engine before the runtime that made it."""
+        self._engine = None
+        self._runtime = None
+
+    def _facts(self, index: int) -> TensorFacts:
+        engine: trt.ICudaEngine = self.engine
+        name: str = engine.get_tensor_name(index)
+        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        dtype: trt.DataType = engine.get_tensor_dtype(name)
+        return TensorFacts(name, is_input, dtype.name, tuple(engine.get_tensor_shape(name)),
+                           tuple(self._limits(name, profile) for profile in range(self.profiles)) if is_input else ())
+
+    def _limits(self, name: str, profile: int) -> tuple[Shape, Shape]:
+        engine: trt.ICudaEngine = self.engine
+        low, _, high = engine.get_tensor_profile_shape(name, profile)
+        return tuple(low), tuple(high)
+
+
+class Context:
+    """One way of running an engine: a profile, the addresses of all tensors, the shapes of the inputs.
+
+    Intermediate values lie in memory that the caller gives and may share between contexts that do not run at the same time.
+    """
+
+    def __init__(self, engine: Engine, profile: int, scratch: Scratch) -> None:
+        self.engine = engine
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context: trt.IExecutionContext | None = engine.engine.create_execution_context(strategy)
+        if context is None:
+            raise failed(f'{engine.name}: no execution context')
+        self._context: trt.IExecutionContext | None = context
+        if not context.set_optimization_profile_async(profile, engine.device.stream):
+            raise failed(f'{engine.name}: profile {profile} was refused')
+        context.set_device_memory(*scratch)
+        self._shapes: dict[str, Shape] = {}
+        self._addresses: dict[str, int] = {}
+
+    @property
+    def context(self) -> trt.IExecutionContext:
+        """TensorRT's object; BackendError when closed."""
+        if self._context is None:
+            raise BackendError(f'{self.engine.name}: this context is closed')
+        return self._context
+
+    def bind(self, addresses: Mapping[str, int]) -> None:
+        """Where tensors lie from now on."""
+        context: trt.IExecutionContext = self.context
+        for name, address in addresses.items():
+            if self._addresses.get(name) != address:
+                if not context.set_tensor_address(name, address):
+                    raise failed(f'{self.engine.name}: address of {name} was refused')
+                self._addresses[name] = address
+
+    def reshape(self, shapes: Mapping[str, Shape]) -> None:
+        """The shapes of inputs from now on; BackendError when the profile does not take one."""
+        context: trt.IExecutionContext = self.context
+        for name, shape in shapes.items():
+            if self._shapes.get(name) != shape:
+                if not context.set_input_shape(name, trt.Dims(list(shape))):
+                    raise failed(f'{self.engine.name}: {name} of shape {shape} was refused')
+                self._shapes[name] = shape
+
+    def enqueue(self) -> None:
+        """Queues one run on the device's stream; BackendError when a tensor has no address or an input no shape."""
+        context: trt.IExecutionContext = self.context
+        unbound = [name for name in self.engine.tensors if name not in self._addresses]
+        missing = unbound or context.infer_shapes()
+        if missing:
+            raise BackendError(f'{self.engine.name} cannot run', f'these are not set: {", ".join(missing)}')
+        if not context.execute_async_v3(self.engine.device.stream):
+            raise failed(f'{self.engine.name} failed')
+
+    def close(self) -> None:
+        """Lets go of TensorRT's object."""
+        self._context = None

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of the engines that lie beside a bundle's graphs, and whether they fit here. Knows no TensorRT.
+
+Engines live in the folder `tensorrt` of a bundle, with `engines.json`: an engine runs only with the TensorRT version and on the
+kind of GPU that it was built with, and only while the graph is the one that it was built from.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from penguin_ros.backends.base.bundle import Bundle, file_spec
+from penguin_ros.backends.base.manifest import FileSpec, GraphSpec, from_plain, to_plain
+from penguin_ros.errors import BundleCorrupt, BundleNotFound, BundleOutdated
+
+FOLDER, RECORD = 'tensorrt', 'engines.json'
+FORMAT = 1
+MAX_RECORD_BYTES = 1024 * 1024
+
+Range = tuple[int, int, int]
+"""Smallest, optimal, largest."""
+
+
+@dataclass(frozen=True)
+class GpuSpec:
+    """The GPU that engines were built on; `compute` is its compute capability."""
+
+    name: str
+    compute: str
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """One engine. `part` and `variant` of the graph, `graph` its digest; `profiles`: sizes of the named dimensions;
+    `weight_bytes` as they lie in the graph; `is_decomposable`: attention may be taken apart into plain operators. `request`:
+    the options it was built with; `failures`: what was tried in vain before, and why."""
+
+    part: str
+    variant: str
+    is_decomposable: bool
+    graph: str
+    profiles: tuple[Mapping[str, Range], ...]
+    weight_bytes: int
+    file: str
+    content: FileSpec
+    request: str
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """Everything in engines.json."""
+
+    format: int
+    tensorrt: str
+    gpu: GpuSpec
+    engines: tuple[EngineSpec, ...]
+
+    def engine(self, part: str) -> EngineSpec | None:
+        """That of a part."""
+        return next((engine for engine in self.engines if engine.part == part), None)
+
+
+def rebuild_command(folder: Path) -> str:
+    """What to type to get the engines of a bundle anew."""
+    return f'penguin build {folder} --backend tensorrt'
+
+
+def graph_digest(bundle: Bundle, graph: GraphSpec) -> str:
+    """Of a graph and the weights that it needs."""
+    names = (graph.file, *sorted(graph.needs))
+    return hashlib.sha256(''.join(bundle.manifest.files[name].sha256 for name in names).encode()).hexdigest()
+
+
+def read_record(folder: Path) -> EngineRecord | None:
+    """engines.json of a bundle; None when there is none. BundleCorrupt when it is damaged, BundleOutdated when it is older."""
+    path, fix = folder / FOLDER / RECORD, f'Type: {rebuild_command(folder)}'
+    try:
+        if not path.is_file():
+            return None
+        if path.stat().st_size > MAX_RECORD_BYTES:
+            raise ValueError(f'it is larger than {MAX_RECORD_BYTES} bytes')
+        plain = json.loads(path.read_text(encoding='utf-8'))
+        if isinstance(plain, dict) and plain.get('format') != FORMAT:
+            raise BundleOutdated(f'{path} has format {plain.get("format")!r}', f'this version reads {FORMAT}', fix)
+        record: EngineRecord = from_plain(EngineRecord, plain, 'engines')
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleCorrupt(f'{path} is damaged', str(error).partition('\n')[0], fix) from error
+    return record
+
+
+def write_record(folder: Path, record: EngineRecord) -> None:
+    """Replaces engines.json in one step."""
+    path = folder / FOLDER / RECORD
+    draft = path.with_suffix('.new')
+    draft.write_text(json.dumps(to_plain(record), indent=1) + '\n', encoding='utf-8')
+    draft.replace(path)
+
+
+def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> EngineSpec:
+    """The engine of a part that runs here.
+
+    BundleNotFound when it was never built, BundleOutdated when it was built with another TensorRT, on another GPU or from
+    another graph, BundleCorrupt when its file is not the one that was written. Each carries the command that helps.
+    """
+    fix = f'Type: {rebuild_command(bundle.path)}'
+    record = read_record(bundle.path)
+    engine = record.engine(part) if record else None
+    if record is None or engine is None:
+        raise BundleNotFound(f'{bundle.path} has no TensorRT engine for the {part}', 'engines are built on the machine that '
+                             'runs them', fix)
+    reasons = list(_differences(bundle, record, engine, tensorrt, gpu))
+    if reasons:
+        raise BundleOutdated(f'the TensorRT engines of {bundle.path} do not fit here', '; '.join(reasons), fix)
+    path = bundle.path / FOLDER / engine.file
+    if not path.is_file() or file_spec(path) != engine.content:
+        raise BundleCorrupt(f'{path} is damaged', 'it is not the file that was written', fix)
+    return engine
+
+
+def _differences(bundle: Bundle, record: EngineRecord, engine: EngineSpec, tensorrt: str, gpu: GpuSpec) -> list[str]:
+    found = []
+    if record.tensorrt != tensorrt:
+        found.append(f'they were built with TensorRT {record.tensorrt}, here is {tensorrt}')
+    if record.gpu != gpu:
+        found.append(f'they were built on {record.gpu.name} (SM {record.gpu.compute}), here is {gpu.name} (SM {gpu.compute})')
+    if engine.graph != graph_digest(bundle, bundle.graph(engine.part, engine.variant)):
+        found.append(f'the graph of the {engine.part} has changed since')
+    return found

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Visual features in device memory: one block per frame, given back when its handle is dropped. Knows no engine."""
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING
+
+from penguin_ros.backends.base.backend import Features
+from penguin_ros.backends.tensorrt.buffers import ALIGNMENT
+
+if TYPE_CHECKING:
+    from penguin_ros.backends.tensorrt.device import CudaDevice
+
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+"""Of blocks that nobody uses, kept because allocating waits for the whole device."""
+
+
+class TensorrtFeatures(Features):
+    """The features of one frame: `encoded` (tokens, encoder size) from `address` on, `projected` (tokens, hidden size) from
+    `projected_address` on. `pool` tells which opening of which backend made it."""
+
+    def __init__(self, pool: FeaturePool, tokens: int, encoded_bytes: int, projected_bytes: int) -> None:
+        self.pool, self.tokens, self.nbytes = pool, tokens, encoded_bytes + projected_bytes
+        padded = -(-encoded_bytes // ALIGNMENT) * ALIGNMENT
+        block = padded + projected_bytes
+        self.address = pool.take(block)
+        self.projected_address = self.address + padded
+        weakref.finalize(self, pool.give_back, self.address, block)
+
+
+class FeaturePool:
+    """Blocks of device memory. Handles may be dropped on any thread; memory is taken and freed on the backend's only."""
+
+    def __init__(self, device: CudaDevice) -> None:
+        self._device = device
+        self._returned: deque[tuple[int, int]] = deque()
+        self._kept: list[tuple[int, int]] = []
+
+    def take(self, byte_count: int) -> int:
+        """Memory for `byte_count` bytes: a block of that size that came back, or a new one."""
+        self._collect()
+        for index, (address, size) in enumerate(self._kept):
+            if size == byte_count:
+                del self._kept[index]
+                return address
+        return self._device.allocate(byte_count)
+
+    def give_back(self, address: int, byte_count: int) -> None:
+        """Any thread."""
+        self._returned.append((address, byte_count))
+
+    def _collect(self) -> None:
+        while self._returned:
+            self._kept.append(self._returned.popleft())
+        while sum(size for _, size in self._kept) > MAX_KEPT_BYTES:
+            address, _ = self._kept.pop(0)
+            self._device.free(address)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that is open while a TensorRT backend is: the device, both engines, caches, the pool of features. Knows no slots.
+
+Importing this file needs tensorrt and cuda-bindings.
+"""
+from __future__ import annotations
+
+from penguin_ros.backends.base.bundle import Bundle
+from penguin_ros.backends.base.slots import slots_within
+from penguin_ros.backends.tensorrt.decoder import Decoder, cache_shape
+from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.tensorrt.encoder import Encoder
+from penguin_ros.backends.tensorrt.engine import Engine, Scratch
+from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, GpuSpec, fitting_engine
+from penguin_ros.backends.tensorrt.features import FeaturePool
+from penguin_ros.config import ModelConfig
+from penguin_ros.errors import BundleMismatch
+
+SCRATCH_MINIMUM = 1024
+
+
+class TensorrtSession:
+    """Opens the engines of a bundle; `slots`: how many KV slots of at most `max_length` positions there are."""
+
+    def __init__(self, bundle: Bundle, tensorrt: str, config: ModelConfig, max_length: int) -> None:
+        self.device = CudaDevice()
+        self._engines: list[Engine] = []
+        try:
+            gpu = self.device.gpu
+            self.gpu = GpuSpec(gpu.name, gpu.compute)
+            encoder, decoder = (self._opened(bundle, part, tensorrt) for part in ('vision', 'decoder'))
+            if encoder.tensors['image_embeds'].dtype != decoder.tensors['inputs_embeds'].dtype:
+                raise BundleMismatch(f'the engines of {bundle.path} do not fit together', 'features of the encoder are '
+                                     f'{encoder.tensors["image_embeds"].dtype}, the decoder takes '
+                                     f'{decoder.tensors["inputs_embeds"].dtype}', 'Build the engines again')
+            # Encoder and decoder never run at the same time, so they share the memory for intermediate values.
+            scratch_bytes = max(SCRATCH_MINIMUM, *(engine.scratch_bytes() for engine in self._engines))
+            scratch: Scratch = (self.device.allocate(scratch_bytes), scratch_bytes)
+            self.encoder = Encoder(encoder, bundle.shape.encoder, scratch)
+            self.slots = slots_within(config, cache_shape(decoder, max_length).slot_bytes)
+            self.decoder = Decoder(decoder, bundle.token_table, max_length, self.slots, scratch)
+            self.features = FeaturePool(self.device)
+            self.device.synchronize()
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(self, bundle: Bundle, part: str, tensorrt: str) -> Engine:
+        spec = fitting_engine(bundle, part, tensorrt, self.gpu)
+        self._engines.append(Engine(bundle.path / FOLDER / spec.file, self.device))
+        return self._engines[-1]
+
+    def close(self) -> None:
+        """Frees everything, contexts before engines before memory."""
+        for part in (getattr(self, 'decoder', None), getattr(self, 'encoder', None)):
+            if part is not None:
+                part.close()
+        for engine in self._engines:
+            engine.close()
+        self.device.close()

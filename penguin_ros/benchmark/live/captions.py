@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A caption every second of a camera's window, as fast as the model can: computed anew, with reuse, with drafts, with the gate.
+
+Knows windows and texts. The same frames go into a window of each kind's own, so that the clips are the same; with the gate they
+may differ, since a caption that is not made moves what the next one must tell of.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from penguin_ros.benchmark.live.clips import plain
+from penguin_ros.benchmark.live.scenes import CAMERA, Stream
+from penguin_ros.benchmark.live.tasks import Record
+from penguin_ros.benchmark.live.texts import Samples, Text, TextBench
+from penguin_ros.evaluation.agreement import agreement, worst
+from penguin_ros.frame import NANOSECONDS
+from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.speculative.draft_history import DraftMemory
+from penguin_ros.request import Answer
+from penguin_ros.requests.caption_turn import CaptionTurn
+from penguin_ros.requests.clip_selection import camera_view
+from penguin_ros.steps import finished
+from penguin_ros.text import cleaned
+from penguin_ros.window.camera_window import WindowClip
+
+MOST_CAPTIONS, FEW_CAPTIONS = 20, 3
+"""Of a scene; few of a slow model, unless more are asked for."""
+
+RECOMPUTE, REUSE, DRAFTS, GATE = 'recompute', 'reuse', 'reuse, drafts', 'reuse, drafts, gate'
+
+
+@dataclass(frozen=True)
+class Course:
+    """One way to make the captions of a scene."""
+
+    name: str
+    is_drafted: bool = False
+    is_gated: bool = False
+
+
+COURSES = (Course(RECOMPUTE), Course(REUSE), Course(DRAFTS, True), Course(GATE, True, True))
+
+
+class Captions:
+    """All courses over all scenes."""
+
+    def __init__(self, bench: TextBench) -> None:
+        self._bench = bench
+        self._question = cleaned(bench.config.caption.prompt)
+
+    def all(self, streams: Sequence[Stream]) -> Record:
+        """`captions`: a record per scene and course; `texts` of each scene, for drafts at another model's costs.
+
+        Texts of a fixed number of tokens are not drafted: what random weights say tells nothing.
+        """
+        records: list[Record] = []
+        texts: Record = {}
+        for stream in streams:
+            reference: list[Text | None] = []
+            for course in COURSES:
+                if course.is_drafted and self._bench.task.tokens:
+                    continue
+                made = self._made(stream, course)
+                reference = reference or made
+                records.append({'scene': stream.scene, 'source': stream.source, 'course': course.name,
+                                **self._record(made, [] if made is reference or course.is_gated else reference)})
+            texts[stream.scene] = [self._trace(text) for text in reference if text is not None]
+        return {'captions': records, 'texts': texts}
+
+    def _made(self, stream: Stream, course: Course) -> list[Text | None]:
+        """A text per second; None where nothing had changed."""
+        if course.name == RECOMPUTE:
+            return [self._caption(self._bench.plain, found, None) for found in self._clips(stream, course)]
+        with self._bench.kept() as reuse:
+            drafts = DraftMemory() if course.is_drafted else None
+            return [self._caption(reuse, found, drafts) for found in self._clips(stream, course)]
+
+    def _clips(self, stream: Stream, course: Course) -> Iterator[WindowClip | None]:
+        """What the window holds at every second; None where the gate says that nothing has changed."""
+        config = self._bench.config
+        config = replace(config, caption=replace(config.caption, gate=course.is_gated))
+        now_ns = [0]
+        view = camera_view(CAMERA, config, lambda: now_ns[0])
+        rules = self._bench.loaded.window_rules(config)
+        last = len(stream.frames) - 1
+        for index, frame in enumerate(stream.frames):
+            now_ns[0] = frame.stamp_ns
+            view.buffer.add(frame, frame.stamp_ns)
+            finished(view.window.take(rules))
+            is_second = index == last or stream.frames[index + 1].stamp_ns // NANOSECONDS > frame.stamp_ns // NANOSECONDS
+            if is_second and index < self._count * config.clip.fps:
+                found = view.window.clip(rules)
+                assert found is not None
+                turn = CaptionTurn(view.window, config.caption, self._question, lambda: now_ns[0], lambda: now_ns[0])
+                yield found if turn.begin(found.clip) else None
+                turn.end(Answer('', self._question, CAMERA, ''))
+
+    @property
+    def _count(self) -> int:
+        return self._bench.task.captions or (FEW_CAPTIONS if self._bench.is_slow else MOST_CAPTIONS)
+
+    def _caption(self, reuse: Reuse, found: WindowClip | None, drafts: DraftMemory | None) -> Text | None:
+        """As AnswerJob does, drafts from the last caption of the camera included."""
+        if found is None:
+            return None
+        record = drafts.record((CAMERA, self._question)) if drafts else None
+        text = self._bench.text(reuse, found, self._question, record)
+        if drafts is not None and record is not None:
+            drafts.keep(record, text.progress)
+        return text
+
+    def _record(self, made: Sequence[Text | None], reference: Sequence[Text | None]) -> Record:
+        samples = [text.samples for text in made if text is not None]
+        agreements = [agreement(ours.tokens, theirs.tokens, self._bench.rounding or 0.0)
+                      for ours, theirs in zip(made, reference, strict=False) if ours is not None and theirs is not None]
+        return {'seconds': len(made), 'made': len(samples), **means(samples), 'agreement': plain(worst(agreements))}
+
+    def _trace(self, text: Text) -> Record:
+        ids = text.inputs.prompt.token_ids
+        return {'prompt_ids': ids[ids != text.inputs.image_token_id].tolist(), 'ids': list(text.tokens.ids),
+                'stop_ids': list(self._bench.loaded.source.shape.stop_token_ids)}
+
+
+def means(samples: Sequence[Samples]) -> Samples:
+    """Of each value, per caption that was made."""
+    return {name: sum(each[name] for each in samples) / len(samples) for name in samples[0]} if samples else {}

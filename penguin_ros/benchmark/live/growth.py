@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""First tokens as a clip grows frame by frame, with and without reuse, and the picture of it. Judges nothing."""
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from penguin_ros.benchmark.live.clips import FPS, QUESTIONS, WIDE, windowed
+from penguin_ros.benchmark.live.scenes import clip_pictures, framed
+from penguin_ros.benchmark.live.tasks import Record
+from penguin_ros.benchmark.live.texts import TextBench
+from penguin_ros.errors import PenguinError, PromptTooLong
+
+MOST_FRAMES = 32
+RECOMPUTED, RECOMPUTED_SLOW = (2, 4, 8, 12, 16, 20, 24, 28, 32), (2, 8, 16, 24, 32)
+"""Frames at which the clip is computed anew too."""
+
+LABEL_TOKENS, QUESTION_TOKENS = 12, 96
+"""Of a prompt at most, for the label of a frame and for what stands around the frames."""
+
+CHARACTERS = 80
+"""Of a line below one panel."""
+
+LEAST_TOKENS = 8
+"""Of an intermediate frame; with fewer the picture would be of something else."""
+
+
+def growth(bench: TextBench) -> Record:
+    """`frames`, `reuse_s`: first token when the newest frame is new; `recomputed` frames, `recompute_s`. The budget of a clip
+    is what fits in a KV slot; PromptTooLong when that is too little for MOST_FRAMES."""
+    tokens = _intermediate_tokens(bench)
+    further = {**WIDE, 'visual.max_visual_tokens': 16384, 'visual.min_visual_tokens': 1, 'visual.intermediate_tokens': tokens}
+    frames = framed(clip_pictures(MOST_FRAMES, bench.task.size), FPS)
+    found: Record = {'intermediate_tokens': tokens, 'frames': [], 'reuse_s': [], 'recomputed': [], 'recompute_s': []}
+    with bench.kept() as reuse:
+        for count in range(1, MOST_FRAMES + 1):
+            clip = windowed(bench, 'growing', frames[:count], further)
+            text = bench.text(reuse, clip, QUESTIONS[0], limits={'max_tokens': 1})
+            found['frames'].append(count)
+            found['reuse_s'].append(text.samples['first_token_s'])
+            if count in (RECOMPUTED_SLOW if bench.is_slow else RECOMPUTED):
+                text = bench.text(bench.plain, clip, QUESTIONS[0], limits={'max_tokens': 1})
+                found['recomputed'].append(count)
+                found['recompute_s'].append(text.samples['first_token_s'])
+    return found
+
+
+def _intermediate_tokens(bench: TextBench) -> int:
+    visual, length = bench.config.visual, bench.loaded.facts.max_length
+    room = length - QUESTION_TOKENS - MOST_FRAMES * LABEL_TOKENS - visual.key_tokens
+    tokens = min(visual.intermediate_tokens, room // (MOST_FRAMES - 1))
+    if tokens < LEAST_TOKENS:
+        raise PromptTooLong(f'{MOST_FRAMES} frames do not fit in a KV slot of {length}', '', 'Raise model.max_length, or build '
+                            'the bundle with a larger --max-length')
+    return tokens
+
+
+def check_plot(path: Path) -> None:
+    """PenguinError when no picture can be drawn, before anything is measured."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise PenguinError('no picture can be drawn', f'importing {error.name} failed', 'Type: pip install matplotlib') from error
+    if path.suffix.lower() not in ('.png', '.svg', '.pdf'):
+        raise PenguinError(f'{path} cannot be drawn', 'its ending says what it is', 'Use .png, .svg or .pdf')
+    if not path.absolute().parent.is_dir():
+        raise PenguinError(f'{path} cannot be written', f'there is no folder {path.parent}')
+
+
+def draw(path: Path, named: Sequence[tuple[str, Record]], machine: str) -> None:
+    """A panel per model: its title and what `growth` found."""
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+    figure, panels = pyplot.subplots(1, len(named), figsize=(6.4 * len(named), 4.2), squeeze=False, layout='constrained')
+    for axes, (title, found) in zip(panels[0], named, strict=True):
+        _panel(axes, title, found)
+    where = textwrap.fill(machine, CHARACTERS * len(named))
+    figure.supxlabel(f'frames in the clip, one more each time\n{where}', fontsize=9)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise PenguinError(f'{path} cannot be written', error.strerror or str(error)) from error
+    finally:
+        pyplot.close(figure)
+
+
+def _panel(axes: Any, title: str, found: Record) -> None:
+    axes.plot(found['recomputed'], found['recompute_s'], 'o-', color='#b04030', label='computed anew')
+    axes.plot(found['frames'][1:], found['reuse_s'][1:], '.-', color='#2060a0', label='with reuse')
+    axes.set_title(title, fontsize=10)
+    axes.set_ylabel('first token, s')
+    axes.set_xlim(0, MOST_FRAMES + 1)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A backend between the loop and the real one: bounds its slots, times its calls, tells when one begins. Changes no number."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.backends.base.backend import Backend, BackendDescription, Best, Chunk, Features, Logits
+from penguin_ros.errors import NoFreeSlot
+from penguin_ros.evaluation.tolerance import margins
+from penguin_ros.model_inputs import FramePatches
+
+ENCODE, PREFILL, DECODE = 'encode', 'prefill', 'decode'
+
+Result = TypeVar('Result')
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A token that was chosen greedily behind the positions of `slot`, and its lead over the second best."""
+
+    slot: int
+    token_id: int
+    margin: float
+
+
+class ProbedBackend(Backend):
+    """`most_slots` of the inner backend's, 0: all, so that what is kept here leaves others free. `on_call` gets the phase of each
+    call at its beginning, on the thread that makes it. `longest_s`: the longest call since it was set to 0. `choices`: of
+    `forward_best`, as long as it is a list."""
+
+    def __init__(self, inner: Backend, most_slots: int = 0, on_call: Callable[[str], None] | None = None) -> None:
+        self._inner, self._most_slots, self.on_call = inner, most_slots, on_call
+        self._slots: set[int] = set()
+        self.longest_s = 0.0
+        self.choices: list[Choice] | None = None
+
+    def open(self) -> BackendDescription:
+        """See Backend."""
+        return self._inner.open()
+
+    def close(self) -> None:
+        """See Backend."""
+        self._inner.close()
+
+    @property
+    def description(self) -> BackendDescription:
+        """See Backend."""
+        return self._inner.description
+
+    def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
+        """See Backend; each slice is a call."""
+        slices = self._inner.encode(frames)
+        try:
+            while True:
+                try:
+                    self._called(ENCODE, lambda: next(slices))
+                except StopIteration as end:
+                    features: list[Features] = end.value
+                    return features
+                yield
+        finally:
+            slices.close()
+
+    def read_features(self, features: Features, stage: str = 'projected') -> NDArray[np.float32]:
+        """See Backend."""
+        return self._inner.read_features(features, stage)
+
+    def new_slot(self) -> int:
+        """See Backend."""
+        return self._taken(self._inner.new_slot)
+
+    def free_slot(self, slot: int) -> None:
+        """See Backend."""
+        self._slots.discard(slot)
+        self._inner.free_slot(slot)
+
+    def slot_length(self, slot: int) -> int:
+        """See Backend."""
+        return self._inner.slot_length(slot)
+
+    def truncate(self, slot: int, length: int) -> None:
+        """See Backend."""
+        self._inner.truncate(slot, length)
+
+    def fork(self, slot: int, length: int) -> int:
+        """See Backend."""
+        return self._taken(lambda: self._inner.fork(slot, length))
+
+    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
+        """See Backend."""
+        return self._called(_phase(chunk), lambda: self._inner.forward(slot, chunk, logits_at))
+
+    def forward_best(self, slot: int, chunk: Chunk) -> Best:
+        """See Backend."""
+        if self.choices is None:
+            return self._called(_phase(chunk), lambda: self._inner.forward_best(slot, chunk))
+        logits = self.forward(slot, chunk, (-1,))
+        best = int(logits[0].argmax())
+        self.choices.append(Choice(slot, best, float(margins(logits)[0])))
+        return Best(best, float(logits[0, best]) if np.isfinite(logits).all() else float('nan'))
+
+    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+        """See Backend."""
+        return self._called(_phase(chunk), lambda: self._inner.forward_best_each(slot, chunk, logits_at))
+
+    def _taken(self, take: Callable[[], int]) -> int:
+        if self._most_slots and len(self._slots) >= self._most_slots:
+            raise NoFreeSlot(f'all {self._most_slots} KV slots are in use')
+        slot = take()
+        self._slots.add(slot)
+        return slot
+
+    def _called(self, phase: str, call: Callable[[], Result]) -> Result:
+        if self.on_call is not None:
+            self.on_call(phase)
+        start = time.perf_counter()
+        try:
+            return call()
+        finally:
+            self.longest_s = max(self.longest_s, time.perf_counter() - start)
+
+
+def _phase(chunk: Chunk) -> str:
+    """A chunk of one position is a decoded token, of the phases that matter here."""
+    return DECODE if len(chunk.token_ids) == 1 else PREFILL

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the cases come to, as ratios, each with what is wanted of it. Knows records, runs nothing.
+
+What is wanted holds for the 2B shape in int4 on two CPU cores; it is shown for every model and judged for none.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from penguin_ros.benchmark.live.drafts import replayed
+from penguin_ros.benchmark.live.scenes import CHANGING, STATIC
+from penguin_ros.benchmark.live.tasks import Record
+
+IDLE_FACTOR = 1.5
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """`value`: of the two things that `how` names; `wanted`: at most so much."""
+
+    name: str
+    value: float
+    wanted: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """The model whose texts are drafted: its `name` and `texts` by scene."""
+
+    name: str
+    texts: Mapping[str, list[Record]]
+
+
+def ratios(record: Record, speaker: Speaker | None, draft_tokens: int) -> list[Ratio]:
+    """All that the record of one model allows."""
+    cases = {case['name']: case for case in record.get('cases', [])}
+    found = [*_clips(cases), *_interrupted(record.get('interrupt', [])), *_own_drafts(record.get('captions', []))]
+    if speaker is not None and 'pass_s' in record:
+        found += _others_drafts(record['pass_s'], speaker, draft_tokens)
+    return found
+
+
+def _clips(cases: Mapping[str, Record]) -> Iterator[Ratio]:
+    if 'append 1 to 7' in cases:
+        ours, cold = cases['append 1 to 7']['reuse'], cases['cold clip']['recompute']
+        yield Ratio('next caption after one new frame', _work(ours) / _work(cold), 0.12,
+                    'encode + prefill, growing window of one anchor and seven intermediates, over the cold clip\'s')
+    if 'slide by 1 of 8' in cases:
+        ours, cold = cases['slide by 1 of 8']['reuse'], cases['cold clip, 8 equal frames']['recompute']
+        yield Ratio('encode after a slide by 1 of 8', ours['encode_s'] / cold['encode_s'], 0.15,
+                    'sliding window of equal frames, over the cold clip\'s encode')
+    if 'second question' in cases:
+        ours, cold = cases['second question']['reuse'], cases['cold clip']['recompute']
+        yield Ratio('first token of the second question', ours['first_token_s'] / cold['first_token_s'], 0.025,
+                    'over the cold clip\'s first token')
+
+
+def _work(side: Record) -> float:
+    return float(side['encode_s'] + side['prefill_s'])
+
+
+def _interrupted(phases: list[Record]) -> Iterator[Ratio]:
+    for phase in phases:
+        if phase['asked']:
+            yield Ratio(f'question during a caption, {phase["name"]}', phase['busy_s'] / (IDLE_FACTOR * phase['idle_s']
+                        + phase['step_s']), 1.0, f'first token over {IDLE_FACTOR} x that of an idle engine + one step')
+
+
+def _own_drafts(captions: list[Record]) -> Iterator[Ratio]:
+    found = {(each['scene'], each['course']): each for each in captions}
+    for scene, wanted in ((STATIC, 0.5), (CHANGING, 1.05)):
+        ours, plain = found.get((scene, 'reuse, drafts'), {}), found.get((scene, 'reuse'), {})
+        if ours.get('decode_s') and plain.get('decode_s'):
+            yield Ratio(f'decode with drafts, {scene} scene', ours['decode_s'] / plain['decode_s'], wanted,
+                        'its own texts, measured, over decode without drafts')
+
+
+def _others_drafts(pass_s: Mapping[str, float], speaker: Speaker, draft_tokens: int) -> Iterator[Ratio]:
+    for scene, wanted in ((STATIC, 0.5), (CHANGING, 1.05)):
+        made = replayed(speaker.texts.get(scene, []), pass_s, draft_tokens)
+        if made['ratio'] is not None:
+            yield Ratio(f'decode with drafts at its costs, {scene} scene', made['ratio'], wanted,
+                        f'{made["texts"]} texts of {speaker.name} ({made["tokens"]} tokens, {made["passes_per_token"]:.2f} '
+                        f'passes each, worst text {made["worst_ratio"]:.2f}) at the cost per pass measured here')

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The picture that a demo leaves: the first scenes as the node saw them, each with its caption, its facts and the truth.
+
+Draws with Pillow; knows neither topics nor models. Sizes in pixels.
+"""
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from penguin_ros.demo.row import ShownCaption, claim_texts
+from penguin_ros.errors import PenguinError
+
+SCENES, FRAMES = 6, 4
+FRAME_SIZE = (288, 192)
+GAP, MARGIN, LINE = 8, 24, 24
+INDENT, MAX_LINES = 52, 3
+INK, FAINT, PAPER = (30, 34, 40), (110, 116, 126), (250, 250, 248)
+GREEN, RED, AMBER = (31, 122, 61), (190, 38, 38), (176, 112, 0)
+WIDTH = 2 * MARGIN + FRAMES * FRAME_SIZE[0] + (FRAMES - 1) * GAP
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is drawn: captions in the order of their scenes, JPEG data by stamp, a line above and labelled texts below."""
+
+    title: str
+    captions: Sequence[ShownCaption]
+    pictures: Mapping[int, bytes]
+    footer: Sequence[tuple[str, str]]
+    scenes: int = SCENES
+
+
+def write_sheet(sheet: Sheet, path: Path) -> Path:
+    """Writes the picture of the first `scenes` captions, none left out for being wrong; PenguinError where that fails."""
+    captions = sheet.captions[:sheet.scenes]
+    heights = [_Page(WIDTH, 1).draw_scene(0, caption, sheet.pictures) for caption in captions]
+    below = sum(_Page(WIDTH, 1).paragraph(0, label, text, INK) for label, text in sheet.footer)
+    page = _Page(WIDTH, MARGIN + 44 + sum(heights) + below + MARGIN)
+    page.write(MARGIN, MARGIN, sheet.title, 22, INK)
+    top = MARGIN + 44
+    for caption, height in zip(captions, heights, strict=True):
+        page.draw_scene(top, caption, sheet.pictures)
+        top += height
+    for label, text in sheet.footer:
+        top += page.paragraph(top, label, text, INK)
+    try:
+        page.image.save(path)
+    except (OSError, ValueError) as error:
+        raise PenguinError(f'cannot write {path}', str(error), 'Give another place with --picture FILE') from error
+    return path.resolve()
+
+
+class _Page:
+    """A picture that is drawn on from the top; the drawing methods return the height that they took."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.image = Image.new('RGB', (width, height), PAPER)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def draw_scene(self, top: int, caption: ShownCaption, pictures: Mapping[int, bytes]) -> int:
+        """Frames, caption, one chip per fact, truth."""
+        for place, stamp_ns in enumerate(spread(caption.stamps_ns, FRAMES)):
+            left = MARGIN + place * (FRAME_SIZE[0] + GAP)
+            if stamp_ns in pictures:
+                frame = Image.open(io.BytesIO(pictures[stamp_ns])).convert('RGB').resize(FRAME_SIZE, Image.Resampling.BICUBIC)
+                self.image.paste(frame, (left, top))
+            self._chip(left + 6, top + FRAME_SIZE[1] - 26, f'{(stamp_ns - caption.stamps_ns[0]) / 1e9:.1f} s', INK)
+        y = top + FRAME_SIZE[1] + GAP
+        y += self.paragraph(y, 'said', caption.text, INK)
+        y += self._chips(y, caption)
+        y += self.paragraph(y, 'true', caption.true_text, FAINT)
+        self._draw.line((MARGIN, y + 8, WIDTH - MARGIN, y + 8), (220, 220, 216))
+        return y + 20 - top
+
+    def write(self, left: int, top: int, text: str, size: int, colour: tuple[int, int, int]) -> None:
+        """One line."""
+        self._draw.text((left, top), text, colour, font=_font(size))
+
+    def paragraph(self, top: int, label: str, text: str, colour: tuple[int, int, int]) -> int:
+        """A text of some lines beside its label."""
+        self.write(MARGIN, top + 2, label, 14, FAINT)
+        lines = list(islice(self._lines(text, WIDTH - 2 * MARGIN - INDENT), MAX_LINES + 1))
+        if len(lines) > MAX_LINES:
+            lines = [*lines[:MAX_LINES - 1], f'{lines[MAX_LINES - 1]} …']
+        for number, line in enumerate(lines):
+            self.write(MARGIN + INDENT, top + number * LINE, line, 17, colour)
+        return LINE * max(1, len(lines)) + 2
+
+    def _lines(self, text: str, width: int) -> Iterable[str]:
+        line = ''
+        for word in text.split():
+            longer = f'{line} {word}'.strip()
+            if line and self._draw.textlength(longer, font=_font(17)) > width:
+                yield line
+                line = word
+            else:
+                line = longer
+        if line:
+            yield line
+
+    def _chips(self, top: int, caption: ShownCaption) -> int:
+        """Green: told and true; red: told and false; amber: true and not told."""
+        chips = [(text, colour) for colour, claims, mark in ((GREEN, caption.right, ''), (RED, caption.wrong, 'wrong: '),
+                                                             (AMBER, caption.missed, 'missed: '))
+                 for text in (mark + text for text in claim_texts(claims))]
+        left, y = MARGIN + INDENT, top
+        for text, colour in chips:
+            width = self._chip_width(text)
+            if left + width > WIDTH - MARGIN:
+                left, y = MARGIN + INDENT, y + 28
+            self._chip(left, y, text, colour)
+            left += width + 6
+        return y + 30 - top
+
+    def _chip(self, left: int, top: int, text: str, colour: tuple[int, int, int]) -> None:
+        self._draw.rounded_rectangle((left, top, left + self._chip_width(text), top + 22), 6, colour)
+        self._draw.text((left + 7, top + 11), text, (255, 255, 255), font=_font(14), anchor='lm')
+
+    def _chip_width(self, text: str) -> int:
+        return round(self._draw.textlength(text, font=_font(14))) + 14
+
+
+def spread(stamps_ns: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the stamps, first and last among them."""
+    if len(stamps_ns) <= count:
+        return list(stamps_ns)
+    return [stamps_ns[rank * (len(stamps_ns) - 1) // (count - 1)] for rank in range(count)]
+
+
+def _font(size: int) -> Any:
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:  # Pillow before 10.1 has one size
+        return ImageFont.load_default()

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demo's watcher sees: captions, one streamed answer, and whether captions name frames that were published."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from penguin_ros.console import GrowingText, print_line, status_line
+from penguin_ros.errors import DeadlineExceeded
+from penguin_ros.ros.client.question_client import Ask, QuestionClient
+from penguin_ros.ros.client.records import seconds, stamp_ns
+from penguin_ros.ros.client.session import Session
+from penguin_ros.ros.client.watcher import plain_lines
+from penguin_ros.ros.process.node_process import NodeProcess
+
+KEPT_PICTURES = 4096
+DISCOVERY_S = 10.0
+MARGIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The two nodes of a demo, full names of the penguin node and of the camera's topic, and when it ends (steady seconds)."""
+
+    camera: NodeProcess
+    penguin: NodeProcess
+    node_name: str
+    image_topic: str
+    end: float
+
+
+class DemoWatch:
+    """Subscribes, asks and counts until the end. Used by the thread that spins the session."""
+
+    def __init__(self, session: Session, stage: Stage, question: str) -> None:
+        from penguin_msgs.msg import Caption
+        from rclpy.qos import QoSProfile
+        from sensor_msgs.msg import CompressedImage
+        self.session, self.stage, self.question = session, stage, question
+        self.pictures: dict[int, bytes] = {}
+        """JPEG data by stamp, of the newest KEPT_PICTURES."""
+        self.captions: list[Any] = []
+        self.answer: Any = None
+        self._printed = 0
+        session.node.create_subscription(CompressedImage, f'{stage.image_topic}/compressed', self._on_picture,
+                                         QoSProfile(depth=256))
+        session.node.create_subscription(Caption, f'{stage.node_name}/caption', self.captions.append, QoSProfile(depth=256))
+
+    @property
+    def is_complete(self) -> bool:
+        """A caption and an answer arrived, both without error."""
+        return any(not caption.error_code for caption in self.captions) and self.is_answered
+
+    @property
+    def is_answered(self) -> bool:
+        """An answer arrived, without error."""
+        return self.answer is not None and not self.answer.error_code
+
+    def run(self) -> None:
+        """Starts the nodes, returns at the end of the time; NodeStopped when one dies before."""
+        self.stage.camera.start()
+        # The node comes second, so that every frame it can look at has been seen here.
+        self._wait(lambda: bool(self.pictures), 'waiting for the camera')
+        self.stage.penguin.start()
+        self._wait(self.is_ready, 'waiting for the first caption')
+        self._show_new()
+        if self.is_ready():
+            self._ask(self.chosen_question())
+        self._wait(lambda: False, '')
+
+    def is_ready(self) -> bool:
+        """Whether there is something that the question can be about."""
+        return bool(self.captions)
+
+    def chosen_question(self) -> Ask:
+        """What is asked once."""
+        return Ask(self.question)
+
+    def show_caption(self, caption: Any) -> None:
+        """Prints a new caption."""
+        print_line(plain_lines('caption', caption))
+
+    def show_answer(self) -> None:
+        """Prints what is to be told about the answer, whose text was printed as it grew."""
+        evidence = self.answer.evidence
+        print_line(self.answer.error_message if self.answer.error_code else
+                   f'   ({len(evidence.frames)} frames, first token after {seconds(evidence.first_token_latency):.2f} s)')
+
+    def print_summary(self) -> None:
+        """Counts, and how many stamps of the captions' frames were seen on the camera's topic."""
+        good = [caption for caption in self.captions if not caption.error_code]
+        stamps = {stamp_ns(frame.stamp) for caption in good for frame in caption.evidence.frames}
+        seen = len(stamps & set(self.pictures))
+        answered = 'one answer' if self.is_answered else 'no answer'
+        print_line(f'{len(good)} captions and {answered}; {seen} of {len(stamps)} frames named as evidence '
+                   'were seen on the camera\'s topic')
+
+    def _on_picture(self, message: Any) -> None:
+        self.pictures[stamp_ns(message.header.stamp)] = bytes(message.data)
+        while len(self.pictures) > KEPT_PICTURES:
+            del self.pictures[next(iter(self.pictures))]
+
+    def _wait(self, condition: Callable[[], bool], text: str) -> None:
+        if text:
+            status_line(text)
+        while not condition() and time.monotonic() < self.stage.end:
+            self.session.spin_until(condition, min(0.5, max(0.0, self.stage.end - time.monotonic())))
+            self._show_new()
+            for process in (self.stage.camera, self.stage.penguin):
+                process.check()
+
+    def _show_new(self) -> None:
+        for caption in self.captions[self._printed:]:
+            self.show_caption(caption)
+        self._printed = len(self.captions)
+
+    def _ask(self, ask: Ask) -> None:
+        """Captions that come meanwhile are printed after the answer, so that its stream stays in one piece."""
+        print_line(f'\nQ: {ask.question}')
+        print('A: ', end='', flush=True)
+        stream, left = GrowingText(), self.stage.end - time.monotonic() - MARGIN_S
+        try:
+            name = self.session.find_node(self.stage.node_name, min(DISCOVERY_S, left))
+            client = QuestionClient(self.session, name)
+            self.answer = client.ask(Ask(ask.question, deadline_s=max(0.1, left), interval_ns=ask.interval_ns), stream.show,
+                                     left + MARGIN_S)
+        except DeadlineExceeded as error:
+            stream.finish('')
+            status_line(str(error))
+            return
+        stream.finish(self.answer.text)
+        self.show_answer()
+        print_line('')

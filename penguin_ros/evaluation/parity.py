@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one golden case through preprocessing, network and generation loop, and compares every stage with the reference.
+
+Each stage gets our own results of the stages before it. Two passes over the network: in the first the reference's tokens are
+fed (teacher forcing), chunk by chunk and then one by one through the KV cache, so that the logits of every step can be
+compared whatever a near tie did; the second is the generation loop as it serves requests, greedy, with its own tokens.
+An argmax or a token may differ where the two candidates' logits are closer than the tolerance's margin.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from penguin_ros.backends.base.backend import Backend, Chunk, Features, Logits
+from penguin_ros.backends.base.bundle import Bundle
+from penguin_ros.checkpoint.checkpoint import Checkpoint
+from penguin_ros.config import GenerationConfig
+from penguin_ros.errors import PenguinError
+from penguin_ros.evaluation import parity_inputs
+from penguin_ros.evaluation.agreement import cosine, perplexities, reported, token_agreement
+from penguin_ros.evaluation.golden import GoldenCase
+from penguin_ros.evaluation.parity_inputs import input_stages, inputs_of
+from penguin_ros.evaluation.tolerance import (
+    Array,
+    StageResult,
+    Tolerance,
+    Verdict,
+    identical,
+    margins,
+    relative,
+    relative_error,
+    same_tokens,
+    within,
+)
+from penguin_ros.generation.chunks import prompt_chunks
+from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.generate import generate
+from penguin_ros.generation.params import Limits
+from penguin_ros.model_inputs import ModelInputs
+
+STAGES = (*parity_inputs.STAGES, 'encoder', 'projector', 'prompt argmax', 'last logits', 'step logits', 'step tokens',
+          'perplexity', 'generation')
+_LOGITS_HELD = 1 << 25
+"""Logits asked for in one chunk: 128 MiB in float32."""
+
+Result = TypeVar('Result')
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the cases run on; `backend` is open, `prefill_chunk` in prompt positions."""
+
+    backend: Backend
+    checkpoint: Checkpoint | Bundle
+    tolerance: Tolerance
+    prefill_chunk: int
+
+
+def compare(case: GoldenCase, bench: Bench) -> list[StageResult]:
+    """Every stage of one case, in the order of STAGES; what an error leaves out fails as not reached."""
+    results: list[StageResult] = []
+    try:
+        inputs = inputs_of(case, bench.checkpoint)
+        results += input_stages(case, inputs, bench.tolerance)
+        features = finished(bench.backend.encode(inputs.frames)) if inputs.frames else []
+        results += _feature_stages(case, features, bench)
+        results += _forced_stages(case, inputs, features, bench)
+        results.append(_generation(case, inputs, bench))
+    except PenguinError as error:
+        results.append(StageResult(STAGES[len(results)], Verdict.FAIL, note=str(error)))
+        results += [StageResult(stage, Verdict.NOT_REACHED) for stage in STAGES[len(results):]]
+    return results
+
+
+def finished(generator: Generator[Any, None, Result]) -> Result:
+    """Runs a generator to its end; what it returns."""
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+def _feature_stages(case: GoldenCase, features: Sequence[Features], bench: Bench) -> list[StageResult]:
+    results = []
+    for stage, name, key in (('encoder', 'encoded', 'vision_features'), ('projector', 'projected', 'projected')):
+        reference = case.get(key)
+        rows = [] if reference is None else [bench.backend.read_features(item, name) for item in features]
+        ours = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+        results.append(relative(stage, ours, reference, bench.tolerance.features) if bench.tolerance.is_judged else
+                       reported(stage, ours, reference))
+    return results
+
+
+def _forced_stages(case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], bench: Bench) -> list[StageResult]:
+    """Prompt and steps with the reference's tokens."""
+    slot = bench.backend.new_slot()
+    try:
+        ours = _prompt_pass(case, inputs, features, slot, bench)
+        prompt = _prompt_stages(ours, case.get('logits_argmax'), case.get('logits_last'), bench.tolerance)
+        return [*prompt, *_step_stages(case, ours.last, slot, bench)]
+    finally:
+        bench.backend.free_slot(slot)
+
+
+@dataclass(frozen=True, eq=False)
+class PromptPass:
+    """Per prompt position (n,) our best token and how far the reference's choice lies behind it in logits; `last` (vocabulary,).
+    """
+
+    best: Array
+    behind: Array
+    last: Logits
+
+
+def _prompt_pass(case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], slot: int, bench: Bench) -> PromptPass:
+    vocabulary_size = bench.backend.description.vocabulary_size
+    reference = case.get('logits_argmax')
+    is_comparable = reference is not None and reference.shape == inputs.prompt.token_ids.shape
+    best: list[Array] = []
+    behind: list[Array] = []
+    start = 0
+    for chunk in prompt_chunks(inputs, features, max(1, min(bench.prefill_chunk, _LOGITS_HELD // vocabulary_size))):
+        logits = bench.backend.forward(slot, chunk, range(len(chunk.token_ids)))
+        rows = np.arange(len(logits))
+        best.append(logits.argmax(axis=-1))
+        choice = reference[start + rows] if reference is not None and is_comparable else best[-1]
+        behind.append(logits[rows, best[-1]] - logits[rows, np.clip(choice, 0, vocabulary_size - 1)])
+        start += len(rows)
+    return PromptPass(np.concatenate(best), np.concatenate(behind), logits[-1])
+
+
+def _prompt_stages(ours: PromptPass, best: Array | None, last: Array | None, tolerance: Tolerance) -> list[StageResult]:
+    if tolerance.is_judged:
+        return [_argmax(ours, best, tolerance.margin), relative('last logits', ours.last, last, tolerance.logits)]
+    return [token_agreement('prompt argmax', ours.best.tolist(), None if best is None else best.tolist()),
+            reported('last logits', ours.last, last)]
+
+
+def _argmax(ours: PromptPass, reference: Array | None, margin: float) -> StageResult:
+    """Positions whose argmax differs, near ties left out: there our own logits of both candidates differ by under `margin`."""
+    if reference is None or reference.shape != ours.best.shape:
+        return identical('prompt argmax', ours.best, reference)
+    differs = ours.best != reference
+    near_ties = differs & (ours.behind < margin)
+    note = f'{int(near_ties.sum())} near ties left out' if near_ties.any() else ''
+    wrong = differs & ~near_ties
+    if wrong.any():
+        note = f'first at position {int(np.flatnonzero(wrong)[0])}; {note}'.rstrip('; ')
+    return within('prompt argmax', float(wrong.sum()), 0, note)
+
+
+def _step_stages(case: GoldenCase, last: Logits, slot: int, bench: Bench) -> list[StageResult]:
+    """Logits and token of every step; step 0 is the end of the prompt, step i follows the reference's token i - 1."""
+    fed, reference = case.teacher_ids, case.get('step_logits')
+    count = len(fed) if reference is None else min(len(reference), len(fed) + 1)
+    rows = [last]
+    for token_id in fed[:count - 1]:
+        rows.append(bench.backend.forward(slot, Chunk(np.array([token_id], np.int64)), (-1,))[0])
+    ours = np.stack(rows)
+    best = [int(row.argmax()) for row in ours]
+    if bench.tolerance.is_judged:
+        stages = [_step_logits(ours, reference, bench.tolerance.logits),
+                  same_tokens('step tokens', best, fed or None, leads_of(case, ours), bench.tolerance.margin)]
+    else:
+        stages = [_reported_steps(ours, reference), token_agreement('step tokens', best, fed or None)]
+    return [*stages, perplexities('perplexity', ours, reference, fed)]
+
+
+def _step_logits(ours: Array, reference: Array | None, tolerance: float) -> StageResult:
+    """Error: the worst step's."""
+    if reference is None or reference[:len(ours)].shape != ours.shape:
+        return relative('step logits', ours, reference, tolerance)
+    errors = [relative_error(own, other) for own, other in zip(ours, reference, strict=False)]
+    worst = int(np.argmax(errors))
+    note = f'worst of {len(errors)} steps: {worst}; median {np.median(errors):.1e}'
+    if len(reference) > len(ours):
+        note += f'; {len(reference) - len(ours)} more have no token before them'
+    return within('step logits', errors[worst], tolerance, note)
+
+
+def _reported_steps(ours: Array, reference: Array | None) -> StageResult:
+    """Cosine and error over all steps together."""
+    if reference is None or reference[:len(ours)].shape != ours.shape:
+        return reported('step logits', ours, reference)
+    worst = min(cosine(own, other) for own, other in zip(ours, reference, strict=False))
+    return reported('step logits', ours, reference[:len(ours)], f'worst step {worst:.5f}')
+
+
+def leads_of(case: GoldenCase, ours: Array) -> Array:
+    """Margin of every step: the reference's where the case gives them or its logits, else our own."""
+    given, logits = case.get('generated_margins'), case.get('step_logits')
+    return given if given is not None else margins(ours if logits is None else logits)
+
+
+def _generation(case: GoldenCase, inputs: ModelInputs, bench: Bench,
+                clock: Callable[[], int] = time.monotonic_ns) -> StageResult:
+    """Tokens of our own generation loop, greedy, with its stop tokens and without its stop at repetitions."""
+    reference = case.teacher_ids
+    if not reference:
+        return StageResult('generation', Verdict.NOT_GIVEN)
+    limits = Limits(len(reference), bench.checkpoint.shape.stop_token_ids, GenerationConfig(temperature=0.0, max_repeats=0),
+                    bench.prefill_chunk, keep_logits=True)
+    steps: list[Logits] = []
+    loop = generate(bench.backend, inputs, limits, TextStream(bench.checkpoint.tokenizer.token_bytes), clock)
+    ids: list[int] = []
+    for step in loop:
+        if step.logits is not None:
+            ids += step.token_ids
+            steps += list(step.logits)
+    if not bench.tolerance.is_judged:
+        return token_agreement('generation', ids, reference)
+    return same_tokens('generation', ids, reference, leads_of(case, np.stack(steps)), bench.tolerance.margin)

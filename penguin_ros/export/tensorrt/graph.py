@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The copy of a graph that TensorRT's parser is given: in memory, weights left in their files. Knows ONNX, not TensorRT.
+
+What only TensorRT understands, or only its runtime wants, is added here and never written to the bundle.
+
+What of a graph is known before it runs: constants, and numbers that follow from shapes. Knows ONNX, reads weight files.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import load_external_data_for_tensor
+
+from penguin_ros.export.graph import ELEMENT_TYPES
+
+SHAPE_ARITHMETIC = {'Add', 'Cast', 'Concat', 'Div', 'Gather', 'Mul', 'Reshape', 'Slice', 'Sub', 'Unsqueeze'}
+
+
+class Constants:
+    """Of the graph of `model`, whose weight files lie in `folder`."""
+
+    def __init__(self, model: onnx.ModelProto, folder: Path) -> None:
+        self._folder = folder
+        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._makers = {name: node for node in model.graph.node for name in node.output}
+        self.inputs = {value.name: [size.dim_value if size.HasField('dim_value') else -1
+                                    for size in value.type.tensor_type.shape.dim] for value in model.graph.input}
+        self.outputs = {value.name for value in model.graph.output}
+
+    def tensor(self, name: str) -> TensorProto | None:
+        """The constant of this name; None when it is computed."""
+        return self._tensors.get(name)
+
+    def numbers(self, tensor: TensorProto) -> NDArray[Any]:
+        """The values of a constant, read from its file where it lies in one."""
+        copy = TensorProto()
+        copy.CopyFrom(tensor)
+        if tensor.external_data:
+            load_external_data_for_tensor(copy, str(self._folder))
+        return np.asarray(numpy_helper.to_array(copy)).astype(np.float32)
+
+    def is_shape(self, name: str) -> bool:
+        """Whether a value is constant or follows from the shapes of tensors alone."""
+        if not name or name in self._tensors:
+            return True
+        maker = self._makers.get(name)
+        if maker is None:
+            return False
+        return maker.op_type == 'Shape' or (maker.op_type in SHAPE_ARITHMETIC and all(map(self.is_shape, maker.input)))
+
+    def attribute(self, node: onnx.NodeProto, name: str, default: str) -> str:
+        """A text."""
+        return next((entry.s.decode() for entry in node.attribute if entry.name == name), default)
+
+
+ATTENTION = 'Attention'
+DECOMPOSABLE = 'TRT_decomposable'
+FEATURES, LOGITS = 'image_embeds', 'logits'
+
+
+def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -> onnx.ModelProto:
+    """The graph at `path`. `is_decomposable`: attention may be taken apart where there is no kernel for it.
+
+    `feature_format`: what an encoder's features are given out as, so that the decoder can take them as they are.
+    """
+    model = onnx.load_model(path, load_external_data=False)
+    if is_decomposable:
+        for node in model.graph.node:
+            if node.op_type == ATTENTION:
+                node.attribute.append(helper.make_attribute(DECOMPOSABLE, 1))
+    if any(value.name == LOGITS for value in model.graph.output):
+        _choose_best(model)
+    if feature_format:
+        _cast_features(model, ELEMENT_TYPES[feature_format])
+    return model
+
+
+def _choose_best(model: onnx.ModelProto) -> None:
+    """Adds the most probable token, its logit, and the sum of all logits, which is finite only when all of them are."""
+    model.graph.initializer.append(helper.make_tensor('best_count', TensorProto.INT64, [1], [1]))
+    model.graph.initializer.append(helper.make_tensor('best_axis', TensorProto.INT64, [1], [-1]))
+    model.graph.node.extend((
+        helper.make_node('TopK', [LOGITS, 'best_count'], ['best_logit', 'best_token'], name='best', axis=-1, largest=1, sorted=1),
+        helper.make_node('ReduceSum', [LOGITS, 'best_axis'], ['logit_sum'], name='logit_sum', keepdims=1)))
+    for name, kind in (('best_token', TensorProto.INT64), ('best_logit', TensorProto.FLOAT), ('logit_sum', TensorProto.FLOAT)):
+        model.graph.output.append(helper.make_tensor_value_info(name, kind, [1, 'wanted', 1]))
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """Of all weights as they lie in the graph's files; what lies in one place counts once."""
+    places: dict[tuple[str, str], int] = {}
+    for tensor in model.graph.initializer:
+        external = {entry.key: entry.value for entry in tensor.external_data}
+        if external:
+            places[external['location'], external['offset']] = int(external['length'])
+        else:
+            places['', tensor.name] = len(tensor.raw_data)
+    return sum(places.values())
+
+
+def largest_matrix(model: onnx.ModelProto) -> int:
+    """Numbers in the largest weight."""
+    sizes = [1]
+    for tensor in model.graph.initializer:
+        count = 1
+        for size in tensor.dims:
+            count *= size
+        sizes.append(count)
+    return max(sizes)
+
+
+def _cast_features(model: onnx.ModelProto, kind: int) -> None:
+    output = next(value for value in model.graph.output if value.name == FEATURES)
+    if output.type.tensor_type.elem_type == kind:
+        return
+    source = f'{FEATURES}_computed'
+    for node in model.graph.node:
+        node.output[:] = [source if name == FEATURES else name for name in node.output]
+        node.input[:] = [source if name == FEATURES else name for name in node.input]
+    model.graph.node.append(helper.make_node('Cast', [source], [FEATURES], name=f'{FEATURES}_cast', to=kind))
+    output.type.tensor_type.elem_type = TensorProto.DataType.ValueType(kind)

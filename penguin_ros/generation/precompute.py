@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work done before anybody asks for it: frames encoded, the part of a prompt that others share computed. Knows no text.
+
+Generators with a yield after every step, for a job of idle time; ending one at any yield keeps what is finished.
+"""
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from penguin_ros.backends.base.backend import Chunk, Features
+from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.chunks import needed_frames, prompt_chunks
+from penguin_ros.generation.generate import prompt_room
+from penguin_ros.generation.kv_slot import KeyedSlot, PositionKeys, prompt_keys, visual_end
+from penguin_ros.generation.prefix_cache import PrefixCache
+from penguin_ros.model_inputs import FramePatches, ModelInputs
+
+
+def encode_ahead(reuse: Reuse, frames: Sequence[FramePatches]) -> Generator[None, None, int]:
+    """Has the features of `frames` kept; yields after every slice. Returns how many it encoded.
+
+    A request that needs such a frame meanwhile goes on with the half-done encode.
+    """
+    encoded = 0
+    for frame in frames:
+        if not reuse.features.has(frame.key):
+            features: list[Features | None] = []
+            try:
+                encoded += yield from reuse.encodes.encode([frame], features)
+            finally:
+                features.clear()
+    return encoded
+
+
+def prefill_ahead(reuse: Reuse, inputs: ModelInputs, prefill_chunk: int) -> Generator[None, None, int]:
+    """Computes the prompt up to its last visual token and has it kept; yields after every slice and chunk.
+
+    Holds no slot while it rests, so that it keeps none from a request: it ends early when another prompt took its slot. Returns
+    how many positions it computed. PromptTooLong; NoFreeSlot when requests hold all slots, after the encode.
+    """
+    prompt_room(reuse.backend, inputs)
+    keys, end, features = prompt_keys(inputs), visual_end(inputs), list[Features | None]()
+    try:
+        begin = reuse.prefixes.held(keys)
+        yield from reuse.encodes.encode(needed_frames(inputs, (begin, end)), features)
+        if reuse.prefixes.held(keys) < begin or begin >= end:
+            return 0
+        slot = reuse.prefixes.acquire(keys, end)
+        chunks = list(prompt_chunks(inputs, features, prefill_chunk, (slot.length, end)))[::-1]
+    finally:
+        features.clear()
+    return (yield from _prefilled(reuse.prefixes, slot, keys, chunks))
+
+
+def _prefilled(prefixes: PrefixCache, slot: KeyedSlot, keys: PositionKeys, chunks: list[Chunk]) -> Generator[None, None, int]:
+    """Appends `chunks`, the last one first, to a slot that it releases, while it rests too."""
+    begin, computed, is_held = slot.length, 0, True
+    try:
+        while chunks:
+            slot.forward(chunks.pop())
+            prefixes.release(slot)
+            is_held = False
+            computed = slot.length - begin
+            yield
+            is_held = bool(chunks) and prefixes.retake(slot, keys)
+            if not is_held:
+                break
+        return computed
+    finally:
+        chunks.clear()
+        if is_held:
+            prefixes.release(slot)

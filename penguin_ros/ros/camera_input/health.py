@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a camera is doing, and why nothing arrives when nothing does: a verdict over facts that others collect.
+
+Knows no ROS call; each verdict names the cause and, where there is one, what to do.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from penguin_ros.frame import NANOSECONDS
+from penguin_ros.ros.camera_input.stats import WINDOW_NS, CameraRecord
+
+LARGE_MESSAGE_BYTES = 500_000
+"""A larger message does not fit into the shared-memory segment that Fast DDS makes by default (512 KiB)."""
+REJECTS_IN_ROW = 3
+LOSS_PERCENT = 5
+
+_SEGMENT_FIX = ('raw pictures over 0.5 MB overflow the default shared memory of Fast DDS unless the camera\'s process has '
+                'FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_images.xml of penguin_ros; its compressed topic needs none')
+
+
+class CameraState(IntEnum):
+    """Same numbers as in penguin_msgs/CameraStatus."""
+
+    WAITING = 0
+    OK = 1
+    STALE = 2
+    REJECTED = 3
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A publisher on one of the camera's topics; `clash` names the QoS policies that keep its messages out."""
+
+    node: str
+    topic: str
+    type: str
+    clash: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CameraFacts:
+    """What the verdict is made from. Times in nanoseconds: `now_ns`, `since_ns` (start of the subscription) and `stale_after_ns`
+    steady, `ros_now_ns` of the node's clock."""
+
+    camera: str
+    transport: str
+    topic: str
+    type: str
+    is_auto: bool
+    publishers: tuple[Publisher, ...]
+    clash_event: str
+    image_topics: tuple[str, ...]
+    record: CameraRecord
+    now_ns: int
+    since_ns: int
+    ros_now_ns: int
+    stale_after_ns: int
+    future_tolerance_ns: int
+
+
+@dataclass(frozen=True)
+class CameraHealth:
+    """One camera's state; `cause` is one word for it, `reason` the whole sentence, both empty when OK.
+
+    `warnings`: sentences on what is wrong while frames arrive, by such a word. `age_ns`: ROS time now minus the newest stamp,
+    None before the first frame. `publish_rate_hz` 0 when unknown. `drops` by cause; `lost` counts what the middleware lost in
+    transport.
+    """
+
+    camera: str
+    topic: str
+    transport: str
+    state: CameraState
+    cause: str = ''
+    reason: str = ''
+    warnings: Mapping[str, str] = field(default_factory=dict)
+    rate_hz: float = 0.0
+    publish_rate_hz: float = 0.0
+    age_ns: int | None = None
+    frames: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
+    zero_stamps: int = 0
+    lost: int = 0
+    publishers: tuple[str, ...] = ()
+
+
+def camera_health(facts: CameraFacts) -> CameraHealth:
+    """The verdict."""
+    record = facts.record
+    state, cause, reason = _verdict(facts)
+    age_ns = None if record.newest_stamp_ns is None else facts.ros_now_ns - record.newest_stamp_ns
+    return CameraHealth(
+        camera=facts.camera, topic=facts.topic, state=state, cause=cause, reason=reason,
+        transport='auto' if facts.is_auto and not facts.publishers and record.last_arrival_ns is None else facts.transport,
+        warnings=_warnings(facts, state, age_ns), rate_hz=record.rate_hz(facts.now_ns),
+        publish_rate_hz=record.publish_rate_hz(), age_ns=age_ns, frames=record.frames, drops=dict(record.drops),
+        zero_stamps=record.zero_stamps, lost=record.lost, publishers=tuple(publisher.node for publisher in _on_topic(facts)))
+
+
+def _verdict(facts: CameraFacts) -> tuple[CameraState, str, str]:
+    record = facts.record
+    is_fresh = record.last_frame_ns is not None and facts.now_ns - record.last_frame_ns <= facts.stale_after_ns
+    is_arriving = record.last_arrival_ns is not None and facts.now_ns - record.last_arrival_ns <= facts.stale_after_ns
+    if is_arriving and record.rejected_in_row >= (REJECTS_IN_ROW if is_fresh else 1):
+        return (CameraState.REJECTED, record.last_reject_cause,
+                f'the last {record.rejected_in_row} pictures could not be used: {record.last_reject}')
+    if is_fresh:
+        return CameraState.OK, '', ''
+    cause, reason = _silence(facts)
+    if record.last_frame_ns is None:
+        return CameraState.WAITING, cause, f'waiting for {facts.topic}: {reason}'
+    seconds = (facts.now_ns - record.last_frame_ns) / NANOSECONDS
+    return CameraState.STALE, cause, f'no frame of {facts.topic} for {seconds:.0f} s: {reason}'
+
+
+def _silence(facts: CameraFacts) -> tuple[str, str]:
+    """Why nothing arrives."""
+    on_topic = _on_topic(facts)
+    if not on_topic:
+        return 'no_publisher', 'no publisher' + _other_topics(facts)
+    of_type = [publisher for publisher in on_topic if publisher.type == facts.type]
+    if not of_type:
+        other = on_topic[0]
+        return 'wrong_type', f'{other.node} publishes {other.type} there, not {facts.type}'
+    matching = [publisher for publisher in of_type if not publisher.clash]
+    if not matching:
+        return 'qos', _clash(of_type[0], facts)
+    names = _names(matching)
+    lost = facts.record.lost_lately(facts.now_ns)
+    if lost:
+        return 'transport', f'{lost} messages of {names} were lost in transport' + _segment_advice(facts)
+    if facts.transport == 'raw' and facts.record.message_bytes in range(1, LARGE_MESSAGE_BYTES):
+        return 'silent', f'{names} has a publisher there but publishes nothing'
+    if facts.transport == 'raw':
+        return 'silent', f'{names} has a publisher there, but nothing arrives: it publishes nothing, or {_SEGMENT_FIX}'
+    return 'silent', f'{names} has a publisher there, but nothing arrives'
+
+
+def _on_topic(facts: CameraFacts) -> list[Publisher]:
+    return [publisher for publisher in facts.publishers if publisher.topic == facts.topic]
+
+
+def _clash(publisher: Publisher, facts: CameraFacts) -> str:
+    policies = ', '.join(publisher.clash) or facts.clash_event
+    return (f'incompatible QoS policy {policies}: {publisher.node} offers less than this subscription asks for; change the '
+            f'publisher, or the parameter qos_overrides.{facts.topic}.subscription')
+
+
+def _other_topics(facts: CameraFacts) -> str:
+    if not facts.image_topics:
+        return ', and no other topic carries pictures'
+    return ', while pictures are published on ' + ', '.join(facts.image_topics)
+
+
+def _segment_advice(facts: CameraFacts) -> str:
+    is_large = facts.record.message_bytes == 0 or facts.record.message_bytes > LARGE_MESSAGE_BYTES
+    slow = 'the network or the machine is too slow for them'
+    return f': {_SEGMENT_FIX}. Where it is set, {slow}' if facts.transport == 'raw' and is_large else f': {slow}'
+
+
+def _names(publishers: list[Publisher]) -> str:
+    return ' and '.join(sorted(publisher.node for publisher in publishers))
+
+
+def _warnings(facts: CameraFacts, state: CameraState, age_ns: int | None) -> dict[str, str]:
+    """What is wrong although frames arrive."""
+    on_topic, warnings = _on_topic(facts), {}
+    if len(on_topic) > 1:
+        warnings['publishers'] = f'{len(on_topic)} publishers on {facts.topic}: {_names(on_topic)}'
+    if state is not CameraState.OK:
+        return warnings
+    clashing = [publisher for publisher in on_topic if publisher.clash]
+    if clashing:
+        warnings['qos'] = _clash(clashing[0], facts)
+    warnings.update(_losses(facts))
+    zero_ns = facts.record.last_zero_stamp_ns
+    if zero_ns is not None and facts.now_ns - zero_ns <= max(WINDOW_NS, facts.stale_after_ns):
+        warnings['zero_stamp'] = f'{facts.record.zero_stamps} frames carried no stamp; their time of receipt is used'
+    if age_ns is not None and not -facts.future_tolerance_ns <= age_ns <= facts.stale_after_ns:
+        side = 'ahead of' if age_ns < 0 else 'behind'
+        warnings['clock_skew'] = (f'stamps are {abs(age_ns) / NANOSECONDS:.1f} s {side} this node\'s clock: the clocks differ, '
+                                  'or use_sim_time does')
+    return warnings
+
+
+def _losses(facts: CameraFacts) -> dict[str, str]:
+    lost = facts.record.lost_lately(facts.now_ns)
+    expected = facts.record.publish_rate_hz() * WINDOW_NS / NANOSECONDS
+    if lost <= max(1.0, expected * LOSS_PERCENT / 100):
+        return {}
+    share = f' of about {expected:.0f}' if expected else ''
+    return {'transport': f'{lost}{share} messages of {facts.topic} were lost in transport within {WINDOW_NS // NANOSECONDS} s'
+            + _segment_advice(facts)}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the core for captions by a steady timer per camera and publishes them: `~/caption`, `~/last_caption`, `~/caption_text`.
+
+Knows no models. Runs on the executor's thread; captions come over from the worker's through the outbox.
+"""
+from __future__ import annotations
+
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from penguin_msgs.msg import Caption
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from std_msgs.msg import String
+
+from penguin_ros.errors import Inactive, NoFrames, PenguinError, RequestReplaced, StaleFrames
+from penguin_ros.pipeline import Pipeline
+from penguin_ros.request import Answer
+from penguin_ros.ros.conversions.messages import caption_message
+from penguin_ros.ros.process.callback_guard import CallbackGuard
+from penguin_ros.ros.process.executor_queue import Outbox
+
+CAPTION_QOS = QoSProfile(depth=10)
+LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATENCIES_KEPT = 20
+# No caption is made then and nothing is wrong with it; diagnostics say what the camera does.
+_SILENT = (NoFrames, StaleFrames, RequestReplaced, Inactive)
+
+
+class Captions:
+    """Publishers for the life of the node; timers between `start` and `stop`."""
+
+    def __init__(self, node: Node, outbox: Outbox, guard: CallbackGuard, is_enabled: Callable[[], bool]) -> None:
+        self.published = 0
+        self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        self.first_token_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        self._node, self._outbox, self._guard, self._is_enabled = node, outbox, guard, is_enabled
+        overridable = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
+        self._caption = node.create_publisher(Caption, '~/caption', CAPTION_QOS, **overridable)
+        self._last_caption = node.create_publisher(Caption, '~/last_caption', LATCHED_QOS)
+        self._text = node.create_publisher(String, '~/caption_text', CAPTION_QOS, **overridable)
+        self._timers: list[Any] = []
+
+    def start(self, pipeline: Pipeline, cameras: Sequence[str], period_s: float) -> None:
+        """Captions every camera each `period_s`; starts anew when it was started before."""
+        self.stop()
+        group, clock = ReentrantCallbackGroup(), Clock(clock_type=ClockType.STEADY_TIME)
+        for camera in cameras:
+            tick = self._guard.wrap(functools.partial(self._request, pipeline, camera))
+            self._timers.append(self._node.create_timer(period_s, tick, callback_group=group, clock=clock))
+
+    def stop(self) -> None:
+        """No more captions are asked for."""
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
+        self._timers.clear()
+
+    def _request(self, pipeline: Pipeline, camera: str) -> None:
+        if not self._is_enabled():
+            return
+        start_ns = time.monotonic_ns()
+        try:
+            pipeline.submit_caption(camera, lambda answer: self._outbox.post(lambda: self._publish(answer, start_ns)))
+        except PenguinError as error:
+            if not isinstance(error, _SILENT):
+                raise
+
+    def _publish(self, answer: Answer, start_ns: int) -> None:
+        if answer.is_silent or isinstance(answer.error, _SILENT):
+            return
+        message = caption_message(answer)
+        self._caption.publish(message)
+        self._last_caption.publish(message)
+        self.published += 1
+        if message.state != Caption.ERROR:
+            self._text.publish(String(data=message.text))
+        if message.state not in (Caption.ERROR, Caption.UNCHANGED):
+            self.latencies_ns.append(time.monotonic_ns() - start_ns)
+            self.first_token_ns.append(answer.evidence.first_token_ns)

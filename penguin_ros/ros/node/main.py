@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point `penguin_node`: `penguin_node --ros-args -p model.checkpoint:=DIR`. Knows in which order things must start and end.
+
+Exit code 0 after SIGINT or SIGTERM, 2 when the node cannot be started as asked. A model that cannot be loaded does not end it.
+
+Runs a node's callbacks until the process is asked to stop, whatever a callback or rclpy raises. Knows nothing of models.
+
+SingleThreadedExecutor: the multi-threaded one of rclpy before 10.0.4 can fall to a few callbacks per second.
+"""
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from rclpy.executors import SingleThreadedExecutor
+
+from penguin_ros.ros.process.allocator import keep_freed_memory
+from penguin_ros.ros.process.callback_guard import CallbackGuard
+from penguin_ros.ros.process.requirements import require_messages
+from penguin_ros.ros.process.stop_signal import StopSignal
+
+PAUSE_AFTER_FAULT_S = 0.01
+
+
+class Spinning:
+    """Used by the main thread."""
+
+    def __init__(self, executor: SingleThreadedExecutor, guard: CallbackGuard) -> None:
+        self._executor, self._guard = executor, guard
+
+    def until_stopped(self, stop: StopSignal) -> None:
+        """Returns when the process was asked to stop, or the context was shut down."""
+        stop.on_stop(self._executor.wake)
+        while not stop.is_set() and self._executor.context.ok():
+            self._once(None)
+
+    def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Returns whether the condition held within the time."""
+        end = time.monotonic() + timeout_s
+        while not condition() and self._executor.context.ok():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._once(min(left, 0.02))
+        return condition()
+
+    def _once(self, timeout_s: float | None) -> None:
+        try:
+            self._executor.spin_once(timeout_sec=timeout_s)
+        except Exception as error:  # from rclpy itself, a client that is gone for example: callbacks have their own guard
+            self._guard.report('the executor', error)
+            time.sleep(PAUSE_AFTER_FAULT_S)
+
+
+UNUSABLE = 2
+# How long a thread may keep the interpreter: the worker calls it in many small pieces, between which frames must be taken.
+SWITCH_INTERVAL_S = 0.0005
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the node until it is asked to stop; returns the exit code."""
+    stop = StopSignal()
+    stop.install()
+    keep_freed_memory()  # before rclpy is imported
+    require_messages()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    code = _run(stop, list(sys.argv if arguments is None else arguments))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread.name == 'penguin worker' for thread in threading.enumerate()):
+        # In a step that cannot be interrupted: ending the interpreter under it would crash inside the library.
+        os._exit(code)
+    return code
+
+
+def _run(stop: StopSignal, arguments: list[str]) -> int:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from penguin_ros.errors import SettingError
+    from penguin_ros.ros.node.main import Spinning
+    from penguin_ros.ros.node.penguin_node import PenguinNode
+
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        node = PenguinNode()
+    except SettingError as error:
+        return _unusable(str(error))
+    except Exception as error:  # bad ROS arguments and names: rclpy has no common class for them
+        return _unusable(f'{type(error).__name__}: {error}')
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.create_task(node.autostart)
+    spinning = Spinning(executor, node.guard)
+    spinning.until_stopped(stop)
+    node.stop(spinning.until)
+    executor.shutdown(timeout_sec=0.5)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+def _unusable(text: str) -> int:
+    print(f'penguin_node cannot start: {text}', file=sys.stderr)
+    return UNUSABLE
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node: wires parameters, cameras, captions, questions and diagnostics to the core's pipeline.
+
+configure loads the model, activate subscribes and serves, deactivate ends every request with INACTIVE, cleanup frees the model.
+Everything runs on the executor's thread except `on_configure` and `on_cleanup`, which have one of their own (transitions.py), and
+the pipeline's worker, whose results come through the outbox.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from penguin_msgs.msg import ModelInfo
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+
+from penguin_ros.config import PenguinConfig
+from penguin_ros.errors import Inactive, PenguinError
+from penguin_ros.pipeline import Pipeline
+from penguin_ros.pipeline_status import ModelFacts, PipelineStatus
+from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
+from penguin_ros.ros.conversions.topics import CameraSetting
+from penguin_ros.ros.node.captions import LATCHED_QOS, Captions
+from penguin_ros.ros.node.diagnostics import Diagnostics
+from penguin_ros.ros.node.exchanges import Exchanges
+from penguin_ros.ros.node.parameters import Parameters
+from penguin_ros.ros.node.questions import Questions
+from penguin_ros.ros.node.snapshot import CameraSnapshot, NodeSnapshot, TextCounts, model_info_message
+from penguin_ros.ros.node.surroundings import NodeWatch, on_clock_jump
+from penguin_ros.ros.node.transitions import Transitions
+from penguin_ros.ros.process.callback_guard import CallbackGuard
+from penguin_ros.ros.process.executor_queue import Outbox
+
+NODE_NAME = 'penguin'
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class PenguinNode(LifecycleNodeMixin, Node):
+    """See the module. SettingError when a parameter that it is started with does not fit."""
+
+    def __init__(self) -> None:
+        Node.__init__(self, NODE_NAME)
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self.guard = CallbackGuard(self.get_logger())
+        self.outbox = Outbox(self, self.guard)
+        self.parameters = Parameters(self, self._is_configured, lambda: self.outbox.post(self._apply_parameters))
+        self.config: PenguinConfig = self.parameters.config()
+        self.cameras: tuple[CameraSetting, ...] = self.parameters.cameras()
+        self.transitions = Transitions(self, self.outbox)
+        self.exchanges = Exchanges(self, self.outbox, self.guard, lambda: self.config)
+        self._questions = Questions(self, self.exchanges, self.guard)
+        self._captions = Captions(self, self.outbox, self.guard, lambda: self.config.caption.enabled)
+        self._inputs: dict[str, CameraInput] = {}
+        self._pipeline: Pipeline | None = None
+        self._loading, self._load_failure = '', None  # type: tuple[str, PenguinError | None]
+        self._model_info = self.create_publisher(ModelInfo, '~/model_info', LATCHED_QOS)
+        self.create_service(SetBool, '~/enable', self._on_enable)
+        self._watch = NodeWatch(self)
+        self._diagnostics = Diagnostics(self, self.guard, self._snapshot)
+        self._jumps = on_clock_jump(self, self.guard.wrap(self._on_clock_jump))
+        for error in self.parameters.unknown_overrides():
+            self.get_logger().warning(str(error))
+
+    # --- lifecycle --------------------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the model; on the thread of transitions."""
+        self._load_failure = None
+        try:
+            self.config, self.cameras = self.parameters.config(), self.parameters.cameras()
+            self._pipeline = Pipeline(self.config, [camera.name for camera in self.cameras], now_ns=self._now_ns,
+                                      log=self.guard.report)
+            facts = self._pipeline.open(self._on_progress)
+        except PenguinError as error:
+            return self._failed_to_load(error)
+        except Exception as error:
+            self.guard.report('configure', error)
+            return self._failed_to_load(PenguinError('the model could not be loaded', repr(error), 'The log has the details'))
+        self.get_logger().info(f'{facts.name} runs on {facts.device} in {facts.precision} ({facts.backend}), loaded in '
+                               f'{facts.load_ns / 1e9:.1f} s')
+        self.outbox.post(lambda: self._on_loaded(facts))
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribes and serves."""
+        try:
+            assert self._pipeline is not None
+            self._pipeline.configure(self.config)
+            self._pipeline.activate()
+            for camera in self.cameras:
+                self._inputs[camera.name] = self._started_input(camera, self._pipeline)
+            self._captions.start(self._pipeline, list(self._inputs), self.config.caption.period)
+        except Exception as error:
+            self.guard.report('activate', error)
+            self._stop_serving('activation failed')
+            return FAILURE
+        self.outbox.post(self._diagnostics.publish)  # runs when the transition is over
+        topics = ', '.join(f'{camera.name} on {self.resolve_topic_name(camera.topic)}' for camera in self.cameras)
+        self.get_logger().info(f'active; cameras: {topics or "none"}')
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ends what is under way, with a reason."""
+        self._stop_serving('it was deactivated')
+        self.outbox.post(self._diagnostics.publish)
+        return SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Frees the model; on the thread of transitions."""
+        self._close_pipeline()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """From any state."""
+        self._stop_serving('the node shuts down')
+        self._close_pipeline()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured, with nothing left."""
+        return self.on_shutdown(state)
+
+    async def autostart(self) -> None:
+        """Configures and activates, unless the parameter says no; after a failure the node stays and can be configured again."""
+        if self.parameters.is_autostarted():
+            await self.transitions.autostart()
+
+    def stop(self, spin_until: Callable[[Callable[[], bool], float], bool]) -> None:
+        """The end: requests are told, then the model is freed. `spin_until(condition, seconds)` runs callbacks meanwhile."""
+        self._stop_serving('the node shuts down')
+        spin_until(lambda: self.exchanges.is_idle, 1.5)
+        self.exchanges.abandon(Inactive('the node is not active', 'the node shuts down'))
+        spin_until(lambda: self._questions.is_idle, 0.5)
+        spin_until(lambda: False, 0.05)  # what was just ended is still to be sent
+        self._close_pipeline(1.5)
+        self.transitions.join(0.3)
+        with suppress(Exception):  # rclpy refuses it in the middle of another transition
+            self.trigger_shutdown()
+
+    def destroy_node(self) -> None:
+        """Also what rclpy does not destroy by itself."""
+        self._jumps.unregister()
+        self.exchanges.close()
+        self._questions.close()
+        super().destroy_node()
+
+    def _failed_to_load(self, error: PenguinError) -> TransitionCallbackReturn:
+        if not isinstance(error, Inactive):  # which is what a stop makes of it
+            self.get_logger().error(f'the model is not loaded: {error}')
+        self._load_failure = error
+        self._close_pipeline()
+        return FAILURE
+
+    def _on_progress(self, line: str) -> None:
+        """On the worker's thread."""
+        self._loading = line
+        self.get_logger().info(line)
+
+    def _on_loaded(self, facts: ModelFacts) -> None:
+        self.exchanges.pipeline = self._pipeline
+        self.exchanges.counts.clear()
+        self._captions.published = 0
+        self._model_info.publish(model_info_message(facts, self.config.visual.max_visual_tokens))
+
+    def _stop_serving(self, reason: str) -> None:
+        self._captions.stop()
+        for camera_input in self._inputs.values():
+            camera_input.stop()
+        self._inputs.clear()
+        if self._pipeline is not None:
+            self._pipeline.deactivate(reason)
+
+    def _close_pipeline(self, timeout_s: float = 4.0) -> None:
+        pipeline, self._pipeline, self.exchanges.pipeline = self._pipeline, None, None
+        if pipeline is not None and not pipeline.close(timeout_s):
+            self.get_logger().warning(f'a step of the model did not end within {timeout_s} s; its memory is freed when it does')
+
+    # --- what runs --------------------------------------------------------------------------------------------
+
+    def _started_input(self, camera: CameraSetting, pipeline: Pipeline) -> CameraInput:
+        sinks = FrameSinks(pipeline.add_frame, lambda cause: pipeline.count_drop(camera.name, cause))
+        camera_input = CameraInput(self, camera, self.config, self.guard, sinks)
+        camera_input.start()
+        return camera_input
+
+    def _apply_parameters(self) -> None:
+        """After rclpy has stored a change, which it announces before."""
+        previous, self.config = self.config, self.parameters.config()
+        if not self._is_configured():
+            self.cameras = self.parameters.cameras()
+        if self._pipeline is None:
+            return
+        self._pipeline.configure(self.config)
+        for camera_input in self._inputs.values():
+            camera_input.configure(self.config)
+        if self._inputs and self.config.caption.period != previous.caption.period:
+            self._captions.start(self._pipeline, list(self._inputs), self.config.caption.period)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Sets the parameter, so that both tell the same."""
+        result = self.set_parameters([Parameter('caption.enabled', value=bool(request.data))])[0]
+        response.success = result.successful
+        response.message = result.reason or f'captions are {"on" if request.data else "off"}'
+        return response
+
+    def _on_clock_jump(self, reason: str) -> None:
+        if self._pipeline is not None:
+            self.get_logger().warning(f'{reason}: frames are forgotten, requests about them end')
+            self._pipeline.flush(reason)
+
+    # --- what it tells ----------------------------------------------------------------------------------------
+
+    def _is_configured(self) -> bool:
+        return self.lifecycle_state != 'unconfigured'
+
+    @property
+    def lifecycle_state(self) -> str:
+        """The label of the state, or of the transition."""
+        return str(self._state_machine.current_state[1])
+
+    def _snapshot(self) -> NodeSnapshot:
+        pipeline = self._pipeline.status() if self._pipeline is not None else None
+        return NodeSnapshot(
+            name=self.get_fully_qualified_name(), stamp=self.get_clock().now().to_msg(), lifecycle_state=self.lifecycle_state,
+            config=self.config, steady_ns=time.monotonic_ns(), pipeline=pipeline, texts=self._text_counts(),
+            cameras=tuple(self._camera_snapshot(camera, pipeline) for camera in self.cameras), loading=self._loading,
+            load_failure=self._load_failure, faults=self.guard.faults, last_fault=self.guard.last_fault,
+            warnings=self._watch.warnings())
+
+    def _camera_snapshot(self, camera: CameraSetting, pipeline: PipelineStatus | None) -> CameraSnapshot:
+        camera_input = self._inputs.get(camera.name)
+        return CameraSnapshot(
+            name=camera.name, topic=self.resolve_topic_name(camera.topic), transport=camera.transport,
+            health=camera_input.health() if camera_input is not None else None,
+            buffer=pipeline.cameras.get(camera.name) if pipeline is not None else None)
+
+    def _text_counts(self) -> TextCounts:
+        counts, captions, exchanges = self.exchanges.counts, self._captions, self.exchanges
+        return TextCounts(counts['answered'], counts['refused'], counts['failed'], captions.published,
+                          tuple(exchanges.latencies_ns), tuple(captions.latencies_ns),
+                          (*exchanges.first_token_ns, *captions.first_token_ns))
+
+    def _now_ns(self) -> int:
+        """ROS time; on any thread."""
+        return int(self.get_clock().now().nanoseconds)

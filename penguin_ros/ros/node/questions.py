@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three entries for questions: topic `~/question`, service `~/ask`, action `~/answer_question`.
+
+Knows messages and goal states, not what becomes of a question. Runs on the executor's thread. Its callbacks wait for answers,
+so they share a group in which they do not wait for each other.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from penguin_msgs.action import AnswerQuestion
+from penguin_msgs.msg import Question
+from penguin_msgs.srv import Ask
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from penguin_ros.errors import RequestCancelled
+from penguin_ros.request import Answer
+from penguin_ros.ros.conversions.messages import answer_message
+from penguin_ros.ros.node.exchanges import Exchange, Exchanges
+from penguin_ros.ros.process.callback_guard import CallbackGuard
+
+# A service of the default depth forgets all but the last 10 of the requests that arrive together.
+ENTRY_DEPTH = 1000
+RESULT_SECONDS = 60  # how long the result of a goal is kept for a client that has not fetched it
+_ENTRY_QOS = QoSProfile(depth=ENTRY_DEPTH)
+
+
+class Questions:
+    """Opens the entries; they answer INACTIVE while the node is not active."""
+
+    def __init__(self, node: Node, exchanges: Exchanges, guard: CallbackGuard) -> None:
+        self._exchanges, self._guard = exchanges, guard
+        self._goals: dict[bytes, Exchange] = {}
+        self._owed = 0
+        group = ReentrantCallbackGroup()
+        node.create_subscription(Question, '~/question', guard.wrap(self._on_question), _ENTRY_QOS, callback_group=group)
+        node.create_service(Ask, '~/ask', self._on_ask, qos_profile=_ENTRY_QOS, callback_group=group)
+        self._action = ActionServer(
+            node, AnswerQuestion, '~/answer_question', self._on_goal, cancel_callback=self._on_cancel, callback_group=group,
+            goal_service_qos_profile=_ENTRY_QOS, result_service_qos_profile=_ENTRY_QOS, cancel_service_qos_profile=_ENTRY_QOS,
+            result_timeout=RESULT_SECONDS)
+
+    @property
+    def is_idle(self) -> bool:
+        """True when no response and no result is owed."""
+        return self._owed == 0
+
+    def close(self) -> None:
+        """The action server is the one entity that the node does not destroy by itself."""
+        self._action.destroy()
+
+    def _on_question(self, message: Question) -> None:
+        self._exchanges.start(message)
+
+    async def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
+        answer = await self._answer(self._exchanges.start(request))
+        response.answer = answer_message(answer)
+        response.success = answer.error is None
+        response.message = response.answer.error_message
+        return response
+
+    async def _on_goal(self, goal: Any) -> AnswerQuestion.Result:
+        feedback = _Feedback(goal)
+        exchange = feedback.exchange = self._exchanges.start(goal.request, self._guard.wrap(feedback.publish))
+        key = bytes(goal.goal_id.uuid)
+        self._goals[key] = exchange
+        try:
+            if goal.is_cancel_requested:  # between its acceptance and now
+                self._exchanges.cancel(exchange)
+            answer = await self._answer(exchange)
+        finally:
+            del self._goals[key]
+        _end_goal(goal, answer)
+        return AnswerQuestion.Result(answer=answer_message(answer))
+
+    async def _answer(self, exchange: Exchange) -> Answer:
+        self._owed += 1
+        try:
+            answer: Answer = await exchange.future
+            return answer
+        finally:
+            self._owed -= 1
+
+    def _on_cancel(self, goal: Any) -> CancelResponse:
+        exchange = self._goals.get(bytes(goal.goal_id.uuid))
+        if exchange is not None:
+            self._exchanges.cancel(exchange)
+        return CancelResponse.ACCEPT
+
+
+class _Feedback:
+    """Numbers the feedback of one goal; each carries the whole text so far, since any may be lost."""
+
+    def __init__(self, goal: Any) -> None:
+        self.exchange: Exchange | None = None
+        self._goal, self._sequence, self._text = goal, 0, ''
+
+    def publish(self, text: str) -> None:
+        """`text` continues the one before."""
+        identity = '' if self.exchange is None else self.exchange.id
+        self._goal.publish_feedback(AnswerQuestion.Feedback(
+            id=identity, sequence=self._sequence, text=text, piece=text[len(self._text):]))
+        self._sequence, self._text = self._sequence + 1, text
+
+
+def _end_goal(goal: Any, answer: Answer) -> None:
+    """SUCCEEDED with an answer, CANCELED when the client asked for that, ABORTED with an error."""
+    if answer.error is None:
+        goal.succeed()
+    elif isinstance(answer.error, RequestCancelled) and goal.is_cancel_requested:
+        goal.canceled()
+    else:
+        goal.abort()

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lifecycle transitions that take long run on a thread of their own, so that the executor goes on serving meanwhile.
+
+rclpy runs every transition inside the service's callback: loading a model there would silence diagnostics, parameters and
+`get_state` for minutes. It also lets a request for a transition that the state does not allow end the executor's spin. Knows
+nothing of models. Called from the executor's thread.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.task import Future
+
+from penguin_ros.ros.process.executor_queue import Outbox
+
+# Those that load or free a model; the others touch subscriptions and timers, which belong to the executor's thread.
+SLOW = {'configure': Transition.TRANSITION_CONFIGURE, 'cleanup': Transition.TRANSITION_CLEANUP}
+
+
+class Transitions:
+    """Serves `change_state` of a lifecycle node, and starts transitions on the node's own behalf."""
+
+    def __init__(self, node: Any, outbox: Outbox) -> None:
+        self._node, self._outbox = node, outbox
+        self._thread: threading.Thread | None = None
+        self._is_busy = False
+        # The service is created by rclpy with its synchronous callback, and kept in this attribute by every distribution
+        # since Humble.
+        service = node._service_change_state
+        self._change_state: Callable[[Any, Any], Any] = service.callback
+        service.callback = self.serve
+
+    async def serve(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        """The callback of `change_state`; a transition that is not possible now is answered without success."""
+        name = request.transition.label or _label(request.transition.id)
+        if self._is_busy:
+            response.success = False
+            self._node.get_logger().warning(f'{name} refused: another transition is under way')
+            return response
+        if name in SLOW:
+            result = await self._on_thread(lambda: self._attempt(name, lambda: self._change_state(request, response)))
+        else:
+            result = self._attempt(name, lambda: self._change_state(request, response))
+        response.success = bool(result is not None and result.success)
+        return response
+
+    async def autostart(self) -> None:
+        """Configures and activates; a failure is logged, and leaves the node to whoever mends its cause."""
+        result = await self._on_thread(lambda: self._attempt('configure', self._node.trigger_configure))
+        if result == TransitionCallbackReturn.SUCCESS:
+            result = self._attempt('activate', self._node.trigger_activate)
+        if result != TransitionCallbackReturn.SUCCESS:
+            self._node.get_logger().error(
+                'not started; the node stays, and its diagnostics tell why. When the cause is mended: ros2 lifecycle set '
+                f'{self._node.get_fully_qualified_name()} configure, then activate; or start it anew')
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for the thread of a transition; False when it is still running."""
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _attempt(self, name: str, transition: Callable[[], Any]) -> Any:
+        """The transition's result, None when the state does not allow it."""
+        try:
+            return transition()
+        except Exception as error:  # rclpy raises its RCLError, which is not the same class in all distributions
+            self._node.get_logger().warning(f'{name} refused in this state: {error}')
+            return None
+
+    async def _on_thread(self, call: Callable[[], Any]) -> Any:
+        done: Future = Future(executor=self._node.executor)
+
+        def run() -> None:
+            result = call()
+            self._outbox.post(lambda: done.set_result(result))
+
+        self._is_busy = True
+        try:
+            self._thread = threading.Thread(target=run, name='lifecycle', daemon=True)
+            self._thread.start()
+            return await done
+        finally:
+            self._is_busy = False
+
+
+def _label(transition_id: int) -> str:
+    return next((name for name, number in SLOW.items() if number == transition_id), f'transition {transition_id}')

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a simulated camera tells about a scene beside its pictures, as JSON text and back. Knows no ROS and draws nothing itself.
+
+The stretch of time it holds for is [start_ns, end_ns], stamps of the first and the last picture; a clip of part of it has a truth
+of its own, which `truth_between` finds.
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from penguin_ros.errors import PenguinError
+from penguin_ros.frame import NANOSECONDS
+from penguin_ros.simulation.language import facts
+from penguin_ros.simulation.questions import QuestionAnswer
+from penguin_ros.simulation.scene import Scene
+from penguin_ros.simulation.scene_file import SceneError, scene_from, scene_record
+from penguin_ros.simulation.truth import Truth, truth
+from penguin_ros.simulation.world import World
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that one thing does, and when: `motion` as captions tell it (see simulation.motion_seen)."""
+
+    colour: str
+    shape: str
+    motion: str
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Of one showing of a scene. `number` counts showings since the start, `epoch` the resets of the clock before this one;
+    `skipped` pictures were dropped up to then. `caption` is the plainest true one; `is_clear`: no fact is a matter of opinion."""
+
+    number: int
+    epoch: int
+    start_ns: int
+    end_ns: int
+    scene: Scene
+    is_clear: bool
+    caption: str
+    facts: tuple[str, ...]
+    events: tuple[Event, ...]
+    questions: tuple[QuestionAnswer, ...]
+    skipped: int = 0
+
+    def holds(self, start_ns: int, end_ns: int) -> bool:
+        """Whether a stretch lies inside this showing."""
+        return self.start_ns <= start_ns <= end_ns <= self.end_ns
+
+    def truth_between(self, world: World, start_ns: int, end_ns: int) -> Truth:
+        """The truth of a stretch inside this showing."""
+        return truth(self.scene, world, (start_ns - self.start_ns) / NANOSECONDS, (end_ns - self.start_ns) / NANOSECONDS)
+
+
+def fact_texts(seen: Truth) -> tuple[str, ...]:
+    """Every single fact in words, sorted: 'red box: left', 'count: 2', 'order: red box, blue ball'."""
+    claimed = facts(seen)
+    things = [f'{colour} {shape}: {motion}' for colour, shape, motion in sorted(claimed.things)]
+    return (*things, f'count: {claimed.count}', 'order: ' + ', '.join(' '.join(name) for name in claimed.order))
+
+
+def events_of(seen: Truth, scene: Scene, start_ns: int) -> tuple[Event, ...]:
+    """What things do during `seen`, the scene having begun at `start_ns`."""
+    found = []
+    for sight in seen.changed:
+        motion = scene.things[sight.index].motion
+        begin, end = max(seen.start_s, motion.start_s), min(seen.end_s, motion.stop_s)
+        found.append(Event(sight.colour, sight.shape, sight.motion, start_ns + round(begin * NANOSECONDS),
+                           start_ns + round(end * NANOSECONDS)))
+    return tuple(found)
+
+
+def to_json(truth: GroundTruth) -> str:
+    """One line of JSON: the fields of GroundTruth, the scene as in sim_camera_scene."""
+    record = {**vars(truth), 'scene': scene_record(truth.scene), 'events': [vars(event) for event in truth.events],
+              'questions': [vars(question) for question in truth.questions]}
+    return json.dumps(record, ensure_ascii=False)
+
+
+def from_json(text: str) -> GroundTruth:
+    """The way back; PenguinError when it is no such text."""
+    try:
+        record: dict[str, Any] = json.loads(text)
+        return GroundTruth(**{
+            **record, 'scene': scene_from(record['scene']), 'facts': tuple(record['facts']),
+            'events': tuple(Event(**event) for event in record['events']),
+            'questions': tuple(QuestionAnswer(**question) for question in record['questions'])})
+    except SceneError:
+        raise
+    except (ValueError, TypeError, KeyError) as error:
+        raise PenguinError('this is no ground truth of a simulated camera', str(error)) from error

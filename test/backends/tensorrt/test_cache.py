@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a cache whose pitch grows keep their content, whatever the order of what is done with them."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.fake_gpu.installed import Machine, remove, use
+
+from penguin_ros.backends.tensorrt import cache
+from penguin_ros.backends.tensorrt.cache import CacheShape, KvCache
+
+PLACES = 3
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    monkeypatch.setattr(cache, 'BUCKET', 16)
+    made = Machine()
+    use(made)
+    yield made
+    remove()
+
+
+class Model:
+    """A cache, and beside it what each place must hold: (rows, positions) numbers."""
+
+    def __init__(self, machine: Machine, rows: int, max_length: int) -> None:
+        from penguin_ros.backends.tensorrt.device import CudaDevice
+        self.device, self.gpu = CudaDevice(), machine.gpu
+        self.cache = KvCache(self.device, CacheShape(rows, 1, 256, max_length), PLACES, can_grow=True)
+        self.held = [np.zeros((rows, 0), np.uint8) for _ in range(PLACES)]
+        self.numbers = np.random.default_rng(0)
+
+    def append(self, place: int, count: int) -> None:
+        held = self.held[place]
+        count = min(count, self.cache.shape.max_length - held.shape[1])
+        if count == 0:
+            return
+        self.cache.make_room(place, held.shape[1], held.shape[1] + count)
+        new = self.numbers.integers(0, 256, (len(held), count), np.uint8)
+        grid = self.cache.rows_from(place, held.shape[1])
+        self.device.synchronize()
+        for row in range(len(held)):
+            self.gpu.write(grid.address + row * grid.pitch, np.repeat(new[row], 256))
+        self.held[place] = np.concatenate((held, new), 1)
+
+    def truncate(self, place: int, length: int) -> None:
+        self.held[place] = self.held[place][:, :length]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        if source != target:
+            length = min(length, self.held[source].shape[1])
+            self.cache.copy(source, target, length)
+            self.held[target] = self.held[source][:, :length]
+
+    def check(self) -> None:
+        self.device.synchronize()
+        for place, held in enumerate(self.held):
+            assert self.cache.pitch(place) >= held.shape[1]
+            grid = self.cache.rows_from(place, 0)
+            for row, expected in enumerate(held):
+                if len(expected):
+                    values = self.gpu.view(grid.address + row * grid.pitch, len(expected) * 256)
+                    assert np.array_equal(values.reshape(-1, 256), np.repeat(expected[:, None], 256, 1))
+
+
+PLACE = st.integers(0, PLACES - 1)
+STEPS = st.lists(st.one_of(
+    st.tuples(st.just('append'), PLACE, st.integers(1, 40)), st.tuples(st.just('truncate'), PLACE, st.integers(0, 90)),
+    st.tuples(st.just('copy'), PLACE, PLACE, st.integers(0, 90))), max_size=12)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.integers(1, 12), max_length=st.integers(1, 90), steps=STEPS)
+def test_content_stays_through_growth_copies_and_truncation(machine: Machine, rows: int, max_length: int,
+                                                            steps: list[tuple[Any, ...]]) -> None:
+    model = Model(machine, rows, max_length)
+    for name, *arguments in steps:
+        getattr(model, name)(*arguments)
+        model.check()
+    model.device.close()
+
+
+def test_a_long_row_moves_by_less_than_its_length(machine: Machine) -> None:
+    """Most rows overlap their own new place; the first ones go through the spare row."""
+    model = Model(machine, 20, 96)
+    for _ in range(6):
+        model.append(1, 16)
+        model.check()
+    assert model.cache.pitch(1) == 96
+    model.device.close()
+
+
+def test_a_cache_that_is_updated_in_place_keeps_its_pitch(machine: Machine) -> None:
+    from penguin_ros.backends.tensorrt.device import CudaDevice
+    device = CudaDevice()
+    cache = KvCache(device, CacheShape(4, 2, 256, 90), 1, can_grow=False)
+    cache.make_room(0, 0, 1)
+    assert cache.pitch(0) == 90 and cache.tensor(0, 3) - cache.tensor(0, 2) == 2 * 90 * 256
+    device.synchronize()
+    assert not machine.gpu.view(cache.tensor(0, 0), 8 * 90 * 256).any(), 'new memory is zeroed'
+    device.close()

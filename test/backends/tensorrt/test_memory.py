@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory of the TensorRT backend: all of it comes back, too little is an error, a failed run changes nothing."""
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+from support.backend_kinds import finished, frame, tokens
+from support.fake_gpu.bundles import MAX_LENGTH, opened
+from support.fake_gpu.installed import Machine
+from support.tensorrt_backend_checks import assert_close, decode
+
+from penguin_ros.backends.base.backend import Chunk
+from penguin_ros.backends.base.bundle import open_bundle
+from penguin_ros.backends.tensorrt.backend import TensorrtBackend
+from penguin_ros.config import ModelConfig
+from penguin_ros.errors import BackendError, OutOfMemory
+
+
+def test_close_gives_back_all_memory(machine: Machine, bundle: Path) -> None:
+    before = machine.gpu.used_bytes
+    for _ in range(2):
+        backend = opened(machine, bundle)
+        features = finished(backend.encode([frame(1), frame(2)]))[0]
+        decode(backend, backend.new_slot(), 5)
+        assert machine.gpu.used_bytes > before
+        backend.close()
+        del features
+        assert machine.gpu.used_bytes == before and not machine.gpu.graphs
+
+
+def test_features_that_nobody_holds_make_room_for_others(backend: TensorrtBackend, machine: Machine) -> None:
+    finished(backend.encode([frame(1)]))
+    gc.collect()
+    used = machine.gpu.used_bytes
+    for seed in range(20):
+        finished(backend.encode([frame(seed)]))
+    assert machine.gpu.used_bytes == used
+    held = finished(backend.encode([frame(1), frame(2)]))[0]
+    assert machine.gpu.used_bytes > used and held
+
+
+def test_too_little_memory_is_an_error_with_the_numbers_and_leaves_nothing_behind(machine: Machine, bundle: Path) -> None:
+    opened(machine, bundle).close()
+    before, total = machine.gpu.used_bytes, machine.gpu.total_bytes
+    made = TensorrtBackend(open_bundle(bundle), ModelConfig(max_length=MAX_LENGTH, kv_slots=40))
+    machine.gpu.total_bytes = before + 20_000_000
+    try:
+        with pytest.raises(OutOfMemory, match=r'no room for .* MB: .* are free.*kv_slots'):
+            made.open()
+    finally:
+        machine.gpu.total_bytes = total
+    assert machine.gpu.used_bytes == before
+    with pytest.raises(BackendError, match='not open'):
+        made.new_slot()
+    made.open()
+    made.close()
+
+
+def test_a_failed_run_leaves_the_slot_as_it_was(backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    from penguin_ros.backends.tensorrt.engine import Context
+    slot, ids = backend.new_slot(), tokens(1, 9)
+    backend.forward(slot, Chunk(ids[:5]))
+    with monkeypatch.context() as patch:
+        patch.setattr(Context, 'enqueue', lambda self: (_ for _ in ()).throw(BackendError('it failed')))
+        with pytest.raises(BackendError, match='it failed'):
+            backend.forward(slot, Chunk(tokens(2, 20)))
+    assert backend.slot_length(slot) == 5
+    fresh = backend.new_slot()
+    expected = backend.forward(fresh, Chunk(ids), [-1])[0]
+    assert_close(backend.forward(slot, Chunk(ids[5:]), [-1])[0], expected)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Single operations against the formulas they stand for."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='torch is not installed')
+
+from penguin_ros.backends.torch.layers import (
+    apply_rope,
+    attend,
+    causal_mask,
+    inverse_frequencies,
+    rms_norm,
+    rope_tables,
+)
+from penguin_ros.checkpoint.shapes import TransformerShape
+
+SHAPE = TransformerShape(1, 48, 96, 4, 2, 16, 1e6, 1e-6)
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(list(shape)).standard_normal(shape).astype(np.float32))
+
+
+def test_the_norm_is_computed_in_float32() -> None:
+    """The squares of these values overflow float16."""
+    x = random(3, 64) * 1000
+    normed = rms_norm(x.half(), torch.ones(64, dtype=torch.float16), 1e-6).float()
+    assert torch.allclose(normed, rms_norm(x, torch.ones(64), 1e-6), atol=2e-3)
+
+
+def test_the_norm_rounds_where_qwen3_does() -> None:
+    x, weight = random(5, 64).bfloat16(), random(64).bfloat16()
+    wide = x.float()
+    expected = weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)).bfloat16()
+    assert torch.equal(rms_norm(x, weight, 1e-6), expected)
+
+
+def test_the_tables_of_two_angles_give_cos_and_rotate_half() -> None:
+    x, rows, columns = random(6, 3, 16), torch.arange(6.0)[:, None], torch.tensor([5.0, 0, 3, 1, 1, 2])[:, None]
+    frequencies = inverse_frequencies(SHAPE, torch.device('cpu'))
+    turned = apply_rope(x, rope_tables(rows * frequencies, columns * frequencies, torch.float32)).numpy()
+    angles = np.concatenate((rows.numpy() * frequencies.numpy(), columns.numpy() * frequencies.numpy()), axis=1)[:, None]
+    half = np.concatenate((-x.numpy()[..., 8:], x.numpy()[..., :8]), axis=-1)
+    assert np.allclose(turned, x.numpy() * np.cos(angles) + half * np.sin(angles), atol=1e-6)
+    assert not np.allclose(np.linalg.norm(turned, axis=-1), np.linalg.norm(x, axis=-1), atol=1e-2), 'it is no rotation'
+
+
+@pytest.mark.parametrize(('past', 'rows'), [(0, 5), (3, 4), (7, 1)])
+def test_attention_sees_the_past_and_itself(past: int, rows: int) -> None:
+    queries, keys, values = random(rows, 4, 16), random(2, past + rows, 16), random(2, past + rows, 16) + 1
+    mixed = attend(queries, keys, values, causal_mask(past, rows, 2, queries))
+    for row in range(rows):
+        for head in range(4):
+            seen = past + row + 1
+            scores = keys[head // 2, :seen] @ queries[row, head] / 4
+            expected = scores.softmax(0) @ values[head // 2, :seen]
+            assert torch.allclose(mixed[row, head * 16:head * 16 + 16], expected, atol=1e-5)

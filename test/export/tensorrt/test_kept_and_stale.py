@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which engines are kept, which are stale, and that old ones stay until new ones have loaded.
+
+On a fake GPU with fake TensorRTs of several versions; test/tensorrt_wheels builds with a real builder.
+"""
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.fake_gpu.bundles import OPTIONS, tensorrt_bundle
+from support.fake_gpu.installed import Machine, use
+from support.tensorrt_build_checks import COMMAND, files, runs
+
+from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, RECORD
+from penguin_ros.errors import (
+    BuildError,
+    BundleCorrupt,
+    BundleOutdated,
+)
+from penguin_ros.export.tensorrt.build import build_engines
+
+
+def test_engines_that_fit_are_kept(bundle: Path, machine: Machine) -> None:
+    first = build_engines(bundle, OPTIONS)
+    built, before = len(machine.built), files(bundle)
+    assert build_engines(bundle, OPTIONS) == first and len(machine.built) == built and files(bundle) == before
+    build_engines(bundle, replace(OPTIONS, max_rows=24))
+    assert len(machine.built) == built + 1, 'only the decoder depends on it'
+    build_engines(bundle, replace(OPTIONS, max_rows=24, is_forced=True))
+    assert len(machine.built) == built + 3
+
+
+def other_version(machine: Machine, bundle: Path) -> str:
+    use(replace(machine, version='11.4.1'))
+    return r'built with TensorRT 10.16.2, here is 11.4.1'
+
+
+def other_gpu(machine: Machine, bundle: Path) -> str:
+    machine.gpu.name, machine.gpu.compute = 'Fake Thor', (11, 0)
+    return r'built on Fake Orin \(SM 8.7\), here is Fake Thor \(SM 11.0\)'
+
+
+def other_graph(machine: Machine, bundle: Path) -> str:
+    rebuilt = bundle.with_name('rebuilt')
+    checkpoint = json.loads((bundle / 'checkpoint.json').read_text())
+    tensorrt_bundle(Path(checkpoint), rebuilt, max_length=256)
+    shutil.copytree(bundle / FOLDER, rebuilt / FOLDER)
+    shutil.rmtree(bundle)
+    rebuilt.rename(bundle)
+    return r'the graph of the vision has changed|the graph of the decoder has changed'
+
+
+@pytest.mark.parametrize('change', [other_version, other_gpu, other_graph])
+def test_a_stale_engine_is_refused_with_the_command_that_builds_it_again(change: Any, bundle: Path, machine: Machine,
+                                                                         tiny_checkpoint: Path) -> None:
+    (bundle / 'checkpoint.json').write_text(json.dumps(str(tiny_checkpoint)))
+    build_engines(bundle, OPTIONS)
+    reason = change(machine, bundle)
+    with pytest.raises(BundleOutdated, match=f'({reason}).*{COMMAND}'):
+        runs(bundle)
+    build_engines(bundle, OPTIONS)
+    assert np.isfinite(runs(bundle)).all()
+    assert len(list((bundle / FOLDER).glob('*.plan'))) == 2, 'the old ones are gone'
+
+
+def test_the_old_engines_stay_until_the_new_ones_have_loaded(bundle: Path, machine: Machine) -> None:
+    build_engines(bundle, OPTIONS)
+    before = files(bundle)
+    newer = Machine('11.4.1', machine.gpu, refuses=lambda model: 'no' if 'pixel_patches' in {
+        value.name for value in model.graph.input} else '')
+    use(newer)
+    with pytest.raises(BuildError, match='vision'):
+        build_engines(bundle, OPTIONS)
+    after = files(bundle)
+    assert {name: after[name] for name in before} == before
+    use(machine)
+    assert np.isfinite(runs(bundle)).all()
+
+
+def test_a_plan_that_does_not_load_replaces_nothing(bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from support.fake_gpu.engine import Plan
+    build_engines(bundle, OPTIONS)
+    before = files(bundle)
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, 'to_bytes', lambda self: b'nothing that loads')
+        with pytest.raises(Exception, match='does not load'):
+            build_engines(bundle, replace(OPTIONS, is_forced=True))
+    assert files(bundle) == before and np.isfinite(runs(bundle)).all()
+
+
+@pytest.mark.parametrize('damage', ['truncated', 'changed', 'missing', 'record', 'record of another format'])
+def test_a_damaged_engine_is_found_and_built_again(damage: str, bundle: Path, machine: Machine) -> None:
+    build_engines(bundle, OPTIONS)
+    plan, record = next((bundle / FOLDER).glob('decoder-*.plan')), bundle / FOLDER / RECORD
+    content = plan.read_bytes()
+    if damage.startswith('record'):
+        record.write_text('{"format": 1, "engines": 3' if damage == 'record' else '{"format": 99}')
+    elif damage == 'missing':
+        plan.unlink()
+    else:
+        plan.write_bytes(content[:-7] if damage == 'truncated' else content[:-1] + b'?')
+    with pytest.raises((BundleCorrupt, BundleOutdated), match=COMMAND):
+        runs(bundle)
+    build_engines(bundle, OPTIONS)
+    assert np.isfinite(runs(bundle)).all()
+
+
+def test_an_interrupted_build_leaves_what_was_there(bundle: Path, machine: Machine) -> None:
+    build_engines(bundle, OPTIONS)
+    before = files(bundle)
+
+    def interrupt(stage: str, fraction: float) -> None:
+        if fraction > 0 and stage.startswith('vision'):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engines(bundle, replace(OPTIONS, is_forced=True), interrupt)
+    after = files(bundle)
+    assert {name: after[name] for name in before if name.endswith('.plan')} == {
+        name: content for name, content in before.items() if name.endswith('.plan')}
+    assert not [name for name in after if name.endswith('.new')] and np.isfinite(runs(bundle)).all()

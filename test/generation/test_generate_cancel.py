@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ending the generation loop from outside, at every step."""
+from __future__ import annotations
+
+import gc
+import itertools
+import weakref
+from collections.abc import Generator, Iterator, Sequence
+
+import pytest
+from support.built_inputs import frame, inputs
+
+from penguin_ros.backends.base.backend import Features
+from penguin_ros.config import ModelConfig
+from penguin_ros.errors import BackendError, DeadlineExceeded, RequestCancelled
+from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.generate import generate
+from penguin_ros.generation.params import Limits
+from penguin_ros.generation.stats import Generation, Progress, Step
+from penguin_ros.model_inputs import FramePatches
+from penguin_ros.request import StopReason
+from penguin_ros.testing.scripted_backend import ScriptedBackend
+
+QUESTION = inputs([1, 2, frame(4, 6), 3, frame(2, 4), *range(10, 19)])
+SCRIPT = [30, 31, 32, 33]
+LIMITS = Limits(max_tokens=4, stop_token_ids=(), prefill_chunk=4)
+STEPS = 4 + 1 + 5 + 3  # slices of 8 patches and the encode's end, chunks of 20 positions, tokens after the first
+
+
+class WatchedBackend(ScriptedBackend):
+    """Remembers every handle it gave out, weakly, and whether its encodes were ended."""
+
+    def __init__(self) -> None:
+        super().__init__(ModelConfig(max_length=64, kv_slots=1, encode_patches=8), script=SCRIPT)
+        self.features: list[weakref.ref[Features]] = []
+        self.running_encodes = 0
+
+    def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
+        self.running_encodes += 1
+        try:
+            features = yield from super().encode(frames)
+            self.features += map(weakref.ref, features)
+            return features
+        finally:
+            self.running_encodes -= 1
+
+    def is_clean(self) -> bool:
+        """The only slot is free, no encode runs, no handle is alive."""
+        self.free_slot(self.new_slot())
+        gc.collect()
+        return self.running_encodes == 0 and all(features() is None for features in self.features)
+
+
+@pytest.fixture
+def backend() -> Iterator[WatchedBackend]:
+    opened = WatchedBackend()
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def started(backend: ScriptedBackend, progress: Progress, steps: int) -> Generator[Step, None, Generation]:
+    text = TextStream(lambda token: bytes([97 + (token - 30) % 26]))
+    running = generate(backend, QUESTION, LIMITS, text, itertools.count().__next__, progress)
+    for _ in range(steps):
+        next(running)
+    return running
+
+
+@pytest.mark.parametrize('steps', range(1, STEPS + 1))
+def test_an_error_thrown_in_at_any_step_comes_out_and_nothing_stays_taken(backend: WatchedBackend, steps: int) -> None:
+    running = started(backend, Progress(), steps)
+    error = RequestCancelled('the client cancelled')
+    with pytest.raises(RequestCancelled) as caught:
+        running.throw(error)
+    assert caught.value is error  # held, with its traceback, while the next line looks for live handles
+    assert backend.is_clean()
+
+
+@pytest.mark.parametrize('steps', range(STEPS + 1))
+def test_closing_at_any_step_leaves_nothing_taken(backend: WatchedBackend, steps: int) -> None:
+    started(backend, Progress(), steps).close()
+    assert backend.is_clean()
+
+
+def test_a_whole_generation_leaves_nothing_taken(backend: WatchedBackend) -> None:
+    assert len(list(started(backend, Progress(), 0))) == STEPS
+    assert backend.is_clean()
+
+
+def test_features_are_given_back_before_the_first_decode_step(backend: WatchedBackend) -> None:
+    running = started(backend, Progress(), STEPS - 3)
+    gc.collect()
+    assert len(backend.features) == 2 and all(features() is None for features in backend.features)
+    running.close()
+
+
+def test_a_text_that_was_ended_from_outside_can_be_delivered(backend: WatchedBackend) -> None:
+    progress = Progress()
+    running = started(backend, progress, STEPS - 2)
+    with pytest.raises(DeadlineExceeded):
+        running.throw(DeadlineExceeded('too late'))
+    partial = progress.generation(StopReason.DEADLINE)
+    assert (partial.token_ids, partial.text) == ((30, 31), 'ab')
+    assert partial.stop_reason is StopReason.DEADLINE
+    assert (partial.prompt_tokens, partial.visual_tokens) == (20, 8)
+    assert partial.prefill_ns > 0 and partial.encode_ns > 0
+
+
+def test_before_the_first_token_the_partial_text_is_empty(backend: WatchedBackend) -> None:
+    progress = Progress()
+    started(backend, progress, 2).close()
+    assert progress.generation(StopReason.CANCELLED).text == ''
+
+
+def test_an_error_of_the_backend_comes_out_and_the_slot_is_free_again(backend: WatchedBackend) -> None:
+    for failing in ('encode', 'prefill', 'decode'):
+        def fail(step: str, failing: str = failing) -> None:
+            if step == failing:
+                raise BackendError(f'{failing} failed')
+
+        backend.on_step = fail
+        with pytest.raises(BackendError, match=f'{failing} failed'):
+            list(started(backend, Progress(), 0))
+        backend.on_step = lambda step: None
+        backend.free_slot(backend.new_slot())
+
+
+def test_two_generations_in_turns_do_not_disturb_each_other() -> None:
+    backend = ScriptedBackend(ModelConfig(max_length=64, kv_slots=2, encode_patches=8))
+    backend.open()
+    alone = Progress()
+    list(started(backend, alone, 0))
+    first, second = Progress(), Progress()
+    for _ in itertools.zip_longest(started(backend, first, 0), started(backend, second, 3)):
+        pass
+    assert first.token_ids == second.token_ids == alone.token_ids
+    assert len(alone.token_ids) == 4

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests and captions through the front door share what they can, say how much, and forget it when told to."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from support.live_pipeline import START, TEXT, LivePipeline, past
+
+from penguin_ros.frame import Frame
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (56, 84, 3), dtype=np.uint8)
+
+
+def test_ten_questions_on_one_clip_encode_it_once(tiny_checkpoint: Path) -> None:
+    with LivePipeline(tiny_checkpoint) as live:
+        live.frames(0, 500, 1000)
+        first = live.answer('first').evidence
+        encodes = live.steps.count('encode')
+        assert (first.reused_tokens, first.reused_frames) == (0, 0) and encodes > 0
+        for number in range(10):
+            evidence = live.answer(f'q{number}', f'Is it {number}?').evidence
+            assert evidence.reused_frames == 3 and evidence.reused_tokens > evidence.visual_tokens
+        assert live.steps.count('encode') == encodes
+        reuse = live.pipeline.status().reuse
+        assert reuse.features.encoded == 3 and reuse.prefixes.kept_slots == 1 and reuse.prefixes.continued == 10
+
+
+def test_a_caption_and_a_question_share_their_clip_either_way(tiny_checkpoint: Path) -> None:
+    with LivePipeline(tiny_checkpoint) as live:
+        live.frames(0, 500)
+        live.wait(live.caption())
+        assert live.answer().evidence.reused_frames == 2
+        assert live.wait(live.caption()).evidence.reused_frames == 2
+        assert live.answers['q'][0].text == TEXT
+
+
+def test_pictures_of_a_caller_are_encoded_once(tiny_checkpoint: Path) -> None:
+    with LivePipeline(tiny_checkpoint) as live:
+        live.answer('first', images=(noise(1), noise(2)))
+        again = live.answer('again', 'What else?', images=(noise(1), noise(2))).evidence
+        assert again.reused_frames == 2 and again.reused_tokens > 0
+        other = live.answer('other', images=(noise(3), noise(1))).evidence
+        assert other.reused_frames == 1
+
+
+def test_a_jump_of_time_and_a_deactivation_forget_everything(tiny_checkpoint: Path) -> None:
+    with LivePipeline(tiny_checkpoint) as live:
+        live.frames(0)
+        live.answer('first')
+        live.pipeline.flush('the clock jumped')
+        assert live.pipeline.status().reuse.features.frames == 0
+        live.pipeline.add_frame(Frame(START, np.full((56, 84, 3), 100, np.uint8), 'front'))
+        assert live.answer('second').evidence.reused_frames == 0
+        assert live.pipeline.deactivate(timeout_s=10.0)
+        live.pipeline.activate()
+        again = live.answer('third').evidence
+        assert (again.reused_frames, again.reused_tokens) == (0, 0)
+
+
+def test_without_reuse_every_request_computes_everything(tiny_checkpoint: Path) -> None:
+    with LivePipeline(tiny_checkpoint, model__reuse=False) as live:
+        live.frames(0, 500)
+        for name in ('first', 'second'):
+            evidence = live.answer(name).evidence
+            assert (evidence.reused_tokens, evidence.reused_frames) == (0, 0)
+        assert live.pipeline.status().reuse.prefixes.kept_slots == 0 and live.steps.count('encode') == 4
+
+
+def test_features_are_kept_within_their_bytes(tiny_checkpoint: Path) -> None:
+    with LivePipeline(tiny_checkpoint, model__feature_cache_bytes=20_000, model__kv_slots=2) as live:
+        live.frames(*range(0, 4000, 500))
+        for number in range(4):
+            live.answer(str(number), interval=past(number * 1000, number * 1000 + 500))
+        features = live.pipeline.status().reuse.features
+        assert 0 < features.bytes <= features.max_bytes == 20_000 and features.evicted > 0

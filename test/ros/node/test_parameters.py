@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters on a real node: declared from the settings, checked, read."""
+from contextlib import contextmanager
+
+import pytest
+import rclpy
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from support.graph import Domain
+
+from penguin_ros.config import PenguinConfig, settings
+from penguin_ros.errors import SettingError
+from penguin_ros.ros.conversions.topics import CameraSetting
+from penguin_ros.ros.node.parameters import Parameters
+
+
+@contextmanager
+def node_with(*overrides):
+    """A node started with `-p` overrides, on a context of its own."""
+    domain, context = Domain(), rclpy.Context()
+    arguments = [part for override in overrides for part in ('-p', override)]
+    rclpy.init(args=['--ros-args', *arguments], context=context, domain_id=domain.number)
+    node = Node('parameters_under_test', context=context)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+        domain.close()
+
+
+def declared(node, is_configured=False, changes=None):
+    return Parameters(node, lambda: is_configured, lambda: changes.append(1) if changes is not None else None)
+
+
+def set_one(node, name, value):
+    return node.set_parameters([Parameter(name, value=value)])[0]
+
+
+def test_without_overrides_the_settings_are_those_of_the_core():
+    with node_with() as node:
+        parameters = declared(node)
+        assert parameters.config() == PenguinConfig()
+        assert parameters.cameras() == (CameraSetting('camera', 'camera/image', 'auto'),)
+        assert parameters.is_autostarted()
+
+
+def test_every_setting_is_described_with_unit_range_or_choices():
+    with node_with() as node:
+        declared(node)
+        for name, (default, facts) in settings().items():
+            descriptor = node.describe_parameter(name)
+            assert facts.text in descriptor.description and facts.unit in descriptor.description
+            assert all(choice in descriptor.additional_constraints for choice in facts.choices)
+            if isinstance(default, float):
+                assert descriptor.floating_point_range[0].to_value == facts.high
+            elif isinstance(default, int) and not isinstance(default, bool):
+                assert descriptor.integer_range[0].from_value == facts.low
+
+
+def test_overrides_reach_the_settings_and_an_integer_serves_as_a_double():
+    with node_with('clip.fps:=3', 'caption.prompt:="What is new?"', 'buffer.max_bytes:=4096') as node:
+        config = declared(node).config()
+        assert config.clip.fps == 3.0 and isinstance(config.clip.fps, float)
+        assert config.caption.prompt == 'What is new?'
+        assert config.buffer.max_bytes == 4096
+
+
+@pytest.mark.parametrize('override, named', [
+    ('clip.fps:=-1.0', 'clip.fps'), ('clip.fps:=abc', 'clip.fps'), ('clip.fps:=.nan', 'clip.fps'),
+    ('clip.max_frames:=2.5', 'clip.max_frames'), ('model.backend:=magic', 'model.backend'), ('clip.seconds:=60.0', 'buffer'),
+    ('cameras:=[a b]', 'a b'), ('cameras:=[front, front]', 'twice'), ('cameras:=[1, 2]', 'cameras'),
+    ('camera.camera.transport:=pigeon', 'pigeon'), ('camera.camera.topic:="no topic"', 'no topic'),
+])
+def test_a_nonsense_override_is_refused_by_name(override, named):
+    with node_with(override) as node, pytest.raises(SettingError, match=named):
+        declared(node)
+
+
+def test_cameras_have_their_topics_and_transports():
+    with node_with('cameras:=[front, rear]', 'camera.rear.topic:=/rear/image_raw', 'camera.rear.transport:=compressed') as node:
+        assert declared(node).cameras() == (CameraSetting('front', 'front/image', 'auto'),
+                                            CameraSetting('rear', '/rear/image_raw', 'compressed'))
+
+
+def test_an_empty_list_of_cameras_is_allowed():
+    with node_with('cameras:=[]') as node:
+        assert declared(node).cameras() == ()
+
+
+def test_a_typo_is_named_with_the_nearest_parameter():
+    with node_with('clip.secnds:=2.0', 'camera.camera.topc:=x', 'qos_overrides./x.publisher.depth:=3') as node:
+        texts = [str(error) for error in declared(node).unknown_overrides()]
+        assert len(texts) == 2
+        assert 'clip.secnds' in texts[0] and 'Did you mean clip.seconds?' in texts[0]
+        assert 'camera.camera.topc' in texts[1] and 'Did you mean camera.camera.topic?' in texts[1]
+
+
+def test_a_live_setting_changes_at_any_time_and_the_change_is_announced():
+    changes = []
+    with node_with() as node:
+        parameters = declared(node, is_configured=True, changes=changes)
+        assert set_one(node, 'caption.period', 5).successful
+        assert parameters.config().caption.period == 5.0
+        assert changes
+
+
+@pytest.mark.parametrize('name, value', [('model.checkpoint', '/tmp'), ('question.queue_length', 3), ('cameras', ['other']),
+                                         ('camera.camera.topic', 'elsewhere')])
+def test_a_setting_of_the_model_or_the_cameras_is_locked_while_configured(name, value):
+    with node_with() as node:
+        parameters = declared(node, is_configured=True)
+        before = parameters.config(), parameters.cameras()
+        result = set_one(node, name, value)
+        assert not result.successful and name in result.reason and 'clean up' in result.reason
+        assert (parameters.config(), parameters.cameras()) == before
+
+
+@pytest.mark.parametrize('name, value', [('model.checkpoint', '/tmp'), ('question.queue_length', 3), ('cameras', ['other']),
+                                         ('camera.camera.topic', 'elsewhere')])
+def test_the_same_setting_is_free_while_unconfigured(name, value):
+    with node_with() as node:
+        declared(node)
+        assert set_one(node, name, value).successful
+
+
+def test_a_locked_setting_may_be_set_to_the_value_it_has():
+    with node_with() as node:
+        declared(node, is_configured=True)
+        assert set_one(node, 'question.queue_length', 16).successful
+
+
+@pytest.mark.parametrize('name, value', [
+    ('clip.fps', 'fast'), ('clip.fps', float('nan')), ('clip.fps', float('inf')), ('clip.fps', -1), ('clip.max_frames', 0),
+    ('clip.max_frames', 10 ** 9), ('visual.policy', 'none'), ('caption.prompt', '   '), ('caption.enabled', 3),
+    ('clip.seconds', None), ('clip.seconds', 31.0), ('autostart', False),
+])
+def test_nonsense_is_refused_with_a_reason_and_changes_nothing(name, value):
+    changes = []
+    with node_with() as node:
+        parameters = declared(node, changes=changes)
+        result = set_one(node, name, value)
+        assert not result.successful and result.reason
+        assert parameters.config() == PenguinConfig()
+        assert not changes
+
+
+def test_a_set_is_checked_as_a_whole():
+    with node_with() as node:
+        parameters = declared(node)
+        both = [Parameter('clip.seconds', value=50.0), Parameter('buffer.seconds', value=60.0)]
+        assert node.set_parameters_atomically(both).successful
+        assert parameters.config().clip.seconds == 50.0
+        one_bad = [Parameter('clip.seconds', value=1.0), Parameter('clip.fps', value=-3.0)]
+        assert not node.set_parameters_atomically(one_bad).successful
+        assert parameters.config().clip.seconds == 50.0

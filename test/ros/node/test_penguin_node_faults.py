@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Defects inside the node's process: it lives, counts, tells, and still ends in time."""
+import os
+
+import pytest
+from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Duration
+from diagnostic_msgs.msg import DiagnosticStatus
+from penguin_msgs.msg import ErrorCode
+from support.graph import REPOSITORY, Graph
+from support.live_node import LiveNode, with_frames
+
+LONG = 3000
+
+
+@pytest.fixture
+def graph(tmp_path):
+    graph = Graph(tmp_path)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def faulty(graph, tiny_checkpoint):
+    """Starts an active node on the scripted backend with the fault of that name."""
+    def start(fault, **parameters):
+        path = os.pathsep.join([str(REPOSITORY / 'test'), str(REPOSITORY), os.environ.get('PYTHONPATH', '')])
+        node = LiveNode(graph, tiny_checkpoint, {'model.backend': 'scripted', 'question.max_tokens': LONG, **parameters},
+                        module='support.faulty_node', environment={'PENGUIN_FAULT': fault, 'PYTHONPATH': path})
+        return node.wait_until('active')
+    return start
+
+
+def test_a_node_whose_callbacks_raise_lives_and_tells(faulty, graph):
+    node = faulty('failing_callbacks', **{'caption.period': 0.3, 'clip.fps': 10.0})
+    with_frames(node)
+    graph.wait_for(lambda: node.captions, 30)
+    assert node.ask(max_tokens=4).success
+
+    def counts():
+        entry = node.wait_for_entry('node', DiagnosticStatus.ERROR, 'exceptions in callbacks')
+        return {value.key: int(value.value) for value in entry.values}
+    graph.wait_for(lambda: any('ValueError' in key and count > 1 for key, count in counts().items()), 20, 'one')
+    graph.wait_for(lambda: any('KeyError' in key for key in counts()), 20, 'the other')
+    assert node.process.log.count("raise ValueError('broken on purpose')") == 1, 'the traceback is logged once'
+    drops = dict(zip(node.status.cameras[0].drop_causes, node.status.cameras[0].drop_counts, strict=True))
+    assert drops['exception'] > 1
+    node.process.process.send_signal(2)
+    assert node.process.wait_for_exit(5) == 0
+
+
+def test_a_step_that_hangs_is_told_and_does_not_keep_the_node_from_ending(faulty, graph):
+    node = faulty('hanging_step', **{'caption.enabled': False, 'watch.step_limit': 0.5})
+    with_frames(node)
+    goal = node.send_goal(max_tokens=LONG)
+    node.wait_for_entry('model', DiagnosticStatus.ERROR, 'hangs')
+    assert node.state() == 'active'
+    node.process.process.send_signal(2)
+    status, answer = goal.result(5)
+    assert status == GoalStatus.STATUS_ABORTED and answer.error_code == ErrorCode.INACTIVE
+    assert answer.text and answer.text == goal.feedback[-1].text
+    assert node.process.wait_for_exit(5) == 0
+    assert 'Traceback' not in node.process.log
+
+
+def test_deadlines_and_cancels_hold_although_a_step_hangs(faulty, graph):
+    node = faulty('hanging_step', **{'caption.enabled': False})
+    with_frames(node)
+    running, cancelled = (node.send_goal(max_tokens=LONG, deadline=Duration(sec=seconds)) for seconds in (1, 60))
+    status, answer = running.result(10)
+    assert status == GoalStatus.STATUS_ABORTED and answer.error_code == ErrorCode.DEADLINE
+    assert answer.text == running.feedback[-1].text
+    waiting = node.ask(max_tokens=LONG, deadline=Duration(nanosec=10 ** 8), seconds=10).answer
+    assert waiting.error_code == ErrorCode.DEADLINE and not waiting.text
+    cancelled.cancel()
+    assert cancelled.result(10)[0] == GoalStatus.STATUS_CANCELED
+    node.process.process.send_signal(2)
+    assert node.process.wait_for_exit(5) == 0
+
+
+def test_a_worker_that_dies_ends_its_requests_and_is_replaced_by_a_new_configure(faulty, graph):
+    node = faulty('dying_worker', **{'caption.enabled': False})
+    with_frames(node)
+    answer = node.ask(max_tokens=LONG).answer
+    assert answer.error_code == ErrorCode.BACKEND
+    node.wait_for_entry('model', DiagnosticStatus.ERROR, 'worker has ended')
+    assert not node.ask().success
+    for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
+        assert node.change(transition), transition
+    graph.wait_for(lambda: node.ask(max_tokens=4).success, 30)

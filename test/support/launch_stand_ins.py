@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stand-ins for `launch` and `launch_ros`, which come with an installed ROS 2 only: they record what they were given.
+
+How ros2 launch itself treats the result is not covered by them.
+"""
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Recorded:
+    """What a launch class was constructed with."""
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        self.values, self.named = values, named
+
+
+class LaunchConfiguration(Recorded):
+    def perform(self, context: dict[str, str]) -> str:
+        return context[self.values[0]]
+
+
+class FindPackageShare(Recorded):
+    def perform(self, context: dict[str, str]) -> str:
+        return f'/share/{self.values[0]}'
+
+
+class PathJoinSubstitution(Recorded):
+    def perform(self, context: dict[str, str]) -> str:
+        return '/'.join(part if isinstance(part, str) else part.perform(context) for part in self.values[0])
+
+
+class Action(Recorded):
+    """DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, IncludeLaunchDescription, Node."""
+
+
+STAND_INS: dict[str, dict[str, type]] = {
+    'launch': {'LaunchDescription': Recorded, 'LaunchContext': dict},
+    'launch.actions': {name: type(name, (Action,), {}) for name in
+                       ('DeclareLaunchArgument', 'OpaqueFunction', 'SetEnvironmentVariable', 'IncludeLaunchDescription')},
+    'launch.launch_description_sources': {
+        'PythonLaunchDescriptionSource': type('PythonLaunchDescriptionSource', (Recorded,), {})},
+    'launch.substitutions': {'LaunchConfiguration': LaunchConfiguration, 'PathJoinSubstitution': PathJoinSubstitution},
+    'launch_ros': {},
+    'launch_ros.actions': {'Node': type('Node', (Action,), {})},
+    'launch_ros.parameter_descriptions': {'ParameterValue': type('ParameterValue', (Recorded,), {})},
+    'launch_ros.substitutions': {'FindPackageShare': FindPackageShare},
+}
+
+
+def described(monkeypatch: pytest.MonkeyPatch, file: str) -> list[Any]:
+    """What launch/`file` describes, made of the stand-ins."""
+    for name, members in STAND_INS.items():
+        module = types.ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = importlib.util.spec_from_file_location(file.replace('.', '_'), ROOT / 'launch' / file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return list(module.generate_launch_description().values[0])
+
+
+def kind(entity: Any) -> str:
+    return type(entity).__name__
+
+
+def arguments_of(entities: list[Any], **given: str) -> dict[str, str]:
+    """Every argument's value: as given, else its default."""
+    context = {}
+    for entity in entities:
+        if kind(entity) == 'DeclareLaunchArgument':
+            default = entity.named['default_value']
+            context[entity.values[0]] = default if isinstance(default, str) else default.perform(context)
+    assert set(given) <= set(context)
+    return {**context, **given}

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random cameras, questions, cancels and pauses on one `Reuse`; every generation is compared with one that reuses nothing."""
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from penguin_ros.backends.base.backend import Backend
+from penguin_ros.backends.base.bundle import Bundle
+from penguin_ros.checkpoint.checkpoint import Checkpoint
+from penguin_ros.config import GenerationConfig, VisualConfig
+from penguin_ros.errors import RequestCancelled
+from penguin_ros.frame import Clip, Frame
+from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.generate import generate
+from penguin_ros.generation.params import Limits
+from penguin_ros.generation.precompute import encode_ahead, prefill_ahead
+from penguin_ros.generation.speculative.draft_history import DraftRecord
+from penguin_ros.generation.stats import Generation, Progress, Step
+from penguin_ros.model_inputs import ModelInputs
+from penguin_ros.preprocessing.clip_inputs import Preprocessor
+from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart
+
+MARGIN = 1e-3
+"""Lead of the chosen logit over the second under which another choice is rounding."""
+
+TOLERANCE = 1e-4
+MAX_TOKENS = 6
+QUESTIONS = ('What?', 'Who is it?', 'What is it?', 'Describe this.', '\n\nand now')
+SIZES = ((56, 84), (84, 84), (56, 140))
+
+Running = Generator[Step, None, Generation]
+
+
+@dataclass(eq=False)
+class Camera:
+    """The newest frames of a scene in which now and then something moves."""
+
+    random: np.random.Generator
+    size: tuple[int, int]
+    frames: list[Frame] = field(default_factory=list)
+    stamp_ns: int = 0
+
+    def add(self, is_new_scene: bool = False) -> None:
+        self.stamp_ns += int(self.random.integers(1, 20)) * 100_000_000
+        if is_new_scene or not self.frames or self.random.random() < 0.15:
+            image = np.kron(self.random.integers(0, 256, (self.size[0] // 14, self.size[1] // 14, 3)),
+                            np.ones((14, 14, 1))).astype(np.uint8)
+        else:
+            image = self.frames[-1].image.copy()
+            top, left = self.random.integers(0, self.size[0] - 9), self.random.integers(0, self.size[1] - 9)
+            image[top:top + 8, left:left + 8] = self.random.integers(0, 256, 3)
+        self.frames.append(Frame(self.stamp_ns, image))
+
+    def resize(self) -> None:
+        self.size, self.frames = SIZES[self.random.integers(len(SIZES))], []
+        self.add()
+
+
+class Schedule:
+    """`run` does random operations; `fresh` is another backend of the same model, which computes everything anew."""
+
+    def __init__(self, reuse: Reuse, fresh: Backend, model: Checkpoint | Bundle, seed: int, policy: str = 'fixed') -> None:
+        self.reuse, self._fresh, self._tokenizer = reuse, fresh, model.tokenizer
+        self._random = np.random.default_rng(seed)
+        visual = VisualConfig(policy, max_visual_tokens=64, min_visual_tokens=1, key_tokens=12, intermediate_tokens=4)
+        self._preprocessor = Preprocessor(model.shape, model.tokenizer, visual)
+        self._cameras = [Camera(np.random.default_rng([seed, number]), SIZES[number % len(SIZES)]) for number in range(3)]
+        for camera in self._cameras:
+            camera.add()
+        self._camera = self._cameras[0]
+        self._turns: list[tuple[str, str]] = []
+        self._expected: dict[bytes, tuple[list[int], np.ndarray]] = {}
+        self.compared = self.tokens = self.accepted = 0
+        self.worst = 0.0
+
+    def run(self, operations: int) -> None:
+        """The operations, of which most are requests."""
+        choices: dict[Callable[[], None], int] = {
+            self._append: 4, self._slide: 2, self._ask: 6, self._talk: 2, self._show: 1, self._switch: 1, self._cancel: 3,
+            self._interrupt: 6, self._encode_ahead: 1, self._prefill_ahead: 2}
+        rare: dict[Callable[[], None], float] = {self._camera_resized: 0.02, self.reuse.forget: 0.01}
+        weights = np.array(list(choices.values()), float) / sum(choices.values())
+        for _ in range(operations):
+            list(choices)[self._random.choice(len(choices), p=weights)]()
+            for act, share in rare.items():
+                if self._random.random() < share:
+                    act()
+            self._check_bounds()
+
+    # --- what can happen ------------------------------------------------------------------------------------------
+
+    def _append(self) -> None:
+        self._camera.add()
+        if len(self._camera.frames) > 6:
+            self._camera.frames = self._camera.frames[-2:]
+
+    def _slide(self) -> None:
+        self._camera.add(self._random.random() < 0.1)
+        self._camera.frames = self._camera.frames[1:]
+
+    def _switch(self) -> None:
+        self._camera = self._cameras[self._random.integers(len(self._cameras))]
+
+    def _camera_resized(self) -> None:
+        self._camera.resize()
+
+    def _ask(self) -> None:
+        self._finish(*self._started(self._clip_inputs()))
+
+    def _talk(self) -> None:
+        """The next turn of a dialogue about a clip, or the first one of a new dialogue."""
+        if len(self._turns) > 4 or self._random.random() < 0.3:
+            self._turns, self._talked_about = [], Clip('', tuple(self._camera.frames))
+        clip = getattr(self, '_talked_about', None) or Clip('', tuple(self._camera.frames))
+        self._talked_about = clip
+        self._turns.append(('user', self._question()))
+        video = VideoPart(clip.seconds_from_start, len(clip.frames))
+        messages = [Message(role, (video, TextPart(text)) if number == 0 else (TextPart(text),))
+                    for number, (role, text) in enumerate(self._turns)]
+        inputs = self._preprocessor.messages_inputs(messages, [clip.frames])
+        generation = self._finish(*self._started(inputs))
+        self._turns.append(('assistant', generation.text.replace('\ufffd', '?')))
+
+    def _show(self) -> None:
+        images = [self._camera.frames[index].image for index in self._random.integers(0, len(self._camera.frames), 2)]
+        self._finish(*self._started(self._preprocessor.images_inputs(images, self._question())))
+
+    def _cancel(self) -> None:
+        """Closes a generation, or throws into it, at a random step; what it gave until then must have been right."""
+        inputs = self._clip_inputs()
+        running, progress, logits = self._started(inputs)
+        self._advance(running, logits, int(self._random.integers(0, 25)))
+        if self._random.random() < 0.5:
+            running.close()
+        else:
+            with suppress(RequestCancelled, StopIteration):
+                running.throw(RequestCancelled('no longer wanted'))
+        self._compare(inputs, progress.token_ids, logits)
+
+    def _interrupt(self) -> None:
+        """A caption rests at a random step while questions are answered, then goes on or is given up."""
+        inputs = self._clip_inputs()
+        caption = self._started(inputs)
+        for _ in range(self._random.integers(1, 3)):
+            self._advance(caption[0], caption[2], int(self._random.integers(0, 25)))
+            if self._random.random() < 0.7:
+                self._ask()
+            else:
+                self._append()
+                self._cancel()
+        if self._random.random() < 0.7:
+            self._finish(*caption, inputs)
+        else:
+            caption[0].close()
+            self._compare(inputs, caption[1].token_ids, caption[2])
+
+    def _encode_ahead(self) -> None:
+        self._drive(encode_ahead(self.reuse, self._clip_inputs().frames))
+
+    def _prefill_ahead(self) -> None:
+        self._drive(prefill_ahead(self.reuse, self._clip_inputs(), int(self._random.choice([3, 7, 64]))))
+
+    # --- how it is done -------------------------------------------------------------------------------------------
+
+    def _drive(self, steps: Generator[None, None, int]) -> None:
+        """To its end, or as far as chance wants it, maybe with a question in between."""
+        for _ in itertools.islice(steps, int(self._random.choice([3, 10, 1000]))):
+            if self._random.random() < 0.05:
+                self._ask()
+        steps.close()
+
+    def _question(self) -> str:
+        return str(self._random.choice(QUESTIONS))
+
+    def _clip_inputs(self) -> ModelInputs:
+        return self._preprocessor.clip_inputs(Clip('', tuple(self._camera.frames)), self._question())
+
+    def _started(self, inputs: ModelInputs) -> tuple[Running, Progress, list[np.ndarray]]:
+        limits = Limits(int(self._random.integers(1, MAX_TOKENS + 1)), (), GenerationConfig(max_repeats=0),
+                        int(self._random.choice([5, 32, 256])), keep_logits=True, drafts=self._drafts(inputs))
+        progress = Progress()
+        self._inputs = inputs
+        return generate(self.reuse, inputs, limits, self._text(), lambda: 0, progress), progress, []
+
+    def _drafts(self, inputs: ModelInputs) -> DraftRecord | None:
+        """Now and then a previous text that is nearly the one to come."""
+        if self._random.random() < 0.5:
+            return None
+        previous = self._recomputed(inputs)[0].copy()
+        previous[self._random.integers(len(previous))] = int(self._random.integers(0, 300))
+        return DraftRecord(tuple(previous))
+
+    def _text(self) -> TextStream:
+        return TextStream(self._tokenizer.token_bytes)
+
+    def _advance(self, running: Iterable[Step], logits: list[np.ndarray], steps: int) -> None:
+        for step in itertools.islice(running, steps):
+            if step.logits is not None:
+                logits += list(step.logits.reshape(-1, step.logits.shape[-1]))
+
+    def _finish(self, running: Running, progress: Progress, logits: list[np.ndarray],
+                inputs: ModelInputs | None = None) -> Generation:
+        inputs = inputs or self._inputs
+        self._advance(running, logits, 10 ** 6)
+        generation = progress.generation()
+        assert generation.reused_tokens < len(inputs.prompt.token_ids)
+        self.accepted += generation.accepted_tokens
+        self._compare(inputs, generation.token_ids, logits)
+        return generation
+
+    def _compare(self, inputs: ModelInputs, token_ids: Iterable[int], logits: list[np.ndarray]) -> None:
+        """Against a generation that computes everything: the same tokens until a choice is within rounding, and logits."""
+        expected_ids, expected = self._recomputed(inputs)
+        for step, (token_id, got) in enumerate(zip(token_ids, logits, strict=True)):
+            difference = float(np.linalg.norm(got - expected[step]) / np.linalg.norm(expected[step]))
+            self.worst = max(self.worst, difference)
+            assert difference <= TOLERANCE, f'logits of step {step} differ by {difference:.2e}'
+            second, first = np.partition(expected[step], -2)[-2:]
+            if token_id != expected_ids[step]:
+                assert first - second < MARGIN, f'another token at step {step}, whose margin is {first - second:.2e}'
+                break
+            self.tokens += 1
+        self.compared += 1
+
+    def _recomputed(self, inputs: ModelInputs) -> tuple[list[int], np.ndarray]:
+        key = inputs.prompt.token_ids.tobytes() + b''.join(frame.key for frame in inputs.frames)
+        if key not in self._expected:
+            limits = Limits(MAX_TOKENS, (), GenerationConfig(max_repeats=0), 64, keep_logits=True)
+            progress, logits = Progress(), list[np.ndarray]()
+            self._advance(generate(self._fresh, inputs, limits, self._text(), lambda: 0, progress), logits, 10 ** 6)
+            self._expected[key] = progress.token_ids, np.stack(logits)
+        return self._expected[key]
+
+    def _check_bounds(self) -> None:
+        counts, slots = self.reuse.counts(), self.reuse.backend.description.slots
+        assert counts.features.bytes <= counts.features.max_bytes
+        assert counts.prefixes.kept_slots <= slots

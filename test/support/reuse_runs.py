@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generations on a scripted backend that counts what it computes, each checked against one that reuses nothing."""
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from support.built_inputs import frame, inputs
+
+from penguin_ros.backends.base.backend import Chunk, Features
+from penguin_ros.config import GenerationConfig, ModelConfig
+from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.generate import generate
+from penguin_ros.generation.params import Limits
+from penguin_ros.generation.stats import Generation, Progress
+from penguin_ros.model_inputs import FramePatches, ModelInputs
+from penguin_ros.testing.scripted_backend import ScriptedBackend
+
+FIRST, SECOND, THIRD = (frame(4, 6, seed=seed) for seed in (1, 2, 3))
+LIMITS = Limits(4, (), GenerationConfig(max_repeats=0), prefill_chunk=8)
+
+
+class CountingBackend(ScriptedBackend):
+    """Counts the frames it encoded to the end and the positions it computed."""
+
+    def __init__(self, slots: int = 3) -> None:
+        super().__init__(ModelConfig(max_length=96, kv_slots=slots, encode_patches=8))
+        self.encoded: list[bytes] = []
+        self.computed = 0
+        self.handles: list[weakref.ref[Features]] = []
+
+    def _features_of(self, patches: FramePatches, session: object) -> Features:
+        self.encoded.append(patches.key)
+        features = super()._features_of(patches, session)
+        self.handles.append(weakref.ref(features))
+        return features
+
+    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> np.ndarray:
+        logits = super().forward(slot, chunk, logits_at)
+        self.computed += len(chunk.token_ids)
+        return logits
+
+    def forget_counts(self) -> None:
+        self.encoded, self.computed = [], 0
+
+
+def started(reuse: Reuse, asked: ModelInputs, progress: Progress | None = None) -> Iterator:
+    return generate(reuse, asked, LIMITS, TextStream(lambda token: b'x'), itertools.count().__next__, progress)
+
+
+def answered(reuse: Reuse, asked: ModelInputs) -> Generation:
+    progress = Progress()
+    for _ in started(reuse, asked, progress):
+        pass
+    alone = CountingBackend()
+    alone.open()
+    expected = Progress()
+    for _ in started(Reuse(alone), asked, expected):
+        pass
+    assert progress.token_ids == expected.token_ids
+    return progress.generation()
+
+
+def question(*words: int, frames: Sequence[FramePatches] = (FIRST, SECOND)) -> ModelInputs:
+    return inputs([1, *itertools.chain.from_iterable((each, 2) for each in frames), *words])
