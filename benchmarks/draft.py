@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from penguin_ros.backends.base.backend import Backend, Best, Chunk
+from penguin_ros.backends.base.backend import Backend, Chunk, GreedyToken
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.onnxruntime.providers import usable_cores
 from penguin_ros.backends.open_backend import make_backend
@@ -31,12 +31,12 @@ from penguin_ros.benchmark.machine import machine
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.config import DEFAULT_CAPTION_PROMPT, GenerationConfig, ModelConfig, VisualConfig
 from penguin_ros.frame import Clip, Frame
-from penguin_ros.generation.caches import Reuse
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.caches import Caches
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.speculative.draft_history import DraftMemory
-from penguin_ros.generation.stats import Progress
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.speculative.draft_history import DraftHistory
+from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.model_inputs import ModelInputs, Prompt
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.requests.loaded_model import Model
@@ -72,17 +72,17 @@ class Replay:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    def forward_best(self, slot: int, chunk: Chunk) -> Best:
+    def forward_greedy(self, slot: int, chunk: Chunk) -> GreedyToken:
         """The pass of the backend, the token of the text."""
-        return self._said(slot, [self._backend.forward_best(slot, chunk)])[0]
+        return self._said(slot, [self._backend.forward_greedy(slot, chunk)])[0]
 
-    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
         """The same, for the last positions."""
-        return self._said(slot, self._backend.forward_best_each(slot, chunk, logits_at))
+        return self._said(slot, self._backend.forward_greedy_each(slot, chunk, logits_indices))
 
-    def _said(self, slot: int, computed: list[Best]) -> list[Best]:
+    def _said(self, slot: int, computed: list[GreedyToken]) -> list[GreedyToken]:
         end = self._backend.slot_length(slot) - self._position
-        return [Best(self.text[min(index, len(self.text) - 1)], 0.0) for index in range(end - len(computed) + 1, end + 1)]
+        return [GreedyToken(self.text[min(index, len(self.text) - 1)], 0.0) for index in range(end - len(computed) + 1, end + 1)]
 
 
 def opened(path: Path, options: argparse.Namespace) -> tuple[Model, Backend]:
@@ -108,7 +108,7 @@ def pass_costs(backend: Backend, options: argparse.Namespace) -> dict[int, list[
     for number in range(options.rounds + 1):  # the first round pays for memory
         for rows, seconds in costs.items():
             start = time.perf_counter()
-            backend.forward_best_each(slot, ids(rows), range(rows))
+            backend.forward_greedy_each(slot, ids(rows), range(rows))
             backend.truncate(slot, options.position)
             seconds += [time.perf_counter() - start] * bool(number)
     backend.free_slot(slot)
@@ -145,17 +145,17 @@ class Sides:
     """The same prompts decoded with and without drafts, in turns; the drafts remember, as those of a camera."""
 
     def __init__(self, backend: Backend, stop_token_ids: tuple[int, ...], draft_tokens: int) -> None:
-        self._reuse, self._stop_token_ids = Reuse(backend, is_keeping_slots=True), stop_token_ids
-        self._draft_tokens, self._memory = draft_tokens, DraftMemory()
+        self._reuse, self._stop_token_ids = Caches(backend, is_keeping_slots=True), stop_token_ids
+        self._draft_tokens, self._memory = draft_tokens, DraftHistory()
 
-    def decode(self, inputs: ModelInputs) -> tuple[Progress, Progress]:
+    def decode(self, inputs: ModelInputs) -> tuple[GenerationStats, GenerationStats]:
         """Without and with."""
         record = self._memory.record('camera')
         done = []
         for draft_tokens in (0, self._draft_tokens):
-            choice, progress = GenerationConfig(draft_tokens=draft_tokens, max_repeats=0), Progress()
-            limits = Limits(MAX_TOKENS, self._stop_token_ids, choice, drafts=record)
-            for _ in generate(self._reuse, inputs, limits, TextStream(lambda token_id: b''), time.perf_counter_ns, progress):
+            choice, progress = GenerationConfig(draft_tokens=draft_tokens, max_repeats=0), GenerationStats()
+            limits = SamplingParams(MAX_TOKENS, self._stop_token_ids, choice, drafts=record)
+            for _ in generate(self._reuse, inputs, limits, Detokenizer(lambda token_id: b''), time.perf_counter_ns, progress):
                 pass
             done.append(progress)
         self._memory.keep(record, done[1])
@@ -166,7 +166,7 @@ class Sides:
         self._reuse.prefixes.free_kept()
 
 
-def row(side: str, kind: str, pairs: Sequence[tuple[Progress, Progress]]) -> dict[str, Any]:
+def row(side: str, kind: str, pairs: Sequence[tuple[GenerationStats, GenerationStats]]) -> dict[str, Any]:
     """Of all captions but the first, before which nothing can be drafted."""
     plain, drafted = zip(*pairs[1:], strict=True)
     tokens = sum(len(each.token_ids) - 1 for each in drafted)

@@ -61,7 +61,7 @@ def measure(side: str, path: str, policy: str, threads: int) -> dict[str, Any]:
     times = [time.perf_counter()]
     inputs = preprocessor.clip_inputs(clip, QUESTION)
     times.append(time.perf_counter())
-    features, slot = finished(backend.encode(inputs.frames)), backend.new_slot()
+    features, slot = run_to_end(backend.encode(inputs.frames)), backend.new_slot()
     times.append(time.perf_counter())
     chunks = list(prompt_chunks(inputs, features, CHUNK))
     for index, chunk in enumerate(chunks):
@@ -71,7 +71,7 @@ def measure(side: str, path: str, policy: str, threads: int) -> dict[str, Any]:
             **dict(zip(PHASES, np.diff(times).tolist(), strict=True))}
 
 
-def finished(encode: Any) -> Any:
+def run_to_end(encode: Any) -> Any:
     """Runs a generator to its end."""
     while True:
         try:

@@ -128,7 +128,7 @@ def main() -> None:
         raise SystemExit('engines/penguin_sim has no weights here')
     base = with_values(PenguinConfig(), {
         'model.checkpoint': str(checkpoint), 'model.backend': 'onnxruntime', 'clip.fps': 1.0, 'clip.max_frames': 8,
-        'clip.ahead': 'off', 'visual.policy': 'fixed', 'visual.key_tokens': 24,
+        'clip.precompute': 'off', 'visual.policy': 'fixed', 'visual.key_tokens': 24,
         'visual.intermediate_tokens': options.intermediate_tokens})
     model = with_bundle(base.model)
     print('| a scene lasts | window | frames | tokens computed | asked | answers right | captions: precision | recall |')

@@ -54,7 +54,7 @@ def picture(scene: int, number: int) -> Image:
 def run(checkpoint: Path, window: str, scene_of: Callable[[int], int]) -> Costs:
     """Captions of one stream at two frames a second, one every two seconds; nothing is computed ahead."""
     config = with_values(PenguinConfig(), {
-        'model.checkpoint': str(checkpoint), 'model.backend': 'scripted', 'clip.window': window, 'clip.ahead': 'off',
+        'model.checkpoint': str(checkpoint), 'model.backend': 'scripted', 'clip.window': window, 'clip.precompute': 'off',
         'caption.max_tokens': 2})
     now, costs, answers = [SECOND], Costs(), queue.SimpleQueue[Answer]()
     pipeline = Pipeline(config, ['front'], now_ns=lambda: now[0],

@@ -54,8 +54,8 @@ class ModelConfig:
     max_length: int = setting(4096, 'Length of a KV slot: prompt and answer together.', unit='tokens', low=64, high=262144)
     kv_slots: int = setting(4, 'KV slots: a running caption, the question that interrupts it, earlier clips.', low=1, high=64)
     kv_bytes: int = setting(2 ** 31, 'KV slots together; fewer are made to keep it.', unit='bytes', low=0, high=2 ** 40)
-    reuse: bool = setting(True, 'Keep what requests share: features of frames, and the KV slots of finished requests.')
-    feature_cache_bytes: int = setting(2 ** 27, 'Features kept; the longest unused go first.', unit='bytes', low=0, high=2 ** 40)
+    prefix_caching: bool = setting(True, 'Keep what requests share: features of frames, and the KV slots of finished requests.')
+    encoder_cache_bytes: int = setting(2 ** 27, 'Features kept; the longest unused go first.', unit='bytes', low=0, high=2 ** 40)
     prefill_chunk: int = setting(256, 'Prompt positions per scheduler step.', unit='tokens', low=1, high=65536)
     encode_patches: int = setting(4096, 'Patches per slice of an encode, a step.', unit='patches', low=64, high=1048576)
     threads: int = setting(0, 'Threads of the inference library; 0 leaves its default.', low=0, high=1024)
@@ -90,7 +90,7 @@ class ClipConfig:
                              unit='s', low=0.1, high=3600.0, live=True)
     overlap: int = setting(4, 'Window growing: frames that a clip keeps at least when it begins anew, besides those that no '
                            'caption has told of.', unit='frames', low=1, high=180, live=True)
-    ahead: str = setting('encode', 'Windows sliding and growing: what is done with arriving frames when nothing else is to do. '
+    precompute: str = setting('encode', 'Windows sliding and growing: what is done with arriving frames when nothing else is to do. '
                          'encode: their features; prefill: the part of the prompt that a growing clip shares, too.',
                          choices=('off', 'encode', 'prefill'), live=True)
 
@@ -102,6 +102,8 @@ class BufferConfig:
     seconds: float = setting(30.0, 'Age of the oldest frame kept.', unit='s', low=0.1, high=86400.0, live=True)
     max_bytes: int = setting(256 * 1024 * 1024, 'Pixels kept per camera at most; the oldest go first.', unit='bytes',
                              low=1024, high=2 ** 40, live=True)
+    max_image_pixels: int = setting(50_000_000, 'Pixels of one compressed image, of a camera or of a question; more is refused '
+                                    'before decoding.', unit='pixels', low=196, high=2 ** 31, live=True)
     max_frame_pixels: int = setting(1920 * 1080, 'A larger frame is reduced on arrival.', unit='pixels', low=196,
                                     high=8192 * 8192, live=True)
 
@@ -116,7 +118,7 @@ class CaptionConfig:
                             live=True)
     max_tokens: int = setting(96, 'Length of a caption at most.', unit='tokens', low=1, high=65536, live=True)
     deadline: float = setting(30.0, 'A caption is cut after this time.', unit='s', low=0.05, high=86400.0, live=True)
-    max_pause: float = setting(10.0, 'A caption that questions have interrupted for longer is given up as stale.', unit='s',
+    max_preemption: float = setting(10.0, 'A caption that questions have interrupted for longer is given up as stale.', unit='s',
                                low=0.0, high=86400.0, live=True)
     gate: bool = setting(False, 'No caption is made as long as nothing in the picture changes; the last one is repeated now and '
                          'then.', live=True)
@@ -139,8 +141,6 @@ class QuestionConfig:
     max_images: int = setting(8, 'Pictures that a question may carry.', low=0, high=64, live=True)
     max_image_bytes: int = setting(16 * 1024 * 1024, 'Compressed bytes of a question\'s pictures together.', unit='bytes', low=0,
                                    high=2 ** 31, live=True)
-    max_image_pixels: int = setting(50_000_000, 'Pixels of one compressed picture; more is refused before decoding.',
-                                    unit='pixels', low=196, high=2 ** 31, live=True)
 
 
 @dataclass(frozen=True)

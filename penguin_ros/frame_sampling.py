@@ -84,7 +84,7 @@ class SampleTimes:
         return True
 
 
-class FrameGrid:
+class FrameSampler:
     """At most one frame per `period_ns` in the long run, from the first one on; one thread at a time.
 
     Each admitted frame makes the next one due a period later. A frame may be a quarter of a period early, so that jitter costs
@@ -105,7 +105,7 @@ class FrameGrid:
         """Whether a frame of that stamp would be admitted now."""
         return self._due_ns is None or stamp_ns >= self._due_ns - self._period_ns // 4
 
-    def admit(self, stamp_ns: int) -> bool:
+    def take(self, stamp_ns: int) -> bool:
         """Whether the next frame counts; stamps must rise."""
         if not self.is_due(stamp_ns):
             return False

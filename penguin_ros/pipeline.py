@@ -18,14 +18,14 @@ from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.config import PenguinConfig, settings
 from penguin_ros.errors import ClockJumped, Inactive, PenguinError, RequestCancelled, RequestReplaced, SettingError
 from penguin_ros.frame import NANOSECONDS, Frame, is_image
-from penguin_ros.generation.caches import ReuseCounts
+from penguin_ros.generation.caches import CacheStats
 from penguin_ros.media.convert import reduced
-from penguin_ros.pipeline_status import ModelFacts, PipelineStatus, Ticket
+from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, Ticket
 from penguin_ros.request import Answer, Priority, Request, TextPiece
-from penguin_ros.requests.answer_job import AnswerJob, Circumstances
+from penguin_ros.requests.answer_job import AnswerJob, JobContext
 from penguin_ros.requests.clip_selection import CameraView, camera_view, check_interval
 from penguin_ros.requests.loaded_model import BackendFactory, LoadedModel, forget_results, load_model
-from penguin_ros.requests.precompute_job import WorkAhead
+from penguin_ros.requests.precompute_job import PrecomputeQueue
 from penguin_ros.requests.validation import checked_camera, checked_request
 from penguin_ros.scheduler.scheduler import Scheduler
 from penguin_ros.text import cleaned
@@ -54,7 +54,7 @@ class Pipeline:
         self._backend_factory, self._log = backend_factory, log
         self._views = {camera: camera_view(camera, config, steady_ns) for camera in cameras}
         self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
-        self._work_ahead = WorkAhead(self._scheduler.submit, steady_ns)
+        self._precompute_queue = PrecomputeQueue(self._scheduler.submit, steady_ns)
         self._model: LoadedModel | None = None
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # guards the counts and flags below
@@ -64,7 +64,7 @@ class Pipeline:
 
     # --- life -------------------------------------------------------------------------------------------------
 
-    def open(self, progress: Callable[[str], None] | None = None) -> ModelFacts:
+    def open(self, progress: Callable[[str], None] | None = None) -> ModelDescription:
         """Loads the model on the worker thread and waits for it; `progress` gets a line of text, on that thread.
 
         Raises the named error of what failed. Interrupted by `close` from another thread (Inactive) or by a KeyboardInterrupt;
@@ -80,7 +80,7 @@ class Pipeline:
             self._model = load_model(self._config.model, self._backend_factory, report, self._steady_ns)
             return self._model.facts.slots > 1
 
-        self._scheduler.pause(_not_active())
+        self._scheduler.refuse(_not_active())
         self._scheduler.start(load, self._unload)
         try:
             self._scheduler.wait_open()
@@ -101,7 +101,7 @@ class Pipeline:
         Waits up to `timeout_s` until the last one has ended; False when a step takes longer.
         """
         self._is_active = False
-        self._scheduler.pause(_not_active(reason))
+        self._scheduler.refuse(_not_active(reason))
         forget_results(self._model)
         for view in self._views.values():
             view.window.forget()
@@ -131,7 +131,7 @@ class Pipeline:
         if is_image(frame.image):
             frame = dataclasses.replace(frame, image=reduced(frame.image, max_pixels))
         if view.buffer.add(frame, self._now_ns()) and self._is_active:
-            self._work_ahead.offer(view, frame.stamp_ns, self._config, self._model)
+            self._precompute_queue.offer(view, frame.stamp_ns, self._config, self._model)
 
     def count_drop(self, camera: str, cause: str) -> None:
         """Counts what never became a frame: a conversion that failed, say; UnknownCamera."""
@@ -200,7 +200,7 @@ class Pipeline:
                 {camera: view.buffer.status(now_ns) for camera, view in self._views.items()},
                 dataclasses.replace(counts, questions_refused=counts.questions_refused + self._invalid_requests),
                 self._scheduler.worker(), counts.callback_failures + self._listener_failures, self._last_error,
-                model.reuse.counts() if model is not None else ReuseCounts(),
+                model.reuse.counts() if model is not None else CacheStats(),
                 {camera: view.window.status() for camera, view in self._views.items()})
 
     # --- inside -----------------------------------------------------------------------------------------------
@@ -213,9 +213,9 @@ class Pipeline:
                     self._last_error = answer.error
             on_answer(answer)
 
-        circumstances = Circumstances(config, self._loaded(), None if request.images else self._views[request.camera],
+        context = JobContext(config, self._loaded(), None if request.images else self._views[request.camera],
                                       self._now_ns, self._steady_ns, next(self._numbers), self._report)
-        return AnswerJob(request, circumstances, deliver, on_piece)
+        return AnswerJob(request, context, deliver, on_piece)
 
     def _report(self, what: str, error: BaseException) -> None:
         with self._lock:

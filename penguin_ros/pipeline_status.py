@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.errors import PenguinError
-from penguin_ros.generation.caches import ReuseCounts
-from penguin_ros.scheduler.job import SchedulerCounts, WorkerStatus
+from penguin_ros.generation.caches import CacheStats
+from penguin_ros.scheduler.job import SchedulerStats, WorkerStatus
 from penguin_ros.window.camera_window import WindowStatus
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class ModelDescription:
     """Which model is loaded, and how.
 
     `source`: folder or hub id; `digest`: sha256 in hexadecimal; `max_length`, in tokens, of prompt and answer together;
@@ -52,11 +52,11 @@ class PipelineStatus:
     counted; `reuse`: of the loaded model; `windows`: by camera, as `cameras`."""
 
     is_active: bool
-    model: ModelFacts | None
+    model: ModelDescription | None
     cameras: Mapping[str, BufferStatus]
-    counts: SchedulerCounts
+    counts: SchedulerStats
     worker: WorkerStatus
     callback_failures: int
     last_error: PenguinError | None
-    reuse: ReuseCounts = ReuseCounts()
+    reuse: CacheStats = CacheStats()
     windows: Mapping[str, WindowStatus] = field(default_factory=dict)

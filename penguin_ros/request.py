@@ -14,7 +14,7 @@ class Priority(IntEnum):
 
     QUESTION = 0
     CAPTION = 1
-    AHEAD = 2
+    BACKGROUND = 2
     """Work that nobody has asked for yet, done when nothing else is to do."""
 
 

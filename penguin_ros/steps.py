@@ -8,7 +8,7 @@ from typing import TypeVar
 Result = TypeVar('Result')
 
 
-def finished(steps: Generator[None, None, Result]) -> Result:
+def run_to_end(steps: Generator[None, None, Result]) -> Result:
     """The result of `steps`, run to the end without a pause."""
     while True:
         try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penguin_ros.frame_sampling import FrameGrid
+from penguin_ros.frame_sampling import FrameSampler
 
 PERIOD = 1000
 
 
 def admitted(stamps: list[int], period: int = PERIOD) -> list[int]:
-    grid = FrameGrid(period)
-    return [stamp for stamp in stamps if grid.admit(stamp)]
+    grid = FrameSampler(period)
+    return [stamp for stamp in stamps if grid.take(stamp)]
 
 
 @given(st.integers(0, PERIOD), st.lists(st.integers(-120, 120), min_size=2, max_size=60))
@@ -58,6 +58,6 @@ def test_a_fast_camera_is_thinned_to_even_steps(gap: int) -> None:
 
 
 def test_asking_changes_nothing() -> None:
-    grid = FrameGrid(PERIOD)
-    assert grid.is_due(0) and grid.admit(0) and not grid.is_due(500) and grid.is_due(800) and grid.is_due(800)
-    assert not grid.admit(500) and grid.admit(800)
+    grid = FrameSampler(PERIOD)
+    assert grid.is_due(0) and grid.take(0) and not grid.is_due(500) and grid.is_due(800) and grid.is_due(800)
+    assert not grid.take(500) and grid.take(800)

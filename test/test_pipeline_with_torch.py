@@ -104,6 +104,6 @@ def test_a_real_video_is_answered_the_same_whether_or_not_a_question_interrupts(
     wait_until(lambda: pipeline.status().counts.captions_running == 1)
     first = asked(pipeline, 'What is the bear doing?', max_tokens=20)
     assert interrupted.get(timeout=LIVENESS_SECONDS).text == alone.text
-    assert pipeline.status().counts.captions_suspended == 1
+    assert pipeline.status().counts.captions_preempted == 1
     again = asked(pipeline, 'What is the bear doing?', max_tokens=20)
     assert first.error is None and first.text == again.text and first.evidence.visual_tokens <= 160

@@ -27,7 +27,7 @@ EMA_DECAY, CLIP_NORM = 0.995, 1.0
 
 
 @dataclass(frozen=True)
-class Weighting:
+class LossWeights:
     """Share of each loss; `is_encoder_trained`: else its features are taken as they are."""
 
     look: float = 1.0
@@ -45,7 +45,7 @@ class Student(nn.Module):
         self.heads = CellHeads(shape.encoder.hidden_size, shape.llm.hidden_size)
 
 
-class Learner:
+class Trainer:
     """Holds a student and changes it step by step."""
 
     def __init__(self, shape: CheckpointShape, seed: int, device: str) -> None:
@@ -64,7 +64,7 @@ class Learner:
             torch.optim.AdamW(others, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
         self.steps = 0
 
-    def learn(self, batch: Batch, weighting: Weighting, rate: float) -> dict[str, float]:
+    def learn(self, batch: Batch, weighting: LossWeights, rate: float) -> dict[str, float]:
         """One step at learning rate `rate`; the parts of the loss."""
         loss, parts = self._loss(batch, weighting)
         loss.backward()
@@ -85,7 +85,7 @@ class Learner:
         torch._foreach_copy_([twin.data for twin in self._worker.parameters()], values)
         torch._foreach_lerp_(list(self.average.values()), values, 1 - decay)
 
-    def _loss(self, batch: Batch, weighting: Weighting) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, batch: Batch, weighting: LossWeights) -> tuple[Tensor, dict[str, float]]:
         network, heads = self._worker.network, self._worker.heads
         cells = type(batch.cells)(**{name: value.to(self.device) for name, value in vars(batch.cells).items()})
         features = self._features(batch, weighting.is_encoder_trained)

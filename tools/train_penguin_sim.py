@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from penguin_sim_batches import make_batch
 from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint
-from penguin_sim_learner import Learner, Weighting
+from penguin_sim_learner import LossWeights, Trainer
 from penguin_sim_network import compile_layers
 from penguin_sim_scores import draw_curve, score, table
 from penguin_sim_shards import KINDS, Shard, make_shard, start_painter, wait_for
@@ -34,7 +34,7 @@ from penguin_ros.console import progress_bar, status_line
 from penguin_ros.simulation.clips import HELD_OUT
 from penguin_ros.testing.random_checkpoint import write_tokenizer
 
-AHEAD, WARM_STEPS, LAST_SHARE, LEAST_RATE = 2, 60, 0.3, 0.03
+BACKGROUND, WARM_STEPS, LAST_SHARE, LEAST_RATE = 2, 60, 0.3, 0.03
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Lesson:
     kinds: tuple[str, ...]
     questions: int
     batch: int
-    weighting: Weighting
+    weighting: LossWeights
 
 
 LESSONS = {
-    'look': Lesson(('look',), 0, 48, Weighting()),
-    'tell': Lesson(('look', 'easy+glance'), 6, 24, Weighting(is_encoder_trained=False)),
-    'watch': Lesson(('full+other+other', 'hard+other+other', 'easy+glance', 'full+hard'), 8, 24, Weighting(look=2.0, motion=1.0)),
+    'look': Lesson(('look',), 0, 48, LossWeights()),
+    'tell': Lesson(('look', 'easy+glance'), 6, 24, LossWeights(is_encoder_trained=False)),
+    'watch': Lesson(('full+other+other', 'hard+other+other', 'easy+glance', 'full+hard'), 8, 24, LossWeights(look=2.0, motion=1.0)),
 }
 SCHEDULE = 'look:13,tell:4,watch:140'
 
@@ -80,7 +80,7 @@ class Run:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='penguin_sim_')))
         write_tokenizer(folder, tokenizer)
         self._texts = Texts(folder, shape.image_token_id)
-        self._learner, self._at = Learner(shape, options.seed, device), Progress(options.seed)
+        self._learner, self._at = Trainer(shape, options.seed, device), Progress(options.seed)
         self._random = np.random.default_rng(options.seed)
         if options.resume:
             self._restore()
@@ -97,7 +97,7 @@ class Run:
         if self._options.shards or name in self._painters:
             return
         self._painters.add(name)
-        painter = start_painter(self._shards, self._at.seed, self._kinds[name], self._at.taken.get(name, 0), AHEAD)
+        painter = start_painter(self._shards, self._at.seed, self._kinds[name], self._at.taken.get(name, 0), BACKGROUND)
         self._stack.callback(painter.terminate)
 
     def go(self) -> None:

@@ -26,7 +26,7 @@ LAST_WORDS = 300
 
 
 @dataclass(frozen=True)
-class Side:
+class Target:
     """`source`: a bundle or a checkpoint; `graphs_in` 'onnxruntime': the graphs of a TensorRT bundle in ONNX Runtime, on the CPU.
 
     `settings` by dotted name, as far as they are not the default.
@@ -57,7 +57,7 @@ class Task:
     `max_tokens` of the answer to the stored clip. `is_short`: one picture and its answer only. `arrays`: where features and
     logits are written, ''; not at all. `teacher`: such a file of the other side, whose tokens are fed."""
 
-    side: Side
+    target: Target
     position: int = 0
     steps: int = 32
     max_tokens: int = 32
@@ -67,7 +67,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class SideError:
+class TargetError:
     """Why a side did not run: the name of the error, and its three parts."""
 
     kind: str
@@ -76,11 +76,11 @@ class SideError:
     fix: str = ''
 
     @staticmethod
-    def of(error: BaseException) -> SideError:
+    def of(error: BaseException) -> TargetError:
         """Of an error of ours its parts, of another one its text."""
         if isinstance(error, PenguinError):
-            return SideError(type(error).__name__, error.what, error.why, error.fix)
-        return SideError(type(error).__name__, str(error) or 'no text')
+            return TargetError(type(error).__name__, error.what, error.why, error.fix)
+        return TargetError(type(error).__name__, str(error) or 'no text')
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Round:
     `tokens` of the answer to the stored input, `text` of it up to its first stop token.
     """
 
-    error: SideError | None = None
+    error: TargetError | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     samples: Mapping[str, float] = field(default_factory=dict)
     tokens: tuple[int, ...] = ()
@@ -106,19 +106,19 @@ def run_here(task: Task) -> Round:
     try:
         return measure(task)
     except Exception as error:
-        return Round(error=SideError.of(error))
+        return Round(error=TargetError.of(error))
 
 
 def run_apart(task: Task, limit_s: float = 3600.0) -> Round:
     """In a process of its own, which is ended after `limit_s`."""
-    plain = process_record(__name__, asdict(task), task.side.name, limit_s)
-    if isinstance(plain, SideError):
+    plain = process_record(__name__, asdict(task), task.target.name, limit_s)
+    if isinstance(plain, TargetError):
         return Round(error=plain)
     error = plain['error']
-    return Round(SideError(**error) if error else None, plain['facts'], plain['samples'], tuple(plain['tokens']), plain['text'])
+    return Round(TargetError(**error) if error else None, plain['facts'], plain['samples'], tuple(plain['tokens']), plain['text'])
 
 
-def process_record(module: str, task: Mapping[str, Any], name: str, limit_s: float) -> dict[str, Any] | SideError:
+def process_record(module: str, task: Mapping[str, Any], name: str, limit_s: float) -> dict[str, Any] | TargetError:
     """The JSON object with `error` that a process of `module`, given `task` as JSON, prints last; why there is none."""
     with tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace') as words:
         command = [sys.executable, '-m', module, json.dumps(task)]
@@ -126,7 +126,7 @@ def process_record(module: str, task: Mapping[str, Any], name: str, limit_s: flo
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, text=True,
                                   timeout=limit_s, check=False)
         except subprocess.TimeoutExpired:
-            return SideError('TimeoutExpired', f'{name} was stopped', f'it took more than {limit_s:.0f} s',
+            return TargetError('TimeoutExpired', f'{name} was stopped', f'it took more than {limit_s:.0f} s',
                              'Ask for fewer tokens, or take a smaller model')
         words.seek(0)
         return _read(done.stdout) or _death(name, done.returncode, words.read())
@@ -141,18 +141,18 @@ def _read(text: str) -> dict[str, Any] | None:
     return plain if isinstance(plain, dict) and 'error' in plain else None
 
 
-def _death(name: str, code: int, words: str) -> SideError:
+def _death(name: str, code: int, words: str) -> TargetError:
     """The error of a process that left no result."""
     why = f'signal {-code} ended it' if code < 0 else f'exit code {code}'
     fix = 'Most often memory ran out: see dmesg, close other programs, or take a smaller model' if code == -9 else ''
-    return SideError('ProcessEnded', f'the process of {name} ended without a result',
+    return TargetError('ProcessEnded', f'the process of {name} ended without a result',
                      f'{why}; {words.strip()[-LAST_WORDS:]}'.rstrip('; '), fix)
 
 
 def main() -> None:
     """The process of one round: takes a Task as JSON, prints a Round as JSON."""
     plain = json.loads(sys.argv[1])
-    print(json.dumps(asdict(run_here(Task(**{**plain, 'side': Side(**plain['side'])})))), flush=True)
+    print(json.dumps(asdict(run_here(Task(**{**plain, 'side': Target(**plain['side'])})))), flush=True)
 
 
 if __name__ == '__main__':

@@ -42,11 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the answer as it grows; its evidence goes to stderr in one line."""
     from penguin_ros.ros.process.requirements import require_messages
     require_messages()
-    from penguin_ros.ros.client.question_client import Ask, QuestionClient
+    from penguin_ros.ros.client.question_client import AskedQuestion, QuestionClient
     from penguin_ros.ros.client.session import session
     _check(arguments)
     question = sys.stdin.read() if arguments.question == '-' else arguments.question
-    ask = Ask(question, arguments.camera, arguments.last, arguments.image, max(0, arguments.max_tokens),
+    ask = AskedQuestion(question, arguments.camera, arguments.last, arguments.image, max(0, arguments.max_tokens),
               max(0.0, arguments.deadline))
     with session('penguin_ask') as client_session:
         name = client_session.find_node(arguments.node)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penguin_ros.backends.onnxruntime.providers import usable_cores
-from penguin_ros.benchmark.engine.runs import Plan, SideRun, measure
-from penguin_ros.benchmark.tasks import ONNXRUNTIME, Runner, Side, Task, run_apart
+from penguin_ros.benchmark.engine.runs import Plan, TargetRun, measure
+from penguin_ros.benchmark.tasks import ONNXRUNTIME, Runner, Target, Task, run_apart
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import add_setting_options, config_from
 from penguin_ros.config import settings
@@ -54,27 +54,27 @@ def run(arguments: argparse.Namespace, runner: Runner = run_apart) -> int:
     _check(arguments)
     config = config_from(arguments)
     given = {name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]}
-    sides = [SideRun(Side(arguments.bundle, '', given))]
+    targets = [TargetRun(Target(arguments.bundle, '', given))]
     if arguments.against:
         is_same = arguments.against == ONNXRUNTIME
-        sides.append(SideRun(Side(arguments.bundle if is_same else arguments.against, ONNXRUNTIME if is_same else '', given)))
-    task = Task(sides[0].side, arguments.position, arguments.steps, arguments.max_tokens)
+        targets.append(TargetRun(Target(arguments.bundle if is_same else arguments.against, ONNXRUNTIME if is_same else '', given)))
+    task = Task(targets[0].target, arguments.position, arguments.steps, arguments.max_tokens)
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix='penguin_bench_') as folder:
         plan = Plan(arguments.rounds, task, config.model.threads or usable_cores())
-        bandwidth = measure(sides, plan, Path(folder), runner)
-        report = Report(sides, plan, bandwidth, load, Path(folder))
+        bandwidth = measure(targets, plan, Path(folder), runner)
+        report = Report(targets, plan, bandwidth, load, Path(folder))
         report.print()
         if arguments.json:
             report.write(arguments.json)
-    return exit_code(sides, report.is_agreement_missing)
+    return exit_code(targets, report.is_agreement_missing)
 
 
-def exit_code(sides: Sequence[SideRun], is_agreement_missing: bool) -> int:
+def exit_code(targets: Sequence[TargetRun], is_agreement_missing: bool) -> int:
     """2 when no side ran at all."""
-    if not any(each.rounds for each in sides):
+    if not any(each.rounds for each in targets):
         return exit_codes.UNUSABLE
-    return exit_codes.FAILED if is_agreement_missing or any(each.error for each in sides) else exit_codes.DONE
+    return exit_codes.FAILED if is_agreement_missing or any(each.error for each in targets) else exit_codes.DONE
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from penguin_ros.benchmark.live.tasks import CASES, GROWTH, INTERRUPT, LiveRunner, LiveTask, ModelRun, Record, failed, run_apart
-from penguin_ros.benchmark.tasks import Side, SideError
+from penguin_ros.benchmark.tasks import Target, TargetError
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import add_setting_options, config_from
 from penguin_ros.config import Value, settings
@@ -90,12 +90,12 @@ def _models(arguments: argparse.Namespace) -> list[ModelRun]:
     config = config_from(arguments)
     given = {name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]}
     default = None if arguments.no_default else default_checkpoint()
-    models = [ModelRun(Side(str(default), '', {**LEARNT, **given}), True, {})] if default else []
-    models += [ModelRun(Side(name, '', given), False, {}) for name in arguments.models]
+    models = [ModelRun(Target(str(default), '', {**LEARNT, **given}), True, {})] if default else []
+    models += [ModelRun(Target(name, '', given), False, {}) for name in arguments.models]
     if not models and not arguments.node:
         raise SettingError('no model', 'the weights of the model of the simulated world are not here',
                            'Name a bundle or a checkpoint: penguin bench live engines/NAME')
-    return models or [ModelRun(Side('', '', given), False, {})]
+    return models or [ModelRun(Target('', '', given), False, {})]
 
 
 def _measure(model: ModelRun, arguments: argparse.Namespace, runner: LiveRunner) -> None:
@@ -104,7 +104,7 @@ def _measure(model: ModelRun, arguments: argparse.Namespace, runner: LiveRunner)
     texts = tuple(name for name in task.cases if name != INTERRUPT)
     for cases in (texts, (INTERRUPT,) if INTERRUPT in task.cases else ()):
         if cases:
-            status_line(f'{model.side.name}: {", ".join(cases)}')
+            status_line(f'{model.target.name}: {", ".join(cases)}')
             found = runner(replace(task, cases=cases))
             model.record.update({**found, 'error': model.record.get('error') or found['error']})
 
@@ -113,7 +113,7 @@ def _task(model: ModelRun, arguments: argparse.Namespace) -> LiveTask:
     wants_cases = arguments.cases or not (arguments.node or arguments.plot)
     cases = tuple(name for name in CASES if name in (arguments.cases or CASES)) if wants_cases else ()
     width, height = _size(arguments.size) or SIZES['default' if model.is_default else 'other']
-    return LiveTask(model.side, (*cases, GROWTH) if arguments.plot else cases, arguments.rounds or int(arguments.quick),
+    return LiveTask(model.target, (*cases, GROWTH) if arguments.plot else cases, arguments.rounds or int(arguments.quick),
                     0 if model.is_default else arguments.tokens, width, height, arguments.captions or 3 * arguments.quick,
                     arguments.video)
 
@@ -124,14 +124,14 @@ def _node(arguments: argparse.Namespace, model: ModelRun) -> Record:
 
     from penguin_ros.benchmark.live.node import NodeTask, node_record
     with tempfile.TemporaryDirectory(prefix='penguin_bench_') as folder:
-        side = model.side
+        target = model.target
         try:
-            if not side.source:
+            if not target.source:
                 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
-                side = replace(side, source=str(write_random_checkpoint(Path(folder) / 'random-tiny')))
-            return {'model': side.name, **node_record(NodeTask(side, arguments.node_seconds, arguments.video))}
+                target = replace(target, source=str(write_random_checkpoint(Path(folder) / 'random-tiny')))
+            return {'model': target.name, **node_record(NodeTask(target, arguments.node_seconds, arguments.video))}
         except (PenguinError, OSError) as error:
-            return failed(SideError.of(error))
+            return failed(TargetError.of(error))
 
 
 def _size(text: str) -> tuple[int, int] | None:

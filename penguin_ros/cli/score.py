@@ -14,7 +14,7 @@ from penguin_ros.config import PenguinConfig
 from penguin_ros.console import print_line
 from penguin_ros.errors import SettingError
 from penguin_ros.evaluation.offline import offline
-from penguin_ros.evaluation.score import Course
+from penguin_ros.evaluation.score import Suite
 from penguin_ros.export.bundle_cache import with_bundle
 
 EPILOG = """examples:
@@ -51,13 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 when a question ended in an error."""
     from penguin_ros.evaluation.score import read_records, score_all, write_records
     from penguin_ros.evaluation.score_report import report, table
-    course, config = course_of(arguments), offline(config_from(arguments))
+    suite, config = suite_of(arguments), offline(config_from(arguments))
     earlier = read_records(arguments.against) if arguments.against else None
     started = time.monotonic()
-    result = score_all(course, with_model(config))
+    result = score_all(suite, with_model(config))
     if arguments.answers:
         write_records(arguments.answers, result.records)
-    found = report(course, result, earlier, time.monotonic() - started)
+    found = report(suite, result, earlier, time.monotonic() - started)
     print_line(json.dumps(found, indent=1) if arguments.json else table(found))
     return exit_codes.FAILED if found['errors'] else exit_codes.DONE
 
@@ -69,7 +69,7 @@ def with_model(config: PenguinConfig) -> PenguinConfig:
     return replace(config, model=with_bundle(config.model))
 
 
-def course_of(arguments: argparse.Namespace) -> Course:
+def suite_of(arguments: argparse.Namespace) -> Suite:
     """The course that the arguments ask for; SettingError when it cannot be."""
     from penguin_ros.simulation.clips import HELD_OUT
     if arguments.scenes < 1 or arguments.skip < 0 or arguments.skip + arguments.scenes > len(HELD_OUT):
@@ -79,5 +79,5 @@ def course_of(arguments: argparse.Namespace) -> Course:
     width, _, height = arguments.size.partition('x')
     if not (width.isdecimal() and height.isdecimal() and 28 <= int(width) <= 1920 and 28 <= int(height) <= 1080):
         raise SettingError(f'--size {arguments.size}', 'it takes WIDTHxHEIGHT, from 28x28 to 1920x1080')
-    return Course(arguments.scenes, arguments.skip, arguments.level, arguments.questions, int(width), int(height),
+    return Suite(arguments.scenes, arguments.skip, arguments.level, arguments.questions, int(width), int(height),
                   not arguments.no_blind)

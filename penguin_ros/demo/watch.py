@@ -9,7 +9,7 @@ from typing import Any
 
 from penguin_ros.console import GrowingText, print_line, status_line
 from penguin_ros.errors import DeadlineExceeded
-from penguin_ros.ros.client.question_client import Ask, QuestionClient
+from penguin_ros.ros.client.question_client import AskedQuestion, QuestionClient
 from penguin_ros.ros.client.records import seconds, stamp_ns
 from penguin_ros.ros.client.session import Session
 from penguin_ros.ros.client.watcher import plain_lines
@@ -74,9 +74,9 @@ class DemoWatch:
         """Whether there is something that the question can be about."""
         return bool(self.captions)
 
-    def chosen_question(self) -> Ask:
+    def chosen_question(self) -> AskedQuestion:
         """What is asked once."""
-        return Ask(self.question)
+        return AskedQuestion(self.question)
 
     def show_caption(self, caption: Any) -> None:
         """Prints a new caption."""
@@ -116,7 +116,7 @@ class DemoWatch:
             self.show_caption(caption)
         self._printed = len(self.captions)
 
-    def _ask(self, ask: Ask) -> None:
+    def _ask(self, ask: AskedQuestion) -> None:
         """Captions that come meanwhile are printed after the answer, so that its stream stays in one piece."""
         print_line(f'\nQ: {ask.question}')
         print('A: ', end='', flush=True)
@@ -124,7 +124,7 @@ class DemoWatch:
         try:
             name = self.session.find_node(self.stage.node_name, min(DISCOVERY_S, left))
             client = QuestionClient(self.session, name)
-            self.answer = client.ask(Ask(ask.question, deadline_s=max(0.1, left), interval_ns=ask.interval_ns), stream.show,
+            self.answer = client.ask(AskedQuestion(ask.question, deadline_s=max(0.1, left), interval_ns=ask.interval_ns), stream.show,
                                      left + MARGIN_S)
         except DeadlineExceeded as error:
             stream.finish('')

@@ -12,7 +12,7 @@ from penguin_ros.demo.row import ShownCaption, print_row
 from penguin_ros.demo.sheet import SCENES, Sheet
 from penguin_ros.demo.watch import DemoWatch, Stage
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.ros.client.question_client import Ask
+from penguin_ros.ros.client.question_client import AskedQuestion
 from penguin_ros.ros.client.records import stamp_ns
 from penguin_ros.ros.client.session import Session
 from penguin_ros.simulation import words
@@ -48,7 +48,7 @@ class WorldWatch(DemoWatch):
         """Whether a whole scene was described."""
         return bool(self.shown)
 
-    def chosen_question(self) -> Ask:
+    def chosen_question(self) -> AskedQuestion:
         """About the scene that was described last: the one that is given, or one whose answer can be seen."""
         truth = self._truths[max(self.shown)]
         known = sorted((item for item in truth.questions if item.kind in KINDS), key=_telling)
@@ -56,7 +56,7 @@ class WorldWatch(DemoWatch):
             known = [item for item in truth.questions if item.question == self.question]
         question = known[0].question if known else self.question or 'What is there?'
         self._asked = truth, question, known[0].answer if known else ''
-        return Ask(question, interval_ns=(truth.start_ns, truth.end_ns))
+        return AskedQuestion(question, interval_ns=(truth.start_ns, truth.end_ns))
 
     def show_caption(self, caption: Any) -> None:
         """One row per scene; what saw a part of a scene, or was said of it before, is counted only."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from penguin_ros.backends.base.bundle import read_manifest
 from penguin_ros.backends.base.manifest import Manifest
-from penguin_ros.benchmark.tasks import ONNXRUNTIME, Round, Runner, Side, SideError, Task, run_apart
+from penguin_ros.benchmark.tasks import ONNXRUNTIME, Round, Runner, Target, TargetError, Task, run_apart
 from penguin_ros.doctor.machine_checks import Finding, State
 from penguin_ros.errors import PenguinError
 
@@ -43,7 +43,7 @@ def engine(folder: str, checkpoint: str = '', runner: Runner = lambda task: run_
         return
     with tempfile.TemporaryDirectory(prefix='penguin_doctor_') as scratch:
         arrays = [Path(scratch) / f'{number}.npz' for number in range(2)]
-        ours = _run(Side(folder), arrays[0], '', runner)
+        ours = _run(Target(folder), arrays[0], '', runner)
         if ours.error is not None:
             yield Finding('engine', State.FAULT, f'does not run here: {_text(ours.error)}', ours.error.fix)
             return
@@ -76,18 +76,18 @@ def _long(size: int) -> str:
     return f'{size / 1e9:.1f} GB of weights take longer than a check may'
 
 
-def _other(folder: str, manifest: Manifest, checkpoint: str) -> Side | str:
+def _other(folder: str, manifest: Manifest, checkpoint: str) -> Target | str:
     """What the bundle is compared with, or the reason why it is not."""
     if manifest.backend != ONNXRUNTIME:
-        return Side(folder, ONNXRUNTIME)
+        return Target(folder, ONNXRUNTIME)
     if not Path(checkpoint).is_dir() or not checkpoint:
         return 'it runs in ONNX Runtime itself; with the folder of --checkpoint it is compared with PyTorch'
     size = sum(path.stat().st_size for path in Path(checkpoint).glob('*.safetensors'))
-    return _long(size) if size > MOST_WEIGHT_BYTES else Side(checkpoint, '', {'model.backend': 'torch', 'model.device': 'cpu'})
+    return _long(size) if size > MOST_WEIGHT_BYTES else Target(checkpoint, '', {'model.backend': 'torch', 'model.device': 'cpu'})
 
 
-def _run(side: Side, arrays: Path, teacher: str, runner: Runner) -> Round:
-    return runner(Task(side, max_tokens=TOKENS, is_short=True, arrays=str(arrays), teacher=teacher))
+def _run(target: Target, arrays: Path, teacher: str, runner: Runner) -> Round:
+    return runner(Task(target, max_tokens=TOKENS, is_short=True, arrays=str(arrays), teacher=teacher))
 
 
 def _ran(ours: Round) -> Finding:
@@ -97,7 +97,7 @@ def _ran(ours: Round) -> Finding:
                    f'{samples["first_token_s"]:.2f} s')
 
 
-def _agreement(arrays: Sequence[Path], ours: Round, other: Side, command: str) -> Finding:
+def _agreement(arrays: Sequence[Path], ours: Round, other: Target, command: str) -> Finding:
     """A fault only where both run the same weights, so that nothing but rounding may differ: our graphs, or both in float32."""
     from penguin_ros.benchmark.engine.agreement import compare
     from penguin_ros.benchmark.engine.answer_arrays import read_answer
@@ -123,5 +123,5 @@ def _bench(folder: str, manifest: Manifest, checkpoint: str) -> str:
     return f'penguin bench engine {folder}' + (f' --against {against}' if against else '')
 
 
-def _text(error: SideError) -> str:
+def _text(error: TargetError) -> str:
     return f'{error.what}: {error.why}'.rstrip(': ')

@@ -13,7 +13,7 @@ from penguin_ros.frame import Frame
 from penguin_ros.request import Answer, Interval, Request
 
 if TYPE_CHECKING:
-    from penguin_ros.pipeline_status import ModelFacts
+    from penguin_ros.pipeline_status import ModelDescription
 
 CAMERA = 'recording'
 LONGEST_S = 86400.0
@@ -34,7 +34,7 @@ class OfflineRunner:
         self._interval = Interval(0, 0)
         from penguin_ros.pipeline import Pipeline  # not for the help of a verb
         self._pipeline = Pipeline(config, [CAMERA], now_ns=lambda: self._now_ns)
-        self.facts: ModelFacts | None = None
+        self.facts: ModelDescription | None = None
 
     def __enter__(self) -> OfflineRunner:
         try:

@@ -37,9 +37,9 @@ from penguin_ros.evaluation.tolerance import (
     within,
 )
 from penguin_ros.generation.chunks import prompt_chunks
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
+from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
 
 STAGES = (*parity_inputs.STAGES, 'encoder', 'projector', 'prompt argmax', 'last logits', 'step logits', 'step tokens',
@@ -66,7 +66,7 @@ def compare(case: GoldenCase, bench: Bench) -> list[StageResult]:
     try:
         inputs = inputs_of(case, bench.checkpoint)
         results += input_stages(case, inputs, bench.tolerance)
-        features = finished(bench.backend.encode(inputs.frames)) if inputs.frames else []
+        features = run_to_end(bench.backend.encode(inputs.frames)) if inputs.frames else []
         results += _feature_stages(case, features, bench)
         results += _forced_stages(case, inputs, features, bench)
         results.append(_generation(case, inputs, bench))
@@ -76,7 +76,7 @@ def compare(case: GoldenCase, bench: Bench) -> list[StageResult]:
     return results
 
 
-def finished(generator: Generator[Any, None, Result]) -> Result:
+def run_to_end(generator: Generator[Any, None, Result]) -> Result:
     """Runs a generator to its end; what it returns."""
     while True:
         try:
@@ -121,7 +121,7 @@ class PromptPass:
 def _prompt_pass(case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], slot: int, bench: Bench) -> PromptPass:
     vocabulary_size = bench.backend.description.vocabulary_size
     reference = case.get('logits_argmax')
-    is_comparable = reference is not None and reference.shape == inputs.prompt.token_ids.shape
+    has_signature = reference is not None and reference.shape == inputs.prompt.token_ids.shape
     best: list[Array] = []
     behind: list[Array] = []
     start = 0
@@ -129,7 +129,7 @@ def _prompt_pass(case: GoldenCase, inputs: ModelInputs, features: Sequence[Featu
         logits = bench.backend.forward(slot, chunk, range(len(chunk.token_ids)))
         rows = np.arange(len(logits))
         best.append(logits.argmax(axis=-1))
-        choice = reference[start + rows] if reference is not None and is_comparable else best[-1]
+        choice = reference[start + rows] if reference is not None and has_signature else best[-1]
         behind.append(logits[rows, best[-1]] - logits[rows, np.clip(choice, 0, vocabulary_size - 1)])
         start += len(rows)
     return PromptPass(np.concatenate(best), np.concatenate(behind), logits[-1])
@@ -204,10 +204,10 @@ def _generation(case: GoldenCase, inputs: ModelInputs, bench: Bench,
     reference = case.teacher_ids
     if not reference:
         return StageResult('generation', Verdict.NOT_GIVEN)
-    limits = Limits(len(reference), bench.checkpoint.shape.stop_token_ids, GenerationConfig(temperature=0.0, max_repeats=0),
+    limits = SamplingParams(len(reference), bench.checkpoint.shape.stop_token_ids, GenerationConfig(temperature=0.0, max_repeats=0),
                     bench.prefill_chunk, keep_logits=True)
     steps: list[Logits] = []
-    loop = generate(bench.backend, inputs, limits, TextStream(bench.checkpoint.tokenizer.token_bytes), clock)
+    loop = generate(bench.backend, inputs, limits, Detokenizer(bench.checkpoint.tokenizer.token_bytes), clock)
     ids: list[int] = []
     for step in loop:
         if step.logits is not None:

@@ -20,7 +20,7 @@ from penguin_ros.console import progress_bar
 from penguin_ros.errors import SettingError
 from penguin_ros.evaluation.offline import CAMERA, OfflineRunner
 from penguin_ros.frame import NANOSECONDS, Frame
-from penguin_ros.pipeline_status import ModelFacts
+from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.request import Answer
 from penguin_ros.simulation.clips import HELD_OUT, SimulatedClip, make_clip
 from penguin_ros.simulation.scoring import score_answer, score_caption
@@ -75,18 +75,18 @@ class ScoreRun:
     """`records` in the order of asking."""
 
     records: tuple[Record, ...]
-    facts: ModelFacts
+    facts: ModelDescription
 
 
-def score_all(course: Course, config: PenguinConfig) -> ScoreRun:
+def score_all(suite: Suite, config: PenguinConfig) -> ScoreRun:
     """Everything of the course; BackendUnavailable where scenes cannot be drawn, and what opening a model raises."""
     frames, records = clip_frames(config), list[Record]()
-    with World(course.width, course.height) as world, OfflineRunner(config) as runner:
+    with World(suite.width, suite.height) as world, OfflineRunner(config) as runner:
         now_s = GAP_S
-        with progress_bar('scenes', course.scenes) as show:
-            for number, seed in enumerate(HELD_OUT[course.skip:course.skip + course.scenes]):
-                clip = make_clip(world, seed, course.level, frames, config.clip.fps, course.questions)
-                records += _asked(runner, clip, seed, now_s, course.is_blind_too)
+        with progress_bar('scenes', suite.scenes) as show:
+            for number, seed in enumerate(HELD_OUT[suite.skip:suite.skip + suite.scenes]):
+                clip = make_clip(world, seed, suite.level, frames, config.clip.fps, suite.questions)
+                records += _asked(runner, clip, seed, now_s, suite.is_blind_too)
                 now_s += 2 * GAP_S + 2 * config.clip.seconds
                 show(number + 1, f'scene {number + 1}')
         assert runner.facts is not None
@@ -127,7 +127,7 @@ def _error(answer: Answer) -> str:
 
 
 @dataclass(frozen=True)
-class Course:
+class Suite:
     """What is asked: the first `scenes` held-out seeds from `skip` on, of a level, drawn at width x height."""
 
     scenes: int

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from penguin_ros.errors import SettingError
-from penguin_ros.evaluation.score import CAPTION, Course, Record, ScoreRun
+from penguin_ros.evaluation.score import CAPTION, Record, ScoreRun, Suite
 from penguin_ros.simulation.language import parse_caption
 from penguin_ros.simulation.questions import KINDS, QuestionAnswer, normalised
 from penguin_ros.simulation.scoring import Share, difference, is_abstention, most_frequent, pooled, score_answer, wilson
@@ -15,7 +15,7 @@ FORMAT = 1
 """Of the JSON; rises when a reader of it would have to change."""
 
 
-def report(course: Course, result: ScoreRun, earlier: Sequence[Record] | None, seconds: float) -> dict[str, Any]:
+def report(suite: Suite, result: ScoreRun, earlier: Sequence[Record] | None, seconds: float) -> dict[str, Any]:
     """Everything that was found; `earlier` are another run's records on the same scenes."""
     asked = [record for record in result.records if record.kind != CAPTION]
     captions = [record for record in result.records if record.kind == CAPTION]
@@ -24,10 +24,10 @@ def report(course: Course, result: ScoreRun, earlier: Sequence[Record] | None, s
     facts, errors = result.facts, [record.error for record in result.records if record.error]
     return {
         'format': FORMAT, 'model': facts.name, 'backend': facts.backend, 'device': facts.device, 'precision': facts.precision,
-        'level': course.level, 'size': [course.width, course.height], 'scenes': len(captions), 'questions': len(asked),
-        'kinds': {kind: _kind([record for record in asked if record.kind == kind], constant, course.is_blind_too)
+        'level': suite.level, 'size': [suite.width, suite.height], 'scenes': len(captions), 'questions': len(asked),
+        'kinds': {kind: _kind([record for record in asked if record.kind == kind], constant, suite.is_blind_too)
                   for kind in KINDS if any(record.kind == kind for record in asked)},
-        'all': _kind(asked, constant, course.is_blind_too),
+        'all': _kind(asked, constant, suite.is_blind_too),
         'abstained_wrongly': _share(wilson(sum(is_abstention(record.given) for record in others), len(others))),
         'caption': {
             'precision': _share(pooled([record.right for record in captions], [record.claimed for record in captions])),

@@ -65,7 +65,7 @@ def _write(folder: Path, graph: Graph, part: str, variant: str, index: int | Non
 
 DEFAULT_MAX_LENGTH = 4096
 HEAD_PARTS = 2
-TABLE, VISION_WEIGHTS, DECODER_WEIGHTS = 'token_table.bin', 'vision.onnx.data', 'decoder.onnx.data'
+TABLE, VISION_WEIGHTS, DECODER_WEIGHTS = 'embedding_table.bin', 'vision.onnx.data', 'decoder.onnx.data'
 TABLE_ROWS = 4096
 
 Show = Callable[[str, float], None]

@@ -9,25 +9,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from penguin_ros.backends.base.backend import Backend
-from penguin_ros.generation.encoder_cache import FeatureCache, FeatureCounts, SharedEncodes
-from penguin_ros.generation.prefix_cache import PrefixCache, PrefixCounts
+from penguin_ros.generation.encoder_cache import EncoderCache, EncoderCacheStats, SingleFlightEncoder
+from penguin_ros.generation.prefix_cache import PrefixCache, PrefixCacheStats
 
 
 @dataclass(frozen=True)
-class ReuseCounts:
+class CacheStats:
     """What both caches hold and have done."""
 
-    features: FeatureCounts = field(default_factory=FeatureCounts)
-    prefixes: PrefixCounts = field(default_factory=PrefixCounts)
+    features: EncoderCacheStats = field(default_factory=EncoderCacheStats)
+    prefixes: PrefixCacheStats = field(default_factory=PrefixCacheStats)
 
 
-class Reuse:
+class Caches:
     """Belongs to the thread of `backend`, apart from `forget` and `counts`. Keeps nothing unless told to."""
 
     def __init__(self, backend: Backend, feature_bytes: int = 0, is_keeping_slots: bool = False) -> None:
         self.backend = backend
-        self.features = FeatureCache(feature_bytes)
-        self.encodes = SharedEncodes(backend, self.features)
+        self.features = EncoderCache(feature_bytes)
+        self.encodes = SingleFlightEncoder(backend, self.features)
         self.prefixes = PrefixCache(backend, is_keeping_slots)
 
     def forget(self) -> None:
@@ -39,11 +39,11 @@ class Reuse:
         """Drops the features of frames that may have led to logits that are no numbers."""
         self.features.discard(keys)
 
-    def counts(self) -> ReuseCounts:
+    def counts(self) -> CacheStats:
         """A snapshot; any thread."""
-        return ReuseCounts(self.features.counts(), self.prefixes.counts())
+        return CacheStats(self.features.counts(), self.prefixes.counts())
 
 
-def reuse_of(backend: Backend | Reuse) -> Reuse:
+def caches_of(backend: Backend | Caches) -> Caches:
     """For a backend alone one that keeps nothing."""
-    return backend if isinstance(backend, Reuse) else Reuse(backend)
+    return backend if isinstance(backend, Caches) else Caches(backend)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from penguin_ros.text import without_controls
 
 
-class TextStream:
+class Detokenizer:
     """The text of one request; `token_bytes` gives the UTF-8 bytes of a token, none for markup."""
 
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:

@@ -20,7 +20,7 @@ from penguin_ros.model_inputs import FramePatches
 
 
 @dataclass(frozen=True)
-class FeatureCounts:
+class EncoderCacheStats:
     """`frames` of `bytes` are kept now, at most `max_bytes`; since the start, frames that were asked for and there (`hits`) or
     not (`misses`), that were encoded to the end, and that left to keep the bound or did not fit (`evicted`)."""
 
@@ -33,7 +33,7 @@ class FeatureCounts:
     evicted: int = 0
 
 
-class FeatureCache:
+class EncoderCache:
     """The least recently used go first; `max_bytes` 0 keeps nothing."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -97,10 +97,10 @@ class FeatureCache:
             self._kept.clear()
             self._bytes = 0
 
-    def counts(self) -> FeatureCounts:
+    def counts(self) -> EncoderCacheStats:
         """A snapshot."""
         with self._lock:
-            return FeatureCounts(len(self._kept), self._bytes, self._max_bytes, self._hits, self._misses, self._encoded,
+            return EncoderCacheStats(len(self._kept), self._bytes, self._max_bytes, self._hits, self._misses, self._encoded,
                                  self._evicted)
 
     def _remove(self, key: bytes) -> None:
@@ -120,10 +120,10 @@ class _Encode:
     is_broken: bool = False
 
 
-class SharedEncodes:
+class SingleFlightEncoder:
     """Fills `cache` and looks into it first."""
 
-    def __init__(self, backend: Backend, cache: FeatureCache) -> None:
+    def __init__(self, backend: Backend, cache: EncoderCache) -> None:
         self._backend, self._cache = backend, cache
         self._running: dict[bytes, _Encode] = {}
 

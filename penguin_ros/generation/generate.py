@@ -3,7 +3,7 @@
 
 Whoever drives the generator may pause, close it or throw an error into it at any yield; the KV slot and the visual features
 are given back, or kept for the next prompt, whatever happens. A thrown error comes out again, unchanged; what was generated
-until then stands in the `Progress` object that the driver passed in, so that a cancelled request can still deliver its text.
+until then stands in the `GenerationStats` object that the driver passed in, so that a cancelled request can still deliver its text.
 
 Appends to one KV slot and takes the tokens that follow: one, or several when a draft is verified. Knows no frames.
 
@@ -21,24 +21,24 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from penguin_ros.backends.base.backend import Backend, Best, Chunk, Features, Logits
+from penguin_ros.backends.base.backend import Backend, Chunk, Features, GreedyToken, Logits
 from penguin_ros.errors import InvalidLogits, InvalidRequest, PromptTooLong
-from penguin_ros.generation.caches import Reuse, reuse_of
+from penguin_ros.generation.caches import Caches, caches_of
 from penguin_ros.generation.chunks import needed_frames, prompt_chunks
-from penguin_ros.generation.detokenizer import TextStream
-from penguin_ros.generation.kv_slot import KeyedSlot, prompt_keys, visual_end
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.sampler import Chooser
+from penguin_ros.generation.detokenizer import Detokenizer
+from penguin_ros.generation.kv_slot import KVSlot, prompt_keys, visual_end
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.sampler import Sampler
 from penguin_ros.generation.speculative.drafter import Drafter, drafter_for
-from penguin_ros.generation.stats import Generation, Phase, Progress, Step
+from penguin_ros.generation.stats import Generation, GenerationStats, Phase, Step
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import StopReason
 
 
-class PromptRun:
+class Prefill:
     """`slot` holds the first `reused` positions already."""
 
-    def __init__(self, reuse: Reuse, slot: KeyedSlot, inputs: ModelInputs) -> None:
+    def __init__(self, reuse: Caches, slot: KVSlot, inputs: ModelInputs) -> None:
         self.slot, self.reused = slot, slot.length
         self.encoded_frames = 0
         self._reuse, self._inputs = reuse, inputs
@@ -64,10 +64,10 @@ class PromptRun:
 
 
 @contextmanager
-def prompt_run(reuse: Reuse, inputs: ModelInputs) -> Iterator[PromptRun]:
+def open_prefill(reuse: Caches, inputs: ModelInputs) -> Iterator[Prefill]:
     """A run on the slot that suits the prompt best, which is kept, or given back, at the end. NoFreeSlot, InvalidRequest."""
     slot = reuse.prefixes.acquire(prompt_keys(inputs), visual_end(inputs))
-    run = PromptRun(reuse, slot, inputs)
+    run = Prefill(reuse, slot, inputs)
     try:
         yield run
     except InvalidLogits:
@@ -79,7 +79,7 @@ def prompt_run(reuse: Reuse, inputs: ModelInputs) -> Iterator[PromptRun]:
         reuse.prefixes.release(slot)
 
 
-def prompt_room(backend: Backend, inputs: ModelInputs) -> int:
+def max_new_tokens_of(backend: Backend, inputs: ModelInputs) -> int:
     """How many new tokens fit behind the prompt; PromptTooLong when not one does."""
     prompt_tokens, max_length = len(inputs.prompt.token_ids), backend.description.max_length
     if prompt_tokens == 0:
@@ -93,18 +93,18 @@ def prompt_room(backend: Backend, inputs: ModelInputs) -> int:
 class Decoding:
     """Of one generation; whenever a step is over the slot holds the prompt and tokens of the text, and no rejected draft."""
 
-    def __init__(self, slot: KeyedSlot, limits: Limits, chooser: Chooser, drafter: Drafter | None) -> None:
-        self._slot, self._chooser, self._drafter = slot, chooser, drafter
+    def __init__(self, slot: KVSlot, limits: SamplingParams, sampler: Sampler, drafter: Drafter | None) -> None:
+        self._slot, self._sampler, self._drafter = slot, sampler, drafter
         # Then the backend may choose where the logits are.
         self._is_greedy = limits.sampling.temperature <= 0.0 and not limits.keep_logits
 
     def first(self, chunk: Chunk) -> Step:
         """Appends the last chunk of a prompt and takes the token after it."""
-        return self._taken(self._chooser.step('prefill', self._append(chunk, 1)))
+        return self._taken(self._sampler.step('prefill', self._append(chunk, 1)))
 
     def next(self, clock: Callable[[], int]) -> Step:
         """Appends the newest token, with a draft of those that may follow it, and takes those that do."""
-        draft = self._drafter.draft(self._chooser.room) if self._drafter else []
+        draft = self._drafter.draft(self._sampler.room) if self._drafter else []
         started = clock()
         step = self._verified(draft)
         if self._drafter:
@@ -113,11 +113,11 @@ class Decoding:
 
     def _verified(self, draft: Sequence[int]) -> Step:
         """A step of one pass; of a second one where a drafted token spoils the logits before it, as NaN in a pass may."""
-        held, newest = self._slot.length, self._chooser.progress.token_ids[-1]
+        held, newest = self._slot.length, self._sampler.progress.token_ids[-1]
         results = self._append(Chunk(np.array([newest, *draft], np.int64)), 1 + len(draft))
         kept = held
         try:
-            step = self._chooser.step('decode', results, draft)
+            step = self._sampler.step('decode', results, draft)
             kept += len(step.token_ids)
             return step
         except InvalidLogits:
@@ -128,13 +128,13 @@ class Decoding:
                 self._slot.truncate(kept)
         return self._verified(())
 
-    def _append(self, chunk: Chunk, count: int) -> Sequence[Best] | Logits:
+    def _append(self, chunk: Chunk, count: int) -> Sequence[GreedyToken] | Logits:
         """Appends `chunk`; what is known of the token after each of its last `count` positions."""
         if not self._is_greedy:
             return self._slot.forward(chunk, range(-count, 0))
         if count == 1:
-            return [self._slot.forward_best(chunk)]
-        return self._slot.forward_best_each(chunk, range(-count, 0))
+            return [self._slot.forward_greedy(chunk)]
+        return self._slot.forward_greedy_each(chunk, range(-count, 0))
 
     def _taken(self, step: Step) -> Step:
         if self._drafter:
@@ -145,21 +145,21 @@ class Decoding:
 _DONE = object()
 
 
-def generate(backend: Backend | Reuse, inputs: ModelInputs, limits: Limits, text: TextStream, clock: Callable[[], int],
-             progress: Progress | None = None) -> Generator[Step, None, Generation]:
+def generate(backend: Backend | Caches, inputs: ModelInputs, limits: SamplingParams, text: Detokenizer, clock: Callable[[], int],
+             progress: GenerationStats | None = None) -> Generator[Step, None, Generation]:
     """Answers one prompt; every yield is one step: a slice of the encode, a prefill chunk, or one decode step.
 
-    With a `Reuse`, what it keeps of earlier generations is not computed again, and this one is kept for later ones.
+    With a `Caches`, what it keeps of earlier generations is not computed again, and this one is kept for later ones.
     `clock` is steady, in nanoseconds. Raises PromptTooLong before any work, NoFreeSlot before the encode, InvalidLogits,
     TokenCountMismatch and what the backend raises; what is thrown in comes out. The thread of the backend drives it.
     """
-    reuse, progress = reuse_of(backend), Progress() if progress is None else progress
+    reuse, progress = caches_of(backend), GenerationStats() if progress is None else progress
     progress.prompt_tokens, progress.visual_tokens = len(inputs.prompt.token_ids), inputs.visual_tokens
-    max_tokens = min(limits.max_tokens, prompt_room(reuse.backend, inputs))
-    with prompt_run(reuse, inputs) as prompt:
+    max_tokens = min(limits.max_tokens, max_new_tokens_of(reuse.backend, inputs))
+    with open_prefill(reuse, inputs) as prompt:
         progress.reused_tokens = prompt.reused
-        chooser = Chooser(limits, max_tokens, text, progress)
-        run = _Run(Decoding(prompt.slot, limits, chooser, drafter_for(limits, inputs)), prompt.slot, limits, progress, clock)
+        sampler = Sampler(limits, max_tokens, text, progress)
+        run = _Run(Decoding(prompt.slot, limits, sampler, drafter_for(limits, inputs)), prompt.slot, limits, progress, clock)
         yield from run.encode(prompt)
         progress.reused_frames = len(inputs.frames) - prompt.encoded_frames
         yield from run.prefill(prompt)
@@ -170,11 +170,11 @@ def generate(backend: Backend | Reuse, inputs: ModelInputs, limits: Limits, text
 class _Run:
     """The three phases of one generation on one slot."""
 
-    def __init__(self, decoding: Decoding, slot: KeyedSlot, limits: Limits, progress: Progress, clock: Callable[[], int]) -> None:
+    def __init__(self, decoding: Decoding, slot: KVSlot, limits: SamplingParams, progress: GenerationStats, clock: Callable[[], int]) -> None:
         self._decoding, self._slot, self._progress, self._clock = decoding, slot, progress, clock
         self._prefill_chunk = limits.prefill_chunk
 
-    def encode(self, prompt: PromptRun) -> Generator[Step, None, None]:
+    def encode(self, prompt: Prefill) -> Generator[Step, None, None]:
         """One step per slice; none when no frame is to be encoded."""
         slices = prompt.encode()
         try:
@@ -188,7 +188,7 @@ class _Run:
         finally:
             slices.close()
 
-    def prefill(self, prompt: PromptRun) -> Generator[Step, None, None]:
+    def prefill(self, prompt: Prefill) -> Generator[Step, None, None]:
         """One step per chunk; the last one chooses the first token. A frame's features go with its last chunk."""
         chunks = prompt.chunks(self._prefill_chunk)[::-1]
         try:

@@ -13,28 +13,28 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, Best, Chunk, Logits
+from penguin_ros.backends.base.backend import Backend, Chunk, GreedyToken, Logits
 from penguin_ros.model_inputs import ModelInputs
 
-PositionKeys = NDArray[np.int64]
+PrefixKeys = NDArray[np.int64]
 """(positions, 3): token id, 0, -1 for text; both halves of the frame's key and the row in it for a visual token."""
 
 _TEXT = -1
 
 
-def no_keys() -> PositionKeys:
+def no_keys() -> PrefixKeys:
     """Of an empty sequence."""
     return np.zeros((0, 3), np.int64)
 
 
-def text_keys(token_ids: NDArray[np.int64]) -> PositionKeys:
+def text_keys(token_ids: NDArray[np.int64]) -> PrefixKeys:
     """Of token ids (n,)."""
     keys = np.zeros((len(token_ids), 3), np.int64)
     keys[:, 0], keys[:, 2] = token_ids, _TEXT
     return keys
 
 
-def prompt_keys(inputs: ModelInputs) -> PositionKeys:
+def prompt_keys(inputs: ModelInputs) -> PrefixKeys:
     """Of a prompt, every visual token told apart by its frame's content."""
     keys = text_keys(np.asarray(inputs.prompt.token_ids, np.int64))
     for start, frame in zip(inputs.prompt.image_starts, inputs.frames, strict=True):
@@ -51,7 +51,7 @@ def visual_end(inputs: ModelInputs) -> int:
     return inputs.prompt.image_starts[-1] + inputs.frames[-1].tokens
 
 
-def is_superseded(old: PositionKeys, new: PositionKeys) -> bool:
+def is_superseded(old: PrefixKeys, new: PrefixKeys) -> bool:
     """True when a prompt shows the last frame of an earlier one and further frames behind it: time has moved on."""
     shown, before = np.flatnonzero(new[:, 2] != _TEXT), np.flatnonzero(old[:, 2] != _TEXT)
     if not len(shown) or not len(before):
@@ -60,21 +60,21 @@ def is_superseded(old: PositionKeys, new: PositionKeys) -> bool:
     return bool(is_last.any() and not is_last[-1])
 
 
-def common_length(first: PositionKeys, second: PositionKeys) -> int:
+def shared_prefix_length(first: PrefixKeys, second: PrefixKeys) -> int:
     """Positions from the start on in which both agree."""
     length = min(len(first), len(second))
     differs = (first[:length] != second[:length]).any(axis=1)
     return int(differs.argmax()) if differs.any() else length
 
 
-class KeyedSlot:
+class KVSlot:
     """All changes of the backend's slot `number` go through here, so that `keys` says what it holds, position by position.
 
     `is_sound` is False from the start of a call to the backend until it has succeeded, and for good when it failed or gave no
     numbers: what the slot holds then is not known, and it must not be used again.
     """
 
-    def __init__(self, backend: Backend, number: int, keys: PositionKeys | None = None) -> None:
+    def __init__(self, backend: Backend, number: int, keys: PrefixKeys | None = None) -> None:
         self._backend, self.number = backend, number
         self._keys = no_keys() if keys is None else keys.copy()
         self._length = len(self._keys)
@@ -87,34 +87,34 @@ class KeyedSlot:
         return self._length
 
     @property
-    def keys(self) -> PositionKeys:
+    def keys(self) -> PrefixKeys:
         """(length, 3): what it holds; a view."""
         return self._keys[:self._length]
 
-    def begin(self, prompt: PositionKeys) -> None:
+    def begin(self, prompt: PrefixKeys) -> None:
         """The prompt that it is to hold next, of which it already holds the beginning; what comes behind that is text."""
-        if common_length(self.keys, prompt) < self._length:
+        if shared_prefix_length(self.keys, prompt) < self._length:
             raise ValueError('the slot holds other positions than the prompt')
         self._plan = prompt
 
-    def forward(self, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
+    def forward(self, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
         """See Backend."""
         self.is_sound = False
-        logits = self._backend.forward(self.number, chunk, logits_at)
+        logits = self._backend.forward(self.number, chunk, logits_indices)
         self._note(chunk)
         return logits
 
-    def forward_best(self, chunk: Chunk) -> Best:
+    def forward_greedy(self, chunk: Chunk) -> GreedyToken:
         """See Backend."""
         self.is_sound = False
-        best = self._backend.forward_best(self.number, chunk)
+        best = self._backend.forward_greedy(self.number, chunk)
         self._note(chunk)
         return best
 
-    def forward_best_each(self, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+    def forward_greedy_each(self, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
         """See Backend."""
         self.is_sound = False
-        best = self._backend.forward_best_each(self.number, chunk, logits_at)
+        best = self._backend.forward_greedy_each(self.number, chunk, logits_indices)
         self._note(chunk)
         return best
 
@@ -124,9 +124,9 @@ class KeyedSlot:
         self._backend.truncate(self.number, length)
         self._length, self.is_sound = length, was_sound
 
-    def fork(self, length: int) -> KeyedSlot:
+    def fork(self, length: int) -> KVSlot:
         """See Backend."""
-        return KeyedSlot(self._backend, self._backend.fork(self.number, length), self._keys[:length])
+        return KVSlot(self._backend, self._backend.fork(self.number, length), self._keys[:length])
 
     def free(self) -> None:
         """Gives the backend's slot back."""

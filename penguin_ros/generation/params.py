@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidRequest
-from penguin_ros.generation.speculative.draft_history import DraftRecord
+from penguin_ros.generation.speculative.draft_history import PromptHistory
 
 
 @dataclass(frozen=True)
-class Limits:
+class SamplingParams:
     """What one generation may do.
 
     `max_tokens` new tokens at most (fewer when the KV slot is shorter), `prefill_chunk` prompt positions per step,
@@ -24,7 +24,7 @@ class Limits:
     prefill_chunk: int = 256
     keep_logits: bool = False
     seed_offset: int = 0
-    drafts: DraftRecord | None = None
+    drafts: PromptHistory | None = None
 
     def __post_init__(self) -> None:
         for name in ('max_tokens', 'prefill_chunk'):

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from penguin_ros.backends.base.backend import Chunk, Features
-from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.chunks import needed_frames, prompt_chunks
-from penguin_ros.generation.generate import prompt_room
-from penguin_ros.generation.kv_slot import KeyedSlot, PositionKeys, prompt_keys, visual_end
+from penguin_ros.generation.generate import max_new_tokens_of
+from penguin_ros.generation.kv_slot import KVSlot, PrefixKeys, prompt_keys, visual_end
 from penguin_ros.generation.prefix_cache import PrefixCache
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 
 
-def encode_ahead(reuse: Reuse, frames: Sequence[FramePatches]) -> Generator[None, None, int]:
+def precompute_features(reuse: Caches, frames: Sequence[FramePatches]) -> Generator[None, None, int]:
     """Has the features of `frames` kept; yields after every slice. Returns how many it encoded.
 
     A request that needs such a frame meanwhile goes on with the half-done encode.
@@ -32,13 +32,13 @@ def encode_ahead(reuse: Reuse, frames: Sequence[FramePatches]) -> Generator[None
     return encoded
 
 
-def prefill_ahead(reuse: Reuse, inputs: ModelInputs, prefill_chunk: int) -> Generator[None, None, int]:
+def precompute_prefix(reuse: Caches, inputs: ModelInputs, prefill_chunk: int) -> Generator[None, None, int]:
     """Computes the prompt up to its last visual token and has it kept; yields after every slice and chunk.
 
     Holds no slot while it rests, so that it keeps none from a request: it ends early when another prompt took its slot. Returns
     how many positions it computed. PromptTooLong; NoFreeSlot when requests hold all slots, after the encode.
     """
-    prompt_room(reuse.backend, inputs)
+    max_new_tokens_of(reuse.backend, inputs)
     keys, end, features = prompt_keys(inputs), visual_end(inputs), list[Features | None]()
     try:
         begin = reuse.prefixes.held(keys)
@@ -52,7 +52,7 @@ def prefill_ahead(reuse: Reuse, inputs: ModelInputs, prefill_chunk: int) -> Gene
     return (yield from _prefilled(reuse.prefixes, slot, keys, chunks))
 
 
-def _prefilled(prefixes: PrefixCache, slot: KeyedSlot, keys: PositionKeys, chunks: list[Chunk]) -> Generator[None, None, int]:
+def _prefilled(prefixes: PrefixCache, slot: KVSlot, keys: PrefixKeys, chunks: list[Chunk]) -> Generator[None, None, int]:
     """Appends `chunks`, the last one first, to a slot that it releases, while it rests too."""
     begin, computed, is_held = slot.length, 0, True
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.errors import NoFreeSlot
-from penguin_ros.generation.kv_slot import KeyedSlot, PositionKeys, common_length, is_superseded
+from penguin_ros.generation.kv_slot import KVSlot, PrefixKeys, is_superseded, shared_prefix_length
 
 COPY_COST = 1 / 64
 """Of copying a position to another slot, where computing it is 1: 1/300 was measured for a 2B network on two CPU cores."""
@@ -22,7 +22,7 @@ WORTH_COPYING = 16
 
 
 @dataclass(frozen=True)
-class PrefixCounts:
+class PrefixCacheStats:
     """`kept_slots` with `kept_positions` together wait for the next prompt now. Since the start: positions of prompts that were
     found in a slot (`reused`) or not (`computed`); prompts that went on in a kept slot (`continued`), in a copy of another's
     beginning (`forked`), or in an empty one (`fresh`); kept slots that gave way to the clip that came after theirs
@@ -48,7 +48,7 @@ class _Entry:
     `used`: rises with every use; `epoch`: entries of an older one are forgotten.
     """
 
-    slot: KeyedSlot
+    slot: KVSlot
     shared: int
     used: int
     epoch: int
@@ -63,9 +63,9 @@ class PrefixCache:
         self._entries: list[_Entry] = []
         self._uses = itertools.count(1)
         self._epoch = 0
-        self._counts = PrefixCounts()
+        self._counts = PrefixCacheStats()
 
-    def acquire(self, keys: PositionKeys, shared: int) -> KeyedSlot:
+    def acquire(self, keys: PrefixKeys, shared: int) -> KVSlot:
         """A slot that holds a beginning of `keys` (n, 3), n - 1 positions at most: the last one's logits are needed.
 
         `shared`: positions in front that later prompts may share. NoFreeSlot when generations use them all.
@@ -80,22 +80,22 @@ class PrefixCache:
         self._count(reused=slot.length, computed=len(keys) - slot.length)
         return slot
 
-    def held(self, keys: PositionKeys) -> int:
+    def held(self, keys: PrefixKeys) -> int:
         """Positions that `acquire` would find now, at least; no use of their slot."""
         source, common = self._best_source(keys[:-1])
         is_found = source is not None and (common >= WORTH_COPYING or self._can_continue(source, common))
         return common if is_found else 0
 
-    def retake(self, slot: KeyedSlot, keys: PositionKeys) -> bool:
+    def retake(self, slot: KVSlot, keys: PrefixKeys) -> bool:
         """Acquires a slot again that was released, when it still holds nothing but a beginning of `keys`; False: it is lost."""
         entry = next((entry for entry in self._idle() if entry.slot is slot), None)
-        if entry is None or entry.epoch != self._epoch or common_length(slot.keys, keys) < slot.length:
+        if entry is None or entry.epoch != self._epoch or shared_prefix_length(slot.keys, keys) < slot.length:
             return False
         slot.begin(keys)
         entry.is_leased = True
         return True
 
-    def release(self, slot: KeyedSlot) -> None:
+    def release(self, slot: KVSlot) -> None:
         """The generation has ended: keeps the slot, or frees it when what it holds is not known or was to be forgotten."""
         entry = self._entry(slot)
         entry.is_leased, entry.used = False, next(self._uses)
@@ -113,11 +113,11 @@ class PrefixCache:
             self._free(entry)
         self._count()
 
-    def counts(self) -> PrefixCounts:
+    def counts(self) -> PrefixCacheStats:
         """A snapshot; any thread."""
         return self._counts
 
-    def _placed(self, wanted: PositionKeys) -> KeyedSlot:
+    def _placed(self, wanted: PrefixKeys) -> KVSlot:
         source, common = self._best_source(wanted)
         if source is not None and self._can_continue(source, common):
             return self._continued(source, common)
@@ -140,12 +140,12 @@ class PrefixCache:
     def _oldest(entries: Iterable[_Entry]) -> _Entry | None:
         return min(entries, key=lambda entry: entry.used, default=None)
 
-    def _best_source(self, wanted: PositionKeys) -> tuple[_Entry | None, int]:
+    def _best_source(self, wanted: PrefixKeys) -> tuple[_Entry | None, int]:
         """The entry that saves most, and how many positions it shares with what is wanted; None when none shares any."""
         best: _Entry | None = None
         most, best_common = 0.0, 0
         for entry in self._entries:
-            common = common_length(entry.slot.keys, wanted) if entry.epoch == self._epoch and entry.slot.is_sound else 0
+            common = shared_prefix_length(entry.slot.keys, wanted) if entry.epoch == self._epoch and entry.slot.is_sound else 0
             saved = common * (1.0 if self._can_continue(entry, common) else 1.0 - COPY_COST)
             if saved > most:
                 best, most, best_common = entry, saved, common
@@ -155,15 +155,15 @@ class PrefixCache:
         """True when nothing is lost that another prompt may want: only the question and the answer of the one before."""
         return not entry.is_leased and common >= min(entry.shared, entry.slot.length)
 
-    def _continued(self, entry: _Entry, common: int) -> KeyedSlot:
+    def _continued(self, entry: _Entry, common: int) -> KVSlot:
         entry.slot.truncate(common)
         self._count(continued=1)
         return entry.slot
 
-    def _added(self, source: _Entry | None, common: int) -> KeyedSlot:
+    def _added(self, source: _Entry | None, common: int) -> KVSlot:
         """A slot more, with a copy of the beginning when that is worth it; NoFreeSlot."""
         is_copy = source is not None and common >= WORTH_COPYING
-        slot = source.slot.fork(common) if source is not None and is_copy else KeyedSlot(self._backend, self._backend.new_slot())
+        slot = source.slot.fork(common) if source is not None and is_copy else KVSlot(self._backend, self._backend.new_slot())
         self._entries.append(_Entry(slot, 0, 0, self._epoch))
         if source is not None and is_copy:
             source.used = next(self._uses)
@@ -173,7 +173,7 @@ class PrefixCache:
     def _idle(self) -> list[_Entry]:
         return [entry for entry in self._entries if not entry.is_leased]
 
-    def _entry(self, slot: KeyedSlot) -> _Entry:
+    def _entry(self, slot: KVSlot) -> _Entry:
         return next(entry for entry in self._entries if entry.slot is slot)
 
     def _free_forgotten(self) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Best, Logits
+from penguin_ros.backends.base.backend import GreedyToken, Logits
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidLogits
-from penguin_ros.generation.detokenizer import TextStream
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.stats import Phase, Progress, Step
+from penguin_ros.generation.detokenizer import Detokenizer
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.stats import GenerationStats, Phase, Step
 from penguin_ros.generation.stop_rules import StopRules
 from penguin_ros.request import StopReason
 
@@ -26,7 +26,7 @@ _FIRST_GUESS = 1024
 """top_p looks at this many of the best tokens first: sorting a vocabulary of 150,000 costs as much as a decode step."""
 
 
-def new_random(seed: int, offset: int = 0) -> np.random.Generator:
+def new_random_stream(seed: int, offset: int = 0) -> np.random.Generator:
     """The random stream of one request: the same (seed, offset) draws the same numbers, other offsets independent ones."""
     return np.random.default_rng([abs(seed), abs(offset)])
 
@@ -47,7 +47,7 @@ def choose(logits: NDArray[np.floating], config: GenerationConfig, random: np.ra
     return int(kept[np.searchsorted(cumulative, random.random() * cumulative[-1], side='right')])
 
 
-def checked(best: Best) -> int:
+def checked(best: GreedyToken) -> int:
     """The token that a backend chose greedily; InvalidLogits when a logit was NaN or infinite."""
     if not math.isfinite(best.logit):
         raise _no_numbers('the network returned logits that are NaN or infinite')
@@ -101,13 +101,13 @@ def _no_numbers(what: str) -> InvalidLogits:
                          'Try precision float32; if it stays, download the checkpoint again')
 
 
-class Chooser:
+class Sampler:
     """Turns logits into the next step's tokens and text, and keeps the progress."""
 
-    def __init__(self, limits: Limits, max_tokens: int, text: TextStream, progress: Progress) -> None:
+    def __init__(self, limits: SamplingParams, max_tokens: int, text: Detokenizer, progress: GenerationStats) -> None:
         self.progress = progress
         self._limits, self._text, self._max_tokens = limits, text, max_tokens
-        self._random = new_random(limits.sampling.seed, limits.seed_offset)
+        self._random = new_random_stream(limits.sampling.seed, limits.seed_offset)
         self._rules = StopRules(limits.stop_token_ids, max_tokens, limits.sampling.max_repeats)
 
     @property
@@ -115,7 +115,7 @@ class Chooser:
         """How many more tokens may come."""
         return self._max_tokens - len(self.progress.token_ids)
 
-    def step(self, phase: Phase, results: Sequence[Best] | Logits, draft: Sequence[int] = ()) -> Step:
+    def step(self, phase: Phase, results: Sequence[GreedyToken] | Logits, draft: Sequence[int] = ()) -> Step:
         """The step that `results` lead to, which the network gave with `draft`: what follows the newest token, and each drafted
         one. Takes tokens until one differs from the draft or ends the text.
 
@@ -134,7 +134,7 @@ class Chooser:
                 break
         return self._step(phase, results, pieces, draft)
 
-    def _step(self, phase: Phase, results: Sequence[Best] | Logits, pieces: Sequence[str], draft: Sequence[int]) -> Step:
+    def _step(self, phase: Phase, results: Sequence[GreedyToken] | Logits, pieces: Sequence[str], draft: Sequence[int]) -> Step:
         count = len(pieces)
         token_ids = tuple(self.progress.token_ids[-count:])
         self.progress.forward_passes += 1
@@ -143,8 +143,8 @@ class Chooser:
         logits = results[:count].copy() if self._limits.keep_logits and isinstance(results, np.ndarray) else None
         return Step(phase, token_ids, ''.join(pieces), logits)
 
-    def _choose(self, result: Best | Logits) -> int:
-        return checked(result) if isinstance(result, Best) else choose(result, self._limits.sampling, self._random)
+    def _choose(self, result: GreedyToken | Logits) -> int:
+        return checked(result) if isinstance(result, GreedyToken) else choose(result, self._limits.sampling, self._random)
 
     def _take(self, token_id: int) -> str:
         """The text of a token that was chosen; with the last one comes the rest of the text."""

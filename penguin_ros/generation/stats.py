@@ -51,7 +51,7 @@ class Generation:
 
 
 @dataclass(eq=False)
-class Progress:
+class GenerationStats:
     """How far a generation is; the loop writes it before each yield, the driver reads it between steps and afterwards."""
 
     token_ids: list[int] = field(default_factory=list)

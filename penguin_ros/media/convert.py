@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from penguin_ros.config import QuestionConfig
+from penguin_ros.config import BufferConfig
 from penguin_ros.frame import Image
 from penguin_ros.media.compressed import decode_compressed
 from penguin_ros.media.cv_bridge_image import bridged_to_rgb, can_bridge
@@ -32,7 +32,7 @@ def reduced(image: Image, max_pixels: int) -> Image:
     return np.asarray(cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def message_to_rgb(message: Any, max_pixels: int = QuestionConfig.max_image_pixels) -> Image:
+def message_to_rgb(message: Any, max_pixels: int = BufferConfig.max_image_pixels) -> Image:
     """The picture as (height, width, 3) uint8 RGB, C-contiguous; it may share the memory of a raw message's data.
 
     A compressed picture of more than `max_pixels` is refused before it is decoded; a raw one is as large as its data.

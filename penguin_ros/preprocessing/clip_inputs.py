@@ -27,7 +27,7 @@ from penguin_ros.preprocessing.frame_plan import (
 )
 from penguin_ros.preprocessing.patches import to_patches
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart, VisualPart, render
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 
 Picture = Image | Sequence[Image] | Sequence[Frame]
 """What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame, all of one size; a Frame
@@ -61,7 +61,7 @@ class Preprocessor:
 
     def clip_inputs(self, clip: Clip, question: str, max_tokens: int | None = None) -> ModelInputs:
         """The clip as a video, labelled with seconds since its oldest frame, then the question."""
-        return finished(self.clip_steps(clip, question, max_tokens))
+        return run_to_end(self.clip_steps(clip, question, max_tokens))
 
     def clip_steps(self, clip: Clip, question: str, max_tokens: int | None = None, plan: FramePlan | None = None) -> InputSteps:
         """As clip_inputs, with a yield after what is done for each frame; `plan`: the frames' types and sizes, decided before."""
@@ -83,7 +83,7 @@ class Preprocessor:
 
     def images_inputs(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> ModelInputs:
         """Single pictures in order, then the question."""
-        return finished(self.images_steps(images, question, max_tokens))
+        return run_to_end(self.images_steps(images, question, max_tokens))
 
     def images_steps(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> InputSteps:
         """As images_inputs, with a yield after each picture."""
@@ -101,7 +101,7 @@ class Preprocessor:
         Raises TokenCountMismatch when parts and images differ in number, ImageShapeError for images that are unusable or,
         in a video, of several sizes, TooManyImages when there are more parts than visual tokens.
         """
-        return finished(self._steps(messages, pictures, max_tokens))
+        return run_to_end(self._steps(messages, pictures, max_tokens))
 
     def _steps(self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None) -> InputSteps:
         visuals = yield from self._visuals(messages, pictures, max_tokens)

@@ -22,7 +22,7 @@ from penguin_ros.preprocessing.frame_sizes import (
     tokens_of,
 )
 from penguin_ros.preprocessing.frame_types import frame_type_steps, frame_types
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def exact_picture_plan(image: Image, count: int, unit: PatchUnit, min_tokens: in
 
 def video_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> FramePlan:
     """The plan for a video, at least one frame, all of one size; at most visual.max_visual_tokens tokens in total."""
-    return finished(video_plan_steps(images, unit, visual))
+    return run_to_end(video_plan_steps(images, unit, visual))
 
 
 def video_plan_steps(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:

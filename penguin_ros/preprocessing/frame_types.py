@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.frame import FrameType, Image
 from penguin_ros.preprocessing.antialias import resize_plane
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 
 PATCH = 14
 MIN_AREA = 10 * PATCH * PATCH
@@ -30,7 +30,7 @@ EPSILON = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class Comparable:
+class FrameSignature:
     """A frame made ready for comparison: `patches` (rows, 14, columns, 42) float32 HSV, `norms` (rows, columns)."""
 
     patches: NDArray[np.float32]
@@ -44,12 +44,12 @@ class FrameTyper:
     """
 
     def __init__(self) -> None:
-        self._key: Comparable | None = None
+        self._key: FrameSignature | None = None
 
     def add(self, image: Image) -> FrameType:
         """The type of the next frame, `image` (height, width, 3) uint8 RGB."""
-        frame = comparable(image)
-        if self._key is not None and likeness(self._key, frame) >= SAME_FRAME:
+        frame = frame_signature(image)
+        if self._key is not None and signature_similarity(self._key, frame) >= SAME_FRAME:
             return FrameType.INTERMEDIATE
         self._key = frame
         return FrameType.KEY
@@ -57,7 +57,7 @@ class FrameTyper:
 
 def frame_types(images: Iterable[Image]) -> tuple[FrameType, ...]:
     """Types of the frames of one clip in order, all (height, width, 3) uint8 RGB of one size; the first is a key frame."""
-    return finished(frame_type_steps(images))
+    return run_to_end(frame_type_steps(images))
 
 
 def frame_type_steps(images: Iterable[Image]) -> Generator[None, None, tuple[FrameType, ...]]:
@@ -74,10 +74,10 @@ def frame_type_steps(images: Iterable[Image]) -> Generator[None, None, tuple[Fra
 
 def similarity(first: Image, second: Image) -> float:
     """Share of similar patches of two images of one size, 0 to 1; two black images have 1."""
-    return likeness(comparable(first), comparable(second))
+    return signature_similarity(frame_signature(first), frame_signature(second))
 
 
-def likeness(first: Comparable, second: Comparable) -> float:
+def signature_similarity(first: FrameSignature, second: FrameSignature) -> float:
     """Share of similar patches, 0 to 1; patches that are black in both count for nothing, frames of only such have 1."""
     if first.norms.shape != second.norms.shape:
         return 0.0
@@ -87,19 +87,19 @@ def likeness(first: Comparable, second: Comparable) -> float:
     return float(is_similar[is_seen].mean()) if is_seen.any() else 1.0
 
 
-def comparable(image: Image) -> Comparable:
+def frame_signature(image: Image) -> FrameSignature:
     """`image` (height, width, 3) uint8 RGB, resized to whole patches, in HSV, cut into patches."""
-    height, width = comparison_size(image.shape[0], image.shape[1])
+    height, width = signature_size(image.shape[0], image.shape[1])
     resized = np.empty((height, width, 3), np.uint8)
     for channel, plane in enumerate(cv2.split(image)):
         resized[:, :, channel] = resize_plane(plane.astype(np.float32), (height, width)).astype(np.uint8)
     hsv = cv2.cvtColor(resized, cv2.COLOR_RGB2HSV)
     patches = hsv.astype(np.float32).reshape(height // PATCH, PATCH, width // PATCH, PATCH * 3)
     norms = np.sqrt(np.einsum('ipjk,ipjk->ij', patches, patches)) + np.float32(EPSILON)
-    return Comparable(patches, norms)
+    return FrameSignature(patches, norms)
 
 
-def comparison_size(height: int, width: int) -> tuple[int, int]:
+def signature_size(height: int, width: int) -> tuple[int, int]:
     """(height, width) in whole patches at which frames of that size are compared."""
     rows, columns = max(round(height / PATCH), 1), max(round(width / PATCH), 1)
     area = rows * columns * PATCH * PATCH

@@ -10,18 +10,18 @@ from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, StaleFrames
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
+from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.stats import Step
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 from penguin_ros.requests.caption_turn import CaptionTurn
 from penguin_ros.requests.clip_selection import CameraView, FoundClip, find_clip
-from penguin_ros.requests.evidence_builder import EvidenceRecord
+from penguin_ros.requests.evidence_builder import EvidenceBuilder
 from penguin_ros.requests.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)
-class Circumstances:
+class JobContext:
     """What a job needs besides its request.
 
     `config`: the settings at its receipt; `view`: of its camera, None when the request brings pictures; `number` tells the
@@ -43,12 +43,12 @@ class AnswerJob:
     Its steps: choosing and preparing the frames, then those of the generation.
     """
 
-    def __init__(self, request: Request, circumstances: Circumstances, on_answer: Callable[[Answer], None],
+    def __init__(self, request: Request, context: JobContext, on_answer: Callable[[Answer], None],
                  on_piece: Callable[[TextPiece], None] | None) -> None:
-        self._request, self._at = request, circumstances
+        self._request, self._context = request, context
         self._on_answer, self._on_piece = on_answer, on_piece
-        self._record = EvidenceRecord(circumstances.steady_ns())
-        self._turn = _caption_turn(request, circumstances)
+        self._record = EvidenceBuilder(context.steady_ns())
+        self._turn = _caption_turn(request, context)
         self._pieces = 0
         self._is_over = False
 
@@ -73,22 +73,22 @@ class AnswerJob:
         return self._record.received_ns + self._request.deadline_ns
 
     @property
-    def max_pause_ns(self) -> int | None:
+    def max_preemption_ns(self) -> int | None:
         """Of a caption: its frames are old when questions have kept it from going on for so long."""
         is_caption = self._request.priority is Priority.CAPTION
-        return round(self._at.config.caption.max_pause * NANOSECONDS) if is_caption else None
+        return round(self._context.config.caption.max_preemption * NANOSECONDS) if is_caption else None
 
     def steps(self) -> Generator[None, None, None]:
         """See Job; on the worker thread."""
-        record, model, config = self._record, self._at.model, self._at.config
-        record.started_ns = self._at.steady_ns()
+        record, model, config = self._record, self._context.model, self._context.config
+        record.started_ns = self._context.steady_ns()
         inputs = yield from self._prepare()
         if inputs is None:
             return
         drafts = model.drafts.record((self._request.camera, self._request.text))
-        limits = Limits(self._request.max_tokens, model.source.shape.stop_token_ids, config.generation,
-                        config.model.prefill_chunk, seed_offset=self._at.number, drafts=drafts)
-        with closing(generate(model.reuse, inputs, limits, model.text_stream(), self._at.steady_ns, record.progress)) as steps:
+        limits = SamplingParams(self._request.max_tokens, model.source.shape.stop_token_ids, config.generation,
+                        config.model.prefill_chunk, seed_offset=self._context.number, drafts=drafts)
+        with closing(generate(model.reuse, inputs, limits, model.detokenizer(), self._context.steady_ns, record.progress)) as steps:
             try:
                 for step in steps:
                     self._note(step)
@@ -106,7 +106,7 @@ class AnswerJob:
 
     def _prepare(self) -> Generator[None, None, ModelInputs | None]:
         """None when the model need not run. Yields between frames; only the time inside its steps counts."""
-        at, record, steps = self._at, self._record, self._inputs()
+        at, record, steps = self._context, self._record, self._inputs()
         while True:
             start_ns = at.steady_ns()
             try:
@@ -123,16 +123,16 @@ class AnswerJob:
         return inputs
 
     def _inputs(self) -> Generator[None, None, ModelInputs | None]:
-        request, preprocessor = self._request, self._at.model.preprocessor(self._at.config.visual)
-        if self._at.view is None:
+        request, preprocessor = self._request, self._context.model.preprocessor(self._context.config.visual)
+        if self._context.view is None:
             return (yield from preprocessor.images_steps(request.images, request.text))
-        found = yield from self._find_clip(self._at.view)
+        found = yield from self._find_clip(self._context.view)
         if self._turn is not None and not self._turn.begin(found.clip):
             return None
         return (yield from preprocessor.clip_steps(found.clip, request.text, plan=found.plan))
 
     def _find_clip(self, view: CameraView) -> Generator[None, None, FoundClip]:
-        at, record = self._at, self._record
+        at, record = self._context, self._record
         try:
             found = yield from find_clip(view, self._request.interval, at.model.window_rules(at.config), at.now_ns)
         except StaleFrames:
@@ -143,7 +143,7 @@ class AnswerJob:
 
     def _note(self, step: Step) -> None:
         if step.token_ids and len(self._record.progress.token_ids) == 1:
-            self._record.note_first_token(self._at.steady_ns(), self._at.now_ns())
+            self._record.note_first_token(self._context.steady_ns(), self._context.now_ns())
         if not step.piece or self._on_piece is None or self._is_over:
             return
         try:
@@ -151,17 +151,17 @@ class AnswerJob:
             self._pieces += 1
         except Exception as error:
             self._on_piece = None  # once is enough to know
-            self._at.report(f'the listener to the text of request {self.id} failed', error)
+            self._context.report(f'the listener to the text of request {self.id} failed', error)
 
     def _end(self, error: PenguinError | None) -> None:
         self._is_over = True
         request, told = self._request, None if error is None else error.fresh()
-        evidence = self._record.evidence(self._at.model.facts, told, self._at.steady_ns())
+        evidence = self._record.evidence(self._context.model.facts, told, self._context.steady_ns())
         answer = Answer(request.id, request.text, request.camera, self._record.progress.text, evidence, told)
         self._on_answer(answer if self._turn is None else self._turn.end(answer))
 
 
-def _caption_turn(request: Request, at: Circumstances) -> CaptionTurn | None:
+def _caption_turn(request: Request, at: JobContext) -> CaptionTurn | None:
     if request.priority is not Priority.CAPTION or at.view is None:
         return None
     return CaptionTurn(at.view.window, at.config.caption, request.text, at.now_ns, at.steady_ns)

@@ -43,7 +43,7 @@ class CaptionTurn:
         if self._repeated is None and clip is not None:
             gate.end(answer if answer.error is None else None)
         if answer.error is None and clip is not None:
-            self.window.note_told(clip.end_ns)
+            self.window.note_captioned(clip.end_ns)
             gate.note_sent(steady_ns)
         return answer
 
@@ -56,7 +56,7 @@ class CaptionTurn:
         gate.unchanged_captions += 1
         gate.repeated_captions += is_due
         newest_ns = max(repeated.end_ns, self._clip.end_ns)
-        self.window.note_told(newest_ns)
+        self.window.note_captioned(newest_ns)
         evidence = replace(answer.evidence, frames=told.evidence.frames, start_ns=told.evidence.start_ns, end_ns=newest_ns,
                            age_ns=self.now_ns() - newest_ns, stop_reason=told.evidence.stop_reason,
                            is_truncated=told.evidence.is_truncated, unchanged_since_ns=repeated.end_ns)

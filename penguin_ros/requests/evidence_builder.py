@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from penguin_ros.errors import DeadlineExceeded, PenguinError, RequestCancelled
 from penguin_ros.frame import FrameType
-from penguin_ros.generation.stats import Progress
+from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.model_inputs import ModelInputs
-from penguin_ros.pipeline_status import ModelFacts
+from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.request import Evidence, FrameRef, StopReason
 from penguin_ros.requests.clip_selection import FoundClip
 
@@ -16,7 +16,7 @@ CUT_SHORT = (StopReason.MAX_TOKENS, StopReason.REPETITION, StopReason.DEADLINE, 
 
 
 @dataclass(eq=False)
-class EvidenceRecord:
+class EvidenceBuilder:
     """Times are steady nanoseconds; 0 where something has not happened. Written by the worker thread."""
 
     received_ns: int
@@ -28,7 +28,7 @@ class EvidenceRecord:
     is_truncated: bool = False
     found: FoundClip | None = None
     frames: tuple[FrameRef, ...] = ()
-    progress: Progress = field(default_factory=Progress)
+    progress: GenerationStats = field(default_factory=GenerationStats)
 
     def note_clip(self, found: FoundClip) -> None:
         """The frames looked at, all of which count as seen until the inputs say which were left out."""
@@ -52,7 +52,7 @@ class EvidenceRecord:
         self.first_token_ns = steady_ns - self.received_ns
         self.age_ns = now_ns - self.frames[-1].stamp_ns if self.found is not None else 0
 
-    def evidence(self, facts: ModelFacts | None, error: PenguinError | None, steady_ns: int) -> Evidence:
+    def evidence(self, facts: ModelDescription | None, error: PenguinError | None, steady_ns: int) -> Evidence:
         """Of the answer as it is now, which ends with `error` or well; `facts` of the model unless there is none."""
         so_far, stop_reason = self.progress, self._stop_reason(error)
         is_ended_by_model = so_far.stop_reason is StopReason.STOP_TOKEN

@@ -15,10 +15,10 @@ from penguin_ros.backends.base.bundle import Bundle, open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig, PenguinConfig, VisualConfig
 from penguin_ros.errors import SettingError
-from penguin_ros.generation.caches import Reuse
-from penguin_ros.generation.detokenizer import TextStream
-from penguin_ros.generation.speculative.draft_history import DraftMemory
-from penguin_ros.pipeline_status import ModelFacts
+from penguin_ros.generation.caches import Caches
+from penguin_ros.generation.detokenizer import Detokenizer
+from penguin_ros.generation.speculative.draft_history import DraftHistory
+from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.window.window_rules import WindowRules
 
@@ -36,9 +36,9 @@ class LoadedModel:
 
     source: Model
     backend: Backend
-    facts: ModelFacts
-    reuse: Reuse
-    drafts: DraftMemory = field(default_factory=DraftMemory)
+    facts: ModelDescription
+    reuse: Caches
+    drafts: DraftHistory = field(default_factory=DraftHistory)
 
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
         """For the settings of one request."""
@@ -48,9 +48,9 @@ class LoadedModel:
         """What the settings and the model say about the present of a camera."""
         return WindowRules(config, self.preprocessor(config.visual).video_unit)
 
-    def text_stream(self) -> TextStream:
+    def detokenizer(self) -> Detokenizer:
         """For the text of one request."""
-        return TextStream(self.source.tokenizer.token_bytes)
+        return Detokenizer(self.source.tokenizer.token_bytes)
 
 
 def load_model(config: ModelConfig, make_backend: BackendFactory, progress: Callable[[str], None],
@@ -65,7 +65,7 @@ def load_model(config: ModelConfig, make_backend: BackendFactory, progress: Call
         progress(f'loading the weights of {model.name}')
         backend.open()
         progress(f'{model.name} is loaded')
-        reuse = Reuse(backend, config.feature_cache_bytes, True) if config.reuse else Reuse(backend)
+        reuse = Caches(backend, config.encoder_cache_bytes, True) if config.prefix_caching else Caches(backend)
         return LoadedModel(model, backend, _facts(config, model, backend, steady_ns() - start_ns), reuse)
     except BaseException:
         with suppress(Exception):
@@ -91,9 +91,9 @@ def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:
     return open_checkpoint(config.checkpoint, progress=progress)
 
 
-def _facts(config: ModelConfig, model: Model, backend: Backend, load_ns: int) -> ModelFacts:
+def _facts(config: ModelConfig, model: Model, backend: Backend, load_ns: int) -> ModelDescription:
     opened, (language, vision) = backend.description, _parameters(model)
-    return ModelFacts(opened.model_name, opened.model_digest, config.bundle or config.checkpoint, opened.name, opened.device,
+    return ModelDescription(opened.model_name, opened.model_digest, config.bundle or config.checkpoint, opened.name, opened.device,
                       opened.precision, opened.max_length, opened.slots, opened.vocabulary_size, language, vision,
                       _weight_bytes(model, opened.precision), load_ns)
 

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import Inactive, NoFreeSlot, PenguinError, PromptTooLong
-from penguin_ros.generation.precompute import encode_ahead, prefill_ahead
+from penguin_ros.generation.precompute import precompute_features, precompute_prefix
 from penguin_ros.preprocessing.frame_plan import FramePlan
 from penguin_ros.request import Priority
 from penguin_ros.requests.clip_selection import CameraView
@@ -22,11 +22,11 @@ from penguin_ros.window.camera_window import WindowClip
 from penguin_ros.window.window_rules import GROWING, RECENT
 
 
-class AheadJob:
+class PrecomputeJob:
     """A Job of the scheduler."""
 
-    max_pause_ns = deadline_ns = None
-    priority = Priority.AHEAD
+    max_preemption_ns = deadline_ns = None
+    priority = Priority.BACKGROUND
 
     def __init__(self, number: int, view: CameraView, config: PenguinConfig, model: LoadedModel,
                  steady_ns: Callable[[], int]) -> None:
@@ -70,29 +70,29 @@ class AheadJob:
         """Returns how many frames it encoded."""
         config, reuse = self._config, self._model.reuse
         preprocessor = self._model.preprocessor(config.visual)
-        encoded = yield from encode_ahead(reuse, preprocessor.clip_patches(found.clip, plan))
-        if config.clip.ahead == 'prefill' and config.clip.window == GROWING:
+        encoded = yield from precompute_features(reuse, preprocessor.clip_patches(found.clip, plan))
+        if config.clip.precompute == 'prefill' and config.clip.window == GROWING:
             inputs = yield from preprocessor.clip_steps(found.clip, cleaned(config.caption.prompt), plan=plan)
             with suppress(NoFreeSlot, PromptTooLong):  # requests use all slots, or will be told
-                yield from prefill_ahead(reuse, inputs, config.model.prefill_chunk)
+                yield from precompute_prefix(reuse, inputs, config.model.prefill_chunk)
         return encoded
 
 
-class WorkAhead:
+class PrecomputeQueue:
     """Has one job wait per camera, when there is anything to do and anywhere to keep it; any thread."""
 
-    def __init__(self, submit: Callable[[AheadJob], None], steady_ns: Callable[[], int]) -> None:
+    def __init__(self, submit: Callable[[PrecomputeJob], None], steady_ns: Callable[[], int]) -> None:
         self._submit, self._steady_ns = submit, steady_ns
         self._numbers = itertools.count()
-        self._last: dict[str, AheadJob] = {}
+        self._last: dict[str, PrecomputeJob] = {}
 
     def offer(self, view: CameraView, stamp_ns: int, config: PenguinConfig, model: LoadedModel | None) -> None:
         """A frame of that stamp has come."""
-        is_wanted = config.clip.window != RECENT and config.clip.ahead != 'off' and config.model.reuse
+        is_wanted = config.clip.window != RECENT and config.clip.precompute != 'off' and config.model.prefix_caching
         last = self._last.get(view.buffer.camera)
         if model is None or not is_wanted or (last is not None and last.is_waiting) or not view.window.is_due(stamp_ns):
             return
-        job = AheadJob(next(self._numbers), view, config, model, self._steady_ns)
+        job = PrecomputeJob(next(self._numbers), view, config, model, self._steady_ns)
         self._last[job.key] = job
         try:
             self._submit(job)

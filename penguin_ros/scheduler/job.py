@@ -34,7 +34,7 @@ class Job(Protocol):
         """On the steady clock; past it the job is ended with DeadlineExceeded."""
 
     @property
-    def max_pause_ns(self) -> int | None:
+    def max_preemption_ns(self) -> int | None:
         """A started caption that questions have kept from going on for longer, in all, is ended with StaleFrames."""
 
     def steps(self) -> Generator[None, None, None]:
@@ -51,38 +51,38 @@ class Job(Protocol):
 class Entry:
     """A job on its way. `generator` exists once it was started; `ending` is the error that it is to be ended with.
 
-    `paused_ns`: how long it has rested, up to `rests_since_ns`, from when on it rests now (None: it does not); `keeps_turn`: it
+    `preempted_ns`: how long it has rested, up to `preempted_since_ns`, from when on it rests now (None: it does not); `keeps_its_turn`: it
     was ended for the sake of a question, so that its camera is not passed over.
     """
 
     job: Job
     generator: Generator[None, None, None] | None = None
     ending: PenguinError | None = None
-    paused_ns: int = 0
-    rests_since_ns: int | None = None
-    keeps_turn: bool = False
+    preempted_ns: int = 0
+    preempted_since_ns: int | None = None
+    keeps_its_turn: bool = False
 
-    def rest(self, now_ns: int) -> None:
+    def preempt(self, now_ns: int) -> None:
         """Questions keep it from going on."""
-        self.rests_since_ns = now_ns if self.rests_since_ns is None else self.rests_since_ns
+        self.preempted_since_ns = now_ns if self.preempted_since_ns is None else self.preempted_since_ns
 
     def resume(self, now_ns: int) -> None:
         """It goes on."""
-        self.paused_ns, self.rests_since_ns = self.pause_at(now_ns), None
+        self.preempted_ns, self.preempted_since_ns = self.preempted_at(now_ns), None
 
-    def pause_at(self, now_ns: int) -> int:
+    def preempted_at(self, now_ns: int) -> int:
         """How long it has rested in all."""
-        return self.paused_ns + (0 if self.rests_since_ns is None else now_ns - self.rests_since_ns)
+        return self.preempted_ns + (0 if self.preempted_since_ns is None else now_ns - self.preempted_since_ns)
 
 
 @dataclass(frozen=True)
-class SchedulerCounts:
+class SchedulerStats:
     """What waits and runs now (a resting caption counts as running), and what became of everything since the start.
 
     `questions_failed`, `captions_dropped`: ended early for whatever reason, of which `captions_replaced`: gave way before they
-    started, `captions_stale`: ran out of time, or of their longest pause, while questions were served; `captions_suspended`:
-    times that a question interrupted a caption; `captions_overtaken`: questions that were started while a caption waited or was
-    suspended; `ahead_finished`, `ahead_dropped`, `ahead_replaced`: the same of work ahead;
+    started, `captions_stale`: ran out of time, or of their longest pause, while questions were served; `captions_preempted`:
+    times that a question interrupted a caption; `captions_delayed`: questions that were started while a caption waited or was
+    suspended; `precomputes_finished`, `precomputes_dropped`, `precomputes_replaced`: the same of work ahead;
     `job_failures`: exceptions that were no PenguinError; `callback_failures`: exceptions of `finish` and `abort`.
     """
 
@@ -97,11 +97,11 @@ class SchedulerCounts:
     captions_dropped: int = 0
     captions_replaced: int = 0
     captions_stale: int = 0
-    captions_suspended: int = 0
-    captions_overtaken: int = 0
-    ahead_finished: int = 0
-    ahead_dropped: int = 0
-    ahead_replaced: int = 0
+    captions_preempted: int = 0
+    captions_delayed: int = 0
+    precomputes_finished: int = 0
+    precomputes_dropped: int = 0
+    precomputes_replaced: int = 0
     job_failures: int = 0
     callback_failures: int = 0
 

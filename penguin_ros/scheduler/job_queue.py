@@ -12,13 +12,13 @@ from collections import Counter, deque
 
 from penguin_ros.errors import Busy, DuplicateRequest, PenguinError, RequestReplaced
 from penguin_ros.request import Priority
-from penguin_ros.scheduler.job import Entry, Job, SchedulerCounts
+from penguin_ros.scheduler.job import Entry, Job, SchedulerStats
 
 
-class Turns:
+class RoundRobin:
     """Whose last turn is the longest ago is next; who never had one goes first; among equals, who has waited longest.
 
-    A newer job takes the place in the line of the one that it replaces. A turn that was taken away (Entry.keeps_turn) does not
+    A newer job takes the place in the line of the one that it replaces. A turn that was taken away (Entry.keeps_its_turn) does not
     count.
     """
 
@@ -56,7 +56,7 @@ class Turns:
         self.leave_line(entry)
         if entry is self.running:
             self.running = None
-            if not entry.keeps_turn:
+            if not entry.keeps_its_turn:
                 self._last_turns[entry.job.key] = next(self._numbers)
 
 
@@ -65,21 +65,21 @@ class JobQueue:
 
     Bounded: `length` waiting questions (one more is Busy), per key one waiting caption and one waiting piece of work ahead; see
     Turns for their order. Captions have no share of their own: they wait as long as questions do, which is counted. With
-    `can_suspend` false (one KV slot) a started caption does not rest but is given up for a question.
+    `can_preempt` false (one KV slot) a started caption does not rest but is given up for a question.
     """
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self.can_suspend = True
+        self.can_preempt = True
         self.counts: Counter[str] = Counter()
         self._entries: dict[str, Entry] = {}
         self._questions: deque[Entry] = deque()
-        self._captions, self._ahead = Turns(), Turns()
+        self._captions, self._ahead = RoundRobin(), RoundRobin()
         self._question: Entry | None = None
 
-    def snapshot(self) -> SchedulerCounts:
+    def snapshot(self) -> SchedulerStats:
         """What waits, what runs, and all counts."""
-        return SchedulerCounts(len(self._questions), self._captions.waiting, int(self._question is not None),
+        return SchedulerStats(len(self._questions), self._captions.waiting, int(self._question is not None),
                                int(self._captions.running is not None), **self.counts)
 
     def entries(self) -> list[Entry]:
@@ -90,9 +90,9 @@ class JobQueue:
         """The job of that id, unless it has ended."""
         return self._entries.get(job_id)
 
-    def is_resting(self, entry: Entry) -> bool:
+    def is_preempted(self, entry: Entry) -> bool:
         """True for a started caption that questions keep from going on."""
-        return entry is self._captions.running and entry.rests_since_ns is not None
+        return entry is self._captions.running and entry.preempted_since_ns is not None
 
     def add(self, job: Job) -> None:
         """Puts a job in line; DuplicateRequest, Busy."""
@@ -105,7 +105,7 @@ class JobQueue:
         elif job.priority == Priority.CAPTION:
             self._replace(self._captions.add(entry), 'a newer caption took the place of this one', 'captions_replaced')
         else:
-            self._replace(self._ahead.add(entry), 'newer frames have come', 'ahead_replaced')
+            self._replace(self._ahead.add(entry), 'newer frames have come', 'precomputes_replaced')
         self._entries[job.id] = entry
 
     def next(self, now_ns: int) -> Entry | None:
@@ -113,11 +113,11 @@ class JobQueue:
         caption = self._captions.running
         if self._question is None and self._questions:
             self._question = self._questions.popleft()
-            self.counts['captions_overtaken'] += caption is not None or self._captions.waiting > 0
+            self.counts['captions_delayed'] += caption is not None or self._captions.waiting > 0
         if self._question is not None:
             if caption is not None:
-                self.counts['captions_suspended'] += caption.rests_since_ns is None
-                caption.rest(now_ns)
+                self.counts['captions_preempted'] += caption.preempted_since_ns is None
+                caption.preempt(now_ns)
             return self._question
         if caption is not None:
             caption.resume(now_ns)
@@ -152,8 +152,8 @@ class JobQueue:
             raise Busy(f'{self.length} questions are waiting', 'no more may wait (question.queue_length)', 'Ask again later')
         self._questions.append(entry)
         caption = self._captions.running
-        if caption is not None and not self.can_suspend:
-            caption.keeps_turn = True
+        if caption is not None and not self.can_preempt:
+            caption.keeps_its_turn = True
             self.end(caption, RequestReplaced('the caption was given up for a question', 'there is one KV slot only',
                                               'Set model.kv_slots to 2 or more'))
 

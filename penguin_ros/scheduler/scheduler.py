@@ -16,17 +16,17 @@ from functools import partial
 from penguin_ros.errors import BackendError, DeadlineExceeded, Inactive, PenguinError, RequestCancelled, RequestError, StaleFrames
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.request import Priority
-from penguin_ros.scheduler.job import Entry, Job, SchedulerCounts, WorkerState, WorkerStatus
+from penguin_ros.scheduler.job import Entry, Job, SchedulerStats, WorkerState, WorkerStatus
 from penguin_ros.scheduler.job_queue import JobQueue
 
 Log = Callable[[str, BaseException], None]
 
 OUTCOMES = {(Priority.QUESTION, True): 'questions_finished', (Priority.QUESTION, False): 'questions_failed',
             (Priority.CAPTION, True): 'captions_finished', (Priority.CAPTION, False): 'captions_dropped',
-            (Priority.AHEAD, True): 'ahead_finished', (Priority.AHEAD, False): 'ahead_dropped'}
+            (Priority.BACKGROUND, True): 'precomputes_finished', (Priority.BACKGROUND, False): 'precomputes_dropped'}
 
 
-class JobEnd:
+class Finalizer:
     """Ends jobs of `queue`, whose lock is in `changed`; `log` gets a sentence and the exception behind it.
 
     `delivering` counts the jobs whose `finish` or `abort` is being called at this moment.
@@ -34,10 +34,10 @@ class JobEnd:
 
     def __init__(self, queue: JobQueue, changed: threading.Condition, log: Log) -> None:
         self._queue, self._changed, self._log = queue, changed, log
-        self._orphans: list[Generator[None, None, None]] = []
+        self._abandoned: list[Generator[None, None, None]] = []
         self.delivering = 0
 
-    def conclude(self, entry: Entry, error: PenguinError | None) -> None:
+    def finalize(self, entry: Entry, error: PenguinError | None) -> None:
         """Calls `finish`, or `abort` with an error, unless another thread did; any thread."""
         job = entry.job
         with self._changed:
@@ -53,29 +53,29 @@ class JobEnd:
             self.delivering -= 1
             self._changed.notify_all()
 
-    def unwind_and_conclude(self, entry: Entry, error: PenguinError) -> None:
+    def close_and_finalize(self, entry: Entry, error: PenguinError) -> None:
         """Lets a started job free what it holds, then aborts it; worker thread."""
         if entry.generator is not None:
-            self._unwind(entry.generator, error)
-        self.conclude(entry, error)
+            self._close_generator(entry.generator, error)
+        self.finalize(entry, error)
 
-    def conclude_from_outside(self, entry: Entry, error: PenguinError) -> None:
+    def abandon(self, entry: Entry, error: PenguinError) -> None:
         """Aborts a job while the worker is stuck in a step; its generator, which belongs to the worker, is unwound later."""
         with self._changed:
-            self.leave_behind(entry)
-        self.conclude(entry, error)
+            self.note_abandoned(entry)
+        self.finalize(entry, error)
 
-    def leave_behind(self, entry: Entry) -> None:
-        """Notes a started job for `unwind_orphans`; under the lock."""
+    def note_abandoned(self, entry: Entry) -> None:
+        """Notes a started job for `close_abandoned`; under the lock."""
         if entry.generator is not None:
-            self._orphans.append(entry.generator)
+            self._abandoned.append(entry.generator)
 
-    def unwind_orphans(self, error: PenguinError) -> None:
+    def close_abandoned(self, error: PenguinError) -> None:
         """Frees what jobs hold that were aborted from outside; worker thread, between steps."""
         with self._changed:
-            orphans, self._orphans = self._orphans, []
-        for generator in orphans:
-            self._unwind(generator, error)
+            abandoned, self._abandoned = self._abandoned, []
+        for generator in abandoned:
+            self._close_generator(generator, error)
 
     def wrapped(self, what: str, error: BaseException) -> BackendError:
         """Counts and logs an exception that is no PenguinError, and makes one of it."""
@@ -91,7 +91,7 @@ class JobEnd:
         except Exception as error:
             self._report('callback_failures', f'{what} failed', error)
 
-    def _unwind(self, generator: Generator[None, None, None], error: PenguinError) -> None:
+    def _close_generator(self, generator: Generator[None, None, None], error: PenguinError) -> None:
         try:
             generator.throw(error)
             generator.close()
@@ -118,7 +118,7 @@ class Scheduler:
         self._steady_ns = steady_ns
         self._queue = JobQueue(queue_length)
         self._changed = threading.Condition()  # guards everything below, and the queue
-        self._ends = JobEnd(self._queue, self._changed, log)
+        self._ends = Finalizer(self._queue, self._changed, log)
         self._thread: threading.Thread | None = None
         self._state = WorkerState.NEW
         self._failure: PenguinError | None = None
@@ -148,7 +148,7 @@ class Scheduler:
             if self._is_closing:
                 raise closing_error()
 
-    def pause(self, error: PenguinError) -> None:
+    def refuse(self, error: PenguinError) -> None:
         """Refuses new jobs with `error` and ends those that wait or run with it."""
         with self._changed:
             self._refusal = error
@@ -203,7 +203,7 @@ class Scheduler:
         if not self._thread.is_alive():
             return True
         for entry in self._live_entries():
-            self._ends.conclude_from_outside(entry, closing_error())
+            self._ends.abandon(entry, closing_error())
         return False
 
     def end_stuck(self, patience_ns: int) -> None:
@@ -213,14 +213,14 @@ class Scheduler:
             is_stuck = self._step_start_ns is not None and self._steady_ns() - self._step_start_ns > patience_ns
             endings = self._due_endings() if is_stuck else []
         for entry in endings:
-            self._ends.conclude_from_outside(entry, entry.ending or closing_error())
+            self._ends.abandon(entry, entry.ending or closing_error())
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Blocks until no job waits or runs; False when that takes longer."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue.entries() and not self._ends.delivering, timeout_s)
 
-    def counts(self) -> SchedulerCounts:
+    def counts(self) -> SchedulerStats:
         """A snapshot."""
         with self._changed:
             return self._queue.snapshot()
@@ -237,7 +237,7 @@ class Scheduler:
     def _run(self, open_backend: Callable[[], bool], close_backend: Callable[[], None]) -> None:
         failure: PenguinError | None = None
         try:
-            self._queue.can_suspend = open_backend()
+            self._queue.can_preempt = open_backend()
             with self._changed:
                 self._state = WorkerState.SERVING
                 self._changed.notify_all()
@@ -253,8 +253,8 @@ class Scheduler:
             self._failure, self._is_closing, self._step_start_ns = failure, True, None
             self._end_all(failure or closing_error())
         for entry in self._live_entries():
-            self._ends.unwind_and_conclude(entry, entry.ending or closing_error())
-        self._ends.unwind_orphans(closing_error())
+            self._ends.close_and_finalize(entry, entry.ending or closing_error())
+        self._ends.close_abandoned(closing_error())
         self._ends.guard('closing the backend', close_backend)
 
     def _serve(self) -> bool:
@@ -270,10 +270,10 @@ class Scheduler:
                 if entry is None:
                     self._changed.wait(HEARTBEAT_SECONDS)
         for ending in endings:
-            self._ends.unwind_and_conclude(ending, ending.ending or closing_error())
+            self._ends.close_and_finalize(ending, ending.ending or closing_error())
         if entry is not None:
             self._advance(entry)
-        self._ends.unwind_orphans(closing_error())
+        self._ends.close_abandoned(closing_error())
         return True
 
     def _due_endings(self) -> list[Entry]:
@@ -284,20 +284,20 @@ class Scheduler:
         for entry in self._queue.entries():
             deadline_ns = entry.job.deadline_ns
             if deadline_ns is not None and now_ns >= deadline_ns and entry.ending is None:
-                self._queue.counts['captions_stale'] += self._queue.is_resting(entry)
+                self._queue.counts['captions_stale'] += self._queue.is_preempted(entry)
                 self._queue.end(entry, DeadlineExceeded(f'request {entry.job.id} ran out of time', 'its deadline has passed',
                                                         'Allow more time or fewer tokens'))
             self._end_if_stale(entry, now_ns)
         return [entry for entry in self._queue.entries() if entry.ending is not None]
 
     def _end_if_stale(self, entry: Entry, now_ns: int) -> None:
-        longest_ns, paused_ns = entry.job.max_pause_ns, entry.pause_at(now_ns)
-        if longest_ns is None or paused_ns <= longest_ns or entry.ending is not None:
+        longest_ns, preempted_ns = entry.job.max_preemption_ns, entry.preempted_at(now_ns)
+        if longest_ns is None or preempted_ns <= longest_ns or entry.ending is not None:
             return
-        entry.keeps_turn = True
+        entry.keeps_its_turn = True
         self._queue.counts['captions_stale'] += 1
         self._queue.end(entry, StaleFrames(f'request {entry.job.id} was given up', 'questions have kept it from going on for '
-                                           f'{paused_ns / NANOSECONDS:.1f} s', 'Raise caption.max_pause or ask less'))
+                                           f'{preempted_ns / NANOSECONDS:.1f} s', 'Raise caption.max_preemption or ask less'))
 
     def _advance(self, entry: Entry) -> None:
         with self._changed:
@@ -307,15 +307,15 @@ class Scheduler:
                 entry.generator = entry.job.steps()
             next(entry.generator)
         except StopIteration:
-            self._ends.conclude(entry, None)
+            self._ends.finalize(entry, None)
         except PenguinError as error:
-            self._ends.conclude(entry, error)
+            self._ends.finalize(entry, error)
         except Exception as error:
-            self._ends.conclude(entry, self._ends.wrapped(f'request {entry.job.id} failed', error))
+            self._ends.finalize(entry, self._ends.wrapped(f'request {entry.job.id} failed', error))
         with self._changed:
             self._step_start_ns = None
             if self._queue.find(entry.job.id) is not entry:  # ended, or aborted by `close` during its first step
-                self._ends.leave_behind(entry)
+                self._ends.note_abandoned(entry)
 
     def _live_entries(self) -> list[Entry]:
         with self._changed:

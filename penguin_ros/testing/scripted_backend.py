@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, Logits
-from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_positions
+from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_indices
 from penguin_ros.backends.base.slots import SlotTable, slots_within
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError
@@ -208,10 +208,10 @@ class ScriptedBackend(Backend):
         self._sequences[copy] = self._sequences[slot][:length]
         return copy
 
-    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
+    def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
         """See Backend."""
         check_chunk(chunk, self.description.vocabulary_size)
-        wanted = logit_positions(logits_at, len(chunk.token_ids))
+        wanted = logit_indices(logits_indices, len(chunk.token_ids))
         contents = self._contents(chunk)
         self._slots.require_room(slot, len(contents))
         self.on_step('decode' if len(wanted) == len(contents) else 'prefill')

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.frame import Clip, Frame, FrameType
-from penguin_ros.frame_sampling import FrameGrid, even_ranks
+from penguin_ros.frame_sampling import FrameSampler, even_ranks
 from penguin_ros.preprocessing.frame_plan import FramePlan
-from penguin_ros.preprocessing.frame_types import SAME_FRAME, Comparable, comparable, likeness
+from penguin_ros.preprocessing.frame_types import SAME_FRAME, FrameSignature, frame_signature, signature_similarity
 from penguin_ros.window.caption_gate import CaptionGate
-from penguin_ros.window.policies import Growth, grown, newest_within, slid
+from penguin_ros.window.policies import AppendOnlyClip, appended, newest_within, slid
 from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
 
 COSTS_KEPT = 4  # of frames that were encoded last; the least of them counts, since a key frame costs more than others
@@ -56,13 +56,13 @@ class CameraWindow:
         self.gate = CaptionGate()
         self._buffer, self._steady_ns = buffer, steady_ns
         self._lock = threading.Lock()  # guards what `is_due` and `status` read
-        self._grid = FrameGrid(1)
+        self._grid = FrameSampler(1)
         self._policy, self._epoch = '', -1
         self._gathered_ns: int | None = None
         self._waiting: list[Frame] = []
         self._recent: Clip | None = None
-        self._key: Comparable | None = None  # the latest key frame
-        self._growth = Growth()
+        self._key: FrameSignature | None = None  # the latest key frame
+        self._append_only = AppendOnlyClip()
         self._captioned_ns: int | None = None
         self._taken_at_ns = steady_ns()
         self._taken_ns: int | None = None
@@ -80,7 +80,7 @@ class CameraWindow:
     def status(self) -> WindowStatus:
         """A snapshot."""
         with self._lock:
-            return WindowStatus(len(self._growth.frames), self._taken, self._skipped, self._restarts,
+            return WindowStatus(len(self._append_only.frames), self._taken, self._skipped, self._restarts,
                                 self.gate.unchanged_captions, self.gate.repeated_captions)
 
     def forget(self) -> None:
@@ -94,7 +94,7 @@ class CameraWindow:
         self._gather(rules)
         while self._waiting:
             frame = self._waiting.pop(0)
-            seen = comparable(frame.image) if rules.needs_comparison else None
+            seen = frame_signature(frame.image) if rules.needs_comparison else None
             self._add(frame, seen, rules)
             yield
 
@@ -102,11 +102,11 @@ class CameraWindow:
         """The clip of the present, of what was taken; None without frames."""
         if rules.policy == RECENT:
             return WindowClip(self._recent, None) if self._recent is not None else None
-        if not self._growth.frames:
+        if not self._append_only.frames:
             return None
-        raw = self._growth.frames[-1].frame.size
+        raw = self._append_only.frames[-1].frame.size
         limits = rules.growth
-        frames = newest_within(self._growth.frames, limits.max_frames, limits.max_tokens, rules.costs(raw))
+        frames = newest_within(self._append_only.frames, limits.max_frames, limits.max_tokens, rules.costs(raw))
         sizes = rules.sizes(raw)
         plan = FramePlan(tuple(range(len(frames))), tuple(frame.type for frame in frames),
                          tuple(sizes[frame.type] for frame in frames))
@@ -121,7 +121,7 @@ class CameraWindow:
         self._captioned_ns = clip.start_ns if self._captioned_ns is None else self._captioned_ns
         self.gate.begin(question, clip.end_ns)
 
-    def note_told(self, until_ns: int) -> None:
+    def note_captioned(self, until_ns: int) -> None:
         """Captions have told of everything up to that stamp."""
         self._captioned_ns = until_ns
 
@@ -138,8 +138,8 @@ class CameraWindow:
             self._captioned_ns = None
         with self._lock:
             if self._grid.period_ns != rules.period_ns:
-                self._grid = FrameGrid(rules.period_ns)
-            admitted = [frame for frame in frames if self._grid.admit(frame.stamp_ns)]
+                self._grid = FrameSampler(rules.period_ns)
+            admitted = [frame for frame in frames if self._grid.take(frame.stamp_ns)]
         self._gathered_ns = frames[-1].stamp_ns if frames else self._gathered_ns
         if rules.policy == RECENT:
             self._gather_recent(rules)
@@ -170,22 +170,22 @@ class CameraWindow:
             self._skipped += len(wanted) - len(chosen)
         return chosen
 
-    def _add(self, frame: Frame, seen: Comparable | None, rules: WindowRules) -> None:
+    def _add(self, frame: Frame, seen: FrameSignature | None, rules: WindowRules) -> None:
         self._taken_at_ns, self._taken_ns = self._steady_ns(), frame.stamp_ns
         if seen is not None and rules.is_gated:
             self.gate.look(frame.stamp_ns, seen, rules.config.caption.gate_similarity)
         if rules.policy == RECENT:
             return
-        growth = self._grown(frame, seen, rules) if rules.policy == GROWING and seen is not None else Growth(
-            slid(self._growth.frames, frame, rules.max_slid_frames, rules.span_ns))
+        growth = self._appended(frame, seen, rules) if rules.policy == GROWING and seen is not None else AppendOnlyClip(
+            slid(self._append_only.frames, frame, rules.max_slid_frames, rules.span_ns))
         with self._lock:
             self._restarts += rules.policy == GROWING and 0 < growth.anchor == len(growth.frames) - 1
             self._taken += 1
-            self._growth = growth
+            self._append_only = growth
 
-    def _grown(self, frame: Frame, seen: Comparable, rules: WindowRules) -> Growth:
-        is_like = self._key is not None and likeness(self._key, seen) >= SAME_FRAME
-        growth = grown(self._growth, frame, is_like, rules.growth, rules.costs(frame.size), self._captioned_ns)
+    def _appended(self, frame: Frame, seen: FrameSignature, rules: WindowRules) -> AppendOnlyClip:
+        is_similar = self._key is not None and signature_similarity(self._key, seen) >= SAME_FRAME
+        growth = appended(self._append_only, frame, is_similar, rules.growth, rules.costs(frame.size), self._captioned_ns)
         if growth.frames[-1].type is FrameType.KEY:
             self._key = seen
         return growth
@@ -195,4 +195,4 @@ class CameraWindow:
         self._epoch, self._gathered_ns, self._recent = epoch, None, None
         self._key, self._waiting, self._taken_ns = None, [], None
         with self._lock:
-            self._growth, self._grid = Growth(), FrameGrid(self._grid.period_ns)
+            self._append_only, self._grid = AppendOnlyClip(), FrameSampler(self._grid.period_ns)

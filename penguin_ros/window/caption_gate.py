@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penguin_ros.preprocessing.frame_types import Comparable, likeness
+from penguin_ros.preprocessing.frame_types import FrameSignature, signature_similarity
 from penguin_ros.request import Answer
 
 
@@ -19,7 +19,7 @@ class Description:
 
     question: str
     end_ns: int
-    reference: Comparable
+    reference: FrameSignature
     is_changed: bool = False
     answer: Answer | None = None
 
@@ -28,8 +28,8 @@ class CaptionGate:
     """Of one camera."""
 
     def __init__(self) -> None:
-        self._newest: tuple[int, Comparable] | None = None
-        self._told: Description | None = None
+        self._newest: tuple[int, FrameSignature] | None = None
+        self._captioned: Description | None = None
         self._pending: Description | None = None
         self._sent_ns: int | None = None
         self.unchanged_captions = self.repeated_captions = 0
@@ -39,12 +39,12 @@ class CaptionGate:
         """Stamp of the newest frame looked at."""
         return self._newest[0] if self._newest is not None else None
 
-    def look(self, stamp_ns: int, frame: Comparable, least_likeness: float) -> None:
+    def look(self, stamp_ns: int, frame: FrameSignature, least_similarity: float) -> None:
         """Compares the next frame; stamps rise."""
         self._newest = stamp_ns, frame
-        for description in (self._told, self._pending):
+        for description in (self._captioned, self._pending):
             if description is not None and stamp_ns > description.end_ns and not description.is_changed:
-                description.is_changed = likeness(description.reference, frame) < least_likeness
+                description.is_changed = signature_similarity(description.reference, frame) < least_similarity
 
     def begin(self, question: str, end_ns: int) -> None:
         """A caption is made of the frames up to `end_ns`, which must be the newest one looked at; else it cannot be repeated."""
@@ -57,14 +57,14 @@ class CaptionGate:
         pending, self._pending = self._pending, None
         if answer is None:
             return
-        self._told = pending
+        self._captioned = pending
         if pending is not None:
             pending.answer = answer
 
     def unchanged(self, question: str) -> Description | None:
         """What was told, as long as nothing has changed since and the same is asked."""
-        told = self._told
-        return told if told is not None and not told.is_changed and told.question == question else None
+        captioned = self._captioned
+        return captioned if captioned is not None and not captioned.is_changed and captioned.question == question else None
 
     def note_sent(self, steady_ns: int) -> None:
         """A caption went out."""
@@ -76,4 +76,4 @@ class CaptionGate:
 
     def forget(self) -> None:
         """Nothing is known any more: the next caption must be made."""
-        self._newest = self._told = self._pending = None
+        self._newest = self._captioned = self._pending = None

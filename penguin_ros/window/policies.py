@@ -25,12 +25,12 @@ TokenCosts = Mapping[FrameType, int]
 class TypedFrame:
     """`type` was given once and decides the size at which the model sees the frame, in whatever clip it stands.
 
-    `is_like`: like the latest key frame when it came.
+    `is_similar`: like the latest key frame when it came.
     """
 
     frame: Frame
     type: FrameType
-    is_like: bool = False
+    is_similar: bool = False
 
     @property
     def stamp_ns(self) -> int:
@@ -66,7 +66,7 @@ larger than others, would leave room for a second or two."""
 
 
 @dataclass(frozen=True)
-class GrowthLimits:
+class RestartLimits:
     """When a clip begins anew, and what it keeps then.
 
     `span_ns`: frames older than that before the anchor are kept for captions only; `overlap`: frames kept at least.
@@ -80,61 +80,61 @@ class GrowthLimits:
 
 
 @dataclass(frozen=True, eq=False)
-class Growth:
+class AppendOnlyClip:
     """The clip so far; `anchor` is the index of the frame with which it began anew, those before it were kept."""
 
     frames: tuple[TypedFrame, ...] = ()
     anchor: int = 0
 
 
-def grown(growth: Growth, frame: Frame, is_like: bool, limits: GrowthLimits, costs: TokenCosts,
-          captioned_ns: int | None = None) -> Growth:
-    """The clip with its next frame, which is newer than all others; `is_like`: like the latest key frame.
+def appended(append_only: AppendOnlyClip, frame: Frame, is_similar: bool, limits: RestartLimits, costs: TokenCosts,
+          captioned_ns: int | None = None) -> AppendOnlyClip:
+    """The clip with its next frame, which is newer than all others; `is_similar`: like the latest key frame.
 
     `captioned_ns`: stamp of the newest frame that a caption has told of; None: no caption asks for what came before. A clip that
     begins anew reaches back to that frame, as far as max_age_ns, so that nothing happens between two captions.
     """
-    is_first = not growth.frames or growth.frames[-1].frame.size != frame.size
+    is_first = not append_only.frames or append_only.frames[-1].frame.size != frame.size
     if is_first:
-        return Growth((TypedFrame(frame, FrameType.KEY),))
-    next_frame = TypedFrame(frame, _type(growth.frames, is_like), is_like)
-    if not _begins_anew(growth, next_frame, limits, costs):
-        return Growth((*growth.frames, next_frame), growth.anchor)
-    kept = _kept(growth.frames, frame.stamp_ns, limits, captioned_ns)
+        return AppendOnlyClip((TypedFrame(frame, FrameType.KEY),))
+    next_frame = TypedFrame(frame, _type(append_only.frames, is_similar), is_similar)
+    if not _restarts(append_only, next_frame, limits, costs):
+        return AppendOnlyClip((*append_only.frames, next_frame), append_only.anchor)
+    kept = _kept(append_only.frames, frame.stamp_ns, limits, captioned_ns)
     kept = _thinned(kept, limits, costs)
-    return Growth((*kept, TypedFrame(frame, FrameType.KEY, is_like)), len(kept))
+    return AppendOnlyClip((*kept, TypedFrame(frame, FrameType.KEY, is_similar)), len(kept))
 
 
-def _type(frames: tuple[TypedFrame, ...], is_like: bool) -> FrameType:
+def _type(frames: tuple[TypedFrame, ...], is_similar: bool) -> FrameType:
     is_spaced = all(frame.type is FrameType.INTERMEDIATE for frame in frames[-KEY_SPACING + 1:])
-    return FrameType.KEY if is_spaced and not is_like else FrameType.INTERMEDIATE
+    return FrameType.KEY if is_spaced and not is_similar else FrameType.INTERMEDIATE
 
 
-def _begins_anew(growth: Growth, frame: TypedFrame, limits: GrowthLimits, costs: TokenCosts) -> bool:
+def _restarts(append_only: AppendOnlyClip, frame: TypedFrame, limits: RestartLimits, costs: TokenCosts) -> bool:
     """An unlike frame after a like one is another scene; unlike frames in a row are a moving camera, whose clip goes on."""
-    frames = growth.frames
-    is_new_scene = frames[-1].is_like and not frame.is_like
+    frames = append_only.frames
+    is_new_scene = frames[-1].is_similar and not frame.is_similar
     is_full = len(frames) >= limits.max_frames or tokens_of_frames((*frames, frame), costs) > limits.max_tokens
-    is_old = frame.stamp_ns - frames[growth.anchor].stamp_ns > limits.max_age_ns
+    is_old = frame.stamp_ns - frames[append_only.anchor].stamp_ns > limits.max_age_ns
     return is_new_scene or is_full or is_old
 
 
-def _kept(frames: tuple[TypedFrame, ...], anchor_ns: int, limits: GrowthLimits,
+def _kept(frames: tuple[TypedFrame, ...], anchor_ns: int, limits: RestartLimits,
           captioned_ns: int | None) -> tuple[TypedFrame, ...]:
     """From the last captioned frame on, or the last `overlap` ones, whichever is more; none too old."""
-    untold = _untold(frames, captioned_ns) if captioned_ns is not None else ()
+    uncaptioned = _uncaptioned(frames, captioned_ns) if captioned_ns is not None else ()
     recent = tuple(frame for frame in frames[max(0, len(frames) - limits.overlap):]
                    if anchor_ns - frame.stamp_ns < limits.span_ns)
-    longer = max(untold, recent, key=len)
+    longer = max(uncaptioned, recent, key=len)
     return tuple(frame for frame in longer if anchor_ns - frame.stamp_ns <= limits.max_age_ns)
 
 
-def _untold(frames: tuple[TypedFrame, ...], captioned_ns: int) -> tuple[TypedFrame, ...]:
-    told = sum(frame.stamp_ns <= captioned_ns for frame in frames)
-    return frames[max(0, told - 1):]
+def _uncaptioned(frames: tuple[TypedFrame, ...], captioned_ns: int) -> tuple[TypedFrame, ...]:
+    captioned = sum(frame.stamp_ns <= captioned_ns for frame in frames)
+    return frames[max(0, captioned - 1):]
 
 
-def _thinned(kept: tuple[TypedFrame, ...], limits: GrowthLimits, costs: TokenCosts) -> tuple[TypedFrame, ...]:
+def _thinned(kept: tuple[TypedFrame, ...], limits: RestartLimits, costs: TokenCosts) -> tuple[TypedFrame, ...]:
     """At most half of both limits, so that the clip has room to grow; evenly, the oldest always among them."""
     most_tokens = max(limits.max_tokens // 2, min(costs.values()))
     most_tokens = min(most_tokens, limits.max_tokens - costs[FrameType.KEY])

@@ -9,7 +9,7 @@ from penguin_ros.config import PenguinConfig, VisualConfig
 from penguin_ros.frame import NANOSECONDS, FrameType
 from penguin_ros.preprocessing.frame_plan import PatchUnit
 from penguin_ros.preprocessing.frame_sizes import Size, fixed_sizes, tokens_of
-from penguin_ros.window.policies import GrowthLimits
+from penguin_ros.window.policies import RestartLimits
 
 GROWING, SLIDING, RECENT = 'growing', 'sliding', 'recent'
 
@@ -47,10 +47,10 @@ class WindowRules:
         return self.is_gated or self.policy == GROWING
 
     @property
-    def growth(self) -> GrowthLimits:
+    def growth(self) -> RestartLimits:
         """For the policy growing."""
         clip = self.config.clip
-        return GrowthLimits(clip.max_frames, self.config.visual.max_visual_tokens, round(clip.max_age * NANOSECONDS),
+        return RestartLimits(clip.max_frames, self.config.visual.max_visual_tokens, round(clip.max_age * NANOSECONDS),
                             self.span_ns, clip.overlap)
 
     @property

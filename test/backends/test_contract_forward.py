@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.backend_kinds import Kind, each_example_takes_new_slots, finished, frame, fresh_logits, piece, prompt, tokens
+from support.backend_kinds import Kind, each_example_takes_new_slots, frame, fresh_logits, piece, prompt, run_to_end, tokens
 
 from penguin_ros.backends.base.backend import Backend, Chunk, FeatureSpan
 from penguin_ros.errors import BackendError
@@ -57,11 +57,11 @@ def test_the_best_token_is_that_of_the_logits(kind: Kind, backend: Backend) -> N
     slot, other = backend.new_slot(), backend.new_slot()
     chunks = [Chunk(ids, spans), *(Chunk(tokens(seed, 1)) for seed in range(6)), Chunk(tokens(9, 5))]
     for chunk in chunks:
-        best, logits = backend.forward_best(slot, chunk), backend.forward(other, chunk, [-1])[0]
+        best, logits = backend.forward_greedy(slot, chunk), backend.forward(other, chunk, [-1])[0]
         assert best.token_id == int(logits.argmax())
         assert abs(best.logit - logits.max()) <= max(kind.tolerance, 1e-6) * np.linalg.norm(logits)
         assert backend.slot_length(slot) == backend.slot_length(other)
-    assert len({backend.forward_best(slot, Chunk(tokens(seed, 1))).token_id for seed in range(9)}) > 1
+    assert len({backend.forward_greedy(slot, Chunk(tokens(seed, 1))).token_id for seed in range(9)}) > 1
 
 
 @each_example_takes_new_slots
@@ -72,7 +72,7 @@ def test_the_best_token_after_each_of_several_positions_is_that_of_its_logits(ki
     slot = backend.new_slot()
     logits = backend.forward(slot, Chunk(ids, spans), wanted)
     backend.truncate(slot, 0)
-    best = backend.forward_best_each(slot, Chunk(ids, spans), wanted)
+    best = backend.forward_greedy_each(slot, Chunk(ids, spans), wanted)
     assert backend.slot_length(slot) == 31 and len(best) == len(wanted)
     backend.free_slot(slot)
     for each, row in zip(best, logits, strict=True):
@@ -106,7 +106,7 @@ def test_slots_do_not_see_each_other(kind: Kind, backend: Backend) -> None:
 
 
 def test_results_belong_to_the_caller(backend: Backend) -> None:
-    features = finished(backend.encode([frame(1)]))[0][0]
+    features = run_to_end(backend.encode([frame(1)]))[0][0]
     values, logits = backend.read_features(features), fresh_logits(backend, tokens(1, 5))
     kept = values.copy(), logits.copy()
     values[:], logits[:] = 0, 0
@@ -117,22 +117,22 @@ def test_results_belong_to_the_caller(backend: Backend) -> None:
 def test_read_only_inputs_are_taken_and_left_alone(backend: Backend) -> None:
     source, ids = frame(1), tokens(1, 8)
     source.pixels.flags.writeable = ids.flags.writeable = False
-    features = finished(backend.encode([source]))[0][0]
+    features = run_to_end(backend.encode([source]))[0][0]
     assert np.isfinite(fresh_logits(backend, ids, FeatureSpan(1, features, 0, 6))).all()
 
 
 # --- what a chunk may not be ----------------------------------------------------------------------------------
 
-def refused(backend: Backend, chunk: Chunk, logits_at: list[int], words: str) -> None:
+def refused(backend: Backend, chunk: Chunk, logits_indices: list[int], words: str) -> None:
     """The call is refused with these words, and the slot is as before."""
     slot = backend.new_slot()
     backend.forward(slot, Chunk(tokens(1, 5)))
     with pytest.raises(BackendError, match=words):
-        backend.forward(slot, chunk, logits_at)
+        backend.forward(slot, chunk, logits_indices)
     with pytest.raises(BackendError, match=words):
-        backend.forward_best(slot, chunk)
+        backend.forward_greedy(slot, chunk)
     with pytest.raises(BackendError, match=words):
-        backend.forward_best_each(slot, chunk, [-1, *logits_at])
+        backend.forward_greedy_each(slot, chunk, [-1, *logits_indices])
     assert backend.slot_length(slot) == 5
     after = backend.forward(slot, Chunk(tokens(2, 1)), [0])[0]
     expected = fresh_logits(backend, np.concatenate((tokens(1, 5), tokens(2, 1))))
@@ -152,12 +152,12 @@ def test_the_first_id_behind_the_vocabulary_is_refused_with_the_numbers(backend:
 
 @pytest.mark.parametrize(('offset', 'first', 'count'), [(-1, 0, 2), (7, 0, 2), (0, 0, 7), (0, 5, 2), (0, -1, 2), (2, 0, 0)])
 def test_a_span_that_does_not_fit_is_refused(backend: Backend, offset: int, first: int, count: int) -> None:
-    features = finished(backend.encode([frame(1)]))[0][0]
+    features = run_to_end(backend.encode([frame(1)]))[0][0]
     refused(backend, Chunk(tokens(1, 8), (FeatureSpan(offset, features, first, count),)), [-1], 'out of range')
 
 
 def test_overlapping_spans_are_refused(backend: Backend) -> None:
-    features = finished(backend.encode([frame(1)]))[0][0]
+    features = run_to_end(backend.encode([frame(1)]))[0][0]
     spans = FeatureSpan(3, features, 0, 3), FeatureSpan(0, features, 0, 4)
     refused(backend, Chunk(tokens(1, 8), spans), [-1], 'overlap')
 
@@ -165,7 +165,7 @@ def test_overlapping_spans_are_refused(backend: Backend) -> None:
 @pytest.mark.parametrize('index', [8, -9])
 def test_logits_beside_the_chunk_are_refused(backend: Backend, index: int) -> None:
     slot = backend.new_slot()
-    for call in (backend.forward, backend.forward_best_each):
+    for call in (backend.forward, backend.forward_greedy_each):
         with pytest.raises(BackendError, match=f'logits at {index} .*8 positions'):
             call(slot, Chunk(tokens(1, 8)), [0, index])
     assert backend.slot_length(slot) == 0

@@ -101,11 +101,11 @@ def test_an_overflow_writes_nothing(kind: Kind, backend: Backend) -> None:
     assert backend.slot_length(slot) == 62
     full = backend.forward(slot, Chunk(ids[62:]), [-1])[0]
     assert backend.slot_length(slot) == 64
-    for call in (backend.forward, backend.forward_best):
+    for call in (backend.forward, backend.forward_greedy):
         with pytest.raises(CacheOverflow):
             call(slot, Chunk(tokens(2, 1)))
     with pytest.raises(CacheOverflow):
-        backend.forward_best_each(slot, Chunk(tokens(2, 2)), [0, 1])
+        backend.forward_greedy_each(slot, Chunk(tokens(2, 2)), [0, 1])
     backend.free_slot(slot)
     kind.assert_equal(full, fresh_logits(backend, ids))
 

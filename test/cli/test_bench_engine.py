@@ -19,14 +19,14 @@ from support.bench_runs import SHORT, agreement, bench, figures, onnx_bundle
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip
-from penguin_ros.benchmark.tasks import Round, Side, SideError, Task, run_apart, run_here
+from penguin_ros.benchmark.tasks import Round, Target, TargetError, Task, run_apart, run_here
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
 from penguin_ros.config import GenerationConfig, ModelConfig, VisualConfig
-from penguin_ros.generation.detokenizer import TextStream
-from penguin_ros.generation.generate import Limits, generate
+from penguin_ros.generation.detokenizer import Detokenizer
+from penguin_ros.generation.generate import SamplingParams, generate
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
 
@@ -47,9 +47,9 @@ def compared(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 def test_every_number_says_how_it_was_measured_and_in_what_unit(compared: dict[str, Any]) -> None:
     assert compared['format'] == 1 and compared['rounds'] == 2 and 'threads' in compared['machine']
-    assert [side['name'] for side in compared['sides']] == ['int8', 'float32']
-    for side in (0, 1):
-        found = figures(compared, side)
+    assert [target['name'] for target in compared['sides']] == ['int8', 'float32']
+    for target in (0, 1):
+        found = figures(compared, target)
         assert {'first token', 'prepare', 'encode', 'prefill', 'decode', 'weights read per token', 'weights read',
                 'memory bandwidth', 'share of it, weights', 'share of it, with the KV cache', 'memory, highest', 'KV slot',
                 'load'} <= set(found)
@@ -60,8 +60,8 @@ def test_every_number_says_how_it_was_measured_and_in_what_unit(compared: dict[s
 
 
 def test_the_parts_add_up(compared: dict[str, Any], bundles: dict[str, Path]) -> None:
-    for side, folder in enumerate((bundles['int8'], bundles['float32'])):
-        found, facts, manifest = figures(compared, side), compared['sides'][side]['facts'], open_bundle(folder).manifest
+    for target, folder in enumerate((bundles['int8'], bundles['float32'])):
+        found, facts, manifest = figures(compared, target), compared['sides'][target]['facts'], open_bundle(folder).manifest
         graph = manifest.graph('decoder', facts['variant'])
         assert graph is not None
         assert found['weights read per token']['value'] * 1e6 == sum(manifest.files[name].bytes for name in graph.needs)
@@ -90,8 +90,8 @@ def test_a_bundle_agrees_with_itself_and_says_what_the_generation_loop_says(bund
     backend.open()
     preprocessor = Preprocessor(bundle.shape, bundle.tokenizer, VisualConfig(max_visual_tokens=160))
     inputs = preprocessor.clip_inputs(stored_clip(), QUESTION)
-    limits = Limits(6, (), GenerationConfig(max_repeats=0))
-    answer = finished(generate(backend, inputs, limits, TextStream(bundle.tokenizer.token_bytes), time.monotonic_ns))
+    limits = SamplingParams(6, (), GenerationConfig(max_repeats=0))
+    answer = run_to_end(generate(backend, inputs, limits, Detokenizer(bundle.tokenizer.token_bytes), time.monotonic_ns))
     backend.close()
     assert tuple(record['sides'][0]['tokens']) == answer.token_ids
     facts = record['sides'][0]['facts']
@@ -118,7 +118,7 @@ def test_bundles_of_two_checkpoints_are_measured_but_not_compared(bundles: dict[
     other = onnx_bundle(write_random_checkpoint(tmp_path / 'checkpoint', seed=5), tmp_path / 'other', 'float32')
     code, record = bench(tmp_path, other, '--against', bundles['float32'], runner=run_here)
     assert code == exit_codes.FAILED
-    assert all(side['error'] is None and side['figures'] for side in record['sides'])
+    assert all(target['error'] is None and target['figures'] for target in record['sides'])
     assert record['agreement']['error']['kind'] == 'BundleMismatch' and record['agreement']['figures'] == []
 
 
@@ -157,7 +157,7 @@ def test_a_checkpoint_on_torch_agrees_with_its_float32_bundle(bundles: dict[str,
 
 def test_a_process_that_is_killed_or_hangs_is_one_side_only(bundles: dict[str, Path], tmp_path: Path,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    task = Task(Side(str(bundles['float32'])), is_short=True)
+    task = Task(Target(str(bundles['float32'])), is_short=True)
     stopped = run_apart(task, limit_s=0.01)
     assert stopped.error is not None and stopped.error.kind == 'TimeoutExpired'
     script = tmp_path / 'python'
@@ -173,9 +173,9 @@ def test_a_side_that_fails_later_keeps_the_rounds_it_had_and_is_left_alone(bundl
     calls: list[str] = []
 
     def runner(task: Task) -> Round:
-        calls.append(task.side.name)
-        is_second = task.side.name == 'int8' and calls.count('int8') == 2
-        return Round(error=SideError('BackendError', 'the second round')) if is_second else run_here(task)
+        calls.append(task.target.name)
+        is_second = task.target.name == 'int8' and calls.count('int8') == 2
+        return Round(error=TargetError('BackendError', 'the second round')) if is_second else run_here(task)
 
     code, record = bench(tmp_path, bundles['int8'], '--against', bundles['float32'], '--rounds', '3', runner=runner)
     assert code == exit_codes.FAILED and (calls.count('int8'), calls.count('float32')) == (2, 3)

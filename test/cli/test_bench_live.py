@@ -19,13 +19,13 @@ from penguin_ros.backends.base.backend import Features
 from penguin_ros.benchmark.live.interrupt import same_tokens
 from penguin_ros.benchmark.live.probe import Choice
 from penguin_ros.benchmark.live.tasks import CASES, LiveRunner, LiveTask, Record, run_apart, run_here, task_from
-from penguin_ros.benchmark.tasks import Side
+from penguin_ros.benchmark.tasks import Target
 from penguin_ros.cli import bench_live, exit_codes
 from penguin_ros.cli.main import main, parser
 from penguin_ros.evaluation.agreement import DIFFERENT, SAME
 from penguin_ros.generation import prefix_cache
-from penguin_ros.generation.encoder_cache import FeatureCache
-from penguin_ros.generation.kv_slot import PositionKeys, common_length
+from penguin_ros.generation.encoder_cache import EncoderCache
+from penguin_ros.generation.kv_slot import PrefixKeys, shared_prefix_length
 
 SHORT = ('--quick', '--size', '168x112', '--threads', '1', '--no-default', '--tokens', '6')
 FRAMES = 8
@@ -57,9 +57,9 @@ def test_all_cases_are_there_with_both_sides_and_agree(measured: Record) -> None
                                      'cold clip, 8 equal frames', 'slide by 1 of 8']
     for case in cases(measured).values():
         assert case['agreement']['verdict'] == SAME and case['agreement']['tokens'] == case['agreement']['steps'] == 6
-        for side in (case['reuse'], case['recompute']):
-            assert side['frames'] == FRAMES and side['tokens'] == side['passes'] == 6
-            assert side['first_token_s'] == pytest.approx(side['prepare_s'] + side['encode_s'] + side['prefill_s'])
+        for target in (case['reuse'], case['recompute']):
+            assert target['frames'] == FRAMES and target['tokens'] == target['passes'] == 6
+            assert target['first_token_s'] == pytest.approx(target['prepare_s'] + target['encode_s'] + target['prefill_s'])
         assert case['recompute']['reused_tokens'] == case['recompute']['reused_frames'] == 0
     assert measured['models'][0]['is_same'] and measured['models'][0]['rounds'] == 1
 
@@ -72,9 +72,9 @@ def test_what_was_known_is_not_computed_again(measured: Record) -> None:
         assert found[name]['reuse']['reused_frames'] == FRAMES
         assert found[name]['reuse']['reused_tokens'] > found[name]['reuse']['visual_tokens']
     for count in range(1, 8):
-        side = found[f'append {count} to {FRAMES - count}']['reuse']
-        assert side['reused_frames'] == FRAMES - count
-        assert side['reused_tokens'] > side['visual_tokens'] * (FRAMES - count) / FRAMES
+        target = found[f'append {count} to {FRAMES - count}']['reuse']
+        assert target['reused_frames'] == FRAMES - count
+        assert target['reused_tokens'] > target['visual_tokens'] * (FRAMES - count) / FRAMES
     assert found['slide by 1 of 8']['reuse']['reused_frames'] == FRAMES - 1
     memory = measured['models'][0]['memory']
     assert memory['kv_slots'] == 4 and 0 < memory['kv_bytes'] < memory['kv_slots'] * memory['slot_bytes']
@@ -83,7 +83,7 @@ def test_what_was_known_is_not_computed_again(measured: Record) -> None:
 
 def test_captions_of_both_scenes_are_made_on_both_sides(measured: Record) -> None:
     made = {(each['scene'], each['course']): each for each in measured['models'][0]['captions']}
-    assert set(made) == {(scene, course) for scene in ('static', 'changing') for course in ('recompute', 'reuse')}
+    assert set(made) == {(scene, suite) for scene in ('static', 'changing') for suite in ('recompute', 'reuse')}
     for each in made.values():
         assert (each['seconds'], each['made'], each['tokens']) == (3, 3, 6)
     for scene in ('static', 'changing'):
@@ -140,14 +140,14 @@ def test_drafts_are_measured_on_texts_that_end_by_themselves_and_at_the_costs_of
 
 def test_features_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                             capsys: pytest.CaptureFixture[str]) -> None:
-    right = FeatureCache.get
+    right = EncoderCache.get
 
-    def wrong(self: FeatureCache, key: bytes) -> Features | None:
+    def wrong(self: EncoderCache, key: bytes) -> Features | None:
         found = right(self, key)
         others = [each for each in self._kept.values() if found is not None and each.tokens == found.tokens and each is not found]
         return others[0] if others else found
 
-    monkeypatch.setattr(FeatureCache, 'get', wrong)
+    monkeypatch.setattr(EncoderCache, 'get', wrong)
     code, record = live(tmp_path, tiny_checkpoint, '--cases', 'slide')
     assert code == exit_codes.FAILED and not record['models'][0]['is_same']
     found = cases(record)['slide by 1 of 8']['agreement']
@@ -157,12 +157,12 @@ def test_features_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_path: Pat
 
 def test_keys_and_values_of_a_wrong_frame_are_seen(tiny_checkpoint: Path, tmp_path: Path,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    def tokens_alone(first: PositionKeys, second: PositionKeys) -> int:
+    def tokens_alone(first: PrefixKeys, second: PrefixKeys) -> int:
         """As if all frames were alike."""
-        return common_length(np.where(first[:, 2:] >= 0, 0, first), np.where(second[:, 2:] >= 0, 0, second))
+        return shared_prefix_length(np.where(first[:, 2:] >= 0, 0, first), np.where(second[:, 2:] >= 0, 0, second))
 
-    monkeypatch.setattr(prefix_cache, 'common_length', tokens_alone)
-    monkeypatch.setattr('penguin_ros.generation.kv_slot.common_length', tokens_alone)
+    monkeypatch.setattr(prefix_cache, 'shared_prefix_length', tokens_alone)
+    monkeypatch.setattr('penguin_ros.generation.kv_slot.shared_prefix_length', tokens_alone)
     code, record = live(tmp_path, tiny_checkpoint, '--cases', 'clip')
     assert code == exit_codes.FAILED
     verdicts = {name: case['agreement']['verdict'] for name, case in cases(record).items()}
@@ -181,11 +181,11 @@ def test_a_model_that_cannot_be_opened_is_named_and_the_others_are_measured(tiny
 
 
 def test_a_part_travels_to_its_process_and_back(tiny_checkpoint: Path) -> None:
-    task = LiveTask(Side(str(tiny_checkpoint), '', {'model.threads': 1}), ('slide',), 1, 3, 112, 84, 1, '')
+    task = LiveTask(Target(str(tiny_checkpoint), '', {'model.threads': 1}), ('slide',), 1, 3, 112, 84, 1, '')
     assert task_from(json.loads(json.dumps(asdict(task)))) == task
     record = run_apart(task)
     assert record['error'] is None and [case['agreement']['verdict'] for case in record['cases']] == [SAME] * 2
-    assert run_apart(replace(task, side=Side('/nowhere/bundle')))['error']['kind'] == 'BundleNotFound'
+    assert run_apart(replace(task, target=Target('/nowhere/bundle')))['error']['kind'] == 'BundleNotFound'
 
 
 def test_the_picture_shows_the_clip_growing(tiny_checkpoint: Path, tmp_path: Path) -> None:

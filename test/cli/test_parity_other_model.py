@@ -19,7 +19,7 @@ from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
 from penguin_ros.config import ModelConfig, VisualConfig
-from penguin_ros.evaluation.parity import finished
+from penguin_ros.evaluation.parity import run_to_end
 from penguin_ros.generation.chunks import prompt_chunks
 from penguin_ros.model_inputs import ModelInputs, Prompt
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
@@ -47,7 +47,7 @@ def values_of(checkpoint: Checkpoint, backend: Backend) -> dict[str, np.ndarray]
     frames = np.stack([noise[0], noise[0], noise[1]])
     messages = [Message('user', (VideoPart(TIMES, 3), TextPart('What now?')))]
     inputs = Preprocessor(checkpoint.shape, checkpoint.tokenizer, VisualConfig()).messages_inputs(messages, [list(frames)], 60)
-    features = finished(backend.encode(inputs.frames))
+    features = run_to_end(backend.encode(inputs.frames))
     prompt_logits = anew(backend, inputs, features, [])
     steps = [prompt_logits[-1]]
     tokens: list[int] = []

@@ -13,13 +13,13 @@ from penguin_ros.cli import exit_codes, main
 from penguin_ros.config import PenguinConfig
 from penguin_ros.evaluation import score
 from penguin_ros.frame import Frame
-from penguin_ros.pipeline_status import ModelFacts
+from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.request import Answer
 from penguin_ros.simulation.clips import HELD_OUT, SimulatedClip, make_clip
 
 pytest.importorskip('mujoco', reason='no MuJoCo here')
 
-FACTS = ModelFacts('oracle', '', '', 'none', 'cpu', 'exact', 0, 0, 0, 0, 0, 0, 0)
+FACTS = ModelDescription('oracle', '', '', 'none', 'cpu', 'exact', 0, 0, 0, 0, 0, 0, 0)
 
 
 class Oracle:

@@ -13,7 +13,7 @@ pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 from support.bench_runs import onnx_bundle
 
 from penguin_ros.benchmark import machine as machine_module
-from penguin_ros.benchmark.tasks import Round, SideError, Task, run_here
+from penguin_ros.benchmark.tasks import Round, TargetError, Task, run_here
 from penguin_ros.cli.main import main
 from penguin_ros.doctor import engine_checks
 from penguin_ros.doctor.engine_checks import engine
@@ -52,8 +52,8 @@ def test_with_the_checkpoint_it_is_compared_with_torch(bundle: Path, tiny_checkp
 
 def test_a_side_that_does_not_run_is_said_and_the_engine_stays_ok(bundle: Path, tiny_checkpoint: Path) -> None:
     def runner(task: Task) -> Round:
-        is_torch = task.side.source == str(tiny_checkpoint)
-        return Round(error=SideError('BackendUnavailable', 'no torch', 'absent', 'pip')) if is_torch else run_here(task)
+        is_torch = task.target.source == str(tiny_checkpoint)
+        return Round(error=TargetError('BackendUnavailable', 'no torch', 'absent', 'pip')) if is_torch else run_here(task)
 
     found = {finding.topic: finding for finding in engine(str(bundle), str(tiny_checkpoint), runner)}
     assert found['engine'].state is State.OK

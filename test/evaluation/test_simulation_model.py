@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from penguin_ros.evaluation import simulation_model
-from penguin_ros.evaluation.score import CAPTION, Course, Record, ScoreRun
+from penguin_ros.evaluation.score import CAPTION, Record, ScoreRun, Suite
 from penguin_ros.evaluation.score_report import report
 from penguin_ros.evaluation.simulation_model import Measured, default_checkpoint, measured, simulation_parameters
-from penguin_ros.pipeline_status import ModelFacts
+from penguin_ros.pipeline_status import ModelDescription
 
 
 def test_a_folder_counts_only_with_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_an_installed_package_brings_it_too(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_what_was_measured_is_read_and_what_is_unknown_is_expected_whole(tmp_path: Path) -> None:
     assert measured(None) == measured(tmp_path) == Measured(3, 1.0, 1.0, 1.0)
-    course, facts = Course(1, 0, 2, 4, 168, 112, False), ModelFacts('m', '', '', '', 'cpu', 'float32', 1, 1, 1, 1, 1, 1, 1)
+    suite, facts = Suite(1, 0, 2, 4, 168, 112, False), ModelDescription('m', '', '', '', 'cpu', 'float32', 1, 1, 1, 1, 1, 1, 1)
     records = [Record(0, CAPTION, '', 'There is nothing.', 'There is nothing.', right=3, claimed=4, wanted=6),
                Record(0, 'count', 'How many things are there?', 'One.', 'One.', right=1, claimed=1, wanted=1),
                Record(0, 'count', 'Count the things.', 'One.', 'Two.', right=0, claimed=1, wanted=1)]
-    (tmp_path / 'score.json').write_text(json.dumps(report(course, ScoreRun(tuple(records), facts), None, 1.0)))
+    (tmp_path / 'score.json').write_text(json.dumps(report(suite, ScoreRun(tuple(records), facts), None, 1.0)))
     assert measured(tmp_path) == Measured(level=2, caption_precision=0.75, caption_recall=0.5, answers=0.5)
 
 

@@ -59,7 +59,7 @@ def test_the_bundle_stands_in_for_the_checkpoint(tiny_checkpoint: Path, tmp_path
     assert bundle.tokenizer.encode_text(text) == checkpoint.tokenizer.encode_text(text)
     assert bundle.tokenizer.markup_id('<image>') == checkpoint.shape.image_token_id
     ids = np.array([0, 5, checkpoint.shape.vocabulary_size - 1, 5])
-    assert np.array_equal(bundle.token_table.read(ids), checkpoint.tensors.read('llm.embed_tokens.weight')[ids])
+    assert np.array_equal(bundle.embedding_table.read(ids), checkpoint.tensors.read('llm.embed_tokens.weight')[ids])
 
 
 @pytest.mark.parametrize('dtype, tag', [('bfloat16', 'BF16'), ('float16', 'F16')])
@@ -67,7 +67,7 @@ def test_the_token_table_keeps_the_format_of_the_checkpoint(tmp_path: Path, dtyp
     checkpoint = checkpoint_of(tmp_path / 'c', dtype=dtype)
     bundle = built(checkpoint, tmp_path / 'b')
     assert bundle.manifest.table.dtype == tag
-    assert np.array_equal(bundle.token_table.read([3, 1]), checkpoint.tensors.read('llm.embed_tokens.weight')[[3, 1]])
+    assert np.array_equal(bundle.embedding_table.read([3, 1]), checkpoint.tensors.read('llm.embed_tokens.weight')[[3, 1]])
 
 
 def test_both_layouts_give_the_same_graphs_and_weights(tmp_path: Path) -> None:

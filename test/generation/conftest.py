@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.reuse_runs import CountingBackend
 
-from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.caches import Caches
 
 
 @pytest.fixture
@@ -19,5 +19,5 @@ def backend() -> Iterator[CountingBackend]:
 
 
 @pytest.fixture
-def reuse(backend: CountingBackend) -> Reuse:
-    return Reuse(backend, 1 << 20, True)
+def reuse(backend: CountingBackend) -> Caches:
+    return Caches(backend, 1 << 20, True)

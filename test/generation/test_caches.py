@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generation loop with a `Reuse` on the scripted backend: what is computed, what is not, what is never trusted."""
+"""The generation loop with a `Caches` on the scripted backend: what is computed, what is not, what is never trusted."""
 from __future__ import annotations
 
 import gc
@@ -13,13 +13,13 @@ from support.reuse_runs import FIRST, LIMITS, SECOND, THIRD, CountingBackend, an
 
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.errors import BackendError, InvalidLogits, RequestCancelled
-from penguin_ros.generation.caches import Reuse
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.caches import Caches
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.stats import Progress
+from penguin_ros.generation.stats import GenerationStats
 
 
-def test_ten_questions_on_one_clip_compute_only_their_own_tokens(backend: CountingBackend, reuse: Reuse) -> None:
+def test_ten_questions_on_one_clip_compute_only_their_own_tokens(backend: CountingBackend, reuse: Caches) -> None:
     assert answered(reuse, question(10, 11)).reused_tokens == 0
     backend.forget_counts()
     for number in range(10):
@@ -29,7 +29,7 @@ def test_ten_questions_on_one_clip_compute_only_their_own_tokens(backend: Counti
     assert backend.encoded == [] and backend.computed == 10 * (2 + 3)  # and three generated tokens each are appended
 
 
-def test_an_appended_frame_costs_itself_and_what_comes_behind_it(backend: CountingBackend, reuse: Reuse) -> None:
+def test_an_appended_frame_costs_itself_and_what_comes_behind_it(backend: CountingBackend, reuse: Caches) -> None:
     answered(reuse, question(10, 11))
     backend.forget_counts()
     generation = answered(reuse, question(10, 11, frames=(FIRST, SECOND, THIRD)))
@@ -37,7 +37,7 @@ def test_an_appended_frame_costs_itself_and_what_comes_behind_it(backend: Counti
     assert backend.computed == THIRD.tokens + 1 + 2 + 3
 
 
-def test_a_clip_that_slides_encodes_its_new_frame_only(backend: CountingBackend, reuse: Reuse) -> None:
+def test_a_clip_that_slides_encodes_its_new_frame_only(backend: CountingBackend, reuse: Caches) -> None:
     answered(reuse, question(10, 11))
     backend.forget_counts()
     generation = answered(reuse, question(10, 11, frames=(SECOND, THIRD)))
@@ -45,14 +45,14 @@ def test_a_clip_that_slides_encodes_its_new_frame_only(backend: CountingBackend,
     assert generation.reused_tokens == 1  # what stands before the first frame
 
 
-def test_the_same_frame_twice_in_a_prompt_is_encoded_once(backend: CountingBackend, reuse: Reuse) -> None:
+def test_the_same_frame_twice_in_a_prompt_is_encoded_once(backend: CountingBackend, reuse: Caches) -> None:
     generation = answered(reuse, question(10, frames=(FIRST, SECOND, FIRST)))
     assert backend.encoded == [FIRST.key, SECOND.key] and generation.reused_frames == 1
 
 
-def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(backend: CountingBackend, reuse: Reuse) -> None:
-    clip, progress = (FIRST, SECOND, THIRD), Progress()
-    expected = answered(Reuse(backend), question(10, 11, frames=clip)).token_ids
+def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(backend: CountingBackend, reuse: Caches) -> None:
+    clip, progress = (FIRST, SECOND, THIRD), GenerationStats()
+    expected = answered(Caches(backend), question(10, 11, frames=clip)).token_ids
     caption = started(reuse, question(10, 11, frames=clip), progress)
     while not progress.token_ids:
         next(caption)
@@ -64,7 +64,7 @@ def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(backen
     assert tuple(progress.token_ids) == expected
 
 
-def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encode(backend: CountingBackend, reuse: Reuse) -> None:
+def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encode(backend: CountingBackend, reuse: Caches) -> None:
     caption = started(reuse, question(10))
     next(caption)
     next(caption)
@@ -79,7 +79,7 @@ def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encod
 
 @pytest.mark.parametrize('steps', range(1, 16))
 @pytest.mark.parametrize('is_thrown', [False, True])
-def test_after_a_cancel_at_any_step_what_was_finished_is_used(backend: CountingBackend, reuse: Reuse, steps: int,
+def test_after_a_cancel_at_any_step_what_was_finished_is_used(backend: CountingBackend, reuse: Caches, steps: int,
                                                               is_thrown: bool) -> None:
     running = started(reuse, question(10, 11, 11))
     for _ in itertools.islice(running, steps):
@@ -96,7 +96,7 @@ def test_after_a_cancel_at_any_step_what_was_finished_is_used(backend: CountingB
 
 
 def test_frames_that_the_prefix_covers_need_no_features(backend: CountingBackend) -> None:
-    reuse = Reuse(backend, 0, True)
+    reuse = Caches(backend, 0, True)
     answered(reuse, question(10))
     gc.collect()
     assert all(handle() is None for handle in backend.handles)
@@ -104,12 +104,12 @@ def test_frames_that_the_prefix_covers_need_no_features(backend: CountingBackend
     assert answered(reuse, question(20)).reused_frames == 2 and backend.encoded == []
 
 
-def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(backend: CountingBackend, reuse: Reuse,
+def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(backend: CountingBackend, reuse: Caches,
                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     forward = backend.forward
 
-    def broken(slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> np.ndarray:
-        return forward(slot, chunk, logits_at) * np.float32('nan')
+    def broken(slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> np.ndarray:
+        return forward(slot, chunk, logits_indices) * np.float32('nan')
 
     monkeypatch.setattr(backend, 'forward', broken)
     with pytest.raises(InvalidLogits):
@@ -121,7 +121,7 @@ def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(backend
 
 
 @pytest.mark.parametrize('failing', ['encode', 'prefill', 'decode'])
-def test_after_a_failure_of_the_backend_the_next_answer_is_right(backend: CountingBackend, reuse: Reuse, failing: str) -> None:
+def test_after_a_failure_of_the_backend_the_next_answer_is_right(backend: CountingBackend, reuse: Caches, failing: str) -> None:
     answered(reuse, question(9))
 
     def fail(step: str) -> None:
@@ -136,7 +136,7 @@ def test_after_a_failure_of_the_backend_the_next_answer_is_right(backend: Counti
     answered(reuse, question(10, 11, frames=(FIRST, THIRD)))
 
 
-def test_what_was_forgotten_is_computed_again(backend: CountingBackend, reuse: Reuse) -> None:
+def test_what_was_forgotten_is_computed_again(backend: CountingBackend, reuse: Caches) -> None:
     answered(reuse, question(10))
     reuse.forget()
     gc.collect()
@@ -147,8 +147,8 @@ def test_what_was_forgotten_is_computed_again(backend: CountingBackend, reuse: R
 
 def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
     for _ in range(2):
-        generation = Progress()
-        for _ in generate(backend, question(10), LIMITS, TextStream(lambda token: b'x'), lambda: 0, generation):
+        generation = GenerationStats()
+        for _ in generate(backend, question(10), LIMITS, Detokenizer(lambda token: b'x'), lambda: 0, generation):
             pass
         assert generation.reused_tokens == generation.reused_frames == 0
     gc.collect()
@@ -157,7 +157,7 @@ def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
 
 
 def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_cameras_theirs(backend: CountingBackend,
-                                                                                          reuse: Reuse) -> None:
+                                                                                          reuse: Caches) -> None:
     other = (frame(4, 6, seed=9), frame(4, 6, seed=8))
     answered(reuse, question(10, frames=other))
     frames = [frame(4, 6, seed=seed) for seed in range(20, 30)]
@@ -168,8 +168,8 @@ def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_ca
     assert answered(reuse, question(11, frames=other)).reused_tokens == 15
 
 
-def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(backend: CountingBackend, reuse: Reuse) -> None:
-    expected, progress = answered(Reuse(backend), question(10)).token_ids, Progress()
+def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(backend: CountingBackend, reuse: Caches) -> None:
+    expected, progress = answered(Caches(backend), question(10)).token_ids, GenerationStats()
     caption = started(reuse, question(10), progress)
     while not progress.token_ids:
         next(caption)
@@ -179,8 +179,8 @@ def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(backend: C
     assert tuple(progress.token_ids) == expected and reuse.counts().prefixes.superseded == 0
 
 
-def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(backend: CountingBackend, reuse: Reuse) -> None:
-    expected, progress = answered(Reuse(backend), question(10)).token_ids, Progress()
+def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(backend: CountingBackend, reuse: Caches) -> None:
+    expected, progress = answered(Caches(backend), question(10)).token_ids, GenerationStats()
     caption = started(reuse, question(10), progress)
     next(caption)
 
@@ -197,7 +197,7 @@ def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(backen
 
 
 def test_features_that_another_request_finished_are_given_back_with_the_last_user(backend: CountingBackend) -> None:
-    reuse = Reuse(backend)
+    reuse = Caches(backend)
     caption = started(reuse, question(10))
     next(caption)
     answered(reuse, question(20))
@@ -208,7 +208,7 @@ def test_features_that_another_request_finished_are_given_back_with_the_last_use
     assert len(backend.handles) == 2 and all(handle() is None for handle in backend.handles)
 
 
-def test_what_is_encoded_after_forgetting_is_kept_whoever_began_it(backend: CountingBackend, reuse: Reuse) -> None:
+def test_what_is_encoded_after_forgetting_is_kept_whoever_began_it(backend: CountingBackend, reuse: Caches) -> None:
     caption = started(reuse, question(10))
     next(caption)
     reuse.forget()

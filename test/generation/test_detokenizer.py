@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.text import without_controls
 
 
 def pieces(tokens: list[bytes]) -> list[str]:
-    stream = TextStream(tokens.__getitem__)
+    stream = Detokenizer(tokens.__getitem__)
     return [stream.push(index) for index in range(len(tokens))] + [stream.finish()]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penguin_ros.backends.base.backend import Features
-from penguin_ros.generation.encoder_cache import FeatureCache
+from penguin_ros.generation.encoder_cache import EncoderCache
 
 
 class Sized(Features):
@@ -14,15 +14,15 @@ class Sized(Features):
         self.tokens, self.nbytes = 1, nbytes
 
 
-def filled(max_bytes: int, **sizes: int) -> FeatureCache:
-    cache = FeatureCache(max_bytes)
+def filled(max_bytes: int, **sizes: int) -> EncoderCache:
+    cache = EncoderCache(max_bytes)
     for key, nbytes in sizes.items():
         cache.put(key.encode(), Sized(nbytes), cache.epoch)
     return cache
 
 
 def test_what_was_put_in_comes_out_and_is_counted() -> None:
-    cache, features = FeatureCache(10), Sized(4)
+    cache, features = EncoderCache(10), Sized(4)
     assert cache.get(b'a') is None and not cache.has(b'a')
     cache.put(b'a', features, cache.epoch)
     assert cache.has(b'a') and cache.get(b'a') is features
@@ -73,7 +73,7 @@ def test_discarded_features_are_gone() -> None:
 
 @given(st.integers(0, 30), st.lists(st.tuples(st.sampled_from('pgdf'), st.integers(0, 6), st.integers(0, 12)), max_size=60))
 def test_the_bound_holds_and_the_bytes_add_up(max_bytes: int, operations: list[tuple[str, int, int]]) -> None:
-    cache, newest, lookups = FeatureCache(max_bytes), dict[bytes, Sized](), 0
+    cache, newest, lookups = EncoderCache(max_bytes), dict[bytes, Sized](), 0
     for operation, number, nbytes in operations:
         key = bytes([number])
         if operation == 'p':

@@ -16,11 +16,11 @@ from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import GenerationConfig, ModelConfig
-from penguin_ros.generation.caches import Reuse
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.caches import Caches
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.stats import Progress
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.model_inputs import ModelInputs, Prompt
 
 KINDS = tuple(drafts_of([1], 0, 2, 0))
@@ -63,13 +63,13 @@ def question(checkpoint: Checkpoint, seed: int) -> ModelInputs:
     return ModelInputs(Prompt('', ids, (len(before),)), (picture,), image)
 
 
-def run(backend: Backend | Reuse, inputs: ModelInputs, limits: Limits, draft: Draft | None = None) -> tuple[Progress, np.ndarray]:
+def run(backend: Backend | Caches, inputs: ModelInputs, limits: SamplingParams, draft: Draft | None = None) -> tuple[GenerationStats, np.ndarray]:
     """The result, and the logits of every token (none for a greedy text that keeps none)."""
-    progress, rows = Progress(), []
+    progress, rows = GenerationStats(), []
     with pytest.MonkeyPatch.context() as patch:
         drafter = GivenDrafts(draft) if draft else None
         patch.setattr('penguin_ros.generation.generate.drafter_for', lambda limits, inputs: drafter)
-        for step in generate(backend, inputs, limits, TextStream(lambda token_id: b'%d ' % token_id), itertools.count().__next__,
+        for step in generate(backend, inputs, limits, Detokenizer(lambda token_id: b'%d ' % token_id), itertools.count().__next__,
                              progress):
             if step.logits is not None:
                 assert len(step.logits) == len(step.token_ids)
@@ -84,7 +84,7 @@ def first_near_tie(logits: np.ndarray) -> int:
     return int(close[0]) if len(close) else len(logits)
 
 
-def assert_same(got: Progress, logits: np.ndarray, expected: Progress, reference: np.ndarray) -> None:
+def assert_same(got: GenerationStats, logits: np.ndarray, expected: GenerationStats, reference: np.ndarray) -> None:
     certain = first_near_tie(reference)
     assert got.token_ids[:certain] == expected.token_ids[:certain]
     compared = min(certain + 1, len(logits), len(reference))
@@ -99,9 +99,9 @@ def assert_drafts_change_nothing(backend: Backend, checkpoint: Checkpoint, kind:
     certain = 0
     for seed in seeds:
         inputs = question(checkpoint, seed)
-        plain, _ = run(backend, inputs, Limits(COUNT, (), GREEDY))
+        plain, _ = run(backend, inputs, SamplingParams(COUNT, (), GREEDY))
         stops = (plain.token_ids[25],) if seed % 2 else ()
-        limits = Limits(COUNT, stops, GREEDY, keep_logits=True)
+        limits = SamplingParams(COUNT, stops, GREEDY, keep_logits=True)
         expected, reference = run(backend, inputs, limits)
         sure = first_near_tie(reference)
         draft = drafts_of(plain.token_ids, max(stops, default=0), 400, seed)[kind]
@@ -129,9 +129,9 @@ def test_any_draft_leaves_logits_and_tokens_of_many_texts_alone(backend: Backend
 
 def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(backend: Backend, checkpoint: Checkpoint) -> None:
     for seed in range(6):
-        first, limits = question(checkpoint, seed), Limits(COUNT, (), GREEDY, keep_logits=True)
+        first, limits = question(checkpoint, seed), SamplingParams(COUNT, (), GREEDY, keep_logits=True)
         plain, _ = run(backend, first, limits)
-        reuse = Reuse(backend, 1 << 20, True)
+        reuse = Caches(backend, 1 << 20, True)
         said, _ = run(reuse, first, limits, drafts_of(plain.token_ids, 0, 400, seed)['partly right'])
         ids = np.concatenate((first.prompt.token_ids, said.token_ids, [5, 6, 7]))
         then = replace(first, prompt=Prompt('', ids, first.prompt.image_starts))
@@ -144,7 +144,7 @@ def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(backend: Ba
 def test_a_drafted_text_draws_the_same_random_tokens(backend: Backend, checkpoint: Checkpoint) -> None:
     sampling, same = GenerationConfig(temperature=1.5, top_k=30, seed=5, max_repeats=0), 0
     for seed in range(6):
-        inputs, limits = question(checkpoint, seed), Limits(COUNT, (), sampling, seed_offset=seed)
+        inputs, limits = question(checkpoint, seed), SamplingParams(COUNT, (), sampling, seed_offset=seed)
         plain, _ = run(backend, inputs, limits)
         for kind in ('perfect', 'partly right', 'random'):
             got, _ = run(backend, inputs, limits, drafts_of(plain.token_ids, 0, 400, seed)[kind])

@@ -15,7 +15,7 @@ from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig
-from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.caches import Caches
 
 Maker = Callable[[int], Backend]
 
@@ -78,14 +78,14 @@ def schedule(model: tuple[Checkpoint | Bundle, Maker]) -> Iterator[Callable[...,
         opened.extend(backends)
         for backend in backends:
             backend.open()
-        return Schedule(Reuse(backends[0], feature_bytes, True), backends[1], model[0], seed, policy)
+        return Schedule(Caches(backends[0], feature_bytes, True), backends[1], model[0], seed, policy)
 
     yield make
     for backend in opened:
         backend.close()
 
 
-def assert_clean(reuse: Reuse) -> None:
+def assert_clean(reuse: Caches) -> None:
     """Every slot that no generation uses can be had again."""
     reuse.prefixes.free_kept()
     for _ in range(reuse.backend.description.slots):

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from support.built_inputs import frame, inputs
 
-from penguin_ros.backends.base.backend import Best, Chunk
+from penguin_ros.backends.base.backend import Chunk, GreedyToken
 from penguin_ros.config import GenerationConfig, ModelConfig
 from penguin_ros.errors import InvalidLogits, InvalidRequest, NoFreeSlot, PromptTooLong
 from penguin_ros.generation.chunks import prompt_chunks
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.stats import Generation, Progress, Step
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.stats import Generation, GenerationStats, Step
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import StopReason
 from penguin_ros.testing.scripted_backend import ScriptedBackend
@@ -30,8 +30,8 @@ def letter(token_id: int) -> bytes:
     return chr(ord('a') + token_id % 26).encode()
 
 
-def limits(**changes: Any) -> Limits:
-    return Limits(**{'max_tokens': 12, 'stop_token_ids': (STOP,), 'prefill_chunk': 4, **changes})
+def limits(**changes: Any) -> SamplingParams:
+    return SamplingParams(**{'max_tokens': 12, 'stop_token_ids': (STOP,), 'prefill_chunk': 4, **changes})
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def backend() -> Iterator[ScriptedBackend]:
     opened.close()
 
 
-def run(backend: ScriptedBackend, question: ModelInputs, allowed: Limits, **more: Any) -> tuple[list[Step], Generation]:
+def run(backend: ScriptedBackend, question: ModelInputs, allowed: SamplingParams, **more: Any) -> tuple[list[Step], Generation]:
     steps = []
-    running = generate(backend, question, allowed, TextStream(letter), more.pop('clock', itertools.count().__next__), **more)
+    running = generate(backend, question, allowed, Detokenizer(letter), more.pop('clock', itertools.count().__next__), **more)
     while True:
         try:
             steps.append(next(running))
@@ -81,7 +81,7 @@ def test_any_chunk_size_gives_the_tokens_of_one_long_forward(backend: ScriptedBa
 def test_each_yield_is_one_step_of_the_backend(backend: ScriptedBackend) -> None:
     done: list[str] = []
     backend.on_step = done.append
-    running = generate(backend, QUESTION, limits(max_tokens=3), TextStream(letter), itertools.count().__next__)
+    running = generate(backend, QUESTION, limits(max_tokens=3), Detokenizer(letter), itertools.count().__next__)
     counts = []
     for _ in running:
         counts.append(len(done))
@@ -176,7 +176,7 @@ def test_sampling_repeats_with_its_seed_and_differs_between_requests(backend: Sc
 def test_half_a_character_at_the_end_comes_with_the_last_token(backend: ScriptedBackend) -> None:
     backend.script = [30, 31, 32]
     heart = '\u2764'.encode()
-    running = generate(backend, QUESTION, limits(max_tokens=2), TextStream(lambda token: heart[token - 30:token - 29]),
+    running = generate(backend, QUESTION, limits(max_tokens=2), Detokenizer(lambda token: heart[token - 30:token - 29]),
                        itertools.count().__next__)
     pieces = [step.piece for step in running if step.token_ids]
     assert pieces == ['', '\ufffd']
@@ -190,9 +190,9 @@ def test_durations_leave_out_the_time_between_steps(backend: ScriptedBackend) ->
         time_ns[0] += costs.get(step, 0)
 
     backend.on_step = spend
-    progress = Progress()
+    progress = GenerationStats()
     allowed = limits(max_tokens=3, stop_token_ids=())
-    running = generate(backend, QUESTION, allowed, TextStream(letter), lambda: time_ns[0], progress)
+    running = generate(backend, QUESTION, allowed, Detokenizer(letter), lambda: time_ns[0], progress)
     for _ in running:
         time_ns[0] += 10 ** 9
     generation = progress.generation()
@@ -203,13 +203,13 @@ def test_durations_leave_out_the_time_between_steps(backend: ScriptedBackend) ->
 
 def test_a_greedy_request_lets_the_backend_choose_and_every_other_looks_at_the_logits(backend: ScriptedBackend,
                                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen, best = [], backend.forward_best
+    chosen, best = [], backend.forward_greedy
 
-    def counted(slot: int, chunk: Chunk) -> Best:
+    def counted(slot: int, chunk: Chunk) -> GreedyToken:
         chosen.append(best(slot, chunk))
         return chosen[-1]
 
-    monkeypatch.setattr(backend, 'forward_best', counted)
+    monkeypatch.setattr(backend, 'forward_greedy', counted)
     _, greedy = run(backend, QUESTION, limits())
     assert [each.token_id for each in chosen] == list(greedy.token_ids)
     for other in (limits(keep_logits=True), limits(sampling=GenerationConfig(temperature=0.5))):
@@ -223,9 +223,9 @@ def test_logits_that_are_no_numbers_end_the_request_and_free_its_slot(backend: S
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     forward = backend.forward
 
-    def broken(slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> np.ndarray:
-        logits = forward(slot, chunk, logits_at)
-        return logits * np.float32('nan') if logits_at else logits
+    def broken(slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> np.ndarray:
+        logits = forward(slot, chunk, logits_indices)
+        return logits * np.float32('nan') if logits_indices else logits
 
     monkeypatch.setattr(backend, 'forward', broken)
     for allowed in (limits(), limits(keep_logits=True)):

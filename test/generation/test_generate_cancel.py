@@ -13,17 +13,17 @@ from support.built_inputs import frame, inputs
 from penguin_ros.backends.base.backend import Features
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, DeadlineExceeded, RequestCancelled
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.stats import Generation, Progress, Step
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.stats import Generation, GenerationStats, Step
 from penguin_ros.model_inputs import FramePatches
 from penguin_ros.request import StopReason
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 QUESTION = inputs([1, 2, frame(4, 6), 3, frame(2, 4), *range(10, 19)])
 SCRIPT = [30, 31, 32, 33]
-LIMITS = Limits(max_tokens=4, stop_token_ids=(), prefill_chunk=4)
+LIMITS = SamplingParams(max_tokens=4, stop_token_ids=(), prefill_chunk=4)
 STEPS = 4 + 1 + 5 + 3  # slices of 8 patches and the encode's end, chunks of 20 positions, tokens after the first
 
 
@@ -59,8 +59,8 @@ def backend() -> Iterator[WatchedBackend]:
     opened.close()
 
 
-def started(backend: ScriptedBackend, progress: Progress, steps: int) -> Generator[Step, None, Generation]:
-    text = TextStream(lambda token: bytes([97 + (token - 30) % 26]))
+def started(backend: ScriptedBackend, progress: GenerationStats, steps: int) -> Generator[Step, None, Generation]:
+    text = Detokenizer(lambda token: bytes([97 + (token - 30) % 26]))
     running = generate(backend, QUESTION, LIMITS, text, itertools.count().__next__, progress)
     for _ in range(steps):
         next(running)
@@ -69,7 +69,7 @@ def started(backend: ScriptedBackend, progress: Progress, steps: int) -> Generat
 
 @pytest.mark.parametrize('steps', range(1, STEPS + 1))
 def test_an_error_thrown_in_at_any_step_comes_out_and_nothing_stays_taken(backend: WatchedBackend, steps: int) -> None:
-    running = started(backend, Progress(), steps)
+    running = started(backend, GenerationStats(), steps)
     error = RequestCancelled('the client cancelled')
     with pytest.raises(RequestCancelled) as caught:
         running.throw(error)
@@ -79,24 +79,24 @@ def test_an_error_thrown_in_at_any_step_comes_out_and_nothing_stays_taken(backen
 
 @pytest.mark.parametrize('steps', range(STEPS + 1))
 def test_closing_at_any_step_leaves_nothing_taken(backend: WatchedBackend, steps: int) -> None:
-    started(backend, Progress(), steps).close()
+    started(backend, GenerationStats(), steps).close()
     assert backend.is_clean()
 
 
 def test_a_whole_generation_leaves_nothing_taken(backend: WatchedBackend) -> None:
-    assert len(list(started(backend, Progress(), 0))) == STEPS
+    assert len(list(started(backend, GenerationStats(), 0))) == STEPS
     assert backend.is_clean()
 
 
 def test_features_are_given_back_before_the_first_decode_step(backend: WatchedBackend) -> None:
-    running = started(backend, Progress(), STEPS - 3)
+    running = started(backend, GenerationStats(), STEPS - 3)
     gc.collect()
     assert len(backend.features) == 2 and all(features() is None for features in backend.features)
     running.close()
 
 
 def test_a_text_that_was_ended_from_outside_can_be_delivered(backend: WatchedBackend) -> None:
-    progress = Progress()
+    progress = GenerationStats()
     running = started(backend, progress, STEPS - 2)
     with pytest.raises(DeadlineExceeded):
         running.throw(DeadlineExceeded('too late'))
@@ -108,7 +108,7 @@ def test_a_text_that_was_ended_from_outside_can_be_delivered(backend: WatchedBac
 
 
 def test_before_the_first_token_the_partial_text_is_empty(backend: WatchedBackend) -> None:
-    progress = Progress()
+    progress = GenerationStats()
     started(backend, progress, 2).close()
     assert progress.generation(StopReason.CANCELLED).text == ''
 
@@ -121,7 +121,7 @@ def test_an_error_of_the_backend_comes_out_and_the_slot_is_free_again(backend: W
 
         backend.on_step = fail
         with pytest.raises(BackendError, match=f'{failing} failed'):
-            list(started(backend, Progress(), 0))
+            list(started(backend, GenerationStats(), 0))
         backend.on_step = lambda step: None
         backend.free_slot(backend.new_slot())
 
@@ -129,9 +129,9 @@ def test_an_error_of_the_backend_comes_out_and_the_slot_is_free_again(backend: W
 def test_two_generations_in_turns_do_not_disturb_each_other() -> None:
     backend = ScriptedBackend(ModelConfig(max_length=64, kv_slots=2, encode_patches=8))
     backend.open()
-    alone = Progress()
+    alone = GenerationStats()
     list(started(backend, alone, 0))
-    first, second = Progress(), Progress()
+    first, second = GenerationStats(), GenerationStats()
     for _ in itertools.zip_longest(started(backend, first, 0), started(backend, second, 3)):
         pass
     assert first.token_ids == second.token_ids == alone.token_ids

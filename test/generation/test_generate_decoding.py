@@ -17,10 +17,10 @@ from support.given_drafts import Draft, GivenDrafts, drafts_of
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.config import GenerationConfig, ModelConfig
 from penguin_ros.errors import BackendError, DeadlineExceeded, InvalidLogits, RequestCancelled
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.stats import Progress, Step
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.stats import GenerationStats, Step
 from penguin_ros.request import StopReason
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
@@ -43,10 +43,10 @@ class Run:
     """One generation with these drafts, first token included; `steps` that gave tokens."""
 
     def __init__(self, backend: ScriptedBackend, draft: Draft | None, **limits: Any) -> None:
-        self.backend, self.progress, self.steps = backend, Progress(), list[Step]()
+        self.backend, self.progress, self.steps = backend, GenerationStats(), list[Step]()
         self.drafter = GivenDrafts(draft) if draft else None
-        allowed = Limits(**{'max_tokens': 12, 'stop_token_ids': (STOP,), **limits})
-        heart = TextStream(lambda token_id: b'\xe2\x9d\xa4'[token_id % 3:token_id % 3 + 1])  # characters of three tokens
+        allowed = SamplingParams(**{'max_tokens': 12, 'stop_token_ids': (STOP,), **limits})
+        heart = Detokenizer(lambda token_id: b'\xe2\x9d\xa4'[token_id % 3:token_id % 3 + 1])  # characters of three tokens
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr('penguin_ros.generation.generate.drafter_for', lambda limits, inputs: self.drafter)
             self.running = generate(backend, QUESTION, allowed, heart, itertools.count().__next__, self.progress)
@@ -173,9 +173,9 @@ def test_logits_that_are_no_numbers_end_the_text_at_the_same_token(backend: Scri
     """After token number `bad` the network gives NaN."""
     forward = backend.forward
 
-    def broken(slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> np.ndarray:
-        past, logits = backend.slot_length(slot) - PROMPT, forward(slot, chunk, logits_at).copy()
-        for row, index in zip(logits, logits_at, strict=True):
+    def broken(slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> np.ndarray:
+        past, logits = backend.slot_length(slot) - PROMPT, forward(slot, chunk, logits_indices).copy()
+        for row, index in zip(logits, logits_indices, strict=True):
             if past + index % len(chunk.token_ids) == bad:
                 row[3] = np.nan
         return logits
@@ -195,8 +195,8 @@ def test_a_rejected_token_whose_numbers_spoil_the_whole_pass_changes_nothing(bac
     """Zero times NaN is NaN: attention may carry it to positions that do not see the token."""
     plain, forward = Run(backend, None).finish(), backend.forward
 
-    def broken(slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> np.ndarray:
-        logits = forward(slot, chunk, logits_at)
+    def broken(slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> np.ndarray:
+        logits = forward(slot, chunk, logits_indices)
         return logits * np.float32('nan') if 99 in chunk.token_ids else logits
 
     monkeypatch.setattr(backend, 'forward', broken)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from support.built_inputs import IMAGE, frame, inputs
 
 from penguin_ros.frame import FrameType
-from penguin_ros.generation.kv_slot import common_length, is_superseded, no_keys, prompt_keys, text_keys, visual_end
+from penguin_ros.generation.kv_slot import is_superseded, no_keys, prompt_keys, shared_prefix_length, text_keys, visual_end
 
 FIRST, SECOND, THIRD = (frame(4, 4, seed=seed) for seed in (1, 2, 3))
 
 
 def common(first: list, second: list) -> int:
-    return common_length(prompt_keys(inputs(first)), prompt_keys(inputs(second)))
+    return shared_prefix_length(prompt_keys(inputs(first)), prompt_keys(inputs(second)))
 
 
 def test_prompts_share_what_they_begin_with() -> None:
@@ -25,7 +25,7 @@ def test_prompts_share_what_they_begin_with() -> None:
     assert common([1, FIRST, 2, 3], [1, FIRST, 2, 9]) == 6
     assert common([1, FIRST, 2, 3], [1, FIRST]) == 5
     assert common([1, FIRST, 2], [9, FIRST, 2]) == 0
-    assert common_length(no_keys(), prompt_keys(inputs([1]))) == 0
+    assert shared_prefix_length(no_keys(), prompt_keys(inputs([1]))) == 0
 
 
 def test_another_frame_of_the_same_size_shares_nothing_from_its_first_token_on() -> None:
@@ -35,7 +35,7 @@ def test_another_frame_of_the_same_size_shares_nothing_from_its_first_token_on()
 def test_a_token_of_text_is_never_a_visual_one() -> None:
     assert common([1, FIRST], [1, *[IMAGE] * 0, 5, 6]) == 1
     text = text_keys(np.array([IMAGE] * 4))
-    assert common_length(text, prompt_keys(inputs([FIRST]))) == 0
+    assert shared_prefix_length(text, prompt_keys(inputs([FIRST]))) == 0
 
 
 def test_the_type_of_a_frame_does_not_count_its_grid_does() -> None:
@@ -72,7 +72,7 @@ def test_the_visual_part_ends_with_the_last_frame(parts: list, end: int) -> None
 def test_the_common_length_is_that_of_the_ids(first: list[int], second: list[int]) -> None:
     expected = next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
                     min(len(first), len(second)))
-    assert common_length(text_keys(np.array(first, np.int64)), text_keys(np.array(second, np.int64))) == expected
+    assert shared_prefix_length(text_keys(np.array(first, np.int64)), text_keys(np.array(second, np.int64))) == expected
 
 
 @pytest.mark.parametrize(('new', 'expected'), [

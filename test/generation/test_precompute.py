@@ -11,9 +11,9 @@ from support.built_inputs import inputs
 from support.reuse_runs import FIRST, SECOND, THIRD, CountingBackend, answered, question, started
 
 from penguin_ros.errors import NoFreeSlot, PromptTooLong
-from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.kv_slot import text_keys
-from penguin_ros.generation.precompute import encode_ahead, prefill_ahead
+from penguin_ros.generation.precompute import precompute_features, precompute_prefix
 from penguin_ros.model_inputs import FramePatches
 
 
@@ -27,15 +27,15 @@ def result(steps: Generator[None, None, int]) -> tuple[int, int]:
     raise AssertionError
 
 
-def test_a_request_for_frames_that_were_encoded_ahead_encodes_nothing(backend: CountingBackend, reuse: Reuse) -> None:
-    assert result(encode_ahead(reuse, [FIRST, SECOND])) == (2, 6)
-    assert result(encode_ahead(reuse, [FIRST, SECOND])) == (0, 0)
+def test_a_request_for_frames_that_were_encoded_ahead_encodes_nothing(backend: CountingBackend, reuse: Caches) -> None:
+    assert result(precompute_features(reuse, [FIRST, SECOND])) == (2, 6)
+    assert result(precompute_features(reuse, [FIRST, SECOND])) == (0, 0)
     backend.forget_counts()
     assert answered(reuse, question(10)).reused_frames == 2 and backend.encoded == []
 
 
-def test_a_request_goes_on_with_an_encode_that_was_begun_ahead(backend: CountingBackend, reuse: Reuse) -> None:
-    ahead = encode_ahead(reuse, [FIRST, SECOND, THIRD])
+def test_a_request_goes_on_with_an_encode_that_was_begun_ahead(backend: CountingBackend, reuse: Caches) -> None:
+    ahead = precompute_features(reuse, [FIRST, SECOND, THIRD])
     next(ahead)
     next(ahead)
     slices: list[str] = []
@@ -46,36 +46,36 @@ def test_a_request_goes_on_with_an_encode_that_was_begun_ahead(backend: Counting
     assert backend.encoded == [FIRST.key, SECOND.key, THIRD.key]
 
 
-def test_an_encode_that_everybody_left_begins_anew(backend: CountingBackend, reuse: Reuse) -> None:
-    ahead = encode_ahead(reuse, [FIRST])
+def test_an_encode_that_everybody_left_begins_anew(backend: CountingBackend, reuse: Caches) -> None:
+    ahead = precompute_features(reuse, [FIRST])
     next(ahead)
     ahead.close()
     assert backend.encoded == [] and not reuse.features.has(FIRST.key)
-    assert result(encode_ahead(reuse, [FIRST])) == (1, 3)
+    assert result(precompute_features(reuse, [FIRST])) == (1, 3)
 
 
-def test_a_question_on_a_clip_that_was_computed_ahead_costs_its_own_tokens(backend: CountingBackend, reuse: Reuse) -> None:
+def test_a_question_on_a_clip_that_was_computed_ahead_costs_its_own_tokens(backend: CountingBackend, reuse: Caches) -> None:
     clip = (FIRST, SECOND, THIRD)
     asked = question(10, 11, frames=clip)
     end = len(asked.prompt.token_ids) - 3
-    assert result(prefill_ahead(reuse, asked, 8))[0] == end
+    assert result(precompute_prefix(reuse, asked, 8))[0] == end
     backend.forget_counts()
     generation = answered(reuse, question(20, 21, frames=clip))
     assert generation.reused_tokens == end and generation.reused_frames == 3
     assert backend.encoded == [] and backend.computed == 3 + 3
 
 
-def test_computing_ahead_again_computes_nothing(backend: CountingBackend, reuse: Reuse) -> None:
+def test_computing_ahead_again_computes_nothing(backend: CountingBackend, reuse: Caches) -> None:
     for expected in (14, 0):
-        assert result(prefill_ahead(reuse, question(10), 8))[0] == expected
+        assert result(precompute_prefix(reuse, question(10), 8))[0] == expected
     answered(reuse, question(10))
     backend.forget_counts()
-    assert result(prefill_ahead(reuse, question(11), 8)) == (0, 0) and backend.computed == 0
+    assert result(precompute_prefix(reuse, question(11), 8)) == (0, 0) and backend.computed == 0
 
 
 @pytest.mark.parametrize('steps', range(12))
-def test_ending_it_at_any_step_keeps_what_is_finished(backend: CountingBackend, reuse: Reuse, steps: int) -> None:
-    ahead = prefill_ahead(reuse, question(10), 5)
+def test_ending_it_at_any_step_keeps_what_is_finished(backend: CountingBackend, reuse: Caches, steps: int) -> None:
+    ahead = precompute_prefix(reuse, question(10), 5)
     for _ in itertools.islice(ahead, steps):
         pass
     ahead.close()
@@ -84,16 +84,16 @@ def test_ending_it_at_any_step_keeps_what_is_finished(backend: CountingBackend, 
     assert answered(reuse, question(10)).reused_tokens == kept
 
 
-def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(backend: CountingBackend, reuse: Reuse) -> None:
+def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(backend: CountingBackend, reuse: Caches) -> None:
     for number in range(3):
         reuse.prefixes.acquire(text_keys(np.array([number, 5])), 0)
     with pytest.raises(NoFreeSlot):
-        result(prefill_ahead(reuse, question(10), 8))
+        result(precompute_prefix(reuse, question(10), 8))
     assert reuse.features.has(FIRST.key) and reuse.features.has(SECOND.key)
 
 
-def test_while_it_rests_it_holds_no_slot(backend: CountingBackend, reuse: Reuse) -> None:
-    ahead = prefill_ahead(reuse, question(10), 5)
+def test_while_it_rests_it_holds_no_slot(backend: CountingBackend, reuse: Caches) -> None:
+    ahead = precompute_prefix(reuse, question(10), 5)
     for _ in range(7):
         next(ahead)
     for number in range(3):
@@ -103,9 +103,9 @@ def test_while_it_rests_it_holds_no_slot(backend: CountingBackend, reuse: Reuse)
 
 
 @pytest.mark.parametrize(('frames', 'expected'), [((THIRD,), 14), ((FIRST, SECOND), 5)])
-def test_it_goes_on_unless_a_question_took_its_slot(backend: CountingBackend, reuse: Reuse, frames: tuple[FramePatches, ...],
+def test_it_goes_on_unless_a_question_took_its_slot(backend: CountingBackend, reuse: Caches, frames: tuple[FramePatches, ...],
                                                     expected: int) -> None:
-    ahead = prefill_ahead(reuse, question(10), 5)
+    ahead = precompute_prefix(reuse, question(10), 5)
     for _ in range(7):
         next(ahead)
     answered(reuse, question(20, frames=frames))
@@ -113,16 +113,16 @@ def test_it_goes_on_unless_a_question_took_its_slot(backend: CountingBackend, re
     assert answered(reuse, question(30)).reused_tokens >= 14
 
 
-def test_a_prompt_without_frames_has_nothing_to_compute_ahead(backend: CountingBackend, reuse: Reuse) -> None:
-    assert result(prefill_ahead(reuse, inputs([1, 2, 3]), 8)) == (0, 0)
+def test_a_prompt_without_frames_has_nothing_to_compute_ahead(backend: CountingBackend, reuse: Caches) -> None:
+    assert result(precompute_prefix(reuse, inputs([1, 2, 3]), 8)) == (0, 0)
     with pytest.raises(PromptTooLong):
-        next(prefill_ahead(reuse, inputs(range(96)), 8))
+        next(precompute_prefix(reuse, inputs(range(96)), 8))
 
 
-def test_a_caption_that_rests_is_not_disturbed(backend: CountingBackend, reuse: Reuse) -> None:
+def test_a_caption_that_rests_is_not_disturbed(backend: CountingBackend, reuse: Caches) -> None:
     caption = started(reuse, question(10))
     for _ in range(8):
         next(caption)
-    assert result(prefill_ahead(reuse, question(10, frames=(FIRST, SECOND, THIRD)), 8))[0] > 0
+    assert result(precompute_prefix(reuse, question(10, frames=(FIRST, SECOND, THIRD)), 8))[0] > 0
     assert answered(reuse, question(10)).token_ids
     assert len(list(caption)) > 0

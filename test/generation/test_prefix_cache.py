@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, NoFreeSlot
-from penguin_ros.generation.kv_slot import KeyedSlot, common_length, text_keys
+from penguin_ros.generation.kv_slot import KVSlot, shared_prefix_length, text_keys
 from penguin_ros.generation.prefix_cache import WORTH_COPYING, PrefixCache
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
@@ -32,7 +32,7 @@ def backend() -> Iterator[ScriptedBackend]:
     made.close()
 
 
-def started(cache: PrefixCache, ids: list[int], shared: int = len(CLIP)) -> tuple[KeyedSlot, int]:
+def started(cache: PrefixCache, ids: list[int], shared: int = len(CLIP)) -> tuple[KVSlot, int]:
     """A slot that holds the prompt, and how much of it was there."""
     slot = cache.acquire(text_keys(np.array(ids)), shared)
     reused = slot.length
@@ -74,7 +74,7 @@ def test_generated_text_is_reused_by_the_next_turn(backend: ScriptedBackend) -> 
     cache = PrefixCache(backend, True)
     slot, _ = started(cache, [*CLIP, 1])
     for token_id in (7, 8, 9):
-        slot.forward_best(Chunk(np.array([token_id])))
+        slot.forward_greedy(Chunk(np.array([token_id])))
     cache.release(slot)
     assert asked(cache, [*CLIP, 1, 7, 8, 9, 5, 6]) == len(CLIP) + 4
 
@@ -197,7 +197,7 @@ def test_slots_that_somebody_else_took_are_not_needed(backend: ScriptedBackend) 
 def test_no_slot_ever_holds_anything_but_its_own_prompt(slots: int, operations: list[tuple[str, int, int, int]]) -> None:
     backend = opened(slots)
     truth = opened(slots)
-    cache, held = PrefixCache(backend, True), list[tuple[KeyedSlot, list[int]]]()
+    cache, held = PrefixCache(backend, True), list[tuple[KVSlot, list[int]]]()
     for operation, clip, length, question in operations:
         ids = [*[CLIP, OTHER, CLIP[:20] + OTHER[20:]][clip][:length], 50 + question, 60]
         if operation == 'forget':
@@ -207,7 +207,7 @@ def test_no_slot_ever_holds_anything_but_its_own_prompt(slots: int, operations: 
         elif operation in ('ask', 'hold') and len(held) < slots:
             slot, reused = started(cache, ids, length)
             assert reused < len(ids) and slot.length == backend.slot_length(slot.number) == len(ids)
-            assert common_length(slot.keys, text_keys(np.array(ids))) == len(ids)
+            assert shared_prefix_length(slot.keys, text_keys(np.array(ids))) == len(ids)
             held.append((slot, ids))
             if operation == 'ask':
                 cache.release(held.pop()[0])

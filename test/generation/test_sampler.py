@@ -10,13 +10,13 @@ from hypothesis.extra.numpy import arrays
 
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidLogits
-from penguin_ros.generation.sampler import _candidates, choose, new_random
+from penguin_ros.generation.sampler import _candidates, choose, new_random_stream
 
 LOGITS = arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 50, width=32))
 
 
 def drawn(logits: np.ndarray, config: GenerationConfig, count: int, seed: int = 0) -> np.ndarray:
-    random = new_random(seed)
+    random = new_random_stream(seed)
     return np.array([choose(logits, config, random) for _ in range(count)])
 
 
@@ -39,9 +39,9 @@ def plain_probabilities(logits: np.ndarray, config: GenerationConfig) -> np.ndar
 
 @given(LOGITS)
 def test_temperature_zero_takes_the_largest_and_of_equal_ones_the_first(logits: np.ndarray) -> None:
-    random = new_random(1)
+    random = new_random_stream(1)
     assert choose(logits, GenerationConfig(temperature=0.0), random) == int(np.flatnonzero(logits == logits.max())[0])
-    assert random.random() == new_random(1).random()  # nothing was drawn
+    assert random.random() == new_random_stream(1).random()  # nothing was drawn
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
@@ -50,7 +50,7 @@ def test_logits_that_are_no_numbers_are_a_named_error(bad: float, temperature: f
     logits = np.zeros(10, np.float32)
     logits[3] = bad
     with pytest.raises(InvalidLogits, match='of 10 logits'):
-        choose(logits, GenerationConfig(temperature=temperature), new_random(0))
+        choose(logits, GenerationConfig(temperature=temperature), new_random_stream(0))
 
 
 @settings(deadline=None)
@@ -96,7 +96,7 @@ def test_top_k_keeps_exactly_k_even_among_equal_logits() -> None:
 def test_the_same_seed_and_offset_draw_the_same_and_others_differ() -> None:
     logits, config = np.zeros(1000, np.float32), GenerationConfig(temperature=1.0)
     streams = [[choose(logits, config, random) for _ in range(8)]
-               for random in (new_random(3, 1), new_random(3, 1), new_random(3, 2), new_random(4, 1))]
+               for random in (new_random_stream(3, 1), new_random_stream(3, 1), new_random_stream(3, 2), new_random_stream(4, 1))]
     assert streams[0] == streams[1]
     assert len({tuple(stream) for stream in streams}) == 3
 
@@ -112,7 +112,7 @@ def test_extreme_temperatures_and_logits_neither_warn_nor_overflow(temperature: 
 @given(LOGITS, st.integers(0, 1000))
 def test_float64_logits_draw_the_same_token_as_their_float32_origin(logits: np.ndarray, seed: int) -> None:
     config = GenerationConfig(temperature=0.8, top_p=0.95)
-    assert choose(logits, config, new_random(seed)) == choose(logits.astype(np.float64), config, new_random(seed))
+    assert choose(logits, config, new_random_stream(seed)) == choose(logits.astype(np.float64), config, new_random_stream(seed))
 
 
 @pytest.mark.parametrize(('draw', 'expected'), [(0.0, 1), (float(np.nextafter(1.0, 0.0)), 3)])

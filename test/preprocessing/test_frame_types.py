@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.golden_cases import VIDEOS, arrays_of
 
 from penguin_ros.frame import FrameType, Image
-from penguin_ros.preprocessing.frame_types import FrameTyper, comparison_size, frame_types, similarity
+from penguin_ros.preprocessing.frame_types import FrameTyper, frame_types, signature_size, similarity
 
 KEY, INTERMEDIATE = FrameType.KEY, FrameType.INTERMEDIATE
 
@@ -105,7 +105,7 @@ def test_padded_rows_and_reversed_channels_are_read_as_they_look() -> None:
     ((1, 1), (56, 56)), ((1, 4000), (14, 4004)), ((4000, 1), (4004, 14)), ((1, 10 ** 7), (14, 4480000)),
 ])
 def test_frames_are_compared_in_whole_patches(raw: tuple[int, int], size: tuple[int, int]) -> None:
-    assert comparison_size(*raw) == size
+    assert signature_size(*raw) == size
 
 
 @pytest.mark.parametrize(('height', 'width'), [(1, 1), (1, 4000), (4000, 1), (13, 13), (15, 2900)])
@@ -160,7 +160,7 @@ def _plain_hsv(image: Image) -> Image:
     """The frame as it is compared, resized by PyTorch."""
     torch = pytest.importorskip('torch')
     tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).float()[None]
-    size = comparison_size(*image.shape[:2])
+    size = signature_size(*image.shape[:2])
     resized = torch.nn.functional.interpolate(tensor, size, mode='bilinear', antialias=True)[0]
     return cv2.cvtColor(np.ascontiguousarray(resized.numpy().astype(np.uint8).transpose(1, 2, 0)), cv2.COLOR_RGB2HSV)
 

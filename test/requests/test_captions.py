@@ -41,7 +41,7 @@ def test_a_question_interrupts_a_caption_which_then_goes_on_where_it_was(tiny_ch
         evidence = live.wait('question').evidence
         assert evidence.reused_tokens > evidence.visual_tokens and evidence.reused_frames == 1
         counts = live.pipeline.status().counts
-        assert (counts.captions_suspended, counts.captions_finished, counts.questions_finished) == (1, 1, 1)
+        assert (counts.captions_preempted, counts.captions_finished, counts.questions_finished) == (1, 1, 1)
 
 
 def test_with_one_slot_the_question_takes_it_and_the_caption_is_given_up(tiny_checkpoint: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_caption_that_rests_too_long_is_cut_with_its_partial_text(tiny_checkpo
 
 
 def test_a_caption_that_questions_keep_waiting_for_too_long_is_dropped_as_stale_and_counted(tiny_checkpoint: Path) -> None:
-    with LivePipeline(tiny_checkpoint, caption__max_pause=3.0) as live:
+    with LivePipeline(tiny_checkpoint, caption__max_preemption=3.0) as live:
         live.frames(0)
         live.gate.close('decode')
         caption = live.caption()
@@ -95,7 +95,7 @@ def test_a_caption_that_questions_keep_waiting_for_too_long_is_dropped_as_stale_
         live.gate.open()
         assert live.wait('question').text == TEXT and isinstance(live.wait(caption).error, StaleFrames)
         counts = live.pipeline.status().counts
-        assert (counts.captions_stale, counts.captions_dropped, counts.captions_suspended) == (1, 1, 1)
+        assert (counts.captions_stale, counts.captions_dropped, counts.captions_preempted) == (1, 1, 1)
         live.frames(500)
         assert live.wait(live.caption()).text == TEXT
 

@@ -50,12 +50,12 @@ def test_a_request_is_cancelled_between_two_frames_of_its_preparation(tiny_check
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def cancelling(image: Image) -> frame_types.Comparable:
+    def cancelling(image: Image) -> frame_types.FrameSignature:
         seen.append(len(seen))
         assert live.pipeline.cancel('q') or len(seen) > 1
-        return comparable(image)
+        return frame_signature(image)
 
-    comparable = frame_types.comparable
+    frame_signature = frame_types.frame_signature
     monkeypatch.setattr(frame_types, 'comparable', cancelling)
     with LivePipeline(tiny_checkpoint, clip__window='recent') as live:
         live.frames(0, 500, 1000, 1500)

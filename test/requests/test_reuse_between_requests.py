@@ -61,7 +61,7 @@ def test_a_jump_of_time_and_a_deactivation_forget_everything(tiny_checkpoint: Pa
 
 
 def test_without_reuse_every_request_computes_everything(tiny_checkpoint: Path) -> None:
-    with LivePipeline(tiny_checkpoint, model__reuse=False) as live:
+    with LivePipeline(tiny_checkpoint, model__prefix_caching=False) as live:
         live.frames(0, 500)
         for name in ('first', 'second'):
             evidence = live.answer(name).evidence

@@ -26,7 +26,7 @@ class Twins:
         values = {'window': window, 'cameras': ('front', 'rear'), 'clip__max_frames': 7, 'visual__max_visual_tokens': 60,
                   'caption__max_tokens': 6, 'question__max_tokens': 6, 'clip__overlap': 2}
         self.both = [stack.enter_context(LiveWindow(checkpoint, ahead=ahead, **values)),
-                     stack.enter_context(LiveWindow(checkpoint, ahead='off', model__reuse=False, **values))]
+                     stack.enter_context(LiveWindow(checkpoint, ahead='off', model__prefix_caching=False, **values))]
         self.is_ahead = ahead != 'off'
         for live in self.both:
             assert live.backend is not None

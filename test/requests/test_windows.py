@@ -133,7 +133,7 @@ def test_frames_are_encoded_as_they_come_so_that_a_request_encodes_none(tiny_che
         answer = live.answer()
         assert answer.text == TEXT and offsets(answer) == [0, 500, 1000]
         assert live.steps.count('encode') == 3 and answer.evidence.reused_frames == 3
-        assert live.pipeline.status().counts.ahead_finished == 3
+        assert live.pipeline.status().counts.precomputes_finished == 3
 
 
 @pytest.mark.parametrize('slots', [1, 2])
@@ -156,7 +156,7 @@ def test_the_shared_part_of_the_prompt_is_computed_ahead_too_and_takes_no_slot_f
 
 
 def test_nothing_is_encoded_ahead_where_it_is_off_or_could_not_be_kept(tiny_checkpoint: Path) -> None:
-    for values in ({'ahead': 'off'}, {'ahead': 'encode', 'window': 'recent'}, {'ahead': 'encode', 'model__reuse': False}):
+    for values in ({'ahead': 'off'}, {'ahead': 'encode', 'window': 'recent'}, {'ahead': 'encode', 'model__prefix_caching': False}):
         with LiveWindow(tiny_checkpoint, **values) as live:
             live.scene(0, 500)
             live.wait_idle()
@@ -191,7 +191,7 @@ def test_while_one_frame_is_encoded_one_job_waits_and_takes_the_newest_frame(tin
         window = live.pipeline.status().windows['front']
         assert (window.taken, window.skipped) == (4, 5) and live.steps.count('encode') == 4
         counts = live.pipeline.status().counts
-        assert (counts.ahead_finished, counts.ahead_replaced, counts.ahead_dropped) == (4, 0, 0)
+        assert (counts.precomputes_finished, counts.precomputes_replaced, counts.precomputes_dropped) == (4, 0, 0)
         assert offsets(live.answer()) == [0, 500, 1000, 4000]
 
 
@@ -205,12 +205,12 @@ def test_work_ahead_that_fails_is_counted_and_harms_no_request(tiny_checkpoint: 
         live.in_step = fail
         live.scene(0)
         live.wait_idle()
-        assert live.pipeline.status().counts.ahead_dropped == 1 and live.pipeline.status().last_error is None
+        assert live.pipeline.status().counts.precomputes_dropped == 1 and live.pipeline.status().last_error is None
         live.in_step = lambda step: None
         live.scene(500)
         assert live.answer().text == TEXT
         live.wait_idle()
-        assert live.pipeline.status().counts.ahead_finished == 1
+        assert live.pipeline.status().counts.precomputes_finished == 1
 
 
 def test_several_cameras_are_encoded_and_captioned_in_turn(tiny_checkpoint: Path) -> None:

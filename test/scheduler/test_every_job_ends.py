@@ -54,10 +54,10 @@ OPERATIONS = st.lists(st.tuples(st.sampled_from(['question', 'caption', 'cancel'
 
 @settings(deadline=None, max_examples=150)
 @given(OPERATIONS, st.integers(0, 2 ** 16), st.sampled_from([0.0, LIVENESS_SECONDS]), st.booleans())
-def test_each_job_ends_exactly_once(operations: list[Operation], seed: int, close_timeout: float, can_suspend: bool) -> None:
+def test_each_job_ends_exactly_once(operations: list[Operation], seed: int, close_timeout: float, can_preempt: bool) -> None:
     draw, clock = random.Random(seed), FakeClock()
     scheduler = Scheduler(3, clock, lambda what, error: None)
-    scheduler.start(lambda: can_suspend, lambda: None)
+    scheduler.start(lambda: can_preempt, lambda: None)
     scheduler.wait_open()
     taken: list[Work] = []
     refused: list[Work] = []
@@ -76,7 +76,7 @@ def test_each_job_ends_exactly_once(operations: list[Operation], seed: int, clos
         elif name == 'turn':
             clock.turn(number * 10)
         elif name == 'pause':
-            scheduler.pause(Inactive('paused'))
+            scheduler.refuse(Inactive('paused'))
         elif name == 'resume':
             scheduler.resume()
         elif name == 'end_all':

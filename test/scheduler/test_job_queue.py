@@ -28,7 +28,7 @@ def test_a_question_interrupts_a_caption_between_two_steps_and_the_caption_goes_
         inside.wait('caption finished')
         assert steps_done(inside) == ['caption:0', 'question:0', 'question:1', 'caption:1', 'caption:2']
         counts = inside.scheduler.counts()
-        assert (counts.captions_suspended, counts.captions_overtaken, counts.captions_finished) == (1, 1, 1)
+        assert (counts.captions_preempted, counts.captions_delayed, counts.captions_finished) == (1, 1, 1)
 
 
 def test_a_question_goes_before_captions_that_came_earlier() -> None:
@@ -76,7 +76,7 @@ def test_a_running_caption_is_not_replaced() -> None:
 
 
 def test_with_one_slot_a_caption_is_given_up_for_a_question() -> None:
-    with house(can_suspend=False) as inside:
+    with house(can_preempt=False) as inside:
         caption = inside.caption('caption')
         inside.wait('caption?0')
         question = inside.submit('question')
@@ -103,7 +103,7 @@ def test_the_camera_whose_last_caption_is_the_oldest_is_next_whoever_asked_first
 
 
 def test_a_camera_whose_caption_was_given_up_for_a_question_is_not_passed_over() -> None:
-    with house(can_suspend=False) as inside:
+    with house(can_preempt=False) as inside:
         inside.caption('rear-1', 'rear', step_count=1)
         inside.stage.permit(1)
         inside.wait('rear-1 finished')
@@ -134,7 +134,7 @@ def test_captions_of_many_cameras_have_as_many_turns_each_however_often_each_ask
 
 def test_a_caption_that_rests_for_longer_than_its_longest_pause_is_given_up_as_stale() -> None:
     with house() as inside:
-        caption = inside.caption('caption', step_count=3, max_pause_ns=1_000)
+        caption = inside.caption('caption', step_count=3, max_preemption_ns=1_000)
         inside.wait('caption?0')
         inside.submit('question', step_count=3)
         inside.stage.permit(2)
@@ -149,7 +149,7 @@ def test_a_caption_that_rests_for_longer_than_its_longest_pause_is_given_up_as_s
 
 def test_pauses_add_up_and_time_in_which_it_runs_does_not_count() -> None:
     with house() as inside:
-        caption = inside.caption('caption', step_count=3, max_pause_ns=1_000)
+        caption = inside.caption('caption', step_count=3, max_preemption_ns=1_000)
         inside.wait('caption?0')
         inside.clock.turn(5_000)
         for question in ('first', 'second'):
@@ -166,27 +166,27 @@ def test_pauses_add_up_and_time_in_which_it_runs_does_not_count() -> None:
 
 def test_work_ahead_runs_when_nothing_else_is_to_do_and_gives_way_between_two_steps() -> None:
     with house() as inside:
-        ahead = inside.submit('ahead', priority=Priority.AHEAD, key='front', step_count=3)
+        ahead = inside.submit('ahead', priority=Priority.BACKGROUND, key='front', step_count=3)
         inside.wait('ahead?0')
         inside.caption('caption', step_count=1)
         inside.submit('question', step_count=1)
         inside.stage.open()
         inside.wait('ahead finished')
         assert steps_done(inside) == ['ahead:0', 'question:0', 'caption:0', 'ahead:1', 'ahead:2'] and ahead.ends == [None]
-        assert inside.scheduler.counts().ahead_finished == 1
+        assert inside.scheduler.counts().precomputes_finished == 1
 
 
 def test_newer_work_ahead_replaces_the_waiting_one_of_its_camera() -> None:
     with house() as inside:
         inside.submit('question')
         inside.wait('question?0')
-        old, other, new = (inside.submit(name, priority=Priority.AHEAD, key=key)
+        old, other, new = (inside.submit(name, priority=Priority.BACKGROUND, key=key)
                            for name, key in [('old', 'front'), ('other', 'rear'), ('new', 'front')])
         inside.stage.open()
         assert inside.scheduler.wait_idle(LIVENESS_SECONDS)
         assert isinstance(old.ends[0], RequestReplaced) and new.ends == other.ends == [None]
         counts = inside.scheduler.counts()
-        assert (counts.ahead_replaced, counts.ahead_dropped, counts.captions_replaced) == (1, 1, 0)
+        assert (counts.precomputes_replaced, counts.precomputes_dropped, counts.captions_replaced) == (1, 1, 0)
 
 
 def test_a_full_queue_is_busy_at_once_and_the_refused_job_is_never_called() -> None:

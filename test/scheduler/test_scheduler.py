@@ -17,7 +17,7 @@ def test_pausing_ends_everything_and_refuses_until_resumed() -> None:
         running, waiting = inside.submit('running', step_count=50), inside.submit('waiting')
         caption = inside.caption('caption')
         inside.wait('running?0')
-        inside.scheduler.pause(Inactive('deactivated'))
+        inside.scheduler.refuse(Inactive('deactivated'))
         with pytest.raises(Inactive, match='deactivated'):
             inside.submit('refused')
         inside.stage.permit()

@@ -106,7 +106,7 @@ def tokens(seed: int, count: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 400, count)
 
 
-def finished(encode: Generator[None, None, list[Features]]) -> tuple[list[Features], int]:
+def run_to_end(encode: Generator[None, None, list[Features]]) -> tuple[list[Features], int]:
     """Runs an encode to its end; the features and the number of slices."""
     slices = 0
     while True:
@@ -133,7 +133,7 @@ each_example_takes_new_slots = settings(
 
 def prompt(backend: Backend) -> tuple[np.ndarray, tuple[FeatureSpan, ...]]:
     """31 positions: text, the 6 tokens of a frame, text, 4 rows out of the middle of another frame, text."""
-    first, second = finished(backend.encode([frame(1), frame(2)]))[0]
+    first, second = run_to_end(backend.encode([frame(1), frame(2)]))[0]
     return tokens(3, 31), (FeatureSpan(5, first, 0, 6), FeatureSpan(20, second, 1, 4))
 
 

@@ -29,9 +29,9 @@ def bench(folder: Path, *words: str | Path, runner: Runner = run_apart) -> tuple
     return bench_engine.run(arguments, runner), json.loads(record.read_text())
 
 
-def figures(record: dict[str, Any], side: int = 0) -> dict[str, dict[str, Any]]:
+def figures(record: dict[str, Any], target: int = 0) -> dict[str, dict[str, Any]]:
     """Of a side, by name."""
-    return {figure['name']: figure for figure in record['sides'][side]['figures']}
+    return {figure['name']: figure for figure in record['sides'][target]['figures']}
 
 
 def agreement(record: dict[str, Any]) -> dict[str, float]:

@@ -21,7 +21,7 @@ sys.modules['tensorrt'] = importlib.import_module('tensorrt_rtx_bindings')
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.errors import BackendError
 from penguin_ros.export.tensorrt.builder import BuilderSettings, Network
-from penguin_ros.export.tensorrt.candidates import check_size, prepared, rungs
+from penguin_ros.export.tensorrt.candidates import candidates, check_size, prepared
 from penguin_ros.export.tensorrt.graph import weight_bytes
 from penguin_ros.export.tensorrt.profiles import ProfileSizes
 
@@ -31,16 +31,16 @@ def main(folder: str, target: str) -> dict[str, Any]:
     bundle = open_bundle(folder)
     precision, results = bundle.manifest.precision, {}
     for part, kind in (('decoder', precision.linears), ('vision', precision.vision)):
-        for rung in rungs(part, kind):
-            results[str(rung)] = attempt(bundle, rung, target)
+        for candidate in candidates(part, kind):
+            results[str(candidate)] = attempt(bundle, candidate, target)
     return results
 
 
-def attempt(bundle: Any, rung: Any, target: str) -> dict[str, Any]:
+def attempt(bundle: Any, candidate: Any, target: str) -> dict[str, Any]:
     """What became of one: its layers and inputs, the size of its plan, or the error."""
-    graph = prepared(bundle, rung, ProfileSizes())
-    spec = bundle.graph(rung.part, rung.variant)
-    result: dict[str, Any] = {'part': rung.part, 'variant': rung.variant, 'quantised': spec.quantised, 'expected_inputs': [
+    graph = prepared(bundle, candidate, ProfileSizes())
+    spec = bundle.graph(candidate.part, candidate.variant)
+    result: dict[str, Any] = {'part': candidate.part, 'variant': candidate.variant, 'quantised': spec.quantised, 'expected_inputs': [
         tensor.name for tensor in spec.inputs], 'weight_bytes': weight_bytes(graph.model)}
     shown: list[float] = []
     try:
@@ -68,7 +68,7 @@ def interrupted(folder: str) -> dict[str, Any]:
         if len(shown) == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
-    network = Network(prepared(bundle, rungs('decoder', bundle.manifest.precision.linears)[0], ProfileSizes()))
+    network = Network(prepared(bundle, candidates('decoder', bundle.manifest.precision.linears)[0], ProfileSizes()))
     with tempfile.TemporaryDirectory() as place:
         try:
             network.build(BuilderSettings(target='SM86'), Path(place) / 'plan', show)

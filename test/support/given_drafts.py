@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from penguin_ros.generation.speculative.draft_history import DraftRecord
+from penguin_ros.generation.speculative.draft_history import PromptHistory
 from penguin_ros.generation.speculative.drafter import Drafter
 
 Draft = Callable[[int, int], Sequence[int]]
@@ -17,7 +17,7 @@ class GivenDrafts(Drafter):
     """Gives these drafts, whatever they cost; `passes`: positions of each pass."""
 
     def __init__(self, draft: Draft) -> None:
-        super().__init__(DraftRecord(), (), (), 63)
+        super().__init__(PromptHistory(), (), (), 63)
         self._draft, self._taken = draft, 0
         self.passes: list[int] = []
 

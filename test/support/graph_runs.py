@@ -135,7 +135,7 @@ class Decoder:
 
     def embed(self, token_ids: Array) -> Array:
         """(n, hidden)."""
-        return self._bundle.token_table.read(token_ids)
+        return self._bundle.embedding_table.read(token_ids)
 
     def append(self, embeds: Array, wanted: list[int] | None = None, length: int = 0) -> Array:
         """Appends rows (n, hidden); logits (wanted, vocabulary), of all rows when None. `length`: of the cache that is shown, the

@@ -72,7 +72,7 @@ class LivePipeline:
         self.logged: list[BaseException] = []
         self._changed = threading.Condition()
         settings = {'model.checkpoint': str(checkpoint), 'model.backend': 'scripted', 'visual.max_visual_tokens': 512,
-                    'clip.ahead': 'off',  # its steps come when they like
+                    'clip.precompute': 'off',  # its steps come when they like
                     **{name.replace('__', '.'): value for name, value in values.items()}}
         self.config = with_values(PenguinConfig(), settings)
         self.backend: ScriptedBackend | None = None

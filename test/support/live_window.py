@@ -16,7 +16,7 @@ class LiveWindow(LivePipeline):
 
     def __init__(self, checkpoint: Path, *, cameras: tuple[str, ...] = ('front',), window: str = 'growing', ahead: str = 'off',
                  **values: object) -> None:
-        super().__init__(checkpoint, cameras, clip__window=window, clip__ahead=ahead, **values)
+        super().__init__(checkpoint, cameras, clip__window=window, clip__precompute=ahead, **values)
 
     def scene(self, *milliseconds: int, scene: int = 0, camera: str = 'front', size: tuple[int, int] = (56, 84)) -> None:
         for ms in milliseconds:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random cameras, questions, cancels and pauses on one `Reuse`; every generation is compared with one that reuses nothing."""
+"""Random cameras, questions, cancels and pauses on one `Caches`; every generation is compared with one that reuses nothing."""
 from __future__ import annotations
 
 import itertools
@@ -15,13 +15,13 @@ from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.config import GenerationConfig, VisualConfig
 from penguin_ros.errors import RequestCancelled
 from penguin_ros.frame import Clip, Frame
-from penguin_ros.generation.caches import Reuse
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.caches import Caches
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.precompute import encode_ahead, prefill_ahead
-from penguin_ros.generation.speculative.draft_history import DraftRecord
-from penguin_ros.generation.stats import Generation, Progress, Step
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.precompute import precompute_features, precompute_prefix
+from penguin_ros.generation.speculative.draft_history import PromptHistory
+from penguin_ros.generation.stats import Generation, GenerationStats, Step
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart
@@ -65,7 +65,7 @@ class Camera:
 class Schedule:
     """`run` does random operations; `fresh` is another backend of the same model, which computes everything anew."""
 
-    def __init__(self, reuse: Reuse, fresh: Backend, model: Checkpoint | Bundle, seed: int, policy: str = 'fixed') -> None:
+    def __init__(self, reuse: Caches, fresh: Backend, model: Checkpoint | Bundle, seed: int, policy: str = 'fixed') -> None:
         self.reuse, self._fresh, self._tokenizer = reuse, fresh, model.tokenizer
         self._random = np.random.default_rng(seed)
         visual = VisualConfig(policy, max_visual_tokens=64, min_visual_tokens=1, key_tokens=12, intermediate_tokens=4)
@@ -83,7 +83,7 @@ class Schedule:
         """The operations, of which most are requests."""
         choices: dict[Callable[[], None], int] = {
             self._append: 4, self._slide: 2, self._ask: 6, self._talk: 2, self._show: 1, self._switch: 1, self._cancel: 3,
-            self._interrupt: 6, self._encode_ahead: 1, self._prefill_ahead: 2}
+            self._interrupt: 6, self._precompute_features: 1, self._precompute_prefix: 2}
         rare: dict[Callable[[], None], float] = {self._camera_resized: 0.02, self.reuse.forget: 0.01}
         weights = np.array(list(choices.values()), float) / sum(choices.values())
         for _ in range(operations):
@@ -160,11 +160,11 @@ class Schedule:
             caption[0].close()
             self._compare(inputs, caption[1].token_ids, caption[2])
 
-    def _encode_ahead(self) -> None:
-        self._drive(encode_ahead(self.reuse, self._clip_inputs().frames))
+    def _precompute_features(self) -> None:
+        self._drive(precompute_features(self.reuse, self._clip_inputs().frames))
 
-    def _prefill_ahead(self) -> None:
-        self._drive(prefill_ahead(self.reuse, self._clip_inputs(), int(self._random.choice([3, 7, 64]))))
+    def _precompute_prefix(self) -> None:
+        self._drive(precompute_prefix(self.reuse, self._clip_inputs(), int(self._random.choice([3, 7, 64]))))
 
     # --- how it is done -------------------------------------------------------------------------------------------
 
@@ -181,30 +181,30 @@ class Schedule:
     def _clip_inputs(self) -> ModelInputs:
         return self._preprocessor.clip_inputs(Clip('', tuple(self._camera.frames)), self._question())
 
-    def _started(self, inputs: ModelInputs) -> tuple[Running, Progress, list[np.ndarray]]:
-        limits = Limits(int(self._random.integers(1, MAX_TOKENS + 1)), (), GenerationConfig(max_repeats=0),
+    def _started(self, inputs: ModelInputs) -> tuple[Running, GenerationStats, list[np.ndarray]]:
+        limits = SamplingParams(int(self._random.integers(1, MAX_TOKENS + 1)), (), GenerationConfig(max_repeats=0),
                         int(self._random.choice([5, 32, 256])), keep_logits=True, drafts=self._drafts(inputs))
-        progress = Progress()
+        progress = GenerationStats()
         self._inputs = inputs
         return generate(self.reuse, inputs, limits, self._text(), lambda: 0, progress), progress, []
 
-    def _drafts(self, inputs: ModelInputs) -> DraftRecord | None:
+    def _drafts(self, inputs: ModelInputs) -> PromptHistory | None:
         """Now and then a previous text that is nearly the one to come."""
         if self._random.random() < 0.5:
             return None
         previous = self._recomputed(inputs)[0].copy()
         previous[self._random.integers(len(previous))] = int(self._random.integers(0, 300))
-        return DraftRecord(tuple(previous))
+        return PromptHistory(tuple(previous))
 
-    def _text(self) -> TextStream:
-        return TextStream(self._tokenizer.token_bytes)
+    def _text(self) -> Detokenizer:
+        return Detokenizer(self._tokenizer.token_bytes)
 
     def _advance(self, running: Iterable[Step], logits: list[np.ndarray], steps: int) -> None:
         for step in itertools.islice(running, steps):
             if step.logits is not None:
                 logits += list(step.logits.reshape(-1, step.logits.shape[-1]))
 
-    def _finish(self, running: Running, progress: Progress, logits: list[np.ndarray],
+    def _finish(self, running: Running, progress: GenerationStats, logits: list[np.ndarray],
                 inputs: ModelInputs | None = None) -> Generation:
         inputs = inputs or self._inputs
         self._advance(running, logits, 10 ** 6)
@@ -231,8 +231,8 @@ class Schedule:
     def _recomputed(self, inputs: ModelInputs) -> tuple[list[int], np.ndarray]:
         key = inputs.prompt.token_ids.tobytes() + b''.join(frame.key for frame in inputs.frames)
         if key not in self._expected:
-            limits = Limits(MAX_TOKENS, (), GenerationConfig(max_repeats=0), 64, keep_logits=True)
-            progress, logits = Progress(), list[np.ndarray]()
+            limits = SamplingParams(MAX_TOKENS, (), GenerationConfig(max_repeats=0), 64, keep_logits=True)
+            progress, logits = GenerationStats(), list[np.ndarray]()
             self._advance(generate(self._fresh, inputs, limits, self._text(), lambda: 0, progress), logits, 10 ** 6)
             self._expected[key] = progress.token_ids, np.stack(logits)
         return self._expected[key]

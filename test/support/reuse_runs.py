@@ -11,16 +11,16 @@ from support.built_inputs import frame, inputs
 
 from penguin_ros.backends.base.backend import Chunk, Features
 from penguin_ros.config import GenerationConfig, ModelConfig
-from penguin_ros.generation.caches import Reuse
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.caches import Caches
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.stats import Generation, Progress
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.stats import Generation, GenerationStats
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 FIRST, SECOND, THIRD = (frame(4, 6, seed=seed) for seed in (1, 2, 3))
-LIMITS = Limits(4, (), GenerationConfig(max_repeats=0), prefill_chunk=8)
+LIMITS = SamplingParams(4, (), GenerationConfig(max_repeats=0), prefill_chunk=8)
 
 
 class CountingBackend(ScriptedBackend):
@@ -38,8 +38,8 @@ class CountingBackend(ScriptedBackend):
         self.handles.append(weakref.ref(features))
         return features
 
-    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> np.ndarray:
-        logits = super().forward(slot, chunk, logits_at)
+    def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> np.ndarray:
+        logits = super().forward(slot, chunk, logits_indices)
         self.computed += len(chunk.token_ids)
         return logits
 
@@ -47,18 +47,18 @@ class CountingBackend(ScriptedBackend):
         self.encoded, self.computed = [], 0
 
 
-def started(reuse: Reuse, asked: ModelInputs, progress: Progress | None = None) -> Iterator:
-    return generate(reuse, asked, LIMITS, TextStream(lambda token: b'x'), itertools.count().__next__, progress)
+def started(reuse: Caches, asked: ModelInputs, progress: GenerationStats | None = None) -> Iterator:
+    return generate(reuse, asked, LIMITS, Detokenizer(lambda token: b'x'), itertools.count().__next__, progress)
 
 
-def answered(reuse: Reuse, asked: ModelInputs) -> Generation:
-    progress = Progress()
+def answered(reuse: Caches, asked: ModelInputs) -> Generation:
+    progress = GenerationStats()
     for _ in started(reuse, asked, progress):
         pass
     alone = CountingBackend()
     alone.open()
-    expected = Progress()
-    for _ in started(Reuse(alone), asked, expected):
+    expected = GenerationStats()
+    for _ in started(Caches(alone), asked, expected):
         pass
     assert progress.token_ids == expected.token_ids
     return progress.generation()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from penguin_ros.generation.speculative.draft_history import DraftRecord
+from penguin_ros.generation.speculative.draft_history import PromptHistory
 from penguin_ros.generation.speculative.drafter import Drafter
 
 PLAIN_NS = 100_000_000
@@ -27,7 +27,7 @@ class Machine:
     def __init__(self, costs: Costs, max_tokens: int = 15, seed: int = 0) -> None:
         self.costs, self.rows = costs, list[int]()
         self._max_tokens, self._random = max_tokens, np.random.default_rng(seed)
-        self.record = DraftRecord()
+        self.record = PromptHistory()
 
     def caption(self, text: Sequence[int], noise: float = 0.0) -> float:
         """Time per token behind the first one, in plain steps; `noise`: how far the time of a pass may be off."""

@@ -78,7 +78,7 @@ class SteppedJob:
     stage: Stage
     priority: Priority = Priority.QUESTION
     key: str = ''
-    max_pause_ns: int | None = None
+    max_preemption_ns: int | None = None
     deadline_ns: int | None = None
     step_count: int = 2
     in_step: Callable[[int], None] = lambda number: None
@@ -114,11 +114,11 @@ class SteppedJob:
 class House:
     """A running scheduler with a stage, a clock, and what was logged."""
 
-    def __init__(self, queue_length: int = 4, can_suspend: bool = True) -> None:
+    def __init__(self, queue_length: int = 4, can_preempt: bool = True) -> None:
         self.stage, self.clock = Stage(), FakeClock()
         self.logged: list[tuple[str, BaseException]] = []
         self.scheduler = Scheduler(queue_length, self.clock, lambda what, error: self.logged.append((what, error)))
-        self.scheduler.start(lambda: can_suspend, lambda: self.stage.note('backend closed'))
+        self.scheduler.start(lambda: can_preempt, lambda: self.stage.note('backend closed'))
         self.scheduler.wait_open()
 
     def job(self, job_id: str, **facts: Any) -> SteppedJob:

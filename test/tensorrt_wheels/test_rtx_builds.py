@@ -70,55 +70,55 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return results
 
 
-def check_parsed(rungs: dict[str, RUNG]) -> None:
+def check_parsed(candidates: dict[str, RUNG]) -> None:
     """Every input is there, and the layers are the ones that the graph means."""
-    assert {(rung['part'], rung['variant']) for rung in rungs.values()} == {
+    assert {(candidate['part'], candidate['variant']) for candidate in candidates.values()} == {
         ('decoder', 'window'), ('decoder', 'two_part'), ('vision', 'fused'), ('vision', 'plain')}
-    for name, rung in rungs.items():
-        layers = rung['layers']
-        assert sorted(rung['inputs']) == sorted(rung['expected_inputs']), name
-        assert layers.get('DEQUANTIZE', 0) == rung['quantised'], name
-        assert layers.get('TOPK', 0) == (rung['part'] == 'decoder'), name
-        depth = {'window': LAYERS, 'fused': VISION_LAYERS}.get(rung['variant'], 0)
+    for name, candidate in candidates.items():
+        layers = candidate['layers']
+        assert sorted(candidate['inputs']) == sorted(candidate['expected_inputs']), name
+        assert layers.get('DEQUANTIZE', 0) == candidate['quantised'], name
+        assert layers.get('TOPK', 0) == (candidate['part'] == 'decoder'), name
+        depth = {'window': LAYERS, 'fused': VISION_LAYERS}.get(candidate['variant'], 0)
         assert layers.get('ATTENTION_INPUT', 0) == layers.get('ATTENTION_OUTPUT', 0) == depth, name
-        caches = LAYERS if rung['variant'] == 'window' else 0
+        caches = LAYERS if candidate['variant'] == 'window' else 0
         assert layers.get('KV_CACHE_UPDATE', 0) == layers.get('ROTARY_EMBEDDING', 0) == 2 * caches, name
 
 
-def check_built(rungs: dict[str, RUNG]) -> None:
+def check_built(candidates: dict[str, RUNG]) -> None:
     """All are built, with progress and a timing cache, at a sensible size."""
-    for name, rung in rungs.items():
-        assert 'error' not in rung, f'{name}: {rung["error"]}'
-        assert rung['plan_bytes'] > rung['weight_bytes'] * 0.9 and rung['has_timing_cache'], name
-        count, least, most = rung['progress']
+    for name, candidate in candidates.items():
+        assert 'error' not in candidate, f'{name}: {candidate["error"]}'
+        assert candidate['plan_bytes'] > candidate['weight_bytes'] * 0.9 and candidate['has_timing_cache'], name
+        count, least, most = candidate['progress']
         assert count > 10 and least >= 0 and 0.5 < most <= 1, name
 
 
 @pytest.mark.parametrize('choice', CHOICES)
 def test_the_newest_parses_and_builds_every_variant(built: Results, choice: str) -> None:
-    rungs = built(NEWEST, choice, 'SM86')
-    check_parsed(rungs)
+    candidates = built(NEWEST, choice, 'SM86')
+    check_parsed(candidates)
     if choice == 'float32':
         # There is no fused kernel for float32, which is what the second rung of the ladder is for.
-        refused = [name for name, rung in rungs.items() if 'error' in rung]
+        refused = [name for name, candidate in candidates.items() if 'error' in candidate]
         assert refused == ['decoder: window, decoding 1 to 8 rows', 'vision: fused']
-        assert all('decomposable' in rungs.pop(name)['error'] for name in refused)
-    check_built(rungs)
+        assert all('decomposable' in candidates.pop(name)['error'] for name in refused)
+    check_built(candidates)
 
 
 @pytest.mark.parametrize('choice', ['float16', 'bfloat16'])
 def test_the_oldest_builds_what_has_float_weights(built: Results, choice: str) -> None:
-    rungs = built(OLDEST, choice, 'SM86')
-    check_parsed(rungs)
-    check_built(rungs)
+    candidates = built(OLDEST, choice, 'SM86')
+    check_parsed(candidates)
+    check_built(candidates)
 
 
 @pytest.mark.parametrize('choice', ['int4', 'int8'])
 def test_the_oldest_parses_integer_weights(built: Results, choice: str) -> None:
     """Building them needs a GPU with this version."""
-    rungs = built(OLDEST, choice, 'parse')
-    check_parsed(rungs)
-    assert not [name for name, rung in rungs.items() if 'error' in rung]
+    candidates = built(OLDEST, choice, 'parse')
+    check_parsed(candidates)
+    assert not [name for name, candidate in candidates.items() if 'error' in candidate]
 
 
 @pytest.mark.parametrize(('choice', 'name'), [('int8', 'decoder: window'), ('int4', 'decoder: window'),
@@ -126,7 +126,7 @@ def test_the_oldest_parses_integer_weights(built: Results, choice: str) -> None:
 def test_integer_weights_stay_packed_in_the_plan(built: Results, choice: str, name: str) -> None:
     """A plan of unpacked weights would be as large as one of float16 weights; it is smaller by most of the difference."""
     narrow = built(NEWEST, choice, 'SM86')[name]
-    wide = next(rung for rung in built(NEWEST, 'float16', 'SM86').values() if rung['variant'] == narrow['variant'])
+    wide = next(candidate for candidate in built(NEWEST, 'float16', 'SM86').values() if candidate['variant'] == narrow['variant'])
     saved = wide['weight_bytes'] - narrow['weight_bytes']
     assert saved > 4_000_000
     assert wide['plan_bytes'] - narrow['plan_bytes'] > 0.7 * saved

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.backend_kinds import CONFIG, finished, frame, tokens
+from support.backend_kinds import CONFIG, frame, run_to_end, tokens
 
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
@@ -63,7 +63,7 @@ def test_without_a_script_the_prompt_decides() -> None:
 def test_the_hook_sees_every_step_by_name() -> None:
     steps: list[str] = []
     backend = opened(on_step=steps.append)
-    finished(backend.encode([frame(1), frame(2)]))
+    run_to_end(backend.encode([frame(1), frame(2)]))
     slot = backend.new_slot()
     backend.forward(slot, Chunk(tokens(1, 9)))
     backend.forward(slot, Chunk(tokens(1, 9)), [-1])

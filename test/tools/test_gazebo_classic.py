@@ -73,8 +73,8 @@ def test_what_moves_is_seen_where_mujoco_draws_it(played: tuple[GazeboRun, list[
                 continue
             seen = np.median(picture.image[inside].astype(float), axis=0)
             names = list(COLOURS)
-            likeness = [_likeness(seen, np.asarray(COLOURS[name])) for name in names]
-            assert names[int(np.argmax(likeness))] == thing.colour, (seen, thing, seconds)
+            signature_similarity = [_signature_similarity(seen, np.asarray(COLOURS[name])) for name in names]
+            assert names[int(np.argmax(signature_similarity))] == thing.colour, (seen, thing, seconds)
 
 
 def test_a_server_that_ended_is_an_error_with_its_last_words(world: World, tmp_path: Path,
@@ -103,7 +103,7 @@ def test_scenes_are_held_out_and_chosen_by_their_seeds_alone(world: World) -> No
     assert all(any(thing.motion.kind != 'static' for thing in scene.things) for scene in scenes)
 
 
-def _likeness(seen: Any, colour: Any) -> float:
+def _signature_similarity(seen: Any, colour: Any) -> float:
     """Of directions in colour space, and for the greys of brightness."""
     first, second = seen / max(1.0, np.linalg.norm(seen)), colour / np.linalg.norm(colour)
     return float(first @ second - 0.3 * abs(seen.max() / 255 - colour.max()))

@@ -16,7 +16,7 @@ from penguin_sim_batches import make_batch, seen_as, to_patches
 from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint
 from penguin_sim_grids import GRIDS, HEIGHT, INTERMEDIATE, KEY, WIDTH, Grid, cells_of
 from penguin_sim_heads import cell_targets
-from penguin_sim_learner import Learner, Weighting, embedded, encoded
+from penguin_sim_learner import LossWeights, Trainer, embedded, encoded
 from penguin_sim_network import SimNetwork
 from penguin_sim_scores import captions, clip_prefix
 from penguin_sim_shards import KINDS, Shard, read_shard, write_shard
@@ -33,7 +33,7 @@ from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.simulation import words
 from penguin_ros.simulation.motion_seen import SEEN
 from penguin_ros.simulation.scene import MAX_THINGS
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 
 SECONDS = (0.0, 1.0, 2.0, 3.0)
 WHOLE, COMPRESSED = (KEY,) * 4, (KEY, *[INTERMEDIATE] * 3)
@@ -107,7 +107,7 @@ def test_the_trained_network_computes_what_the_torch_backend_computes(
     backend.open()
     for row, question in enumerate(QUESTIONS):
         inputs = node_inputs(checkpoint, frames, question)
-        seen = finished(backend.encode(inputs.frames))
+        seen = run_to_end(backend.encode(inputs.frames))
         spans = [FeatureSpan(start, one, 0, KEY.cells) for start, one in zip(inputs.prompt.image_starts, seen, strict=True)]
         slot = backend.new_slot()
         last = len(inputs.prompt.token_ids) - 1
@@ -214,21 +214,21 @@ def test_shards_of_a_kind_may_hold_clips_of_other_lengths_in_turn() -> None:
 
 def test_a_learner_that_is_restored_goes_on_exactly(checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
     batches = [make_batch(one_shard(frames), [0], texts, np.random.default_rng(seed), 3) for seed in range(3)]
-    unbroken, first, second = (Learner(checkpoint.shape, seed, 'cpu') for seed in (1, 1, 2))
+    unbroken, first, second = (Trainer(checkpoint.shape, seed, 'cpu') for seed in (1, 1, 2))
     for batch in batches:
-        parts = unbroken.learn(batch, Weighting(), 1e-3)
+        parts = unbroken.learn(batch, LossWeights(), 1e-3)
     for batch in batches[:2]:
-        first.learn(batch, Weighting(), 1e-3)
+        first.learn(batch, LossWeights(), 1e-3)
     second.restore(first.state())
-    assert second.learn(batches[2], Weighting(), 1e-3) == pytest.approx(parts)
+    assert second.learn(batches[2], LossWeights(), 1e-3) == pytest.approx(parts)
     for name, value in unbroken.average.items():
         torch.testing.assert_close(second.average[name], value, msg=name)
 
 
 @pytest.mark.slow
 def test_one_clip_is_learnt_by_heart(checkpoint: Checkpoint, texts: Texts, frames: np.ndarray) -> None:
-    learner, random = Learner(checkpoint.shape, 1, 'cpu'), np.random.default_rng(0)
+    learner, random = Trainer(checkpoint.shape, 1, 'cpu'), np.random.default_rng(0)
     for _ in range(60):
-        learner.learn(make_batch(one_shard(frames), [0], texts, random, 3), Weighting(), 3e-3)
+        learner.learn(make_batch(one_shard(frames), [0], texts, random, 3), LossWeights(), 3e-3)
     network = learner.student.network.requires_grad_(False)
     assert captions(network, clip_prefix(network, frames, texts, WHOLE), texts, QUESTIONS[0]) == ['Red.']

@@ -101,7 +101,7 @@ def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_a
             first = taken(camera.window, by)
             assert first is not None
             camera.window.begin_caption(first.clip, 'What?')
-            camera.window.note_told(90_000 * MS)
+            camera.window.note_captioned(90_000 * MS)
             camera.buffer.flush('clock_jump')
         camera.add(0, 500, 1000)
         first = taken(camera.window, by)
@@ -110,7 +110,7 @@ def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_a
         for ms in range(1500, 9000, 500):
             camera.add(ms)
             camera.clip(by)
-        camera.window.note_told(1000 * MS)
+        camera.window.note_captioned(1000 * MS)
         assert camera.clip(by)[0] <= 1000 and camera.window.status().restarts > 2
 
 
@@ -187,7 +187,7 @@ def test_frames_from_before_a_clip_are_not_wanted_unless_a_caption_waits_for_the
     window_clip = taken(camera.window, by)
     assert window_clip is not None
     camera.window.begin_caption(window_clip.clip, 'What?')
-    camera.window.note_told(0)
+    camera.window.note_captioned(0)
     camera.add(*range(500, 5001, 500))
     assert camera.clip(by)[0] == 0, 'the caption told of that one'
 
@@ -269,7 +269,7 @@ def test_a_clip_is_of_one_stream_one_size_and_within_its_limits_whatever_happens
         elif what == 'size':
             size = size[::-1]
         elif what == 'told' and begun is not None:
-            camera.window.note_told(begun)
+            camera.window.note_captioned(begun)
         held = camera.buffer.span()
         window_clip = taken(camera.window, by)
         assert (window_clip is None) == (held is None)

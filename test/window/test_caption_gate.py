@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.window_streams import picture
 
-from penguin_ros.preprocessing.frame_types import Comparable, comparable
+from penguin_ros.preprocessing.frame_types import FrameSignature, frame_signature
 from penguin_ros.request import Answer
 from penguin_ros.window.caption_gate import CaptionGate
 
-STILL, OTHER = comparable(picture(0)), comparable(picture(1))
+STILL, OTHER = frame_signature(picture(0)), frame_signature(picture(1))
 ANSWER = Answer('id', 'What?', 'front', 'A wall.')
 
 
-def captioned(question: str = 'What?', frame: Comparable = STILL) -> CaptionGate:
+def captioned(question: str = 'What?', frame: FrameSignature = STILL) -> CaptionGate:
     gate = CaptionGate()
     gate.look(0, frame, 0.95)
     gate.begin(question, 0)
@@ -25,7 +25,7 @@ def captioned(question: str = 'What?', frame: Comparable = STILL) -> CaptionGate
 def test_as_long_as_nothing_changes_the_last_caption_holds() -> None:
     gate = captioned()
     for stamp in range(1, 5):
-        gate.look(stamp, comparable(picture(0, noise=stamp)), 0.95)
+        gate.look(stamp, frame_signature(picture(0, noise=stamp)), 0.95)
     told = gate.unchanged('What?')
     assert told is not None and told.answer is ANSWER and told.end_ns == 0
 

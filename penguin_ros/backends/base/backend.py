@@ -19,7 +19,7 @@ Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Best:
+class GreedyToken:
     """The most probable next token and its logit, which is NaN when any of the logits is not finite."""
 
     token_id: int
@@ -117,26 +117,26 @@ class Backend(ABC):
         """A new slot that holds a copy of the first `length` positions; NoFreeSlot when all are in use."""
 
     @abstractmethod
-    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
-        """Appends the S positions of `chunk` to the slot; returns logits (len(logits_at), vocabulary_size) float32.
+    def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
+        """Appends the S positions of `chunk` to the slot; returns logits (len(logits_indices), vocabulary_size) float32.
 
-        `logits_at` are indices into the chunk (negative ones count from its end). Decoding is S = 1, verifying a draft
+        `logits_indices` are indices into the chunk (negative ones count from its end). Decoding is S = 1, verifying a draft
         S > 1, a prefill chunk asks for nothing until the last. CacheOverflow before anything is written when
         slot_length + S > max_length.
         """
 
-    def forward_best(self, slot: int, chunk: Chunk) -> Best:
+    def forward_greedy(self, slot: int, chunk: Chunk) -> GreedyToken:
         """Appends `chunk` as `forward` does, and chooses what is most probable after its last position, of equal ones one.
 
         For greedy decoding: a backend may choose on the device and move a few bytes instead of all logits.
         """
-        return self.forward_best_each(slot, chunk, (-1,))[0]
+        return self.forward_greedy_each(slot, chunk, (-1,))[0]
 
-    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
-        """Appends `chunk` as `forward` does, and chooses what is most probable after each of the positions `logits_at`.
+    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
+        """Appends `chunk` as `forward` does, and chooses what is most probable after each of the positions `logits_indices`.
 
         For verifying a greedy draft.
         """
-        logits = self.forward(slot, chunk, logits_at)
-        return [Best(int(token_id), float(row[token_id]) if np.isfinite(row).all() else math.nan)
+        logits = self.forward(slot, chunk, logits_indices)
+        return [GreedyToken(int(token_id), float(row[token_id]) if np.isfinite(row).all() else math.nan)
                 for row, token_id in zip(logits, logits.argmax(axis=1), strict=True)]

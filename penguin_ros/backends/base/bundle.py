@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from penguin_ros.backends.base.embedding_table import TokenTable
+from penguin_ros.backends.base.embedding_table import EmbeddingTable
 from penguin_ros.backends.base.manifest import CONTRACT, MANIFEST, FileSpec, GraphSpec, Manifest, from_plain, to_plain
 from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.shapes import CheckpointShape
@@ -56,9 +56,9 @@ class Bundle:
         return PenguinTokenizer(self.path / TOKENIZER)
 
     @cached_property
-    def token_table(self) -> TokenTable:
+    def embedding_table(self) -> EmbeddingTable:
         """Mapped on first use."""
-        return TokenTable(self.path, self.manifest.table)
+        return EmbeddingTable(self.path, self.manifest.table)
 
     def graph(self, part: str, variant: str) -> GraphSpec:
         """BundleMismatch when this bundle was built without it."""

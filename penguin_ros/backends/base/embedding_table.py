@@ -14,7 +14,7 @@ from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.tensors import widened
 
 
-class TokenTable:
+class EmbeddingTable:
     """Rows of `columns` numbers in the format of the checkpoint; reading touches the pages of the rows asked for."""
 
     def __init__(self, folder: Path, spec: TableSpec) -> None:

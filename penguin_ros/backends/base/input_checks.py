@@ -47,9 +47,9 @@ def _check_span(span: FeatureSpan, low: int, high: int) -> None:
                            f'they have {span.features.tokens} rows')
 
 
-def logit_positions(logits_at: Sequence[int], count: int) -> list[int]:
-    """`logits_at` as indices 0 .. count - 1 into a chunk of `count` positions; BackendError when one is out of range."""
-    for index in logits_at:
+def logit_indices(logits_indices: Sequence[int], count: int) -> list[int]:
+    """`logits_indices` as indices 0 .. count - 1 into a chunk of `count` positions; BackendError when one is out of range."""
+    for index in logits_indices:
         if not -count <= index < count:
             raise BackendError(f'logits at {index} are out of range', f'the chunk has {count} positions')
-    return [int(index) % count for index in logits_at]
+    return [int(index) % count for index in logits_indices]

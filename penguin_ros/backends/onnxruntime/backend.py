@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, FeatureSpan, Logits
 from penguin_ros.backends.base.bundle import Bundle
-from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_positions
+from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_indices
 from penguin_ros.backends.base.slots import SlotTable
 from penguin_ros.backends.onnxruntime.decoder import OnnxDecoder
 from penguin_ros.backends.onnxruntime.encoder import Encoded, OnnxEncoder, Slices
@@ -149,12 +149,12 @@ class OnnxBackend(Backend):
             raise
         return copy
 
-    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
+    def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
         """See Backend; the slot is as long as before when anything is raised."""
         _, decoder = self._opened()
         check_chunk(chunk, self._bundle.shape.vocabulary_size)
         count = len(chunk.token_ids)
-        wanted = logit_positions(logits_at, count)
+        wanted = logit_indices(logits_indices, count)
         self._slots.require_room(slot, count)
         past = self._slots.length(slot)
         logits = decoder.append(self._slots.place(slot), past, self._embeddings(chunk), wanted)
@@ -164,7 +164,7 @@ class OnnxBackend(Backend):
     def _embeddings(self, chunk: Chunk) -> NDArray[np.float32]:
         """(rows, hidden_size) of the tokens, visual features in their places."""
         features = [(span, self._stage(span.features, 'projected')) for span in chunk.spans]
-        embeddings = self._bundle.token_table.read(chunk.token_ids)
+        embeddings = self._bundle.embedding_table.read(chunk.token_ids)
         for span, rows in features:
             embeddings[_place(span)] = rows[span.first:span.first + span.count]
         return embeddings

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, BackendDescription, Best, Chunk, Features, FeatureSpan, Logits
-from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_positions
+from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, FeatureSpan, GreedyToken, Logits
+from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_indices
 from penguin_ros.backends.base.slots import SlotTable
 from penguin_ros.backends.tensorrt.chunks import Rows
 from penguin_ros.backends.tensorrt.features import TensorrtFeatures
@@ -135,21 +135,21 @@ class TensorrtBackend(Backend):
             raise
         return copy
 
-    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
+    def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
         """See Backend; the slot is as long as before when anything is raised. Any S: long chunks run in several parts."""
         session, rows = self._checked(slot, chunk)
         count, past = len(chunk.token_ids), self._slots.length(slot)
-        wanted = logit_positions(logits_at, count)
+        wanted = logit_indices(logits_indices, count)
         logits = session.decoder.append(self._slots.place(slot), past, chunk.token_ids, rows, wanted)
         self._slots.set_length(slot, past + count)
         return logits
 
-    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
         """See Backend; the device chooses, and the host does not look at the logits."""
         session, rows = self._checked(slot, chunk)
         count, past = len(chunk.token_ids), self._slots.length(slot)
-        wanted = logit_positions(logits_at, count)
-        best = session.decoder.append_best(self._slots.place(slot), past, chunk.token_ids, rows, wanted)
+        wanted = logit_indices(logits_indices, count)
+        best = session.decoder.append_greedy(self._slots.place(slot), past, chunk.token_ids, rows, wanted)
         self._slots.set_length(slot, past + count)
         return best
 

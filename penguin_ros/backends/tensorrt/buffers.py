@@ -37,7 +37,7 @@ class HostBuffer:
 
 
 @dataclass(frozen=True)
-class Grid:
+class StridedRows:
     """`rows` pieces of memory, `pitch` bytes from the start of one to the next, the first at `address`."""
 
     address: int

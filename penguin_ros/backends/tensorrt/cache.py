@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penguin_ros.backends.tensorrt.buffers import Grid
+from penguin_ros.backends.tensorrt.buffers import StridedRows
 
 if TYPE_CHECKING:
     from penguin_ros.backends.tensorrt.device import CudaDevice
@@ -66,10 +66,10 @@ class KvCache:
         """Address of a layer's keys (index 2 * layer) or values (2 * layer + 1)."""
         return self._blocks[place] + index * self.shape.heads * self._pitches[place] * self.shape.position_bytes
 
-    def rows_from(self, place: int, position: int) -> Grid:
+    def rows_from(self, place: int, position: int) -> StridedRows:
         """All rows of a slot, from one position on."""
         size = self.shape.position_bytes
-        return Grid(self._blocks[place] + position * size, self._pitches[place] * size)
+        return StridedRows(self._blocks[place] + position * size, self._pitches[place] * size)
 
     def make_room(self, place: int, held: int, length: int) -> None:
         """Queues what is needed so that `length` positions fit; the `held` first ones stay."""
@@ -91,7 +91,7 @@ class KvCache:
     def clear(self, place: int) -> None:
         """Queues setting a whole slot to zero. A masked position counts zero times its value, which must be finite for that."""
         size = self.shape.slot_bytes // self.shape.rows
-        self._device.zero_rows(Grid(self._blocks[place], size), size, self.shape.rows)
+        self._device.zero_rows(StridedRows(self._blocks[place], size), size, self.shape.rows)
 
     def _spread(self, place: int, held: int, pitch: int) -> None:
         """Moves rows apart, the last first: the new place of a row never holds one that has not moved yet."""
@@ -107,9 +107,9 @@ class KvCache:
                 self._move_through_spare_row(place, end, held, pitch)
         self._pitches[place] = pitch
 
-    def _at(self, place: int, row: int, pitch: int) -> Grid:
+    def _at(self, place: int, row: int, pitch: int) -> StridedRows:
         size = self.shape.position_bytes
-        return Grid(self._blocks[place] + row * pitch * size, pitch * size)
+        return StridedRows(self._blocks[place] + row * pitch * size, pitch * size)
 
     def _move(self, place: int, source: tuple[int, int], target: tuple[int, int], held: int, rows: int) -> None:
         """`source` and `target` are (first row, pitch)."""

@@ -20,7 +20,7 @@ MAX_GRAPHS = 16
 
 
 @dataclass
-class GraphCounts:
+class GraphStats:
     """What became of the runs; `failure` is why graphs are not used, '' when they are."""
 
     captured: int = 0
@@ -41,7 +41,7 @@ class GraphCache:
     """At most `limit` contexts with their graphs."""
 
     def __init__(self, device: CudaDevice, limit: int = MAX_GRAPHS) -> None:
-        self.counts = GraphCounts()
+        self.counts = GraphStats()
         self._device, self._limit = device, limit
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 

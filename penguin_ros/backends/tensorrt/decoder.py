@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Best, Logits
-from penguin_ros.backends.base.embedding_table import TokenTable
-from penguin_ros.backends.tensorrt.buffers import Grid
+from penguin_ros.backends.base.backend import GreedyToken, Logits
+from penguin_ros.backends.base.embedding_table import EmbeddingTable
+from penguin_ros.backends.tensorrt.buffers import StridedRows
 from penguin_ros.backends.tensorrt.cache import STEP, CacheShape, KvCache
 from penguin_ros.backends.tensorrt.chunks import Rows, Run, runs
 from penguin_ros.backends.tensorrt.cuda_graphs import GraphCache
 from penguin_ros.backends.tensorrt.decoder_inputs import DecoderInputs, DecoderSizes
-from penguin_ros.backends.tensorrt.engine import Context, Engine, Scratch
+from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
 from penguin_ros.backends.tensorrt.library import STORAGE
 from penguin_ros.errors import BundleMismatch, CacheOverflow
 
@@ -27,8 +27,8 @@ from penguin_ros.errors import BundleMismatch, CacheOverflow
 class Decoder:
     """One opened engine with the caches of `places` slots."""
 
-    def __init__(self, engine: Engine, table: TokenTable, max_length: int, places: int, scratch: Scratch) -> None:
-        self._engine, self._device, self._scratch = engine, engine.device, scratch
+    def __init__(self, engine: Engine, table: EmbeddingTable, max_length: int, places: int, workspace: Workspace) -> None:
+        self._engine, self._device, self._workspace = engine, engine.device, workspace
         shape = cache_shape(engine, max_length)
         sizes = decoder_sizes(engine, shape.max_length)
         if sizes.is_in_place:
@@ -51,10 +51,10 @@ class Decoder:
             self._unproven.pop(place)
         return np.stack([found[index] for index in wanted]) if wanted else np.zeros((0, self.sizes.vocabulary), np.float32)
 
-    def append_best(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows],
-                    wanted: Sequence[int]) -> list[Best]:
+    def append_greedy(self, place: int, past: int, token_ids: NDArray[np.int64], rows: Sequence[Rows],
+                    wanted: Sequence[int]) -> list[GreedyToken]:
         """The same, and what the device chose after each of the positions; no logits are looked at."""
-        found: dict[int, Best] = {}
+        found: dict[int, GreedyToken] = {}
         for run in self._runs(place, past, token_ids, rows, sorted(set(wanted))):
             found.update(zip(run.wanted, self._inputs.best(len(run.wanted)), strict=True))
         if len(token_ids) - 1 in found and math.isfinite(found[len(token_ids) - 1].logit):
@@ -113,7 +113,7 @@ class Decoder:
             self._ready(self._shared_context(count), place, length, count, len(wanted)).enqueue()
         if not self.sizes.is_in_place:
             size = count * cache.shape.position_bytes
-            self._device.copy_rows(cache.rows_from(place, past), Grid(self._new_kv, size), size, cache.shape.rows)
+            self._device.copy_rows(cache.rows_from(place, past), StridedRows(self._new_kv, size), size, cache.shape.rows)
         self._device.synchronize()
 
     def _shared_context(self, count: int) -> Context:
@@ -124,7 +124,7 @@ class Decoder:
         return self._contexts[profile]
 
     def _context(self, count: int) -> Context:
-        return Context(self._engine, self._engine.profile_for('inputs_embeds', 1, count), self._scratch)
+        return Context(self._engine, self._engine.profile_for('inputs_embeds', 1, count), self._workspace)
 
     def _ready(self, context: Context, place: int, length: int, count: int, wanted: int) -> Context:
         addresses, shapes = self._inputs.addresses(), self._inputs.shapes(length, count, wanted)

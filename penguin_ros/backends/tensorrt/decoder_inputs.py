@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Best
-from penguin_ros.backends.base.embedding_table import TokenTable
+from penguin_ros.backends.base.backend import GreedyToken
+from penguin_ros.backends.base.embedding_table import EmbeddingTable
 from penguin_ros.backends.tensorrt.buffers import HostBuffer
 from penguin_ros.backends.tensorrt.chunks import Rows
 from penguin_ros.backends.tensorrt.library import SAFETENSORS, STORAGE
@@ -56,7 +56,7 @@ class DecoderSizes:
 class DecoderInputs:
     """Pinned buffers for the inputs, and for the outputs that the host reads."""
 
-    def __init__(self, device: CudaDevice, sizes: DecoderSizes, table: TokenTable) -> None:
+    def __init__(self, device: CudaDevice, sizes: DecoderSizes, table: EmbeddingTable) -> None:
         self.sizes, self._device, self._table = sizes, device, table
         self._buffers: dict[str, HostBuffer] = {
             name: device.allocate_host(byte_count) for name, byte_count in sizes.byte_counts().items()}
@@ -87,10 +87,10 @@ class DecoderInputs:
         """A copy of what the last run left, (count, vocabulary)."""
         return self._view('logits', (count, self.sizes.vocabulary)).copy()
 
-    def best(self, count: int) -> list[Best]:
+    def best(self, count: int) -> list[GreedyToken]:
         """What the last run chose at each of the `count` positions that were wanted."""
         token_ids, logits, totals = (self._view(name, (count,)).tolist() for name in ('best_token', 'best_logit', 'logit_sum'))
-        return [Best(int(token_id), float(logit) if math.isfinite(total) else math.nan)
+        return [GreedyToken(int(token_id), float(logit) if math.isfinite(total) else math.nan)
                 for token_id, logit, total in zip(token_ids, logits, totals, strict=True)]
 
     def _embed(self, token_ids: NDArray[np.int64], rows: Sequence[Rows]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from cuda.bindings import runtime as cudart
 
-from penguin_ros.backends.tensorrt.buffers import Gpu, Grid, HostBuffer
+from penguin_ros.backends.tensorrt.buffers import Gpu, HostBuffer, StridedRows
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 
 
@@ -78,13 +78,13 @@ class CudaDevice:
         kind = cudart.cudaMemcpyKind.cudaMemcpyDefault
         _call('cudaMemcpyAsync', cudart.cudaMemcpyAsync(target, source, byte_count, kind, self._stream))
 
-    def copy_rows(self, target: Grid, source: Grid, row_bytes: int, rows: int) -> None:
+    def copy_rows(self, target: StridedRows, source: StridedRows, row_bytes: int, rows: int) -> None:
         """Queues a copy of `rows` pieces of `row_bytes`; source and target must not overlap."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyDefault
         _call('cudaMemcpy2DAsync', cudart.cudaMemcpy2DAsync(
             target.address, target.pitch, source.address, source.pitch, row_bytes, rows, kind, self._stream))
 
-    def zero_rows(self, target: Grid, row_bytes: int, rows: int) -> None:
+    def zero_rows(self, target: StridedRows, row_bytes: int, rows: int) -> None:
         """Queues setting `rows` pieces of `row_bytes` to zero."""
         _call('cudaMemset2DAsync',
               cudart.cudaMemset2DAsync(target.address, target.pitch, 0, row_bytes, rows, self._stream))

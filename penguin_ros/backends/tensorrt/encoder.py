@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penguin_ros.backends.base.encoder_tables import merge_weights, rope_tables
-from penguin_ros.backends.tensorrt.engine import Context, Engine, Scratch
+from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
 from penguin_ros.backends.tensorrt.features import FeaturePool, TensorrtFeatures
 from penguin_ros.backends.tensorrt.library import STORAGE
 from penguin_ros.checkpoint.shapes import TransformerShape
@@ -22,11 +22,11 @@ INPUTS = ('pixel_patches', 'rope_cos', 'rope_sin', 'merge_weights')
 
 
 class Encoder:
-    """One opened engine; `scratch` is for intermediate values."""
+    """One opened engine; `workspace` is for intermediate values."""
 
-    def __init__(self, engine: Engine, shape: TransformerShape, scratch: Scratch) -> None:
+    def __init__(self, engine: Engine, shape: TransformerShape, workspace: Workspace) -> None:
         self._engine, self._shape, self._device = engine, shape, engine.device
-        self._context = Context(engine, 0, scratch)
+        self._context = Context(engine, 0, workspace)
         self._max_patches, self._max_merged = engine.largest('pixel_patches', 1), engine.largest('merge_weights', 0)
         values = engine.tensors['pixel_patches'].shape[2]
         table = self._max_patches * shape.head_dim

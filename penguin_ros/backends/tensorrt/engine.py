@@ -18,12 +18,12 @@ from penguin_ros.backends.tensorrt.log import LOG, failed
 from penguin_ros.errors import BackendError
 
 Shape = tuple[int, ...]
-Scratch = tuple[int, int]
+Workspace = tuple[int, int]
 """Address and bytes of the memory for intermediate values."""
 
 
 @dataclass(frozen=True)
-class TensorFacts:
+class EngineTensor:
     """An input or output of an engine: `dtype` as TensorRT calls it ('HALF'), -1 where `shape` is dynamic; for inputs the
     smallest and the largest shape of each profile."""
 
@@ -69,7 +69,7 @@ class Engine:
             return name
         return None
 
-    def scratch_bytes(self) -> int:
+    def workspace_bytes(self) -> int:
         """What a context needs for its intermediate values, for the profile that needs most."""
         engine: trt.ICudaEngine = self.engine
         sizes: list[int] = [engine.get_device_memory_size_for_profile_v2(index) for index in range(self.profiles)]
@@ -92,12 +92,12 @@ class Engine:
         self._engine = None
         self._runtime = None
 
-    def _facts(self, index: int) -> TensorFacts:
+    def _facts(self, index: int) -> EngineTensor:
         engine: trt.ICudaEngine = self.engine
         name: str = engine.get_tensor_name(index)
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         dtype: trt.DataType = engine.get_tensor_dtype(name)
-        return TensorFacts(name, is_input, dtype.name, tuple(engine.get_tensor_shape(name)),
+        return EngineTensor(name, is_input, dtype.name, tuple(engine.get_tensor_shape(name)),
                            tuple(self._limits(name, profile) for profile in range(self.profiles)) if is_input else ())
 
     def _limits(self, name: str, profile: int) -> tuple[Shape, Shape]:
@@ -112,7 +112,7 @@ class Context:
     Intermediate values lie in memory that the caller gives and may share between contexts that do not run at the same time.
     """
 
-    def __init__(self, engine: Engine, profile: int, scratch: Scratch) -> None:
+    def __init__(self, engine: Engine, profile: int, workspace: Workspace) -> None:
         self.engine = engine
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         context: trt.IExecutionContext | None = engine.engine.create_execution_context(strategy)
@@ -121,7 +121,7 @@ class Context:
         self._context: trt.IExecutionContext | None = context
         if not context.set_optimization_profile_async(profile, engine.device.stream):
             raise failed(f'{engine.name}: profile {profile} was refused')
-        context.set_device_memory(*scratch)
+        context.set_device_memory(*workspace)
         self._shapes: dict[str, Shape] = {}
         self._addresses: dict[str, int] = {}
 

@@ -18,7 +18,7 @@ from penguin_ros.errors import BundleCorrupt, BundleNotFound, BundleOutdated
 
 FOLDER, RECORD = 'tensorrt', 'engines.json'
 FORMAT = 1
-MAX_RECORD_BYTES = 1024 * 1024
+MAX_MANIFEST_BYTES = 1024 * 1024
 
 Range = tuple[int, int, int]
 """Smallest, optimal, largest."""
@@ -51,7 +51,7 @@ class EngineSpec:
 
 
 @dataclass(frozen=True)
-class EngineRecord:
+class EngineManifest:
     """Everything in engines.json."""
 
     format: int
@@ -75,24 +75,24 @@ def graph_digest(bundle: Bundle, graph: GraphSpec) -> str:
     return hashlib.sha256(''.join(bundle.manifest.files[name].sha256 for name in names).encode()).hexdigest()
 
 
-def read_record(folder: Path) -> EngineRecord | None:
+def read_engine_manifest(folder: Path) -> EngineManifest | None:
     """engines.json of a bundle; None when there is none. BundleCorrupt when it is damaged, BundleOutdated when it is older."""
     path, fix = folder / FOLDER / RECORD, f'Type: {rebuild_command(folder)}'
     try:
         if not path.is_file():
             return None
-        if path.stat().st_size > MAX_RECORD_BYTES:
-            raise ValueError(f'it is larger than {MAX_RECORD_BYTES} bytes')
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise ValueError(f'it is larger than {MAX_MANIFEST_BYTES} bytes')
         plain = json.loads(path.read_text(encoding='utf-8'))
         if isinstance(plain, dict) and plain.get('format') != FORMAT:
             raise BundleOutdated(f'{path} has format {plain.get("format")!r}', f'this version reads {FORMAT}', fix)
-        record: EngineRecord = from_plain(EngineRecord, plain, 'engines')
+        record: EngineManifest = from_plain(EngineManifest, plain, 'engines')
     except (OSError, ValueError, RecursionError) as error:
         raise BundleCorrupt(f'{path} is damaged', str(error).partition('\n')[0], fix) from error
     return record
 
 
-def write_record(folder: Path, record: EngineRecord) -> None:
+def write_engine_manifest(folder: Path, record: EngineManifest) -> None:
     """Replaces engines.json in one step."""
     path = folder / FOLDER / RECORD
     draft = path.with_suffix('.new')
@@ -107,7 +107,7 @@ def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> En
     another graph, BundleCorrupt when its file is not the one that was written. Each carries the command that helps.
     """
     fix = f'Type: {rebuild_command(bundle.path)}'
-    record = read_record(bundle.path)
+    record = read_engine_manifest(bundle.path)
     engine = record.engine(part) if record else None
     if record is None or engine is None:
         raise BundleNotFound(f'{bundle.path} has no TensorRT engine for the {part}', 'engines are built on the machine that '
@@ -121,7 +121,7 @@ def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> En
     return engine
 
 
-def _differences(bundle: Bundle, record: EngineRecord, engine: EngineSpec, tensorrt: str, gpu: GpuSpec) -> list[str]:
+def _differences(bundle: Bundle, record: EngineManifest, engine: EngineSpec, tensorrt: str, gpu: GpuSpec) -> list[str]:
     found = []
     if record.tensorrt != tensorrt:
         found.append(f'they were built with TensorRT {record.tensorrt}, here is {tensorrt}')

@@ -10,13 +10,13 @@ from penguin_ros.backends.base.slots import slots_within
 from penguin_ros.backends.tensorrt.decoder import Decoder, cache_shape
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.encoder import Encoder
-from penguin_ros.backends.tensorrt.engine import Engine, Scratch
+from penguin_ros.backends.tensorrt.engine import Engine, Workspace
 from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, GpuSpec, fitting_engine
 from penguin_ros.backends.tensorrt.features import FeaturePool
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
 
-SCRATCH_MINIMUM = 1024
+WORKSPACE_MINIMUM = 1024
 
 
 class TensorrtSession:
@@ -34,11 +34,11 @@ class TensorrtSession:
                                      f'{encoder.tensors["image_embeds"].dtype}, the decoder takes '
                                      f'{decoder.tensors["inputs_embeds"].dtype}', 'Build the engines again')
             # Encoder and decoder never run at the same time, so they share the memory for intermediate values.
-            scratch_bytes = max(SCRATCH_MINIMUM, *(engine.scratch_bytes() for engine in self._engines))
-            scratch: Scratch = (self.device.allocate(scratch_bytes), scratch_bytes)
-            self.encoder = Encoder(encoder, bundle.shape.encoder, scratch)
+            workspace_bytes = max(WORKSPACE_MINIMUM, *(engine.workspace_bytes() for engine in self._engines))
+            workspace: Workspace = (self.device.allocate(workspace_bytes), workspace_bytes)
+            self.encoder = Encoder(encoder, bundle.shape.encoder, workspace)
             self.slots = slots_within(config, cache_shape(decoder, max_length).slot_bytes)
-            self.decoder = Decoder(decoder, bundle.token_table, max_length, self.slots, scratch)
+            self.decoder = Decoder(decoder, bundle.embedding_table, max_length, self.slots, workspace)
             self.features = FeaturePool(self.device)
             self.device.synchronize()
         except BaseException:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, BackendDescription, Best, Chunk, Features, FeatureSpan, Logits
-from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_positions
+from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, FeatureSpan, GreedyToken, Logits
+from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_indices
 from penguin_ros.backends.base.slots import SlotTable
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, BackendUnavailable
@@ -159,19 +159,19 @@ class TorchBackend(Backend):
             raise
         return copy
 
-    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
+    def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
         """See Backend; the slot is as long as before when anything is raised."""
         network, features = self._checked(slot, chunk)
-        wanted, past = logit_positions(logits_at, len(chunk.token_ids)), self._slots.length(slot)
+        wanted, past = logit_indices(logits_indices, len(chunk.token_ids)), self._slots.length(slot)
         logits = network.append(self._slots.place(slot), past, chunk.token_ids, features, wanted)
         self._slots.set_length(slot, past + len(chunk.token_ids))
         return logits
 
-    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
         """See Backend; chosen on the device."""
         network, features = self._checked(slot, chunk)
-        wanted, past = logit_positions(logits_at, len(chunk.token_ids)), self._slots.length(slot)
-        best = network.append_best(self._slots.place(slot), past, chunk.token_ids, features, wanted)
+        wanted, past = logit_indices(logits_indices, len(chunk.token_ids)), self._slots.length(slot)
+        best = network.append_greedy(self._slots.place(slot), past, chunk.token_ids, features, wanted)
         self._slots.set_length(slot, past + len(chunk.token_ids))
         return best
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Best, Logits
+from penguin_ros.backends.base.backend import GreedyToken, Logits
 from penguin_ros.backends.torch import decoder
 from penguin_ros.backends.torch.cache import KeyValueCache
 from penguin_ros.backends.torch.device import choose_device, choose_precision, inference
@@ -63,29 +63,29 @@ class TorchNetwork:
             yield
 
     def append(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
-               logits_at: Sequence[int]) -> Logits:
+               logits_indices: Sequence[int]) -> Logits:
         """Appends a chunk to `place`, which holds `past` positions; logits of the chosen ones."""
         with inference('appending a chunk'):
-            return _to_numpy(self._append(place, past, token_ids, features, logits_at))
+            return _to_numpy(self._append(place, past, token_ids, features, logits_indices))
 
-    def append_best(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
-                    logits_at: Sequence[int]) -> list[Best]:
+    def append_greedy(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
+                    logits_indices: Sequence[int]) -> list[GreedyToken]:
         """The same; the best token after each of the chosen ones, of which the device moves two numbers each."""
         with inference('appending a chunk'):
-            logits = self._append(place, past, token_ids, features, logits_at)
+            logits = self._append(place, past, token_ids, features, logits_indices)
             best, choices = logits.max(dim=-1)
             best = torch.where(logits.isfinite().all(dim=-1), best, torch.nan)
-            return [Best(int(token_id), float(logit)) for token_id, logit in zip(choices.tolist(), best.tolist(), strict=True)]
+            return [GreedyToken(int(token_id), float(logit)) for token_id, logit in zip(choices.tolist(), best.tolist(), strict=True)]
 
     def _append(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
-                logits_at: Sequence[int]) -> torch.Tensor:
-        """(len(logits_at), vocabulary_size) float32 on the device."""
+                logits_indices: Sequence[int]) -> torch.Tensor:
+        """(len(logits_indices), vocabulary_size) float32 on the device."""
         ids = torch.tensor(token_ids, dtype=torch.int64, device=self._language.embedding.device)
         embeddings = F.embedding(ids, self._language.embedding)
         for offset, rows in features:
             embeddings[offset:offset + len(rows)] = rows
         hidden = decoder.append(self._language, self._cache, place, past, embeddings)
-        return decoder.logits(self._language, hidden, logits_at)
+        return decoder.logits(self._language, hidden, logits_indices)
 
     def copy(self, source: int, target: int, length: int) -> None:
         """The first `length` positions of one place to another."""

@@ -26,10 +26,10 @@ def _check(ours: AnswerArrays, reference: AnswerArrays) -> None:
         raise BundleMismatch('the two sides were not made of the same checkpoint',
                              f'digests {ours.digest[:12]} and {reference.digest[:12]}', 'Name two of one checkpoint')
     if ours.features.shape != reference.features.shape or ours.logits.shape != reference.logits.shape:
-        shapes = (f'features {side.features.shape}, logits {side.logits.shape}' for side in (ours, reference))
+        shapes = (f'features {target.features.shape}, logits {target.logits.shape}' for target in (ours, reference))
         raise BundleMismatch('the two sides cannot be compared', ' and '.join(shapes), 'Give both the same settings')
-    for name, side in (('the first side', ours), ('the side it is compared with', reference)):
-        if not (np.isfinite(side.features).all() and np.isfinite(side.logits).all()):
+    for name, target in (('the first side', ours), ('the side it is compared with', reference)):
+        if not (np.isfinite(target.features).all() and np.isfinite(target.logits).all()):
             raise InvalidLogits(f'{name} gives features or logits that are NaN or infinite', '',
                                 'Build it in float32 or bfloat16: the range of float16 may be too small for this checkpoint')
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from penguin_ros.backends.base.backend import Backend, Chunk, Features
 from penguin_ros.benchmark.engine.answer_arrays import write_answer
-from penguin_ros.benchmark.engine.model import Opened, open_side
+from penguin_ros.benchmark.engine.model import Opened, open_target
 from penguin_ros.benchmark.machine import available_bytes, device_copy_rate, resident_bytes
 from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_pictures
 from penguin_ros.benchmark.tasks import Round, Task
@@ -23,7 +23,7 @@ from penguin_ros.errors import PromptTooLong, SettingError
 from penguin_ros.generation.chunks import prompt_chunks
 from penguin_ros.generation.sampler import checked
 from penguin_ros.model_inputs import ModelInputs
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 
 POSITION = 700
 """Where decoding is measured when nothing else is asked for: about a clip of eight frames and its question."""
@@ -33,7 +33,7 @@ PICTURE_TOKENS = 64
 
 
 @dataclass(eq=False)
-class Answer:
+class MeasuredAnswer:
     """The stored input on its way: `ids` what was chosen, one after the other; `features` of its frames; seconds by phase."""
 
     inputs: ModelInputs
@@ -45,7 +45,7 @@ class Answer:
 def measure(task: Task) -> Round:
     """Opens the side, runs one round, closes it; raises what any of that raises."""
     free = available_bytes()
-    opened = open_side(task.side)
+    opened = open_target(task.target)
     try:
         samples: dict[str, float] = {'load_s': opened.load_s, 'resident_loaded': resident_bytes()[0]}
         facts = opened.facts()
@@ -80,9 +80,9 @@ def _input_facts(inputs: ModelInputs) -> dict[str, Any]:
             'prompt_tokens': len(inputs.prompt.token_ids)}
 
 
-def _answer(opened: Opened, inputs: ModelInputs, max_tokens: int, task: Task | None = None) -> Answer:
+def _answer(opened: Opened, inputs: ModelInputs, max_tokens: int, task: Task | None = None) -> MeasuredAnswer:
     """Encode, prefill, decode `max_tokens` without a stop; then, where `task` wants it, the arrays of a comparison."""
-    backend, answer = opened.backend, Answer(inputs)
+    backend, answer = opened.backend, MeasuredAnswer(inputs)
     prompt_tokens, room = len(inputs.prompt.token_ids), backend.description.max_length
     if prompt_tokens + max_tokens > room:
         raise PromptTooLong(f'the stored input has {prompt_tokens} tokens, its answer {max_tokens}', f'a KV slot holds {room}',
@@ -100,28 +100,28 @@ def _answer(opened: Opened, inputs: ModelInputs, max_tokens: int, task: Task | N
         backend.free_slot(slot)
 
 
-def _encode(backend: Backend, answer: Answer) -> None:
+def _encode(backend: Backend, answer: MeasuredAnswer) -> None:
     """A GPU may still be at work when the call returns, hence the last frame's features are read there."""
     start = time.perf_counter()
-    answer.features.extend(finished(backend.encode(answer.inputs.frames)))
+    answer.features.extend(run_to_end(backend.encode(answer.inputs.frames)))
     if backend.description.device != 'cpu':
         backend.read_features(answer.features[-1])
     answer.seconds['encode_s'] = time.perf_counter() - start
 
 
-def _prefill(backend: Backend, slot: int, answer: Answer, chunk_size: int) -> None:
+def _prefill(backend: Backend, slot: int, answer: MeasuredAnswer, chunk_size: int) -> None:
     start = time.perf_counter()
     *chunks, last = prompt_chunks(answer.inputs, answer.features, chunk_size)
     for chunk in chunks:
         backend.forward(slot, chunk)
-    answer.ids.append(checked(backend.forward_best(slot, last)))
+    answer.ids.append(checked(backend.forward_greedy(slot, last)))
     answer.seconds['prefill_s'] = time.perf_counter() - start
 
 
-def _decode(backend: Backend, slot: int, answer: Answer, max_tokens: int) -> None:
+def _decode(backend: Backend, slot: int, answer: MeasuredAnswer, max_tokens: int) -> None:
     start = time.perf_counter()
     while len(answer.ids) < max_tokens:
-        answer.ids.append(checked(backend.forward_best(slot, Chunk(np.array(answer.ids[-1:], np.int64)))))
+        answer.ids.append(checked(backend.forward_greedy(slot, Chunk(np.array(answer.ids[-1:], np.int64)))))
     answer.seconds['answer_token_s'] = (time.perf_counter() - start) / max(1, max_tokens - 1)
 
 
@@ -130,7 +130,7 @@ def _position(opened: Opened, task: Task) -> int:
     room = opened.backend.description.max_length - task.steps
     if room < 1 or task.position > room:
         raise SettingError(f'--position {task.position or POSITION} and {task.steps} steps',
-                           f'a KV slot of {task.side.source} holds {opened.backend.description.max_length}',
+                           f'a KV slot of {task.target.source} holds {opened.backend.description.max_length}',
                            f'Give --position {room} at most' if room > 0 else 'Give fewer --steps')
     return task.position or min(POSITION, room)
 
@@ -156,7 +156,7 @@ def _at_position(opened: Opened, position: int, steps: int) -> dict[str, float]:
 
 def _append(backend: Backend, slot: int, ids: np.ndarray, is_asked: bool) -> None:
     if is_asked:
-        checked(backend.forward_best(slot, Chunk(ids)))
+        checked(backend.forward_greedy(slot, Chunk(ids)))
     else:
         backend.forward(slot, Chunk(ids))
 
@@ -177,7 +177,7 @@ def _until_stop(opened: Opened, ids: Sequence[int]) -> list[int]:
 
 
 def _text(opened: Opened, ids: Sequence[int]) -> str:
-    from penguin_ros.generation.detokenizer import TextStream
+    from penguin_ros.generation.detokenizer import Detokenizer
     stops = opened.model.shape.stop_token_ids
-    stream = TextStream(opened.model.tokenizer.token_bytes)
+    stream = Detokenizer(opened.model.tokenizer.token_bytes)
     return ''.join(stream.push(token_id) for token_id in _until_stop(opened, ids) if token_id not in stops) + stream.finish()

@@ -11,7 +11,7 @@ from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.benchmark.engine.weights import bytes_per_token, decoder_variant_of, plan_bytes
-from penguin_ros.benchmark.tasks import ONNXRUNTIME, Side
+from penguin_ros.benchmark.tasks import ONNXRUNTIME, Target
 from penguin_ros.config import ModelConfig, PenguinConfig, with_values
 from penguin_ros.console import status_line
 from penguin_ros.errors import BundleMismatch, SettingError
@@ -44,20 +44,20 @@ class Opened:
         return {**vars(opened), 'variant': variant, 'read_bytes_per_token': read, 'read_bytes_from': how, 'plan_bytes': plans}
 
 
-def open_side(side: Side) -> Opened:
+def open_target(target: Target) -> Opened:
     """Opens what the side names, with one KV slot; the errors of the backend and of the bundle or checkpoint.
 
     A checkpoint runs on PyTorch, or as a bundle for ONNX Runtime, which is built first, where there is none.
     """
-    config = with_values(PenguinConfig(), {**side.settings, 'model.kv_slots': 1})
-    if side.is_bundle:
-        model = replace(config.model, bundle=side.source, checkpoint='', precision='auto')
+    config = with_values(PenguinConfig(), {**target.settings, 'model.kv_slots': 1})
+    if target.is_bundle:
+        model = replace(config.model, bundle=target.source, checkpoint='', precision='auto')
     else:
-        model = with_bundle(replace(config.model, bundle='', checkpoint=side.source))
+        model = with_bundle(replace(config.model, bundle='', checkpoint=target.source))
     start = time.perf_counter()
     source = open_model(model, status_line)
     _ = source.tokenizer
-    backend = _onnxruntime(source, model) if side.graphs_in else make_backend(model, source)
+    backend = _onnxruntime(source, model) if target.graphs_in else make_backend(model, source)
     try:
         backend.open()
         return Opened(replace(config, model=model), source, backend, time.perf_counter() - start)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from penguin_ros.benchmark.engine.agreement import compare
 from penguin_ros.benchmark.engine.answer_arrays import read_answer
 from penguin_ros.benchmark.engine.figures import Figure, Figures, Limit
-from penguin_ros.benchmark.engine.runs import Plan, SideRun, arrays_of
+from penguin_ros.benchmark.engine.runs import Plan, TargetRun, arrays_of
 from penguin_ros.benchmark.machine import REPEATS, machine
-from penguin_ros.benchmark.tasks import SideError
+from penguin_ros.benchmark.tasks import TargetError
 from penguin_ros.errors import PenguinError
 
 if TYPE_CHECKING:
@@ -31,15 +31,15 @@ PIPE_WIDTH = 150
 class Report:
     """Everything that was found out; `folder` holds what the sides are compared by, and is read at once."""
 
-    def __init__(self, sides: Sequence[SideRun], plan: Plan, bandwidth: float, load: float, folder: Path) -> None:
-        self._sides, self._plan = sides, plan
+    def __init__(self, targets: Sequence[TargetRun], plan: Plan, bandwidth: float, load: float, folder: Path) -> None:
+        self._targets, self._plan = targets, plan
         self._machine = f'{machine(plan.threads)}, load {load:.1f} at the start'
         self._limit = Limit(bandwidth, f'read by {plan.threads} threads of numpy before every round and at the end, best of '
                                        f'{REPEATS} each')
-        self._figures = [Figures(each.rounds, self._limit).all() if each.rounds else [] for each in sides]
+        self._figures = [Figures(each.rounds, self._limit).all() if each.rounds else [] for each in targets]
         self._agreement: list[Figure] = []
-        self._agreement_error: SideError | None = None
-        if len(sides) > 1:
+        self._agreement_error: TargetError | None = None
+        if len(targets) > 1:
             self._compare(folder)
 
     @property
@@ -53,7 +53,7 @@ class Report:
         console = Console(highlight=False)
         if not console.is_terminal:
             console = Console(highlight=False, width=PIPE_WIDTH)
-        self._print_sides(console)
+        self._print_targets(console)
         self._print_agreement(console)
         console.print(f'\n{self._machine}; medians of {self._plan.rounds} rounds.', markup=False, soft_wrap=True)
 
@@ -67,30 +67,30 @@ class Report:
     @cached_property
     def record(self) -> dict[str, Any]:
         """Plain values."""
-        sides = [{'name': each.side.name, 'source': each.side.source, 'graphs_in': each.side.graphs_in,
-                  'settings': dict(each.side.settings), 'error': None if each.error is None else asdict(each.error),
+        targets = [{'name': each.target.name, 'source': each.target.source, 'graphs_in': each.target.graphs_in,
+                  'settings': dict(each.target.settings), 'error': None if each.error is None else asdict(each.error),
                   'facts': dict(each.rounds[0].facts) if each.rounds else {}, 'figures': [_plain(item) for item in figures],
                   **({'tokens': list(each.rounds[0].tokens), 'text': each.rounds[0].text} if each.rounds else {})}
-                 for each, figures in zip(self._sides, self._figures, strict=True)]
+                 for each, figures in zip(self._targets, self._figures, strict=True)]
         error = self._agreement_error
         agreement = {'error': None if error is None else asdict(error), 'figures': [_plain(item) for item in self._agreement]}
         return {'format': FORMAT, 'time': datetime.now(timezone.utc).isoformat(timespec='seconds'), 'machine': self._machine,
-                'rounds': self._plan.rounds, 'sides': sides, 'agreement': agreement if len(self._sides) > 1 else None}
+                'rounds': self._plan.rounds, 'sides': targets, 'agreement': agreement if len(self._targets) > 1 else None}
 
     def _compare(self, folder: Path) -> None:
         try:
-            if not all(each.rounds for each in self._sides):
+            if not all(each.rounds for each in self._targets):
                 raise PenguinError('nothing to compare', 'a side did not run')
-            self._agreement = compare(*(read_answer(arrays_of(folder, number)) for number in range(len(self._sides))))
+            self._agreement = compare(*(read_answer(arrays_of(folder, number)) for number in range(len(self._targets))))
         except (PenguinError, OSError) as error:
-            self._agreement_error = SideError.of(error)
+            self._agreement_error = TargetError.of(error)
 
-    def _print_sides(self, console: Console) -> None:
+    def _print_targets(self, console: Console) -> None:
         from rich.markup import escape
         from rich.table import Table
-        ran = [(each, figures) for each, figures in zip(self._sides, self._figures, strict=True) if each.rounds]
-        for each in self._sides:
-            _print_error(console, each.side.name, each.error)
+        ran = [(each, figures) for each, figures in zip(self._targets, self._figures, strict=True) if each.rounds]
+        for each in self._targets:
+            _print_error(console, each.target.name, each.error)
         if not ran:
             return
         table = Table(box=None, pad_edge=False)
@@ -107,12 +107,12 @@ class Report:
     def _print_agreement(self, console: Console) -> None:
         from rich.markup import escape
         from rich.table import Table
-        if len(self._sides) < 2:
+        if len(self._targets) < 2:
             return
         console.print()
         _print_error(console, 'agreement', self._agreement_error)
         table = Table(box=None, pad_edge=False)
-        table.add_column(escape(f'agreement with {self._sides[1].side.name}'), no_wrap=True)
+        table.add_column(escape(f'agreement with {self._targets[1].target.name}'), no_wrap=True)
         table.add_column('', justify='right')
         table.add_column('how it was measured', overflow='fold', style='dim')
         for figure in self._agreement:
@@ -122,22 +122,22 @@ class Report:
             console.print(table)
 
 
-def _title(run: SideRun) -> str:
+def _title(run: TargetRun) -> str:
     facts = run.rounds[0].facts
-    return f'{run.side.name}: {facts["name"]}, {facts["device"]}, {facts["precision"]}'
+    return f'{run.target.name}: {facts["name"]}, {facts["device"]}, {facts["precision"]}'
 
 
-def _print_error(console: Console, name: str, error: SideError | None) -> None:
+def _print_error(console: Console, name: str, error: TargetError | None) -> None:
     if error is not None:
         text = f'{name} failed: {error.kind}: {error.what}' + (f': {error.why}' if error.why else '')
         console.print(text + (f'\n→ {error.fix}' if error.fix else ''), markup=False, style='red', soft_wrap=True)
 
 
-def _rows(sides: Sequence[Sequence[Figure]]) -> Iterator[tuple[str, str, list[Figure | None]]]:
+def _rows(targets: Sequence[Sequence[Figure]]) -> Iterator[tuple[str, str, list[Figure | None]]]:
     """Each figure of any side once, in the order of the first side that has it."""
-    known = {figure.name: figure.unit for figures in sides for figure in figures}
+    known = {figure.name: figure.unit for figures in targets for figure in figures}
     for name, unit in known.items():
-        yield name, unit, [next((figure for figure in figures if figure.name == name), None) for figures in sides]
+        yield name, unit, [next((figure for figure in figures if figure.name == name), None) for figures in targets]
 
 
 def _number(value: float | None) -> str:

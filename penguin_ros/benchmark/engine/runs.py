@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penguin_ros.benchmark.tasks import Round, Runner, Side, SideError, Task
+from penguin_ros.benchmark.tasks import Round, Runner, Target, TargetError, Task
 from penguin_ros.console import status_line
 
 
 @dataclass(eq=False)
-class SideRun:
+class TargetRun:
     """A side with its rounds so far; `error` of the first that failed, after which it is left alone."""
 
-    side: Side
+    target: Target
     rounds: list[Round] = field(default_factory=list)
-    error: SideError | None = None
+    error: TargetError | None = None
 
     def add(self, result: Round) -> None:
         """One more round, or why there will be none."""
@@ -35,7 +35,7 @@ class Plan:
     threads: int
 
 
-def measure(sides: Sequence[SideRun], plan: Plan, folder: Path, runner: Runner) -> float:
+def measure(targets: Sequence[TargetRun], plan: Plan, folder: Path, runner: Runner) -> float:
     """Fills the sides; the memory bandwidth, bytes per second, best of what was measured before each round and at the end.
 
     The side that is compared with goes first: its tokens are fed to the other one, in the first round.
@@ -44,10 +44,10 @@ def measure(sides: Sequence[SideRun], plan: Plan, folder: Path, runner: Runner) 
     bandwidth = 0.0
     for index in range(plan.rounds):
         bandwidth = max(bandwidth, read_bandwidth(plan.threads))
-        for number, each in reversed(list(enumerate(sides))):
+        for number, each in reversed(list(enumerate(targets))):
             if each.error is None:
-                status_line(f'round {index + 1} of {plan.rounds}: {each.side.name}')
-                each.add(runner(_task(plan, sides, number, index == 0, folder)))
+                status_line(f'round {index + 1} of {plan.rounds}: {each.target.name}')
+                each.add(runner(_task(plan, targets, number, index == 0, folder)))
     return max(bandwidth, read_bandwidth(plan.threads))
 
 
@@ -56,9 +56,9 @@ def arrays_of(folder: Path, number: int) -> Path:
     return folder / f'{number}.npz'
 
 
-def _task(plan: Plan, sides: Sequence[SideRun], number: int, is_first: bool, folder: Path) -> Task:
-    wants_arrays = is_first and len(sides) > 1
+def _task(plan: Plan, targets: Sequence[TargetRun], number: int, is_first: bool, folder: Path) -> Task:
+    wants_arrays = is_first and len(targets) > 1
     teacher = arrays_of(folder, 1)
-    return Task(sides[number].side, plan.task.position, plan.task.steps, plan.task.max_tokens,
+    return Task(targets[number].target, plan.task.position, plan.task.steps, plan.task.max_tokens,
                 arrays=str(arrays_of(folder, number)) if wants_arrays else '',
                 teacher=str(teacher) if wants_arrays and number == 0 and teacher.is_file() else '')

@@ -35,8 +35,8 @@ def stored_bytes(manifest: Manifest) -> int:
 def decoder_variant_of(bundle: Bundle, backend: str) -> str:
     """Which form of the LLM's graph a backend runs here."""
     if backend == 'tensorrt':
-        from penguin_ros.backends.tensorrt.engine_manifest import read_record
-        record = read_record(bundle.path)
+        from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
+        record = read_engine_manifest(bundle.path)
         engine = record.engine(DECODER) if record else None
         return engine.variant if engine else ''
     if bundle.manifest.backend == 'tensorrt':
@@ -47,6 +47,6 @@ def decoder_variant_of(bundle: Bundle, backend: str) -> str:
 
 def plan_bytes(bundle: Bundle) -> int:
     """The TensorRT plans beside a bundle's graphs; 0 when there are none."""
-    from penguin_ros.backends.tensorrt.engine_manifest import read_record
-    record = read_record(bundle.path)
+    from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
+    record = read_engine_manifest(bundle.path)
     return sum(engine.content.bytes for engine in record.engines) if record else 0

@@ -15,12 +15,12 @@ from penguin_ros.benchmark.live.tasks import Record
 from penguin_ros.benchmark.live.texts import Samples, Text, TextBench
 from penguin_ros.evaluation.agreement import agreement, worst
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.generation.caches import Reuse
-from penguin_ros.generation.speculative.draft_history import DraftMemory
+from penguin_ros.generation.caches import Caches
+from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.request import Answer
 from penguin_ros.requests.caption_turn import CaptionTurn
 from penguin_ros.requests.clip_selection import camera_view
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 from penguin_ros.text import cleaned
 from penguin_ros.window.camera_window import WindowClip
 
@@ -31,7 +31,7 @@ RECOMPUTE, REUSE, DRAFTS, GATE = 'recompute', 'reuse', 'reuse, drafts', 'reuse, 
 
 
 @dataclass(frozen=True)
-class Course:
+class Suite:
     """One way to make the captions of a scene."""
 
     name: str
@@ -39,10 +39,10 @@ class Course:
     is_gated: bool = False
 
 
-COURSES = (Course(RECOMPUTE), Course(REUSE), Course(DRAFTS, True), Course(GATE, True, True))
+VARIANTS = (Suite(RECOMPUTE), Suite(REUSE), Suite(DRAFTS, True), Suite(GATE, True, True))
 
 
-class Captions:
+class CaptionRuns:
     """All courses over all scenes."""
 
     def __init__(self, bench: TextBench) -> None:
@@ -58,28 +58,28 @@ class Captions:
         texts: Record = {}
         for stream in streams:
             reference: list[Text | None] = []
-            for course in COURSES:
-                if course.is_drafted and self._bench.task.tokens:
+            for suite in VARIANTS:
+                if suite.is_drafted and self._bench.task.tokens:
                     continue
-                made = self._made(stream, course)
+                made = self._made(stream, suite)
                 reference = reference or made
-                records.append({'scene': stream.scene, 'source': stream.source, 'course': course.name,
-                                **self._record(made, [] if made is reference or course.is_gated else reference)})
+                records.append({'scene': stream.scene, 'source': stream.source, 'course': suite.name,
+                                **self._record(made, [] if made is reference or suite.is_gated else reference)})
             texts[stream.scene] = [self._trace(text) for text in reference if text is not None]
         return {'captions': records, 'texts': texts}
 
-    def _made(self, stream: Stream, course: Course) -> list[Text | None]:
+    def _made(self, stream: Stream, suite: Suite) -> list[Text | None]:
         """A text per second; None where nothing had changed."""
-        if course.name == RECOMPUTE:
-            return [self._caption(self._bench.plain, found, None) for found in self._clips(stream, course)]
+        if suite.name == RECOMPUTE:
+            return [self._caption(self._bench.plain, found, None) for found in self._clips(stream, suite)]
         with self._bench.kept() as reuse:
-            drafts = DraftMemory() if course.is_drafted else None
-            return [self._caption(reuse, found, drafts) for found in self._clips(stream, course)]
+            drafts = DraftHistory() if suite.is_drafted else None
+            return [self._caption(reuse, found, drafts) for found in self._clips(stream, suite)]
 
-    def _clips(self, stream: Stream, course: Course) -> Iterator[WindowClip | None]:
+    def _clips(self, stream: Stream, suite: Suite) -> Iterator[WindowClip | None]:
         """What the window holds at every second; None where the gate says that nothing has changed."""
         config = self._bench.config
-        config = replace(config, caption=replace(config.caption, gate=course.is_gated))
+        config = replace(config, caption=replace(config.caption, gate=suite.is_gated))
         now_ns = [0]
         view = camera_view(CAMERA, config, lambda: now_ns[0])
         rules = self._bench.loaded.window_rules(config)
@@ -87,7 +87,7 @@ class Captions:
         for index, frame in enumerate(stream.frames):
             now_ns[0] = frame.stamp_ns
             view.buffer.add(frame, frame.stamp_ns)
-            finished(view.window.take(rules))
+            run_to_end(view.window.take(rules))
             is_second = index == last or stream.frames[index + 1].stamp_ns // NANOSECONDS > frame.stamp_ns // NANOSECONDS
             if is_second and index < self._count * config.clip.fps:
                 found = view.window.clip(rules)
@@ -100,7 +100,7 @@ class Captions:
     def _count(self) -> int:
         return self._bench.task.captions or (FEW_CAPTIONS if self._bench.is_slow else MOST_CAPTIONS)
 
-    def _caption(self, reuse: Reuse, found: WindowClip | None, drafts: DraftMemory | None) -> Text | None:
+    def _caption(self, reuse: Caches, found: WindowClip | None, drafts: DraftHistory | None) -> Text | None:
         """As AnswerJob does, drafts from the last caption of the camera included."""
         if found is None:
             return None

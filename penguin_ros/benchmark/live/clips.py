@@ -19,9 +19,9 @@ from penguin_ros.config import Value, with_values
 from penguin_ros.errors import SettingError
 from penguin_ros.evaluation.agreement import Agreement, agreement, worst
 from penguin_ros.frame import Frame
-from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.caches import Caches
 from penguin_ros.requests.clip_selection import camera_view
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 from penguin_ros.window.camera_window import WindowClip
 
 FRAMES, FPS = 8, 2.0
@@ -46,21 +46,21 @@ class CaseTable:
     """Both sides of each case over the rounds, in the order of the first round."""
 
     def __init__(self) -> None:
-        self._sides: dict[str, dict[str, list[Samples]]] = {}
+        self._targets: dict[str, dict[str, list[Samples]]] = {}
         self._agreements: dict[str, list[Agreement]] = {}
 
     def add(self, name: str, reuse: Text, recompute: Text | None, rounding: float | None) -> None:
         """One more round of a case; without the second side where it is not computed anew."""
-        sides = self._sides.setdefault(name, {'reuse': [], 'recompute': []})
-        sides['reuse'].append(reuse.samples)
+        targets = self._targets.setdefault(name, {'reuse': [], 'recompute': []})
+        targets['reuse'].append(reuse.samples)
         if recompute is not None:
-            sides['recompute'].append(recompute.samples)
+            targets['recompute'].append(recompute.samples)
             self._agreements.setdefault(name, []).append(agreement(reuse.tokens, recompute.tokens, rounding or 0.0))
 
     def records(self) -> list[Record]:
         """Medians by side, and the worst agreement."""
-        return [{'name': name, **{side: medians(rounds) for side, rounds in sides.items()},
-                 'agreement': plain(worst(self._agreements.get(name, [])))} for name, sides in self._sides.items()]
+        return [{'name': name, **{target: medians(rounds) for target, rounds in targets.items()},
+                 'agreement': plain(worst(self._agreements.get(name, [])))} for name, targets in self._targets.items()]
 
 
 def medians(rounds: Sequence[Samples]) -> Samples | None:
@@ -119,7 +119,7 @@ class Clips:
                 self._both(f'slide by 1 of {FRAMES}', reuse, slid, QUESTIONS[0])
         return {'cases': self._taken()}
 
-    def _cold(self, name: str, reuse: Reuse, found: WindowClip) -> Text:
+    def _cold(self, name: str, reuse: Caches, found: WindowClip) -> Text:
         """Both sides are cold. How far rounding goes is seen, the first time, in chunks of another size, nothing kept there
         either: what is on trial must not be what it is judged by."""
         bench = self._bench
@@ -131,7 +131,7 @@ class Clips:
         self._table.add(name, ours, reference, bench.rounding)
         return ours
 
-    def _questions(self, reuse: Reuse) -> None:
+    def _questions(self, reuse: Caches) -> None:
         found = self._clip('growing', FRAMES)
         for index, question in enumerate(QUESTIONS):
             if index in RECOMPUTED:
@@ -139,7 +139,7 @@ class Clips:
             elif index:
                 self._bench.text(reuse, found, question)
 
-    def _append(self, reuse: Reuse) -> None:
+    def _append(self, reuse: Caches) -> None:
         for count in APPENDED:
             known = FRAMES - count
             new = framed(further_pictures(count, count, self._bench.task.size), FPS, known)
@@ -147,7 +147,7 @@ class Clips:
             is_recomputed = not self._bench.is_slow or count in RECOMPUTED_SLOW
             self._both(f'append {count} to {known}', reuse, found, QUESTIONS[0], is_recomputed)
 
-    def _both(self, name: str, reuse: Reuse, found: WindowClip, question: str, is_recomputed: bool = True) -> None:
+    def _both(self, name: str, reuse: Caches, found: WindowClip, question: str, is_recomputed: bool = True) -> None:
         bench = self._bench
         ours = bench.text(reuse, found, question)
         self._table.add(name, ours, bench.text(bench.plain, found, question) if is_recomputed else None, bench.rounding)
@@ -170,7 +170,7 @@ def windowed(bench: TextBench, policy: str, frames: Sequence[Frame], further: Ma
     rules = bench.loaded.window_rules(config)
     for frame in frames:
         view.buffer.add(frame, frame.stamp_ns)
-        finished(view.window.take(rules))
+        run_to_end(view.window.take(rules))
     found = view.window.clip(rules)
     assert found is not None
     return found

@@ -15,14 +15,14 @@ import numpy as np
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.benchmark.live.tasks import Record
 from penguin_ros.evaluation.agreement import common
-from penguin_ros.generation.caches import Reuse
-from penguin_ros.generation.generate import prompt_run
-from penguin_ros.generation.speculative.draft_history import DraftMemory
+from penguin_ros.generation.caches import Caches
+from penguin_ros.generation.generate import open_prefill
+from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.generation.speculative.drafter import Drafter
-from penguin_ros.generation.stats import Progress
+from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import StopReason
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 
 ROWS = (1, 2, 3, 4, 6, 8, 12, 16)
 """Positions of a pass: one token and up to fifteen drafted ones."""
@@ -31,11 +31,11 @@ REPEATS = 5
 CAPTION_KEY = 'caption'
 
 
-def pass_costs(reuse: Reuse, inputs: ModelInputs) -> dict[int, float]:
+def pass_costs(reuse: Caches, inputs: ModelInputs) -> dict[int, float]:
     """Seconds of a greedy pass by its positions, behind a prompt of which most is kept; medians."""
     random, vocabulary = np.random.default_rng(0), reuse.backend.description.vocabulary_size
-    with prompt_run(reuse, inputs) as run:
-        finished(run.encode())
+    with open_prefill(reuse, inputs) as run:
+        run_to_end(run.encode())
         for chunk in run.chunks(256):
             run.slot.forward(chunk)
         held, times = run.slot.length, {rows: list[float]() for rows in ROWS}
@@ -43,7 +43,7 @@ def pass_costs(reuse: Reuse, inputs: ModelInputs) -> dict[int, float]:
             for rows in ROWS:
                 chunk = Chunk(random.integers(0, vocabulary, rows))
                 start = time.perf_counter()
-                run.slot.forward_best_each(chunk, range(-rows, 0))
+                run.slot.forward_greedy_each(chunk, range(-rows, 0))
                 times[rows].append(time.perf_counter() - start)
                 run.slot.truncate(held)
     return {rows: float(np.median(each)) for rows, each in times.items()}
@@ -55,7 +55,7 @@ def replayed(texts: Sequence[Record], pass_s: Mapping[str, float], draft_tokens:
     A text: `prompt_ids`, `ids`, `stop_ids`, in the order in which they were made of one prompt. `ratio` of all together,
     `worst_ratio` of any one text.
     """
-    memory, costs = DraftMemory(), {int(rows): seconds for rows, seconds in pass_s.items()}
+    memory, costs = DraftHistory(), {int(rows): seconds for rows, seconds in pass_s.items()}
     spent = [_drafted(text, memory, costs, draft_tokens) for text in texts]
     plain_s = [(len(text['ids']) - 1) * costs[1] for text in texts]
     ratios = [ours / plain for (ours, _), plain in zip(spent, plain_s, strict=True) if plain]
@@ -65,7 +65,7 @@ def replayed(texts: Sequence[Record], pass_s: Mapping[str, float], draft_tokens:
             'worst_ratio': max(ratios, default=None)}
 
 
-def _drafted(text: Record, memory: DraftMemory, costs: Mapping[int, float], draft_tokens: int) -> tuple[float, int]:
+def _drafted(text: Record, memory: DraftHistory, costs: Mapping[int, float], draft_tokens: int) -> tuple[float, int]:
     """Seconds of the decode of one text, and passes with the one that gave the first token."""
     ids, record = text['ids'], memory.record(CAPTION_KEY)
     drafter = Drafter(record, text['prompt_ids'], text['stop_ids'], draft_tokens)
@@ -79,7 +79,7 @@ def _drafted(text: Record, memory: DraftMemory, costs: Mapping[int, float], draf
         drafter.note_pass(1 + len(draft), round(pass_s * 1e9))
         drafter.add(ids[done:done + taken])
         done += taken
-    memory.keep(record, Progress(token_ids=list(ids), stop_reason=StopReason.STOP_TOKEN))
+    memory.keep(record, GenerationStats(token_ids=list(ids), stop_reason=StopReason.STOP_TOKEN))
     return spent_s, passes
 
 

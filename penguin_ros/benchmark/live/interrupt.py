@@ -34,7 +34,7 @@ SLOW_S = 10.0
 """A model that takes longer to begin is measured in fewer rounds, unless more are asked for."""
 
 CONFIG: Mapping[str, Value] = {
-    **WIDE, 'clip.window': 'growing', 'clip.ahead': 'off', 'caption.deadline': 3600.0, 'caption.max_pause': 3600.0,
+    **WIDE, 'clip.window': 'growing', 'clip.precompute': 'off', 'caption.deadline': 3600.0, 'caption.max_preemption': 3600.0,
     'question.deadline': 3600.0, 'generation.draft_tokens': 0, 'generation.max_repeats': 0,
     'caption.max_tokens': CAPTION_TOKENS, 'question.max_tokens': ANSWER_TOKENS}
 """Nothing runs but what is measured, each token is a step, and nothing is given up."""
@@ -143,8 +143,8 @@ class Interruptions:
 
 def interrupt_record(task: LiveTask) -> Record:
     """Opens a pipeline on the model, measures, closes it; raises what any of that raises."""
-    side = replace(task.side, settings={**task.side.settings, **CONFIG})
-    config = with_values(live_config(side), {'visual.max_visual_tokens': 16384})
+    target = replace(task.target, settings={**task.target.settings, **CONFIG})
+    config = with_values(live_config(target), {'visual.max_visual_tokens': 16384})
     bench = Interruptions(config, task)
     facts = bench.pipeline.open(progress=status_line)
     try:

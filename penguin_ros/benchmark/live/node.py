@@ -20,7 +20,7 @@ import numpy as np
 from penguin_ros.benchmark.live.scenes import CAMERA, CHANGING, stream
 from penguin_ros.benchmark.live.tasks import Record
 from penguin_ros.benchmark.live.texts import live_config
-from penguin_ros.benchmark.tasks import Side
+from penguin_ros.benchmark.tasks import Target
 from penguin_ros.config import settings
 from penguin_ros.console import status_line
 from penguin_ros.errors import DeadlineExceeded
@@ -56,9 +56,9 @@ TICKS_PER_S = os.sysconf('SC_CLK_TCK')
 
 @dataclass(frozen=True)
 class NodeTask:
-    """`side`: what the node runs, on its backend; `seconds` of measurement; `video`: what the camera shows, '': simulated."""
+    """`target`: what the node runs, on its backend; `seconds` of measurement; `video`: what the camera shows, '': simulated."""
 
-    side: Side
+    target: Target
     seconds: float = 120.0
     video: str = ''
 
@@ -80,7 +80,7 @@ def node_record(task: NodeTask) -> Record:
     from penguin_ros.ros.process.requirements import require_messages
     require_messages()
     os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))
-    config = live_config(task.side)
+    config = live_config(task.target)
     given = {name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]}
     with tempfile.TemporaryDirectory(prefix='penguin_bench_') as folder:
         film, source = _film(task, Path(folder))
@@ -161,7 +161,7 @@ def _measured(seconds: float, client: Any, penguin: NodeProcess, seen: Seen, spi
 
 def _ask(client: Any, seen: Seen, number: int) -> None:
     """Asks, waits for the whole answer; the first piece of text is timed here, on the way back over the action."""
-    from penguin_ros.ros.client.question_client import Ask
+    from penguin_ros.ros.client.question_client import AskedQuestion
     start, firsts = time.monotonic(), list[float]()
 
     def text(so_far: str) -> None:
@@ -169,7 +169,7 @@ def _ask(client: Any, seen: Seen, number: int) -> None:
             firsts.append(time.monotonic() - start)
 
     try:
-        answer = client.ask(Ask(QUESTIONS[number % len(QUESTIONS)], deadline_s=ANSWER_LIMIT_S), text, ANSWER_LIMIT_S)
+        answer = client.ask(AskedQuestion(QUESTIONS[number % len(QUESTIONS)], deadline_s=ANSWER_LIMIT_S), text, ANSWER_LIMIT_S)
     except DeadlineExceeded:
         seen.unanswered += 1
         return

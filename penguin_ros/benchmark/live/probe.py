@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, BackendDescription, Best, Chunk, Features, Logits
+from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, GreedyToken, Logits
 from penguin_ros.errors import NoFreeSlot
 from penguin_ros.evaluation.tolerance import margins
 from penguin_ros.model_inputs import FramePatches
@@ -32,7 +32,7 @@ class Choice:
 class ProbedBackend(Backend):
     """`most_slots` of the inner backend's, 0: all, so that what is kept here leaves others free. `on_call` gets the phase of each
     call at its beginning, on the thread that makes it. `longest_s`: the longest call since it was set to 0. `choices`: of
-    `forward_best`, as long as it is a list."""
+    `forward_greedy`, as long as it is a list."""
 
     def __init__(self, inner: Backend, most_slots: int = 0, on_call: Callable[[str], None] | None = None) -> None:
         self._inner, self._most_slots, self.on_call = inner, most_slots, on_call
@@ -92,22 +92,22 @@ class ProbedBackend(Backend):
         """See Backend."""
         return self._taken(lambda: self._inner.fork(slot, length))
 
-    def forward(self, slot: int, chunk: Chunk, logits_at: Sequence[int] = ()) -> Logits:
+    def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
         """See Backend."""
-        return self._called(_phase(chunk), lambda: self._inner.forward(slot, chunk, logits_at))
+        return self._called(_phase(chunk), lambda: self._inner.forward(slot, chunk, logits_indices))
 
-    def forward_best(self, slot: int, chunk: Chunk) -> Best:
+    def forward_greedy(self, slot: int, chunk: Chunk) -> GreedyToken:
         """See Backend."""
         if self.choices is None:
-            return self._called(_phase(chunk), lambda: self._inner.forward_best(slot, chunk))
+            return self._called(_phase(chunk), lambda: self._inner.forward_greedy(slot, chunk))
         logits = self.forward(slot, chunk, (-1,))
         best = int(logits[0].argmax())
         self.choices.append(Choice(slot, best, float(margins(logits)[0])))
-        return Best(best, float(logits[0, best]) if np.isfinite(logits).all() else float('nan'))
+        return GreedyToken(best, float(logits[0, best]) if np.isfinite(logits).all() else float('nan'))
 
-    def forward_best_each(self, slot: int, chunk: Chunk, logits_at: Sequence[int]) -> list[Best]:
+    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
         """See Backend."""
-        return self._called(_phase(chunk), lambda: self._inner.forward_best_each(slot, chunk, logits_at))
+        return self._called(_phase(chunk), lambda: self._inner.forward_greedy_each(slot, chunk, logits_indices))
 
     def _taken(self, take: Callable[[], int]) -> int:
         if self._most_slots and len(self._slots) >= self._most_slots:

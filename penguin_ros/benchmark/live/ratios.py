@@ -26,14 +26,14 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Speaker:
+class TextSource:
     """The model whose texts are drafted: its `name` and `texts` by scene."""
 
     name: str
     texts: Mapping[str, list[Record]]
 
 
-def ratios(record: Record, speaker: Speaker | None, draft_tokens: int) -> list[Ratio]:
+def ratios(record: Record, speaker: TextSource | None, draft_tokens: int) -> list[Ratio]:
     """All that the record of one model allows."""
     cases = {case['name']: case for case in record.get('cases', [])}
     found = [*_clips(cases), *_interrupted(record.get('interrupt', [])), *_own_drafts(record.get('captions', []))]
@@ -57,8 +57,8 @@ def _clips(cases: Mapping[str, Record]) -> Iterator[Ratio]:
                     'over the cold clip\'s first token')
 
 
-def _work(side: Record) -> float:
-    return float(side['encode_s'] + side['prefill_s'])
+def _work(target: Record) -> float:
+    return float(target['encode_s'] + target['prefill_s'])
 
 
 def _interrupted(phases: list[Record]) -> Iterator[Ratio]:
@@ -77,7 +77,7 @@ def _own_drafts(captions: list[Record]) -> Iterator[Ratio]:
                         'its own texts, measured, over decode without drafts')
 
 
-def _others_drafts(pass_s: Mapping[str, float], speaker: Speaker, draft_tokens: int) -> Iterator[Ratio]:
+def _others_drafts(pass_s: Mapping[str, float], speaker: TextSource, draft_tokens: int) -> Iterator[Ratio]:
     for scene, wanted in ((STATIC, 0.5), (CHANGING, 1.05)):
         made = replayed(speaker.texts.get(scene, []), pass_s, draft_tokens)
         if made['ratio'] is not None:

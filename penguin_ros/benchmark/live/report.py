@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from penguin_ros.backends.onnxruntime.providers import usable_cores
 from penguin_ros.benchmark.engine.report import PIPE_WIDTH
-from penguin_ros.benchmark.live.ratios import Ratio, Speaker, ratios
+from penguin_ros.benchmark.live.ratios import Ratio, TextSource, ratios
 from penguin_ros.benchmark.live.tasks import ModelRun, Record
 from penguin_ros.benchmark.machine import machine
 from penguin_ros.config import PenguinConfig
@@ -31,7 +31,7 @@ class LiveReport:
 
     def __init__(self, models: Sequence[ModelRun], node: Record | None, loads: Sequence[float], config: PenguinConfig) -> None:
         self._models, self._node = models, node
-        speaker = next((Speaker(model.side.name, model.record['texts']) for model in models
+        speaker = next((TextSource(model.target.name, model.record['texts']) for model in models
                         if model.is_default and 'texts' in model.record), None)
         self._ratios: list[list[Ratio]] = [ratios(model.record, None if model.is_default else speaker,
                                                   config.generation.draft_tokens) for model in models]
@@ -47,8 +47,8 @@ class LiveReport:
     @cached_property
     def record(self) -> Record:
         """Plain values."""
-        models = [{'name': model.side.name, 'source': model.side.source, 'is_default': model.is_default,
-                   'settings': dict(model.side.settings), **model.record, 'ratios': [asdict(each) for each in of_model],
+        models = [{'name': model.target.name, 'source': model.target.source, 'is_default': model.is_default,
+                   'settings': dict(model.target.settings), **model.record, 'ratios': [asdict(each) for each in of_model],
                    'is_same': all(each.is_good for each in agreements(model.record))}
                   for model, of_model in zip(self._models, self._ratios, strict=True)]
         return {'format': FORMAT, 'time': datetime.now(timezone.utc).isoformat(timespec='seconds'), 'machine': self._machine,
@@ -94,4 +94,4 @@ def agreements(record: Record) -> Iterator[Agreement]:
 def title(model: ModelRun) -> str:
     """Name, backend and precision."""
     facts = model.record.get('facts')
-    return model.side.name + (f': {facts["backend"]}, {facts["device"]}, {facts["precision"]}' if facts else '')
+    return model.target.name + (f': {facts["backend"]}, {facts["device"]}, {facts["precision"]}' if facts else '')

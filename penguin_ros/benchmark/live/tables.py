@@ -109,8 +109,8 @@ def _rounding(record: Record) -> str:
     return '' if found is None else f' Rounding of this model, computed anew in chunks of another size: logits ±{found:.1e}.'
 
 
-def _passes(side: Record) -> str:
-    return f'{side["passes"] / side["tokens"]:.2f}' if side.get('tokens') else '–'
+def _passes(target: Record) -> str:
+    return f'{target["passes"] / target["tokens"]:.2f}' if target.get('tokens') else '–'
 
 
 def _agreed(found: Record | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from penguin_ros.benchmark.tasks import Side, SideError, process_record
+from penguin_ros.benchmark.tasks import Target, TargetError, process_record
 
 CLIP, SLIDE, CAPTIONS, INTERRUPT = 'clip', 'slide', 'captions', 'interrupt'
 CASES = {
@@ -31,7 +31,7 @@ class LiveTask:
     """`cases` of one model; `tokens` of each text, 0: it ends by itself; (`width`, `height`) of the pictures; `video`: scenes of
     the captions, '': simulated. `rounds`, `captions` of a scene: 0: as many as suit the model's speed."""
 
-    side: Side
+    target: Target
     cases: tuple[str, ...]
     rounds: int = 0
     tokens: int = 0
@@ -57,23 +57,23 @@ def run_here(task: LiveTask) -> Record:
     try:
         return {'error': None, **(interrupt_record(task) if INTERRUPT in task.cases else texts_record(task))}
     except Exception as error:
-        return failed(SideError.of(error))
+        return failed(TargetError.of(error))
 
 
 def run_apart(task: LiveTask) -> Record:
     """In a process of its own, which is ended after LIMIT_S."""
-    record = process_record(__name__, asdict(task), task.side.name, LIMIT_S)
-    return failed(record) if isinstance(record, SideError) else record
+    record = process_record(__name__, asdict(task), task.target.name, LIMIT_S)
+    return failed(record) if isinstance(record, TargetError) else record
 
 
-def failed(error: SideError) -> Record:
+def failed(error: TargetError) -> Record:
     """The record of a part that did not run."""
     return {'error': asdict(error)}
 
 
 def task_from(plain: Record) -> LiveTask:
     """Of its JSON."""
-    return LiveTask(**{**plain, 'side': Side(**plain['side']), 'cases': tuple(plain['cases'])})
+    return LiveTask(**{**plain, 'side': Target(**plain['side']), 'cases': tuple(plain['cases'])})
 
 
 def main() -> None:
@@ -89,6 +89,6 @@ if __name__ == '__main__':
 class ModelRun:
     """A model and what came of it; `record['error']` where it failed."""
 
-    side: Side
+    target: Target
     is_default: bool
     record: Record

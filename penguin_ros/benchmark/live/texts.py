@@ -17,20 +17,20 @@ from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.benchmark.live.probe import ProbedBackend
 from penguin_ros.benchmark.live.tasks import CAPTIONS, CLIP, GROWTH, SLIDE, LiveTask, Record
 from penguin_ros.benchmark.machine import resident_bytes
-from penguin_ros.benchmark.tasks import Side, SideError
+from penguin_ros.benchmark.tasks import Target, TargetError
 from penguin_ros.config import PenguinConfig, Value, with_values
 from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError
 from penguin_ros.evaluation.agreement import Tokens, joined
 from penguin_ros.export.bundle_cache import with_bundle
-from penguin_ros.generation.caches import Reuse
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.speculative.draft_history import DraftRecord
-from penguin_ros.generation.stats import Generation, Progress
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.speculative.draft_history import PromptHistory
+from penguin_ros.generation.stats import Generation, GenerationStats
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.requests.loaded_model import LoadedModel, load_model
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 from penguin_ros.window.camera_window import WindowClip
 
 SLOW_S = 0.5
@@ -48,7 +48,7 @@ class Text:
     tokens: Tokens
     samples: Samples
     inputs: ModelInputs
-    progress: Progress
+    progress: GenerationStats
 
 
 class TextBench:
@@ -60,15 +60,15 @@ class TextBench:
         self.is_slow = False
         self.memory: list[Record] = []
 
-    def text(self, reuse: Backend | Reuse, found: WindowClip, question: str, drafts: DraftRecord | None = None,
+    def text(self, reuse: Backend | Caches, found: WindowClip, question: str, drafts: PromptHistory | None = None,
              limits: Mapping[str, Any] | None = None) -> Text:
         """One text about a clip; `limits`: fields of Limits that are others than the settings say."""
         start = time.perf_counter()
         preprocessor = self.loaded.preprocessor(self.config.visual)
-        inputs = finished(preprocessor.clip_steps(found.clip, question, plan=found.plan))
+        inputs = run_to_end(preprocessor.clip_steps(found.clip, question, plan=found.plan))
         prepare_s = time.perf_counter() - start
-        progress, rows = Progress(), []
-        with closing(generate(reuse, inputs, replace(self._limits(drafts), **(limits or {})), self.loaded.text_stream(),
+        progress, rows = GenerationStats(), []
+        with closing(generate(reuse, inputs, replace(self._limits(drafts), **(limits or {})), self.loaded.detokenizer(),
                               time.perf_counter_ns, progress)) as steps:
             for step in steps:
                 if step.logits is not None:
@@ -78,16 +78,16 @@ class TextBench:
         return Text(Tokens(tuple(progress.token_ids), logits), samples, inputs, progress)
 
     @property
-    def plain(self) -> Reuse:
+    def plain(self) -> Caches:
         """Keeps nothing."""
-        return Reuse(self.loaded.backend)
+        return Caches(self.loaded.backend)
 
     @contextmanager
-    def kept(self) -> Iterator[Reuse]:
+    def kept(self) -> Iterator[Caches]:
         """Keeps as the node does; what it holds at the end is noted and freed."""
         backend, config = self.loaded.backend, self.config.model
         slots = slots_within(config, backend.description.slot_bytes)
-        reuse = Reuse(ProbedBackend(backend, slots), config.feature_cache_bytes, True)
+        reuse = Caches(ProbedBackend(backend, slots), config.encoder_cache_bytes, True)
         try:
             yield reuse
             self.memory.append(self._held(reuse))
@@ -100,13 +100,13 @@ class TextBench:
         """How often each case is measured."""
         return self.task.rounds or (1 if self.is_slow else ROUNDS)
 
-    def _limits(self, drafts: DraftRecord | None) -> Limits:
+    def _limits(self, drafts: PromptHistory | None) -> SamplingParams:
         config, tokens = self.config, self.task.tokens
         sampling = replace(config.generation, max_repeats=0) if tokens else config.generation
-        return Limits(tokens or config.caption.max_tokens, () if tokens else self.loaded.source.shape.stop_token_ids, sampling,
+        return SamplingParams(tokens or config.caption.max_tokens, () if tokens else self.loaded.source.shape.stop_token_ids, sampling,
                       config.model.prefill_chunk, keep_logits=True, drafts=drafts)
 
-    def _held(self, reuse: Reuse) -> Record:
+    def _held(self, reuse: Caches) -> Record:
         counts, opened = reuse.counts(), self.loaded.backend.description
         positions = counts.prefixes.kept_positions
         return {'features': counts.features.frames, 'feature_bytes': counts.features.bytes,
@@ -123,17 +123,17 @@ def _samples(made: Generation, prepare_s: float, inputs: ModelInputs) -> Samples
             'reused_tokens': made.reused_tokens, 'reused_frames': made.reused_frames}
 
 
-def live_config(side: Side, further: Mapping[str, Value] | None = None) -> PenguinConfig:
+def live_config(target: Target, further: Mapping[str, Value] | None = None) -> PenguinConfig:
     """The settings of a side: a growing window, unless it says otherwise; a checkpoint becomes a bundle where that is needed."""
-    config = with_values(PenguinConfig(), {'clip.window': 'growing', **(further or {}), **side.settings})
-    if side.is_bundle:
-        return replace(config, model=replace(config.model, bundle=side.source, checkpoint=''))
-    return replace(config, model=with_bundle(replace(config.model, bundle='', checkpoint=side.source)))
+    config = with_values(PenguinConfig(), {'clip.window': 'growing', **(further or {}), **target.settings})
+    if target.is_bundle:
+        return replace(config, model=replace(config.model, bundle=target.source, checkpoint=''))
+    return replace(config, model=with_bundle(replace(config.model, bundle='', checkpoint=target.source)))
 
 
 def texts_record(task: LiveTask) -> Record:
     """Opens the model, runs the cases that are texts, closes it; raises what any of that raises."""
-    config = live_config(task.side)
+    config = live_config(task.target)
     scenes = _streams(task, config)  # before the model is there: drawing takes memory and time
     # The side that keeps nothing needs a slot that nothing is kept in.
     one_more = replace(config.model, kv_slots=config.model.kv_slots + 1, kv_bytes=2 ** 40)
@@ -156,7 +156,7 @@ def _streams(task: LiveTask, config: PenguinConfig) -> Any:
 
 
 def _cases(bench: TextBench, scenes: Any) -> Record:
-    from penguin_ros.benchmark.live.captions import Captions
+    from penguin_ros.benchmark.live.captions import CaptionRuns
     from penguin_ros.benchmark.live.clips import Clips
     from penguin_ros.benchmark.live.growth import growth
     clips = Clips(bench)
@@ -164,13 +164,13 @@ def _cases(bench: TextBench, scenes: Any) -> Record:
     record: Record = {'is_slow': bench.is_slow, 'rounds': bench.rounds, 'cases': []}
     parts: dict[str, Callable[[], Record]] = {
         CLIP: lambda: clips.clip(bench.rounds), SLIDE: lambda: clips.slide(bench.rounds),
-        CAPTIONS: lambda: Captions(bench).all(scenes), GROWTH: lambda: {'growth': growth(bench)}}
+        CAPTIONS: lambda: CaptionRuns(bench).all(scenes), GROWTH: lambda: {'growth': growth(bench)}}
     for name in bench.task.cases:
-        status_line(f'{bench.task.side.name}: {name}')
+        status_line(f'{bench.task.target.name}: {name}')
         try:
             found = parts[name]()
         except PenguinError as error:  # what was measured before it counts
-            record['error'] = asdict(SideError.of(error))
+            record['error'] = asdict(TargetError.of(error))
             break
         record['cases'] += found.pop('cases', [])
         record.update(found)

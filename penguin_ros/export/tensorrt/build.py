@@ -17,13 +17,13 @@ from penguin_ros.backends.tensorrt.cache import STEP
 from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
     FORMAT,
-    EngineRecord,
+    EngineManifest,
     EngineSpec,
     GpuSpec,
     fitting_engine,
     graph_digest,
-    read_record,
-    write_record,
+    read_engine_manifest,
+    write_engine_manifest,
 )
 from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.errors import BackendUnavailable, BuildRefused, BundleError
@@ -51,7 +51,7 @@ class EngineOptions:
 
 
 def build_engines(folder: Path, options: EngineOptions | None = None,
-                  progress: Progress = lambda stage, done: None) -> EngineRecord:
+                  progress: Progress = lambda stage, done: None) -> EngineManifest:
     """Builds what is missing, stale or asked for otherwise, and returns the record of all engines of the bundle.
 
     `progress` gets a stage and the fraction of it that is done, also on TensorRT's threads. BackendUnavailable without TensorRT,
@@ -88,9 +88,9 @@ class _Build:
         self._gpu = GpuSpec(self._facts.name, self._facts.compute)
         self._folder = bundle.path / FOLDER
 
-    def run(self) -> EngineRecord:
+    def run(self) -> EngineManifest:
         self._folder.mkdir(exist_ok=True)
-        record = EngineRecord(FORMAT, self._version, self._gpu, ())
+        record = EngineManifest(FORMAT, self._version, self._gpu, ())
         old = self._old_record()
         if old is not None and (old.tensorrt, old.gpu) == (self._version, self._gpu):
             record = old
@@ -100,17 +100,17 @@ class _Build:
                 others = tuple(one for one in record.engines if one.part != part)
                 record = replace(record, engines=(*others, engine))
                 if {one.part for one in record.engines} == set(PARTS):
-                    write_record(self._bundle.path, record)
+                    write_engine_manifest(self._bundle.path, record)
         self._remove_others(record)
         return record
 
-    def _old_record(self) -> EngineRecord | None:
+    def _old_record(self) -> EngineManifest | None:
         try:
-            return read_record(self._bundle.path)
+            return read_engine_manifest(self._bundle.path)
         except BundleError:
             return None
 
-    def _fits(self, part: str, record: EngineRecord) -> bool:
+    def _fits(self, part: str, record: EngineManifest) -> bool:
         engine = record.engine(part)
         try:
             return engine is not None and engine.request == self._request(part) and fitting_engine(
@@ -122,15 +122,15 @@ class _Build:
         # Late: these files need tensorrt.
         from penguin_ros.backends.tensorrt.engine import Engine
         from penguin_ros.export.tensorrt.builder import BuilderSettings
-        from penguin_ros.export.tensorrt.candidates import check_memory, climb, prepared, rungs
+        from penguin_ros.export.tensorrt.candidates import build_first, candidates, check_memory, prepared
         from penguin_ros.export.tensorrt.profiles import ProfileSizes
         precision, options = self._bundle.manifest.precision, self._options
-        tried = rungs(part, precision.vision if part == 'vision' else precision.linears, options.variant)
+        tried = candidates(part, precision.vision if part == 'vision' else precision.linears, options.variant)
         sizes = ProfileSizes(options.max_rows, options.max_patches)
         check_memory(part, prepared(self._bundle, tried[0], sizes).model, self._device.memory()[0], self._facts.is_integrated)
         draft = self._folder / f'{part}{DRAFT}'
         try:
-            built = climb(self._bundle, tried, sizes, BuilderSettings(self._timing_cache(), options.workspace_bytes), draft,
+            built = build_first(self._bundle, tried, sizes, BuilderSettings(self._timing_cache(), options.workspace_bytes), draft,
                           self._progress)
             Engine(draft, self._device).close()  # a plan that does not load replaces nothing
             content = file_spec(draft)
@@ -138,7 +138,7 @@ class _Build:
             os.replace(draft, self._folder / name)
         finally:
             draft.unlink(missing_ok=True)
-        return EngineSpec(part, built.rung.variant, built.rung.is_decomposable, graph_digest(self._bundle, built.graph),
+        return EngineSpec(part, built.candidate.variant, built.candidate.is_decomposable, graph_digest(self._bundle, built.graph),
                           built.profiles, built.weight_bytes, name, content, self._request(part), built.failures)
 
     def _request(self, part: str) -> str:
@@ -155,7 +155,7 @@ class _Build:
         name = re.sub('[^0-9A-Za-z.]+', '-', f'{self._version}-{self._gpu.name}-sm{self._gpu.compute}')
         return folder / f'tensorrt-{name}.timing'
 
-    def _remove_others(self, record: EngineRecord) -> None:
+    def _remove_others(self, record: EngineManifest) -> None:
         kept = {engine.file for engine in record.engines}
         for path in self._folder.glob('*.plan'):
             if path.name not in kept:

@@ -67,7 +67,7 @@ KERNEL_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One attempt: a variant, whether attention may be taken apart, rows of the decoding profile (0: no decoder)."""
 
     part: str
@@ -84,14 +84,14 @@ class Rung:
 class Built:
     """A plan that was written: how, from which graph, and what was tried in vain before."""
 
-    rung: Rung
+    candidate: Candidate
     graph: GraphSpec
     profiles: tuple[Profile, ...]
     weight_bytes: int
     failures: tuple[str, ...]
 
 
-def rungs(part: str, precision: str, choice: str = 'auto') -> list[Rung]:
+def candidates(part: str, precision: str, choice: str = 'auto') -> list[Candidate]:
     """What is tried for a part whose weights are stored as `precision`; BuildRefused when this TensorRT cannot do `choice`."""
     if choice not in VARIANTS:
         raise BuildRefused(f'variant {choice!r} is unknown', f'there are {", ".join(VARIANTS)}')
@@ -101,53 +101,53 @@ def rungs(part: str, precision: str, choice: str = 'auto') -> list[Rung]:
                            'Leave the variant to be chosen, or upgrade to JetPack 7.2')
     # Integer weights are shared between profiles; float ones only when both profiles have a range of rows.
     rows = [0] if part == 'vision' else [1, SHARED_DECODE_ROWS] if precision in INTEGERS else [SHARED_DECODE_ROWS]
-    found: list[Rung] = []
+    found: list[Candidate] = []
     if is_new and choice != 'two_part':
-        found += [Rung(part, FUSED[part], False, count) for count in rows]
-        found += [Rung(part, FUSED[part], True, rows[-1])]
+        found += [Candidate(part, FUSED[part], False, count) for count in rows]
+        found += [Candidate(part, FUSED[part], True, rows[-1])]
     if choice != 'window' or part == 'vision':
-        found += [Rung(part, OLD_OPERATORS[part], False, count) for count in rows]
+        found += [Candidate(part, OLD_OPERATORS[part], False, count) for count in rows]
     return found
 
 
-def climb(bundle: Bundle, tried: Sequence[Rung], sizes: ProfileSizes, settings: BuilderSettings, plan: Path,
+def build_first(bundle: Bundle, tried: Sequence[Candidate], sizes: ProfileSizes, settings: BuilderSettings, plan: Path,
           progress: Progress) -> Built:
     """Tries one after the other until a plan is written; BuildError with all reasons when none is."""
     failures: list[str] = []
-    for rung in tried:
+    for candidate in tried:
         try:
-            return _attempt(bundle, rung, sizes, settings, plan, progress, tuple(failures))
+            return _attempt(bundle, candidate, sizes, settings, plan, progress, tuple(failures))
         except BackendError as error:
-            failures.append(f'{rung}: {error.what}: {error.why}')
+            failures.append(f'{candidate}: {error.what}: {error.why}')
             plan.unlink(missing_ok=True)
     raise BuildError(f'no variant of the {tried[0].part} could be built', ' | '.join(failures),
                      'If memory ran out, see the hints on memory in docs/engines.md; else please report this')
 
 
-def prepared(bundle: Bundle, rung: Rung, sizes: ProfileSizes) -> BuildInput:
+def prepared(bundle: Bundle, candidate: Candidate, sizes: ProfileSizes) -> BuildInput:
     """The graph of a rung as TensorRT gets it, and its profiles."""
     manifest = bundle.manifest
-    graph = bundle.graph(rung.part, rung.variant)
-    profiles = (vision_profiles(sizes) if rung.part == 'vision'
-                else decoder_profiles(sizes, manifest.max_length, rung.decode_rows))
-    features = manifest.precision.compute if rung.part == 'vision' else ''
+    graph = bundle.graph(candidate.part, candidate.variant)
+    profiles = (vision_profiles(sizes) if candidate.part == 'vision'
+                else decoder_profiles(sizes, manifest.max_length, candidate.decode_rows))
+    features = manifest.precision.compute if candidate.part == 'vision' else ''
     path = bundle.file(graph.file)
-    return BuildInput(tensorrt_copy(path, rung.is_decomposable, features), path, graph.inputs, profiles)
+    return BuildInput(tensorrt_copy(path, candidate.is_decomposable, features), path, graph.inputs, profiles)
 
 
-def _attempt(bundle: Bundle, rung: Rung, sizes: ProfileSizes, settings: BuilderSettings, plan: Path, progress: Progress,
+def _attempt(bundle: Bundle, candidate: Candidate, sizes: ProfileSizes, settings: BuilderSettings, plan: Path, progress: Progress,
              failures: tuple[str, ...]) -> Built:
-    progress(str(rung), 0.0)
-    graph = prepared(bundle, rung, sizes)
+    progress(str(candidate), 0.0)
+    graph = prepared(bundle, candidate, sizes)
     known = problems(graph.model, WITH_FUSED if has_cache_updates() else OLDEST, Constants(graph.model, graph.path.parent))
     if known:
         raise BackendError(f'{graph.path.name} is not for this TensorRT', '; '.join(known[:MAX_SHOWN]))
-    expected, spec = weight_bytes(graph.model), bundle.graph(rung.part, rung.variant)
+    expected, spec = weight_bytes(graph.model), bundle.graph(candidate.part, candidate.variant)
     network = Network(graph)
     check_network(network.inputs(), network.layers(), spec)
-    network.build(settings, plan, lambda fraction: progress(str(rung), fraction))
+    network.build(settings, plan, lambda fraction: progress(str(candidate), fraction))
     check_size(plan.stat().st_size, expected)
-    return Built(rung, spec, graph.profiles, expected, failures)
+    return Built(candidate, spec, graph.profiles, expected, failures)
 
 
 def check_network(inputs: Sequence[str], layers: Mapping[str, int], graph: GraphSpec) -> None:

@@ -74,13 +74,13 @@ def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -
             if node.op_type == ATTENTION:
                 node.attribute.append(helper.make_attribute(DECOMPOSABLE, 1))
     if any(value.name == LOGITS for value in model.graph.output):
-        _choose_best(model)
+        _choose_greedy(model)
     if feature_format:
         _cast_features(model, ELEMENT_TYPES[feature_format])
     return model
 
 
-def _choose_best(model: onnx.ModelProto) -> None:
+def _choose_greedy(model: onnx.ModelProto) -> None:
     """Adds the most probable token, its logit, and the sum of all logits, which is finite only when all of them are."""
     model.graph.initializer.append(helper.make_tensor('best_count', TensorProto.INT64, [1], [1]))
     model.graph.initializer.append(helper.make_tensor('best_axis', TensorProto.INT64, [1], [-1]))

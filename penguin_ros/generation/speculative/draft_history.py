@@ -20,7 +20,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from statistics import median_low
 
-from penguin_ros.generation.stats import Progress
+from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.request import StopReason
 
 PREVIOUS, LOOKUP = 'previous', 'lookup'
@@ -33,21 +33,21 @@ _GUESS_DECAY = 0.97
 """Of earlier guesses' weight at each further one: some 30 count."""
 
 
-class Acceptance:
+class AcceptanceRate:
     """Worker thread only."""
 
     def __init__(self) -> None:
-        self._counts = {(name, strength): (rate * _PRIOR_WEIGHT, _PRIOR_WEIGHT)
-                        for name, rates in PRIORS.items() for strength, rate in enumerate(rates)}
+        self._counts = {(name, match_length): (rate * _PRIOR_WEIGHT, _PRIOR_WEIGHT)
+                        for name, rates in PRIORS.items() for match_length, rate in enumerate(rates)}
 
-    def note(self, name: str, strength: int, is_right: bool) -> None:
+    def note(self, name: str, match_length: int, is_right: bool) -> None:
         """A source of this strength guessed the next token, rightly or not."""
-        right, guesses = self._counts[name, strength]
-        self._counts[name, strength] = right * _GUESS_DECAY + is_right, guesses * _GUESS_DECAY + 1
+        right, guesses = self._counts[name, match_length]
+        self._counts[name, match_length] = right * _GUESS_DECAY + is_right, guesses * _GUESS_DECAY + 1
 
-    def rate(self, name: str, strength: int) -> float:
+    def rate(self, name: str, match_length: int) -> float:
         """How probable it is that its next guess is right, 0 .. 1."""
-        right, guesses = self._counts[name, strength]
+        right, guesses = self._counts[name, match_length]
         return right / guesses
 
 
@@ -76,7 +76,7 @@ class _Estimate:
         return median_low(self.durations)
 
 
-class StepCosts:
+class VerifyCosts:
     """Nanoseconds per number of positions; worker thread only. Holds one estimate for each number that occurs."""
 
     def __init__(self) -> None:
@@ -133,30 +133,30 @@ MAX_TEXTS, MAX_TOKENS = 64, 512
 
 
 @dataclass(eq=False)
-class DraftRecord:
+class PromptHistory:
     """What is known before a text is generated: tokens of the `previous` one, how often guesses were right, what passes cost."""
 
     previous: tuple[int, ...] = ()
-    acceptance: Acceptance = field(default_factory=Acceptance)
-    costs: StepCosts = field(default_factory=StepCosts)
+    acceptance: AcceptanceRate = field(default_factory=AcceptanceRate)
+    costs: VerifyCosts = field(default_factory=VerifyCosts)
 
 
-class DraftMemory:
+class DraftHistory:
     """Of one loaded model; worker thread only. All records share the costs, which are the machine's."""
 
     def __init__(self) -> None:
-        self._costs = StepCosts()
-        self._records: OrderedDict[Hashable, DraftRecord] = OrderedDict()
+        self._costs = VerifyCosts()
+        self._records: OrderedDict[Hashable, PromptHistory] = OrderedDict()
 
-    def record(self, key: Hashable) -> DraftRecord:
+    def record(self, key: Hashable) -> PromptHistory:
         """That of a prompt, a new one when it is not remembered."""
-        record = self._records.setdefault(key, DraftRecord(costs=self._costs))
+        record = self._records.setdefault(key, PromptHistory(costs=self._costs))
         self._records.move_to_end(key)
         while len(self._records) > MAX_TEXTS:
             self._records.popitem(last=False)
         return record
 
-    def keep(self, record: DraftRecord, progress: Progress) -> None:
+    def keep(self, record: PromptHistory, progress: GenerationStats) -> None:
         """The text that was generated with `record`; one that was cut short replaces a shorter one only."""
         if progress.stop_reason is not StopReason.NONE or len(progress.token_ids) > len(record.previous):
             record.previous = tuple(progress.token_ids[:MAX_TOKENS])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.speculative.draft_history import LOOKUP, PREVIOUS, DraftRecord
-from penguin_ros.generation.speculative.prompt_lookup import STRONGEST, DraftSource
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.speculative.draft_history import LOOKUP, PREVIOUS, PromptHistory
+from penguin_ros.generation.speculative.prompt_lookup import STRONGEST, PromptLookup
 from penguin_ros.model_inputs import ModelInputs
 
 ROWS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -26,12 +26,12 @@ class Drafter:
     `prompt`: its text tokens. A draft ends with the first of `stop_token_ids`: nothing comes after it.
     """
 
-    def __init__(self, record: DraftRecord, prompt: Iterable[int], stop_token_ids: Collection[int], max_tokens: int) -> None:
+    def __init__(self, record: PromptHistory, prompt: Iterable[int], stop_token_ids: Collection[int], max_tokens: int) -> None:
         self._costs, self._acceptance = record.costs, record.acceptance
         self._stop_token_ids, self._max_tokens = frozenset(stop_token_ids), max_tokens
-        self._sources = [DraftSource(LOOKUP, prompt, 2, False)]
+        self._sources = [PromptLookup(LOOKUP, prompt, 2, False)]
         if record.previous:
-            self._sources.insert(0, DraftSource(PREVIOUS, record.previous, 1, True))
+            self._sources.insert(0, PromptLookup(PREVIOUS, record.previous, 1, True))
 
     def draft(self, room: int) -> list[int]:
         """What to verify next, when `room` more tokens may come; the pass itself gives one more than it verifies."""
@@ -45,7 +45,7 @@ class Drafter:
         for token_id in token_ids:
             for source in self._sources:
                 if guess := source.guess(1):
-                    self._acceptance.note(source.name, source.strength, guess[0] == token_id)
+                    self._acceptance.note(source.name, source.match_length, guess[0] == token_id)
                 source.add(token_id)
 
     def note_pass(self, rows: int, duration_ns: int) -> None:
@@ -56,18 +56,18 @@ class Drafter:
         end = next((index for index, token_id in enumerate(guess, 1) if token_id in self._stop_token_ids), len(guess))
         return guess[:end]
 
-    def _best_length(self, source: DraftSource, longest: int) -> tuple[float, int]:
+    def _best_length(self, source: PromptLookup, longest: int) -> tuple[float, int]:
         """The least expected time per token, and the length that gives it."""
         survival, expected, best = 1.0, 1.0, (float('inf'), 0)
         for length in range(1, longest + 1):
-            survival *= self._acceptance.rate(source.name, min(source.strength + length - 1, STRONGEST))
+            survival *= self._acceptance.rate(source.name, min(source.match_length + length - 1, STRONGEST))
             expected += survival
             if length + 1 in ROWS or length == longest:
                 best = min(best, (self._costs.cost(length + 1) / expected, length))
         return best
 
 
-def drafter_for(limits: Limits, inputs: ModelInputs) -> Drafter | None:
+def drafter_for(limits: SamplingParams, inputs: ModelInputs) -> Drafter | None:
     """For one generation; None where nothing is to be drafted."""
     max_tokens = limits.sampling.draft_tokens
     if limits.drafts is None or not max_tokens:

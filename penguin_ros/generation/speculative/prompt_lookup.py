@@ -16,8 +16,8 @@ _PLACES = 64
 """So many places of one token are remembered, the newest ones."""
 
 
-class DraftSource:
-    """Follows one text. `strength`: so many tokens before the guess agree, 0 .. STRONGEST.
+class PromptLookup:
+    """Follows one text. `match_length`: so many tokens before the guess agree, 0 .. STRONGEST.
 
     `name` tells kinds of sources apart. `shortest`: a run of fewer tokens leads nowhere. With `is_previous` the text is an
     earlier version of the new one: it is followed from its beginning, and a token that agrees with nothing took the place of
@@ -33,7 +33,7 @@ class DraftSource:
             self._append(token_id)
         self._recent: deque[int] = deque(maxlen=STRONGEST)  # of the new text
         self._next: int | None = 0 if is_previous else None
-        self.strength = STRONGEST if is_previous else 0
+        self.match_length = STRONGEST if is_previous else 0
 
     def guess(self, count: int) -> list[int]:
         """Up to `count` tokens that may come next; empty when nothing is followed or its end is reached."""
@@ -50,7 +50,7 @@ class DraftSource:
         self._recent.append(token_id)
         if self.guess(1) == [token_id] and self._next is not None:
             self._next += 1
-            self.strength = min(self.strength + 1, STRONGEST)
+            self.match_length = min(self.match_length + 1, STRONGEST)
         else:
             self._find()
         if not self._is_previous:
@@ -62,9 +62,9 @@ class DraftSource:
         found = [(self._run_length(place), -abs(place - expected), place) for place in self._places.get(self._recent[-1], ())]
         length, _, place = max(found, default=(0, 0, 0))
         if length >= self._shortest:
-            self._next, self.strength = place, length
+            self._next, self.match_length = place, length
         else:
-            self._next, self.strength = (expected if self._is_previous else None), 0
+            self._next, self.match_length = (expected if self._is_previous else None), 0
 
     def _run_length(self, place: int) -> int:
         """So many of the recent tokens stand before `place` too."""

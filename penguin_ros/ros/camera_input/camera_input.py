@@ -29,9 +29,9 @@ from penguin_ros.frame import NANOSECONDS, Frame
 from penguin_ros.frame_sampling import SamplingTimes
 from penguin_ros.media.convert import message_to_rgb
 from penguin_ros.ros.camera_input.discovery import TransportChoice, image_topics, publishers
-from penguin_ros.ros.camera_input.health import CameraFacts, CameraHealth, CameraState, Publisher, camera_health
+from penguin_ros.ros.camera_input.health import CameraHealth, CameraObservation, CameraState, Publisher, camera_health
 from penguin_ros.ros.camera_input.sampling_gate import SamplingGate
-from penguin_ros.ros.camera_input.stats import CameraRecord
+from penguin_ros.ros.camera_input.stats import CameraStats
 from penguin_ros.ros.conversions.topics import AUTO, COMPRESSED, RAW, TYPES, CameraSetting, newest_frame_qos, transport_topics
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 
@@ -65,14 +65,14 @@ class CameraInput:
         self._image_topics: tuple[str, ...] = ()
         self._clash_event = ''
         self._logged: set[object] = set()
-        self._record, self._since_ns = CameraRecord(), time.monotonic_ns()
+        self._record, self._since_ns = CameraStats(), time.monotonic_ns()
 
     def start(self) -> None:
         """Subscribes; counts begin anew."""
         if self._is_running:
             return
         self._is_running = True
-        self._record, self._since_ns = CameraRecord(), time.monotonic_ns()
+        self._record, self._since_ns = CameraStats(), time.monotonic_ns()
         self._choice = TransportChoice(self._camera.transport, self._since_ns)
         self._gate = SamplingGate(self._node, SamplingTimes(self._config.clip.fps, time.monotonic_ns, self._ros_ns))
         self._subscribe()
@@ -102,7 +102,7 @@ class CameraInput:
         watch = self._config.watch
         # Between two samples silence means nothing.
         stale_s = max(watch.stale_after, 2 / self._config.clip.fps)
-        return camera_health(CameraFacts(
+        return camera_health(CameraObservation(
             camera=self._camera.name, transport=transport, topic=self._resolved(requested), type=TYPES[requested],
             is_auto=self._camera.transport == AUTO, publishers=self._publishers, clash_event=self._clash_event,
             image_topics=self._image_topics, record=self._record, now_ns=time.monotonic_ns(), since_ns=self._since_ns,
@@ -152,7 +152,7 @@ class CameraInput:
             raise
 
     def _frame(self, message: Any) -> Frame:
-        image = message_to_rgb(message, self._config.question.max_image_pixels)
+        image = message_to_rgb(message, self._config.buffer.max_image_pixels)
         stamp_ns = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
         if stamp_ns <= 0:
             self._record.note_zero_stamp(time.monotonic_ns())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.ros.camera_input.stats import WINDOW_NS, CameraRecord
+from penguin_ros.ros.camera_input.stats import WINDOW_NS, CameraStats
 
 LARGE_MESSAGE_BYTES = 500_000
 """A larger message does not fit into the shared-memory segment that Fast DDS makes by default (512 KiB)."""
@@ -41,7 +41,7 @@ class Publisher:
 
 
 @dataclass(frozen=True)
-class CameraFacts:
+class CameraObservation:
     """What the verdict is made from. Times in nanoseconds: `now_ns`, `since_ns` (start of the subscription) and `stale_after_ns`
     steady, `ros_now_ns` of the node's clock."""
 
@@ -53,7 +53,7 @@ class CameraFacts:
     publishers: tuple[Publisher, ...]
     clash_event: str
     image_topics: tuple[str, ...]
-    record: CameraRecord
+    record: CameraStats
     now_ns: int
     since_ns: int
     ros_now_ns: int
@@ -87,7 +87,7 @@ class CameraHealth:
     publishers: tuple[str, ...] = ()
 
 
-def camera_health(facts: CameraFacts) -> CameraHealth:
+def camera_health(facts: CameraObservation) -> CameraHealth:
     """The verdict."""
     record = facts.record
     state, cause, reason = _verdict(facts)
@@ -100,7 +100,7 @@ def camera_health(facts: CameraFacts) -> CameraHealth:
         zero_stamps=record.zero_stamps, lost=record.lost, publishers=tuple(publisher.node for publisher in _on_topic(facts)))
 
 
-def _verdict(facts: CameraFacts) -> tuple[CameraState, str, str]:
+def _verdict(facts: CameraObservation) -> tuple[CameraState, str, str]:
     record = facts.record
     is_fresh = record.last_frame_ns is not None and facts.now_ns - record.last_frame_ns <= facts.stale_after_ns
     is_arriving = record.last_arrival_ns is not None and facts.now_ns - record.last_arrival_ns <= facts.stale_after_ns
@@ -116,7 +116,7 @@ def _verdict(facts: CameraFacts) -> tuple[CameraState, str, str]:
     return CameraState.STALE, cause, f'no frame of {facts.topic} for {seconds:.0f} s: {reason}'
 
 
-def _silence(facts: CameraFacts) -> tuple[str, str]:
+def _silence(facts: CameraObservation) -> tuple[str, str]:
     """Why nothing arrives."""
     on_topic = _on_topic(facts)
     if not on_topic:
@@ -139,23 +139,23 @@ def _silence(facts: CameraFacts) -> tuple[str, str]:
     return 'silent', f'{names} has a publisher there, but nothing arrives'
 
 
-def _on_topic(facts: CameraFacts) -> list[Publisher]:
+def _on_topic(facts: CameraObservation) -> list[Publisher]:
     return [publisher for publisher in facts.publishers if publisher.topic == facts.topic]
 
 
-def _clash(publisher: Publisher, facts: CameraFacts) -> str:
+def _clash(publisher: Publisher, facts: CameraObservation) -> str:
     policies = ', '.join(publisher.clash) or facts.clash_event
     return (f'incompatible QoS policy {policies}: {publisher.node} offers less than this subscription asks for; change the '
             f'publisher, or the parameter qos_overrides.{facts.topic}.subscription')
 
 
-def _other_topics(facts: CameraFacts) -> str:
+def _other_topics(facts: CameraObservation) -> str:
     if not facts.image_topics:
         return ', and no other topic carries pictures'
     return ', while pictures are published on ' + ', '.join(facts.image_topics)
 
 
-def _segment_advice(facts: CameraFacts) -> str:
+def _segment_advice(facts: CameraObservation) -> str:
     is_large = facts.record.message_bytes == 0 or facts.record.message_bytes > LARGE_MESSAGE_BYTES
     slow = 'the network or the machine is too slow for them'
     return f': {_SEGMENT_FIX}. Where it is set, {slow}' if facts.transport == 'raw' and is_large else f': {slow}'
@@ -165,7 +165,7 @@ def _names(publishers: list[Publisher]) -> str:
     return ' and '.join(sorted(publisher.node for publisher in publishers))
 
 
-def _warnings(facts: CameraFacts, state: CameraState, age_ns: int | None) -> dict[str, str]:
+def _warnings(facts: CameraObservation, state: CameraState, age_ns: int | None) -> dict[str, str]:
     """What is wrong although frames arrive."""
     on_topic, warnings = _on_topic(facts), {}
     if len(on_topic) > 1:
@@ -186,7 +186,7 @@ def _warnings(facts: CameraFacts, state: CameraState, age_ns: int | None) -> dic
     return warnings
 
 
-def _losses(facts: CameraFacts) -> dict[str, str]:
+def _losses(facts: CameraObservation) -> dict[str, str]:
     lost = facts.record.lost_lately(facts.now_ns)
     expected = facts.record.publish_rate_hz() * WINDOW_NS / NANOSECONDS
     if lost <= max(1.0, expected * LOSS_PERCENT / 100):

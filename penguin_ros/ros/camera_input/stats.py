@@ -24,7 +24,7 @@ def _rate_hz(times_ns: list[int], now_ns: int) -> float:
 
 
 @dataclass
-class CameraRecord:
+class CameraStats:
     """Counts since the start, and the last of everything."""
 
     frames: int = 0

@@ -18,7 +18,7 @@ DEPTH = 1000
 
 
 @dataclass(frozen=True)
-class Ask:
+class AskedQuestion:
     """A question as typed. `last_seconds` above 0 asks about that stretch of the past up to now, `interval_ns` about the stretch
     between two stamps; `deadline_s` 0 leaves the node's default; `images` are files of JPEG or PNG data, sent instead of a
     camera's frames."""
@@ -44,7 +44,7 @@ class QuestionClient:
         self._client = ActionClient(session.node, AnswerQuestion, f'{node_name}/{ACTION_NAME}', goal_service_qos_profile=deep,
                                     result_service_qos_profile=deep, cancel_service_qos_profile=deep)
 
-    def ask(self, ask: Ask, on_text: Callable[[str], None], timeout_s: float) -> Any:
+    def ask(self, ask: AskedQuestion, on_text: Callable[[str], None], timeout_s: float) -> Any:
         """Returns the penguin_msgs/Answer; `on_text` gets the whole text so far, some steps may be missing.
 
         DeadlineExceeded when nothing came within `timeout_s`, Inactive when the node takes no goals. An interrupt cancels.
@@ -87,7 +87,7 @@ class QuestionClient:
         node.destroy_subscription(subscription)
         return stamps[-1].sec * NANOSECONDS + stamps[-1].nanosec if stamps else node.get_clock().now().nanoseconds
 
-    def _goal(self, ask: Ask) -> Any:
+    def _goal(self, ask: AskedQuestion) -> Any:
         from builtin_interfaces.msg import Duration
         from penguin_msgs.action import AnswerQuestion
         from rclpy.time import Time

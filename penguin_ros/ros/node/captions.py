@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks the core for captions by a steady timer per camera and publishes them: `~/caption`, `~/last_caption`, `~/caption_text`.
 
-Knows no models. Runs on the executor's thread; captions come over from the worker's through the outbox.
+Knows no models. Runs on the executor's thread; captions come over from the worker's through the executor_queue.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer
 from penguin_ros.ros.conversions.messages import caption_message
 from penguin_ros.ros.process.callback_guard import CallbackGuard
-from penguin_ros.ros.process.executor_queue import Outbox
+from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
 CAPTION_QOS = QoSProfile(depth=10)
 LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -33,14 +33,14 @@ LATENCIES_KEPT = 20
 _SILENT = (NoFrames, StaleFrames, RequestReplaced, Inactive)
 
 
-class Captions:
+class CaptionPublisher:
     """Publishers for the life of the node; timers between `start` and `stop`."""
 
-    def __init__(self, node: Node, outbox: Outbox, guard: CallbackGuard, is_enabled: Callable[[], bool]) -> None:
+    def __init__(self, node: Node, executor_queue: ExecutorQueue, guard: CallbackGuard, is_enabled: Callable[[], bool]) -> None:
         self.published = 0
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self.first_token_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
-        self._node, self._outbox, self._guard, self._is_enabled = node, outbox, guard, is_enabled
+        self._node, self._executor_queue, self._guard, self._is_enabled = node, executor_queue, guard, is_enabled
         overridable = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
         self._caption = node.create_publisher(Caption, '~/caption', CAPTION_QOS, **overridable)
         self._last_caption = node.create_publisher(Caption, '~/last_caption', LATCHED_QOS)
@@ -66,7 +66,7 @@ class Captions:
             return
         start_ns = time.monotonic_ns()
         try:
-            pipeline.submit_caption(camera, lambda answer: self._outbox.post(lambda: self._publish(answer, start_ns)))
+            pipeline.submit_caption(camera, lambda answer: self._executor_queue.post(lambda: self._publish(answer, start_ns)))
         except PenguinError as error:
             if not isinstance(error, _SILENT):
                 raise

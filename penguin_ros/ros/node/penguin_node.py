@@ -3,7 +3,7 @@
 
 configure loads the model, activate subscribes and serves, deactivate ends every request with INACTIVE, cleanup frees the model.
 Everything runs on the executor's thread except `on_configure` and `on_cleanup`, which have one of their own (transitions.py), and
-the pipeline's worker, whose results come through the outbox.
+the pipeline's worker, whose results come through the executor_queue.
 """
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from std_srvs.srv import SetBool
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import Inactive, PenguinError
 from penguin_ros.pipeline import Pipeline
-from penguin_ros.pipeline_status import ModelFacts, PipelineStatus
+from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
 from penguin_ros.ros.conversions.topics import CameraSetting
-from penguin_ros.ros.node.captions import LATCHED_QOS, Captions
+from penguin_ros.ros.node.captions import LATCHED_QOS, CaptionPublisher
 from penguin_ros.ros.node.diagnostics import Diagnostics
-from penguin_ros.ros.node.exchanges import Exchanges
 from penguin_ros.ros.node.parameters import Parameters
-from penguin_ros.ros.node.questions import Questions
-from penguin_ros.ros.node.snapshot import CameraSnapshot, NodeSnapshot, TextCounts, model_info_message
+from penguin_ros.ros.node.question_endpoints import QuestionEndpoints
+from penguin_ros.ros.node.question_server import QuestionServer
+from penguin_ros.ros.node.snapshot import CameraSnapshot, NodeSnapshot, TextStats, model_info_message
 from penguin_ros.ros.node.surroundings import NodeWatch, on_clock_jump
 from penguin_ros.ros.node.transitions import Transitions
 from penguin_ros.ros.process.callback_guard import CallbackGuard
-from penguin_ros.ros.process.executor_queue import Outbox
+from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
 NODE_NAME = 'penguin'
 
@@ -47,14 +47,14 @@ class PenguinNode(LifecycleNodeMixin, Node):
         Node.__init__(self, NODE_NAME)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.guard = CallbackGuard(self.get_logger())
-        self.outbox = Outbox(self, self.guard)
-        self.parameters = Parameters(self, self._is_configured, lambda: self.outbox.post(self._apply_parameters))
+        self.executor_queue = ExecutorQueue(self, self.guard)
+        self.parameters = Parameters(self, self._is_configured, lambda: self.executor_queue.post(self._apply_parameters))
         self.config: PenguinConfig = self.parameters.config()
         self.cameras: tuple[CameraSetting, ...] = self.parameters.cameras()
-        self.transitions = Transitions(self, self.outbox)
-        self.exchanges = Exchanges(self, self.outbox, self.guard, lambda: self.config)
-        self._questions = Questions(self, self.exchanges, self.guard)
-        self._captions = Captions(self, self.outbox, self.guard, lambda: self.config.caption.enabled)
+        self.transitions = Transitions(self, self.executor_queue)
+        self.question_server = QuestionServer(self, self.executor_queue, self.guard, lambda: self.config)
+        self._questions = QuestionEndpoints(self, self.question_server, self.guard)
+        self._captions = CaptionPublisher(self, self.executor_queue, self.guard, lambda: self.config.caption.enabled)
         self._inputs: dict[str, CameraInput] = {}
         self._pipeline: Pipeline | None = None
         self._loading, self._load_failure = '', None  # type: tuple[str, PenguinError | None]
@@ -83,7 +83,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
             return self._failed_to_load(PenguinError('the model could not be loaded', repr(error), 'The log has the details'))
         self.get_logger().info(f'{facts.name} runs on {facts.device} in {facts.precision} ({facts.backend}), loaded in '
                                f'{facts.load_ns / 1e9:.1f} s')
-        self.outbox.post(lambda: self._on_loaded(facts))
+        self.executor_queue.post(lambda: self._on_loaded(facts))
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -99,7 +99,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self.guard.report('activate', error)
             self._stop_serving('activation failed')
             return FAILURE
-        self.outbox.post(self._diagnostics.publish)  # runs when the transition is over
+        self.executor_queue.post(self._diagnostics.publish)  # runs when the transition is over
         topics = ', '.join(f'{camera.name} on {self.resolve_topic_name(camera.topic)}' for camera in self.cameras)
         self.get_logger().info(f'active; cameras: {topics or "none"}')
         return SUCCESS
@@ -107,7 +107,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends what is under way, with a reason."""
         self._stop_serving('it was deactivated')
-        self.outbox.post(self._diagnostics.publish)
+        self.executor_queue.post(self._diagnostics.publish)
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -133,8 +133,8 @@ class PenguinNode(LifecycleNodeMixin, Node):
     def stop(self, spin_until: Callable[[Callable[[], bool], float], bool]) -> None:
         """The end: requests are told, then the model is freed. `spin_until(condition, seconds)` runs callbacks meanwhile."""
         self._stop_serving('the node shuts down')
-        spin_until(lambda: self.exchanges.is_idle, 1.5)
-        self.exchanges.abandon(Inactive('the node is not active', 'the node shuts down'))
+        spin_until(lambda: self.question_server.is_idle, 1.5)
+        self.question_server.abandon(Inactive('the node is not active', 'the node shuts down'))
         spin_until(lambda: self._questions.is_idle, 0.5)
         spin_until(lambda: False, 0.05)  # what was just ended is still to be sent
         self._close_pipeline(1.5)
@@ -145,7 +145,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
     def destroy_node(self) -> None:
         """Also what rclpy does not destroy by itself."""
         self._jumps.unregister()
-        self.exchanges.close()
+        self.question_server.close()
         self._questions.close()
         super().destroy_node()
 
@@ -161,9 +161,9 @@ class PenguinNode(LifecycleNodeMixin, Node):
         self._loading = line
         self.get_logger().info(line)
 
-    def _on_loaded(self, facts: ModelFacts) -> None:
-        self.exchanges.pipeline = self._pipeline
-        self.exchanges.counts.clear()
+    def _on_loaded(self, facts: ModelDescription) -> None:
+        self.question_server.pipeline = self._pipeline
+        self.question_server.counts.clear()
         self._captions.published = 0
         self._model_info.publish(model_info_message(facts, self.config.visual.max_visual_tokens))
 
@@ -176,7 +176,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self._pipeline.deactivate(reason)
 
     def _close_pipeline(self, timeout_s: float = 4.0) -> None:
-        pipeline, self._pipeline, self.exchanges.pipeline = self._pipeline, None, None
+        pipeline, self._pipeline, self.question_server.pipeline = self._pipeline, None, None
         if pipeline is not None and not pipeline.close(timeout_s):
             self.get_logger().warning(f'a step of the model did not end within {timeout_s} s; its memory is freed when it does')
 
@@ -227,7 +227,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
         pipeline = self._pipeline.status() if self._pipeline is not None else None
         return NodeSnapshot(
             name=self.get_fully_qualified_name(), stamp=self.get_clock().now().to_msg(), lifecycle_state=self.lifecycle_state,
-            config=self.config, steady_ns=time.monotonic_ns(), pipeline=pipeline, texts=self._text_counts(),
+            config=self.config, steady_ns=time.monotonic_ns(), pipeline=pipeline, texts=self._text_stats(),
             cameras=tuple(self._camera_snapshot(camera, pipeline) for camera in self.cameras), loading=self._loading,
             load_failure=self._load_failure, faults=self.guard.faults, last_fault=self.guard.last_fault,
             warnings=self._watch.warnings())
@@ -239,11 +239,11 @@ class PenguinNode(LifecycleNodeMixin, Node):
             health=camera_input.health() if camera_input is not None else None,
             buffer=pipeline.cameras.get(camera.name) if pipeline is not None else None)
 
-    def _text_counts(self) -> TextCounts:
-        counts, captions, exchanges = self.exchanges.counts, self._captions, self.exchanges
-        return TextCounts(counts['answered'], counts['refused'], counts['failed'], captions.published,
-                          tuple(exchanges.latencies_ns), tuple(captions.latencies_ns),
-                          (*exchanges.first_token_ns, *captions.first_token_ns))
+    def _text_stats(self) -> TextStats:
+        counts, captions, question_server = self.question_server.counts, self._captions, self.question_server
+        return TextStats(counts['answered'], counts['refused'], counts['failed'], captions.published,
+                          tuple(question_server.latencies_ns), tuple(captions.latencies_ns),
+                          (*question_server.first_token_ns, *captions.first_token_ns))
 
     def _now_ns(self) -> int:
         """ROS time; on any thread."""

@@ -11,7 +11,7 @@ from penguin_msgs.msg import CameraStatus, ModelInfo, Status
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError
-from penguin_ros.pipeline_status import ModelFacts, PipelineStatus
+from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.health import CameraHealth
 from penguin_ros.ros.conversions.error_codes import error_code, error_message
 from penguin_ros.ros.conversions.messages import duration_message
@@ -32,7 +32,7 @@ class CameraSnapshot:
 
 
 @dataclass(frozen=True)
-class TextCounts:
+class TextStats:
     """What became of questions and captions at the node's entries, and how long the last ones took, in nanoseconds."""
 
     answered: int = 0
@@ -56,7 +56,7 @@ class NodeSnapshot:
     steady_ns: int
     cameras: tuple[CameraSnapshot, ...] = ()
     pipeline: PipelineStatus | None = None
-    texts: TextCounts = TextCounts()
+    texts: TextStats = TextStats()
     loading: str = ''
     load_failure: PenguinError | None = None
     faults: Mapping[str, int] = field(default_factory=dict)
@@ -98,7 +98,7 @@ def _camera_message(camera: CameraSnapshot) -> CameraStatus:
     return message
 
 
-def model_info_message(facts: ModelFacts, max_visual_tokens: int) -> ModelInfo:
+def model_info_message(facts: ModelDescription, max_visual_tokens: int) -> ModelInfo:
     """For `~/model_info`."""
     return ModelInfo(
         name=cleaned(facts.name), digest=facts.digest, source=cleaned(facts.source), backend=facts.backend,

@@ -16,7 +16,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 
-from penguin_ros.ros.process.executor_queue import Outbox
+from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
 # Those that load or free a model; the others touch subscriptions and timers, which belong to the executor's thread.
 SLOW = {'configure': Transition.TRANSITION_CONFIGURE, 'cleanup': Transition.TRANSITION_CLEANUP}
@@ -25,8 +25,8 @@ SLOW = {'configure': Transition.TRANSITION_CONFIGURE, 'cleanup': Transition.TRAN
 class Transitions:
     """Serves `change_state` of a lifecycle node, and starts transitions on the node's own behalf."""
 
-    def __init__(self, node: Any, outbox: Outbox) -> None:
-        self._node, self._outbox = node, outbox
+    def __init__(self, node: Any, executor_queue: ExecutorQueue) -> None:
+        self._node, self._executor_queue = node, executor_queue
         self._thread: threading.Thread | None = None
         self._is_busy = False
         # The service is created by rclpy with its synchronous callback, and kept in this attribute by every distribution
@@ -79,7 +79,7 @@ class Transitions:
 
         def run() -> None:
             result = call()
-            self._outbox.post(lambda: done.set_result(result))
+            self._executor_queue.post(lambda: done.set_result(result))
 
         self._is_busy = True
         try:

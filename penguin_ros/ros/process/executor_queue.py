@@ -17,7 +17,7 @@ from rclpy.node import Node
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 
 
-class Outbox:
+class ExecutorQueue:
     """Runs posted calls, in order, on the executor's thread of `node`."""
 
     def __init__(self, node: Node, guard: CallbackGuard) -> None:

@@ -77,7 +77,7 @@ def test_a_sound_bundle_opens_and_says_everything_again(sound: Path, tiny_checkp
 
 
 def test_the_token_table_reads_rows_exactly(sound: Path, tiny_checkpoint: Path) -> None:
-    table = open_bundle(sound).token_table
+    table = open_bundle(sound).embedding_table
     expected = open_checkpoint(tiny_checkpoint).tensors.read('llm.embed_tokens.weight')
     assert np.array_equal(table.read([639, 0, 7]), expected[[639, 0, 7]])
     assert table.read(np.array([], np.int64)).shape == (0, 64)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.backend_kinds import CONFIG, finished, frame, tokens
+from support.backend_kinds import CONFIG, frame, run_to_end, tokens
 from support.golden_chunks import CASES, error, golden_chunk, golden_frames
 
 from penguin_ros.backends.base.backend import Chunk, Features, FeatureSpan
@@ -51,7 +51,7 @@ def test_golden_values_come_out(golden_dir: Path, golden_bundle: Bundle, name: s
     backend.open()
     features: list[Features] = []
     if 'grid_sizes' in case:
-        features = finished(backend.encode(golden_frames(case)))[0]
+        features = run_to_end(backend.encode(golden_frames(case)))[0]
         for stage, key in (('encoded', 'vision_features'), ('projected', 'projected')):
             assert error(np.concatenate([backend.read_features(each, stage) for each in features]), case[key]) < 1e-5
     slot, chunk = backend.new_slot(), golden_chunk(case, features, golden_bundle.shape.image_token_id)
@@ -104,7 +104,7 @@ def test_what_a_slot_held_before_cannot_spoil_it(tiny_bundle: Bundle) -> None:
         backend.open()
         slot = backend.new_slot()
         expected = backend.forward(slot, Chunk(tokens(1, 30)), [-1])
-        features = finished(backend.encode([frame(1)]))[0][0]
+        features = run_to_end(backend.encode([frame(1)]))[0][0]
         features.stages['projected'][:] = np.nan  # type: ignore[attr-defined]
         poisoned = backend.forward(slot, Chunk(tokens(2, 8), (FeatureSpan(0, features, 0, 6),)), [-1])
         assert np.isnan(poisoned).all()
@@ -159,7 +159,7 @@ def test_the_whole_encoder_gives_what_its_stages_give(tiny_bundle: Bundle) -> No
         backend = OnnxBackend(bundle, CONFIG)
         backend.open()
         frames = [frame(1), frame(2, 7, 9, 1), frame(3, 6, 9, 3)]
-        encoded, slices = finished(backend.encode(frames))
+        encoded, slices = run_to_end(backend.encode(frames))
         assert slices == (3 if bundle is whole else 3 * (bundle.shape.encoder.layers + 1))
         return [backend.read_features(each, stage) for each in encoded for stage in ('encoded', 'projected')]
 
@@ -234,6 +234,6 @@ def test_graphs_that_are_not_as_the_manifest_says_are_refused_with_the_command(t
 def test_close_frees_handles_that_are_still_held(tiny_bundle: Bundle) -> None:
     backend = OnnxBackend(tiny_bundle, CONFIG)
     backend.open()
-    features = finished(backend.encode([frame(1)]))[0][0]
+    features = run_to_end(backend.encode([frame(1)]))[0][0]
     backend.close()
     assert not features.stages and backend._network is None  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ import pytest
 from support.fake_gpu.bundles import OPTIONS, tensorrt_bundle
 from support.fake_gpu.installed import Machine, remove, use
 
-from penguin_ros.backends.tensorrt.buffers import Grid
+from penguin_ros.backends.tensorrt.buffers import StridedRows
 from penguin_ros.backends.tensorrt.engine_manifest import FOLDER
 from penguin_ros.errors import BackendError, BundleMismatch
 from penguin_ros.export.tensorrt.build import build_engines
@@ -37,7 +37,7 @@ class Bench:
         from penguin_ros.backends.tensorrt.engine import Context, Engine
         self.machine, self.device = machine, CudaDevice()
         self.engine = Engine(plan, self.device)
-        size = self.engine.scratch_bytes()
+        size = self.engine.workspace_bytes()
         self.context = Context(self.engine, 0, (self.device.allocate(size), size))
         self.shapes = {'inputs_embeds': (1, 5, 64), 'position_ids': (1, 5), 'attention_mask': (1, 1, 5, 256),
                        'logits_indices': (1,)}
@@ -46,7 +46,7 @@ class Bench:
             past = name.replace('present', 'past')
             count = int(np.prod([size for size in self.shapes.get(name, facts.shape) if size > 0]))
             self.addresses[name] = self.addresses.get(past) or self.device.allocate(8 * count)
-            self.device.zero_rows(Grid(self.addresses[name], 8 * count), 8 * count, 1)
+            self.device.zero_rows(StridedRows(self.addresses[name], 8 * count), 8 * count, 1)
 
     def run(self) -> None:
         self.context.bind(self.addresses)
@@ -164,7 +164,7 @@ def test_nothing_runs_after_close(bench: Bench) -> None:
         bench.run()
     bench.engine.close()
     with pytest.raises(BackendError, match='closed'):
-        bench.engine.scratch_bytes()
+        bench.engine.workspace_bytes()
 
 
 @pytest.mark.parametrize('damage', [b'', b'short', None])

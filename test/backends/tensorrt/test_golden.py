@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.fake_gpu.installed import Machine, remove, use
 
-from penguin_ros.backends.tensorrt.engine_manifest import read_record
+from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
 from penguin_ros.cli.main import main
 
 
@@ -27,7 +27,7 @@ def test_what_penguin_build_makes_is_within_the_tolerance_of_the_reference(golde
     bundle, table = tmp_path / 'bundle', tmp_path / 'parity.json'
     options = ['--backend', 'tensorrt', '--precision', 'float32', '--max-length', '2048', '--max-rows', '64']
     assert main(['build', str(golden_dir / 'checkpoint'), *options, '--out', str(bundle)]) == 0
-    record = read_record(bundle)
+    record = read_engine_manifest(bundle)
     assert record is not None and record.tensorrt == machine.version
     assert main(['parity', str(golden_dir), '--bundle', str(bundle), '--json', str(table)]) == 0
     results = json.loads(table.read_text())

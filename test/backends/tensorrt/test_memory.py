@@ -6,7 +6,7 @@ import gc
 from pathlib import Path
 
 import pytest
-from support.backend_kinds import finished, frame, tokens
+from support.backend_kinds import frame, run_to_end, tokens
 from support.fake_gpu.bundles import MAX_LENGTH, opened
 from support.fake_gpu.installed import Machine
 from support.tensorrt_backend_checks import assert_close, decode
@@ -22,7 +22,7 @@ def test_close_gives_back_all_memory(machine: Machine, bundle: Path) -> None:
     before = machine.gpu.used_bytes
     for _ in range(2):
         backend = opened(machine, bundle)
-        features = finished(backend.encode([frame(1), frame(2)]))[0]
+        features = run_to_end(backend.encode([frame(1), frame(2)]))[0]
         decode(backend, backend.new_slot(), 5)
         assert machine.gpu.used_bytes > before
         backend.close()
@@ -31,13 +31,13 @@ def test_close_gives_back_all_memory(machine: Machine, bundle: Path) -> None:
 
 
 def test_features_that_nobody_holds_make_room_for_others(backend: TensorrtBackend, machine: Machine) -> None:
-    finished(backend.encode([frame(1)]))
+    run_to_end(backend.encode([frame(1)]))
     gc.collect()
     used = machine.gpu.used_bytes
     for seed in range(20):
-        finished(backend.encode([frame(seed)]))
+        run_to_end(backend.encode([frame(seed)]))
     assert machine.gpu.used_bytes == used
-    held = finished(backend.encode([frame(1), frame(2)]))[0]
+    held = run_to_end(backend.encode([frame(1), frame(2)]))[0]
     assert machine.gpu.used_bytes > used and held
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.backend_kinds import finished, frame, tokens
+from support.backend_kinds import frame, run_to_end, tokens
 from support.tensorrt_backend_checks import assert_close, decoder_of
 
 from penguin_ros.backends.base.backend import Chunk, FeatureSpan
@@ -16,7 +16,7 @@ from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 
 def poisoned(backend: TensorrtBackend) -> Chunk:
     """A chunk that leaves NaN in the cache: its visual features are infinite."""
-    features: Any = finished(backend.encode([frame(1)]))[0][0]
+    features: Any = run_to_end(backend.encode([frame(1)]))[0][0]
     assert backend._session is not None
     row = backend._session.encoder.token_bytes['image_embeds']
     # The fake GPU refuses NaN in inputs; infinity passes and becomes NaN in the first norm.
@@ -29,11 +29,11 @@ def poisoned(backend: TensorrtBackend) -> Chunk:
 
 
 def test_logits_that_are_no_numbers_are_seen_although_the_device_chooses(backend: TensorrtBackend) -> None:
-    assert not np.isfinite(backend.forward_best(backend.new_slot(), poisoned(backend)).logit)
-    assert not np.isfinite(backend.forward_best_each(backend.new_slot(), poisoned(backend), [5, -1])[1].logit)
+    assert not np.isfinite(backend.forward_greedy(backend.new_slot(), poisoned(backend)).logit)
+    assert not np.isfinite(backend.forward_greedy_each(backend.new_slot(), poisoned(backend), [5, -1])[1].logit)
     fresh = backend.new_slot()
-    assert np.isfinite(backend.forward_best(fresh, Chunk(tokens(1, 1))).logit)
-    assert np.isfinite([best.logit for best in backend.forward_best_each(fresh, Chunk(tokens(1, 5)), range(5))]).all()
+    assert np.isfinite(backend.forward_greedy(fresh, Chunk(tokens(1, 1))).logit)
+    assert np.isfinite([best.logit for best in backend.forward_greedy_each(fresh, Chunk(tokens(1, 5)), range(5))]).all()
 
 
 def freed(backend: TensorrtBackend, slot: int) -> int:

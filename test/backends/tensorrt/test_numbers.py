@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.backend_kinds import finished, frame, piece, prompt, tokens
+from support.backend_kinds import frame, piece, prompt, run_to_end, tokens
 from support.fake_gpu.bundles import MAX_LENGTH
 from support.tensorrt_backend_checks import assert_close, decoder_of
 
@@ -41,7 +41,7 @@ def test_tokens_and_logits_are_those_of_torch_across_buckets(backend: TensorrtBa
 
 def test_features_are_those_of_torch(backend: TensorrtBackend, torch_backend: Backend) -> None:
     for picture in (frame(1), frame(2, 9, 6, 3), frame(3, 5, 3, 1), frame(4, 16, 16)):
-        ours, theirs = (finished(each.encode([picture]))[0][0] for each in (backend, torch_backend))
+        ours, theirs = (run_to_end(each.encode([picture]))[0][0] for each in (backend, torch_backend))
         for stage in ('encoded', 'projected'):
             assert_close(backend.read_features(ours, stage), torch_backend.read_features(theirs, stage))
 
@@ -74,7 +74,7 @@ def test_a_chunk_of_any_length_runs_in_parts_that_fit_the_profiles(backend: Tens
 
 def test_features_are_split_between_parts_of_a_chunk(backend: TensorrtBackend) -> None:
     """A picture of 64 tokens, more than one run takes, at an odd place."""
-    features = finished(backend.encode([frame(1, 16, 16)]))[0][0]
+    features = run_to_end(backend.encode([frame(1, 16, 16)]))[0][0]
     ids, spans = tokens(1, 110), (FeatureSpan(20, features, 0, 64), FeatureSpan(90, features, 3, 9))
     slot = backend.new_slot()
     whole = backend.forward(slot, Chunk(ids, spans), [-1])[0]

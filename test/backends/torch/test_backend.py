@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.backend_kinds import CONFIG, finished, frame, tokens
+from support.backend_kinds import CONFIG, frame, run_to_end, tokens
 from support.golden_chunks import CASES, error, golden_chunk, golden_frames
 from support.memory_checkpoint import TINY, MemoryCheckpoint
 
@@ -33,7 +33,7 @@ def test_golden_values_come_out(golden_dir: Path, name: str, precision: str) -> 
     backend.open()
     features: list[Features] = []
     if 'grid_sizes' in case:
-        features = finished(backend.encode(golden_frames(case)))[0]
+        features = run_to_end(backend.encode(golden_frames(case)))[0]
         for stage, key in (('encoded', 'vision_features'), ('projected', 'projected')):
             assert error(np.concatenate([backend.read_features(each, stage) for each in features]), case[key]) < for_features
     slot, chunk = backend.new_slot(), golden_chunk(case, features, checkpoint.shape.image_token_id)
@@ -61,7 +61,7 @@ def test_narrow_weights_are_widened_exactly(dtype: str) -> None:
     for checkpoint in (narrow, Widened()):
         backend = TorchBackend(checkpoint, CONFIG)  # type: ignore[arg-type]
         backend.open()
-        features = finished(backend.encode([frame(1)]))[0][0]
+        features = run_to_end(backend.encode([frame(1)]))[0][0]
         chunk = Chunk(tokens(1, 20), (FeatureSpan(3, features, 0, 6),))
         results.append(backend.forward(backend.new_slot(), chunk, range(20)))
     assert np.array_equal(*results)
@@ -93,7 +93,7 @@ def test_cuda_computes_what_the_cpu_computes() -> None:
     for device in ('cpu', 'cuda'):
         backend = TorchBackend(MemoryCheckpoint(), replace(CONFIG, device=device))  # type: ignore[arg-type]
         backend.open()
-        features = finished(backend.encode([frame(1)]))[0][0]
+        features = run_to_end(backend.encode([frame(1)]))[0][0]
         slot = backend.new_slot()
         backend.forward(slot, Chunk(tokens(1, 20), (FeatureSpan(3, features, 0, 6),)))
         results.append(backend.forward(backend.fork(slot, 18), Chunk(tokens(2, 5)), range(5)))
@@ -118,7 +118,7 @@ def test_close_frees_every_tensor_though_handles_are_still_held() -> None:
     before = held()
     backend = TorchBackend(MemoryCheckpoint(), CONFIG)  # type: ignore[arg-type]
     backend.open()
-    features, running = finished(backend.encode([frame(1)]))[0], backend.encode([frame(1), frame(2)])
+    features, running = run_to_end(backend.encode([frame(1)]))[0], backend.encode([frame(1), frame(2)])
     for _ in range(7):
         next(running)
     assert held() > before + 20

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.backend_kinds import CONFIG, finished, frame
+from support.backend_kinds import CONFIG, frame, run_to_end
 from support.memory_checkpoint import TINY, MemoryCheckpoint
 
 from penguin_ros.backends.torch.backend import TorchBackend
@@ -70,7 +70,7 @@ def test_features_are_those_of_the_formulas(patches_per_slice: int) -> None:
     checkpoint, picture = MemoryCheckpoint(), frame(4, 5, 7, 1)
     backend = TorchBackend(checkpoint, replace(CONFIG, encode_patches=patches_per_slice))  # type: ignore[arg-type]
     backend.open()
-    features = finished(backend.encode([picture]))[0][0]
+    features = run_to_end(backend.encode([picture]))[0][0]
     places = np.array([(row, column) for row in range(5) for column in range(7)], np.float64)
     expected = PlainEncoder(checkpoint)(picture.pixels.astype(np.float64), places)
     for stage, values in zip(('encoded', 'projected'), expected, strict=True):
@@ -110,7 +110,7 @@ def test_a_slice_is_a_layer_of_a_frame_or_a_block_of_its_rows() -> None:
     for patches_per_slice, blocks_per_frame in ((4096, 1), (24, 1), (10, 3)):
         backend = TorchBackend(MemoryCheckpoint(), replace(CONFIG, encode_patches=patches_per_slice))  # type: ignore[arg-type]
         backend.open()
-        slices = finished(backend.encode([frame(1), frame(2)]))[1] / 2
+        slices = run_to_end(backend.encode([frame(1), frame(2)]))[1] / 2
         tail = 1 if blocks_per_frame == 1 else 3  # two whole blocks of four patches each
         per_layer = 1 if blocks_per_frame == 1 else 2 * blocks_per_frame
         assert slices == 1 + layers * per_layer + tail

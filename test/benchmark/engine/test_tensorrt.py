@@ -56,7 +56,7 @@ def test_engines_agree_with_their_own_graphs_in_onnxruntime(machine: Machine, bu
     code, record = bench(tmp_path, bundle, *WORDS, runner=run_here)
     found = agreement(record)
     assert code == exit_codes.DONE, record
-    assert [side['facts']['name'] for side in record['sides']] == ['tensorrt', 'onnxruntime']
+    assert [target['facts']['name'] for target in record['sides']] == ['tensorrt', 'onnxruntime']
     assert min(found['features, worst frame'], found['logits, worst step']) > 0.99999
     assert found['top-1 agreement'] == 100
     ours = figures(record)

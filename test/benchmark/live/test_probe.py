@@ -18,12 +18,12 @@ from penguin_ros.benchmark.live.scenes import clip_pictures
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.config import ModelConfig, VisualConfig
 from penguin_ros.errors import NoFreeSlot
-from penguin_ros.generation.detokenizer import TextStream
+from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.params import Limits
+from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
-from penguin_ros.steps import finished
+from penguin_ros.steps import run_to_end
 
 
 @pytest.fixture(scope='module')
@@ -39,8 +39,8 @@ def opened(tiny_checkpoint: Path) -> Iterator[tuple[Backend, ModelInputs]]:
 def test_texts_are_the_same_and_every_call_is_told(opened: tuple[Backend, ModelInputs]) -> None:
     inner, inputs = opened
     calls: list[str] = []
-    probe, limits = ProbedBackend(inner, on_call=calls.append), Limits(5, (), prefill_chunk=32)
-    ours, plain = (finished(generate(backend, inputs, limits, TextStream(lambda token_id: b''), time.monotonic_ns))
+    probe, limits = ProbedBackend(inner, on_call=calls.append), SamplingParams(5, (), prefill_chunk=32)
+    ours, plain = (run_to_end(generate(backend, inputs, limits, Detokenizer(lambda token_id: b''), time.monotonic_ns))
                    for backend in (probe, inner))
     assert ours.token_ids == plain.token_ids
     assert calls[0] == ENCODE and calls.count(DECODE) == 4

@@ -104,14 +104,14 @@ def test_without_the_machine_for_it_nothing_is_built(what: str, bundle: Path) ->
 
 def test_features_reach_the_decoder_in_its_format(tiny_checkpoint: Path, tmp_path: Path, machine: Machine) -> None:
     """An encoder in float32 before a decoder in float16."""
-    from support.backend_kinds import finished, frame
+    from support.backend_kinds import frame, run_to_end
 
     from penguin_ros.backends.base.backend import FeatureSpan
     from penguin_ros.export.precision import BuildChoice
     choice = BuildChoice('tensorrt', 'float16', vision='float32')
     folder = build_bundle(open_checkpoint(tiny_checkpoint), tmp_path / 'bundle', BuildOrder(choice, max_length=64))
     backend = opened(machine, folder)
-    features = finished(backend.encode([frame(1)]))[0][0]
+    features = run_to_end(backend.encode([frame(1)]))[0][0]
     encoded, projected = (backend.read_features(features, stage) for stage in ('encoded', 'projected'))
     assert np.array_equal(projected, projected.astype(np.float16)) and not np.array_equal(encoded, encoded.astype(np.float16))
     logits = backend.forward(backend.new_slot(), Chunk(np.arange(9), (FeatureSpan(1, features, 0, 6),)), [-1])

@@ -17,7 +17,7 @@ from support.fake_gpu.installed import Machine, remove, use
 from support.tensorrt_build_checks import COMMAND, files, kinds, runs
 
 from penguin_ros.backends.base.bundle import open_bundle
-from penguin_ros.backends.tensorrt.engine_manifest import read_record
+from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
 from penguin_ros.errors import (
     BuildError,
     BuildRefused,
@@ -35,7 +35,7 @@ def test_the_variant_follows_from_what_the_library_can_do(bundle: Path, version:
     assert (record.tensorrt, record.gpu.name, record.gpu.compute) == (version, 'Fake Orin', '8.7')
     variants = {engine.part: (engine.variant, engine.is_decomposable) for engine in record.engines}
     assert variants == {'decoder': (expected[0], False), 'vision': (expected[1], False)}
-    assert read_record(bundle) == record and runs(bundle).shape == (1, 640)
+    assert read_engine_manifest(bundle) == record and runs(bundle).shape == (1, 640)
     remove()
 
 

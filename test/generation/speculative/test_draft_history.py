@@ -12,22 +12,22 @@ from penguin_ros.generation.speculative.draft_history import (
     MAX_TOKENS,
     PREVIOUS,
     PRIORS,
-    Acceptance,
-    DraftMemory,
+    AcceptanceRate,
+    DraftHistory,
 )
 from penguin_ros.generation.speculative.prompt_lookup import STRONGEST
-from penguin_ros.generation.stats import Progress
+from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.request import StopReason
 
 
-def kept(memory: DraftMemory, key: str, tokens: list[int], reason: StopReason = StopReason.STOP_TOKEN) -> tuple[int, ...]:
+def kept(memory: DraftHistory, key: str, tokens: list[int], reason: StopReason = StopReason.STOP_TOKEN) -> tuple[int, ...]:
     """What is remembered under the key after this text."""
-    memory.keep(memory.record(key), Progress(tokens, stop_reason=reason))
+    memory.keep(memory.record(key), GenerationStats(tokens, stop_reason=reason))
     return memory.record(key).previous
 
 
 def test_each_prompt_has_its_own_last_text() -> None:
-    memory = DraftMemory()
+    memory = DraftHistory()
     kept(memory, 'front', [1, 2])
     kept(memory, 'rear', [3])
     assert kept(memory, 'front', [4, 5]) == (4, 5)
@@ -35,7 +35,7 @@ def test_each_prompt_has_its_own_last_text() -> None:
 
 
 def test_a_text_that_was_cut_short_replaces_a_shorter_one_only() -> None:
-    memory = DraftMemory()
+    memory = DraftHistory()
     assert kept(memory, 'front', [1, 2, 3], StopReason.NONE) == (1, 2, 3)
     assert kept(memory, 'front', [4], StopReason.NONE) == (1, 2, 3)
     assert kept(memory, 'front', [], StopReason.NONE) == (1, 2, 3)
@@ -43,7 +43,7 @@ def test_a_text_that_was_cut_short_replaces_a_shorter_one_only() -> None:
 
 
 def test_memory_is_bounded_and_the_longest_unused_text_goes_first() -> None:
-    memory = DraftMemory()
+    memory = DraftHistory()
     for number in range(MAX_TEXTS):
         kept(memory, f'{number}', [number])
     memory.record('0')
@@ -54,28 +54,28 @@ def test_memory_is_bounded_and_the_longest_unused_text_goes_first() -> None:
 
 
 def test_costs_belong_to_the_machine_and_rates_to_the_prompt() -> None:
-    memory = DraftMemory()
+    memory = DraftHistory()
     front, rear = memory.record('front'), memory.record('rear')
     assert front.costs is rear.costs and front.acceptance is not rear.acceptance
 
 
 @pytest.mark.parametrize('name', [PREVIOUS, LOOKUP])
 @pytest.mark.parametrize('strength', range(STRONGEST + 1))
-def test_rates_begin_with_what_is_believed_and_go_to_what_is_seen(name: str, strength: int) -> None:
-    always, never = Acceptance(), Acceptance()
-    assert always.rate(name, strength) == pytest.approx(PRIORS[name][strength])
+def test_rates_begin_with_what_is_believed_and_go_to_what_is_seen(name: str, match_length: int) -> None:
+    always, never = AcceptanceRate(), AcceptanceRate()
+    assert always.rate(name, match_length) == pytest.approx(PRIORS[name][match_length])
     for _ in range(200):
-        always.note(name, strength, True)
-        never.note(name, strength, False)
-    assert always.rate(name, strength) > 0.99 and never.rate(name, strength) < 0.01
+        always.note(name, match_length, True)
+        never.note(name, match_length, False)
+    assert always.rate(name, match_length) > 0.99 and never.rate(name, match_length) < 0.01
     for _ in range(60):
-        always.note(name, strength, False)
-    assert always.rate(name, strength) < 0.25  # what was long ago no longer counts
+        always.note(name, match_length, False)
+    assert always.rate(name, match_length) < 0.25  # what was long ago no longer counts
 
 
 @given(st.lists(st.tuples(st.sampled_from([PREVIOUS, LOOKUP]), st.integers(0, STRONGEST), st.booleans())))
 def test_rates_are_probabilities(guesses: list[tuple[str, int, bool]]) -> None:
-    acceptance = Acceptance()
+    acceptance = AcceptanceRate()
     for guess in guesses:
         acceptance.note(*guess)
-    assert all(0 <= acceptance.rate(name, strength) <= 1 for name in PRIORS for strength in range(STRONGEST + 1))
+    assert all(0 <= acceptance.rate(name, match_length) <= 1 for name in PRIORS for match_length in range(STRONGEST + 1))

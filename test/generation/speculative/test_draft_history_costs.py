@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penguin_ros.generation.speculative.draft_history import PRIOR_SLOPE, StepCosts
+from penguin_ros.generation.speculative.draft_history import PRIOR_SLOPE, VerifyCosts
 
 
-def measured(*passes: tuple[int, int]) -> StepCosts:
-    costs = StepCosts()
+def measured(*passes: tuple[int, int]) -> VerifyCosts:
+    costs = VerifyCosts()
     for rows, duration_ns in passes:
         costs.note(rows, duration_ns)
     return costs
 
 
 def test_before_any_measurement_a_further_row_costs_its_prior_share() -> None:
-    assert StepCosts().cost(1) == 1 and StepCosts().cost(5) == 1 + 4 * PRIOR_SLOPE
+    assert VerifyCosts().cost(1) == 1 and VerifyCosts().cost(5) == 1 + 4 * PRIOR_SLOPE
 
 
 def test_one_measured_size_sets_the_scale_of_all() -> None:

@@ -8,21 +8,21 @@ from support.built_inputs import frame, inputs
 from support.simulated_machine import STOP, Costs, Machine, changed, two_cores, words
 
 from penguin_ros.config import GenerationConfig
-from penguin_ros.generation.params import Limits
-from penguin_ros.generation.speculative.draft_history import DraftRecord, StepCosts
+from penguin_ros.generation.params import SamplingParams
+from penguin_ros.generation.speculative.draft_history import PromptHistory, VerifyCosts
 from penguin_ros.generation.speculative.drafter import ROWS, Drafter, drafter_for
 
 
-def free_rows() -> DraftRecord:
+def free_rows() -> PromptHistory:
     """Where a pass over many positions costs no more than one over one."""
-    costs = StepCosts()
+    costs = VerifyCosts()
     for rows in (1, 64):
         costs.note(rows, 1000)
         costs.note(rows, 1000)
-    return DraftRecord(costs=costs)
+    return PromptHistory(costs=costs)
 
 
-def drafter(record: DraftRecord, max_tokens: int = 15, prompt: tuple[int, ...] = ()) -> Drafter:
+def drafter(record: PromptHistory, max_tokens: int = 15, prompt: tuple[int, ...] = ()) -> Drafter:
     return Drafter(record, prompt, (STOP,), max_tokens)
 
 
@@ -66,12 +66,12 @@ def test_without_a_previous_text_the_prompt_and_the_text_itself_are_quoted() -> 
 
 def test_only_words_of_the_prompt_are_quoted_and_only_where_it_is_asked_for() -> None:
     question, record = inputs([1, 2, frame(4, 6), 3, 4]), free_rows()
-    drafting = drafter_for(Limits(9, (STOP,), drafts=record), question)
+    drafting = drafter_for(SamplingParams(9, (STOP,), drafts=record), question)
     assert drafting is not None
     drafting.add([1, 2])
     assert drafting.draft(1000)[:2] == [3, 4]
-    assert drafter_for(Limits(9, (STOP,)), question) is None
-    assert drafter_for(Limits(9, (STOP,), GenerationConfig(draft_tokens=0), drafts=record), question) is None
+    assert drafter_for(SamplingParams(9, (STOP,)), question) is None
+    assert drafter_for(SamplingParams(9, (STOP,), GenerationConfig(draft_tokens=0), drafts=record), question) is None
 
 
 # --- what pays ------------------------------------------------------------------------------------------------------

@@ -7,26 +7,26 @@ from collections.abc import Iterable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penguin_ros.generation.speculative.prompt_lookup import STRONGEST, DraftSource
+from penguin_ros.generation.speculative.prompt_lookup import STRONGEST, PromptLookup
 
 OLD = list(range(100, 120))
 
 
-def previous(text: Iterable[int] = OLD) -> DraftSource:
-    return DraftSource('previous', text, 1, True)
+def previous(text: Iterable[int] = OLD) -> PromptLookup:
+    return PromptLookup('previous', text, 1, True)
 
 
-def lookup(text: Iterable[int] = ()) -> DraftSource:
-    return DraftSource('lookup', text, 2, False)
+def lookup(text: Iterable[int] = ()) -> PromptLookup:
+    return PromptLookup('lookup', text, 2, False)
 
 
-def fed(source: DraftSource, tokens: Sequence[int]) -> DraftSource:
+def fed(source: PromptLookup, tokens: Sequence[int]) -> PromptLookup:
     for token_id in tokens:
         source.add(token_id)
     return source
 
 
-def right_guesses(source: DraftSource, tokens: Sequence[int]) -> int:
+def right_guesses(source: PromptLookup, tokens: Sequence[int]) -> int:
     """How many of the tokens are guessed when they come."""
     right = 0
     for token_id in tokens:
@@ -59,21 +59,21 @@ def test_of_several_places_the_longest_agreement_counts_and_then_the_nearest() -
 
 def test_strength_says_how_many_tokens_agree() -> None:
     source = previous()
-    assert source.strength == STRONGEST
+    assert source.match_length == STRONGEST
     strengths = []
     for token_id in [100, 7, 102, 103, 104, 105, 106]:
         source.add(token_id)
-        strengths.append(source.strength)
+        strengths.append(source.match_length)
     assert strengths == [4, 0, 1, 2, 3, 4, 4]
 
 
 def test_a_prompt_is_quoted_from_where_two_tokens_agree() -> None:
     source = lookup([10, 11, 12, 13, 14, 11, 15])
-    assert source.guess(5) == [] and source.strength == 0
+    assert source.guess(5) == [] and source.match_length == 0
     assert fed(source, [11]).guess(5) == []
     assert fed(source, [12]).guess(2) == [13, 14]
-    assert source.strength == 2
-    assert fed(source, [13]).strength == 3
+    assert source.match_length == 2
+    assert fed(source, [13]).match_length == 3
 
 
 def test_a_text_quotes_itself_and_goes_on_past_its_own_end() -> None:
@@ -102,7 +102,7 @@ def test_every_guess_stands_behind_tokens_that_agree(tokens: list[int]) -> None:
     source = fed(lookup(), tokens)
     guess = source.guess(1)
     if guess:
-        assert guess[0] in plain_self_guess(tokens, source.strength) and source.strength >= 2
+        assert guess[0] in plain_self_guess(tokens, source.match_length) and source.match_length >= 2
     else:
         assert not plain_self_guess(tokens[-70:], 2)
 
@@ -111,4 +111,4 @@ def test_every_guess_stands_behind_tokens_that_agree(tokens: list[int]) -> None:
 def test_a_longer_guess_begins_with_the_shorter_one(text: list[int], tokens: list[int], count: int, is_previous: bool) -> None:
     source = fed(previous(text) if is_previous else lookup(text), tokens)
     assert source.guess(count) == source.guess(70)[:count] and len(source.guess(count)) <= count
-    assert 0 <= source.strength <= STRONGEST
+    assert 0 <= source.match_length <= STRONGEST

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from penguin_ros.ros.camera_input.health import CameraFacts, CameraState, Publisher, camera_health
-from penguin_ros.ros.camera_input.stats import CameraRecord
+from penguin_ros.ros.camera_input.health import CameraObservation, CameraState, Publisher, camera_health
+from penguin_ros.ros.camera_input.stats import CameraStats
 
 SECOND = 1_000_000_000
 IMAGE = 'sensor_msgs/msg/Image'
@@ -14,15 +14,15 @@ DRIVER = Publisher('/front/driver', '/front/image', IMAGE)
 
 def facts(record=None, **changes):
     """A camera whose driver is there, 100 s after the start."""
-    base = CameraFacts(camera='front', transport='raw', topic='/front/image', type=IMAGE, is_auto=False, publishers=(DRIVER,),
-                       clash_event='', image_topics=(), record=record or CameraRecord(), now_ns=100 * SECOND, since_ns=0,
+    base = CameraObservation(camera='front', transport='raw', topic='/front/image', type=IMAGE, is_auto=False, publishers=(DRIVER,),
+                       clash_event='', image_topics=(), record=record or CameraStats(), now_ns=100 * SECOND, since_ns=0,
                        ros_now_ns=1000 * SECOND, stale_after_ns=5 * SECOND, future_tolerance_ns=SECOND)
     return dataclasses.replace(base, **changes)
 
 
 def running(age_s=0.1, count=20, rate=15, message_bytes=6_220_800):
     """A record of frames at 2 Hz that ends now; the publisher sent `rate` messages per sample."""
-    record = CameraRecord()
+    record = CameraStats()
     for index in range(count):
         now_ns = 100 * SECOND - (count - 1 - index) * SECOND // 2
         record.note_arrival(now_ns, message_bytes, index * rate + 1)
@@ -72,7 +72,7 @@ def test_silence_is_not_blamed_on_shared_memory_where_pictures_are_small_or_comp
 
 
 def test_losses_in_transport_are_the_cause_when_the_middleware_counts_them():
-    record = CameraRecord()
+    record = CameraStats()
     record.note_lost(99 * SECOND, 40)
     health = camera_health(facts(record))
     assert health.cause == 'transport' and '40 messages' in health.reason and 'fastdds_images.xml' in health.reason
@@ -104,7 +104,7 @@ def test_the_rate_falls_when_frames_stop():
 
 
 def test_pictures_that_cannot_be_used_make_it_rejected_with_the_last_reason():
-    record = CameraRecord()
+    record = CameraStats()
     record.note_arrival(99 * SECOND, 100, 1)
     record.note_drop('encoding', "encoding '32FC1' of a picture")
     health = camera_health(facts(record))

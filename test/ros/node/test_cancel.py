@@ -13,7 +13,7 @@ LIMIT_S = 0.1
 # Small steps and long phases: a cancel meets the one that it is meant for.
 PARAMETERS = {'caption.enabled': False, 'clip.fps': 40.0, 'clip.seconds': 3.0, 'clip.max_frames': 64, 'buffer.seconds': 30.0,
               'visual.max_visual_tokens': 1024, 'model.encode_patches': 64, 'model.prefill_chunk': 4, 'question.max_tokens': LONG,
-              'model.reuse': False, 'clip.ahead': 'off', 'clip.window': 'recent', 'generation.draft_tokens': 0}
+              'model.prefix_caching': False, 'clip.precompute': 'off', 'clip.window': 'recent', 'generation.draft_tokens': 0}
 LONG_QUESTION = 'What is happening in this video? ' * 100
 
 

@@ -10,16 +10,16 @@ from penguin_msgs.msg import CameraStatus, ErrorCode
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import CheckpointNotFound, OutOfMemory
-from penguin_ros.pipeline_status import ModelFacts, PipelineStatus
+from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.health import CameraHealth, CameraState
 from penguin_ros.ros.node.diagnostics import diagnostic_array
-from penguin_ros.ros.node.snapshot import CameraSnapshot, NodeSnapshot, TextCounts, model_info_message, status_message
-from penguin_ros.scheduler.job import SchedulerCounts, WorkerState, WorkerStatus
+from penguin_ros.ros.node.snapshot import CameraSnapshot, NodeSnapshot, TextStats, model_info_message, status_message
+from penguin_ros.scheduler.job import SchedulerStats, WorkerState, WorkerStatus
 from penguin_ros.window.camera_window import WindowStatus
 
 SECOND = 10 ** 9
 NOW = 1000 * SECOND
-MODEL = ModelFacts('tiny', 'ab' * 32, '/models/tiny', 'torch', 'cpu', 'float32', 4096, 2, 512, 1000, 500, 6000, 3 * SECOND)
+MODEL = ModelDescription('tiny', 'ab' * 32, '/models/tiny', 'torch', 'cpu', 'float32', 4096, 2, 512, 1000, 500, 6000, 3 * SECOND)
 WORKER = WorkerStatus(WorkerState.SERVING, NOW, 0, None)
 BUFFER = BufferStatus('front', 8, 4096, NOW, 5, 2.0, 20, 0, 0, 0, {'corrupt': 3})
 WINDOW = WindowStatus(frames=7, taken=30, skipped=4, restarts=2, unchanged=5, repeated=1)
@@ -27,7 +27,7 @@ HEALTH = CameraHealth('front', '/front/image', 'raw', CameraState.OK, rate_hz=2.
 
 
 def snapshot(worker=WORKER, model=MODEL, health=HEALTH, counts=None, **changes):
-    pipeline = PipelineStatus(True, model, {'front': BUFFER}, counts or SchedulerCounts(), worker, 0, None,
+    pipeline = PipelineStatus(True, model, {'front': BUFFER}, counts or SchedulerStats(), worker, 0, None,
                               windows={'front': WINDOW})
     values = {'name': '/penguin', 'stamp': Time(sec=7), 'lifecycle_state': 'active', 'config': PenguinConfig(), 'steady_ns': NOW,
               'cameras': (CameraSnapshot('front', '/front/image', 'auto', health, BUFFER),), 'pipeline': pipeline}
@@ -100,8 +100,8 @@ def test_a_model_that_could_not_be_loaded_is_an_error_until_it_is():
 
 
 def test_a_full_queue_is_a_warning():
-    assert entry('queue', snapshot(counts=SchedulerCounts(questions_waiting=15))).level == DiagnosticStatus.OK
-    assert entry('queue', snapshot(counts=SchedulerCounts(questions_waiting=16))).level == DiagnosticStatus.WARN
+    assert entry('queue', snapshot(counts=SchedulerStats(questions_waiting=15))).level == DiagnosticStatus.OK
+    assert entry('queue', snapshot(counts=SchedulerStats(questions_waiting=16))).level == DiagnosticStatus.WARN
 
 
 def test_exceptions_of_callbacks_are_an_error_with_their_counts():
@@ -115,9 +115,9 @@ def test_warnings_about_the_node_are_warnings():
 
 
 def test_the_status_message_carries_cameras_counts_and_means():
-    texts = TextCounts(answered=2, refused=3, failed=4, captions_published=5, answer_ns=(SECOND, 3 * SECOND), caption_ns=(),
+    texts = TextStats(answered=2, refused=3, failed=4, captions_published=5, answer_ns=(SECOND, 3 * SECOND), caption_ns=(),
                        first_token_ns=(0, SECOND))
-    message = status_message(snapshot(texts=texts, counts=SchedulerCounts(questions_waiting=2, questions_running=1,
+    message = status_message(snapshot(texts=texts, counts=SchedulerStats(questions_waiting=2, questions_running=1,
                                                                           captions_replaced=7, captions_dropped=9)))
     camera = message.cameras[0]
     assert (camera.name, camera.topic, camera.transport, camera.state) == ('front', '/front/image', 'raw', CameraStatus.OK)

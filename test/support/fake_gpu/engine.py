@@ -133,7 +133,7 @@ class FakeContext:
 
     engine: FakeEngine
     profile: int | None = None
-    scratch: tuple[int, int] = (0, 0)
+    workspace: tuple[int, int] = (0, 0)
     shapes: dict[str, Shape] = field(default_factory=dict)
     addresses: dict[str, int] = field(default_factory=dict)
     changes: int = 0
@@ -144,7 +144,7 @@ class FakeContext:
         return stream_handle == STREAM and profile_index < self.engine.num_optimization_profiles
 
     def set_device_memory(self, memory: int, size: int) -> None:
-        self.scratch, self.changes = (memory, size), self.changes + 1
+        self.workspace, self.changes = (memory, size), self.changes + 1
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         if name not in self.engine.tensors or memory % ALIGNMENT:
@@ -172,8 +172,8 @@ class FakeContext:
         if unbound or self.infer_shapes() or stream_handle != STREAM or self.profile is None:
             return self._refuse(f'not set: {unbound} {self.infer_shapes()}')
         apart = [name for name, source in engine.aliases.items() if self.addresses[name] != self.addresses[source]]
-        if apart or self.scratch[1] < engine.get_device_memory_size_for_profile_v2(self.profile):
-            return self._refuse(f'not bound to the memory of its input: {apart}; scratch {self.scratch}')
+        if apart or self.workspace[1] < engine.get_device_memory_size_for_profile_v2(self.profile):
+            return self._refuse(f'not bound to the memory of its input: {apart}; scratch {self.workspace}')
         if engine.gpu.capture is not None and self.enqueued_at != self.changes:
             return self._refuse('captured before it ran with these shapes')
         self.enqueued_at = self.changes
@@ -200,7 +200,7 @@ class Execution:
         context, engine = self.context, self.context.engine
         if self.is_captured and context.changes != self.changes:
             raise GpuFault('this context was changed after it was captured')
-        engine.gpu.write(context.scratch[0], np.full(context.scratch[1], 0xFF, np.uint8))
+        engine.gpu.write(context.workspace[0], np.full(context.workspace[1], 0xFF, np.uint8))
         inputs = {tensor.name: self._read(tensor) for tensor in engine.tensors.values() if tensor.is_input}
         for cache, index in engine.cache_writes.items():
             if inputs[index][0] + inputs['inputs_embeds'].shape[1] > inputs[cache].shape[2]:

@@ -19,7 +19,7 @@ from rclpy.qos import QoSProfile
 from penguin_ros.errors import RequestCancelled
 from penguin_ros.request import Answer
 from penguin_ros.ros.conversions.messages import answer_message
-from penguin_ros.ros.node.exchanges import Exchange, Exchanges
+from penguin_ros.ros.node.question_server import PendingQuestion, QuestionServer
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 
 # A service of the default depth forgets all but the last 10 of the requests that arrive together.
@@ -28,12 +28,12 @@ RESULT_SECONDS = 60  # how long the result of a goal is kept for a client that h
 _ENTRY_QOS = QoSProfile(depth=ENTRY_DEPTH)
 
 
-class Questions:
+class QuestionEndpoints:
     """Opens the entries; they answer INACTIVE while the node is not active."""
 
-    def __init__(self, node: Node, exchanges: Exchanges, guard: CallbackGuard) -> None:
-        self._exchanges, self._guard = exchanges, guard
-        self._goals: dict[bytes, Exchange] = {}
+    def __init__(self, node: Node, question_server: QuestionServer, guard: CallbackGuard) -> None:
+        self._question_server, self._guard = question_server, guard
+        self._goals: dict[bytes, PendingQuestion] = {}
         self._owed = 0
         group = ReentrantCallbackGroup()
         node.create_subscription(Question, '~/question', guard.wrap(self._on_question), _ENTRY_QOS, callback_group=group)
@@ -53,10 +53,10 @@ class Questions:
         self._action.destroy()
 
     def _on_question(self, message: Question) -> None:
-        self._exchanges.start(message)
+        self._question_server.start(message)
 
     async def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
-        answer = await self._answer(self._exchanges.start(request))
+        answer = await self._answer(self._question_server.start(request))
         response.answer = answer_message(answer)
         response.success = answer.error is None
         response.message = response.answer.error_message
@@ -64,30 +64,30 @@ class Questions:
 
     async def _on_goal(self, goal: Any) -> AnswerQuestion.Result:
         feedback = _Feedback(goal)
-        exchange = feedback.exchange = self._exchanges.start(goal.request, self._guard.wrap(feedback.publish))
+        pending = feedback.pending = self._question_server.start(goal.request, self._guard.wrap(feedback.publish))
         key = bytes(goal.goal_id.uuid)
-        self._goals[key] = exchange
+        self._goals[key] = pending
         try:
             if goal.is_cancel_requested:  # between its acceptance and now
-                self._exchanges.cancel(exchange)
-            answer = await self._answer(exchange)
+                self._question_server.cancel(pending)
+            answer = await self._answer(pending)
         finally:
             del self._goals[key]
         _end_goal(goal, answer)
         return AnswerQuestion.Result(answer=answer_message(answer))
 
-    async def _answer(self, exchange: Exchange) -> Answer:
+    async def _answer(self, pending: PendingQuestion) -> Answer:
         self._owed += 1
         try:
-            answer: Answer = await exchange.future
+            answer: Answer = await pending.future
             return answer
         finally:
             self._owed -= 1
 
     def _on_cancel(self, goal: Any) -> CancelResponse:
-        exchange = self._goals.get(bytes(goal.goal_id.uuid))
-        if exchange is not None:
-            self._exchanges.cancel(exchange)
+        pending = self._goals.get(bytes(goal.goal_id.uuid))
+        if pending is not None:
+            self._question_server.cancel(pending)
         return CancelResponse.ACCEPT
 
 
@@ -95,12 +95,12 @@ class _Feedback:
     """Numbers the feedback of one goal; each carries the whole text so far, since any may be lost."""
 
     def __init__(self, goal: Any) -> None:
-        self.exchange: Exchange | None = None
+        self.pending: PendingQuestion | None = None
         self._goal, self._sequence, self._text = goal, 0, ''
 
     def publish(self, text: str) -> None:
         """`text` continues the one before."""
-        identity = '' if self.exchange is None else self.exchange.id
+        identity = '' if self.pending is None else self.pending.id
         self._goal.publish_feedback(AnswerQuestion.Feedback(
             id=identity, sequence=self._sequence, text=text, piece=text[len(self._text):]))
         self._sequence, self._text = self._sequence + 1, text
