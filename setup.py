@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packaging of penguin_ros for colcon (ament_python) and pip. What needs a ROS 2 is declared in package.xml instead."""
+"""Packaging of penguin_ros for colcon (ament_python) and pip. What needs a ROS 2 is declared in
+package.xml instead.
+"""
+
 from glob import glob
 
 from setuptools import find_packages, setup
@@ -22,13 +25,24 @@ setup(
         (f'share/{PACKAGE}', ['package.xml', 'LICENSE']),
         (f'share/{PACKAGE}/launch', glob('launch/*.launch.py')),
         (f'share/{PACKAGE}/engines/penguin_sim', glob('engines/penguin_sim/*')),
-        (f'share/{PACKAGE}/config', glob('config/*.yaml') + glob('config/*.xml') + glob('config/*.rviz')),
+        (
+            f'share/{PACKAGE}/config',
+            glob('config/*.yaml') + glob('config/*.xml') + glob('config/*.rviz'),
+        ),
         (f'share/{PACKAGE}/worlds', glob('worlds/*')),
     ],
     zip_safe=False,
-    install_requires=['numpy>=1.21', 'pillow>=9.0', 'PyYAML', 'rich', 'safetensors>=0.4', 'tokenizers>=0.15'],
+    install_requires=[
+        'numpy>=1.21',
+        'pillow>=9.0',
+        'PyYAML',
+        'rich',
+        'safetensors>=0.4',
+        'tokenizers>=0.15',
+    ],
     extras_require={
-        # OpenCV is an extra because a pip build of it would hide python3-opencv, which cv_bridge was built with.
+        # OpenCV is an extra because a pip build of it would hide python3-opencv, which cv_bridge
+        # was built with.
         'opencv': ['opencv-python-headless'],
         'torch': ['torch>=2.1'],
         'onnxruntime': ['onnxruntime>=1.23'],

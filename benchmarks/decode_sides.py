@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One side of `decode.py` in a process of its own: prefills, decodes, prints what it took as one line of JSON.
+"""One side of `decode.py` in a process of its own: prefills, decodes, prints what it took as one
+line of JSON.
 
-`python decode_sides.py '{"side": "onnxruntime", ...}'`; the fields of the object are those of `Task`.
+`python decode_sides.py '{"side": "onnxruntime", ...}'`; the fields of the object are those of
+`Task`.
 """
+
 from __future__ import annotations
 
 import json
@@ -19,7 +22,9 @@ MIN_LENGTH = 64
 
 @dataclass(frozen=True)
 class Task:
-    """`path` of a bundle, checkpoint or GGUF file; prefills `position` tokens in chunks of `chunk`, then decodes `steps`."""
+    """`path` of a bundle, checkpoint or GGUF file; prefills `position` tokens in chunks of `chunk`,
+    then decodes `steps`.
+    """
 
     side: str
     path: str
@@ -41,7 +46,9 @@ class Figures:
 
 @dataclass(frozen=True)
 class Network:
-    """`append` (token ids, whether logits of the last one are wanted); `restart` forgets all positions."""
+    """`append` (token ids, whether logits of the last one are wanted); `restart` forgets all
+    positions.
+    """
 
     append: Callable[[np.ndarray, bool], object]
     restart: Callable[[], object]
@@ -54,7 +61,9 @@ def main() -> None:
     network = llama(task) if task.side == 'llama.cpp' else own_backend(task)
     loaded = time.perf_counter() - start
     ids = np.random.default_rng(0).integers(0, network.vocabulary_size, task.position + task.steps)
-    network.append(ids[:task.chunk], True)  # once, not counted: memory is laid out, weights are read from the disk
+    network.append(
+        ids[: task.chunk], True
+    )  # once, not counted: memory is laid out, weights are read from the disk
     network.restart()
     start = time.perf_counter()
     for first in range(0, task.position, task.chunk):
@@ -63,7 +72,7 @@ def main() -> None:
     prefill, steps = time.perf_counter() - start, []
     for index in range(task.position, len(ids)):
         start = time.perf_counter()
-        network.append(ids[index:index + 1], True)
+        network.append(ids[index : index + 1], True)
         steps.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(asdict(Figures(loaded, prefill, float(np.median(steps)), peak))))
@@ -75,22 +84,33 @@ def own_backend(task: Task) -> Network:
     from penguin_ros.backends.open_backend import make_backend
     from penguin_ros.config import ModelConfig
     from penguin_ros.requests.loaded_model import open_model
+
     is_torch = task.side == 'torch'
     config = ModelConfig(
-        checkpoint=task.path if is_torch else '', bundle='' if is_torch else task.path, backend=task.side, device='cpu',
-        precision='bfloat16' if is_torch else 'auto', kv_slots=1, threads=task.threads,
-        max_length=max(MIN_LENGTH, task.position + task.steps))
+        checkpoint=task.path if is_torch else '',
+        bundle='' if is_torch else task.path,
+        backend=task.side,
+        device='cpu',
+        precision='bfloat16' if is_torch else 'auto',
+        kv_slots=1,
+        threads=task.threads,
+        max_length=max(MIN_LENGTH, task.position + task.steps),
+    )
     backend = make_backend(config, open_model(config, lambda line: None))
     description = backend.open()
     slot = backend.new_slot()
 
-    return Network(lambda ids, is_last: backend.forward(slot, Chunk(ids), [-1] if is_last else []),
-                   lambda: backend.truncate(slot, 0), description.vocabulary_size)
+    return Network(
+        lambda ids, is_last: backend.forward(slot, Chunk(ids), [-1] if is_last else []),
+        lambda: backend.truncate(slot, 0),
+        description.vocabulary_size,
+    )
 
 
 def llama(task: Task) -> Network:
     """llama.cpp, through the package llama-cpp-python."""
     import llama_cpp as c
+
     parameters, settings = c.llama_model_default_params(), c.llama_context_default_params()
     settings.n_ctx = max(MIN_LENGTH, task.position + task.steps)
     settings.n_batch = settings.n_ubatch = max(task.chunk, 512)
@@ -105,7 +125,9 @@ def llama(task: Task) -> Network:
         if status:
             raise RuntimeError(f'llama_decode returned {status}')
 
-    return Network(append, lambda: c.llama_memory_clear(c.llama_get_memory(context), True), vocabulary_size)
+    return Network(
+        append, lambda: c.llama_memory_clear(c.llama_get_memory(context), True), vocabulary_size
+    )
 
 
 if __name__ == '__main__':

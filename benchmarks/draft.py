@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What drafts bring: what a pass over several positions costs, and how long captions take with and without them, in one run.
+"""What drafts bring: what a pass over several positions costs, and how long captions take with and
+without them, in one run.
 
-Costs are measured on the bundle given, at `--position` tokens. Captions come from a model that was trained (random weights repeat
-themselves and prove nothing) and sees simulated scenes: `still`, one picture whose sensor is noisy; `moving`, one scene that goes
-on; `new`, another scene for every caption. They are decoded by that model, and then replayed on the bundle: each pass runs there
-at its full size, and the tokens are those of the captions. So a small model's words are timed on a large one.
+Costs are measured on the bundle given, at `--position` tokens. Captions come from a model that was
+trained (random weights repeat themselves and prove nothing) and sees simulated scenes: `still`, one
+picture whose sensor is noisy; `moving`, one scene that goes on; `new`, another scene for every
+caption. They are decoded by that model, and then replayed on the bundle: each pass runs there at
+its full size, and the tokens are those of the captions. So a small model's words are timed on a
+large one.
 
     tools/random_checkpoint.py --shape 2b --dtype bfloat16 /tmp/2b
     penguin build /tmp/2b --precision int4 --out /tmp/2b_int4
     python benchmarks/draft.py /tmp/2b_int4 --captions TRAINED
 """
+
 from __future__ import annotations
 
 import argparse
@@ -49,21 +53,48 @@ SENSOR_NOISE = 1.5
 
 def parsed() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('bundle', type=Path, help='built by penguin build; its passes are timed')
-    parser.add_argument('--captions', type=Path, metavar='MODEL', help='bundle or checkpoint that captions the scenes')
-    parser.add_argument('--count', type=int, default=12, help='captions of each kind of scene (default: %(default)s)')
-    parser.add_argument('--draft-tokens', type=int, default=15, help='of one draft at most (default: %(default)s)')
-    parser.add_argument('--position', type=int, default=700, help='tokens before those that are timed (default: %(default)s)')
-    parser.add_argument('--rows', type=int, default=16, help='positions of a pass at most (default: %(default)s)')
-    parser.add_argument('--rounds', type=int, default=7, help='measurements of each cost (default: %(default)s)')
-    parser.add_argument('--threads', type=int, default=usable_cores(), help='(default: %(default)s)')
+    parser.add_argument(
+        '--captions',
+        type=Path,
+        metavar='MODEL',
+        help='bundle or checkpoint that captions the scenes',
+    )
+    parser.add_argument(
+        '--count',
+        type=int,
+        default=12,
+        help='captions of each kind of scene (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--draft-tokens', type=int, default=15, help='of one draft at most (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--position',
+        type=int,
+        default=700,
+        help='tokens before those that are timed (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--rows', type=int, default=16, help='positions of a pass at most (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--rounds', type=int, default=7, help='measurements of each cost (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--threads', type=int, default=usable_cores(), help='(default: %(default)s)'
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write every measurement')
     return parser.parse_args()
 
 
 class Replay:
-    """A backend that computes everything and then says what stands in `text`, behind a prompt of `position` tokens."""
+    """A backend that computes everything and then says what stands in `text`, behind a prompt of
+    `position` tokens.
+    """
 
     def __init__(self, backend: Backend, position: int) -> None:
         self._backend, self._position = backend, position
@@ -76,27 +107,43 @@ class Replay:
         """The pass of the backend, the token of the text."""
         return self._said(slot, [self._backend.forward_greedy(slot, chunk)])[0]
 
-    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
+    def forward_greedy_each(
+        self, slot: int, chunk: Chunk, logits_indices: Sequence[int]
+    ) -> list[GreedyToken]:
         """The same, for the last positions."""
         return self._said(slot, self._backend.forward_greedy_each(slot, chunk, logits_indices))
 
     def _said(self, slot: int, computed: list[GreedyToken]) -> list[GreedyToken]:
         end = self._backend.slot_length(slot) - self._position
-        return [GreedyToken(self.text[min(index, len(self.text) - 1)], 0.0) for index in range(end - len(computed) + 1, end + 1)]
+        return [
+            GreedyToken(self.text[min(index, len(self.text) - 1)], 0.0)
+            for index in range(end - len(computed) + 1, end + 1)
+        ]
 
 
 def opened(path: Path, options: argparse.Namespace) -> tuple[Model, Backend]:
     """A bundle on ONNX Runtime or a checkpoint on PyTorch."""
     is_bundle = (path / 'bundle.yaml').exists()
     model: Model = open_bundle(path, is_thorough=False) if is_bundle else open_checkpoint(path)
-    backend = make_backend(ModelConfig(device='cpu', kv_slots=1, threads=options.threads, max_length=2048,
-                                       bundle=str(path) if is_bundle else '', checkpoint='' if is_bundle else str(path)), model)
+    backend = make_backend(
+        ModelConfig(
+            device='cpu',
+            kv_slots=1,
+            threads=options.threads,
+            max_length=2048,
+            bundle=str(path) if is_bundle else '',
+            checkpoint='' if is_bundle else str(path),
+        ),
+        model,
+    )
     backend.open()
     return model, backend
 
 
 def pass_costs(backend: Backend, options: argparse.Namespace) -> dict[int, list[float]]:
-    """Seconds of passes over 1, 2, .. positions at `position`, all taken back, as decoding does with a wrong draft."""
+    """Seconds of passes over 1, 2, .. positions at `position`, all taken back, as decoding does
+    with a wrong draft.
+    """
     slot, random = backend.new_slot(), np.random.default_rng(0)
 
     def ids(count: int) -> Chunk:
@@ -120,15 +167,24 @@ def scenes(kind: str, count: int) -> Iterator[np.ndarray]:
     from penguin_ros.simulation.clips import HELD_OUT
     from penguin_ros.simulation.random_scene import random_scene
     from penguin_ros.simulation.world import World
+
     random, seconds = np.random.default_rng(0), FRAMES / FPS
     with World() as world:
-        world.load(random_scene(HELD_OUT[0], seconds=seconds * (count + 1) if kind == 'moving' else seconds))
+        world.load(
+            random_scene(
+                HELD_OUT[0], seconds=seconds * (count + 1) if kind == 'moving' else seconds
+            )
+        )
         still = world.render(0.0)
         for number in range(count):
             if kind == 'new':
                 world.load(random_scene(HELD_OUT[number], seconds=seconds))
             first = number * seconds / 2 if kind == 'moving' else 0.0
-            pictures = [world.render(first + index / FPS) for index in range(FRAMES)] if kind != 'still' else [still] * FRAMES
+            pictures = (
+                [world.render(first + index / FPS) for index in range(FRAMES)]
+                if kind != 'still'
+                else [still] * FRAMES
+            )
             noise = random.normal(0, SENSOR_NOISE, (FRAMES, *still.shape))
             yield np.clip(np.stack(pictures) + noise.round(), 0, 255).astype(np.uint8)
 
@@ -137,14 +193,21 @@ def prompts(model: Model, kind: str, count: int) -> Iterator[ModelInputs]:
     """What the model is asked about each scene."""
     preprocessor = Preprocessor(model.shape, model.tokenizer, VisualConfig(policy='fixed'))
     for pictures in scenes(kind, count):
-        frames = tuple(Frame(round(index * 1e9 / FPS), picture, 'camera') for index, picture in enumerate(pictures))
+        frames = tuple(
+            Frame(round(index * 1e9 / FPS), picture, 'camera')
+            for index, picture in enumerate(pictures)
+        )
         yield preprocessor.clip_inputs(Clip('camera', frames), DEFAULT_CAPTION_PROMPT)
 
 
 class Sides:
-    """The same prompts decoded with and without drafts, in turns; the drafts remember, as those of a camera."""
+    """The same prompts decoded with and without drafts, in turns; the drafts remember, as those of
+    a camera.
+    """
 
-    def __init__(self, backend: Backend, stop_token_ids: tuple[int, ...], draft_tokens: int) -> None:
+    def __init__(
+        self, backend: Backend, stop_token_ids: tuple[int, ...], draft_tokens: int
+    ) -> None:
         self._reuse, self._stop_token_ids = Caches(backend, is_keeping_slots=True), stop_token_ids
         self._draft_tokens, self._memory = draft_tokens, DraftHistory()
 
@@ -153,9 +216,19 @@ class Sides:
         record = self._memory.record('camera')
         done = []
         for draft_tokens in (0, self._draft_tokens):
-            choice, progress = GenerationConfig(draft_tokens=draft_tokens, max_repeats=0), GenerationStats()
+            choice, progress = (
+                GenerationConfig(draft_tokens=draft_tokens, max_repeats=0),
+                GenerationStats(),
+            )
             limits = SamplingParams(MAX_TOKENS, self._stop_token_ids, choice, drafts=record)
-            for _ in generate(self._reuse, inputs, limits, Detokenizer(lambda token_id: b''), time.perf_counter_ns, progress):
+            for _ in generate(
+                self._reuse,
+                inputs,
+                limits,
+                Detokenizer(lambda token_id: b''),
+                time.perf_counter_ns,
+                progress,
+            ):
                 pass
             done.append(progress)
         self._memory.keep(record, done[1])
@@ -166,33 +239,51 @@ class Sides:
         self._reuse.prefixes.free_kept()
 
 
-def row(side: str, kind: str, pairs: Sequence[tuple[GenerationStats, GenerationStats]]) -> dict[str, Any]:
+def row(
+    side: str, kind: str, pairs: Sequence[tuple[GenerationStats, GenerationStats]]
+) -> dict[str, Any]:
     """Of all captions but the first, before which nothing can be drafted."""
     plain, drafted = zip(*pairs[1:], strict=True)
     tokens = sum(len(each.token_ids) - 1 for each in drafted)
-    return {'side': side, 'scene': kind, 'tokens': tokens / len(drafted),
-            'passes per token': sum(each.forward_passes - 1 for each in drafted) / tokens,
-            'drafts right': sum(each.accepted_tokens for each in drafted) / max(1, sum(each.drafted_tokens for each in drafted)),
-            'decode : plain': sum(each.durations_ns['decode'] for each in drafted)
-            / sum(each.durations_ns['decode'] for each in plain),
-            'same texts': f'{sum(a.token_ids == b.token_ids for a, b in pairs)} of {len(pairs)}'}
+    return {
+        'side': side,
+        'scene': kind,
+        'tokens': tokens / len(drafted),
+        'passes per token': sum(each.forward_passes - 1 for each in drafted) / tokens,
+        'drafts right': sum(each.accepted_tokens for each in drafted)
+        / max(1, sum(each.drafted_tokens for each in drafted)),
+        'decode : plain': sum(each.durations_ns['decode'] for each in drafted)
+        / sum(each.durations_ns['decode'] for each in plain),
+        'same texts': f'{sum(a.token_ids == b.token_ids for a, b in pairs)} of {len(pairs)}',
+    }
 
 
 def caption_rows(options: argparse.Namespace, target: Backend) -> list[dict[str, Any]]:
     """Of the captioning model itself, and of its captions replayed on the bundle."""
     model, backend = opened(options.captions, options)
     stops, random = model.shape.stop_token_ids, np.random.default_rng(1)
-    random_prompt = Prompt('', random.integers(0, target.description.vocabulary_size - 1, options.position))
-    replay, inputs = Replay(target, options.position), ModelInputs(random_prompt, (), target.description.vocabulary_size)
+    random_prompt = Prompt(
+        '', random.integers(0, target.description.vocabulary_size - 1, options.position)
+    )
+    replay, inputs = (
+        Replay(target, options.position),
+        ModelInputs(random_prompt, (), target.description.vocabulary_size),
+    )
     table = []
     for kind in KINDS:
-        own, replayed = Sides(backend, stops, options.draft_tokens), Sides(replay, stops, options.draft_tokens)  # type: ignore[arg-type]
+        own, replayed = (
+            Sides(backend, stops, options.draft_tokens),
+            Sides(replay, stops, options.draft_tokens),
+        )  # type: ignore[arg-type]
         pairs = [own.decode(each) for each in prompts(model, kind, max(2, options.count))]
         again = []
         for plain, _ in pairs:
             replay.text = plain.token_ids
             again.append(replayed.decode(inputs))
-        table += [row(model.name, kind, pairs), row(f'replayed on {options.bundle.name}', kind, again)]
+        table += [
+            row(model.name, kind, pairs),
+            row(f'replayed on {options.bundle.name}', kind, again),
+        ]
         own.close()
         replayed.close()
     backend.close()
@@ -205,8 +296,10 @@ def main() -> None:
     load, (model, backend) = os.getloadavg()[0], opened(options.bundle, options)
     costs = pass_costs(backend, options)
     plain = statistics.median(costs[1])
-    print(f'{model.name}, position {options.position}, medians of {options.rounds}; {machine(options.threads)}, load {load:.1f} '
-          'at the start\n\n| positions of a pass | ms | : one | per position |\n|---|---|---|---|')
+    print(
+        f'{model.name}, position {options.position}, medians of {options.rounds}; {machine(options.threads)}, load {load:.1f} '
+        'at the start\n\n| positions of a pass | ms | : one | per position |\n|---|---|---|---|'
+    )
     for rows, seconds in costs.items():
         cost = statistics.median(seconds)
         print(f'| {rows} | {1e3 * cost:.1f} | {cost / plain:.2f} | {cost / plain / rows:.2f} |')
@@ -214,7 +307,14 @@ def main() -> None:
     if table:
         print('\n| ' + ' | '.join(table[0]) + ' |\n|' + '---|' * len(table[0]))
     for each in table:
-        print('| ' + ' | '.join(f'{value:.2f}' if isinstance(value, float) else str(value) for value in each.values()) + ' |')
+        print(
+            '| '
+            + ' | '.join(
+                f'{value:.2f}' if isinstance(value, float) else str(value)
+                for value in each.values()
+            )
+            + ' |'
+        )
     if options.json:
         options.json.write_text(json.dumps({'costs': costs, 'captions': table}, indent=1))
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a Qwen3 of any shape with random weights as llama.cpp reads it: layers in Q4_0, embedding and head in Q8_0.
+"""Writes a Qwen3 of any shape with random weights as llama.cpp reads it: layers in Q4_0, embedding
+and head in Q8_0.
 
-For benchmarks only: the values are random, the sizes and formats are real. There is no tokenizer in it.
+For benchmarks only: the values are random, the sizes and formats are real. There is no tokenizer in
+it.
 """
+
 from __future__ import annotations
 
 import struct
@@ -51,41 +54,75 @@ def write_gguf(path: Path, shape: TransformerShape, vocabulary_size: int, max_le
 
 
 def _tensors(shape: TransformerShape, vocabulary_size: int) -> Iterator[Tensor]:
-    hidden, queries, keys = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    hidden, queries, keys = (
+        shape.hidden_size,
+        shape.heads * shape.head_dim,
+        shape.kv_heads * shape.head_dim,
+    )
     yield Tensor('token_embd.weight', (vocabulary_size, hidden), Q8_0)
     yield Tensor('output_norm.weight', (hidden,), F32)
     for layer in range(shape.layers):
         sizes: dict[str, tuple[int, ...]] = {
-            'attn_norm': (hidden,), 'attn_q': (queries, hidden), 'attn_k': (keys, hidden), 'attn_v': (keys, hidden),
-            'attn_output': (hidden, queries), 'attn_q_norm': (shape.head_dim,), 'attn_k_norm': (shape.head_dim,),
-            'ffn_norm': (hidden,), 'ffn_gate': (shape.ffn_size, hidden), 'ffn_up': (shape.ffn_size, hidden),
-            'ffn_down': (hidden, shape.ffn_size)}
+            'attn_norm': (hidden,),
+            'attn_q': (queries, hidden),
+            'attn_k': (keys, hidden),
+            'attn_v': (keys, hidden),
+            'attn_output': (hidden, queries),
+            'attn_q_norm': (shape.head_dim,),
+            'attn_k_norm': (shape.head_dim,),
+            'ffn_norm': (hidden,),
+            'ffn_gate': (shape.ffn_size, hidden),
+            'ffn_up': (shape.ffn_size, hidden),
+            'ffn_down': (hidden, shape.ffn_size),
+        }
         for name, size in sizes.items():
             yield Tensor(f'blk.{layer}.{name}.weight', size, F32 if len(size) == 1 else Q4_0)
 
 
-def _metadata(shape: TransformerShape, vocabulary_size: int, max_length: int) -> dict[str, int | float | str]:
+def _metadata(
+    shape: TransformerShape, vocabulary_size: int, max_length: int
+) -> dict[str, int | float | str]:
     own: dict[str, int | float] = {
-        'block_count': shape.layers, 'context_length': max_length, 'embedding_length': shape.hidden_size,
-        'feed_forward_length': shape.ffn_size, 'attention.head_count': shape.heads, 'attention.head_count_kv': shape.kv_heads,
-        'attention.key_length': shape.head_dim, 'attention.value_length': shape.head_dim, 'rope.freq_base': shape.rope_theta,
-        'attention.layer_norm_rms_epsilon': shape.norm_eps, 'vocab_size': vocabulary_size}
-    return {'general.architecture': 'qwen3', 'tokenizer.ggml.model': 'none',
-            **{f'qwen3.{name}': value for name, value in own.items()}}
+        'block_count': shape.layers,
+        'context_length': max_length,
+        'embedding_length': shape.hidden_size,
+        'feed_forward_length': shape.ffn_size,
+        'attention.head_count': shape.heads,
+        'attention.head_count_kv': shape.kv_heads,
+        'attention.key_length': shape.head_dim,
+        'attention.value_length': shape.head_dim,
+        'rope.freq_base': shape.rope_theta,
+        'attention.layer_norm_rms_epsilon': shape.norm_eps,
+        'vocab_size': vocabulary_size,
+    }
+    return {
+        'general.architecture': 'qwen3',
+        'tokenizer.ggml.model': 'none',
+        **{f'qwen3.{name}': value for name, value in own.items()},
+    }
 
 
-def _write_header(file: BinaryIO, tensors: list[Tensor], metadata: dict[str, int | float | str]) -> None:
+def _write_header(
+    file: BinaryIO, tensors: list[Tensor], metadata: dict[str, int | float | str]
+) -> None:
     file.write(struct.pack('<4sIQQ', b'GGUF', 3, len(tensors), len(metadata)))
     for key, value in metadata.items():
         file.write(_text(key))
         if isinstance(value, str):
             file.write(struct.pack('<I', STRING) + _text(value))
         else:
-            file.write(struct.pack('<II', UINT32, value) if isinstance(value, int) else struct.pack('<If', FLOAT32, value))
+            file.write(
+                struct.pack('<II', UINT32, value)
+                if isinstance(value, int)
+                else struct.pack('<If', FLOAT32, value)
+            )
     offset = 0
     for tensor in tensors:
         sizes = tensor.shape[::-1]
-        file.write(_text(tensor.name) + struct.pack(f'<I{len(sizes)}QIQ', len(sizes), *sizes, tensor.kind, offset))
+        file.write(
+            _text(tensor.name)
+            + struct.pack(f'<I{len(sizes)}QIQ', len(sizes), *sizes, tensor.kind, offset)
+        )
         offset += -(-tensor.bytes // ALIGNMENT) * ALIGNMENT
 
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera for benchmarks/ingest.py: publishes one 1080p picture over and over with fresh stamps, until SIGTERM.
+"""A camera for benchmarks/ingest.py: publishes one 1080p picture over and over with fresh stamps,
+until SIGTERM.
 
-`python ingest_camera.py OPTIONS_AS_JSON`. It has the shared-memory profile of penguin_ros, without which most pictures are lost.
+`python ingest_camera.py OPTIONS_AS_JSON`. It has the shared-memory profile of penguin_ros, without
+which most pictures are lost.
 """
+
 from __future__ import annotations
 
 import array
@@ -27,12 +30,18 @@ def main() -> None:
     import rclpy
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
+
     rclpy.init()
     node = rclpy.create_node(f'camera_{options["number"]}')
-    publisher = node.create_publisher(Image, f'camera_{options["number"]}/image',
-                                      QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    publisher = node.create_publisher(
+        Image,
+        f'camera_{options["number"]}/image',
+        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+    )
     pixels = bytes(range(256)) * (WIDTH * HEIGHT * 3 // 256)
-    message = Image(height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH, data=array.array('B', pixels))
+    message = Image(
+        height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH, data=array.array('B', pixels)
+    )
     start, tick = time.monotonic(), 0
     while rclpy.ok() and time.monotonic() - start < options['seconds']:
         time.sleep(max(0.0, start + tick / options['hz'] - time.monotonic()))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a receiver of benchmarks/ingest.py measures of itself. Knows no messages and nothing of penguin_ros."""
+"""What a receiver of benchmarks/ingest.py measures of itself. Knows no messages and nothing of
+penguin_ros.
+"""
+
 from __future__ import annotations
 
 import json
@@ -32,7 +35,9 @@ class Receipts:
 
 
 def measured(executor: Any, receipts: Receipts, options: dict[str, Any]) -> dict[str, Any]:
-    """Spins until every camera has been heard, then for the warm-up, then for `seconds`, and tells what that took."""
+    """Spins until every camera has been heard, then for the warm-up, then for `seconds`, and tells
+    what that took.
+    """
     spin(executor, lambda: all(receipts.times), HEARD_WITHIN_SECONDS)
     if not all(receipts.times):
         return {'error': f'no frame of every camera within {HEARD_WITHIN_SECONDS:g} s'}
@@ -43,10 +48,16 @@ def measured(executor: Any, receipts: Receipts, options: dict[str, Any]) -> dict
     spin(executor, lambda: False, options['seconds'])
     after, elapsed = resource.getrusage(resource.RUSAGE_SELF), time.monotonic() - start
     processor_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {'seconds': elapsed, 'messages_hz': receipts.messages / elapsed, 'cpu_percent': 100 * processor_seconds / elapsed,
-            'faults_per_second': (after.ru_minflt - before.ru_minflt) / elapsed, 'rss_mb': after.ru_maxrss / 1024,
-            'samples': sum(map(len, receipts.times)), 'ages_ms': receipts.ages_ms,
-            'lost_samples': lost_samples(receipts, start, elapsed, options['sample_hz'])}
+    return {
+        'seconds': elapsed,
+        'messages_hz': receipts.messages / elapsed,
+        'cpu_percent': 100 * processor_seconds / elapsed,
+        'faults_per_second': (after.ru_minflt - before.ru_minflt) / elapsed,
+        'rss_mb': after.ru_maxrss / 1024,
+        'samples': sum(map(len, receipts.times)),
+        'ages_ms': receipts.ages_ms,
+        'lost_samples': lost_samples(receipts, start, elapsed, options['sample_hz']),
+    }
 
 
 def spin(executor: Any, is_done: Callable[[], bool], seconds: float) -> None:
@@ -57,7 +68,9 @@ def spin(executor: Any, is_done: Callable[[], bool], seconds: float) -> None:
 
 
 def lost_samples(receipts: Receipts, start: float, elapsed: float, sample_hz: float) -> int:
-    """Samples that should have come and did not: whole periods without one, the edges of the time included."""
+    """Samples that should have come and did not: whole periods without one, the edges of the time
+    included.
+    """
     lost = 0
     for times in receipts.times:
         edges = [start, *times, start + elapsed]

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A naive receiver for benchmarks/ingest.py: the node that one writes first. Uses nothing of penguin_ros.
+"""A naive receiver for benchmarks/ingest.py: the node that one writes first. Uses nothing of
+penguin_ros.
 
-It takes every frame with the sensor-data QoS as shipped, converts it in the callback the way cv_bridge does, keeps the newest,
-and counts it as a sample whenever one is due. `python ingest_naive.py OPTIONS_AS_JSON`.
+It takes every frame with the sensor-data QoS as shipped, converts it in the callback the way
+cv_bridge does, keeps the newest, and counts it as a sample whenever one is due. `python
+ingest_naive.py OPTIONS_AS_JSON`.
 """
+
 from __future__ import annotations
 
 import json
@@ -28,17 +31,21 @@ class NaiveCamera:
         self._node, self._number, self._receipts = node, number, receipts
         self._period_s, self._due_s = 1 / sample_hz, 0.0
         self.latest: Any = None
-        node.create_subscription(Image, f'camera_{number}/image', self._receive, qos_profile_sensor_data)
+        node.create_subscription(
+            Image, f'camera_{number}/image', self._receive, qos_profile_sensor_data
+        )
 
     def _receive(self, message: Image) -> None:
         self._receipts.messages += 1
-        pixels = np.ndarray((message.height, message.width, 3), np.uint8, message.data, strides=(message.step, 3, 1))
+        pixels = np.ndarray(
+            (message.height, message.width, 3), np.uint8, message.data, strides=(message.step, 3, 1)
+        )
         self.latest = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         now_s = time.monotonic()
         if now_s >= self._due_s:
             self._due_s = max(self._due_s, now_s - self._period_s / 2) + self._period_s
             stamp = message.header.stamp
-            age_ns = self._node.get_clock().now().nanoseconds - stamp.sec * 10 ** 9 - stamp.nanosec
+            age_ns = self._node.get_clock().now().nanoseconds - stamp.sec * 10**9 - stamp.nanosec
             self._receipts.note(self._number, age_ns)
 
 
@@ -47,7 +54,10 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     rclpy.init()
     node, receipts = Node('naive_receiver'), Receipts(options['cameras'])
-    cameras = [NaiveCamera(node, number, receipts, options['sample_hz']) for number in range(options['cameras'])]
+    cameras = [
+        NaiveCamera(node, number, receipts, options['sample_hz'])
+        for number in range(options['cameras'])
+    ]
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     report({**measured(executor, receipts, options), 'converted': len(cameras)})

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The receiver that benchmarks/ingest.py is about: the camera inputs and the allocator setting of penguin_node.
+"""The receiver that benchmarks/ingest.py is about: the camera inputs and the allocator setting of
+penguin_node.
 
 `python ingest_penguin.py OPTIONS_AS_JSON`; PENGUIN_MALLOC=off leaves the allocator alone.
 """
+
 from __future__ import annotations
 
 import json
@@ -28,7 +30,9 @@ from penguin_ros.ros.conversions.topics import CameraSetting
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 
 
-def start(node: Node, number: int, receipts: Receipts, config: PenguinConfig, drops: list[str]) -> CameraInput:
+def start(
+    node: Node, number: int, receipts: Receipts, config: PenguinConfig, drops: list[str]
+) -> CameraInput:
     """A running camera input whose frames are noted."""
     newest: list[Frame] = []
 
@@ -36,8 +40,14 @@ def start(node: Node, number: int, receipts: Receipts, config: PenguinConfig, dr
         newest[:] = [frame]
         receipts.messages += 1
         receipts.note(number, node.get_clock().now().nanoseconds - frame.stamp_ns)
-    camera = CameraInput(node, CameraSetting(f'camera_{number}', f'camera_{number}/image', 'raw'), config,
-                         CallbackGuard(node.get_logger()), FrameSinks(receive, drops.append))
+
+    camera = CameraInput(
+        node,
+        CameraSetting(f'camera_{number}', f'camera_{number}/image', 'raw'),
+        config,
+        CallbackGuard(node.get_logger()),
+        FrameSinks(receive, drops.append),
+    )
     camera.start()
     return camera
 
@@ -53,8 +63,15 @@ def main() -> None:
     executor.add_node(node)
     result: dict[str, Any] = measured(executor, receipts, options)
     healths = [camera.health() for camera in cameras]
-    report({**result, 'has_allocator': HAS_ALLOCATOR, 'drops': len(drops), 'lost_in_transport': sum(h.lost for h in healths),
-            'published_hz': min(health.publish_rate_hz for health in healths)})
+    report(
+        {
+            **result,
+            'has_allocator': HAS_ALLOCATOR,
+            'drops': len(drops),
+            'lost_in_transport': sum(h.lost for h in healths),
+            'published_hz': min(health.publish_rate_hz for health in healths),
+        }
+    )
     rclpy.try_shutdown()
 
 

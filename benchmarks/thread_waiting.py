@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What waiting threads cost: a clip of a tiny network, PyTorch's threads spinning or sleeping, on an idle and on a busy machine.
+"""What waiting threads cost: a clip of a tiny network, PyTorch's threads spinning or sleeping, on
+an idle and on a busy machine.
 
-Each measurement is a process of its own, since the policy is read when torch is imported. Prints medians and ratios.
+Each measurement is a process of its own, since the policy is read when torch is imported. Prints
+medians and ratios.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,8 +22,23 @@ POLICIES = ('ACTIVE', 'PASSIVE')
 
 def clip_seconds(video: Path, checkpoint: Path, policy: str) -> float:
     """Encode, prefill and decode of the second of two clips: the first one warms up."""
-    command = [sys.executable, '-m', 'penguin_ros.cli.main', 'caption', str(video), '--checkpoint', str(checkpoint), '--json']
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, 'OMP_WAIT_POLICY': policy})
+    command = [
+        sys.executable,
+        '-m',
+        'penguin_ros.cli.main',
+        'caption',
+        str(video),
+        '--checkpoint',
+        str(checkpoint),
+        '--json',
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, 'OMP_WAIT_POLICY': policy},
+    )
     seconds = json.loads(done.stdout.splitlines()[1])['seconds']
     return float(seconds['encode'] + seconds['prefill'] + seconds['decode'])
 
@@ -29,6 +47,7 @@ def draw_video(path: Path) -> Path:
     """Eight seconds of a ball that rolls past a box, 320 x 240 at 10 Hz."""
     import cv2
     import numpy as np
+
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 10, (320, 240))
     for index in range(80):
         picture = np.full((240, 320, 3), (170, 190, 200), np.uint8)
@@ -46,21 +65,29 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=5)
     arguments = parser.parse_args()
     from penguin_ros.testing.random_checkpoint import write_random_checkpoint
+
     print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start')
     with tempfile.TemporaryDirectory() as folder:
         video, checkpoint = draw_video(Path(folder) / 'video.mp4'), Path(folder) / 'tiny'
         write_random_checkpoint(checkpoint)
         for name, count in (('idle', 0), ('every core busy', os.cpu_count() or 1)):
-            busy = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(count)]
+            busy = [
+                subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(count)
+            ]
             try:
-                runs = [[clip_seconds(video, checkpoint, policy) for policy in POLICIES] for _ in range(arguments.rounds)]
+                runs = [
+                    [clip_seconds(video, checkpoint, policy) for policy in POLICIES]
+                    for _ in range(arguments.rounds)
+                ]
             finally:
                 for process in busy:
                     process.kill()
                     process.wait()
             active, passive = (statistics.median(times) for times in zip(*runs, strict=True))
-            print(f'{name}: spinning {active:.2f} s, sleeping {passive:.2f} s, ratio {active / passive:.2f}; '
-                  f'medians of {len(runs)}')
+            print(
+                f'{name}: spinning {active:.2f} s, sleeping {passive:.2f} s, ratio {active / passive:.2f}; '
+                f'medians of {len(runs)}'
+            )
 
 
 if __name__ == '__main__':

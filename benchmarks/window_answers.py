@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which window has the better answers: the small model watches simulated scenes, and is asked about the present all the time.
+"""Which window has the better answers: the small model watches simulated scenes, and is asked about
+the present all the time.
 
-The same on every machine but for rounding: `python benchmarks/window_answers.py`. An answer is held against the truth of the
-stretch of time that its own evidence names. Between two scenes no window sees anything, so that none shows both.
+The same on every machine but for rounding: `python benchmarks/window_answers.py`. An answer is held
+against the truth of the stretch of time that its own evidence names. Between two scenes no window
+sees anything, so that none shows both.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -46,8 +49,10 @@ class Tally:
         right, facts = wilson(sum(self.answers), len(self.answers)), self.captions
         precision = pooled([one.right for one in facts], [one.claimed for one in facts])
         recall = pooled([one.right for one in facts], [one.wanted for one in facts])
-        return (f'{self.frames / len(facts):.1f} | {self.computed / len(facts):.0f} | {len(self.answers)} | {right.value:.1%} '
-                f'({right.low:.1%} to {right.high:.1%}) | {precision.value:.1%} | {recall.value:.1%}')
+        return (
+            f'{self.frames / len(facts):.1f} | {self.computed / len(facts):.0f} | {len(self.answers)} | {right.value:.1%} '
+            f'({right.low:.1%} to {right.high:.1%}) | {precision.value:.1%} | {recall.value:.1%}'
+        )
 
 
 class Watcher:
@@ -113,25 +118,48 @@ def watched(world: World, config: PenguinConfig, frames: int, scenes: int) -> Ta
 
 
 def _truth_of(world: World, scene: Scene, began_ns: int, answer: Answer) -> Truth:
-    start, end = (max(0.0, (stamp - began_ns) / NANOSECONDS) for stamp in (answer.evidence.start_ns, answer.evidence.end_ns))
+    start, end = (
+        max(0.0, (stamp - began_ns) / NANOSECONDS)
+        for stamp in (answer.evidence.start_ns, answer.evidence.end_ns)
+    )
     return truth(scene, world, start, end)
 
 
 def main() -> None:
     """Prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--scenes', type=int, default=20, help='that last longest; of others so many more')
-    parser.add_argument('--intermediate-tokens', type=int, default=12, help='of frames like the latest key frame, which has 24')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--scenes', type=int, default=20, help='that last longest; of others so many more'
+    )
+    parser.add_argument(
+        '--intermediate-tokens',
+        type=int,
+        default=12,
+        help='of frames like the latest key frame, which has 24',
+    )
     options = parser.parse_args()
     checkpoint = default_checkpoint()
     if checkpoint is None:
         raise SystemExit('engines/penguin_sim has no weights here')
-    base = with_values(PenguinConfig(), {
-        'model.checkpoint': str(checkpoint), 'model.backend': 'onnxruntime', 'clip.fps': 1.0, 'clip.max_frames': 8,
-        'clip.precompute': 'off', 'visual.policy': 'fixed', 'visual.key_tokens': 24,
-        'visual.intermediate_tokens': options.intermediate_tokens})
+    base = with_values(
+        PenguinConfig(),
+        {
+            'model.checkpoint': str(checkpoint),
+            'model.backend': 'onnxruntime',
+            'clip.fps': 1.0,
+            'clip.max_frames': 8,
+            'clip.precompute': 'off',
+            'visual.policy': 'fixed',
+            'visual.key_tokens': 24,
+            'visual.intermediate_tokens': options.intermediate_tokens,
+        },
+    )
     model = with_bundle(base.model)
-    print('| a scene lasts | window | frames | tokens computed | asked | answers right | captions: precision | recall |')
+    print(
+        '| a scene lasts | window | frames | tokens computed | asked | answers right | captions: precision | recall |'
+    )
     print('|---' * 8 + '|')
     with World() as world:
         for frames in LENGTHS:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caption costs in each window, counted and not timed: tokens computed and frames encoded per caption, gaps between two.
+"""What a caption costs in each window, counted and not timed: tokens computed and frames encoded
+per caption, gaps between two.
 
-A scripted backend stands for the model, so that the numbers are the same on every machine: `python benchmarks/window_costs.py`.
+A scripted backend stands for the model, so that the numbers are the same on every machine: `python
+benchmarks/window_costs.py`.
 """
+
 from __future__ import annotations
 
 import queue
@@ -24,9 +27,12 @@ SECOND = 1_000_000_000
 SIZE = (480, 640)
 FRAMES_PER_CAPTION, CAPTIONS = 4, 30
 SCENES: dict[str, Callable[[int], int]] = {
-    'stands still': lambda number: 0, 'changes every 20 s': lambda number: number // 40,
-    'changes every 5 s': lambda number: number // 10, 'moves all the time': lambda number: number,
-    'moves every other 10 s': lambda number: number if number // 20 % 2 else -1 - number // 20}
+    'stands still': lambda number: 0,
+    'changes every 20 s': lambda number: number // 40,
+    'changes every 5 s': lambda number: number // 10,
+    'moves all the time': lambda number: number,
+    'moves every other 10 s': lambda number: number if number // 20 % 2 else -1 - number // 20,
+}
 
 
 @dataclass
@@ -36,29 +42,51 @@ class Costs:
     evidence: list[Evidence] = field(default_factory=list)
 
     def row(self) -> str:
-        """Per caption: frames, tokens of the prompt, of which computed; frames encoded; gaps between captions in all."""
+        """Per caption: frames, tokens of the prompt, of which computed; frames encoded; gaps
+        between captions in all.
+        """
         count, told = len(self.evidence), self.evidence
-        sums = [sum(len(one.frames) for one in told), sum(one.prompt_tokens for one in told),
-                sum(one.prompt_tokens - one.reused_tokens for one in told),
-                sum(len(one.frames) - one.reused_frames for one in told)]
-        gaps = sum(later.start_ns > earlier.end_ns for earlier, later in zip(told, told[1:], strict=False))
+        sums = [
+            sum(len(one.frames) for one in told),
+            sum(one.prompt_tokens for one in told),
+            sum(one.prompt_tokens - one.reused_tokens for one in told),
+            sum(len(one.frames) - one.reused_frames for one in told),
+        ]
+        gaps = sum(
+            later.start_ns > earlier.end_ns for earlier, later in zip(told, told[1:], strict=False)
+        )
         return ' | '.join([*(f'{total / count:.1f}' for total in sums), str(gaps)])
 
 
 def picture(scene: int, number: int) -> Image:
     """Scenes are unlike each other; frames of one differ by noise."""
-    rough = 240 * np.random.default_rng(abs(scene) * 2 + (scene < 0)).integers(0, 2, (*SIZE, 1)).repeat(3, 2)
+    rough = 240 * np.random.default_rng(abs(scene) * 2 + (scene < 0)).integers(
+        0, 2, (*SIZE, 1)
+    ).repeat(3, 2)
     return (rough + np.random.default_rng(number).integers(0, 8, (*SIZE, 1))).astype(np.uint8)
 
 
 def run(checkpoint: Path, window: str, scene_of: Callable[[int], int]) -> Costs:
-    """Captions of one stream at two frames a second, one every two seconds; nothing is computed ahead."""
-    config = with_values(PenguinConfig(), {
-        'model.checkpoint': str(checkpoint), 'model.backend': 'scripted', 'clip.window': window, 'clip.precompute': 'off',
-        'caption.max_tokens': 2})
+    """Captions of one stream at two frames a second, one every two seconds; nothing is computed
+    ahead.
+    """
+    config = with_values(
+        PenguinConfig(),
+        {
+            'model.checkpoint': str(checkpoint),
+            'model.backend': 'scripted',
+            'clip.window': window,
+            'clip.precompute': 'off',
+            'caption.max_tokens': 2,
+        },
+    )
     now, costs, answers = [SECOND], Costs(), queue.SimpleQueue[Answer]()
-    pipeline = Pipeline(config, ['front'], now_ns=lambda: now[0],
-                        backend_factory=lambda model, source: ScriptedBackend(model, ScriptedModel.of(source)))  # type: ignore[arg-type]
+    pipeline = Pipeline(
+        config,
+        ['front'],
+        now_ns=lambda: now[0],
+        backend_factory=lambda model, source: ScriptedBackend(model, ScriptedModel.of(source)),
+    )  # type: ignore[arg-type]
     pipeline.open()
     pipeline.activate()
     try:
@@ -75,13 +103,18 @@ def run(checkpoint: Path, window: str, scene_of: Callable[[int], int]) -> Costs:
 
 def main() -> None:
     """Prints a table."""
-    print('| the picture | window | frames | prompt tokens | computed | frames encoded | gaps |\n|---|---|---|---|---|---|---|')
+    print(
+        '| the picture | window | frames | prompt tokens | computed | frames encoded | gaps |\n|---|---|---|---|---|---|---|'
+    )
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / 'checkpoint'
         write_random_checkpoint(checkpoint, shape='tiny')
         for name, scene_of in SCENES.items():
             for window in ('recent', 'sliding', 'growing'):
-                print(f'| {name} | `{window}` | {run(checkpoint, window, scene_of).row()} |', flush=True)
+                print(
+                    f'| {name} | `{window}` | {run(checkpoint, window, scene_of).row()} |',
+                    flush=True,
+                )
 
 
 if __name__ == '__main__':

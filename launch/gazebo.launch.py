@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts Gazebo Sim with a world, the bridge to ROS 2 and one penguin node that watches the world's camera, in the world's time.
+"""Starts Gazebo Sim with a world, the bridge to ROS 2 and one penguin node that watches the world's
+camera, in the world's time.
 
-Needs ros_gz_sim and ros_gz_bridge (apt: ros-$ROS_DISTRO-ros-gz). Knows which arguments go where; topics stand in
-config/gazebo_bridge.yaml, parameters of the node for simulated worlds in config/simulation.yaml.
+Needs ros_gz_sim and ros_gz_bridge (apt: ros-$ROS_DISTRO-ros-gz). Knows which arguments go where;
+topics stand in config/gazebo_bridge.yaml, parameters of the node for simulated worlds in
+config/simulation.yaml.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -30,27 +33,55 @@ def arguments() -> list[DeclareLaunchArgument]:
     """Every argument, with its default and its meaning."""
     share = FindPackageShare(PACKAGE)
     return [
-        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node, the bridge and their relative '
-                              'topics.'),
-        DeclareLaunchArgument('params_file', default_value=PathJoinSubstitution([share, 'config', 'simulation.yaml']),
-                              description='YAML file of the node\'s parameters.'),
-        DeclareLaunchArgument('bundle', default_value='', description='Folder of a built bundle to run, for example that of '
-                              'penguin build engines/penguin_sim --out DIR.'),
-        DeclareLaunchArgument('checkpoint', default_value='', description='Folder or hub id of a published checkpoint to run '
-                              'instead of a bundle.'),
-        DeclareLaunchArgument('world', default_value=PathJoinSubstitution([share, 'worlds', 'penguin_demo.sdf']),
-                              description='SDF file of the world.'),
-        DeclareLaunchArgument('bridge_file', default_value=PathJoinSubstitution([share, 'config', 'gazebo_bridge.yaml']),
-                              description='YAML file of the topics to bridge.'),
-        DeclareLaunchArgument('headless', default_value='false', choices=['true', 'false'],
-                              description='Without a window: only the server, which draws the camera\'s pictures through EGL.'),
-        DeclareLaunchArgument('rviz', default_value='false', choices=['true', 'false'],
-                              description='Start rviz2 too, with the camera\'s picture.'),
+        DeclareLaunchArgument(
+            'namespace',
+            default_value='',
+            description='Namespace of the node, the bridge and their relative topics.',
+        ),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=PathJoinSubstitution([share, 'config', 'simulation.yaml']),
+            description="YAML file of the node's parameters.",
+        ),
+        DeclareLaunchArgument(
+            'bundle',
+            default_value='',
+            description='Folder of a built bundle to run, for example that of '
+            'penguin build engines/penguin_sim --out DIR.',
+        ),
+        DeclareLaunchArgument(
+            'checkpoint',
+            default_value='',
+            description='Folder or hub id of a published checkpoint to run instead of a bundle.',
+        ),
+        DeclareLaunchArgument(
+            'world',
+            default_value=PathJoinSubstitution([share, 'worlds', 'penguin_demo.sdf']),
+            description='SDF file of the world.',
+        ),
+        DeclareLaunchArgument(
+            'bridge_file',
+            default_value=PathJoinSubstitution([share, 'config', 'gazebo_bridge.yaml']),
+            description='YAML file of the topics to bridge.',
+        ),
+        DeclareLaunchArgument(
+            'headless',
+            default_value='false',
+            choices=['true', 'false'],
+            description="Without a window: only the server, which draws the camera's pictures through EGL.",
+        ),
+        DeclareLaunchArgument(
+            'rviz',
+            default_value='false',
+            choices=['true', 'false'],
+            description="Start rviz2 too, with the camera's picture.",
+        ),
     ]
 
 
 def start_world(context: LaunchContext) -> list[Any]:
     """Gazebo, the bridge and, when asked for, rviz2, once the arguments have values."""
+
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context)).strip()
 
@@ -60,18 +91,39 @@ def start_world(context: LaunchContext) -> list[Any]:
     how = '-r -s --headless-rendering' if value('headless') == 'true' else '-r'
     gazebo = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(path('ros_gz_sim', 'launch', 'gz_sim.launch.py')),
-        launch_arguments=[('gz_args', f'{how} {value("world")}'), ('on_exit_shutdown', 'true')])
+        launch_arguments=[('gz_args', f'{how} {value("world")}'), ('on_exit_shutdown', 'true')],
+    )
     sim_time = {'use_sim_time': ParameterValue(True, value_type=bool)}
-    bridge = Node(package='ros_gz_bridge', executable='parameter_bridge', name='gazebo_bridge', namespace=value('namespace'),
-                  parameters=[{'config_file': ParameterValue(value('bridge_file'), value_type=str), **sim_time}], output='screen')
+    bridge = Node(
+        package='ros_gz_bridge',
+        executable='parameter_bridge',
+        name='gazebo_bridge',
+        namespace=value('namespace'),
+        parameters=[
+            {'config_file': ParameterValue(value('bridge_file'), value_type=str), **sim_time}
+        ],
+        output='screen',
+    )
     if value('rviz') != 'true':
         return [gazebo, bridge]
-    return [gazebo, bridge, Node(package='rviz2', executable='rviz2', name='rviz2', namespace=value('namespace'),
-                                 parameters=[sim_time], arguments=['-d', path(PACKAGE, 'config', 'gazebo.rviz')])]
+    return [
+        gazebo,
+        bridge,
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            name='rviz2',
+            namespace=value('namespace'),
+            parameters=[sim_time],
+            arguments=['-d', path(PACKAGE, 'config', 'gazebo.rviz')],
+        ),
+    ]
 
 
 def penguin_node() -> IncludeLaunchDescription:
     """The node, by its own launch file."""
     file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'launch', 'penguin.launch.py'])
     passed = [(name, LaunchConfiguration(name)) for name in PASSED_ON]
-    return IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=[*passed, ('use_sim_time', 'true')])
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(file), launch_arguments=[*passed, ('use_sim_time', 'true')]
+    )

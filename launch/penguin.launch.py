@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts one penguin node. Knows which arguments become which parameters; the defaults of parameters stand in config.py.
+"""Starts one penguin node. Knows which arguments become which parameters; the defaults of
+parameters stand in config.py.
 
-An argument that is left empty passes nothing, so that the parameter file, or else the node's own default, holds.
+An argument that is left empty passes nothing, so that the parameter file, or else the node's own
+default, holds.
 """
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = 'penguin_ros'
 FAST_DDS_2 = ('humble', 'jazzy')
-"""Distributions whose Fast DDS reads the profile's older variable; with the later ones it is deprecated."""
+"""Distributions whose Fast DDS reads the profile's older variable; with the later ones it is
+deprecated.
+"""
 
 
 def generate_launch_description() -> LaunchDescription:

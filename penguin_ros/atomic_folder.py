@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder that appears whole or not at all.
 
-It is filled under a temporary name beside its place and renamed at the end. What killed processes left behind is removed the
-next time the same folder is written.
+It is filled under a temporary name beside its place and renamed at the end. What killed processes
+left behind is removed the next time the same folder is written.
 """
+
 from __future__ import annotations
 
 import os
@@ -17,9 +18,11 @@ STAGING, REPLACED = 'build', 'replaced'
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `folder`, which takes its place when the block ends without an exception.
+    """Yields an empty folder beside `folder`, which takes its place when the block ends without an
+    exception.
 
-    An older folder is replaced only then; whether it may be is the caller's business. OSError when the disk refuses.
+    An older folder is replaced only then; whether it may be is the caller's business. OSError when
+    the disk refuses.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
@@ -43,10 +46,16 @@ def _swap(staging: Path, folder: Path) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Removes what ended processes left; a folder that one of them set aside comes back if nothing took its place."""
+    """Removes what ended processes left; a folder that one of them set aside comes back if nothing
+    took its place.
+    """
     for path in sorted(folder.parent.glob(f'.{folder.name}.*-*')):
         kind, _, process = path.name.removeprefix(f'.{folder.name}.').rpartition('-')
-        if kind not in (STAGING, REPLACED) or not process.isdecimal() or Path('/proc', process).exists():
+        if (
+            kind not in (STAGING, REPLACED)
+            or not process.isdecimal()
+            or Path('/proc', process).exists()
+        ):
             continue
         if kind == REPLACED and not folder.exists():
             os.rename(path, folder)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last seconds of one camera, under a byte cap; hands out clips. Knows neither ROS nor models nor other cameras.
+"""The last seconds of one camera, under a byte cap; hands out clips. Knows neither ROS nor models
+nor other cameras.
 
-Frames are added by one thread (an executor's) and read by another (the worker); one lock guards each buffer and is held only for
-bookkeeping, never while pixels are computed.
+Frames are added by one thread (an executor's) and read by another (the worker); one lock guards
+each buffer and is held only for bookkeeping, never while pixels are computed.
 """
+
 from __future__ import annotations
 
 import threading
@@ -17,8 +19,12 @@ from penguin_ros.frame import NANOSECONDS, Clip, Frame, is_image
 from penguin_ros.frame_sampling import chosen, runs_of_equal_size
 from penguin_ros.request import Interval
 
-RESTART_AFTER_LATE = 4  # late frames in a row, their own stamps rising, that show that the camera's clock went back
-RESTART_AFTER_FAR = 2  # the same for stamps older than all that the buffer may hold; one alone may be a defect of the driver
+RESTART_AFTER_LATE = (
+    4  # late frames in a row, their own stamps rising, that show that the camera's clock went back
+)
+# the same for stamps older than all that the buffer may hold; one alone may be a defect of the
+# driver
+RESTART_AFTER_FAR = 2
 RATE_WINDOW_NS = 5 * NANOSECONDS
 DROPS_REMEMBERED = 1024  # times of drops kept for `dropped_between`
 
@@ -27,9 +33,10 @@ DROPS_REMEMBERED = 1024  # times of drops kept for `dropped_between`
 class BufferStatus:
     """What a buffer holds and what became of the rest.
 
-    `received`: frames taken; `dropped`: frames lost, by cause; `expired`: frames that left because they reached their age;
-    `skewed`: frames taken although their stamp lay in the future; `size_changes`: changes of the picture's size;
-    `rate_hz`: frames taken per second over the last five; `age_ns`: see ClipBuffer.age_ns.
+    `received`: frames taken; `dropped`: frames lost, by cause; `expired`: frames that left because
+    they reached their age; `skewed`: frames taken although their stamp lay in the future;
+    `size_changes`: changes of the picture's size; `rate_hz`: frames taken per second over the last
+    five; `age_ns`: see ClipBuffer.age_ns.
     """
 
     camera: str
@@ -48,14 +55,18 @@ class BufferStatus:
 class ClipBuffer:
     """Frames of one camera, by rising stamp, no two alike.
 
-    Dropped and counted by cause: `shape` (not (height, width, 3) uint8, or empty), `too_large` (alone over the byte cap),
-    `late` (older than the newest frame), `duplicate` (a stamp already there), `bytes` (oldest, to keep the byte cap),
-    `flushed` (a flush), `restarted` (the stream's clock went back). A stream counts as restarted, and what was there goes, at
-    the RESTART_AFTER_LATE-th frame in a row that is behind the newest while their own stamps rise (a looping bag, or one stamp
-    far ahead of all others), or at the RESTART_AFTER_FAR-th when it lies further back than the buffer reaches.
+    Dropped and counted by cause: `shape` (not (height, width, 3) uint8, or empty), `too_large`
+    (alone over the byte cap), `late` (older than the newest frame), `duplicate` (a stamp already
+    there), `bytes` (oldest, to keep the byte cap), `flushed` (a flush), `restarted` (the stream's
+    clock went back). A stream counts as restarted, and what was there goes, at the
+    RESTART_AFTER_LATE-th frame in a row that is behind the newest while their own stamps rise (a
+    looping bag, or one stamp far ahead of all others), or at the RESTART_AFTER_FAR-th when it lies
+    further back than the buffer reaches.
     """
 
-    def __init__(self, camera: str, config: BufferConfig, future_tolerance_ns: int = NANOSECONDS) -> None:
+    def __init__(
+        self, camera: str, config: BufferConfig, future_tolerance_ns: int = NANOSECONDS
+    ) -> None:
         self.camera = camera
         self._config, self._future_tolerance_ns = config, future_tolerance_ns
         self._lock = threading.Lock()
@@ -70,27 +81,39 @@ class ClipBuffer:
         self._newest_arrival_ns = self._epoch = 0
 
     def add(self, frame: Frame, now_ns: int) -> bool:
-        """Takes a frame or drops and counts it; `now_ns` is camera time. The image must not be written to afterwards."""
+        """Takes a frame or drops and counts it; `now_ns` is camera time. The image must not be
+        written to afterwards.
+        """
         image, is_picture = frame.image, is_image(frame.image)
-        if is_picture and (not image.flags.c_contiguous or getattr(image.base, 'nbytes', 0) > image.nbytes):
+        if is_picture and (
+            not image.flags.c_contiguous or getattr(image.base, 'nbytes', 0) > image.nbytes
+        ):
             # A view would keep the larger array behind it alive, which the byte cap does not see.
             frame = Frame(frame.stamp_ns, image.copy(), frame.camera, frame.frame_id)
         with self._lock:
             if not is_picture or image.nbytes > self._config.max_bytes:
                 self._drop('too_large' if is_picture else 'shape', frame.stamp_ns)
                 return False
-            if self._stamps and frame.stamp_ns <= self._stamps[-1] and not self._is_restart(frame.stamp_ns):
+            if (
+                self._stamps
+                and frame.stamp_ns <= self._stamps[-1]
+                and not self._is_restart(frame.stamp_ns)
+            ):
                 return False
             self._append(frame, now_ns)
             return True
 
     def count_drop(self, cause: str, stamp_ns: int) -> None:
-        """Counts a frame that was lost before it came here; `stamp_ns`: its stamp, or the time of arrival."""
+        """Counts a frame that was lost before it came here; `stamp_ns`: its stamp, or the time of
+        arrival.
+        """
         with self._lock:
             self._drop(cause, stamp_ns)
 
     def flush(self, cause: str = 'flushed') -> None:
-        """Forgets all frames, counting them under `cause`, and every time that was based on the old clock."""
+        """Forgets all frames, counting them under `cause`, and every time that was based on the old
+        clock.
+        """
         with self._lock:
             self._forget_all(cause)
 
@@ -101,21 +124,28 @@ class ClipBuffer:
             self._trim()
 
     def newest_clip(self, choice: ClipConfig) -> Clip | None:
-        """The newest frames, all of the newest one's size: stamps in (newest - seconds, newest]; see `chosen`."""
+        """The newest frames, all of the newest one's size: stamps in (newest - seconds, newest];
+        see `chosen`.
+        """
         with self._lock:
             if not self._frames:
                 return None
             seconds_ns = round(choice.seconds * NANOSECONDS)
-            frames = self._frames[bisect_right(self._stamps, self._stamps[-1] - seconds_ns):]
+            frames = self._frames[bisect_right(self._stamps, self._stamps[-1] - seconds_ns) :]
         return Clip(self.camera, chosen(runs_of_equal_size(frames)[-1], choice, seconds_ns))
 
     def interval_clip(self, interval: Interval, choice: ClipConfig) -> Clip | None:
         """The frames of an interval, both ends included; `choice.seconds` does not bound it.
 
-        Where the size changes inside it, the clip is the run of equal size with the most frames, the newer one when equal.
+        Where the size changes inside it, the clip is the run of equal size with the most frames,
+        the newer one when equal.
         """
         with self._lock:
-            frames = self._frames[bisect_left(self._stamps, interval.start_ns):bisect_right(self._stamps, interval.end_ns)]
+            frames = self._frames[
+                bisect_left(self._stamps, interval.start_ns) : bisect_right(
+                    self._stamps, interval.end_ns
+                )
+            ]
         if not frames:
             return None
         longest = max(reversed(runs_of_equal_size(frames)), key=len)
@@ -124,17 +154,25 @@ class ClipBuffer:
     def has_one_size(self, interval: Interval) -> bool:
         """False when the picture's size changes inside the interval, so that a clip of it is cut."""
         with self._lock:
-            frames = self._frames[bisect_left(self._stamps, interval.start_ns):bisect_right(self._stamps, interval.end_ns)]
+            frames = self._frames[
+                bisect_left(self._stamps, interval.start_ns) : bisect_right(
+                    self._stamps, interval.end_ns
+                )
+            ]
         return len(runs_of_equal_size(frames)) <= 1
 
     def has_frames(self, interval: Interval) -> bool:
         """True when the interval holds a frame, both ends included."""
         with self._lock:
-            return bisect_left(self._stamps, interval.start_ns) < bisect_right(self._stamps, interval.end_ns)
+            return bisect_left(self._stamps, interval.start_ns) < bisect_right(
+                self._stamps, interval.end_ns
+            )
 
     def newer_than(self, stamp_ns: int | None, epoch: int) -> tuple[int, tuple[Frame, ...]]:
-        """The frames after a stamp, None: all; with the number of times that everything was forgotten. Where that number is not
-        `epoch`, the stamp is of a stream that is no more, and all frames are given."""
+        """The frames after a stamp, None: all; with the number of times that everything was
+        forgotten. Where that number is not `epoch`, the stamp is of a stream that is no more, and
+        all frames are given.
+        """
         with self._lock:
             is_known = stamp_ns is not None and epoch == self._epoch
             first = bisect_right(self._stamps, stamp_ns) if is_known and stamp_ns is not None else 0
@@ -146,21 +184,35 @@ class ClipBuffer:
             return Interval(self._stamps[0], self._stamps[-1]) if self._stamps else None
 
     def age_ns(self, now_ns: int) -> int | None:
-        """Age of the newest frame by its stamp, or by its arrival where its stamp lies ahead of that; None when empty."""
+        """Age of the newest frame by its stamp, or by its arrival where its stamp lies ahead of
+        that; None when empty.
+        """
         with self._lock:
             return self._age_ns(now_ns)
 
     def dropped_between(self, start_ns: int, end_ns: int) -> int:
-        """Frames dropped with a stamp in the stretch, both ends included; of the last DROPS_REMEMBERED drops."""
+        """Frames dropped with a stamp in the stretch, both ends included; of the last
+        DROPS_REMEMBERED drops.
+        """
         with self._lock:
             return sum(start_ns <= time_ns <= end_ns for time_ns in self._drop_times_ns)
 
     def status(self, now_ns: int) -> BufferStatus:
         """A snapshot."""
         with self._lock:
-            return BufferStatus(self.camera, len(self._frames), self._bytes, self._stamps[-1] if self._stamps else None,
-                                self._age_ns(now_ns), self._rate_hz(now_ns), self._received, self._expired, self._skewed,
-                                self._size_changes, dict(self._dropped))
+            return BufferStatus(
+                self.camera,
+                len(self._frames),
+                self._bytes,
+                self._stamps[-1] if self._stamps else None,
+                self._age_ns(now_ns),
+                self._rate_hz(now_ns),
+                self._received,
+                self._expired,
+                self._skewed,
+                self._size_changes,
+                dict(self._dropped),
+            )
 
     # The methods below run under the lock.
 
@@ -177,7 +229,9 @@ class ClipBuffer:
         self._trim()
 
     def _is_restart(self, stamp_ns: int) -> bool:
-        """For a stamp not above the newest: makes room when the stream began anew, else counts the frame as lost."""
+        """For a stamp not above the newest: makes room when the stream began anew, else counts the
+        frame as lost.
+        """
         newest_ns = self._stamps[-1]
         if stamp_ns < newest_ns:
             is_rising = bool(self._late_stamps) and stamp_ns > self._late_stamps[-1]

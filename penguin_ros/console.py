@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How things look on a terminal: results on stdout, progress and errors on stderr. Knows no verb."""
+
 from __future__ import annotations
 
 import sys
@@ -29,14 +30,22 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def progress_bar(title: str, total: float) -> Iterator[Callable[[float, str], None]]:
-    """Yields `show(done, text)`; a bar with an estimate on a terminal, nothing when stderr is a file or pipe."""
+    """Yields `show(done, text)`; a bar with an estimate on a terminal, nothing when stderr is a
+    file or pipe.
+    """
     if not sys.stderr.isatty():
         yield lambda done, text: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    columns = (TextColumn(title), BarColumn(), TextColumn('{task.percentage:>3.0f} %'), TimeRemainingColumn(),
-               TextColumn('{task.fields[text]}'))
+
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        TextColumn('{task.percentage:>3.0f} %'),
+        TimeRemainingColumn(),
+        TextColumn('{task.fields[text]}'),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total or None, text='')
         yield lambda done, text: bar.update(task, completed=done, text=text)
@@ -48,7 +57,9 @@ def status_line(text: str) -> None:
 
 
 class GrowingText:
-    """Prints what is new of a text that grows; feedback may skip steps but always carries everything so far."""
+    """Prints what is new of a text that grows; feedback may skip steps but always carries
+    everything so far.
+    """
 
     def __init__(self, is_silent: bool = False) -> None:
         self._shown, self._is_silent = '', is_silent
@@ -57,7 +68,7 @@ class GrowingText:
         """Prints the part of `text` not printed yet; a late, shorter text prints nothing."""
         if self._is_silent or not text.startswith(self._shown):
             return
-        print(text[len(self._shown):], end='', flush=True)
+        print(text[len(self._shown) :], end='', flush=True)
         self._shown = text
 
     def finish(self, text: str) -> None:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only errors that leave the core. Each says what failed, why, and what to do next.
 
-Knows no other room. `ros/conversions/error_codes.py` maps the classes to message constants, the command line maps them to exit codes.
+Knows no other room. `ros/conversions/error_codes.py` maps the classes to message constants, the
+command line maps them to exit codes.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,19 +25,23 @@ class PenguinError(Exception):
         return f'{text}. {self.fix}' if self.fix else text
 
     def fresh(self: AnyError) -> AnyError:
-        """The same error without traceback and cause, which keep every local variable on their way alive, tensors too."""
+        """The same error without traceback and cause, which keep every local variable on their way
+        alive, tensors too.
+        """
         error = type(self).__new__(type(self), *self.args)
         error.__dict__.update(self.__dict__)
         return error
 
 
-# --- settings -------------------------------------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
+
 
 class SettingError(PenguinError):
     """A setting has a value outside its type, range or choices."""
 
 
-# --- checkpoints ----------------------------------------------------------------------------------------------
+# --- checkpoints ----------------------------------------------------------------------------------
+
 
 class CheckpointError(PenguinError):
     """A checkpoint cannot be used."""
@@ -54,22 +60,37 @@ class CheckpointFileCorrupt(CheckpointError):
 
 
 class CheckpointTensorError(CheckpointError):
-    """Tensors are missing, unknown or of the wrong shape; the message lists them, so do the attributes."""
+    """Tensors are missing, unknown or of the wrong shape; the message lists them, so do the
+    attributes.
+    """
 
-    def __init__(self, path: str, missing: Sequence[str] = (), unexpected: Sequence[str] = (),
-                 misshaped: Sequence[str] = ()) -> None:
-        self.missing, self.unexpected, self.misshaped = tuple(missing), tuple(unexpected), tuple(misshaped)
+    def __init__(
+        self,
+        path: str,
+        missing: Sequence[str] = (),
+        unexpected: Sequence[str] = (),
+        misshaped: Sequence[str] = (),
+    ) -> None:
+        self.missing, self.unexpected, self.misshaped = (
+            tuple(missing),
+            tuple(unexpected),
+            tuple(misshaped),
+        )
         named = (('missing', missing), ('unknown', unexpected), ('wrong shape or type', misshaped))
         why = '; '.join(f'{label}: {_shortened(names)}' for label, names in named if names)
-        super().__init__(f'the tensors of {path} do not fit its configuration', why,
-                         'Download the checkpoint again, or check that config.json belongs to these weights')
+        super().__init__(
+            f'the tensors of {path} do not fit its configuration',
+            why,
+            'Download the checkpoint again, or check that config.json belongs to these weights',
+        )
 
 
 class HubUnavailable(CheckpointError):
     """A hub id was given but the hub, the repository or the cache could not be reached."""
 
 
-# --- bundles --------------------------------------------------------------------------------------------------
+# --- bundles --------------------------------------------------------------------------------------
+
 
 class BundleError(CheckpointError):
     """A bundle cannot be used or built; where building again helps, `fix` carries the command."""
@@ -102,7 +123,9 @@ class BuildRefused(BuildError):
 class NotEnoughSpace(BuildError):
     """The build would run out of disk or memory; `needed` and `free` in bytes, nothing was written."""
 
-    def __init__(self, what: str, why: str = '', fix: str = '', needed: int = 0, free: int = 0) -> None:
+    def __init__(
+        self, what: str, why: str = '', fix: str = '', needed: int = 0, free: int = 0
+    ) -> None:
         super().__init__(what, why, fix)
         self.needed, self.free = needed, free
 
@@ -112,7 +135,8 @@ def _shortened(names: Sequence[str], limit: int = 12) -> str:
     return ', '.join(names[:limit]) + more
 
 
-# --- pictures -------------------------------------------------------------------------------------------------
+# --- pictures -------------------------------------------------------------------------------------
+
 
 class ImageError(PenguinError):
     """A picture cannot be used; the frame is dropped and counted under `cause`."""
@@ -144,7 +168,8 @@ class ImageShapeError(ImageError):
     cause = 'shape'
 
 
-# --- requests -------------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
+
 
 class RequestError(PenguinError):
     """A request cannot be served as asked."""
@@ -219,11 +244,15 @@ class TokenCountMismatch(PenguinError):
 
     def __init__(self, expected: int, got: int) -> None:
         self.expected, self.got = expected, got
-        super().__init__(f'the prompt has {expected} image tokens, the frames give {got}',
-                         'each image token takes one visual feature', 'This is a defect; please report it')
+        super().__init__(
+            f'the prompt has {expected} image tokens, the frames give {got}',
+            'each image token takes one visual feature',
+            'This is a defect; please report it',
+        )
 
 
-# --- backends -------------------------------------------------------------------------------------------------
+# --- backends -------------------------------------------------------------------------------------
+
 
 class BackendError(PenguinError):
     """The inference library failed."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames and clips: values that travel between the rooms. Knows neither ROS messages nor where frames come from."""
+"""Frames and clips: values that travel between the rooms. Knows neither ROS messages nor where
+frames come from.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -33,8 +36,8 @@ class FrameType(IntEnum):
 class Frame:
     """One image and its stamp.
 
-    `stamp_ns` is the integer time of the message header in nanoseconds, `image` (height, width, 3) uint8 RGB,
-    `camera` the configured name, `frame_id` the optical frame of the header.
+    `stamp_ns` is the integer time of the message header in nanoseconds, `image` (height, width, 3)
+    uint8 RGB, `camera` the configured name, `frame_id` the optical frame of the header.
     """
 
     stamp_ns: int
@@ -49,14 +52,20 @@ class Frame:
 
     @cached_property
     def digest(self) -> bytes:
-        """16 bytes that stand for the pixels and their shape; computed once, of an image that must not change afterwards."""
+        """16 bytes that stand for the pixels and their shape; computed once, of an image that must
+        not change afterwards.
+        """
         shape = repr(self.image.shape).encode()
-        return hashlib.blake2b(np.ascontiguousarray(self.image).data, digest_size=16, key=shape).digest()
+        return hashlib.blake2b(
+            np.ascontiguousarray(self.image).data, digest_size=16, key=shape
+        ).digest()
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """The frames chosen for one request: at least one, of one camera and one size, stamps strictly increasing."""
+    """The frames chosen for one request: at least one, of one camera and one size, stamps strictly
+    increasing.
+    """
 
     camera: str
     frames: tuple[Frame, ...]

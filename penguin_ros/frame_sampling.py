@@ -3,12 +3,14 @@
 
 Which frames of a stream count, decided for good when each arrives. Knows stamps, not pictures.
 
-A choice that hangs on the newest frame picks other frames every time and leaves nothing to reuse; this one never looks back.
+A choice that hangs on the newest frame picks other frames every time and leaves nothing to reuse;
+this one never looks back.
 
 Chooses frames of a recording at a steady rate. Knows times only.
 
 Which frames of a stretch make a clip. Pure functions; knows neither buffers nor clocks.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -28,12 +30,16 @@ def runs_of_equal_size(frames: Sequence[Frame]) -> list[list[Frame]]:
     return runs
 
 
-def chosen(frames: Sequence[Frame], choice: ClipConfig, span_ns: int | None = None) -> tuple[Frame, ...]:
-    """At most `choice.fps` frames per second and `choice.max_frames` in all, the newest always among them.
+def chosen(
+    frames: Sequence[Frame], choice: ClipConfig, span_ns: int | None = None
+) -> tuple[Frame, ...]:
+    """At most `choice.fps` frames per second and `choice.max_frames` in all, the newest always
+    among them.
 
-    Time is cut into cells of 1 / fps around newest, newest - 1 / fps, ..., over less than `span_ns`; each cell gives the frame
-    nearest to its centre, so that a camera a little faster or slower than `fps` loses none. More than `max_frames` are thinned
-    to evenly spread ranks, first and last included.
+    Time is cut into cells of 1 / fps around newest, newest - 1 / fps, ..., over less than
+    `span_ns`; each cell gives the frame nearest to its centre, so that a camera a little faster or
+    slower than `fps` loses none. More than `max_frames` are thinned to evenly spread ranks, first
+    and last included.
     """
     period_ns = max(1, round(NANOSECONDS / choice.fps))
     newest_ns = frames[-1].stamp_ns
@@ -42,14 +48,18 @@ def chosen(frames: Sequence[Frame], choice: ClipConfig, span_ns: int | None = No
         back_ns = newest_ns - frame.stamp_ns
         cell = (2 * back_ns + period_ns) // (2 * period_ns)
         distance_ns = abs(back_ns - cell * period_ns)
-        if (span_ns is None or cell * period_ns < span_ns) and (cell not in nearest or distance_ns < nearest[cell][0]):
+        if (span_ns is None or cell * period_ns < span_ns) and (
+            cell not in nearest or distance_ns < nearest[cell][0]
+        ):
             nearest[cell] = distance_ns, frame
     spaced = [nearest[cell][1] for cell in sorted(nearest, reverse=True)]
     return tuple(spaced[rank] for rank in even_ranks(len(spaced), choice.max_frames))
 
 
 def even_ranks(count: int, limit: int) -> list[int]:
-    """`limit` of the ranks 0 .. count - 1, evenly spread, the last always among them; all when there are no more."""
+    """`limit` of the ranks 0 .. count - 1, evenly spread, the last always among them; all when
+    there are no more.
+    """
     if count <= limit:
         return list(range(count))
     if limit == 1:
@@ -62,9 +72,11 @@ ROUNDING_NS = 500_000
 
 
 class SampleTimes:
-    """Takes the first frame at or after each multiple of 1/fps since the first; every later one when fps is 0.
+    """Takes the first frame at or after each multiple of 1/fps since the first; every later one
+    when fps is 0.
 
-    Times that do not increase are never taken, so that stamps of a damaged recording stay strictly increasing.
+    Times that do not increase are never taken, so that stamps of a damaged recording stay strictly
+    increasing.
     """
 
     def __init__(self, fps: float) -> None:
@@ -77,19 +89,27 @@ class SampleTimes:
         """Whether the frame of this time is a sample."""
         if self._first_ns is None:
             self._first_ns = time_ns
-        elif time_ns <= self._last_ns or time_ns - self._first_ns < self._taken * self._period_ns - ROUNDING_NS:
+        elif (
+            time_ns <= self._last_ns
+            or time_ns - self._first_ns < self._taken * self._period_ns - ROUNDING_NS
+        ):
             return False
         self._last_ns = time_ns
-        self._taken = int((time_ns - self._first_ns + ROUNDING_NS) / self._period_ns) + 1 if self._period_ns else 0
+        self._taken = (
+            int((time_ns - self._first_ns + ROUNDING_NS) / self._period_ns) + 1
+            if self._period_ns
+            else 0
+        )
         return True
 
 
 class FrameSampler:
-    """At most one frame per `period_ns` in the long run, from the first one on; one thread at a time.
+    """At most one frame per `period_ns` in the long run, from the first one on; one thread at a
+    time.
 
-    Each admitted frame makes the next one due a period later. A frame may be a quarter of a period early, so that jitter costs
-    none; one that is more than half a period late moves the grid, so that a slow camera loses none and a fast one only what is
-    above the rate.
+    Each admitted frame makes the next one due a period later. A frame may be a quarter of a period
+    early, so that jitter costs none; one that is more than half a period late moves the grid, so
+    that a slow camera loses none and a fast one only what is above the rate.
     """
 
     def __init__(self, period_ns: int) -> None:
@@ -109,7 +129,9 @@ class FrameSampler:
         """Whether the next frame counts; stamps must rise."""
         if not self.is_due(stamp_ns):
             return False
-        next_due_ns = stamp_ns if self._due_ns is None else max(self._due_ns, stamp_ns - self._period_ns // 2)
+        next_due_ns = (
+            stamp_ns if self._due_ns is None else max(self._due_ns, stamp_ns - self._period_ns // 2)
+        )
         self._due_ns = next_due_ns + self._period_ns
         return True
 
@@ -119,10 +141,12 @@ Clock = Callable[[], int]
 
 
 class SamplingTimes:
-    """One sample per period, without drift: late samples do not move the later ones, unless by more than a period.
+    """One sample per period, without drift: late samples do not move the later ones, unless by more
+    than a period.
 
-    The steady clock decides. ROS time may make a sample due earlier, never later: where simulated time runs faster than real
-    time, clips still get their frames per second of camera time, and where it stands still or jumps back, sampling goes on.
+    The steady clock decides. ROS time may make a sample due earlier, never later: where simulated
+    time runs faster than real time, clips still get their frames per second of camera time, and
+    where it stands still or jumps back, sampling goes on.
     """
 
     def __init__(self, rate_hz: float, steady_ns: Clock, ros_ns: Clock) -> None:
@@ -146,7 +170,10 @@ class SamplingTimes:
         return self._steady_ns() >= self._due_ns or self._is_due_in_ros_time()
 
     def _is_due_in_ros_time(self) -> bool:
-        return self._taken_ros_ns is not None and self._ros_ns() - self._taken_ros_ns >= self._period_ns
+        return (
+            self._taken_ros_ns is not None
+            and self._ros_ns() - self._taken_ros_ns >= self._period_ns
+        )
 
     def take(self) -> None:
         """Notes that a frame was taken."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What preprocessing hands to generation: numpy values. Knows neither how they are made nor what runs on them."""
+"""What preprocessing hands to generation: numpy values. Knows neither how they are made nor what
+runs on them.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -14,15 +17,18 @@ from penguin_ros.errors import TokenCountMismatch
 from penguin_ros.frame import FrameType
 
 Pixels = NDArray[np.float32]
-"""(rows * columns, 3 * patch * patch) float32, normalised, patches in merge-block order, each patch as (channel, y, x)."""
+"""(rows * columns, 3 * patch * patch) float32, normalised, patches in merge-block order, each patch
+as (channel, y, x).
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class FramePatches:
     """One frame, ready for the encoder.
 
-    `source`: the pixels, or a function that makes them when they are asked for first; `rows`, `columns` of the patch grid, both
-    multiples of `merge_size`; `content`: bytes that stand for the pixels, empty: their digest is computed when asked for.
+    `source`: the pixels, or a function that makes them when they are asked for first; `rows`,
+    `columns` of the patch grid, both multiples of `merge_size`; `content`: bytes that stand for the
+    pixels, empty: their digest is computed when asked for.
     """
 
     source: Pixels | Callable[[], Pixels]
@@ -39,7 +45,9 @@ class FramePatches:
 
     @cached_property
     def key(self) -> bytes:
-        """16 bytes: two frames of one key have the same features, whatever their type, clip and company."""
+        """16 bytes: two frames of one key have the same features, whatever their type, clip and
+        company.
+        """
         facts = repr((self.rows, self.columns, self.merge_size, len(self.content))).encode()
         content = self.content or np.ascontiguousarray(self.pixels).data
         return hashlib.blake2b(content, digest_size=16, key=facts).digest()
@@ -54,8 +62,8 @@ class FramePatches:
 class Prompt:
     """A rendered chat prompt.
 
-    `text` with one placeholder per frame, `token_ids` (n,) int64 with the placeholders repeated, `image_starts` the
-    position of each frame's first visual token, in order.
+    `text` with one placeholder per frame, `token_ids` (n,) int64 with the placeholders repeated,
+    `image_starts` the position of each frame's first visual token, in order.
     """
 
     text: str
@@ -67,8 +75,8 @@ class Prompt:
 class ModelInputs:
     """A prompt and its frames; TokenCountMismatch when their visual tokens differ.
 
-    `is_truncated`: frames were left out or reduced below the floor to keep the budget. `frame_indices`: for each frame its
-    index in the clip, video or picture that it was made from.
+    `is_truncated`: frames were left out or reduced below the floor to keep the budget.
+    `frame_indices`: for each frame its index in the clip, video or picture that it was made from.
     """
 
     prompt: Prompt

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The front door of the core: frames and questions in, captions and answers out. Wires the rooms; knows neither ROS nor torch.
+"""The front door of the core: frames and questions in, captions and answers out. Wires the rooms;
+knows neither ROS nor torch.
 
-Every method may be called from any thread and returns at once, `open` and `close` apart. The functions that a caller gives are
-called on the worker thread and must be quick; what they raise is counted and logged.
+Every method may be called from any thread and returns at once, `open` and `close` apart. The
+functions that a caller gives are called on the worker thread and must be quick; what they raise is
+counted and logged.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +19,14 @@ from collections.abc import Callable, Sequence
 
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.config import PenguinConfig, settings
-from penguin_ros.errors import ClockJumped, Inactive, PenguinError, RequestCancelled, RequestReplaced, SettingError
+from penguin_ros.errors import (
+    ClockJumped,
+    Inactive,
+    PenguinError,
+    RequestCancelled,
+    RequestReplaced,
+    SettingError,
+)
 from penguin_ros.frame import NANOSECONDS, Frame, is_image
 from penguin_ros.generation.caches import CacheStats
 from penguin_ros.media.convert import reduced
@@ -24,7 +34,12 @@ from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, Ticket
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 from penguin_ros.requests.answer_job import AnswerJob, JobContext
 from penguin_ros.requests.clip_selection import CameraView, camera_view, check_interval
-from penguin_ros.requests.loaded_model import BackendFactory, LoadedModel, forget_results, load_model
+from penguin_ros.requests.loaded_model import (
+    BackendFactory,
+    LoadedModel,
+    forget_results,
+    load_model,
+)
 from penguin_ros.requests.precompute_job import PrecomputeQueue
 from penguin_ros.requests.validation import checked_camera, checked_request
 from penguin_ros.scheduler.scheduler import Scheduler
@@ -43,13 +58,21 @@ def log_exception(what: str, error: BaseException) -> None:
 class Pipeline:
     """Opened once, then activated and deactivated at will, closed at the end.
 
-    `now_ns` gives camera time (the clock of the stamps), `steady_ns` a clock that never jumps, for durations and deadlines.
-    `log` gets what nobody expected, as a sentence and an exception, on any thread.
+    `now_ns` gives camera time (the clock of the stamps), `steady_ns` a clock that never jumps, for
+    durations and deadlines. `log` gets what nobody expected, as a sentence and an exception, on any
+    thread.
     """
 
-    def __init__(self, config: PenguinConfig, cameras: Sequence[str], *, now_ns: Callable[[], int],
-                 steady_ns: Callable[[], int] = time.monotonic_ns, backend_factory: BackendFactory = make_backend,
-                 log: Log = log_exception) -> None:
+    def __init__(
+        self,
+        config: PenguinConfig,
+        cameras: Sequence[str],
+        *,
+        now_ns: Callable[[], int],
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+        backend_factory: BackendFactory = make_backend,
+        log: Log = log_exception,
+    ) -> None:
         self._config, self._now_ns, self._steady_ns = config, now_ns, steady_ns
         self._backend_factory, self._log = backend_factory, log
         self._views = {camera: camera_view(camera, config, steady_ns) for camera in cameras}
@@ -62,14 +85,16 @@ class Pipeline:
         self._invalid_requests = self._listener_failures = 0
         self._last_error: PenguinError | None = None
 
-    # --- life -------------------------------------------------------------------------------------------------
+    # --- life -------------------------------------------------------------------------------------
 
     def open(self, progress: Callable[[str], None] | None = None) -> ModelDescription:
-        """Loads the model on the worker thread and waits for it; `progress` gets a line of text, on that thread.
+        """Loads the model on the worker thread and waits for it; `progress` gets a line of text, on
+        that thread.
 
-        Raises the named error of what failed. Interrupted by `close` from another thread (Inactive) or by a KeyboardInterrupt;
-        the worker then stops at the next line of progress.
+        Raises the named error of what failed. Interrupted by `close` from another thread (Inactive)
+        or by a KeyboardInterrupt; the worker then stops at the next line of progress.
         """
+
         def report(line: str) -> None:
             if self._is_closing:
                 raise Inactive('loading was interrupted', 'the pipeline is being closed')
@@ -77,7 +102,9 @@ class Pipeline:
                 progress(line)
 
         def load() -> bool:
-            self._model = load_model(self._config.model, self._backend_factory, report, self._steady_ns)
+            self._model = load_model(
+                self._config.model, self._backend_factory, report, self._steady_ns
+            )
             return self._model.facts.slots > 1
 
         self._scheduler.refuse(_not_active())
@@ -108,25 +135,38 @@ class Pipeline:
         return self._scheduler.wait_idle(timeout_s)
 
     def close(self, timeout_s: float = 4.0) -> bool:
-        """Ends every request with Inactive and frees the model; see Scheduler.close for what False means."""
+        """Ends every request with Inactive and frees the model; see Scheduler.close for what False
+        means.
+        """
         self._is_active, self._is_closing = False, True
         return self._scheduler.close(timeout_s)
 
     def configure(self, config: PenguinConfig) -> None:
-        """Live settings, for the next request and the next frame; SettingError when another one would change."""
+        """Live settings, for the next request and the next frame; SettingError when another one
+        would change.
+        """
         new = settings(config)
-        fixed = [name for name, (value, facts) in settings(self._config).items() if new[name][0] != value and not facts.live]
+        fixed = [
+            name
+            for name, (value, facts) in settings(self._config).items()
+            if new[name][0] != value and not facts.live
+        ]
         if fixed:
-            raise SettingError(f'{", ".join(fixed)} cannot change now', 'the model was loaded with the old value',
-                               'Close the pipeline and open it with the new settings')
+            raise SettingError(
+                f'{", ".join(fixed)} cannot change now',
+                'the model was loaded with the old value',
+                'Close the pipeline and open it with the new settings',
+            )
         self._config = config
         for view in self._views.values():
             view.buffer.configure(config.buffer, _tolerance_ns(config))
 
-    # --- frames -----------------------------------------------------------------------------------------------
+    # --- frames -----------------------------------------------------------------------------------
 
     def add_frame(self, frame: Frame) -> None:
-        """Takes a frame of a camera, or drops and counts it (see ClipBuffer); UnknownCamera. The image must stay as it is."""
+        """Takes a frame of a camera, or drops and counts it (see ClipBuffer); UnknownCamera. The
+        image must stay as it is.
+        """
         view, max_pixels = self._view(frame.camera), self._config.buffer.max_frame_pixels
         if is_image(frame.image):
             frame = dataclasses.replace(frame, image=reduced(frame.image, max_pixels))
@@ -138,21 +178,31 @@ class Pipeline:
         self._view(camera).buffer.count_drop(cause, self._now_ns())
 
     def flush(self, reason: str) -> None:
-        """After a jump of camera time: forgets all frames and results; requests that look at a camera end with ClockJumped."""
+        """After a jump of camera time: forgets all frames and results; requests that look at a
+        camera end with ClockJumped.
+        """
         for view in self._views.values():
             view.buffer.flush('clock_jump')
-        self._scheduler.end_all(ClockJumped('time jumped while the request was under way', reason, 'Ask again'),
-                                lambda job: job.key != '')
+        self._scheduler.end_all(
+            ClockJumped('time jumped while the request was under way', reason, 'Ask again'),
+            lambda job: job.key != '',
+        )
         forget_results(self._model)
 
-    # --- requests ---------------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------
 
-    def submit(self, request: Request, on_answer: Callable[[Answer], None],
-               on_piece: Callable[[TextPiece], None] | None = None) -> Ticket:
-        """Takes a request that ends in exactly one `on_answer`; `on_piece` follows the text as it grows.
+    def submit(
+        self,
+        request: Request,
+        on_answer: Callable[[Answer], None],
+        on_piece: Callable[[TextPiece], None] | None = None,
+    ) -> Ticket:
+        """Takes a request that ends in exactly one `on_answer`; `on_piece` follows the text as it
+        grows.
 
-        Raises at once, and then calls neither: the RequestError or ImageError that says what is wrong with the request, Inactive,
-        Busy, DuplicateRequest. The frames are chosen when it is started, with the settings of now.
+        Raises at once, and then calls neither: the RequestError or ImageError that says what is
+        wrong with the request, Inactive, Busy, DuplicateRequest. The frames are chosen when it is
+        started, with the settings of now.
         """
         config = self._config
         try:
@@ -168,23 +218,33 @@ class Pipeline:
         return Ticket(complete.id, complete.text, complete.camera)
 
     def submit_caption(self, camera: str, on_caption: Callable[[Answer], None]) -> Ticket:
-        """Asks for a caption of the newest clip at the time it is started; a waiting one of the camera ends in RequestReplaced.
+        """Asks for a caption of the newest clip at the time it is started; a waiting one of the
+        camera ends in RequestReplaced.
 
         Raises UnknownCamera, Inactive.
         """
         config = self._config
         camera = checked_camera(camera, tuple(self._views))
-        request = Request(f'caption/{camera}/{uuid.uuid4().hex}', cleaned(config.caption.prompt), Priority.CAPTION, camera,
-                          max_tokens=config.caption.max_tokens, deadline_ns=round(config.caption.deadline * NANOSECONDS))
+        request = Request(
+            f'caption/{camera}/{uuid.uuid4().hex}',
+            cleaned(config.caption.prompt),
+            Priority.CAPTION,
+            camera,
+            max_tokens=config.caption.max_tokens,
+            deadline_ns=round(config.caption.deadline * NANOSECONDS),
+        )
         self._scheduler.submit(self._job(request, config, on_caption, None))
         return Ticket(request.id, request.text, camera)
 
     def cancel(self, request_id: str) -> bool:
-        """Ends a request early, with the text there is: one that waits at once, one that runs after its step; False: unknown."""
+        """Ends a request early, with the text there is: one that waits at once, one that runs after
+        its step; False: unknown.
+        """
         return self._scheduler.cancel(request_id)
 
     def end_stuck(self) -> None:
-        """Ends what was cancelled or is past its deadline while the model hangs in a step; to be called now and then.
+        """Ends what was cancelled or is past its deadline while the model hangs in a step; to be
+        called now and then.
 
         The answers are given on the caller's thread.
         """
@@ -196,25 +256,45 @@ class Pipeline:
         counts = self._scheduler.counts()
         with self._lock:
             return PipelineStatus(
-                self._is_active, model.facts if model is not None else None,
+                self._is_active,
+                model.facts if model is not None else None,
                 {camera: view.buffer.status(now_ns) for camera, view in self._views.items()},
-                dataclasses.replace(counts, questions_refused=counts.questions_refused + self._invalid_requests),
-                self._scheduler.worker(), counts.callback_failures + self._listener_failures, self._last_error,
+                dataclasses.replace(
+                    counts, questions_refused=counts.questions_refused + self._invalid_requests
+                ),
+                self._scheduler.worker(),
+                counts.callback_failures + self._listener_failures,
+                self._last_error,
                 model.reuse.counts() if model is not None else CacheStats(),
-                {camera: view.window.status() for camera, view in self._views.items()})
+                {camera: view.window.status() for camera, view in self._views.items()},
+            )
 
-    # --- inside -----------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
-    def _job(self, request: Request, config: PenguinConfig, on_answer: Callable[[Answer], None],
-             on_piece: Callable[[TextPiece], None] | None) -> AnswerJob:
+    def _job(
+        self,
+        request: Request,
+        config: PenguinConfig,
+        on_answer: Callable[[Answer], None],
+        on_piece: Callable[[TextPiece], None] | None,
+    ) -> AnswerJob:
         def deliver(answer: Answer) -> None:
-            if answer.error is not None and not isinstance(answer.error, (RequestCancelled, RequestReplaced)):
+            if answer.error is not None and not isinstance(
+                answer.error, (RequestCancelled, RequestReplaced)
+            ):
                 with self._lock:
                     self._last_error = answer.error
             on_answer(answer)
 
-        context = JobContext(config, self._loaded(), None if request.images else self._views[request.camera],
-                                      self._now_ns, self._steady_ns, next(self._numbers), self._report)
+        context = JobContext(
+            config,
+            self._loaded(),
+            None if request.images else self._views[request.camera],
+            self._now_ns,
+            self._steady_ns,
+            next(self._numbers),
+            self._report,
+        )
         return AnswerJob(request, context, deliver, on_piece)
 
     def _report(self, what: str, error: BaseException) -> None:
@@ -229,7 +309,9 @@ class Pipeline:
         model = self._model
         if model is None:
             failure = self._scheduler.worker().failure
-            raise Inactive('no model is loaded', str(failure or ''), 'Configure the node, which loads it')
+            raise Inactive(
+                'no model is loaded', str(failure or ''), 'Configure the node, which loads it'
+            )
         return model
 
     def _unload(self) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pipeline tells about itself: values. Knows neither messages nor threads."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -16,9 +17,9 @@ from penguin_ros.window.camera_window import WindowStatus
 class ModelDescription:
     """Which model is loaded, and how.
 
-    `source`: folder or hub id; `digest`: sha256 in hexadecimal; `max_length`, in tokens, of prompt and answer together;
-    `vision_parameters` with the projector; `weight_bytes`: what the weights of LLM, encoder and projector take; `load_ns`: how
-    long loading took.
+    `source`: folder or hub id; `digest`: sha256 in hexadecimal; `max_length`, in tokens, of prompt
+    and answer together; `vision_parameters` with the projector; `weight_bytes`: what the weights of
+    LLM, encoder and projector take; `load_ns`: how long loading took.
     """
 
     name: str
@@ -38,7 +39,9 @@ class ModelDescription:
 
 @dataclass(frozen=True)
 class Ticket:
-    """A request that was taken: its id, given or made, the question as the model will read it, the camera ('' for pictures)."""
+    """A request that was taken: its id, given or made, the question as the model will read it, the
+    camera ('' for pictures).
+    """
 
     id: str
     question: str
@@ -47,9 +50,11 @@ class Ticket:
 
 @dataclass(frozen=True)
 class PipelineStatus:
-    """A snapshot. `counts.questions_refused` includes those whose fields were wrong; `callback_failures`: exceptions of
-    functions that were given to the pipeline; `last_error`: of the last request that failed, cancelled and replaced ones not
-    counted; `reuse`: of the loaded model; `windows`: by camera, as `cameras`."""
+    """A snapshot. `counts.questions_refused` includes those whose fields were wrong;
+    `callback_failures`: exceptions of functions that were given to the pipeline; `last_error`: of
+    the last request that failed, cancelled and replaced ones not counted; `reuse`: of the loaded
+    model; `windows`: by camera, as `cameras`.
+    """
 
     is_active: bool
     model: ModelDescription | None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests, pieces of text, answers and their evidence: values. Knows neither queues nor messages."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -42,8 +43,9 @@ class Interval:
 class Request:
     """One caption or question, as it was asked.
 
-    `max_tokens` 0 takes the configured default, `deadline_ns` is a duration from receipt to the complete answer (0: the
-    configured default), measured on the steady clock. `images` are pictures of the caller, used instead of a camera's.
+    `max_tokens` 0 takes the configured default, `deadline_ns` is a duration from receipt to the
+    complete answer (0: the configured default), measured on the steady clock. `images` are pictures
+    of the caller, used instead of a camera's.
     """
 
     id: str
@@ -58,7 +60,9 @@ class Request:
 
 @dataclass(frozen=True)
 class TextPiece:
-    """A piece of a growing answer: `text` is all so far, `piece` what is new, `sequence` counts from 0 without gaps."""
+    """A piece of a growing answer: `text` is all so far, `piece` what is new, `sequence` counts
+    from 0 without gaps.
+    """
 
     sequence: int
     text: str
@@ -79,13 +83,15 @@ class FrameRef:
 class Evidence:
     """What an answer was based on and what it took; durations in nanoseconds of the steady clock.
 
-    `age_ns`: age of the newest frame, in camera time, when the first token left. `first_token_ns`: from receipt to the
-    first token. `is_truncated`: frames or text were cut to fit, or the answer was cut short; `is_stale`: the newest frame
-    was older than the configured limit; `frames_dropped`: frames of the camera dropped inside the clip's interval or since
-    the last clip; `reused_tokens` of the prompt and `reused_frames` of the clip had been computed for earlier requests;
-    `unchanged_since_ns`: stamp of the newest frame of the caption that is repeated because nothing has changed since; `end_ns` is
-    then that of the newest frame compared with it; 0: the text was made of these frames; `forward_passes` of the network gave
-    the tokens, fewer than there are where `accepted_tokens` of `drafted_tokens` were right.
+    `age_ns`: age of the newest frame, in camera time, when the first token left. `first_token_ns`:
+    from receipt to the first token. `is_truncated`: frames or text were cut to fit, or the answer
+    was cut short; `is_stale`: the newest frame was older than the configured limit;
+    `frames_dropped`: frames of the camera dropped inside the clip's interval or since the last
+    clip; `reused_tokens` of the prompt and `reused_frames` of the clip had been computed for
+    earlier requests; `unchanged_since_ns`: stamp of the newest frame of the caption that is
+    repeated because nothing has changed since; `end_ns` is then that of the newest frame compared
+    with it; 0: the text was made of these frames; `forward_passes` of the network gave the tokens,
+    fewer than there are where `accepted_tokens` of `drafted_tokens` were right.
     """
 
     frames: tuple[FrameRef, ...] = ()
@@ -120,7 +126,8 @@ class Evidence:
 class Answer:
     """The end of a request: the whole text, or as much as there was before `error`.
 
-    `is_silent`: a caption that repeats the last one and is not to go out, since nothing has changed and no sign of life is due.
+    `is_silent`: a caption that repeats the last one and is not to go out, since nothing has changed
+    and no sign of life is due.
     """
 
     id: str

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long work in bounded pieces: a generator yields between them, so that whoever drives it may pause or stop. Knows no images."""
+"""Long work in bounded pieces: a generator yields between them, so that whoever drives it may pause
+or stop. Knows no images.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Generator

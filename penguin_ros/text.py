@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text that is safe to show: no control characters, nothing that turns the direction of writing.
 
-NUL and the other control characters of C0 and C1 are removed (newline and tab stay), and so are the marks that override the
-direction of writing (U+202A to U+202E, U+2066 to U+2069): a terminal, a log or a message could choke on them.
+NUL and the other control characters of C0 and C1 are removed (newline and tab stay), and so are the
+marks that override the direction of writing (U+202A to U+202E, U+2066 to U+2069): a terminal, a log
+or a message could choke on them.
 """
+
 from __future__ import annotations
 
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord('\n'), ord('\t')}
@@ -21,7 +23,8 @@ def without_controls(text: str) -> str:
 
 
 def cleaned(text: str) -> str:
-    """`text` without control characters (newline and tab stay) and without marks that override the direction of writing.
+    """`text` without control characters (newline and tab stay) and without marks that override the
+    direction of writing.
 
     Surrogates that pair up become their character, lone ones U+FFFD.
     """

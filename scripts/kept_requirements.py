@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which requirements to install over an installed ROS 2: leaves out what it, or a Jetson image, already brings.
+"""Which requirements to install over an installed ROS 2: leaves out what it, or a Jetson image,
+already brings.
 
     kept_requirements.py REQUIREMENTS FOLDER    writes FOLDER/requirements.txt and FOLDER/constraints.txt
 
 Called by scripts/setup with the Python of a virtual environment that sees the system's packages.
 """
+
 from __future__ import annotations
 
 import sys
@@ -12,8 +14,15 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-KEPT = {'numpy': 'numpy', 'opencv-python-headless': 'cv2', 'torch': 'torch', 'colcon-common-extensions': 'colcon_ros'}
-"""Requirement: the module that stands for it. Binaries built for each other, or for the machine; a second copy hides them."""
+KEPT = {
+    'numpy': 'numpy',
+    'opencv-python-headless': 'cv2',
+    'torch': 'torch',
+    'colcon-common-extensions': 'colcon_ros',
+}
+"""Requirement: the module that stands for it. Binaries built for each other, or for the machine; a
+second copy hides them.
+"""
 
 
 def kept_lines(lines: list[str]) -> list[str]:
@@ -42,7 +51,10 @@ def constraints() -> list[str]:
 def main() -> None:
     requirements, folder = Path(sys.argv[1]), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, lines in (('requirements', kept_lines(requirements.read_text().splitlines())), ('constraints', constraints())):
+    for name, lines in (
+        ('requirements', kept_lines(requirements.read_text().splitlines())),
+        ('constraints', constraints()),
+    ):
         (folder / f'{name}.txt').write_text(''.join(f'{line}\n' for line in lines))
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where tests find golden values and the video: `shared/` beside the repository, never copied into it."""
+"""Where tests find golden values and the video: `shared/` beside the repository, never copied into
+it.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -32,14 +35,18 @@ def video_path() -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint with random weights."""
     from penguin_ros.testing.random_checkpoint import write_random_checkpoint
+
     return write_random_checkpoint(tmp_path_factory.mktemp('checkpoint') / 'tiny')
 
 
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A ROS_DOMAIN_ID that no other test holds, in this process' environment too; nothing leaves this machine."""
+    """A ROS_DOMAIN_ID that no other test holds, in this process' environment too; nothing leaves
+    this machine.
+    """
     pytest.importorskip('rclpy', reason='no ROS 2 here')
     from support.graph import Domain
+
     domain = Domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
     # A transport profile holds beside it: tried with Fast DDS 2.14.

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rooms of the package, which room may import which, and the rules for files, as data.
 
-A room is a folder or a file directly below `penguin_ros/`; `docs/architecture.md` shows the same table in words.
+A room is a folder or a file directly below `penguin_ros/`; `docs/architecture.md` shows the same
+table in words.
 """
+
 from __future__ import annotations
 
 import ast
@@ -26,17 +28,40 @@ INFERENCE_LIBRARIES = ('torch', 'onnxruntime', 'tensorrt', 'cuda')
 BLOCKED = ('rclpy', 'penguin_msgs', 'mujoco', *INFERENCE_LIBRARIES)
 
 VALUES = ('config', 'errors', 'frame', 'request', 'model_inputs', 'steps')
-CORE = (*VALUES, 'clip_buffer', 'frame_sampling', 'checkpoint', 'preprocessing', 'backends', 'generation',
-        'window', 'scheduler', 'requests', 'pipeline', 'pipeline_status', 'media')
-MESSAGES = ('builtin_interfaces', 'diagnostic_msgs', 'lifecycle_msgs', 'penguin_msgs', 'rcl_interfaces', 'rosgraph_msgs',
-            'sensor_msgs', 'std_msgs', 'std_srvs')
+CORE = (
+    *VALUES,
+    'clip_buffer',
+    'frame_sampling',
+    'checkpoint',
+    'preprocessing',
+    'backends',
+    'generation',
+    'window',
+    'scheduler',
+    'requests',
+    'pipeline',
+    'pipeline_status',
+    'media',
+)
+MESSAGES = (
+    'builtin_interfaces',
+    'diagnostic_msgs',
+    'lifecycle_msgs',
+    'penguin_msgs',
+    'rcl_interfaces',
+    'rosgraph_msgs',
+    'sensor_msgs',
+    'std_msgs',
+    'std_srvs',
+)
 
 
 @dataclass(frozen=True)
 class Room:
     """What the files of a room may import besides their own room; None: everything.
 
-    `modules` are names below penguin_ros, each with all that lies below it; `libraries` are third-party packages.
+    `modules` are names below penguin_ros, each with all that lies below it; `libraries` are
+    third-party packages.
     """
 
     modules: tuple[str, ...] | None
@@ -45,8 +70,17 @@ class Room:
 
 BACKEND = (*VALUES, 'checkpoint', 'backends.base')
 ROS_LIBRARIES = ('rclpy', 'numpy', 'cv2', 'PIL', *MESSAGES)
-NODE = (*VALUES, 'clip_buffer', 'frame_sampling', 'media', 'pipeline', 'pipeline_status', 'scheduler.job', 'ros.process',
-        'ros.conversions')
+NODE = (
+    *VALUES,
+    'clip_buffer',
+    'frame_sampling',
+    'media',
+    'pipeline',
+    'pipeline_status',
+    'scheduler.job',
+    'ros.process',
+    'ros.conversions',
+)
 
 ROOMS = {
     'errors': Room(()),
@@ -59,8 +93,13 @@ ROOMS = {
     'console': Room(('errors',), ('rich',)),
     'frame_sampling': Room(VALUES, ('numpy',)),
     'clip_buffer': Room((*VALUES, 'frame_sampling'), ('numpy',)),
-    'media': Room((*VALUES, 'frame_sampling'), ('numpy', 'PIL', 'cv2', 'rosbags', 'cv_bridge', 'sensor_msgs')),
-    'checkpoint': Room(('config', 'errors'), ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub')),
+    'media': Room(
+        (*VALUES, 'frame_sampling'), ('numpy', 'PIL', 'cv2', 'rosbags', 'cv_bridge', 'sensor_msgs')
+    ),
+    'checkpoint': Room(
+        ('config', 'errors'),
+        ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub'),
+    ),
     'preprocessing': Room((*VALUES, 'frame_sampling', 'checkpoint'), ('numpy', 'PIL', 'cv2')),
     'backends.base': Room((*VALUES, 'checkpoint'), ('numpy', 'yaml')),
     'backends.onnxruntime': Room(BACKEND, ('numpy', 'onnxruntime')),
@@ -69,15 +108,30 @@ ROOMS = {
     'backends.open_backend': Room((*VALUES, 'checkpoint', 'backends')),
     'generation': Room((*VALUES, 'backends.base'), ('numpy',)),
     'window': Room((*VALUES, 'clip_buffer', 'frame_sampling', 'preprocessing'), ('numpy',)),
-    # A job is a generator that somebody else made: the scheduler needs no room of those that make one.
+    # A job is a generator that somebody else made: the scheduler needs no room of those that make
+    # one.
     'scheduler': Room(VALUES),
     'pipeline_status': Room((*VALUES, 'clip_buffer', 'generation', 'window', 'scheduler')),
-    'requests': Room((*VALUES, 'clip_buffer', 'frame_sampling', 'checkpoint', 'preprocessing', 'backends.base', 'generation',
-                      'window', 'media', 'pipeline_status')),
+    'requests': Room(
+        (
+            *VALUES,
+            'clip_buffer',
+            'frame_sampling',
+            'checkpoint',
+            'preprocessing',
+            'backends.base',
+            'generation',
+            'window',
+            'media',
+            'pipeline_status',
+        )
+    ),
     'pipeline': Room((*CORE, 'requests')),
     # A new engine is loaded before it replaces an old one, so its builder needs what loads engines.
-    'export': Room((*VALUES, 'console', 'atomic_folder', 'checkpoint', 'backends.base', 'backends.tensorrt'),
-                   ('numpy', 'onnx', 'tensorrt')),
+    'export': Room(
+        (*VALUES, 'console', 'atomic_folder', 'checkpoint', 'backends.base', 'backends.tensorrt'),
+        ('numpy', 'onnx', 'tensorrt'),
+    ),
     'simulation': Room(VALUES, ('numpy', 'mujoco')),
     'testing': Room((*VALUES, 'atomic_folder', 'checkpoint', 'backends.base'), ('numpy',)),
     'ros.conversions': Room((*VALUES, 'media', 'pipeline', 'pipeline_status'), ROS_LIBRARIES),
@@ -175,7 +229,11 @@ def violation(path: Path, module: str) -> str:
             return f'{name} must not import {inside}, which lies above it'
         if room.modules is not None and not is_covered(inside, room.modules):
             return f'{room_of(name)} must not import {inside}'
-    elif top not in sys.stdlib_module_names and room.libraries is not None and top not in room.libraries:
+    elif (
+        top not in sys.stdlib_module_names
+        and room.libraries is not None
+        and top not in room.libraries
+    ):
         return f'{room_of(name)} must not import {top}'
     return ''
 
@@ -189,48 +247,89 @@ def _floor(name: str) -> int:
 def test_imports_of_a_room_point_down_only(room: str) -> None:
     files = [path for path in sources() if room_of(name_of(path)) == room]
     assert files, f'{room} is in the table and holds nothing'
-    assert not [f'{name_of(path)}: {why}' for path in files for item in imports_of(path)
-                if (why := violation(path, item.module))]
+    assert not [
+        f'{name_of(path)}: {why}'
+        for path in files
+        for item in imports_of(path)
+        if (why := violation(path, item.module))
+    ]
 
 
 def test_every_file_belongs_to_a_room() -> None:
     assert [name_of(path) for path in sources() if not room_of(name_of(path))] == []
 
 
-@pytest.mark.parametrize(('file', 'module'), [
-    ('clip_buffer.py', 'cv2'), ('scheduler/scheduler.py', 'numpy'), ('preprocessing/patches.py', 'torch'),
-    ('generation/generate.py', 'penguin_ros.backends.torch.backend'), ('backends/open_backend.py', 'torch'),
-    ('backends/base/backend.py', 'penguin_ros.generation'), ('errors.py', 'numpy'), ('media/video.py', 'rclpy'),
-    ('backends/tensorrt/backend.py', 'onnxruntime'), ('backends/torch/backend.py', 'penguin_ros.backends.tensorrt.backend'),
-    ('pipeline.py', 'penguin_ros.ros.node.penguin_node'), ('frame.py', 'penguin_ros.request'),
-    ('requests/answer_job.py', 'penguin_ros.pipeline'), ('media/video.py', 'penguin_ros.pipeline'),
-    ('ros/node/penguin_node.py', 'penguin_ros.generation.generate'), ('ros/node/penguin_node.py', 'torch'),
-    ('ros/node/penguin_node.py', 'penguin_ros.simulation.world'), ('window/camera_window.py', 'penguin_ros.requests.validation'),
-    ('evaluation/score.py', 'penguin_ros.ros.client.session'), ('benchmark/tasks.py', 'penguin_ros.cli.build'),
-])
+@pytest.mark.parametrize(
+    ('file', 'module'),
+    [
+        ('clip_buffer.py', 'cv2'),
+        ('scheduler/scheduler.py', 'numpy'),
+        ('preprocessing/patches.py', 'torch'),
+        ('generation/generate.py', 'penguin_ros.backends.torch.backend'),
+        ('backends/open_backend.py', 'torch'),
+        ('backends/base/backend.py', 'penguin_ros.generation'),
+        ('errors.py', 'numpy'),
+        ('media/video.py', 'rclpy'),
+        ('backends/tensorrt/backend.py', 'onnxruntime'),
+        ('backends/torch/backend.py', 'penguin_ros.backends.tensorrt.backend'),
+        ('pipeline.py', 'penguin_ros.ros.node.penguin_node'),
+        ('frame.py', 'penguin_ros.request'),
+        ('requests/answer_job.py', 'penguin_ros.pipeline'),
+        ('media/video.py', 'penguin_ros.pipeline'),
+        ('ros/node/penguin_node.py', 'penguin_ros.generation.generate'),
+        ('ros/node/penguin_node.py', 'torch'),
+        ('ros/node/penguin_node.py', 'penguin_ros.simulation.world'),
+        ('window/camera_window.py', 'penguin_ros.requests.validation'),
+        ('evaluation/score.py', 'penguin_ros.ros.client.session'),
+        ('benchmark/tasks.py', 'penguin_ros.cli.build'),
+    ],
+)
 def test_an_import_that_points_up_would_be_seen(file: str, module: str) -> None:
     assert violation(PACKAGE / file, module)
 
 
 def test_late_imports_are_seen_too() -> None:
-    late = [item.module for item in imports_of(PACKAGE / 'backends' / 'torch' / 'backend.py') if item.is_late]
-    assert 'torch' in late and any(module.startswith('penguin_ros.backends.torch.session') for module in late)
+    late = [
+        item.module
+        for item in imports_of(PACKAGE / 'backends' / 'torch' / 'backend.py')
+        if item.is_late
+    ]
+    assert 'torch' in late and any(
+        module.startswith('penguin_ros.backends.torch.session') for module in late
+    )
 
 
 def test_no_file_imports_itself_over_others_even_when_it_imports_late() -> None:
-    graph = {name_of(path): {item.module.partition('.')[2] for item in imports_of(path)
-                             if item.module.startswith('penguin_ros.')} for path in sources()}
+    graph = {
+        name_of(path): {
+            item.module.partition('.')[2]
+            for item in imports_of(path)
+            if item.module.startswith('penguin_ros.')
+        }
+        for path in sources()
+    }
     TopologicalSorter(graph).prepare()  # raises CycleError, which shows the ring
 
 
 def bound_to_inference_libraries() -> set[str]:
     """Modules that import an inference library when they are imported, or another such module."""
-    early = {f'penguin_ros.{name_of(path)}': {item.module for item in imports_of(path) if not item.is_late}
-             for path in sources()}
+    early = {
+        f'penguin_ros.{name_of(path)}': {
+            item.module for item in imports_of(path) if not item.is_late
+        }
+        for path in sources()
+    }
     bound: set[str] = set()
     while True:
-        more = {name for name, modules in early.items() if name not in bound
-                and (modules & bound or any(module.split('.')[0] in INFERENCE_LIBRARIES for module in modules))}
+        more = {
+            name
+            for name, modules in early.items()
+            if name not in bound
+            and (
+                modules & bound
+                or any(module.split('.')[0] in INFERENCE_LIBRARIES for module in modules)
+            )
+        }
         if not more:
             return bound
         bound |= more
@@ -238,11 +337,17 @@ def bound_to_inference_libraries() -> set[str]:
 
 def test_the_core_imports_with_ros_and_every_inference_library_blocked() -> None:
     bound = bound_to_inference_libraries()
-    modules = [name for path in sources() if (name := f'penguin_ros.{name_of(path)}') not in bound
-               and is_covered(name_of(path), CORE)]
-    assert {'penguin_ros.pipeline', 'penguin_ros.backends.torch.backend',
-            'penguin_ros.backends.tensorrt.backend'} <= set(modules)
-    script = f'''
+    modules = [
+        name
+        for path in sources()
+        if (name := f'penguin_ros.{name_of(path)}') not in bound and is_covered(name_of(path), CORE)
+    ]
+    assert {
+        'penguin_ros.pipeline',
+        'penguin_ros.backends.torch.backend',
+        'penguin_ros.backends.tensorrt.backend',
+    } <= set(modules)
+    script = f"""
 import importlib, sys
 
 class Blocked:
@@ -253,8 +358,15 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 for name in {modules!r}:
     importlib.import_module(name)
-'''
-    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -262,7 +374,9 @@ def test_every_file_says_what_it_is_and_is_one_idea_long() -> None:
     wrong = []
     for path in sources():
         lines = path.read_text(encoding='utf-8').splitlines()
-        if lines[0] != '# SPDX-License-Identifier: Apache-2.0' or not ast.get_docstring(tree_of(path)):
+        if lines[0] != '# SPDX-License-Identifier: Apache-2.0' or not ast.get_docstring(
+            tree_of(path)
+        ):
             wrong.append(f'{name_of(path)} lacks the licence line or a docstring')
         if len(lines) > MAX_FILE_LINES:
             wrong.append(f'{name_of(path)} has {len(lines)} lines')
@@ -270,9 +384,13 @@ def test_every_file_says_what_it_is_and_is_one_idea_long() -> None:
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
-    long = [f'{name_of(path)}.{node.name}: {node.end_lineno - node.lineno + 1}' for path in sources()
-            for node in ast.walk(tree_of(path)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-            if node.end_lineno and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES]
+    long = [
+        f'{name_of(path)}.{node.name}: {node.end_lineno - node.lineno + 1}'
+        for path in sources()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if node.end_lineno and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+    ]
     assert long == []
 
 
@@ -287,8 +405,13 @@ def importers() -> dict[str, set[str]]:
 
 def test_a_small_file_has_two_importers_or_a_reason() -> None:
     who = importers()
-    slivers = {name for path in sources() if (name := name_of(path)).rpartition('.')[2] != 'main'
-               and len(path.read_text(encoding='utf-8').splitlines()) < SMALL_FILE_LINES and len(who[name]) < 2}
+    slivers = {
+        name
+        for path in sources()
+        if (name := name_of(path)).rpartition('.')[2] != 'main'
+        and len(path.read_text(encoding='utf-8').splitlines()) < SMALL_FILE_LINES
+        and len(who[name]) < 2
+    }
     assert slivers == {name for name in FEW_LINES if name in slivers}
 
 
@@ -296,15 +419,29 @@ def test_names_say_more_than_that_something_is_kept_there() -> None:
     wrong = []
     for path in sources():
         classes = [node.name for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
-        words = [word.lower() for name in (path.stem, path.parent.name, *classes) for word in re.findall('[A-Z]?[a-z]+', name)]
-        wrong += [f'{name_of(path)}: {word}' for word in words
-                  if word in FORBIDDEN_NAMES or word.removesuffix('s') in FORBIDDEN_NAMES]
+        words = [
+            word.lower()
+            for name in (path.stem, path.parent.name, *classes)
+            for word in re.findall('[A-Z]?[a-z]+', name)
+        ]
+        wrong += [
+            f'{name_of(path)}: {word}'
+            for word in words
+            if word in FORBIDDEN_NAMES or word.removesuffix('s') in FORBIDDEN_NAMES
+        ]
     assert wrong == []
 
 
 def test_every_python_file_of_the_repository_has_the_licence_line() -> None:
-    files = [path for folder in ('test', 'tools', 'benchmarks', 'launch', 'examples')
-             for path in sorted((ROOT / folder).rglob('*.py'))]
-    missing = [str(path.relative_to(ROOT)) for path in files
-               if 'SPDX-License-Identifier: Apache-2.0' not in path.read_text(encoding='utf-8') and path.stat().st_size]
+    files = [
+        path
+        for folder in ('test', 'tools', 'benchmarks', 'launch', 'examples')
+        for path in sorted((ROOT / folder).rglob('*.py'))
+    ]
+    missing = [
+        str(path.relative_to(ROOT))
+        for path in files
+        if 'SPDX-License-Identifier: Apache-2.0' not in path.read_text(encoding='utf-8')
+        and path.stat().st_size
+    ]
     assert len(files) > 20 and not missing

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder that appears whole or not at all, whatever was there before."""
+
 from __future__ import annotations
 
 import os
@@ -10,7 +11,7 @@ import pytest
 from penguin_ros.atomic_folder import atomic_folder
 from penguin_ros.backends.base.manifest import MANIFEST
 
-DEAD = 2 ** 22 + 1
+DEAD = 2**22 + 1
 """No process has this number: it is above the kernel's largest."""
 
 
@@ -29,7 +30,9 @@ def test_it_appears_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, OSError, SystemExit])
-def test_nothing_is_left_when_the_block_fails_and_the_old_bundle_stays(tmp_path: Path, error: type[BaseException]) -> None:
+def test_nothing_is_left_when_the_block_fails_and_the_old_bundle_stays(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     bundle(tmp_path / 'b')
     with pytest.raises(error), atomic_folder(tmp_path / 'b') as staging:
         (staging / MANIFEST).write_text('new')
@@ -54,11 +57,21 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
 
 
 def test_what_killed_builds_left_goes_and_that_of_running_ones_stays(tmp_path: Path) -> None:
-    for name in (f'.b.build-{DEAD}', f'.b.build-{os.getppid()}', f'.other.build-{DEAD}', '.b.notes-7'):
+    for name in (
+        f'.b.build-{DEAD}',
+        f'.b.build-{os.getppid()}',
+        f'.other.build-{DEAD}',
+        '.b.notes-7',
+    ):
         (tmp_path / name).mkdir()
     with atomic_folder(tmp_path / 'b'):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {'b', f'.b.build-{os.getppid()}', f'.other.build-{DEAD}', '.b.notes-7'}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'b',
+        f'.b.build-{os.getppid()}',
+        f'.other.build-{DEAD}',
+        '.b.notes-7',
+    }
 
 
 def test_a_bundle_set_aside_by_a_build_that_was_killed_then_comes_back(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The clip buffer keeps bounds and order, counts what it drops, and never mixes sizes."""
+
 from __future__ import annotations
 
 import threading
@@ -54,7 +55,13 @@ def test_frames_older_than_the_buffer_leave_and_are_counted_as_expired_not_as_dr
     kept = buffer(seconds=2.0)
     add(kept, *range(0, 5001, 500))
     assert (status(kept).frames, status(kept).expired, status(kept).dropped) == (5, 6, {})
-    assert offsets(kept.interval_clip(Interval(0, 2 * START), ClipConfig(fps=100.0))) == [3000, 3500, 4000, 4500, 5000]
+    assert offsets(kept.interval_clip(Interval(0, 2 * START), ClipConfig(fps=100.0))) == [
+        3000,
+        3500,
+        4000,
+        4500,
+        5000,
+    ]
 
 
 def test_the_byte_cap_drops_the_oldest_and_counts_them() -> None:
@@ -80,8 +87,15 @@ def test_a_view_of_a_larger_array_is_copied_so_that_the_byte_cap_counts_what_is_
     assert clip is not None and clip.frames[0].image.base is None and status(kept).bytes == 72
 
 
-@pytest.mark.parametrize('image', [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8),
-                                   np.zeros((4, 4, 3), np.float32)])
+@pytest.mark.parametrize(
+    'image',
+    [
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+    ],
+)
 def test_what_is_no_rgb_picture_is_dropped_as_shape(image: Any) -> None:
     kept = buffer()
     assert not kept.add(Frame(START, image, 'front'), START)
@@ -104,7 +118,9 @@ def test_one_stamp_far_back_is_dropped_but_a_stream_far_back_starts_anew() -> No
     assert offsets(kept.newest_clip(ClipConfig())) == [520, 1020]
 
 
-def test_a_stream_that_loops_within_the_buffer_recovers_although_every_stamp_was_seen_before() -> None:
+def test_a_stream_that_loops_within_the_buffer_recovers_although_every_stamp_was_seen_before() -> (
+    None
+):
     kept = buffer(seconds=30.0)
     add(kept, *range(0, 5000, 500), *range(0, 5000, 500))
     assert status(kept).dropped == {'duplicate': 3, 'restarted': 10}
@@ -153,20 +169,28 @@ def test_a_past_interval_gives_the_longest_run_of_one_size_and_says_that_it_was_
     assert offsets(kept.interval_clip(whole, ClipConfig())) == [0, 500, 1000]
     assert not kept.has_one_size(whole) and kept.has_one_size(before)
     add(kept, 2500, size=(6, 4))
-    assert offsets(kept.interval_clip(Interval(START, START + 3 * SECOND), ClipConfig())) == [1500, 2000, 2500]
+    assert offsets(kept.interval_clip(Interval(START, START + 3 * SECOND), ClipConfig())) == [
+        1500,
+        2000,
+        2500,
+    ]
 
 
 def test_an_interval_includes_both_ends_and_outside_of_it_there_is_nothing() -> None:
     kept = buffer()
     add(kept, 0, 500, 1000, 1500)
-    assert offsets(kept.interval_clip(Interval(START + 500 * MS, START + 1000 * MS), ClipConfig())) == [500, 1000]
+    assert offsets(
+        kept.interval_clip(Interval(START + 500 * MS, START + 1000 * MS), ClipConfig())
+    ) == [500, 1000]
     assert kept.interval_clip(Interval(START + 501 * MS, START + 999 * MS), ClipConfig()) is None
 
 
 def test_the_newest_clip_covers_less_than_its_seconds_and_keeps_the_rate() -> None:
     kept = buffer()
     add(kept, *range(0, 8001, 100))
-    assert offsets(kept.newest_clip(ClipConfig(seconds=4.0, fps=2.0, max_frames=8))) == list(range(4500, 8001, 500))
+    assert offsets(kept.newest_clip(ClipConfig(seconds=4.0, fps=2.0, max_frames=8))) == list(
+        range(4500, 8001, 500)
+    )
 
 
 def test_jitter_of_the_camera_costs_no_frame() -> None:
@@ -179,7 +203,12 @@ def test_more_frames_than_allowed_are_thinned_evenly_and_the_newest_stays() -> N
     kept = buffer()
     add(kept, *range(0, 9001, 500))
     everything = Interval(START, START + 9 * SECOND)
-    assert offsets(kept.interval_clip(everything, ClipConfig(max_frames=4))) == [0, 3000, 6000, 9000]
+    assert offsets(kept.interval_clip(everything, ClipConfig(max_frames=4))) == [
+        0,
+        3000,
+        6000,
+        9000,
+    ]
     assert offsets(kept.interval_clip(everything, ClipConfig(max_frames=1))) == [9000]
 
 
@@ -197,7 +226,11 @@ def test_a_flush_forgets_everything_and_counts_it() -> None:
     add(kept, 0, 500)
     kept.flush('clock_jump')
     assert kept.newest_clip(ClipConfig()) is None
-    assert (status(kept).bytes, status(kept).frames, status(kept).dropped) == (0, 0, {'clock_jump': 2})
+    assert (status(kept).bytes, status(kept).frames, status(kept).dropped) == (
+        0,
+        0,
+        {'clock_jump': 2},
+    )
     add(kept, 100)
     assert offsets(kept.newest_clip(ClipConfig())) == [100]
 
@@ -216,25 +249,40 @@ def test_the_rate_counts_recent_arrivals_and_falls_to_zero_without_frames() -> N
     assert status(kept, 20_000).rate_hz == 0.0
 
 
-@given(st.lists(st.tuples(st.integers(0, 60_000), st.sampled_from([(4, 6), (6, 4), (2, 2)])), max_size=120),
-       st.integers(1, 12), st.floats(0.1, 40.0), st.floats(0.1, 30.0))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60_000), st.sampled_from([(4, 6), (6, 4), (2, 2)])), max_size=120
+    ),
+    st.integers(1, 12),
+    st.floats(0.1, 40.0),
+    st.floats(0.1, 30.0),
+)
 def test_whatever_arrives_the_bounds_hold_and_clips_are_rising_and_of_one_size(
-        arrivals: list[tuple[int, tuple[int, int]]], max_frames: int, fps: float, seconds: float) -> None:
+    arrivals: list[tuple[int, tuple[int, int]]], max_frames: int, fps: float, seconds: float
+) -> None:
     kept = buffer(max_bytes=1500, seconds=30.0)
     for ms, size in arrivals:
         kept.add(frame(ms, size), START + ms * MS)
         now = status(kept)
         assert now.bytes <= 1500 and now.received == now.frames + now.expired + sum(
-            now.dropped.get(cause, 0) for cause in ('bytes', 'restarted'))
+            now.dropped.get(cause, 0) for cause in ('bytes', 'restarted')
+        )
         clip = kept.newest_clip(ClipConfig(seconds=seconds, fps=fps, max_frames=max_frames))
         if clip is None:
             continue
         stamps = [item.stamp_ns for item in clip.frames]
-        assert stamps == sorted(set(stamps)) and stamps[-1] == now.newest_ns and len(stamps) <= max_frames
+        assert (
+            stamps == sorted(set(stamps))
+            and stamps[-1] == now.newest_ns
+            and len(stamps) <= max_frames
+        )
         assert len({item.size for item in clip.frames}) == 1
         assert stamps[-1] - stamps[0] < seconds * SECOND
     assert len(arrivals) == status(kept).received + sum(
-        count for cause, count in status(kept).dropped.items() if cause not in ('bytes', 'restarted'))
+        count
+        for cause, count in status(kept).dropped.items()
+        if cause not in ('bytes', 'restarted')
+    )
 
 
 @given(st.integers(1, 400), st.integers(1, 50))

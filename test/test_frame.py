@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A frame's digest stands for its pixels and their shape, and for nothing else."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """When frames are wanted, on clocks that the test turns."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -45,7 +46,9 @@ def test_samples_keep_their_rate_whatever_the_rate_of_frames(step_ms):
     clocks = Clocks()
     found = taken(times(clocks), clocks, step_ms * MS, 10_000 // step_ms)
     assert abs(len(found) - 20) <= 1  # in 10 s
-    assert all((time - found[0]) % (500 * MS) < step_ms * MS for time in found)  # late by less than a frame, never adding up
+    assert all(
+        (time - found[0]) % (500 * MS) < step_ms * MS for time in found
+    )  # late by less than a frame, never adding up
 
 
 def test_a_pause_is_not_made_up_for():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sampling of recordings at a steady rate."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -18,17 +19,29 @@ def test_takes_two_frames_per_second_of_a_25_hz_video() -> None:
 
 def test_rate_zero_takes_every_frame_once() -> None:
     due = SampleTimes(0.0)
-    assert [due.takes(time) for time in (0, 1, 1, 2, 1, 3)] == [True, True, False, True, False, True]
+    assert [due.takes(time) for time in (0, 1, 1, 2, 1, 3)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_gap_does_not_make_up_for_missed_samples() -> None:
     due = SampleTimes(1.0)
-    taken = [due.takes(time * SECOND) for time in (0, 10)] + [due.takes(10 * SECOND + SECOND // 2), due.takes(11 * SECOND)]
+    taken = [due.takes(time * SECOND) for time in (0, 10)] + [
+        due.takes(10 * SECOND + SECOND // 2),
+        due.takes(11 * SECOND),
+    ]
     assert taken == [True, True, False, True]
 
 
-@given(st.lists(st.integers(min_value=-10 * SECOND, max_value=100 * SECOND), max_size=60),
-       st.sampled_from([0.0, 0.5, 3.0, 240.0]))
+@given(
+    st.lists(st.integers(min_value=-10 * SECOND, max_value=100 * SECOND), max_size=60),
+    st.sampled_from([0.0, 0.5, 3.0, 240.0]),
+)
 def test_samples_increase_strictly_and_keep_to_the_rate(times: list[int], fps: float) -> None:
     due = SampleTimes(fps)
     taken = [time for time in times if due.takes(time)]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two ROS packages as packages: what they declare is there, and colcon sees both."""
+
 from __future__ import annotations
 
 import ast
@@ -18,7 +19,9 @@ from penguin_ros.request import StopReason
 
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGES = ROOT / 'penguin_msgs'
-INTERFACES = sorted([*MESSAGES.glob('msg/*.msg'), *MESSAGES.glob('srv/*.srv'), *MESSAGES.glob('action/*.action')])
+INTERFACES = sorted(
+    [*MESSAGES.glob('msg/*.msg'), *MESSAGES.glob('srv/*.srv'), *MESSAGES.glob('action/*.action')]
+)
 PACKAGES = ['penguin_msgs', 'penguin_ros']
 FIELD = re.compile(r'^[A-Za-z][\w/]*(\[\])?\s+(?P<name>\w+)(\s*=\s*(?P<value>\S+))?$')
 
@@ -46,8 +49,14 @@ def fields(path: Path, section: int = 0) -> list[str]:
 @pytest.fixture(scope='module')
 def setup_arguments() -> dict[str, ast.expr]:
     """Keyword arguments of the call in setup.py."""
-    calls = [node for node in ast.walk(ast.parse((ROOT / 'setup.py').read_text())) if isinstance(node, ast.Call)]
-    call, = (call for call in calls if isinstance(call.func, ast.Name) and call.func.id == 'setup')
+    calls = [
+        node
+        for node in ast.walk(ast.parse((ROOT / 'setup.py').read_text()))
+        if isinstance(node, ast.Call)
+    ]
+    (call,) = (
+        call for call in calls if isinstance(call.func, ast.Name) and call.func.id == 'setup'
+    )
     return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
 
 
@@ -69,58 +78,100 @@ def test_the_licence_file_is_whole() -> None:
 
 def test_both_packages_and_setup_py_have_one_version(setup_arguments: dict[str, ast.expr]) -> None:
     version = ast.literal_eval(setup_arguments['version'])
-    assert declared(ROOT / 'package.xml')['version'] == declared(MESSAGES / 'package.xml')['version'] == [version]
+    assert (
+        declared(ROOT / 'package.xml')['version']
+        == declared(MESSAGES / 'package.xml')['version']
+        == [version]
+    )
 
 
 def test_penguin_ros_depends_on_every_message_package_that_it_imports() -> None:
-    known = {name for tag, names in declared(ROOT / 'package.xml').items() if tag in ('depend', 'exec_depend') for name in names}
+    known = {
+        name
+        for tag, names in declared(ROOT / 'package.xml').items()
+        if tag in ('depend', 'exec_depend')
+        for name in names
+    }
     statement = re.compile(r'^\s*(?:from|import) (\w+_msgs|\w+_srvs|\w*_interfaces|rclpy)\b', re.M)
-    imported = {name for path in (ROOT / 'penguin_ros').rglob('*.py') for name in statement.findall(path.read_text())}
+    imported = {
+        name
+        for path in (ROOT / 'penguin_ros').rglob('*.py')
+        for name in statement.findall(path.read_text())
+    }
     assert 'penguin_msgs' in imported
     assert imported <= known
 
 
 def test_every_program_that_is_declared_exists_and_is_installed() -> None:
-    programs = {entry.name: entry.value for entry in distribution('penguin_ros').entry_points.select(group='console_scripts')}
+    programs = {
+        entry.name: entry.value
+        for entry in distribution('penguin_ros').entry_points.select(group='console_scripts')
+    }
     assert set(programs) == {'penguin', 'penguin_node', 'camera_node', 'sim_camera'}
     for value in programs.values():
         module, _, function = value.partition(':')
         source = (ROOT / module.replace('.', '/')).with_suffix('.py')
         assert source.is_file()
-        functions = {node.name for node in ast.parse(source.read_text()).body if isinstance(node, ast.FunctionDef)}
+        functions = {
+            node.name
+            for node in ast.parse(source.read_text()).body
+            if isinstance(node, ast.FunctionDef)
+        }
         assert function in functions
 
 
 def test_programs_go_where_ros2_run_looks_for_them() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
-    assert config['develop']['script_dir'] == config['install']['install_scripts'] == '$base/lib/penguin_ros'
+    assert (
+        config['develop']['script_dir']
+        == config['install']['install_scripts']
+        == '$base/lib/penguin_ros'
+    )
 
 
 def test_only_the_package_itself_is_installed(setup_arguments: dict[str, ast.expr]) -> None:
     from setuptools import find_packages
+
     assert isinstance(setup_arguments['packages'], ast.Call)
     found = find_packages(str(ROOT), include=['penguin_ros', 'penguin_ros.*'])
     assert all(name.split('.')[0] == 'penguin_ros' for name in found)
-    rooms = {'.'.join(path.parent.relative_to(ROOT).parts) for path in (ROOT / 'penguin_ros').rglob('*.py')}
+    rooms = {
+        '.'.join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / 'penguin_ros').rglob('*.py')
+    }
     assert rooms == set(found)
 
 
 def test_colcon_test_runs_something(setup_arguments: dict[str, ast.expr]) -> None:
     extras = setup_arguments['extras_require']
     assert isinstance(extras, ast.Dict)
-    by_name = dict(zip((ast.literal_eval(key) for key in extras.keys if key), extras.values, strict=True))
-    assert any(requirement.startswith('pytest') for requirement in ast.literal_eval(by_name['test']))
+    by_name = dict(
+        zip((ast.literal_eval(key) for key in extras.keys if key), extras.values, strict=True)
+    )
+    assert any(
+        requirement.startswith('pytest') for requirement in ast.literal_eval(by_name['test'])
+    )
 
 
-def test_no_pip_build_of_opencv_hides_that_of_the_system(setup_arguments: dict[str, ast.expr]) -> None:
-    assert not any('opencv' in requirement for requirement in ast.literal_eval(setup_arguments['install_requires']))
+def test_no_pip_build_of_opencv_hides_that_of_the_system(
+    setup_arguments: dict[str, ast.expr],
+) -> None:
+    assert not any(
+        'opencv' in requirement
+        for requirement in ast.literal_eval(setup_arguments['install_requires'])
+    )
 
 
 def colcon_list(folder: Path, *arguments: str) -> list[str]:
     """Names that colcon finds from `folder`."""
-    result = subprocess.run([sys.executable, '-m', 'colcon', 'list', '--names-only', *arguments], cwd=folder, check=True,
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, '-m', 'colcon', 'list', '--names-only', *arguments],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return sorted(result.stdout.split())
 
 
@@ -128,7 +179,9 @@ def test_colcon_sees_both_packages_in_the_root() -> None:
     assert colcon_list(ROOT) == PACKAGES
 
 
-def test_colcon_sees_both_packages_in_a_workspace_with_the_documented_command(tmp_path: Path) -> None:
+def test_colcon_sees_both_packages_in_a_workspace_with_the_documented_command(
+    tmp_path: Path,
+) -> None:
     source = tmp_path / 'src' / 'penguin_ros'
     shutil.copytree(MESSAGES, source / 'penguin_msgs')
     for name in ('package.xml', 'setup.py', 'setup.cfg'):
@@ -137,7 +190,11 @@ def test_colcon_sees_both_packages_in_a_workspace_with_the_documented_command(tm
 
 
 def test_every_interface_file_is_built() -> None:
-    listed = set(re.findall(r'^\s+((?:msg|srv|action)/\w+\.\w+)$', (MESSAGES / 'CMakeLists.txt').read_text(), re.M))
+    listed = set(
+        re.findall(
+            r'^\s+((?:msg|srv|action)/\w+\.\w+)$', (MESSAGES / 'CMakeLists.txt').read_text(), re.M
+        )
+    )
     assert listed == {str(path.relative_to(MESSAGES)) for path in INTERFACES}
 
 
@@ -145,7 +202,9 @@ def test_every_interface_file_is_built() -> None:
 def test_every_field_has_a_comment_right_above_it(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert lines[0].startswith('# ') and lines[1] in ('', '#') or lines[1].startswith('# ')
-    declarations = [number for number, line in enumerate(lines) if line and not line.startswith(('#', '---'))]
+    declarations = [
+        number for number, line in enumerate(lines) if line and not line.startswith(('#', '---'))
+    ]
     assert declarations
     for number in declarations:
         assert FIELD.match(lines[number]), lines[number]
@@ -154,11 +213,17 @@ def test_every_field_has_a_comment_right_above_it(path: Path) -> None:
 
 def test_a_question_has_the_same_fields_on_every_way_in() -> None:
     question = fields(MESSAGES / 'msg' / 'Question.msg')
-    assert question == fields(MESSAGES / 'srv' / 'Ask.srv') == fields(MESSAGES / 'action' / 'AnswerQuestion.action')
+    assert (
+        question
+        == fields(MESSAGES / 'srv' / 'Ask.srv')
+        == fields(MESSAGES / 'action' / 'AnswerQuestion.action')
+    )
 
 
 def test_stop_reasons_have_the_numbers_of_the_core() -> None:
-    assert constants(MESSAGES / 'msg' / 'Evidence.msg') == {reason.name: int(reason) for reason in StopReason}
+    assert constants(MESSAGES / 'msg' / 'Evidence.msg') == {
+        reason.name: int(reason) for reason in StopReason
+    }
 
 
 def test_error_codes_are_unique_and_start_with_none() -> None:

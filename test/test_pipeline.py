@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The front door opens, changes, reports and closes as it says, and whatever is asked ends in one answer."""
+"""The front door opens, changes, reports and closes as it says, and whatever is asked ends in one
+answer.
+"""
+
 from __future__ import annotations
 
 import random
@@ -31,8 +34,15 @@ from penguin_ros.frame import Frame
 def test_opening_reports_progress_and_the_facts_of_the_model(tiny_checkpoint: Path) -> None:
     live, lines = LivePipeline(tiny_checkpoint), list[str]()
     facts = live.pipeline.open(lines.append)
-    assert len(lines) >= 3 and all(facts.name in line or str(tiny_checkpoint) in line for line in lines)
-    assert (facts.backend, facts.device, facts.precision, facts.slots) == ('scripted', 'cpu', 'float32', 4)
+    assert len(lines) >= 3 and all(
+        facts.name in line or str(tiny_checkpoint) in line for line in lines
+    )
+    assert (facts.backend, facts.device, facts.precision, facts.slots) == (
+        'scripted',
+        'cpu',
+        'float32',
+        4,
+    )
     assert facts.source == str(tiny_checkpoint) and facts.max_length == live.config.model.max_length
     assert facts.weight_bytes == 4 * (facts.language_parameters + facts.vision_parameters) > 0
     assert live.pipeline.status().model == facts and not live.pipeline.status().is_active
@@ -75,7 +85,9 @@ def test_closing_from_another_thread_interrupts_opening(tiny_checkpoint: Path) -
     assert live.pipeline.close(LIVENESS_SECONDS) and live.steps == ['open', 'close']
 
 
-def test_closing_before_the_weights_are_loaded_leaves_the_backend_unopened(tiny_checkpoint: Path) -> None:
+def test_closing_before_the_weights_are_loaded_leaves_the_backend_unopened(
+    tiny_checkpoint: Path,
+) -> None:
     live = LivePipeline(tiny_checkpoint)
     with pytest.raises(Inactive):
         live.pipeline.open(lambda line: None if live.pipeline.close(0.01) else None)
@@ -85,7 +97,9 @@ def test_closing_before_the_weights_are_loaded_leaves_the_backend_unopened(tiny_
 def test_ctrl_c_interrupts_opening_and_the_worker_stops_loading(tiny_checkpoint: Path) -> None:
     live = LivePipeline(tiny_checkpoint)
     live.gate.close('open')
-    pressed = threading.Thread(target=lambda: (live.gate.wait_arrived(), signal.raise_signal(signal.SIGINT)))
+    pressed = threading.Thread(
+        target=lambda: (live.gate.wait_arrived(), signal.raise_signal(signal.SIGINT))
+    )
     pressed.start()
     with pytest.raises(KeyboardInterrupt):
         live.pipeline.open()
@@ -117,20 +131,32 @@ def test_activating_a_hundred_times_leaves_it_usable(tiny_checkpoint: Path) -> N
         assert live.answer().text == TEXT and threading.active_count() == threads
 
 
-def test_live_settings_apply_to_the_next_request_and_others_are_refused(tiny_checkpoint: Path) -> None:
+def test_live_settings_apply_to_the_next_request_and_others_are_refused(
+    tiny_checkpoint: Path,
+) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         live.frames(0, 500, 1000)
         live.gate.close('decode')
         live.ask('running')
         live.gate.wait_arrived()
         live.ask('before')
-        live.pipeline.configure(with_values(live.config, {'clip.max_frames': 1, 'question.max_tokens': 2}))
+        live.pipeline.configure(
+            with_values(live.config, {'clip.max_frames': 1, 'question.max_tokens': 2})
+        )
         live.ask('after')
         live.gate.open()
-        assert offsets(live.wait('before')) == [0, 500, 1000] and live.answers['before'][0].text == TEXT
-        assert offsets(live.wait('after')) == [1000] and live.answers['after'][0].evidence.generated_tokens == 2
+        assert (
+            offsets(live.wait('before')) == [0, 500, 1000]
+            and live.answers['before'][0].text == TEXT
+        )
+        assert (
+            offsets(live.wait('after')) == [1000]
+            and live.answers['after'][0].evidence.generated_tokens == 2
+        )
         with pytest.raises(SettingError, match='model.max_length, question.queue_length'):
-            live.pipeline.configure(with_values(live.config, {'model.max_length': 100, 'question.queue_length': 3}))
+            live.pipeline.configure(
+                with_values(live.config, {'model.max_length': 100, 'question.queue_length': 3})
+            )
 
 
 def test_a_smaller_buffer_applies_at_once(tiny_checkpoint: Path) -> None:
@@ -174,20 +200,53 @@ def test_the_status_shows_cameras_queue_and_the_step_that_runs(tiny_checkpoint: 
         live.steady.turn(70)
         live.now.turn(30 * MS)
         status = live.pipeline.status()
-        assert (status.counts.questions_running, status.counts.questions_waiting, status.counts.captions_waiting) == (1, 1, 1)
+        assert (
+            status.counts.questions_running,
+            status.counts.questions_waiting,
+            status.counts.captions_waiting,
+        ) == (1, 1, 1)
         assert status.worker.step_ns == 70
         front, rear = status.cameras['front'], status.cameras['rear']
-        assert (front.frames, front.newest_ns, front.age_ns, rear.frames, rear.age_ns) == (2, START + 500 * MS, 30 * MS, 0, None)
+        assert (front.frames, front.newest_ns, front.age_ns, rear.frames, rear.age_ns) == (
+            2,
+            START + 500 * MS,
+            30 * MS,
+            0,
+            None,
+        )
 
 
-OPERATIONS = st.lists(st.sampled_from(['ask', 'ask', 'past', 'picture', 'caption', 'cancel', 'frame', 'time', 'flush',
-                                       'deactivate', 'activate', 'break', 'mend', 'wait']), min_size=5, max_size=30)
+OPERATIONS = st.lists(
+    st.sampled_from(
+        [
+            'ask',
+            'ask',
+            'past',
+            'picture',
+            'caption',
+            'cancel',
+            'frame',
+            'time',
+            'flush',
+            'deactivate',
+            'activate',
+            'break',
+            'mend',
+            'wait',
+        ]
+    ),
+    min_size=5,
+    max_size=30,
+)
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(OPERATIONS, st.integers(0, 2 ** 16))
-def test_whatever_happens_each_request_that_was_taken_ends_in_one_answer(tiny_checkpoint: Path, operations: list[str],
-                                                                         seed: int) -> None:
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(OPERATIONS, st.integers(0, 2**16))
+def test_whatever_happens_each_request_that_was_taken_ends_in_one_answer(
+    tiny_checkpoint: Path, operations: list[str], seed: int
+) -> None:
     draw, taken = random.Random(seed), list[str]()
     with LivePipeline(tiny_checkpoint, ('front', 'rear'), question__queue_length=3) as live:
 
@@ -199,9 +258,13 @@ def test_whatever_happens_each_request_that_was_taken_ends_in_one_answer(tiny_ch
             camera, milliseconds = draw.choice(['front', 'rear']), number * 500
             try:
                 if operation == 'ask':
-                    taken.append(live.ask(f'q{number}', camera=camera, deadline_ns=draw.choice([0, 50])))
+                    taken.append(
+                        live.ask(f'q{number}', camera=camera, deadline_ns=draw.choice([0, 50]))
+                    )
                 elif operation == 'past':
-                    taken.append(live.ask(f'q{number}', camera=camera, interval=past(0, milliseconds)))
+                    taken.append(
+                        live.ask(f'q{number}', camera=camera, interval=past(0, milliseconds))
+                    )
                 elif operation == 'picture':
                     taken.append(live.ask(f'q{number}', images=(np.zeros((30, 30, 3), np.uint8),)))
                 elif operation == 'caption':

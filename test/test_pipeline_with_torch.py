@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole core on the real network: the reference's text through the front door, and a real video."""
+"""The whole core on the real network: the reference's text through the front door, and a real
+video.
+"""
+
 from __future__ import annotations
 
 import queue
@@ -38,10 +41,21 @@ def now() -> Now:
 @pytest.fixture()
 def pipeline(golden_dir: Path, now: Now) -> Iterator[Pipeline]:
     pytest.importorskip('torch')
-    config = with_values(PenguinConfig(), {
-        'model.checkpoint': str(golden_dir / 'checkpoint'), 'model.backend': 'torch', 'model.device': 'cpu',
-        'model.precision': 'float32', 'model.threads': 1, 'visual.max_visual_tokens': 160, 'generation.max_repeats': 0,
-        'question.deadline': LIVENESS_SECONDS, 'caption.max_tokens': 40, 'caption.deadline': LIVENESS_SECONDS})
+    config = with_values(
+        PenguinConfig(),
+        {
+            'model.checkpoint': str(golden_dir / 'checkpoint'),
+            'model.backend': 'torch',
+            'model.device': 'cpu',
+            'model.precision': 'float32',
+            'model.threads': 1,
+            'visual.max_visual_tokens': 160,
+            'generation.max_repeats': 0,
+            'question.deadline': LIVENESS_SECONDS,
+            'caption.max_tokens': 40,
+            'caption.deadline': LIVENESS_SECONDS,
+        },
+    )
     opened = Pipeline(config, ['front'], now_ns=now)
     facts = opened.open()
     assert (facts.backend, facts.device, facts.precision) == ('torch', 'cpu', 'float32')
@@ -75,16 +89,24 @@ def video_frames(path: Path, every: int, count: int) -> Iterator[Image]:
 
 def test_a_picture_gets_the_references_text(pipeline: Pipeline, golden_dir: Path) -> None:
     case = np.load(golden_dir / 'cases' / 'image.npz')
-    assert case['generated_margins'].min() > 1e-3  # else the reference's own choice would be within rounding
-    answer = asked(pipeline, 'Describe this image in detail.', images=(case['image'],), max_tokens=len(case['generated']))
+    assert (
+        case['generated_margins'].min() > 1e-3
+    )  # else the reference's own choice would be within rounding
+    answer = asked(
+        pipeline,
+        'Describe this image in detail.',
+        images=(case['image'],),
+        max_tokens=len(case['generated']),
+    )
     assert answer.text == without_controls(str(case['generated_text']))
     assert answer.evidence.prompt_tokens == case['input_ids'].size
     assert answer.evidence.visual_tokens == len(case['projected'])
     assert answer.evidence.generated_tokens == len(case['generated'])
 
 
-def test_a_real_video_is_answered_the_same_whether_or_not_a_question_interrupts(pipeline: Pipeline, now: Now,
-                                                                               video_path: Path) -> None:
+def test_a_real_video_is_answered_the_same_whether_or_not_a_question_interrupts(
+    pipeline: Pipeline, now: Now, video_path: Path
+) -> None:
     stamps = []
     for number, image in enumerate(video_frames(video_path, every=12, count=5)):
         now.ns = 1_700_000_000 * NANOSECONDS + number * 480_000_000
@@ -99,7 +121,11 @@ def test_a_real_video_is_answered_the_same_whether_or_not_a_question_interrupts(
     alone = captioned().get(timeout=LIVENESS_SECONDS)
     assert alone.error is None and alone.text and alone.evidence.generated_tokens > 0
     assert [frame.stamp_ns for frame in alone.evidence.frames] == stamps
-    assert alone.evidence.encode_ns > 0 and alone.evidence.prefill_ns > 0 and alone.evidence.first_token_ns > 0
+    assert (
+        alone.evidence.encode_ns > 0
+        and alone.evidence.prefill_ns > 0
+        and alone.evidence.first_token_ns > 0
+    )
     interrupted = captioned()
     wait_until(lambda: pipeline.status().counts.captions_running == 1)
     first = asked(pipeline, 'What is the bear doing?', max_tokens=20)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics and frames have one name each, in the README's table, the code, the parameter files and the bridge to Gazebo."""
+"""Topics and frames have one name each, in the README's table, the code, the parameter files and
+the bridge to Gazebo.
+"""
+
 from __future__ import annotations
 
 import re
@@ -20,57 +23,86 @@ BRIDGE, WORLD = ROOT / 'config' / 'gazebo_bridge.yaml', ROOT / 'worlds' / 'pengu
 def table() -> dict[str, tuple[str, str]]:
     """The README's rows about simulated cameras: what it is, its name and its type."""
     start = README.index('| of a simulated camera |')
-    rows = [re.findall(r'`([^`]+)`', line) for line in README[start:README.index('\n\n', start)].splitlines()[2:]]
-    labels = [line.split('|')[1].strip() for line in README[start:README.index('\n\n', start)].splitlines()[2:]]
-    return {label: (row[0], row[1] if len(row) > 1 else '') for label, row in zip(labels, rows, strict=True)}
+    rows = [
+        re.findall(r'`([^`]+)`', line)
+        for line in README[start : README.index('\n\n', start)].splitlines()[2:]
+    ]
+    labels = [
+        line.split('|')[1].strip()
+        for line in README[start : README.index('\n\n', start)].splitlines()[2:]
+    ]
+    return {
+        label: (row[0], row[1] if len(row) > 1 else '')
+        for label, row in zip(labels, rows, strict=True)
+    }
 
 
 def test_the_table_has_the_names_of_the_code() -> None:
     from penguin_ros.ros.camera_node.parameters import CameraParameters
     from penguin_ros.ros.conversions.topics import IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME
     from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
+
     names = table()
     assert names['pictures'] == (IMAGE_TOPIC, 'sensor_msgs/Image')
     assert names['pictures as JPEG'] == (f'{IMAGE_TOPIC}/compressed', 'sensor_msgs/CompressedImage')
     assert names['calibration'] == (INFO_TOPIC, 'sensor_msgs/CameraInfo')
     assert names['coordinate frame'][0] == OPTICAL_FRAME == CameraParameters().frame_id
     simulated = SimCameraParameters()
-    assert (simulated.topic, simulated.info_topic, simulated.frame_id) == (IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME)
+    assert (simulated.topic, simulated.info_topic, simulated.frame_id) == (
+        IMAGE_TOPIC,
+        INFO_TOPIC,
+        OPTICAL_FRAME,
+    )
 
 
 def test_the_default_camera_of_the_node_and_of_the_parameter_files_looks_there() -> None:
     from penguin_ros.ros.conversions.topics import IMAGE_TOPIC
     from penguin_ros.ros.node.parameters import DEFAULT_CAMERAS
+
     assert [f'{name}/image' for name in DEFAULT_CAMERAS] == [IMAGE_TOPIC]
     usual = parameters_of('penguin.yaml')['/**']
-    assert usual['cameras'] == DEFAULT_CAMERAS and usual['camera'] == {DEFAULT_CAMERAS[0]: {'topic': IMAGE_TOPIC}}
+    assert usual['cameras'] == DEFAULT_CAMERAS and usual['camera'] == {
+        DEFAULT_CAMERAS[0]: {'topic': IMAGE_TOPIC}
+    }
     assert 'cameras' not in parameters_of('simulation.yaml')['/**']
 
 
 def test_the_demo_looks_there_too() -> None:
     from penguin_ros.cli.demo import IMAGE_TOPIC as OF_THE_DEMO
     from penguin_ros.ros.conversions.topics import IMAGE_TOPIC
+
     assert OF_THE_DEMO == IMAGE_TOPIC
 
 
 def test_parameters_for_simulated_worlds_exist() -> None:
     from penguin_ros.config import settings
     from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
+
     sections = parameters_of('simulation.yaml')
     node, camera = dict(sections['/**']), dict(sections['/**/sim_camera'])
-    assert node.pop('use_sim_time') is True and camera.pop('use_sim_time') is False, 'the camera makes the time'
-    assert {f'{section}.{key}' for section, values in node.items() for key in values} <= set(settings())
+    assert node.pop('use_sim_time') is True and camera.pop('use_sim_time') is False, (
+        'the camera makes the time'
+    )
+    assert {f'{section}.{key}' for section, values in node.items() for key in values} <= set(
+        settings()
+    )
     assert set(camera) <= set(vars(SimCameraParameters()))
 
 
 def test_a_clip_of_the_node_is_a_whole_scene_and_never_two() -> None:
-    """The node's clips reach back over clip.seconds, the last frame of a scene being the newest; scenes are paused for longer."""
+    """The node's clips reach back over clip.seconds, the last frame of a scene being the newest;
+    scenes are paused for longer.
+    """
     from penguin_ros.config import settings
+
     sections = parameters_of('simulation.yaml')
     clip_s, camera = settings()['clip.seconds'][0], sections['/**/sim_camera']
     assert isinstance(clip_s, float)
     assert camera['seconds'] < clip_s <= camera['pause']
-    assert int(camera['seconds'] * sections['/**']['clip']['fps']) + 1 <= settings()['clip.max_frames'][0]
+    assert (
+        int(camera['seconds'] * sections['/**']['clip']['fps']) + 1
+        <= settings()['clip.max_frames'][0]
+    )
 
 
 def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() -> None:
@@ -78,6 +110,7 @@ def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() 
 
     from penguin_ros.config import VisualConfig
     from penguin_ros.preprocessing.frame_plan import PatchUnit, video_plan
+
     visual = VisualConfig(**parameters_of('simulation.yaml')['/**']['visual'])
     picture = np.zeros((SdfOptions.height, SdfOptions.width, 3), np.uint8)
     moved = picture + np.uint8(200)  # a key frame of its own, and one that is not
@@ -88,8 +121,10 @@ def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() 
 def test_the_bridge_to_gazebo_has_the_same_names() -> None:
     if not BRIDGE.exists():
         pytest.skip(f'no {BRIDGE.name} in this version')
-    bridged = {entry['ros_topic_name'].lstrip('/'): entry['ros_type_name'].replace('/msg/', '/') for entry in
-               yaml.safe_load(BRIDGE.read_text())}
+    bridged = {
+        entry['ros_topic_name'].lstrip('/'): entry['ros_type_name'].replace('/msg/', '/')
+        for entry in yaml.safe_load(BRIDGE.read_text())
+    }
     names = table()
     for label in ('pictures', 'calibration', 'time'):
         topic, kind = names[label]
@@ -100,4 +135,7 @@ def test_the_bridge_to_gazebo_has_the_same_names() -> None:
 
 def parameters_of(file: str) -> dict[str, Any]:
     """Sections of a parameter file."""
-    return {name: section['ros__parameters'] for name, section in yaml.safe_load((ROOT / 'config' / file).read_text()).items()}
+    return {
+        name: section['ros__parameters']
+        for name, section in yaml.safe_load((ROOT / 'config' / file).read_text()).items()
+    }

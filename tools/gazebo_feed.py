@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gazebo's pictures as topics of ROS 2, and what the penguin node says about them. Knows worlds as streams of pictures only."""
+"""Gazebo's pictures as topics of ROS 2, and what the penguin node says about them. Knows worlds as
+streams of pictures only.
+"""
+
 from __future__ import annotations
 
 import io
@@ -26,14 +29,18 @@ from penguin_ros.simulation.world import World
 
 PAUSE_NS = 5 * NANOSECONDS  # between two worlds no clip may span both
 CLOCK_STEP_NS = NANOSECONDS // 20
-SLACK_NS = NANOSECONDS // 4  # a clip may begin and end that far inside a scene and still show all of it
+SLACK_NS = (
+    NANOSECONDS // 4
+)  # a clip may begin and end that far inside a scene and still show all of it
 CAPTION_S, ANSWER_S = 40.0, 30.0
 
 
 class GazeboFeed:
-    """Publishes camera/image and /clock and listens to the node; used by the thread that spins the session.
+    """Publishes camera/image and /clock and listens to the node; used by the thread that spins the
+    session.
 
-    A world's time begins at 0 in Gazebo; in ROS each world's time goes on where the one before ended.
+    A world's time begins at 0 in Gazebo; in ROS each world's time goes on where the one before
+    ended.
     """
 
     def __init__(self, session: Session, node_name: str, world: World) -> None:
@@ -43,6 +50,7 @@ class GazeboFeed:
         from sensor_msgs.msg import Image
 
         from penguin_ros.ros.conversions.topics import IMAGE_TOPIC, camera_qos
+
         self.captions: list[Any] = []
         self.pictures: dict[int, bytes] = {}
         """JPEG data by stamp, for the contact sheet; the node gets the raw pictures."""
@@ -50,7 +58,9 @@ class GazeboFeed:
         self._session, self._world = session, world
         self._image = session.node.create_publisher(Image, f'/{IMAGE_TOPIC}', camera_qos())
         self._clock = session.node.create_publisher(Clock, '/clock', 10)
-        session.node.create_subscription(Caption, f'{node_name}/caption', self.captions.append, QoSProfile(depth=256))
+        session.node.create_subscription(
+            Caption, f'{node_name}/caption', self.captions.append, QoSProfile(depth=256)
+        )
         self._client = QuestionClient(session, node_name)
 
     def is_watched(self) -> bool:
@@ -69,7 +79,8 @@ class GazeboFeed:
         return ground_truth(self._world, run.scene, Showing(number, 0, first_ns, SECONDS, 0))
 
     def described(self, truth: GroundTruth, check: Callable[[], None]) -> ShownCaption:
-        """The first caption of a whole scene, beside the truth of exactly its stretch; DeadlineExceeded when none comes.
+        """The first caption of a whole scene, beside the truth of exactly its stretch;
+        DeadlineExceeded when none comes.
 
         Meanwhile simulated time goes on as real time does.
         """
@@ -78,17 +89,26 @@ class GazeboFeed:
         while not found:
             check()
             if time.monotonic() > end:
-                raise DeadlineExceeded(f'no caption shows all of scene {truth.number + 1}', f'waited {CAPTION_S:g} s; '
-                                       f'{len(self.captions)} captions in all')
+                raise DeadlineExceeded(
+                    f'no caption shows all of scene {truth.number + 1}',
+                    f'waited {CAPTION_S:g} s; {len(self.captions)} captions in all',
+                )
             self._session.spin_until(lambda: False, CLOCK_STEP_NS / NANOSECONDS)
             self._tell_time(self.now_ns + CLOCK_STEP_NS)
-            found = [caption for caption in self.captions if not caption.error_code and _shows_all(caption, truth)]
+            found = [
+                caption
+                for caption in self.captions
+                if not caption.error_code and _shows_all(caption, truth)
+            ]
         return self._compared(found[0], truth)
 
     def ask(self, question: str, truth: GroundTruth) -> Any:
         """The penguin_msgs/Answer about a whole scene."""
-        return self._client.ask(Ask(question, deadline_s=ANSWER_S, interval_ns=(truth.start_ns, truth.end_ns)), lambda text: None,
-                                ANSWER_S)
+        return self._client.ask(
+            Ask(question, deadline_s=ANSWER_S, interval_ns=(truth.start_ns, truth.end_ns)),
+            lambda text: None,
+            ANSWER_S,
+        )
 
     def pause(self) -> None:
         """Simulated time without pictures."""
@@ -101,6 +121,7 @@ class GazeboFeed:
         from rosgraph_msgs.msg import Clock
 
         from penguin_ros.ros.conversions.messages import time_message
+
         self.now_ns = now_ns
         self._clock.publish(Clock(clock=time_message(now_ns)))
 
@@ -110,7 +131,12 @@ class GazeboFeed:
         from penguin_ros.ros.camera_node.camera_node import raw_message
         from penguin_ros.ros.conversions.messages import time_message
         from penguin_ros.ros.conversions.topics import OPTICAL_FRAME
-        self._image.publish(raw_message(Header(stamp=time_message(now_ns), frame_id=OPTICAL_FRAME), image[..., ::-1], 'rgb8'))
+
+        self._image.publish(
+            raw_message(
+                Header(stamp=time_message(now_ns), frame_id=OPTICAL_FRAME), image[..., ::-1], 'rgb8'
+            )
+        )
         jpeg = io.BytesIO()
         PilImage.fromarray(image).save(jpeg, 'JPEG', quality=92)
         self.pictures[now_ns] = jpeg.getvalue()
@@ -120,11 +146,22 @@ class GazeboFeed:
         seen = truth.truth_between(self._world, stamp_ns(evidence.start), stamp_ns(evidence.end))
         found, wanted = parse_caption(caption.text), facts(seen).claims()
         claimed = found.claims() if found is not None else frozenset()
-        return ShownCaption(truth.number, ' '.join(caption.text.split()), true_caption(seen),
-                            tuple(stamp_ns(frame.stamp) for frame in evidence.frames), score_caption(caption.text, seen),
-                            claimed & wanted, claimed - wanted, wanted - claimed)
+        return ShownCaption(
+            truth.number,
+            ' '.join(caption.text.split()),
+            true_caption(seen),
+            tuple(stamp_ns(frame.stamp) for frame in evidence.frames),
+            score_caption(caption.text, seen),
+            claimed & wanted,
+            claimed - wanted,
+            wanted - claimed,
+        )
 
 
 def _shows_all(caption: Any, truth: GroundTruth) -> bool:
     start_ns, end_ns = stamp_ns(caption.evidence.start), stamp_ns(caption.evidence.end)
-    return truth.holds(start_ns, end_ns) and start_ns - truth.start_ns <= SLACK_NS and truth.end_ns - end_ns <= SLACK_NS
+    return (
+        truth.holds(start_ns, end_ns)
+        and start_ns - truth.start_ns <= SLACK_NS
+        and truth.end_ns - end_ns <= SLACK_NS
+    )

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few messages of Gazebo Classic 11 that are needed, read from and written in the wire format of Protocol Buffers.
+"""The few messages of Gazebo Classic 11 that are needed, read from and written in the wire format
+of Protocol Buffers.
 
 Knows no connections. Field numbers are those of Gazebo's .proto files, named in each function.
 """
+
 from __future__ import annotations
 
 import struct
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 Fields = dict[int, list['int | float | bytes']]
 """Values by field number, in their order."""
 
-NANOSECONDS = 10 ** 9
+NANOSECONDS = 10**9
 RGB_INT8 = 3  # of gazebo::common::Image::PixelFormat
 
 
@@ -62,7 +64,7 @@ def fields_of(message: bytes) -> Fields:
                 value, place = struct.unpack_from('<d', message, place)[0], place + 8
             elif key & 7 == 2:
                 length, place = _varint(message, place)
-                value, place = message[place:place + length], place + length
+                value, place = message[place : place + length], place + length
             elif key & 7 == 5:
                 value, place = struct.unpack_from('<f', message, place)[0], place + 4
             else:
@@ -88,7 +90,11 @@ def number_field(number: int, value: int) -> bytes:
 
 def packet(kind: str, content: bytes) -> bytes:
     """packet.proto, what masters and publishers are told: time 1, type 2, serialized_data 3."""
-    return text_field(1, number_field(1, 0) + number_field(2, 0)) + text_field(2, kind) + text_field(3, content)
+    return (
+        text_field(1, number_field(1, 0) + number_field(2, 0))
+        + text_field(2, kind)
+        + text_field(3, content)
+    )
 
 
 def packet_of(message: bytes) -> tuple[str, bytes]:
@@ -99,7 +105,13 @@ def packet_of(message: bytes) -> tuple[str, bytes]:
 
 def subscription(topic: str, kind: str, host: str, port: int) -> bytes:
     """subscribe.proto: topic 1, host 2, port 3, msg_type 4, latching 5."""
-    return text_field(1, topic) + text_field(2, host) + number_field(3, port) + text_field(4, kind) + number_field(5, 0)
+    return (
+        text_field(1, topic)
+        + text_field(2, host)
+        + number_field(3, port)
+        + text_field(4, kind)
+        + number_field(5, 0)
+    )
 
 
 def publication(topic: str, kind: str, host: str, port: int) -> bytes:
@@ -124,18 +136,27 @@ def world_control(is_paused: bool) -> bytes:
 
 
 def picture_of(message: bytes) -> Picture:
-    """image_stamped.proto: time 1, image 2; image.proto: width 1, height 2, pixel_format 3, step 4, data 5."""
+    """image_stamped.proto: time 1, image 2; image.proto: width 1, height 2, pixel_format 3, step 4,
+    data 5.
+    """
     fields = fields_of(message)
     image = fields_of(_bytes(fields, 2))
     width, height, step, pixels = _int(image, 1), _int(image, 2), _int(image, 4), _bytes(image, 5)
     if _int(image, 3) != RGB_INT8 or step < 3 * width or len(pixels) < step * height:
-        raise MalformedMessage(f'a picture of {width} x {height}, format {_int(image, 3)}, step {step}, {len(pixels)} bytes')
+        raise MalformedMessage(
+            f'a picture of {width} x {height}, format {_int(image, 3)}, step {step}, {len(pixels)} bytes'
+        )
     rows = np.frombuffer(pixels, np.uint8, step * height).reshape(height, step)
-    return Picture(time_ns_of(_bytes(fields, 1)), np.ascontiguousarray(rows[:, :3 * width].reshape(height, width, 3)))
+    return Picture(
+        time_ns_of(_bytes(fields, 1)),
+        np.ascontiguousarray(rows[:, : 3 * width].reshape(height, width, 3)),
+    )
 
 
 def poses_of(message: bytes) -> Poses:
-    """poses_stamped.proto: time 1, pose 2; pose.proto: name 1, position 3; vector3d.proto: x 1, y 2, z 3."""
+    """poses_stamped.proto: time 1, pose 2; pose.proto: name 1, position 3; vector3d.proto: x 1, y
+    2, z 3.
+    """
     fields = fields_of(message)
     places = {}
     for pose in (fields_of(item) for item in fields.get(2, []) if isinstance(item, bytes)):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One world of a running Gazebo Classic, played once: its pictures with their stamps, and where its things were. Knows no ROS."""
+"""One world of a running Gazebo Classic, played once: its pictures with their stamps, and where its
+things were. Knows no ROS.
+"""
+
 from __future__ import annotations
 
 import math
@@ -35,15 +38,20 @@ class GazeboRun:
         self._transport: GazeboTransport | None = None
 
     def pictures(self) -> Iterator[Picture]:
-        """From the simulated time 0 to the scene's end, as the camera takes them; GazeboUnreachable, GazeboEnded."""
+        """From the simulated time 0 to the scene's end, as the camera takes them;
+        GazeboUnreachable, GazeboEnded.
+        """
         transport = self._transport = self._connected()
         pictures = transport.subscribe(CLASSIC_IMAGE_TOPIC, 'gazebo.msgs.ImageStamped')
         poses = transport.subscribe(CLASSIC_POSE_TOPIC, 'gazebo.msgs.PosesStamped')
         for subscription in (pictures, poses):
             if not subscription.is_connected.wait(SILENCE_S):
                 self._server.check()
-                raise GazeboUnreachable(f'no publisher of {subscription.topic}', f'waited {SILENCE_S:g} s',
-                                        f'See {self._server.log}')
+                raise GazeboUnreachable(
+                    f'no publisher of {subscription.topic}',
+                    f'waited {SILENCE_S:g} s',
+                    f'See {self._server.log}',
+                )
         transport.advertise(CONTROL_TOPIC, 'gazebo.msgs.WorldControl')
         last_ns = round((LEAD_S + SECONDS) * NANOSECONDS)
         picture = self._first(pictures.messages)
@@ -53,12 +61,17 @@ class GazeboRun:
         while not poses.messages.empty():
             self.poses.append(poses_of(poses.messages.get()))
         if pictures.dropped or poses.dropped:
-            raise GazeboUnreachable('messages of Gazebo were lost', f'{pictures.dropped} pictures, {poses.dropped} poses')
+            raise GazeboUnreachable(
+                'messages of Gazebo were lost',
+                f'{pictures.dropped} pictures, {poses.dropped} poses',
+            )
 
     def largest_error_m(self) -> float:
-        """How far anything ever was from where the scene has it, by Gazebo's own poses; GazeboUnreachable when one is missing.
+        """How far anything ever was from where the scene has it, by Gazebo's own poses;
+        GazeboUnreachable when one is missing.
 
-        Of what never moves Gazebo tells the pose once, mostly before anybody listens: then `untold` has its name.
+        Of what never moves Gazebo tells the pose once, mostly before anybody listens: then `untold`
+        has its name.
         """
         worst, seen = 0.0, set[str]()
         for poses in self.poses:
@@ -71,7 +84,9 @@ class GazeboRun:
                 seen.add(name)
                 worst = max(worst, math.dist(places[name], poses.places[name]))
         self.untold = {name_of(thing) for thing in self.scene.things} - seen
-        missing = {name_of(thing) for thing in self.scene.things if thing.motion.kind != 'static'} & self.untold
+        missing = {
+            name_of(thing) for thing in self.scene.things if thing.motion.kind != 'static'
+        } & self.untold
         if missing:
             raise GazeboUnreachable('Gazebo never told some poses', ', '.join(sorted(missing)))
         return worst
@@ -90,7 +105,9 @@ class GazeboRun:
             raise
 
     def _first(self, messages: queue.Queue[bytes]) -> Picture:
-        """Lets time run. The server may listen to that topic before it obeys, so it is told until a picture comes."""
+        """Lets time run. The server may listen to that topic before it obeys, so it is told until a
+        picture comes.
+        """
         end = time.monotonic() + SILENCE_S
         while True:
             assert self._transport is not None
@@ -106,5 +123,6 @@ class GazeboRun:
             return picture_of(messages.get(timeout=timeout_s))
         except queue.Empty:
             self._server.check()
-            raise GazeboUnreachable('Gazebo sends no picture', f'waited {timeout_s:g} s',
-                                    f'See {self._server.log}') from None
+            raise GazeboUnreachable(
+                'Gazebo sends no picture', f'waited {timeout_s:g} s', f'See {self._server.log}'
+            ) from None

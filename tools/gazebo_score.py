@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Right captions and answers about worlds that Gazebo Classic draws; called by scripts/gazebo_test, which sets Gazebo up.
+"""Right captions and answers about worlds that Gazebo Classic draws; called by scripts/gazebo_test,
+which sets Gazebo up.
 
-For each world a gzserver renders a held-out scene, whose things move as scripted actors. Pictures, their stamps and the poses
-come over Gazebo's own transport; pictures and /clock go to the penguin node over topics of ROS 2; what it says is scored.
+For each world a gzserver renders a held-out scene, whose things move as scripted actors. Pictures,
+their stamps and the poses come over Gazebo's own transport; pictures and /clock go to the penguin
+node over topics of ROS 2; what it says is scored.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -30,7 +33,11 @@ from penguin_ros.demo.model import bundle_of
 from penguin_ros.demo.row import ShownCaption, print_row
 from penguin_ros.demo.sheet import Sheet, write_sheet
 from penguin_ros.errors import PenguinError
-from penguin_ros.evaluation.simulation_model import default_checkpoint, measured, simulation_parameters
+from penguin_ros.evaluation.simulation_model import (
+    default_checkpoint,
+    measured,
+    simulation_parameters,
+)
 from penguin_ros.ros.client.session import session
 from penguin_ros.ros.process.node_process import NodeProcess
 from penguin_ros.simulation.scene import Scene
@@ -48,9 +55,17 @@ class WorldError(PenguinError):
 
 
 class GazeboScore:
-    """Plays worlds one after the other; the next one's server starts while questions about the present one are answered."""
+    """Plays worlds one after the other; the next one's server starts while questions about the
+    present one are answered.
+    """
 
-    def __init__(self, arguments: argparse.Namespace, scenes: list[Scene], feed: GazeboFeed, node: NodeProcess) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        scenes: list[Scene],
+        feed: GazeboFeed,
+        node: NodeProcess,
+    ) -> None:
         self.shown: list[ShownCaption] = []
         self.answers: list[dict[str, Any]] = []
         self.errors_m: list[float] = []
@@ -69,10 +84,16 @@ class GazeboScore:
                 shown = self.feed.described(truth, self._node.check)
                 self.shown.append(shown)
                 print_row(shown)
-                for item in truth.questions[:self._arguments.questions]:
+                for item in truth.questions[: self._arguments.questions]:
                     answer = self.feed.ask(item.question, truth)
-                    self.answers.append({'scene': number, **vars(item), 'given': answer.text,
-                                         'is_right': score_answer(answer.text, item.answer)})
+                    self.answers.append(
+                        {
+                            'scene': number,
+                            **vars(item),
+                            'given': answer.text,
+                            'is_right': score_answer(answer.text, item.answer),
+                        }
+                    )
                 self.feed.pause()
         finally:
             if following is not None:
@@ -99,17 +120,24 @@ class GazeboScore:
                 run.close()
                 run = None
         if self.errors_m[-1] > TOLERANCE_M:
-            raise WorldError(f'something of scene {number + 1} was {self.errors_m[-1]:.3f} m from its place', 'by Gazebo\'s own '
-                             'poses', f'Look at {self._arguments.tree}')
+            raise WorldError(
+                f'something of scene {number + 1} was {self.errors_m[-1]:.3f} m from its place',
+                "by Gazebo's own poses",
+                f'Look at {self._arguments.tree}',
+            )
         return truth
 
     def shares(self) -> dict[str, Share]:
         """What was right, with 95 % intervals; those of captions resample scenes."""
         scores = [shown.score for shown in self.shown]
         right = [score.right for score in scores]
-        return {'caption_precision': pooled(right, [score.claimed for score in scores]),
-                'caption_recall': pooled(right, [score.wanted for score in scores]),
-                'answers': wilson(sum(answer['is_right'] for answer in self.answers), len(self.answers))}
+        return {
+            'caption_precision': pooled(right, [score.claimed for score in scores]),
+            'caption_recall': pooled(right, [score.wanted for score in scores]),
+            'answers': wilson(
+                sum(answer['is_right'] for answer in self.answers), len(self.answers)
+            ),
+        }
 
 
 def main() -> int:
@@ -117,7 +145,9 @@ def main() -> int:
     arguments = _arguments()
     arguments.tree, arguments.out = arguments.tree.resolve(), arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))  # keeps apart from robots and other tests
+    os.environ.setdefault(
+        'ROS_DOMAIN_ID', str(20 + os.getpid() % 80)
+    )  # keeps apart from robots and other tests
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         score, seconds = _scored(arguments)
@@ -127,16 +157,23 @@ def main() -> int:
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
     shares = score.shares()
-    lines = [f'{name.replace("_", " ")} {share.value:.1%} ({share.right:g} of {share.total:g}; 95 % interval {share.low:.1%} to '
-             f'{share.high:.1%})' for name, share in shares.items()]
-    lines.append(f'{len(score.shown)} worlds drawn by Gazebo Classic in {seconds:.0f} s, nothing further than '
-                 f'{max(score.errors_m):.3f} m from its place '
-                 f'({score.untold} things that stand still were told before anybody listened)')
+    lines = [
+        f'{name.replace("_", " ")} {share.value:.1%} ({share.right:g} of {share.total:g}; 95 % interval {share.low:.1%} to '
+        f'{share.high:.1%})'
+        for name, share in shares.items()
+    ]
+    lines.append(
+        f'{len(score.shown)} worlds drawn by Gazebo Classic in {seconds:.0f} s, nothing further than '
+        f'{max(score.errors_m):.3f} m from its place '
+        f'({score.untold} things that stand still were told before anybody listened)'
+    )
     _write(score, lines, arguments)
     for line in lines:
         print_line(line)
     is_reached = all(share.value >= arguments.least for share in shares.values())
-    print_line(f'{arguments.least:.0%} of each: {"reached" if is_reached else "NOT REACHED"}; see {arguments.out}')
+    print_line(
+        f'{arguments.least:.0%} of each: {"reached" if is_reached else "NOT REACHED"}; see {arguments.out}'
+    )
     return exit_codes.DONE if is_reached else exit_codes.FAILED
 
 
@@ -153,7 +190,9 @@ def _scored(arguments: argparse.Namespace) -> tuple[GazeboScore, float]:
         feed = GazeboFeed(ros, NODE, world)
         if not ros.spin_until(feed.is_watched, READY_S):
             node.check()
-            raise PenguinError('the node does not look at camera/image', f'waited {READY_S:g} s', f'See {node.log}')
+            raise PenguinError(
+                'the node does not look at camera/image', f'waited {READY_S:g} s', f'See {node.log}'
+            )
         start = time.monotonic()
         score = GazeboScore(arguments, scenes, feed, node)
         score.run()
@@ -162,7 +201,9 @@ def _scored(arguments: argparse.Namespace) -> tuple[GazeboScore, float]:
 
 @contextmanager
 def _node(bundle: str, folder: Path) -> Iterator[NodeProcess]:
-    node = NodeProcess('penguin_node', folder, {'model.bundle': bundle}, {}, [simulation_parameters()])
+    node = NodeProcess(
+        'penguin_node', folder, {'model.bundle': bundle}, {}, [simulation_parameters()]
+    )
     node.start()
     try:
         yield node
@@ -178,27 +219,83 @@ def _title(feed: GazeboFeed) -> str:
 
 def _write(score: GazeboScore, lines: list[str], arguments: argparse.Namespace) -> None:
     """score.json and contact_sheet.png."""
-    record = {'shares': {name: vars(share) | {'value': share.value} for name, share in score.shares().items()},
-              'largest_pose_error_m': max(score.errors_m), 'answers': score.answers,
-              'captions': [{'scene': shown.number, 'text': shown.text, 'truth': shown.true_text, **vars(shown.score)}
-                           for shown in score.shown]}
-    (arguments.out / 'score.json').write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    record = {
+        'shares': {
+            name: vars(share) | {'value': share.value} for name, share in score.shares().items()
+        },
+        'largest_pose_error_m': max(score.errors_m),
+        'answers': score.answers,
+        'captions': [
+            {
+                'scene': shown.number,
+                'text': shown.text,
+                'truth': shown.true_text,
+                **vars(shown.score),
+            }
+            for shown in score.shown
+        ],
+    }
+    (arguments.out / 'score.json').write_text(
+        json.dumps(record, indent=1, ensure_ascii=False) + '\n', encoding='utf-8'
+    )
     footer = [('' if number else 'in all', line) for number, line in enumerate(lines)]
-    write_sheet(Sheet(_title(score.feed), score.shown, score.feed.pictures, footer, len(score.shown)),
-                arguments.out / 'contact_sheet.png')
+    write_sheet(
+        Sheet(_title(score.feed), score.shown, score.feed.pictures, footer, len(score.shown)),
+        arguments.out / 'contact_sheet.png',
+    )
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0], epilog='exit codes: 0 reached what is wanted, '
-                                     '1 did not, or the run failed, 130 interrupted')
-    parser.add_argument('--tree', type=Path, required=True, metavar='DIR', help='Debian tree with Gazebo Classic')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where score, contact sheet and logs go')
-    parser.add_argument('--worlds', type=int, default=10, metavar='N', help='how many (default: 10)')
-    parser.add_argument('--questions', type=int, default=5, metavar='N', help='questions for each world (default: 5)')
-    parser.add_argument('--level', type=int, choices=(1, 2, 3), help='kind of scenes (default: what the model was measured on)')
-    parser.add_argument('--first', type=int, default=FIRST, metavar='N', help=f'first of the held-out seeds (default: {FIRST})')
-    parser.add_argument('--least', type=float, default=WANTED, help=f'share of right facts and answers (default: {WANTED})')
-    parser.add_argument('--bundle', default='', metavar='DIR', help='model to run (default: that of the simulated world)')
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or '').splitlines()[0],
+        epilog='exit codes: 0 reached what is wanted, '
+        '1 did not, or the run failed, 130 interrupted',
+    )
+    parser.add_argument(
+        '--tree', type=Path, required=True, metavar='DIR', help='Debian tree with Gazebo Classic'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='where score, contact sheet and logs go',
+    )
+    parser.add_argument(
+        '--worlds', type=int, default=10, metavar='N', help='how many (default: 10)'
+    )
+    parser.add_argument(
+        '--questions',
+        type=int,
+        default=5,
+        metavar='N',
+        help='questions for each world (default: 5)',
+    )
+    parser.add_argument(
+        '--level',
+        type=int,
+        choices=(1, 2, 3),
+        help='kind of scenes (default: what the model was measured on)',
+    )
+    parser.add_argument(
+        '--first',
+        type=int,
+        default=FIRST,
+        metavar='N',
+        help=f'first of the held-out seeds (default: {FIRST})',
+    )
+    parser.add_argument(
+        '--least',
+        type=float,
+        default=WANTED,
+        help=f'share of right facts and answers (default: {WANTED})',
+    )
+    parser.add_argument(
+        '--bundle',
+        default='',
+        metavar='DIR',
+        help='model to run (default: that of the simulated world)',
+    )
     parser.add_argument('--checkpoint', default='', help=argparse.SUPPRESS)
     parser.set_defaults(precision='', video=None)
     return parser.parse_args()

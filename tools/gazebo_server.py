@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gazebo Classic as a process in a Debian tree of its own, without a screen. Knows how it starts and ends, nothing of worlds.
+"""Gazebo Classic as a process in a Debian tree of its own, without a screen. Knows how it starts
+and ends, nothing of worlds.
 
-The server runs in namespaces of its own for processes and mounts: when its first process is killed, the kernel ends every other
-one in there, and nothing stays mounted. It is killed too when this program ends in any way.
+The server runs in namespaces of its own for processes and mounts: when its first process is killed,
+the kernel ends every other one in there, and nothing stays mounted. It is killed too when this
+program ends in any way.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -18,13 +21,13 @@ from penguin_ros.errors import PenguinError
 WORLDS_IN_TREE = Path('srv/penguin_worlds')
 PROGRAMS = ('unshare', 'setpriv', 'chroot', 'mount')
 STOP_S = 5.0
-_INSIDE = '''
+_INSIDE = """
 Xvfb -displayfd 3 -screen 0 640x480x24 -nolisten tcp 3>/tmp/display 2>/tmp/xvfb.log &
 until [ -s /tmp/display ]; do sleep 0.1; done
 export DISPLAY=":$(cat /tmp/display)"
 exec nice -n 5 gzserver --verbose --lockstep -u "$1"
-'''
-_OUTSIDE = '''
+"""
+_OUTSIDE = """
 set -e
 tree="$1" port="$2" world="$3" inside="$4"
 mount --make-rprivate /
@@ -34,7 +37,7 @@ mount -t tmpfs tmpfs "$tree/tmp"
 exec chroot "$tree" env -i HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin LIBGL_ALWAYS_SOFTWARE=1 GAZEBO_IP=127.0.0.1 \\
   GAZEBO_MASTER_URI="http://127.0.0.1:$port" GAZEBO_MODEL_DATABASE_URI= GAZEBO_RESOURCE_PATH=/usr/share/gazebo-11 \\
   sh -c "$inside" sh "$world"
-'''
+"""
 
 
 class GazeboEnded(PenguinError):
@@ -42,26 +45,54 @@ class GazeboEnded(PenguinError):
 
 
 class GazeboServer:
-    """A server that has loaded `world`, a file below `tree`, and waits paused; physics keeps step with the camera."""
+    """A server that has loaded `world`, a file below `tree`, and waits paused; physics keeps step
+    with the camera.
+    """
 
     def __init__(self, tree: Path, world: Path, log: Path) -> None:
         self.log, self.port = log, _free_port()
-        command = ['setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--fork', '--kill-child', '--',
-                   'bash', '-c', _OUTSIDE, 'bash', str(tree), str(self.port), f'/{world.relative_to(tree)}', _INSIDE]
+        command = [
+            'setpriv',
+            '--pdeathsig',
+            'KILL',
+            'unshare',
+            '--mount',
+            '--pid',
+            '--fork',
+            '--kill-child',
+            '--',
+            'bash',
+            '-c',
+            _OUTSIDE,
+            'bash',
+            str(tree),
+            str(self.port),
+            f'/{world.relative_to(tree)}',
+            _INSIDE,
+        ]
         with log.open('wb') as output:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                             start_new_session=True)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def check(self) -> None:
         """GazeboEnded with the end of its log."""
         if self._process.poll() is not None:
             lines = self.log.read_text(errors='replace').splitlines()[-8:]
-            raise GazeboEnded(f'gzserver ended with exit code {self._process.returncode}', '\n'.join(lines))
+            raise GazeboEnded(
+                f'gzserver ended with exit code {self._process.returncode}', '\n'.join(lines)
+            )
 
     def stop(self) -> None:
         """Kills it and everything that it started; may be called again."""
         if self._process.poll() is None:
-            for inner in _children(self._process.pid):  # the first process in there; unshare then ends by itself
+            for inner in _children(
+                self._process.pid
+            ):  # the first process in there; unshare then ends by itself
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(inner, signal.SIGKILL)
         try:

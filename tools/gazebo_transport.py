@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of Gazebo Classic's own transport: topics to subscribe and to publish, over TCP. Knows no topic's meaning.
+"""A client of Gazebo Classic's own transport: topics to subscribe and to publish, over TCP. Knows
+no topic's meaning.
 
-The protocol: a frame is its length as eight hexadecimal digits, then as many bytes. The master is told of subscriptions and
-publications in packets, and tells where publishers listen; to those a subscriber connects and sends a packet `sub`, after which
-every frame is a bare message. Each connection is read by a thread of its own, which ends with it.
+The protocol: a frame is its length as eight hexadecimal digits, then as many bytes. The master is
+told of subscriptions and publications in packets, and tells where publishers listen; to those a
+subscriber connects and sends a packet `sub`, after which every frame is a bare message. Each
+connection is read by a thread of its own, which ends with it.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -15,13 +18,21 @@ import time
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from gazebo_messages import MalformedMessage, packet, packet_of, publication, publisher_of, subscription, topic_of
+from gazebo_messages import (
+    MalformedMessage,
+    packet,
+    packet_of,
+    publication,
+    publisher_of,
+    subscription,
+    topic_of,
+)
 
 from penguin_ros.errors import PenguinError
 
 HOST = '127.0.0.1'
 HEADER = 8
-MAX_BYTES = 2 ** 26
+MAX_BYTES = 2**26
 CONNECT_S, RETRY_S = 2.0, 0.2
 
 
@@ -31,7 +42,9 @@ class GazeboUnreachable(PenguinError):
 
 @dataclass
 class Subscription:
-    """Messages that arrived; when nobody takes them the oldest go first and are counted in `dropped`."""
+    """Messages that arrived; when nobody takes them the oldest go first and are counted in
+    `dropped`.
+    """
 
     topic: str
     kind: str
@@ -51,7 +64,9 @@ class Subscription:
 
 
 class GazeboTransport:
-    """Connected to the master on `port` of this machine; close it. GazeboUnreachable when there is none within `timeout_s`."""
+    """Connected to the master on `port` of this machine; close it. GazeboUnreachable when there is
+    none within `timeout_s`.
+    """
 
     def __init__(self, port: int, timeout_s: float = 30.0) -> None:
         self._subscriptions: dict[str, Subscription] = {}
@@ -76,8 +91,12 @@ class GazeboTransport:
         """Returns when somebody has subscribed; GazeboUnreachable."""
         self._tell_master('advertise', publication(topic, kind, HOST, self._port))
         with self._has_subscriber:
-            if not self._has_subscriber.wait_for(lambda: bool(self._subscribers.get(topic)), timeout_s):
-                raise GazeboUnreachable(f'nobody in Gazebo listens to {topic}', f'waited {timeout_s:g} s')
+            if not self._has_subscriber.wait_for(
+                lambda: bool(self._subscribers.get(topic)), timeout_s
+            ):
+                raise GazeboUnreachable(
+                    f'nobody in Gazebo listens to {topic}', f'waited {timeout_s:g} s'
+                )
 
     def publish(self, topic: str, message: bytes) -> None:
         """To all who subscribed so far; GazeboUnreachable when one is gone."""
@@ -96,7 +115,12 @@ class GazeboTransport:
     def __enter__(self) -> GazeboTransport:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _follow_master(self) -> None:
@@ -105,7 +129,11 @@ class GazeboTransport:
             if kind in ('publisher_subscribe', 'publisher_advertise'):
                 publisher = publisher_of(content)
                 wanted = self._subscriptions.get(publisher.topic)
-                if wanted is not None and not wanted.is_connected.is_set() and publisher.port != self._port:
+                if (
+                    wanted is not None
+                    and not wanted.is_connected.is_set()
+                    and publisher.port != self._port
+                ):
                     wanted.is_connected.set()
                     self._start(self._read, wanted, publisher.host, publisher.port)
 
@@ -134,9 +162,11 @@ class GazeboTransport:
 
     def _start(self, function: object, *arguments: object) -> None:
         def guarded() -> None:
-            # The other side went away, or we did, or it does not speak this protocol: whoever waits for messages notices.
+            # The other side went away, or we did, or it does not speak this protocol: whoever waits
+            # for messages notices.
             with contextlib.suppress(OSError, EOFError, ValueError, GazeboUnreachable):
                 function(*arguments)  # type: ignore[operator]
+
         thread = threading.Thread(target=guarded, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -151,7 +181,9 @@ def _connected(host: str, port: int, timeout_s: float) -> socket.socket:
             return connection
         except OSError as error:
             if time.monotonic() > end:
-                raise GazeboUnreachable(f'Gazebo does not answer on port {port}', str(error)) from error
+                raise GazeboUnreachable(
+                    f'Gazebo does not answer on port {port}', str(error)
+                ) from error
             time.sleep(RETRY_S)
 
 

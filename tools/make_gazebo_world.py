@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes worlds/: the demo world for Gazebo Sim, its mesh, and its scene as JSON, which sim_camera shows without Gazebo."""
+"""Writes worlds/: the demo world for Gazebo Sim, its mesh, and its scene as JSON, which sim_camera
+shows without Gazebo.
+"""
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of a shard as the tensors of one training step: patches, cell targets, texts. Knows no weights."""
+"""Clips of a shard as the tensors of one training step: patches, cell targets, texts. Knows no
+weights.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -31,13 +34,17 @@ COMPRESSED_SHARE, INTERMEDIATE_SHARE = 0.35, 0.8
 """Of batches with intermediate frames, and of their frames after the first."""
 GROUPS = 'captions', 'long texts', 'short texts'
 SPACINGS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.8, 0.9, 1.1, 1.3)
-"""Seconds between two frames as the labels say: what moves how is to be seen in the pictures, not read off the labels."""
+"""Seconds between two frames as the labels say: what moves how is to be seen in the pictures, not
+read off the labels.
+"""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips: `patches` per frame (B, patches of its grid, values), the encoder learns from frame `taught` only; `prefix` (P,)
-    token ids, the visual ones at `visual` (S,); `groups`: texts of similar length, each (ids, targets), (B, texts, length)."""
+    """B clips: `patches` per frame (B, patches of its grid, values), the encoder learns from frame
+    `taught` only; `prefix` (P,) token ids, the visual ones at `visual` (S,); `groups`: texts of
+    similar length, each (ids, targets), (B, texts, length).
+    """
 
     grids: tuple[Grid, ...]
     patches: list[Tensor]
@@ -48,23 +55,39 @@ class Batch:
     taught: int
 
 
-def make_batch(shard: Shard, rows: list[int], texts: Texts, random: np.random.Generator, questions: int) -> Batch:
+def make_batch(
+    shard: Shard, rows: list[int], texts: Texts, random: np.random.Generator, questions: int
+) -> Batch:
     """`questions` of each clip, or only pictures when 0."""
     frames = shard.frames[rows]
     grids = _grids(frames.shape[1], random)
     prefix = texts.prefix(_labels(frames.shape[1], random), [grid.cells for grid in grids])
     groups = _groups(shard, rows, texts, random, questions) if questions else []
-    patches = [noisy(to_patches(seen_as(frames[:, at], grid)), random) for at, grid in enumerate(grids)]
-    return Batch(grids, patches, cell_targets(shard, rows, grids), torch.from_numpy(prefix),
-                 torch.from_numpy(np.flatnonzero(prefix == texts.image)), groups,
-                 int(random.integers(frames.shape[1])))
+    patches = [
+        noisy(to_patches(seen_as(frames[:, at], grid)), random) for at, grid in enumerate(grids)
+    ]
+    return Batch(
+        grids,
+        patches,
+        cell_targets(shard, rows, grids),
+        torch.from_numpy(prefix),
+        torch.from_numpy(np.flatnonzero(prefix == texts.image)),
+        groups,
+        int(random.integers(frames.shape[1])),
+    )
 
 
 def to_patches(frames: NDArray[np.uint8]) -> Tensor:
-    """(B, height, width, 3) uint8 to (B, patches, values) float32, the numbers of penguin_ros.preprocessing.patches."""
+    """(B, height, width, 3) uint8 to (B, patches, values) float32, the numbers of
+    penguin_ros.preprocessing.patches.
+    """
     rows, columns = (size // (MERGE * PATCH) for size in frames.shape[1:3])
     blocks = torch.from_numpy(frames).view(-1, rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
-    return blocks.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(len(frames), -1, 3 * PATCH * PATCH).float() / 127.5 - 1
+    return (
+        blocks.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(len(frames), -1, 3 * PATCH * PATCH).float()
+        / 127.5
+        - 1
+    )
 
 
 def seen_as(frames: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
@@ -75,36 +98,56 @@ def seen_as(frames: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
 
 
 def _grids(frames: int, random: np.random.Generator) -> tuple[Grid, ...]:
-    """The first frame is a key frame, as in every clip; in some batches most others are intermediate ones."""
+    """The first frame is a key frame, as in every clip; in some batches most others are
+    intermediate ones.
+    """
     is_compressed = random.random() < COMPRESSED_SHARE
-    return KEY, *(INTERMEDIATE if is_compressed and random.random() < INTERMEDIATE_SHARE else KEY for _ in range(frames - 1))
+    return KEY, *(
+        INTERMEDIATE if is_compressed and random.random() < INTERMEDIATE_SHARE else KEY
+        for _ in range(frames - 1)
+    )
 
 
 def noisy(patches: Tensor, random: np.random.Generator) -> Tensor:
-    """Other exposure, white balance and sensor noise for each frame: another renderer will look otherwise."""
+    """Other exposure, white balance and sensor noise for each frame: another renderer will look
+    otherwise.
+    """
     count = len(patches)
     colours = patches.view(count, -1, 3, PATCH * PATCH)
-    gain = random.uniform(0.85, 1.15, (count, 1, 1, 1)) * random.uniform(0.95, 1.05, (count, 1, 3, 1))
-    offset, spread = random.uniform(-0.08, 0.08, (count, 1, 1, 1)), random.uniform(0, 0.05, (count, 1, 1, 1))
+    gain = random.uniform(0.85, 1.15, (count, 1, 1, 1)) * random.uniform(
+        0.95, 1.05, (count, 1, 3, 1)
+    )
+    offset, spread = (
+        random.uniform(-0.08, 0.08, (count, 1, 1, 1)),
+        random.uniform(0, 0.05, (count, 1, 1, 1)),
+    )
     gain, offset, spread = (torch.from_numpy(values).float() for values in (gain, offset, spread))
     size, bank = patches[0].numel(), _noise()
-    noise = torch.stack([bank[start:start + size] for start in random.integers(0, len(bank) - size, count)]).view_as(colours)
+    noise = torch.stack(
+        [bank[start : start + size] for start in random.integers(0, len(bank) - size, count)]
+    ).view_as(colours)
     return noise.mul_(spread).add_(offset).addcmul_(colours, gain).clamp_(-1, 1).view_as(patches)
 
 
 @lru_cache(maxsize=1)
 def _noise() -> Tensor:
-    """Drawn once, since drawing takes longer than all else; every picture takes a stretch from anywhere in it."""
-    return torch.from_numpy(np.random.default_rng(1).standard_normal(2 ** 21, np.float32))
+    """Drawn once, since drawing takes longer than all else; every picture takes a stretch from
+    anywhere in it.
+    """
+    return torch.from_numpy(np.random.default_rng(1).standard_normal(2**21, np.float32))
 
 
 def _labels(frames: int, random: np.random.Generator) -> tuple[float, ...]:
     spacing = random.choice(SPACINGS)
-    return tuple(round(index * spacing + (random.choice((-0.1, 0.0, 0.0, 0.1)) if index else 0.0), 1) for index in range(frames))
+    return tuple(
+        round(index * spacing + (random.choice((-0.1, 0.0, 0.0, 0.1)) if index else 0.0), 1)
+        for index in range(frames)
+    )
 
 
-def _groups(shard: Shard, rows: Sequence[int], texts: Texts, random: np.random.Generator,
-            questions: int) -> list[tuple[Tensor, Tensor]]:
+def _groups(
+    shard: Shard, rows: Sequence[int], texts: Texts, random: np.random.Generator, questions: int
+) -> list[tuple[Tensor, Tensor]]:
     """Captions, the longest answers, and the short ones: rows of one length waste little."""
     prompts, told, long, short = list(caption_prompts()), *(list[tuple[str, str]]() for _ in GROUPS)
     for row in rows:
@@ -113,8 +156,12 @@ def _groups(shard: Shard, rows: Sequence[int], texts: Texts, random: np.random.G
         more = _sides(clip['caption'], random) + _moves(shard, row, random)
         weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind, _, _ in known])
         count = questions - len(more)
-        chosen = np.resize(random.choice(len(known), min(count, len(known)), False, weights / weights.sum()), count)
-        asked = sorted([*more, *((known[index][1], known[index][2]) for index in chosen)], key=texts.length)
+        chosen = np.resize(
+            random.choice(len(known), min(count, len(known)), False, weights / weights.sum()), count
+        )
+        asked = sorted(
+            [*more, *((known[index][1], known[index][2]) for index in chosen)], key=texts.length
+        )
         prompt = prompts[random.integers(len(prompts)) if random.random() < 0.4 else 0]
         told.append((prompt, clip['caption']))
         long += asked[-LONG:]
@@ -123,7 +170,9 @@ def _groups(shard: Shard, rows: Sequence[int], texts: Texts, random: np.random.G
 
 
 def _sides(caption: str, random: np.random.Generator) -> list[tuple[str, str]]:
-    """Two more questions about who is left of whom, the slowest thing to learn; none where only one thing is present."""
+    """Two more questions about who is left of whom, the slowest thing to learn; none where only one
+    thing is present.
+    """
     found = parse_caption(caption)
     assert found is not None, caption
     names, pairs = [' '.join(name) for name in found.order], list[tuple[str, str]]()
@@ -133,24 +182,37 @@ def _sides(caption: str, random: np.random.Generator) -> list[tuple[str, str]]:
         thing, other = names[places[side]], names[places[1 - side]]
         if random.random() < 0.3:
             guess = int(random.integers(2))
-            pairs.append((words.SIDE_IS[0].format(thing=thing, other=other, side=words.SIDES[guess]),
-                          words.YES if guess == side else words.NO))
+            pairs.append(
+                (
+                    words.SIDE_IS[0].format(thing=thing, other=other, side=words.SIDES[guess]),
+                    words.YES if guess == side else words.NO,
+                )
+            )
         else:
             template = words.POSITION[random.integers(len(words.POSITION))]
-            pairs.append((template.format(thing=thing, other=other), f'{words.SIDES[side].capitalize()}.'))
+            pairs.append(
+                (template.format(thing=thing, other=other), f'{words.SIDES[side].capitalize()}.')
+            )
     return pairs
 
 
 def _moves(shard: Shard, row: int, random: np.random.Generator) -> list[tuple[str, str]]:
-    """Two more questions about what two things do: asked for one, the others' motions must not be told."""
+    """Two more questions about what two things do: asked for one, the others' motions must not be
+    told.
+    """
     known, pairs = np.flatnonzero(shard.motions[row] >= 0), list[tuple[str, str]]()
     for index in random.permutation(known)[:MOVES_ASKED]:
         colour, shape = shard.looks[row, index]
-        thing, template = f'{list(COLOURS)[colour]} {SHAPES[shape]}', words.MOTION[random.integers(len(words.MOTION))]
+        thing, template = (
+            f'{list(COLOURS)[colour]} {SHAPES[shape]}',
+            words.MOTION[random.integers(len(words.MOTION))],
+        )
         pairs.append((template.format(thing=thing), words.DOES[SEEN[shard.motions[row, index]]]))
     return pairs
 
 
 def _tensors(texts: Texts, pairs: list[tuple[str, str]], clips: int) -> tuple[Tensor, Tensor]:
     ids, targets = texts.rows(pairs)
-    return torch.from_numpy(ids).view(clips, -1, ids.shape[1]), torch.from_numpy(targets).view(clips, -1, ids.shape[1])
+    return torch.from_numpy(ids).view(clips, -1, ids.shape[1]), torch.from_numpy(targets).view(
+        clips, -1, ids.shape[1]
+    )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How frames are cut into cells, each one visual token, and what cells of a drawn picture show. Knows no network."""
+"""How frames are cut into cells, each one visual token, and what cells of a drawn picture show.
+Knows no network.
+"""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -32,18 +35,26 @@ class Grid(NamedTuple):
 KEY, INTERMEDIATE = Grid(HEIGHT // CELL, WIDTH // CELL), Grid(3, 4)
 """Of frames by their type, when 24 and 12 tokens are the most (`visual.policy: fixed`)."""
 GRIDS = KEY, INTERMEDIATE
-MIN_CELL_SHARE = 24 / CELL ** 2
+MIN_CELL_SHARE = 24 / CELL**2
 """Share of a cell that a thing covers from which on the cell shows it."""
 
 
 def cells_of(segment: NDArray[np.int32]) -> NDArray[np.int8]:
-    """What the cells of a picture show, in all GRIDS one after the other: index of a thing, -1: none."""
+    """What the cells of a picture show, in all GRIDS one after the other: index of a thing, -1:
+    none.
+    """
     return np.concatenate([_cells(segment, grid) for grid in GRIDS])
 
 
 def _cells(segment: NDArray[np.int32], grid: Grid) -> NDArray[np.int8]:
-    row, column = (np.arange(size) * count // size for size, count in zip(segment.shape, grid, strict=True))
+    row, column = (
+        np.arange(size) * count // size for size, count in zip(segment.shape, grid, strict=True)
+    )
     cell, is_thing = row[:, None] * grid.columns + column, (segment >= 0) & (segment < MAX_THINGS)
-    found = np.bincount(cell[is_thing] * MAX_THINGS + segment[is_thing], minlength=grid.cells * MAX_THINGS)
+    found = np.bincount(
+        cell[is_thing] * MAX_THINGS + segment[is_thing], minlength=grid.cells * MAX_THINGS
+    )
     counts = found.reshape(grid.cells, MAX_THINGS)
-    return np.where(counts.max(-1) >= MIN_CELL_SHARE * segment.size / grid.cells, counts.argmax(-1), -1).astype(np.int8)
+    return np.where(
+        counts.max(-1) >= MIN_CELL_SHARE * segment.size / grid.cells, counts.argmax(-1), -1
+    ).astype(np.int8)

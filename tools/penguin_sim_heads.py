@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extra heads that exist in training only: what each visual token shows, and how it moved. Knows no words.
+"""Extra heads that exist in training only: what each visual token shows, and how it moved. Knows no
+words.
 
-The encoder's heads learn from every cell of every frame; the decoder's, on visual positions, compare frames. Both teach in one
-picture what answers alone would teach in a hundred. Exported checkpoints do not hold them.
+The encoder's heads learn from every cell of every frame; the decoder's, on visual positions,
+compare frames. Both teach in one picture what answers alone would teach in a hundred. Exported
+checkpoints do not hold them.
 """
+
 from __future__ import annotations
 
 import math
@@ -26,10 +29,13 @@ MEAN_LOG_AREA = 6.0
 
 @dataclass(frozen=True)
 class CellTargets:
-    """For B clips with S visual tokens, those of one frame after the other: `colour`, `shape` (B, S) class, the last for none;
-    `place` (B, S, 3) from the cell's middle to that of its thing in cells, and its size; `is_middle` (B, S): a thing's middle
-    lies here; `shift` (B, S, 6) change of place since the frame before and since the first in cells of key frames, NaN: not
-    known; `motion` (B, S) class in the last frame, or that what was there at first is gone, -1: not known or not the last."""
+    """For B clips with S visual tokens, those of one frame after the other: `colour`, `shape` (B,
+    S) class, the last for none; `place` (B, S, 3) from the cell's middle to that of its thing in
+    cells, and its size; `is_middle` (B, S): a thing's middle lies here; `shift` (B, S, 6) change of
+    place since the frame before and since the first in cells of key frames, NaN: not known;
+    `motion` (B, S) class in the last frame, or that what was there at first is gone, -1: not known
+    or not the last.
+    """
 
     colour: Tensor
     shape: Tensor
@@ -41,7 +47,10 @@ class CellTargets:
 
 def cell_targets(shard: Shard, rows: list[int], grids: Sequence[Grid]) -> CellTargets:
     """Of some clips of a shard whose frames are seen in these grids."""
-    spots, looks = torch.from_numpy(shard.spots[rows]), torch.from_numpy(shard.looks[rows].astype('int64'))
+    spots, looks = (
+        torch.from_numpy(shard.spots[rows]),
+        torch.from_numpy(shard.looks[rows].astype('int64')),
+    )
     shown = torch.from_numpy(shard.cells[rows].astype('int64'))
     parts = []
     for frame, grid in enumerate(grids):
@@ -49,12 +58,23 @@ def cell_targets(shard: Shard, rows: list[int], grids: Sequence[Grid]) -> CellTa
         none, thing = cells < 0, cells.clamp(min=0)
         colour, shape = (_of_cell(looks[..., part], thing) for part in (0, 1))
         places = _places(spots[:, frame], grid)
-        place = _of_cell(places, thing) - torch.cat((_middles(grid), torch.zeros(grid.cells, 1)), -1)
+        place = _of_cell(places, thing) - torch.cat(
+            (_middles(grid), torch.zeros(grid.cells, 1)), -1
+        )
         shift = _of_cell(_changes(spots, frame), thing)
-        parts.append((colour.masked_fill(none, len(COLOURS)), shape.masked_fill(none, len(SHAPES)),
-                      place.masked_fill(none[..., None], float('nan')), _has_middle(spots[:, frame], grid),
-                      shift.masked_fill(none[..., None], float('nan')), torch.full_like(cells, -1)))
-    parts[-1][-1].copy_(_motion(shown, torch.from_numpy(shard.motions[rows].astype('int64')), grids[-1]))
+        parts.append(
+            (
+                colour.masked_fill(none, len(COLOURS)),
+                shape.masked_fill(none, len(SHAPES)),
+                place.masked_fill(none[..., None], float('nan')),
+                _has_middle(spots[:, frame], grid),
+                shift.masked_fill(none[..., None], float('nan')),
+                torch.full_like(cells, -1),
+            )
+        )
+    parts[-1][-1].copy_(
+        _motion(shown, torch.from_numpy(shard.motions[rows].astype('int64')), grids[-1])
+    )
     return CellTargets(*(torch.cat(of_frames, 1) for of_frames in zip(*parts, strict=True)))
 
 
@@ -64,7 +84,9 @@ def _in_grid(shown: Tensor, grid: Grid) -> Tensor:
 
 
 def _motion(shown: Tensor, motions: Tensor, grid: Grid) -> Tensor:
-    """(B, cells) of the last frame. What a cell showed at first may have left the picture: no other cell tells of it."""
+    """(B, cells) of the last frame. What a cell showed at first may have left the picture: no other
+    cell tells of it.
+    """
     now, first = _in_grid(shown[:, -1], grid), _in_grid(shown[:, 0], grid)
     motion, was = (_of_cell(motions, cells.clamp(min=0)) for cells in (now, first))
     is_gone = (first >= 0) & (was == SEEN.index('gone'))
@@ -74,19 +96,27 @@ def _motion(shown: Tensor, motions: Tensor, grid: Grid) -> Tensor:
 def _places(spots: Tensor, grid: Grid) -> Tensor:
     """Middles in cells and sizes as pictures of a grid show them."""
     larger = math.log(grid.cells / KEY.cells)
-    return spots * torch.tensor((grid.columns, grid.rows, 1.0)) - torch.tensor((0.0, 0.0, MEAN_LOG_AREA - larger))
+    return spots * torch.tensor((grid.columns, grid.rows, 1.0)) - torch.tensor(
+        (0.0, 0.0, MEAN_LOG_AREA - larger)
+    )
 
 
 def _changes(spots: Tensor, frame: int) -> Tensor:
     """(B, things, 6)."""
     if frame == 0:
         return torch.full((*spots[:, 0].shape[:2], 6), float('nan'))
-    return torch.cat([_places(spots[:, frame], KEY) - _places(spots[:, since], KEY) for since in (frame - 1, 0)], -1)
+    return torch.cat(
+        [_places(spots[:, frame], KEY) - _places(spots[:, since], KEY) for since in (frame - 1, 0)],
+        -1,
+    )
 
 
 def _middles(grid: Grid) -> Tensor:
     """(cells, 2) from left and top, in cells."""
-    columns, rows = torch.arange(grid.columns).repeat(grid.rows), torch.arange(grid.rows).repeat_interleave(grid.columns)
+    columns, rows = (
+        torch.arange(grid.columns).repeat(grid.rows),
+        torch.arange(grid.rows).repeat_interleave(grid.columns),
+    )
     return torch.stack([columns, rows], -1) + 0.5
 
 
@@ -99,8 +129,10 @@ def _of_cell(values: Tensor, thing: Tensor) -> Tensor:
 
 def _has_middle(spots: Tensor, grid: Grid) -> Tensor:
     is_seen = ~spots[..., 0].isnan()
-    column, row = ((spots[..., axis].nan_to_num() * count).long().clamp(0, count - 1)
-                   for axis, count in ((0, grid.columns), (1, grid.rows)))
+    column, row = (
+        (spots[..., axis].nan_to_num() * count).long().clamp(0, count - 1)
+        for axis, count in ((0, grid.columns), (1, grid.rows))
+    )
     counts = torch.zeros(len(spots), grid.cells)
     return counts.scatter_add_(-1, row * grid.columns + column, is_seen.float()).clamp(max=1)
 
@@ -110,7 +142,10 @@ class CellHeads(nn.Module):
 
     def __init__(self, encoder_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.colour, self.shape = nn.Linear(encoder_size, len(COLOURS) + 1), nn.Linear(encoder_size, len(SHAPES) + 1)
+        self.colour, self.shape = (
+            nn.Linear(encoder_size, len(COLOURS) + 1),
+            nn.Linear(encoder_size, len(SHAPES) + 1),
+        )
         self.middle, self.place = nn.Linear(encoder_size, 1), nn.Linear(encoder_size, 3)
         self.shift, self.motion = nn.Linear(hidden_size, 6), nn.Linear(hidden_size, len(SEEN) + 1)
 
@@ -120,10 +155,16 @@ class CellHeads(nn.Module):
         place, middle = self.place(features).float(), self.middle(features).float()[..., 0]
         is_thing = targets.colour < len(COLOURS)
         weight = torch.where(is_thing, 1.0, NONE_WEIGHT)
-        loss = (_weighted(colour, targets.colour, weight) + _weighted(shape, targets.shape, weight)
-                + F.binary_cross_entropy_with_logits(middle, targets.is_middle) + _known(place, targets.place))
-        is_right = [(guess.argmax(-1) == truth)[is_thing].float().mean().item()
-                    for guess, truth in ((colour, targets.colour), (shape, targets.shape))]
+        loss = (
+            _weighted(colour, targets.colour, weight)
+            + _weighted(shape, targets.shape, weight)
+            + F.binary_cross_entropy_with_logits(middle, targets.is_middle)
+            + _known(place, targets.place)
+        )
+        is_right = [
+            (guess.argmax(-1) == truth)[is_thing].float().mean().item()
+            for guess, truth in ((colour, targets.colour), (shape, targets.shape))
+        ]
         return loss, {'cell colour': is_right[0], 'cell shape': is_right[1]}
 
     def motion_loss(self, hidden: Tensor, targets: CellTargets) -> tuple[Tensor, dict[str, float]]:
@@ -131,9 +172,13 @@ class CellHeads(nn.Module):
         motion = self.motion(hidden).float()
         known = targets.motion >= 0
         weight = torch.where(targets.motion == len(SEEN), NONE_WEIGHT, 1.0) * known
-        loss = _weighted(motion, targets.motion.clamp(min=0), weight) + _known(self.shift(hidden).float(), targets.shift)
+        loss = _weighted(motion, targets.motion.clamp(min=0), weight) + _known(
+            self.shift(hidden).float(), targets.shift
+        )
         shown = known & (targets.motion < len(SEEN))
-        return loss, {'cell motion': (motion.argmax(-1) == targets.motion)[shown].float().mean().item()}
+        return loss, {
+            'cell motion': (motion.argmax(-1) == targets.motion)[shown].float().mean().item()
+        }
 
 
 def _weighted(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
@@ -144,4 +189,8 @@ def _weighted(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
 def _known(guess: Tensor, targets: Tensor) -> Tensor:
     """Smooth error where the target is known."""
     known = ~targets.isnan()
-    return F.smooth_l1_loss(guess[known], targets[known], beta=0.2) if known.any() else guess.sum() * 0.0
+    return (
+        F.smooth_l1_loss(guess[known], targets[known], beta=0.2)
+        if known.any()
+        else guess.sum() * 0.0
+    )

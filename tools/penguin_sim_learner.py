@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights and how they learn from a batch: losses, optimisers, averaged weights, state to go on from. Knows no scenes.
+"""Weights and how they learn from a batch: losses, optimisers, averaged weights, state to go on
+from. Knows no scenes.
 
-Gradients are computed in bfloat16 from a copy; the weights themselves, their average and the optimisers are float32.
+Gradients are computed in bfloat16 from a copy; the weights themselves, their average and the
+optimisers are float32.
 """
+
 from __future__ import annotations
 
 import copy
@@ -22,7 +25,9 @@ from torch import Tensor, nn
 from penguin_ros.checkpoint.shapes import CheckpointShape
 
 MOTION_LAYER = 1
-"""After this layer of the LLM the visual positions must know what moved; the later ones can then tell."""
+"""After this layer of the LLM the visual positions must know what moved; the later ones can then
+tell.
+"""
 EMA_DECAY, CLIP_NORM = 0.995, 1.0
 
 
@@ -52,7 +57,9 @@ class Trainer:
         torch.manual_seed(seed)
         self.device = torch.device(device)
         self.student = Student(shape).to(self.device)
-        self.average = {name: value.detach().clone() for name, value in self.student.named_parameters()}
+        self.average = {
+            name: value.detach().clone() for name, value in self.student.named_parameters()
+        }
         self._worker = copy.deepcopy(self.student)
         for value in self._worker.parameters():
             value.data = value.data.bfloat16()
@@ -61,7 +68,8 @@ class Trainer:
         others = [value for name, value in named if not ('.layers.' in name and value.ndim == 2)]
         self._optimisers = [
             torch.optim.Muon(matrices, lr=1e-3, weight_decay=0.01, adjust_lr_fn='match_rms_adamw'),
-            torch.optim.AdamW(others, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
+            torch.optim.AdamW(others, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+        ]
         self.steps = 0
 
     def learn(self, batch: Batch, weighting: LossWeights, rate: float) -> dict[str, float]:
@@ -87,7 +95,9 @@ class Trainer:
 
     def _loss(self, batch: Batch, weighting: LossWeights) -> tuple[Tensor, dict[str, float]]:
         network, heads = self._worker.network, self._worker.heads
-        cells = type(batch.cells)(**{name: value.to(self.device) for name, value in vars(batch.cells).items()})
+        cells = type(batch.cells)(
+            **{name: value.to(self.device) for name, value in vars(batch.cells).items()}
+        )
         features = self._features(batch, weighting.is_encoder_trained)
         loss, parts = heads.look_loss(features, cells)
         loss = loss * weighting.look
@@ -98,35 +108,56 @@ class Trainer:
         if len(batch.grids) > 1:
             hidden = outputs[MOTION_LAYER][:, batch.visual.to(self.device)]
             motion_loss, measures = heads.motion_loss(hidden, cells)
-            loss, parts = loss + weighting.motion * motion_loss, parts | measures | {'motion': motion_loss.item()}
+            loss, parts = (
+                loss + weighting.motion * motion_loss,
+                parts | measures | {'motion': motion_loss.item()},
+            )
         for name, (ids, targets) in zip(GROUPS, batch.groups, strict=True):
             text_loss = _text_loss(network, kept, ids.to(self.device), targets.to(self.device))
             loss, parts[name] = loss + weighting.text * text_loss, text_loss.item()
         return loss, parts
 
     def _features(self, batch: Batch, is_trained: bool) -> Tensor:
-        """(B, S, encoder size); only one frame of each clip carries gradients, which costs half and teaches nearly as much."""
+        """(B, S, encoder size); only one frame of each clip carries gradients, which costs half and
+        teaches nearly as much.
+        """
         parts = []
         for frame, (grid, patches) in enumerate(zip(batch.grids, batch.patches, strict=True)):
             with torch.set_grad_enabled(is_trained and frame == batch.taught):
-                parts.append(encoded(self._worker.network, patches.to(self.device, torch.bfloat16), grid))
+                parts.append(
+                    encoded(self._worker.network, patches.to(self.device, torch.bfloat16), grid)
+                )
         return torch.cat(parts, 1)
 
     def _embedded(self, batch: Batch, features: Tensor) -> Tensor:
-        return embedded(self._worker.network, batch.prefix.to(self.device), batch.visual.to(self.device), features)
+        return embedded(
+            self._worker.network,
+            batch.prefix.to(self.device),
+            batch.visual.to(self.device),
+            features,
+        )
 
     def averaged(self) -> SimNetwork:
         """The network with averaged weights, float32, to score or to write."""
         network = copy.deepcopy(self.student.network)
         prefix = 'network.'
-        network.load_state_dict({name.removeprefix(prefix): value for name, value in self.average.items()
-                                 if name.startswith(prefix)})
+        network.load_state_dict(
+            {
+                name.removeprefix(prefix): value
+                for name, value in self.average.items()
+                if name.startswith(prefix)
+            }
+        )
         return network.requires_grad_(False)
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs."""
-        return {'weights': self.student.state_dict(), 'average': self.average, 'steps': self.steps,
-                'optimisers': [optimiser.state_dict() for optimiser in self._optimisers]}
+        return {
+            'weights': self.student.state_dict(),
+            'average': self.average,
+            'steps': self.steps,
+            'optimisers': [optimiser.state_dict() for optimiser in self._optimisers],
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """As it was when `state` was taken, on whatever device."""
@@ -136,8 +167,10 @@ class Trainer:
         for optimiser, saved in zip(self._optimisers, state['optimisers'], strict=True):
             optimiser.load_state_dict(saved)
         self.steps = state['steps']
-        torch._foreach_copy_([twin.data for twin in self._worker.parameters()],
-                             [value.data for value in self.student.parameters()])
+        torch._foreach_copy_(
+            [twin.data for twin in self._worker.parameters()],
+            [value.data for value in self.student.parameters()],
+        )
 
 
 def encoded(network: SimNetwork, patches: Tensor, grid: Grid) -> Tensor:
@@ -146,7 +179,9 @@ def encoded(network: SimNetwork, patches: Tensor, grid: Grid) -> Tensor:
 
 
 def embedded(network: SimNetwork, prefix: Tensor, visual: Tensor, features: Tensor) -> Tensor:
-    """Embeddings (B, P, hidden) of prompts' beginnings, with projected features (B, S, encoder size) at `visual`."""
+    """Embeddings (B, P, hidden) of prompts' beginnings, with projected features (B, S, encoder
+    size) at `visual`.
+    """
     rows = network.llm.embed_tokens(prefix).expand(len(features), -1, -1)
     return rows.index_copy(1, visual, network.projector(features))
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network of a checkpoint in a form that trains: batches, gradients, extra heads. Knows neither scenes nor files.
+"""The network of a checkpoint in a form that trains: batches, gradients, extra heads. Knows neither
+scenes nor files.
 
-It computes what `penguin_ros.backends.torch.session` computes; a test holds the two together. Encoder and decoder take many
-frames and many texts at once: one prefix (the clip) is run once, and any number of texts branch off it, each as if it stood
-alone behind the clip.
+It computes what `penguin_ros.backends.torch.session` computes; a test holds the two together.
+Encoder and decoder take many frames and many texts at once: one prefix (the clip) is run once, and
+any number of texts branch off it, each as if it stood alone behind the clip.
 """
+
 from __future__ import annotations
 
 import sys
@@ -37,20 +39,44 @@ class Layer(nn.Module):
     def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
         self.shape = shape
-        hidden, queries, keys = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        self.input_layernorm, self.post_attention_layernorm = Norm(hidden, shape.norm_eps), Norm(hidden, shape.norm_eps)
-        self.self_attn = nn.ModuleDict({
-            'q_proj': _linear(hidden, queries), 'k_proj': _linear(hidden, keys), 'v_proj': _linear(hidden, keys),
-            'o_proj': _linear(queries, hidden), 'q_norm': Norm(shape.head_dim, shape.norm_eps),
-            'k_norm': Norm(shape.head_dim, shape.norm_eps)})
-        self.mlp = nn.ModuleDict({'gate_proj': _linear(hidden, shape.ffn_size), 'up_proj': _linear(hidden, shape.ffn_size),
-                                  'down_proj': _linear(shape.ffn_size, hidden)})
+        hidden, queries, keys = (
+            shape.hidden_size,
+            shape.heads * shape.head_dim,
+            shape.kv_heads * shape.head_dim,
+        )
+        self.input_layernorm, self.post_attention_layernorm = (
+            Norm(hidden, shape.norm_eps),
+            Norm(hidden, shape.norm_eps),
+        )
+        self.self_attn = nn.ModuleDict(
+            {
+                'q_proj': _linear(hidden, queries),
+                'k_proj': _linear(hidden, keys),
+                'v_proj': _linear(hidden, keys),
+                'o_proj': _linear(queries, hidden),
+                'q_norm': Norm(shape.head_dim, shape.norm_eps),
+                'k_norm': Norm(shape.head_dim, shape.norm_eps),
+            }
+        )
+        self.mlp = nn.ModuleDict(
+            {
+                'gate_proj': _linear(hidden, shape.ffn_size),
+                'up_proj': _linear(hidden, shape.ffn_size),
+                'down_proj': _linear(shape.ffn_size, hidden),
+            }
+        )
 
     def project(self, x: Tensor, rope: Rope) -> tuple[Tensor, Tensor, Tensor]:
         """(batch, heads, length, head_dim) each, queries and keys normed and turned."""
         parts, shape = self.self_attn, self.shape
-        weights = torch.cat([parts[f'{name}_proj'].weight for name in 'qkv'])  # one product of three: faster
-        heads = F.linear(self.input_layernorm(x), weights).view(*x.shape[:2], -1, shape.head_dim).transpose(1, 2)
+        weights = torch.cat(
+            [parts[f'{name}_proj'].weight for name in 'qkv']
+        )  # one product of three: faster
+        heads = (
+            F.linear(self.input_layernorm(x), weights)
+            .view(*x.shape[:2], -1, shape.head_dim)
+            .transpose(1, 2)
+        )
         queries, keys, values = heads.split([shape.heads, shape.kv_heads, shape.kv_heads], 1)
         return _turned(parts['q_norm'](queries), rope), _turned(parts['k_norm'](keys), rope), values
 
@@ -71,8 +97,13 @@ class Stack(nn.Module):
         self.shape = shape
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = Norm(shape.hidden_size, shape.norm_eps)
-        self.register_buffer('frequencies', 1.0 / shape.rope_theta ** (
-            torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim), persistent=False)
+        self.register_buffer(
+            'frequencies',
+            1.0
+            / shape.rope_theta
+            ** (torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim),
+            persistent=False,
+        )
 
     def rope(self, first: Tensor, second: Tensor, dtype: torch.dtype) -> Rope:
         """Tables (length, head_dim) from the positions of a pair's first and second member."""
@@ -89,27 +120,36 @@ class SimNetwork(nn.Module):
         self.shape = shape
         self.encoder, self.llm = Stack(shape.encoder), Stack(shape.llm)
         self.encoder.patch_embedding = nn.Linear(shape.patch_values, shape.encoder.hidden_size)
-        self.projector = nn.Sequential(nn.Linear(shape.encoder.hidden_size, shape.llm.hidden_size), nn.GELU(),
-                                       nn.Linear(shape.llm.hidden_size, shape.llm.hidden_size))
+        self.projector = nn.Sequential(
+            nn.Linear(shape.encoder.hidden_size, shape.llm.hidden_size),
+            nn.GELU(),
+            nn.Linear(shape.llm.hidden_size, shape.llm.hidden_size),
+        )
         self.llm.embed_tokens = nn.Embedding(shape.vocabulary_size, shape.llm.hidden_size)
         self.apply(_initialise)
 
     def encode(self, patches: Tensor, rows: int, columns: int, merge_size: int) -> Tensor:
-        """(frames, rows * columns, values), patches in merge-block order, to (frames, tokens, encoder size)."""
+        """(frames, rows * columns, values), patches in merge-block order, to (frames, tokens,
+        encoder size).
+        """
         x = self.encoder.patch_embedding(patches)
         at = _block_positions(rows, columns, merge_size, patches.device)
         rope = self.encoder.rope(*at, x.dtype)
         for layer in self.encoder.layers:
             queries, keys, values = layer.project(x, rope)
             x = layer.finish(x, attend(queries, [(keys, values, None)]))
-        return self.encoder.norm(x).unflatten(1, (-1, merge_size ** 2)).mean(2)
+        return self.encoder.norm(x).unflatten(1, (-1, merge_size**2)).mean(2)
 
     def prefix(self, embeddings: Tensor) -> tuple[KeysValues, list[Tensor]]:
-        """Keys and values of (batch, length, hidden) that begin a prompt, and the output of every layer."""
+        """Keys and values of (batch, length, hidden) that begin a prompt, and the output of every
+        layer.
+        """
         length = embeddings.shape[1]
         positions = torch.arange(length, device=embeddings.device)
         rope = self.llm.rope(positions, positions, embeddings.dtype)
-        hidden_pairs = torch.ones(length, length, dtype=torch.bool, device=embeddings.device).triu(1)
+        hidden_pairs = torch.ones(length, length, dtype=torch.bool, device=embeddings.device).triu(
+            1
+        )
         x, kept, outputs = embeddings, [], []
         for layer in self.llm.layers:
             queries, keys, values = layer.project(x, rope)
@@ -119,7 +159,9 @@ class SimNetwork(nn.Module):
         return kept, outputs
 
     def branch(self, kept: KeysValues, token_ids: Tensor) -> Tensor:
-        """Last hidden states of texts (batch, texts, length) that each follow the prefix: (batch, texts, length, hidden)."""
+        """Last hidden states of texts (batch, texts, length) that each follow the prefix: (batch,
+        texts, length, hidden).
+        """
         batch, texts, length = token_ids.shape
         past = kept[0][0].shape[2]
         positions = torch.arange(past, past + length, device=token_ids.device)
@@ -128,7 +170,9 @@ class SimNetwork(nn.Module):
         hidden_pairs = torch.ones(length, length, dtype=torch.bool, device=token_ids.device).triu(1)
         for layer, (past_keys, past_values) in zip(self.llm.layers, kept, strict=True):
             queries, keys, values = layer.project(x, rope)
-            x = layer.finish(x, attend(queries, [(past_keys, past_values, None), (keys, values, hidden_pairs)]))
+            x = layer.finish(
+                x, attend(queries, [(past_keys, past_values, None), (keys, values, hidden_pairs)])
+            )
         return self.llm.norm(x).unflatten(0, (batch, texts))
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -137,22 +181,29 @@ class SimNetwork(nn.Module):
 
 
 def attend(queries: Tensor, parts: list[tuple[Tensor, Tensor, Tensor | None]]) -> Tensor:
-    """Grouped-query attention over parts (keys, values, which pairs are hidden), softmax over all of them together.
+    """Grouped-query attention over parts (keys, values, which pairs are hidden), softmax over all
+    of them together.
 
-    Queries (batch * n, heads, length, head_dim); a part's keys (batch or batch * n, kv_heads, keys, head_dim): where the first
-    axis is shorter, n queries share them. Written as plain products: at this size faster than a fused operator on a CPU.
+    Queries (batch * n, heads, length, head_dim); a part's keys (batch or batch * n, kv_heads, keys,
+    head_dim): where the first axis is shorter, n queries share them. Written as plain products: at
+    this size faster than a fused operator on a CPU.
     """
     rows, heads, length, head_dim = queries.shape
     kv_heads = parts[0][0].shape[1]
     groups = heads // kv_heads
-    queries = queries.reshape(rows, kv_heads, groups * length, head_dim) * head_dim ** -0.5
+    queries = queries.reshape(rows, kv_heads, groups * length, head_dim) * head_dim**-0.5
     scores = [_shared(queries, keys.transpose(-1, -2)) for keys, _, _ in parts]
-    masked = [score if hidden is None else
-              score.unflatten(2, (groups, length)).masked_fill(hidden, float('-inf')).flatten(2, 3)
-              for score, (_, _, hidden) in zip(scores, parts, strict=True)]
+    masked = [
+        score
+        if hidden is None
+        else score.unflatten(2, (groups, length)).masked_fill(hidden, float('-inf')).flatten(2, 3)
+        for score, (_, _, hidden) in zip(scores, parts, strict=True)
+    ]
     weights = torch.softmax(masked[0] if len(masked) == 1 else torch.cat(masked, -1), -1)
     mixed: Tensor | None = None
-    for part, (_, values, _) in zip(weights.split([score.shape[-1] for score in scores], -1), parts, strict=True):
+    for part, (_, values, _) in zip(
+        weights.split([score.shape[-1] for score in scores], -1), parts, strict=True
+    ):
         product = _shared(part, values)
         mixed = product if mixed is None else mixed + product
     assert mixed is not None
@@ -160,14 +211,18 @@ def attend(queries: Tensor, parts: list[tuple[Tensor, Tensor, Tensor | None]]) -
 
 
 def compile_layers() -> None:
-    """From now on layers run as code made for them, which takes some minutes at first: a quarter faster. Needs a C++ compiler."""
+    """From now on layers run as code made for them, which takes some minutes at first: a quarter
+    faster. Needs a C++ compiler.
+    """
     torch._dynamo.config.recompile_limit = 64
     for owner, name in ((Layer, 'project'), (Layer, 'finish'), (sys.modules[__name__], 'attend')):
         setattr(owner, name, torch.compile(getattr(owner, name), dynamic=True))
 
 
 def _shared(rows: Tensor, columns: Tensor) -> Tensor:
-    """Matrix product per head, where each of `columns` may serve several of `rows`, which are then stacked."""
+    """Matrix product per head, where each of `columns` may serve several of `rows`, which are then
+    stacked.
+    """
     times = rows.shape[0] // columns.shape[0]
     if times == 1:
         return rows @ columns
@@ -179,8 +234,12 @@ def _turned(x: Tensor, rope: Rope) -> Tensor:
     return x * rope[0] + x.roll(x.shape[-1] // 2, dims=-1) * rope[1]
 
 
-def _block_positions(rows: int, columns: int, merge_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    grid = torch.arange(rows * columns, device=device).view(rows // merge_size, merge_size, columns // merge_size, merge_size)
+def _block_positions(
+    rows: int, columns: int, merge_size: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    grid = torch.arange(rows * columns, device=device).view(
+        rows // merge_size, merge_size, columns // merge_size, merge_size
+    )
     order = grid.transpose(1, 2).flatten()
     return order // columns, order % columns
 

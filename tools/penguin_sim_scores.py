@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many questions a network answers rightly and what its captions claim, on scenes never trained on; the curve of a run.
+"""How many questions a network answers rightly and what its captions claim, on scenes never trained
+on; the curve of a run.
 
 Knows the grammar's own exact comparison only.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -29,24 +31,33 @@ Counts = dict[str, tuple[int, int]]
 
 
 def score(network: SimNetwork, shard: Shard, texts: Texts) -> tuple[Counts, list[str]]:
-    """Counts, with 'caption precision' and 'caption recall' of single claims; the captions with their truths, to look at.
+    """Counts, with 'caption precision' and 'caption recall' of single claims; the captions with
+    their truths, to look at.
 
-    An answer has one wording, so greedy decoding gives it just when each of its tokens is the likeliest after those before it:
-    one pass judges all. Captions are decoded.
+    An answer has one wording, so greedy decoding gives it just when each of its tokens is the
+    likeliest after those before it: one pass judges all. Captions are decoded.
     """
     counts: Counts = {}
     lines: list[str] = []
     full = [KEY] * shard.frames.shape[1]
     for start in range(0, len(shard.texts), CLIPS_AT_ONCE):
-        clips, frames = shard.texts[start:start + CLIPS_AT_ONCE], shard.frames[start:start + CLIPS_AT_ONCE]
+        clips, frames = (
+            shard.texts[start : start + CLIPS_AT_ONCE],
+            shard.frames[start : start + CLIPS_AT_ONCE],
+        )
         asked = [clip['questions'] for clip in clips]
-        kept, compressed = (clip_prefix(network, frames, texts, grids)
-                            for grids in (full, [*full[:1], *[INTERMEDIATE] * (len(full) - 1)]))
+        kept, compressed = (
+            clip_prefix(network, frames, texts, grids)
+            for grids in (full, [*full[:1], *[INTERMEDIATE] * (len(full) - 1)])
+        )
         judged = _answers(network, kept, asked, texts)
-        judged += [(COMPRESSED, right, one) for _, right, one in _answers(network, compressed, asked, texts)]
+        judged += [
+            (COMPRESSED, right, one)
+            for _, right, one in _answers(network, compressed, asked, texts)
+        ]
         for clip, text in zip(clips, captions(network, kept, texts), strict=True):
             judged += _claims(clip['caption'], text)
-            lines.append(f"{text}   [{clip['caption']}]")
+            lines.append(f'{text}   [{clip["caption"]}]')
         for name, right, total in judged:
             before = counts.get(name, (0, 0))
             counts[name] = before[0] + right, before[1] + total
@@ -58,39 +69,67 @@ def _claims(truth: str, text: str) -> list[tuple[str, int, int]]:
     assert true is not None, truth
     claims, wanted = said.claims() if said else frozenset(), true.claims()
     right = len(claims & wanted)
-    return [('caption precision', right, len(claims)), ('caption recall', right, len(wanted)),
-            ('caption whole', int(claims == wanted), 1)]
+    return [
+        ('caption precision', right, len(claims)),
+        ('caption recall', right, len(wanted)),
+        ('caption whole', int(claims == wanted), 1),
+    ]
 
 
 @torch.no_grad()
-def clip_prefix(network: SimNetwork, frames: NDArray[np.uint8], texts: Texts, grids: Sequence[Grid]) -> KeysValues:
+def clip_prefix(
+    network: SimNetwork, frames: NDArray[np.uint8], texts: Texts, grids: Sequence[Grid]
+) -> KeysValues:
     """What texts about clips (B, T, height, width, 3) uint8 branch off; T grids."""
     device = network.llm.embed_tokens.weight.device
-    features = torch.cat([encoded(network, to_patches(seen_as(frames[:, frame], grid)).to(device), grid)
-                          for frame, grid in enumerate(grids)], 1)
-    prefix = torch.from_numpy(texts.prefix([float(index) for index in range(len(grids))], [grid.cells for grid in grids]))
+    features = torch.cat(
+        [
+            encoded(network, to_patches(seen_as(frames[:, frame], grid)).to(device), grid)
+            for frame, grid in enumerate(grids)
+        ],
+        1,
+    )
+    prefix = torch.from_numpy(
+        texts.prefix([float(index) for index in range(len(grids))], [grid.cells for grid in grids])
+    )
     prefix = prefix.to(device)
-    return network.prefix(embedded(network, prefix, torch.nonzero(prefix == texts.image)[:, 0], features))[0]
+    return network.prefix(
+        embedded(network, prefix, torch.nonzero(prefix == texts.image)[:, 0], features)
+    )[0]
 
 
 @torch.no_grad()
-def _answers(network: SimNetwork, kept: KeysValues, questions: Sequence[Sequence[Sequence[str]]],
-             texts: Texts) -> list[tuple[str, int, int]]:
+def _answers(
+    network: SimNetwork,
+    kept: KeysValues,
+    questions: Sequence[Sequence[Sequence[str]]],
+    texts: Texts,
+) -> list[tuple[str, int, int]]:
     """(kind, is it right, 1) of every question."""
     most = max(len(of_clip) for of_clip in questions)
     filled = [[*of_clip, *[('', 'What?', '')] * (most - len(of_clip))] for of_clip in questions]
-    ids, targets = texts.rows([(question, truth) for of_clip in filled for _, question, truth in of_clip])
+    ids, targets = texts.rows(
+        [(question, truth) for of_clip in filled for _, question, truth in of_clip]
+    )
     device = kept[0][0].device
     wanted = torch.from_numpy(targets).to(device)
-    hidden = network.branch(kept, torch.from_numpy(ids).to(device).view(len(filled), most, -1)).flatten(0, 1)
-    is_right = ((network.logits(hidden).argmax(-1) == wanted) | (wanted == IGNORED)).all(-1).tolist()
+    hidden = network.branch(
+        kept, torch.from_numpy(ids).to(device).view(len(filled), most, -1)
+    ).flatten(0, 1)
+    is_right = (
+        ((network.logits(hidden).argmax(-1) == wanted) | (wanted == IGNORED)).all(-1).tolist()
+    )
     kinds = [kind for of_clip in filled for kind, _, _ in of_clip]
     return [(kind, int(right), 1) for kind, right in zip(kinds, is_right, strict=True) if kind]
 
 
 @torch.no_grad()
-def captions(network: SimNetwork, kept: KeysValues, texts: Texts, prompt: str = DEFAULT_CAPTION_PROMPT) -> list[str]:
-    """Greedy answers to `prompt`, one per clip. Every step runs all tokens again: simple, and texts are short."""
+def captions(
+    network: SimNetwork, kept: KeysValues, texts: Texts, prompt: str = DEFAULT_CAPTION_PROMPT
+) -> list[str]:
+    """Greedy answers to `prompt`, one per clip. Every step runs all tokens again: simple, and texts
+    are short.
+    """
     suffix = texts.suffix(prompt)
     device, clips = kept[0][0].device, len(kept[0][0])
     ids = torch.tensor(suffix, device=device).expand(clips, 1, -1)
@@ -101,30 +140,54 @@ def captions(network: SimNetwork, kept: KeysValues, texts: Texts, prompt: str = 
         if bool(done.all()):
             break
         ids = torch.cat((ids, torch.where(done, texts.end, token)[:, None, None]), -1)
-    return [texts.decode(row[len(suffix):]) for row in ids[:, 0].tolist()]
+    return [texts.decode(row[len(suffix) :]) for row in ids[:, 0].tolist()]
 
 
 def table(counts: Mapping[str, tuple[int, int]]) -> str:
     """One line: share and number per kind."""
-    return ', '.join(f'{kind} {right / max(1, total):.1%} of {total}' for kind, (right, total) in sorted(counts.items()))
+    return ', '.join(
+        f'{kind} {right / max(1, total):.1%} of {total}'
+        for kind, (right, total) in sorted(counts.items())
+    )
 
 
-def draw_curve(path: Path, losses: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, Any]]) -> None:
+def draw_curve(
+    path: Path, losses: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, Any]]
+) -> None:
     """Losses and scores over clips seen, as a PNG."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot
+
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
-    right.set_prop_cycle(color=matplotlib.colormaps['tab20'].colors)  # more lines than colours otherwise
-    for name in ('look', 'motion', 'captions', 'long texts', 'short texts', 'cell colour', 'cell shape', 'cell motion'):
+    right.set_prop_cycle(
+        color=matplotlib.colormaps['tab20'].colors
+    )  # more lines than colours otherwise
+    for name in (
+        'look',
+        'motion',
+        'captions',
+        'long texts',
+        'short texts',
+        'cell colour',
+        'cell shape',
+        'cell motion',
+    ):
         points = [(entry['clips'], entry[name]) for entry in losses if name in entry]
         if points:
             left.plot(*zip(*points, strict=True), label=name, linewidth=1)
     for name in sorted({kind for entry in scores for kind in entry['counts']}):
-        points = [(entry['clips'], entry['counts'][name][0] / max(1, entry['counts'][name][1])) for entry in scores
-                  if name in entry['counts']]
+        points = [
+            (entry['clips'], entry['counts'][name][0] / max(1, entry['counts'][name][1]))
+            for entry in scores
+            if name in entry['counts']
+        ]
         right.plot(*zip(*points, strict=True), label=name, marker='.', linewidth=1)
-    for axes, title in ((left, 'training: losses, shares of cells'), (right, 'held-out scenes: share right')):
+    for axes, title in (
+        (left, 'training: losses, shares of cells'),
+        (right, 'held-out scenes: share right'),
+    ):
         axes.set(title=title, xlabel='clips', ylim=(0, 2 if axes is left else 1.02))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)

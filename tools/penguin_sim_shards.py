@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drawn scenes with what is known of them, in numbered files that another machine can read. Knows no network and no tokens.
+"""Drawn scenes with what is known of them, in numbered files that another machine can read. Knows
+no network and no tokens.
 
-A shard follows from seed, kind and number alone, so a run that is resumed sees the very shards that an unbroken one sees.
+A shard follows from seed, kind and number alone, so a run that is resumed sees the very shards that
+an unbroken one sees.
 """
+
 from __future__ import annotations
 
 import json
@@ -42,8 +45,10 @@ STRETCHES, PART_TRIES = (1.3, 2.0, 3.0), 8
 
 @dataclass(frozen=True)
 class Kind:
-    """Shards of one kind: `clips` scenes of a level, each seen in `frames` pictures at `fps`; `lengths`: shard by shard in so
-    many pictures in turn, instead; `part_share`: of clips that show a part of what goes on, as a live camera does."""
+    """Shards of one kind: `clips` scenes of a level, each seen in `frames` pictures at `fps`;
+    `lengths`: shard by shard in so many pictures in turn, instead; `part_share`: of clips that show
+    a part of what goes on, as a live camera does.
+    """
 
     name: str
     level: int
@@ -55,20 +60,32 @@ class Kind:
 
     def of(self, number: int) -> Kind:
         """What the shard of a number holds."""
-        return replace(self, frames=self.lengths[number % len(self.lengths)]) if self.lengths else self
+        return (
+            replace(self, frames=self.lengths[number % len(self.lengths)]) if self.lengths else self
+        )
 
 
-KINDS = {kind.name: kind for kind in (
-    Kind('look', 3, 1024, 1), Kind('glance', 3, 256, 1), Kind('easy', 2, 256, 4), Kind('full', 3, 256, 4),
-    Kind('hard', 4, 256, 4), Kind('other', 3, 128, 0, lengths=(4, 2, 6, 3, 8, 4, 5, 7), part_share=0.7))}
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind('look', 3, 1024, 1),
+        Kind('glance', 3, 256, 1),
+        Kind('easy', 2, 256, 4),
+        Kind('full', 3, 256, 4),
+        Kind('hard', 4, 256, 4),
+        Kind('other', 3, 128, 0, lengths=(4, 2, 6, 3, 8, 4, 5, 7), part_share=0.7),
+    )
+}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """N clips of T frames. `frames` (N, T, height, width, 3) uint8; `cells` (N, T, cells of all GRIDS one after the other)
-    int8: which thing a cell shows, -1: none; `spots` (N, T, MAX_THINGS, 3) float32: middle of the seen part in 0..1 and
-    logarithm of its pixels, NaN: not seen; `looks` (N, MAX_THINGS, 2) int8: colour and shape; `motions` (N, MAX_THINGS) int8,
-    index in SEEN, -1: unclear; `texts`: per clip its caption and questions (kind, question, answer)."""
+    """N clips of T frames. `frames` (N, T, height, width, 3) uint8; `cells` (N, T, cells of all
+    GRIDS one after the other) int8: which thing a cell shows, -1: none; `spots` (N, T, MAX_THINGS,
+    3) float32: middle of the seen part in 0..1 and logarithm of its pixels, NaN: not seen; `looks`
+    (N, MAX_THINGS, 2) int8: colour and shape; `motions` (N, MAX_THINGS) int8, index in SEEN, -1:
+    unclear; `texts`: per clip its caption and questions (kind, question, answer).
+    """
 
     frames: NDArray[np.uint8]
     cells: NDArray[np.int8]
@@ -84,30 +101,55 @@ def first_seed(seed: int, kind: Kind, number: int) -> int:
 
 
 def make_shard(kind: Kind, first: int, count: int, is_varied: bool = True) -> Shard:
-    """Draws the scenes first .. first + count; `is_varied`: as `varied_clip` does, else as `make_clip`."""
+    """Draws the scenes first .. first + count; `is_varied`: as `varied_clip` does, else as
+    `make_clip`.
+    """
     with World(WIDTH, HEIGHT) as small, World(2 * WIDTH, 2 * HEIGHT) as large:
-        clips = [varied_clip(kind, seed, small, large) if is_varied else
-                 make_clip(small, seed, kind.level, kind.frames, kind.fps, MAX_QUESTIONS) for seed in range(first, first + count)]
-    looks, motions = np.full((count, MAX_THINGS, 2), -1, np.int8), np.full((count, MAX_THINGS), -1, np.int8)
+        clips = [
+            varied_clip(kind, seed, small, large)
+            if is_varied
+            else make_clip(small, seed, kind.level, kind.frames, kind.fps, MAX_QUESTIONS)
+            for seed in range(first, first + count)
+        ]
+    looks, motions = (
+        np.full((count, MAX_THINGS, 2), -1, np.int8),
+        np.full((count, MAX_THINGS), -1, np.int8),
+    )
     for row, clip in enumerate(clips):
         for index, thing in enumerate(clip.scene.things):
             looks[row, index] = list(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
         for sight in clip.truth.sights:
-            motions[row, sight.index] = SEEN.index(sight.motion) if sight.is_clear and kind.frames > 1 else -1
-    cells, spots = (np.stack([[known(segment) for segment in clip.segments] for clip in clips]) for known in (cells_of, _spots))
-    return Shard(np.stack([clip.frames for clip in clips]), cells, spots, looks, motions, [_texts(clip) for clip in clips])
+            motions[row, sight.index] = (
+                SEEN.index(sight.motion) if sight.is_clear and kind.frames > 1 else -1
+            )
+    cells, spots = (
+        np.stack([[known(segment) for segment in clip.segments] for clip in clips])
+        for known in (cells_of, _spots)
+    )
+    return Shard(
+        np.stack([clip.frames for clip in clips]),
+        cells,
+        spots,
+        looks,
+        motions,
+        [_texts(clip) for clip in clips],
+    )
 
 
 def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedClip:
-    """The clip of a seed as another renderer and another camera may show it: some without blots below the things or with a flat
-    sky, half of them drawn twice as large and reduced as the node reduces, taken at times that are not quite even."""
+    """The clip of a seed as another renderer and another camera may show it: some without blots
+    below the things or with a flat sky, half of them drawn twice as large and reduced as the node
+    reduces, taken at times that are not quite even.
+    """
     source = random.Random(f'penguin training {seed}')
     part = _part(kind, seed, small, source) if source.random() < kind.part_share else None
     scene, start = part or (random_scene(seed, kind.level, (kind.frames - 1) / kind.fps), 0.0)
     if source.random() < 0.35:
         scene = replace(scene, light=replace(scene.light, shadow=0.0))
     if source.random() < 0.3:
-        scene = replace(scene, background=replace(scene.background, zenith=scene.background.horizon))
+        scene = replace(
+            scene, background=replace(scene.background, zenith=scene.background.horizon)
+        )
     stamps = [start + stamp for stamp in _stamps(kind, source)]
     small.load(scene)
     segments = np.stack([small.segment(stamp) for stamp in stamps])
@@ -117,12 +159,21 @@ def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedC
     else:
         pictures = [small.render(stamp) for stamp in stamps]
     seen = truth_of(scene, list(segments), stamps[0], stamps[-1])
-    return SimulatedClip(scene, np.stack(pictures), segments, np.array(stamps), seen, caption(seen, source),
-                         tuple(questions(seen, source, MAX_QUESTIONS)))
+    return SimulatedClip(
+        scene,
+        np.stack(pictures),
+        segments,
+        np.array(stamps),
+        seen,
+        caption(seen, source),
+        tuple(questions(seen, source, MAX_QUESTIONS)),
+    )
 
 
 def _part(kind: Kind, seed: int, world: World, source: random.Random) -> tuple[Scene, float] | None:
-    """A scene that lasts longer than its clip, and where a clip begins of which nothing is a matter of opinion."""
+    """A scene that lasts longer than its clip, and where a clip begins of which nothing is a matter
+    of opinion.
+    """
     lasts = (kind.frames - 1) / kind.fps
     total = lasts * source.choice(STRETCHES)
     scene = random_scene(seed, kind.level, total)
@@ -137,11 +188,17 @@ def _stamps(kind: Kind, source: random.Random) -> list[float]:
     if kind.frames == 1 or source.random() < 0.4:
         return [index / kind.fps for index in range(kind.frames)]
     start, step = source.uniform(0.0, 0.15), source.uniform(0.93, 0.95)
-    return [(start + index * step + source.uniform(0.0, 0.03)) / kind.fps for index in range(kind.frames)]
+    return [
+        (start + index * step + source.uniform(0.0, 0.03)) / kind.fps
+        for index in range(kind.frames)
+    ]
 
 
 def _texts(clip: SimulatedClip) -> dict[str, Any]:
-    return {'caption': clip.caption, 'questions': [[one.kind, one.question, one.answer] for one in clip.questions]}
+    return {
+        'caption': clip.caption,
+        'questions': [[one.kind, one.question, one.answer] for one in clip.questions],
+    }
 
 
 def _spots(segment: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -149,7 +206,11 @@ def _spots(segment: NDArray[np.int32]) -> NDArray[np.float32]:
     for index in range(MAX_THINGS):
         rows, columns = np.nonzero(segment == index)
         if len(rows) >= MIN_SPOT_PIXELS:
-            spots[index] = (columns.mean() + 0.5) / WIDTH, (rows.mean() + 0.5) / HEIGHT, np.log(len(rows))
+            spots[index] = (
+                (columns.mean() + 0.5) / WIDTH,
+                (rows.mean() + 0.5) / HEIGHT,
+                np.log(len(rows)),
+            )
     return spots
 
 
@@ -161,32 +222,52 @@ def shard_path(folder: Path, kind: Kind, number: int) -> Path:
 def write_shard(path: Path, shard: Shard) -> None:
     """Appears whole or not at all."""
     draft = path.with_suffix('.draft.npz')
-    np.savez(draft, frames=shard.frames, cells=shard.cells, spots=shard.spots, looks=shard.looks, motions=shard.motions,
-             texts=np.frombuffer(json.dumps(shard.texts).encode(), np.uint8))
+    np.savez(
+        draft,
+        frames=shard.frames,
+        cells=shard.cells,
+        spots=shard.spots,
+        looks=shard.looks,
+        motions=shard.motions,
+        texts=np.frombuffer(json.dumps(shard.texts).encode(), np.uint8),
+    )
     os.replace(draft, path)
 
 
 def read_shard(path: Path) -> Shard:
     """As it was written."""
     with np.load(path) as arrays:
-        return Shard(arrays['frames'], arrays['cells'], arrays['spots'], arrays['looks'], arrays['motions'],
-                     json.loads(arrays['texts'].tobytes()))
+        return Shard(
+            arrays['frames'],
+            arrays['cells'],
+            arrays['spots'],
+            arrays['looks'],
+            arrays['motions'],
+            json.loads(arrays['texts'].tobytes()),
+        )
 
 
 def produce(folder: Path, seed: int, kind: Kind, start: int, ahead: int) -> None:
-    """Draws shards start, start + 1 ... for ever, never more than `ahead` that nobody took; ends with its parent."""
+    """Draws shards start, start + 1 ... for ever, never more than `ahead` that nobody took; ends
+    with its parent.
+    """
     parent = os.getppid()
     number = start
     while os.getppid() == parent:
         if len(list(folder.glob(f'{kind.name}_?????.npz'))) >= ahead:
             time.sleep(0.5)
             continue
-        write_shard(shard_path(folder, kind, number), make_shard(kind.of(number), first_seed(seed, kind, number), kind.clips))
+        write_shard(
+            shard_path(folder, kind, number),
+            make_shard(kind.of(number), first_seed(seed, kind, number), kind.clips),
+        )
         number += 1
 
 
 def wait_for(folder: Path, kind: Kind, number: int, is_kept: bool) -> Shard:
-    """A shard as soon as it is there, deleted when taken; `is_kept`: from a folder drawn before, which is read again in turn."""
+    """A shard as soon as it is there, deleted when taken; `is_kept`: from a folder drawn before,
+    which is read again in turn.
+    """
     kept = len(list(folder.glob(f'{kind.name}_?????.npz'))) if is_kept else 0
     if is_kept and not kept:
         raise FileNotFoundError(f'{folder} holds no shard of the kind {kind.name}')
@@ -199,12 +280,18 @@ def wait_for(folder: Path, kind: Kind, number: int, is_kept: bool) -> Shard:
     return shard
 
 
-def start_painter(folder: Path, seed: int, kind: Kind, start: int, ahead: int) -> subprocess.Popen[bytes]:
+def start_painter(
+    folder: Path, seed: int, kind: Kind, start: int, ahead: int
+) -> subprocess.Popen[bytes]:
     """`produce` in a process of its own, which needs no PyTorch."""
-    order = json.dumps({'folder': str(folder), 'seed': seed, 'kind': asdict(kind), 'start': start, 'ahead': ahead})
+    order = json.dumps(
+        {'folder': str(folder), 'seed': seed, 'kind': asdict(kind), 'start': start, 'ahead': ahead}
+    )
     return subprocess.Popen([sys.executable, str(Path(__file__).resolve()), order])
 
 
 if __name__ == '__main__':
     given = json.loads(sys.argv[1])
-    produce(Path(given['folder']), given['seed'], Kind(**given['kind']), given['start'], given['ahead'])
+    produce(
+        Path(given['folder']), given['seed'], Kind(**given['kind']), given['start'], given['ahead']
+    )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All words of captions, questions and answers, for whoever trains a tokenizer. Knows the tables of words only."""
+"""All words of captions, questions and answers, for whoever trains a tokenizer. Knows the tables of
+words only.
+"""
+
 from __future__ import annotations
 
 import re
@@ -13,12 +16,20 @@ from penguin_ros.simulation.scene import COLOURS, SHAPES
 def phrases() -> tuple[str, ...]:
     """Every phrase of the tables, with its {slots}."""
     tables = [value for name, value in vars(words).items() if name.isupper()]
-    return tuple(dict.fromkeys(text for table in (*tables, tuple(COLOURS), SHAPES) for text in _texts(table) if text))
+    return tuple(
+        dict.fromkeys(
+            text for table in (*tables, tuple(COLOURS), SHAPES) for text in _texts(table) if text
+        )
+    )
 
 
 def vocabulary() -> tuple[str, ...]:
     """Every word, sorted; those that may begin a sentence with a capital too."""
-    found = {word for phrase in phrases() for word in re.findall('[A-Za-z]+', re.sub(r'\{\w+\}', ' ', phrase))}
+    found = {
+        word
+        for phrase in phrases()
+        for word in re.findall('[A-Za-z]+', re.sub(r'\{\w+\}', ' ', phrase))
+    }
     beginning = {word.capitalize() for word in (*COLOURS, *words.NUMBERS, *words.SIDES, 'a', 'the')}
     return tuple(sorted(found | beginning | set(COLOURS) | set(SHAPES) | {'a', 'the', 'and'}))
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenizer of the simulated world's vocabulary, and prompts cut into what clips share and what each text adds. No torch.
+"""Tokenizer of the simulated world's vocabulary, and prompts cut into what clips share and what
+each text adds. No torch.
 
 A prompt here is the one that the node sends: both come from `penguin_ros.preprocessing.prompt`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -26,10 +28,14 @@ IGNORED = -100
 
 
 def sim_tokenizer() -> dict[str, Any]:
-    """The JSON description: every word of the simulation's vocabulary is one token, with and without a space before it."""
+    """The JSON description: every word of the simulation's vocabulary is one token, with and
+    without a space before it.
+    """
     words = vocabulary()
-    return trained_tokenizer([*words, *(f' {word}' for word in words), *phrases(), *caption_prompts(), *MARKUP_TEXTS],
-                             VOCABULARY_SIZE)
+    return trained_tokenizer(
+        [*words, *(f' {word}' for word in words), *phrases(), *caption_prompts(), *MARKUP_TEXTS],
+        VOCABULARY_SIZE,
+    )
 
 
 class Texts:
@@ -42,11 +48,17 @@ class Texts:
         self.answer = lru_cache(maxsize=65536)(self._answer)
 
     def prefix(self, seconds: Sequence[float], tokens: Sequence[int]) -> NDArray[np.int64]:
-        """The prompt up to where the question begins: per frame its time and the number of its visual tokens."""
+        """The prompt up to where the question begins: per frame its time and the number of its
+        visual tokens.
+        """
         ids = self.prompt(seconds, tokens, 'What?')
-        return ids[:int(np.flatnonzero(ids == self.image)[-1]) + 2]  # the last frame is followed by a line break
+        return ids[
+            : int(np.flatnonzero(ids == self.image)[-1]) + 2
+        ]  # the last frame is followed by a line break
 
-    def prompt(self, seconds: Sequence[float], tokens: Sequence[int], question: str) -> NDArray[np.int64]:
+    def prompt(
+        self, seconds: Sequence[float], tokens: Sequence[int], question: str
+    ) -> NDArray[np.int64]:
         """The whole prompt, as the node sends it."""
         message = Message('user', (VideoPart(tuple(seconds), len(seconds)), TextPart(question)))
         return render([message], self._tokenizer, tokens, self.image).token_ids
@@ -59,20 +71,27 @@ class Texts:
         """The text of token ids."""
         return self._tokenizer.decode(ids)
 
-    def rows(self, pairs: Sequence[tuple[str, str]], length: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Per (question, answer) the tokens after the prefix and the next-token targets, (pairs, longest or `length`) each."""
+    def rows(
+        self, pairs: Sequence[tuple[str, str]], length: int = 0
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Per (question, answer) the tokens after the prefix and the next-token targets, (pairs,
+        longest or `length`) each.
+        """
         parts = [(self.suffix(question), self.answer(answer)) for question, answer in pairs]
         length = max(length, *(len(suffix) + len(answer) - 1 for suffix, answer in parts))
-        ids, targets = np.full((len(parts), length), self.end, np.int64), np.full((len(parts), length), IGNORED, np.int64)
+        ids, targets = (
+            np.full((len(parts), length), self.end, np.int64),
+            np.full((len(parts), length), IGNORED, np.int64),
+        )
         for row, (suffix, answer) in enumerate(parts):
             whole = suffix + answer
-            ids[row, :len(whole) - 1] = whole[:-1]
-            targets[row, len(suffix) - 1:len(whole) - 1] = answer
+            ids[row, : len(whole) - 1] = whole[:-1]
+            targets[row, len(suffix) - 1 : len(whole) - 1] = answer
         return ids, targets
 
     def _suffix(self, question: str) -> tuple[int, ...]:
         ids = self.prompt((0.0,), (1,), question)
-        return tuple(int(token) for token in ids[int(np.flatnonzero(ids == self.image)[-1]) + 2:])
+        return tuple(int(token) for token in ids[int(np.flatnonzero(ids == self.image)[-1]) + 2 :])
 
     def _answer(self, answer: str) -> tuple[int, ...]:
         return (*self._tokenizer.encode_text(answer), self.end)

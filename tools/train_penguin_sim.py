@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the small model of the simulated world from nothing, or goes on where a state file says. Knows the order of lessons.
+"""Trains the small model of the simulated world from nothing, or goes on where a state file says.
+Knows the order of lessons.
 
-First the encoder learns what cells of single pictures show, then the LLM learns to tell it, then both learn from clips.
+First the encoder learns what cells of single pictures show, then the LLM learns to tell it, then
+both learn from clips.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,7 +21,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that spin would wait for time slices where cores are shared
+os.environ.setdefault(
+    'OMP_WAIT_POLICY', 'PASSIVE'
+)  # threads that spin would wait for time slices where cores are shared
 
 import numpy as np
 import torch
@@ -39,7 +44,9 @@ BACKGROUND, WARM_STEPS, LAST_SHARE, LEAST_RATE = 2, 60, 0.3, 0.03
 
 @dataclass(frozen=True)
 class Lesson:
-    """`kinds` of shards in turn, + joins two; questions per clip (0: pictures only); clips per step; the losses' weights."""
+    """`kinds` of shards in turn, + joins two; questions per clip (0: pictures only); clips per
+    step; the losses' weights.
+    """
 
     kinds: tuple[str, ...]
     questions: int
@@ -50,14 +57,21 @@ class Lesson:
 LESSONS = {
     'look': Lesson(('look',), 0, 48, LossWeights()),
     'tell': Lesson(('look', 'easy+glance'), 6, 24, LossWeights(is_encoder_trained=False)),
-    'watch': Lesson(('full+other+other', 'hard+other+other', 'easy+glance', 'full+hard'), 8, 24, LossWeights(look=2.0, motion=1.0)),
+    'watch': Lesson(
+        ('full+other+other', 'hard+other+other', 'easy+glance', 'full+hard'),
+        8,
+        24,
+        LossWeights(look=2.0, motion=1.0),
+    ),
 }
 SCHEDULE = 'look:13,tell:4,watch:140'
 
 
 @dataclass
 class Progress:
-    """Where a run stands. `taken` shards per kind; `done` shards of the schedule; `losses` and `scores` for the curve."""
+    """Where a run stands. `taken` shards per kind; `done` shards of the schedule; `losses` and
+    `scores` for the curve.
+    """
 
     seed: int
     done: int = 0
@@ -73,8 +87,15 @@ class Run:
 
     def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
         self._options, self._is_smoke = options, options.smoke > 0
-        self._kinds = {name: replace(kind, clips=24) if self._is_smoke else kind for name, kind in KINDS.items()}
-        device = 'cuda' if options.device == 'auto' and torch.cuda.is_available() else options.device.replace('auto', 'cpu')
+        self._kinds = {
+            name: replace(kind, clips=24) if self._is_smoke else kind
+            for name, kind in KINDS.items()
+        }
+        device = (
+            'cuda'
+            if options.device == 'auto' and torch.cuda.is_available()
+            else options.device.replace('auto', 'cpu')
+        )
         tokenizer = sim_tokenizer()
         shape = sim_shape(tokenizer)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='penguin_sim_')))
@@ -85,7 +106,11 @@ class Run:
         if options.resume:
             self._restore()
         self._shards = options.shards or folder
-        self._plan = [name for part in options.level.split(',') for name in [part.split(':')[0]] * int(part.split(':')[1])]
+        self._plan = [
+            name
+            for part in options.level.split(',')
+            for name in [part.split(':')[0]] * int(part.split(':')[1])
+        ]
         self._stack, self._painters = stack, set[str]()
         self._held_out: Shard | None = None
         self._is_stopped = False  # SIGTERM: after this shard, with scores and state
@@ -97,7 +122,9 @@ class Run:
         if self._options.shards or name in self._painters:
             return
         self._painters.add(name)
-        painter = start_painter(self._shards, self._at.seed, self._kinds[name], self._at.taken.get(name, 0), BACKGROUND)
+        painter = start_painter(
+            self._shards, self._at.seed, self._kinds[name], self._at.taken.get(name, 0), BACKGROUND
+        )
         self._stack.callback(painter.terminate)
 
     def go(self) -> None:
@@ -106,10 +133,17 @@ class Run:
         last = min(len(self._plan), self._at.done + (self._options.stop_after or len(self._plan)))
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, '_is_stopped', True))
         with progress_bar('training', len(self._plan)) as show:
-            while self._at.done < last and not self._is_stopped and not (minutes and self._elapsed() > minutes * 60):
+            while (
+                self._at.done < last
+                and not self._is_stopped
+                and not (minutes and self._elapsed() > minutes * 60)
+            ):
                 self._learn_shards(LESSONS[self._plan[self._at.done]])
                 show(self._at.done, f'{self._plan[self._at.done - 1]}, {self._at.clips} clips')
-                if time.monotonic() - self._reported > self._options.report * 60 or self._at.done == last:
+                if (
+                    time.monotonic() - self._reported > self._options.report * 60
+                    or self._at.done == last
+                ):
                     self.report()
         if self._reported_at != self._at.done:
             self.report()
@@ -118,44 +152,65 @@ class Run:
         return time.monotonic() - self._begun
 
     def _learn_shards(self, lesson: Lesson) -> None:
-        """The next of the lesson's kinds; those joined by + are mixed batch by batch, since one alone makes forget the other."""
-        position = sum(name == self._plan[self._at.done] for name in self._plan[:self._at.done])
+        """The next of the lesson's kinds; those joined by + are mixed batch by batch, since one
+        alone makes forget the other.
+        """
+        position = sum(name == self._plan[self._at.done] for name in self._plan[: self._at.done])
         names, begun = lesson.kinds[position % len(lesson.kinds)], time.monotonic()
         batches: list[tuple[float, Shard, list[int]]] = []
         for name in {kind: None for kinds in lesson.kinds for kind in kinds.split('+')}:
             self._paint(name)
         for name in names.split('+'):
             number = self._at.taken.get(name, 0)
-            shard = wait_for(self._shards, self._kinds[name], number, self._options.shards is not None)
+            shard = wait_for(
+                self._shards, self._kinds[name], number, self._options.shards is not None
+            )
             batches += self._batches(shard, lesson.batch)
             self._at.taken[name] = number + 1
         waited, sums = time.monotonic() - begun, list[dict[str, float]]()
         for part, shard, rows in sorted(batches, key=lambda batch: batch[0]):
             batch = make_batch(shard, rows, self._texts, self._random, lesson.questions)
-            sums.append(self._learner.learn(batch, lesson.weighting, self._options.rate * self._rate_factor(part)))
+            sums.append(
+                self._learner.learn(
+                    batch, lesson.weighting, self._options.rate * self._rate_factor(part)
+                )
+            )
         count = sum(len(rows) for _, _, rows in batches)
         self._at.done, self._at.clips = self._at.done + 1, self._at.clips + count
         self._tell(names, sums, count, begun, waited)
 
     def _batches(self, shard: Shard, size: int) -> list[tuple[float, Shard, list[int]]]:
         """(place in the shards' common order, shard, rows) of every step."""
-        order = np.concatenate([self._random.permutation(len(shard.texts)) for _ in range(self._options.repeats)]).tolist()
+        order = np.concatenate(
+            [self._random.permutation(len(shard.texts)) for _ in range(self._options.repeats)]
+        ).tolist()
         size = size if shard.frames.shape[1] > 1 else size * 4 // 3  # a picture is less than a clip
-        return [((start + 0.5) / len(order), shard, order[start:start + size]) for start in range(0, len(order), size)]
+        return [
+            ((start + 0.5) / len(order), shard, order[start : start + size])
+            for start in range(0, len(order), size)
+        ]
 
-    def _tell(self, names: str, sums: list[dict[str, float]], count: int, begun: float, waited: float) -> None:
+    def _tell(
+        self, names: str, sums: list[dict[str, float]], count: int, begun: float, waited: float
+    ) -> None:
         self._at.seconds += time.monotonic() - begun
         parts = dict.fromkeys(part for one in sums for part in one)
         means = {part: float(np.mean([one[part] for one in sums if part in one])) for part in parts}
         self._at.losses.append({'clips': self._at.clips, **means})
         pace = count / (time.monotonic() - begun)
-        status_line(f'{self._at.done}/{len(self._plan)} {names}: {self._at.clips} clips, {pace:.1f}/s, waited {waited:.1f} s, '
-                    f'' + ', '.join(f'{part} {mean:.3f}' for part, mean in means.items()))
+        status_line(
+            f'{self._at.done}/{len(self._plan)} {names}: {self._at.clips} clips, {pace:.1f}/s, waited {waited:.1f} s, '
+            f'' + ', '.join(f'{part} {mean:.3f}' for part, mean in means.items())
+        )
 
     def _rate_factor(self, part: float) -> float:
         """Warm-up over the first steps of all, and down over the last share of the schedule."""
         left = 1 - (self._at.done + part) / len(self._plan)
-        return min(1.0, (self._learner.steps + 1) / WARM_STEPS, LEAST_RATE + (1 - LEAST_RATE) * left / LAST_SHARE)
+        return min(
+            1.0,
+            (self._learner.steps + 1) / WARM_STEPS,
+            LEAST_RATE + (1 - LEAST_RATE) * left / LAST_SHARE,
+        )
 
     def report(self) -> None:
         """Scores, checkpoint, curve, state."""
@@ -166,21 +221,37 @@ class Run:
             self._at.scores.append({'clips': self._at.clips, 'counts': counts})
             for line in lines[:6]:
                 status_line(f'    {line}')
-            status_line(f'SCORES {self._at.clips} clips, {self._at.seconds / 60:.0f} min: {table(counts)}')
-        write_sim_checkpoint(self._options.out, {name: value.cpu().numpy() for name, value in network.state_dict().items()})
+            status_line(
+                f'SCORES {self._at.clips} clips, {self._at.seconds / 60:.0f} min: {table(counts)}'
+            )
+        write_sim_checkpoint(
+            self._options.out,
+            {name: value.cpu().numpy() for name, value in network.state_dict().items()},
+        )
         self._save()
         self._reported, self._reported_at = time.monotonic(), self._at.done
 
     def _drawn_held_out(self) -> Shard:
-        return make_shard(self._kinds['full'], HELD_OUT.start, 4 if self._is_smoke else self._options.scenes, is_varied=False)
+        return make_shard(
+            self._kinds['full'],
+            HELD_OUT.start,
+            4 if self._is_smoke else self._options.scenes,
+            is_varied=False,
+        )
 
     def _save(self) -> None:
         path = self._options.state
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_curve(path.with_suffix('.png'), self._at.losses, self._at.scores)
         draft = path.with_suffix('.draft')
-        torch.save({'learner': self._learner.state(), 'progress': vars(self._at),
-                    'random': self._random.bit_generator.state}, draft)
+        torch.save(
+            {
+                'learner': self._learner.state(),
+                'progress': vars(self._at),
+                'random': self._random.bit_generator.state,
+            },
+            draft,
+        )
         os.replace(draft, path)
 
     def _restore(self) -> None:
@@ -192,23 +263,75 @@ class Run:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=ROOT / 'engines' / 'penguin_sim', help='folder of the checkpoint')
-    parser.add_argument('--state', type=Path, default=ROOT / '.cache' / 'penguin_sim.state', help='file that a run goes on from')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=ROOT / 'engines' / 'penguin_sim',
+        help='folder of the checkpoint',
+    )
+    parser.add_argument(
+        '--state',
+        type=Path,
+        default=ROOT / '.cache' / 'penguin_sim.state',
+        help='file that a run goes on from',
+    )
     parser.add_argument('--resume', action='store_true', help='go on from the state file')
-    parser.add_argument('--minutes', type=float, default=0.0, help='stop after so long (0: when the schedule is done)')
-    parser.add_argument('--stop-after', type=int, default=0, metavar='SHARDS', help='stop after so many (0: no limit)')
-    parser.add_argument('--level', default=SCHEDULE, metavar='SCHEDULE', help=f'lessons and their shards ({SCHEDULE})')
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=0.0,
+        help='stop after so long (0: when the schedule is done)',
+    )
+    parser.add_argument(
+        '--stop-after',
+        type=int,
+        default=0,
+        metavar='SHARDS',
+        help='stop after so many (0: no limit)',
+    )
+    parser.add_argument(
+        '--level',
+        default=SCHEDULE,
+        metavar='SCHEDULE',
+        help=f'lessons and their shards ({SCHEDULE})',
+    )
     parser.add_argument('--seed', type=int, default=0, help='another seed sees other scenes')
-    parser.add_argument('--repeats', type=int, default=2, help='how often each scene is learnt from')
+    parser.add_argument(
+        '--repeats', type=int, default=2, help='how often each scene is learnt from'
+    )
     parser.add_argument('--rate', type=float, default=2e-3, help='highest learning rate')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
-    parser.add_argument('--compile', action='store_true', help='a quarter faster after some minutes; needs a C++ compiler')
-    parser.add_argument('--threads', type=int, default=0, help='threads of PyTorch (0: its default)')
-    parser.add_argument('--shards', type=Path, help='folder of scenes drawn before, read in turn; none are drawn then')
-    parser.add_argument('--report', type=float, default=4.0, metavar='MINUTES', help='time between scores and checkpoints')
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='a quarter faster after some minutes; needs a C++ compiler',
+    )
+    parser.add_argument(
+        '--threads', type=int, default=0, help='threads of PyTorch (0: its default)'
+    )
+    parser.add_argument(
+        '--shards',
+        type=Path,
+        help='folder of scenes drawn before, read in turn; none are drawn then',
+    )
+    parser.add_argument(
+        '--report',
+        type=float,
+        default=4.0,
+        metavar='MINUTES',
+        help='time between scores and checkpoints',
+    )
     parser.add_argument('--scenes', type=int, default=64, help='held-out scenes per score')
-    parser.add_argument('--smoke', type=float, default=0.0, metavar='SECONDS', help='everything once, briefly: for tests')
+    parser.add_argument(
+        '--smoke',
+        type=float,
+        default=0.0,
+        metavar='SECONDS',
+        help='everything once, briefly: for tests',
+    )
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which backend runs: the one branch on its kind. Knows no inference library; the backend's file imports its own in `open`."""
+"""Which backend runs: the one branch on its kind. Knows no inference library; the backend's file
+imports its own in `open`.
+"""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -20,41 +23,60 @@ BUNDLE_BACKENDS = ('onnxruntime', 'tensorrt')
 
 
 def make_backend(config: ModelConfig, model: Checkpoint | Bundle | None) -> Backend:
-    """The backend that `config` asks for, not open yet; SettingError when it cannot run what the settings name.
+    """The backend that `config` asks for, not open yet; SettingError when it cannot run what the
+    settings name.
 
     auto: what a bundle was built for, torch for a checkpoint.
     """
     if config.backend == 'scripted':
         return ScriptedBackend(config, ScriptedModel.of(model) if model else None)
     if model is None:
-        raise SettingError('neither model.bundle nor model.checkpoint is set', f'backend {config.backend} needs one',
-                           'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id')
+        raise SettingError(
+            'neither model.bundle nor model.checkpoint is set',
+            f'backend {config.backend} needs one',
+            'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id',
+        )
     if isinstance(model, Bundle):
         return _bundle_backend(config, model)
     if config.backend in BUNDLE_BACKENDS:
-        raise SettingError(f'backend {config.backend} runs bundles', f'{config.checkpoint} is a checkpoint',
-                           f'Type: penguin build {config.checkpoint} --backend {config.backend} --out engines/NAME, and set '
-                           'model.bundle to engines/NAME')
+        raise SettingError(
+            f'backend {config.backend} runs bundles',
+            f'{config.checkpoint} is a checkpoint',
+            f'Type: penguin build {config.checkpoint} --backend {config.backend} --out engines/NAME, and set '
+            'model.bundle to engines/NAME',
+        )
     _check_precision(config, 'torch', 'auto', 'float32', 'bfloat16', 'float16')
     return TorchBackend(model, config)
 
 
 def _bundle_backend(config: ModelConfig, bundle: Bundle) -> Backend:
     if config.backend == 'torch':
-        raise SettingError(f'model.bundle = {config.bundle!r}', 'backend torch runs checkpoints, not bundles',
-                           'Leave model.bundle empty and set model.checkpoint')
+        raise SettingError(
+            f'model.bundle = {config.bundle!r}',
+            'backend torch runs checkpoints, not bundles',
+            'Leave model.bundle empty and set model.checkpoint',
+        )
     _check_precision(config, str(bundle.path), 'auto', bundle.manifest.precision.linears)
     built_for = bundle.manifest.backend
     if config.backend not in ('auto', built_for):
-        raise SettingError(f'backend {config.backend} does not run {bundle.path}', f'it was built for {built_for}',
-                           f'Leave model.backend at auto, or build the checkpoint again with --backend {config.backend}')
+        raise SettingError(
+            f'backend {config.backend} does not run {bundle.path}',
+            f'it was built for {built_for}',
+            f'Leave model.backend at auto, or build the checkpoint again with --backend {config.backend}',
+        )
     if built_for == 'tensorrt' and config.device == 'cpu':
-        raise SettingError('model.device = cpu', f'{bundle.path} was built for TensorRT, which runs on a GPU',
-                           'Leave model.device at auto, or build the checkpoint for onnxruntime')
+        raise SettingError(
+            'model.device = cpu',
+            f'{bundle.path} was built for TensorRT, which runs on a GPU',
+            'Leave model.device at auto, or build the checkpoint for onnxruntime',
+        )
     return (TensorrtBackend if built_for == 'tensorrt' else OnnxBackend)(bundle, config)
 
 
 def _check_precision(config: ModelConfig, what: str, *known: str) -> None:
     if config.precision not in known:
-        raise SettingError(f'model.precision = {config.precision!r}', f'{what} runs in {", ".join(known[1:])}',
-                           'Leave model.precision at auto')
+        raise SettingError(
+            f'model.precision = {config.precision!r}',
+            f'{what} runs in {", ".join(known[1:])}',
+            'Leave model.precision at auto',
+        )

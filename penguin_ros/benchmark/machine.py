@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this machine is and how fast its memory is read, measured. Knows no model."""
+
 from __future__ import annotations
 
 import platform
@@ -46,7 +47,9 @@ def machine(threads: int) -> str:
     facts = _facts(Path('/proc/cpuinfo'))
     present = facts.get('flags', facts.get('Features', '')).split()
     features = ', '.join(name for name in FEATURES if name in present)
-    return f'{_board() or facts.get("model name", platform.machine())} ({features}), {threads} threads'
+    return (
+        f'{_board() or facts.get("model name", platform.machine())} ({features}), {threads} threads'
+    )
 
 
 def available_bytes() -> int:
@@ -60,8 +63,9 @@ def resident_bytes() -> tuple[int, int]:
 
 
 def device_copy_rate() -> tuple[float | None, str]:
-    """Bytes per second, read and written together, of copies within the memory of the GPU, and how that was measured; None and
-    the reason where no library here can do it."""
+    """Bytes per second, read and written together, of copies within the memory of the GPU, and how
+    that was measured; None and the reason where no library here can do it.
+    """
     reasons = []
     for measure in (_copy_with_cuda_bindings, _copy_with_torch):
         try:
@@ -73,6 +77,7 @@ def device_copy_rate() -> tuple[float | None, str]:
 
 def _copy_with_cuda_bindings(size: int) -> tuple[float, str]:
     from penguin_ros.backends.tensorrt.device import CudaDevice
+
     device = CudaDevice()
     try:
         size = min(size, device.memory()[0] // 8)
@@ -90,12 +95,15 @@ def _copy_with_cuda_bindings(size: int) -> tuple[float, str]:
 
 def _copy_with_torch(size: int) -> tuple[float, str]:
     from penguin_ros.backends.torch.device import copy_work
+
     return 2 * size * REPEATS / best(copy_work(size, REPEATS)), _copied(size, 'torch')
 
 
 def _copied(size: int, library: str) -> str:
-    return f'{size / 1e6:.0f} MB copied within the GPU\'s memory {REPEATS} times ({library}), bytes read and written together, ' \
-           f'best of {REPEATS}'
+    return (
+        f"{size / 1e6:.0f} MB copied within the GPU's memory {REPEATS} times ({library}), bytes read and written together, "
+        f'best of {REPEATS}'
+    )
 
 
 def _board() -> str:
@@ -118,4 +126,8 @@ def _facts(path: Path) -> dict[str, str]:
         lines = path.read_text(encoding='utf-8').splitlines()
     except OSError:
         return {}
-    return {name.strip(): value.strip() for name, colon, value in (line.partition(':') for line in lines) if colon}
+    return {
+        name.strip(): value.strip()
+        for name, colon, value in (line.partition(':') for line in lines)
+        if colon
+    }

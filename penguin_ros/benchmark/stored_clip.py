@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stored input of benchmarks: a clip made in code, the same numbers on every machine, and a question. Knows no model."""
+"""The stored input of benchmarks: a clip made in code, the same numbers on every machine, and a
+question. Knows no model.
+"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -15,15 +18,19 @@ SQUARE, COLOUR = 50, (220, 40, 40)
 
 
 def stored_pictures(count: int = FRAMES) -> list[Image]:
-    """(HEIGHT, WIDTH, 3): a still scene of coarse texture in which a small thing moves to the right, as a camera that stands sees
-    it: of the first eight frames the first is a key frame and the others are not."""
+    """(HEIGHT, WIDTH, 3): a still scene of coarse texture in which a small thing moves to the
+    right, as a camera that stands sees it: of the first eight frames the first is a key frame and
+    the others are not.
+    """
     random = np.random.default_rng(0)
-    scene = np.kron(random.integers(40, 216, (HEIGHT // 8, WIDTH // 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    scene = np.kron(
+        random.integers(40, 216, (HEIGHT // 8, WIDTH // 8, 3)), np.ones((8, 8, 1))
+    ).astype(np.uint8)
     pictures = []
     for index in range(count):
         picture = scene.copy()
         left = (40 + 60 * index) % (WIDTH - SQUARE)
-        picture[150:150 + SQUARE, left:left + SQUARE] = COLOUR
+        picture[150 : 150 + SQUARE, left : left + SQUARE] = COLOUR
         pictures.append(picture)
     return pictures
 
@@ -31,4 +38,10 @@ def stored_pictures(count: int = FRAMES) -> list[Image]:
 def stored_clip(count: int = FRAMES) -> Clip:
     """The pictures as frames of a camera at FRAMES_PER_SECOND."""
     step = NANOSECONDS // FRAMES_PER_SECOND
-    return Clip('camera', tuple(Frame(index * step, picture, 'camera') for index, picture in enumerate(stored_pictures(count))))
+    return Clip(
+        'camera',
+        tuple(
+            Frame(index * step, picture, 'camera')
+            for index, picture in enumerate(stored_pictures(count))
+        ),
+    )

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One side of `penguin bench engine`: what it runs, one round of it in a process of its own, and what came of that.
+"""One side of `penguin bench engine`: what it runs, one round of it in a process of its own, and
+what came of that.
 
-A side that dies (of lack of memory, in a driver) takes nothing else with it, and the memory that is counted is its own. Sides
-take turns, so that two large models are never loaded at once.
+A side that dies (of lack of memory, in a driver) takes nothing else with it, and the memory that is
+counted is its own. Sides take turns, so that two large models are never loaded at once.
 """
+
 from __future__ import annotations
 
 import json
@@ -27,7 +29,8 @@ LAST_WORDS = 300
 
 @dataclass(frozen=True)
 class Target:
-    """`source`: a bundle or a checkpoint; `graphs_in` 'onnxruntime': the graphs of a TensorRT bundle in ONNX Runtime, on the CPU.
+    """`source`: a bundle or a checkpoint; `graphs_in` 'onnxruntime': the graphs of a TensorRT
+    bundle in ONNX Runtime, on the CPU.
 
     `settings` by dotted name, as far as they are not the default.
     """
@@ -38,7 +41,9 @@ class Target:
 
     @property
     def is_bundle(self) -> bool:
-        """Whether it is to be opened as one: a folder that is no checkpoint is called a bundle that is not there."""
+        """Whether it is to be opened as one: a folder that is no checkpoint is called a bundle that
+        is not there.
+        """
         path = Path(self.source)
         if path.is_dir():
             return (path / MANIFEST).exists() or not (path / 'config.json').exists()
@@ -53,9 +58,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Task:
-    """One round. `position`: tokens before the first of the `steps` that are decoded there, 0: as many as fit up to the default;
-    `max_tokens` of the answer to the stored clip. `is_short`: one picture and its answer only. `arrays`: where features and
-    logits are written, ''; not at all. `teacher`: such a file of the other side, whose tokens are fed."""
+    """One round. `position`: tokens before the first of the `steps` that are decoded there, 0: as
+    many as fit up to the default; `max_tokens` of the answer to the stored clip. `is_short`: one
+    picture and its answer only. `arrays`: where features and logits are written, ''; not at all.
+    `teacher`: such a file of the other side, whose tokens are fed.
+    """
 
     target: Target
     position: int = 0
@@ -85,7 +92,8 @@ class TargetError:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round gave: `facts` do not change from round to round, `samples` are seconds, bytes and bytes per second.
+    """What one round gave: `facts` do not change from round to round, `samples` are seconds, bytes
+    and bytes per second.
 
     `tokens` of the answer to the stored input, `text` of it up to its first stop token.
     """
@@ -103,6 +111,7 @@ Runner = Callable[[Task], Round]
 def run_here(task: Task) -> Round:
     """In this process; whatever goes wrong is the round's error."""
     from penguin_ros.benchmark.engine.measures import measure
+
     try:
         return measure(task)
     except Exception as error:
@@ -115,19 +124,40 @@ def run_apart(task: Task, limit_s: float = 3600.0) -> Round:
     if isinstance(plain, TargetError):
         return Round(error=plain)
     error = plain['error']
-    return Round(TargetError(**error) if error else None, plain['facts'], plain['samples'], tuple(plain['tokens']), plain['text'])
+    return Round(
+        TargetError(**error) if error else None,
+        plain['facts'],
+        plain['samples'],
+        tuple(plain['tokens']),
+        plain['text'],
+    )
 
 
-def process_record(module: str, task: Mapping[str, Any], name: str, limit_s: float) -> dict[str, Any] | TargetError:
-    """The JSON object with `error` that a process of `module`, given `task` as JSON, prints last; why there is none."""
+def process_record(
+    module: str, task: Mapping[str, Any], name: str, limit_s: float
+) -> dict[str, Any] | TargetError:
+    """The JSON object with `error` that a process of `module`, given `task` as JSON, prints last;
+    why there is none.
+    """
     with tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace') as words:
         command = [sys.executable, '-m', module, json.dumps(task)]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, text=True,
-                                  timeout=limit_s, check=False)
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                text=True,
+                timeout=limit_s,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
-            return TargetError('TimeoutExpired', f'{name} was stopped', f'it took more than {limit_s:.0f} s',
-                             'Ask for fewer tokens, or take a smaller model')
+            return TargetError(
+                'TimeoutExpired',
+                f'{name} was stopped',
+                f'it took more than {limit_s:.0f} s',
+                'Ask for fewer tokens, or take a smaller model',
+            )
         words.seek(0)
         return _read(done.stdout) or _death(name, done.returncode, words.read())
 
@@ -144,15 +174,25 @@ def _read(text: str) -> dict[str, Any] | None:
 def _death(name: str, code: int, words: str) -> TargetError:
     """The error of a process that left no result."""
     why = f'signal {-code} ended it' if code < 0 else f'exit code {code}'
-    fix = 'Most often memory ran out: see dmesg, close other programs, or take a smaller model' if code == -9 else ''
-    return TargetError('ProcessEnded', f'the process of {name} ended without a result',
-                     f'{why}; {words.strip()[-LAST_WORDS:]}'.rstrip('; '), fix)
+    fix = (
+        'Most often memory ran out: see dmesg, close other programs, or take a smaller model'
+        if code == -9
+        else ''
+    )
+    return TargetError(
+        'ProcessEnded',
+        f'the process of {name} ended without a result',
+        f'{why}; {words.strip()[-LAST_WORDS:]}'.rstrip('; '),
+        fix,
+    )
 
 
 def main() -> None:
     """The process of one round: takes a Task as JSON, prints a Round as JSON."""
     plain = json.loads(sys.argv[1])
-    print(json.dumps(asdict(run_here(Task(**{**plain, 'side': Target(**plain['side'])})))), flush=True)
+    print(
+        json.dumps(asdict(run_here(Task(**{**plain, 'side': Target(**plain['side'])})))), flush=True
+    )
 
 
 if __name__ == '__main__':

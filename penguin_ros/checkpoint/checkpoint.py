@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A published checkpoint, opened and checked. Knows where its files are; runs nothing, imports no inference library.
+"""A published checkpoint, opened and checked. Knows where its files are; runs nothing, imports no
+inference library.
 
-Where the encoder's configuration lies: inside config.json, in a folder, in a hub repository, or nowhere.
+Where the encoder's configuration lies: inside config.json, in a folder, in a hub repository, or
+nowhere.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -25,9 +28,11 @@ CONFIG = 'config.json'
 
 
 def read_encoder_config(folder: Path, model: JsonFile) -> JsonFile | None:
-    """The encoder's own configuration, or None when `model` (the parsed config.json of `folder`) names none.
+    """The encoder's own configuration, or None when `model` (the parsed config.json of `folder`)
+    names none.
 
-    CheckpointNotFound when a folder is named that is not there, HubUnavailable when a repository cannot be reached.
+    CheckpointNotFound when a folder is named that is not there, HubUnavailable when a repository
+    cannot be reached.
     """
     if model.has('vision_encoder_config'):
         return model.part('vision_encoder_config')
@@ -38,24 +43,44 @@ def read_encoder_config(folder: Path, model: JsonFile) -> JsonFile | None:
         if is_file(candidate):
             return read_json(candidate)
     if not is_hub_id(name):
-        raise CheckpointNotFound(f'{model.where}: vision_encoder names {name}', 'there is no such folder',
-                                 f'Put the encoder\'s config.json at {folder / name / CONFIG}')
+        raise CheckpointNotFound(
+            f'{model.where}: vision_encoder names {name}',
+            'there is no such folder',
+            f"Put the encoder's config.json at {folder / name / CONFIG}",
+        )
     repository = name.partition('@')[0]
-    return read_json(download_file(name, CONFIG, 'On a machine with internet type: '
-                                   f'hf download {repository} {CONFIG} --local-dir {name}   and copy the file here to '
-                                   f'{folder / name / CONFIG}'))
+    return read_json(
+        download_file(
+            name,
+            CONFIG,
+            'On a machine with internet type: '
+            f'hf download {repository} {CONFIG} --local-dir {name}   and copy the file here to '
+            f'{folder / name / CONFIG}',
+        )
+    )
 
 
 Progress = Callable[[str], None]
 
 IMAGE_TOKEN = '<image>'
-DIGESTED = (CONFIG, 'generation_config.json', 'preprocessor_config.json', 'processor_config.json', 'tokenizer.json',
-            'tokenizer_config.json', 'vocab.json', 'merges.txt', 'added_tokens.json')
+DIGESTED = (
+    CONFIG,
+    'generation_config.json',
+    'preprocessor_config.json',
+    'processor_config.json',
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'vocab.json',
+    'merges.txt',
+    'added_tokens.json',
+)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint: `path` its folder, `name` what people call it, `shape` all numbers, `tensors` the weights."""
+    """An opened checkpoint: `path` its folder, `name` what people call it, `shape` all numbers,
+    `tensors` the weights.
+    """
 
     path: Path
     name: str
@@ -69,15 +94,19 @@ class Checkpoint:
         tokenizer = PenguinTokenizer(self.path)
         found = tokenizer.markup_id(IMAGE_TOKEN)
         if found != self.shape.image_token_id:
-            raise CheckpointConfigError(f'{self.path}: image_token_index is {self.shape.image_token_id}',
-                                        f'the tokenizer calls {IMAGE_TOKEN} {found}')
+            raise CheckpointConfigError(
+                f'{self.path}: image_token_index is {self.shape.image_token_id}',
+                f'the tokenizer calls {IMAGE_TOKEN} {found}',
+            )
         return tokenizer
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) over the configuration, the tokenizer, and each tensor's name, format, shape and first bytes.
+        """sha256 (hex) over the configuration, the tokenizer, and each tensor's name, format, shape
+        and first bytes.
 
-        Cheap: gigabytes are not read. The same weights in other shards or another layout have the same tensor part.
+        Cheap: gigabytes are not read. The same weights in other shards or another layout have the
+        same tensor part.
         """
         digest = hashlib.sha256()
         encoder = {} if self.files.encoder is None else dict(self.files.encoder.values)
@@ -91,10 +120,12 @@ class Checkpoint:
 
 
 def open_checkpoint(source: str | Path, *, progress: Progress | None = None) -> Checkpoint:
-    """Opens a folder, or a hub id (`owner/name`, with `@revision` behind it when wanted), which is downloaded when needed.
+    """Opens a folder, or a hub id (`owner/name`, with `@revision` behind it when wanted), which is
+    downloaded when needed.
 
-    Every file, tensor name and tensor shape is checked; of the weights only headers are read. Raises children of
-    CheckpointError only. `progress` is called with a line of text, from any thread.
+    Every file, tensor name and tensor shape is checked; of the weights only headers are read.
+    Raises children of CheckpointError only. `progress` is called with a line of text, from any
+    thread.
     """
     folder, name = _located(source, progress or (lambda line: None))
     files = _read_config(folder)
@@ -105,7 +136,9 @@ def open_checkpoint(source: str | Path, *, progress: Progress | None = None) -> 
 
 
 def _read_config(folder: Path) -> ConfigFiles:
-    """Everything but the weights, which are large: all that can be wrong without them is found here."""
+    """Everything but the weights, which are large: all that can be wrong without them is found
+    here.
+    """
     model = read_json(folder / CONFIG)
     check_kind(model)
     check_tokenizer_files(folder)
@@ -118,9 +151,11 @@ def _located(source: str | Path, progress: Progress) -> tuple[Path, str]:
         return folder, hub_name(folder) or folder.resolve().name
     if isinstance(source, str) and is_hub_id(source):
         return download_checkpoint(source, progress, _read_config), source
-    raise CheckpointNotFound(f'{str(source)[:200]!r} is no checkpoint',
-                             'there is no such folder, and it is no hub id (owner/name)',
-                             'Name the folder that holds config.json')
+    raise CheckpointNotFound(
+        f'{str(source)[:200]!r} is no checkpoint',
+        'there is no such folder, and it is no hub id (owner/name)',
+        'Name the folder that holds config.json',
+    )
 
 
 def _is_folder(path: Path) -> bool:

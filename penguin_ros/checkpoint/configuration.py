@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the JSON files of a checkpoint to its CheckpointShape. Knows the keys; takes from tensors what files may leave out."""
+"""From the JSON files of a checkpoint to its CheckpointShape. Knows the keys; takes from tensors
+what files may leave out.
+"""
+
 from __future__ import annotations
 
 import re
@@ -26,7 +29,9 @@ MAX_PATCH_SIZE = 1024
 
 @dataclass(frozen=True)
 class ConfigFiles:
-    """The parsed configuration of a checkpoint folder; `encoder` None when none of its places has one."""
+    """The parsed configuration of a checkpoint folder; `encoder` None when none of its places has
+    one.
+    """
 
     folder: Path
     model: JsonFile
@@ -34,21 +39,30 @@ class ConfigFiles:
 
 
 def read_shape(files: ConfigFiles, tensors: TensorReader) -> CheckpointShape:
-    """All numbers; CheckpointConfigError or CheckpointNotFound names the file and key, CheckpointTensorError a tensor that
-    would have said what the files leave out."""
+    """All numbers; CheckpointConfigError or CheckpointNotFound names the file and key,
+    CheckpointTensorError a tensor that would have said what the files leave out.
+    """
     model = files.model
     channels, patch_size = _patch(files, tensors)
     processor = _processor(files.folder, channels)
     if processor.patch_size != patch_size:
-        raise CheckpointConfigError(f'{files.folder}: patch_size is {processor.patch_size} in preprocessor_config.json',
-                                    f'the encoder takes patches of {patch_size}')
+        raise CheckpointConfigError(
+            f'{files.folder}: patch_size is {processor.patch_size} in preprocessor_config.json',
+            f'the encoder takes patches of {patch_size}',
+        )
     vocabulary_size = model.integer('vocab_size')
     return CheckpointShape(
-        llm=_llm(model, tensors), encoder=_encoder(files.encoder, tensors), channels=channels, patch_size=patch_size,
-        vocabulary_size=vocabulary_size, image_token_id=model.integer('image_token_index', 0, vocabulary_size - 1),
+        llm=_llm(model, tensors),
+        encoder=_encoder(files.encoder, tensors),
+        channels=channels,
+        patch_size=patch_size,
+        vocabulary_size=vocabulary_size,
+        image_token_id=model.integer('image_token_index', 0, vocabulary_size - 1),
         is_tied=model.flag('tie_word_embeddings', default=not tensors.has(HEAD)),
-        stop_token_ids=_stop_token_ids(files, vocabulary_size), max_positions=model.integer('max_position_embeddings'),
-        processor=processor)
+        stop_token_ids=_stop_token_ids(files, vocabulary_size),
+        max_positions=model.integer('max_position_embeddings'),
+        processor=processor,
+    )
 
 
 def check_kind(model: JsonFile) -> None:
@@ -72,10 +86,15 @@ def _check_layers(stack: JsonFile) -> None:
 def _llm(model: JsonFile, tensors: TensorReader) -> TransformerShape:
     _check_layers(model)
     shape = TransformerShape(
-        layers=model.integer('num_hidden_layers', 1, MAX_LAYERS), hidden_size=model.integer('hidden_size'),
-        ffn_size=model.integer('intermediate_size'), heads=model.integer('num_attention_heads'),
-        kv_heads=model.integer('num_key_value_heads'), head_dim=_head_dim(model, tensors, 'llm'),
-        rope_theta=_rope_theta(model), norm_eps=model.number('rms_norm_eps'))
+        layers=model.integer('num_hidden_layers', 1, MAX_LAYERS),
+        hidden_size=model.integer('hidden_size'),
+        ffn_size=model.integer('intermediate_size'),
+        heads=model.integer('num_attention_heads'),
+        kv_heads=model.integer('num_key_value_heads'),
+        head_dim=_head_dim(model, tensors, 'llm'),
+        rope_theta=_rope_theta(model),
+        norm_eps=model.number('rms_norm_eps'),
+    )
     return _checked(shape, model.where)
 
 
@@ -86,22 +105,36 @@ def _encoder(config: JsonFile | None, tensors: TensorReader) -> TransformerShape
     head_dim = _head_dim(given, tensors, 'encoder')
 
     def size(key: str, tensor: str, divisor: int = 1) -> int:
-        return given.integer(key) if given.has(key) else _rows(tensors, f'encoder.{tensor}.weight') // divisor
+        return (
+            given.integer(key)
+            if given.has(key)
+            else _rows(tensors, f'encoder.{tensor}.weight') // divisor
+        )
 
-    layers = given.integer('num_hidden_layers', 1, MAX_LAYERS) if given.has('num_hidden_layers') else _layers(tensors)
+    layers = (
+        given.integer('num_hidden_layers', 1, MAX_LAYERS)
+        if given.has('num_hidden_layers')
+        else _layers(tensors)
+    )
     shape = TransformerShape(
-        layers=layers, hidden_size=size('hidden_size', 'patch_embedding'),
+        layers=layers,
+        hidden_size=size('hidden_size', 'patch_embedding'),
         ffn_size=size('intermediate_size', 'layers.0.mlp.gate_proj'),
         heads=size('num_attention_heads', 'layers.0.self_attn.q_proj', head_dim),
-        kv_heads=size('num_key_value_heads', 'layers.0.self_attn.k_proj', head_dim), head_dim=head_dim,
+        kv_heads=size('num_key_value_heads', 'layers.0.self_attn.k_proj', head_dim),
+        head_dim=head_dim,
         rope_theta=ENCODER_ROPE_THETA if config is None else _rope_theta(config),
-        norm_eps=given.number('rms_norm_eps') if given.has('rms_norm_eps') else ENCODER_NORM_EPS)
+        norm_eps=given.number('rms_norm_eps') if given.has('rms_norm_eps') else ENCODER_NORM_EPS,
+    )
     return _checked(shape, given.where)
 
 
 def _head_dim(config: JsonFile, tensors: TensorReader, stack: str) -> int:
-    return config.integer('head_dim') if config.has('head_dim') else _rows(
-        tensors, f'{stack}.layers.0.self_attn.q_norm.weight')
+    return (
+        config.integer('head_dim')
+        if config.has('head_dim')
+        else _rows(tensors, f'{stack}.layers.0.self_attn.q_norm.weight')
+    )
 
 
 def _rope_theta(config: JsonFile) -> float:
@@ -111,7 +144,11 @@ def _rope_theta(config: JsonFile) -> float:
 
 
 def _layers(tensors: TensorReader) -> int:
-    found = {match[1] for name in tensors.names() if (match := re.match(r'encoder\.layers\.(\d+)\.', name))}
+    found = {
+        match[1]
+        for name in tensors.names()
+        if (match := re.match(r'encoder\.layers\.(\d+)\.', name))
+    }
     return len(found)
 
 
@@ -125,7 +162,9 @@ def _rows(tensors: TensorReader, name: str) -> int:
 def _checked(shape: TransformerShape, where: str) -> TransformerShape:
     problem = ''
     if shape.kv_heads < 1 or shape.heads < 1 or shape.heads % shape.kv_heads:
-        problem = f'{shape.heads} attention heads cannot share {shape.kv_heads} key-value heads evenly'
+        problem = (
+            f'{shape.heads} attention heads cannot share {shape.kv_heads} key-value heads evenly'
+        )
     elif shape.head_dim % 2:
         problem = f'head_dim {shape.head_dim} is odd, rotary positions need pairs'
     elif shape.layers < 1:
@@ -136,32 +175,52 @@ def _checked(shape: TransformerShape, where: str) -> TransformerShape:
 
 
 def _patch(files: ConfigFiles, tensors: TensorReader) -> tuple[int, int]:
-    """(channels, patch size in pixels), from the encoder's configuration, else from the patch embedding's shape."""
-    if files.encoder is not None and files.encoder.has('patch_size') and files.encoder.has('num_channels'):
+    """(channels, patch size in pixels), from the encoder's configuration, else from the patch
+    embedding's shape.
+    """
+    if (
+        files.encoder is not None
+        and files.encoder.has('patch_size')
+        and files.encoder.has('num_channels')
+    ):
         channels = files.encoder.integer('num_channels')
         patch_size = files.encoder.integer('patch_size', 1, MAX_PATCH_SIZE)
     else:
         shape = tensors.published_shape(PATCH_EMBEDDING)
         if len(shape) != 4 or shape[2] != shape[3] or not 1 <= shape[2] <= MAX_PATCH_SIZE:
-            raise CheckpointTensorError(str(tensors.path), misshaped=[
-                f'{PATCH_EMBEDDING} (is {list(shape)}, must be hidden x channels x patch x patch)'])
+            raise CheckpointTensorError(
+                str(tensors.path),
+                misshaped=[
+                    f'{PATCH_EMBEDDING} (is {list(shape)}, must be hidden x channels x patch x patch)'
+                ],
+            )
         channels, patch_size = shape[1], shape[2]
     if channels != RGB:
-        raise CheckpointConfigError(f'the encoder of {files.folder} takes {channels} channels', 'only RGB is supported')
+        raise CheckpointConfigError(
+            f'the encoder of {files.folder} takes {channels} channels', 'only RGB is supported'
+        )
     return channels, patch_size
 
 
 def _processor(folder: Path, channels: int) -> ProcessorShape:
-    image, video = read_json(folder / 'preprocessor_config.json'), read_json(folder / 'processor_config.json')
+    image, video = (
+        read_json(folder / 'preprocessor_config.json'),
+        read_json(folder / 'processor_config.json'),
+    )
     if image.has('resample') and image.integer('resample', 0) != BICUBIC:
         raise image.error('resample', f'only bicubic ({BICUBIC}) is supported')
     shape = ProcessorShape(
-        image_mean=image.numbers('image_mean', channels, is_zero_allowed=True), image_std=image.numbers('image_std', channels),
-        rescale_factor=image.number('rescale_factor'), min_tokens=image.integer('min_tokens'),
-        max_tokens=image.integer('max_tokens'), patch_size=image.integer('patch_size', 1, MAX_PATCH_SIZE),
+        image_mean=image.numbers('image_mean', channels, is_zero_allowed=True),
+        image_std=image.numbers('image_std', channels),
+        rescale_factor=image.number('rescale_factor'),
+        min_tokens=image.integer('min_tokens'),
+        max_tokens=image.integer('max_tokens'),
+        patch_size=image.integer('patch_size', 1, MAX_PATCH_SIZE),
         image_merge_size=video.integer('image_merge_size', 1, MAX_PATCH_SIZE),
         video_merge_size=video.integer('video_merge_size', 1, MAX_PATCH_SIZE),
-        fps=video.number('fps'), max_frames=video.integer('max_frames'))
+        fps=video.number('fps'),
+        max_frames=video.integer('max_frames'),
+    )
     if shape.min_tokens > shape.max_tokens:
         raise image.error('min_tokens', f'it is above max_tokens, {shape.max_tokens}')
     return shape
@@ -176,8 +235,10 @@ def _stop_token_ids(files: ConfigFiles, vocabulary_size: int) -> tuple[int, ...]
     added = added_token_ids(files.folder)
     ids |= {added[token] for token in STOP_TOKENS if token in added}
     if not ids or max(ids) >= vocabulary_size:
-        raise CheckpointConfigError(f'{files.folder} names no usable token that ends a text',
-                                    f'eos_token_id, {" and ".join(STOP_TOKENS)} are absent or above vocab_size')
+        raise CheckpointConfigError(
+            f'{files.folder} names no usable token that ends a text',
+            f'eos_token_id, {" and ".join(STOP_TOKENS)} are absent or above vocab_size',
+        )
     return tuple(sorted(ids))
 
 
@@ -185,7 +246,9 @@ def _end_ids(config: JsonFile, vocabulary_size: int) -> set[int]:
     """eos_token_id is one number or a list of them."""
     value = config.values.get('eos_token_id')
     ids = [] if value is None else value if isinstance(value, list) else [value]
-    if not all(isinstance(number, int) and not isinstance(number, bool) and 0 <= number < vocabulary_size
-               for number in ids):
+    if not all(
+        isinstance(number, int) and not isinstance(number, bool) and 0 <= number < vocabulary_size
+        for number in ids
+    ):
         raise config.error('eos_token_id', f'takes token ids below vocab_size, {vocabulary_size}')
     return set(ids)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A JSON object of a checkpoint, read key by key. Knows no key; every failure names the file and the key."""
+"""A JSON object of a checkpoint, read key by key. Knows no key; every failure names the file and
+the key.
+"""
+
 from __future__ import annotations
 
 import json
@@ -11,12 +14,14 @@ from typing import Any
 from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound
 
 MAX_BYTES = 256 * 1024 * 1024
-MAX_INTEGER = 2 ** 31 - 1
+MAX_INTEGER = 2**31 - 1
 DOWNLOAD_AGAIN = 'Download the checkpoint again; a file may have been cut short'
 
 
 class JsonFile:
-    """Typed access to one JSON object; `where` says in errors which file, and which object in it, is meant."""
+    """Typed access to one JSON object; `where` says in errors which file, and which object in it,
+    is meant.
+    """
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self.values, self.where = values, where
@@ -43,7 +48,9 @@ class JsonFile:
         value = self._required(key)
         if not isinstance(value, list) or len(value) != count:
             raise self.error(key, f'takes a list of {count} numbers')
-        return tuple(0.0 if is_zero_allowed and item == 0 else self._positive(key, item) for item in value)
+        return tuple(
+            0.0 if is_zero_allowed and item == 0 else self._positive(key, item) for item in value
+        )
 
     def text(self, key: str) -> str:
         """A string that is not empty."""
@@ -75,8 +82,11 @@ class JsonFile:
 
     def _required(self, key: str) -> Any:
         if not self.has(key):
-            raise CheckpointConfigError(f'{self.where} has no {key}', 'every Penguin-VL checkpoint states it',
-                                        DOWNLOAD_AGAIN)
+            raise CheckpointConfigError(
+                f'{self.where} has no {key}',
+                'every Penguin-VL checkpoint states it',
+                DOWNLOAD_AGAIN,
+            )
         return self.values[key]
 
     def _positive(self, key: str, value: Any) -> float:
@@ -91,19 +101,27 @@ class JsonFile:
 
 
 def read_json(path: Path) -> JsonFile:
-    """Reads `path`; CheckpointNotFound when it is no readable file, CheckpointConfigError when it holds no JSON object."""
+    """Reads `path`; CheckpointNotFound when it is no readable file, CheckpointConfigError when it
+    holds no JSON object.
+    """
     raw = read_bytes(path)
     try:
         values = json.loads(raw.decode('utf-8-sig'))
     except (ValueError, RecursionError) as error:
-        raise CheckpointConfigError(f'{path} is not valid JSON', str(error), DOWNLOAD_AGAIN) from error
+        raise CheckpointConfigError(
+            f'{path} is not valid JSON', str(error), DOWNLOAD_AGAIN
+        ) from error
     if not isinstance(values, dict):
-        raise CheckpointConfigError(f'{path} is not a JSON object', f'it holds a {type(values).__name__}', DOWNLOAD_AGAIN)
+        raise CheckpointConfigError(
+            f'{path} is not a JSON object', f'it holds a {type(values).__name__}', DOWNLOAD_AGAIN
+        )
     return JsonFile(values, str(path))
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file; a path that the system refuses (too long, forbidden) is none."""
+    """Whether there is a regular file; a path that the system refuses (too long, forbidden) is
+    none.
+    """
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -111,12 +129,18 @@ def is_file(path: Path) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a small file; CheckpointNotFound when absent or unreadable, CheckpointConfigError when over MAX_BYTES."""
+    """The content of a small file; CheckpointNotFound when absent or unreadable,
+    CheckpointConfigError when over MAX_BYTES.
+    """
     if not is_file(path):
-        raise CheckpointNotFound(f'{path} is missing', 'every Penguin-VL checkpoint has it', DOWNLOAD_AGAIN)
+        raise CheckpointNotFound(
+            f'{path} is missing', 'every Penguin-VL checkpoint has it', DOWNLOAD_AGAIN
+        )
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise CheckpointConfigError(f'{path} is too large', f'{path.stat().st_size} bytes, at most {MAX_BYTES} are read')
+            raise CheckpointConfigError(
+                f'{path} is too large', f'{path.stat().st_size} bytes, at most {MAX_BYTES} are read'
+            )
         return path.read_bytes()
     except OSError as error:
         raise CheckpointNotFound(f'{path} cannot be read', str(error)) from error

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One safetensors file: its header, checked, and its data, memory-mapped. Knows no tensor name."""
+
 from __future__ import annotations
 
 import json
@@ -15,7 +16,11 @@ from numpy.typing import NDArray
 from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.errors import CheckpointFileCorrupt, CheckpointNotFound
 
-STORAGE: dict[str, np.dtype[Any]] = {'F32': np.dtype('<f4'), 'F16': np.dtype('<f2'), 'BF16': np.dtype('<u2')}
+STORAGE: dict[str, np.dtype[Any]] = {
+    'F32': np.dtype('<f4'),
+    'F16': np.dtype('<f2'),
+    'BF16': np.dtype('<u2'),
+}
 """How each number format that is read lies in numpy; bfloat16 as its bits."""
 
 LENGTH_BYTES = 8
@@ -23,7 +28,9 @@ LENGTH_BYTES = 8
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """Where a tensor lies: `dtype` as the file tags it, byte range [begin, end) from the start of the file."""
+    """Where a tensor lies: `dtype` as the file tags it, byte range [begin, end) from the start of
+    the file.
+    """
 
     file: Path
     dtype: str
@@ -35,10 +42,13 @@ class TensorHeader:
 def read_headers(path: Path) -> dict[str, TensorHeader]:
     """Every tensor of the file by its published name.
 
-    CheckpointNotFound when there is no such file, CheckpointFileCorrupt when it is truncated or no safetensors file.
+    CheckpointNotFound when there is no such file, CheckpointFileCorrupt when it is truncated or no
+    safetensors file.
     """
     if not is_file(path):
-        raise CheckpointNotFound(f'{path} is missing', 'the weights are incomplete', 'Download the checkpoint again')
+        raise CheckpointNotFound(
+            f'{path} is missing', 'the weights are incomplete', 'Download the checkpoint again'
+        )
     _check_with_library(path)
     try:
         with path.open('rb') as file:
@@ -48,13 +58,24 @@ def read_headers(path: Path) -> dict[str, TensorHeader]:
         raise corrupt(path, error) from error
     entries.pop('__metadata__', None)
     start = LENGTH_BYTES + length
-    return {name: TensorHeader(path, str(entry['dtype']), tuple(entry['shape']), start + entry['data_offsets'][0],
-                               start + entry['data_offsets'][1]) for name, entry in entries.items()}
+    return {
+        name: TensorHeader(
+            path,
+            str(entry['dtype']),
+            tuple(entry['shape']),
+            start + entry['data_offsets'][0],
+            start + entry['data_offsets'][1],
+        )
+        for name, entry in entries.items()
+    }
 
 
 def _check_with_library(path: Path) -> None:
-    """The library checks lengths, offsets, overlaps and formats, so that the header may be trusted afterwards."""
+    """The library checks lengths, offsets, overlaps and formats, so that the header may be trusted
+    afterwards.
+    """
     from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework='numpy'):
             pass
@@ -84,18 +105,28 @@ def read_start(header: TensorHeader, max_bytes: int) -> bytes:
 
 def corrupt(path: Path, error: Exception) -> CheckpointFileCorrupt:
     """The error for a file that cannot be read to its end."""
-    return CheckpointFileCorrupt(f'{path} is damaged', str(error), 'Delete this file and download the checkpoint again')
+    return CheckpointFileCorrupt(
+        f'{path} is damaged', str(error), 'Delete this file and download the checkpoint again'
+    )
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
     """Writes tensors as `map_tensor` gives them: number format and values in its storage type."""
-    stream_safetensors(path, {name: (dtype, values.shape) for name, (dtype, values) in tensors.items()},
-                       lambda name: [tensors[name][1]])
+    stream_safetensors(
+        path,
+        {name: (dtype, values.shape) for name, (dtype, values) in tensors.items()},
+        lambda name: [tensors[name][1]],
+    )
 
 
-def stream_safetensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]],
-                       read: Callable[[str], Iterable[NDArray[Any]]]) -> None:
-    """Writes tensors of given number format and shape; `read` gives the values of one, in whatever pieces, when needed."""
+def stream_safetensors(
+    path: Path,
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]],
+    read: Callable[[str], Iterable[NDArray[Any]]],
+) -> None:
+    """Writes tensors of given number format and shape; `read` gives the values of one, in whatever
+    pieces, when needed.
+    """
     header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
     end = 0
     for name, (dtype, shape) in tensors.items():
@@ -111,7 +142,9 @@ def stream_safetensors(path: Path, tensors: Mapping[str, tuple[str, tuple[int, .
 
 
 def narrowed(dtype: str, values: NDArray[np.float32]) -> tuple[str, NDArray[Any]]:
-    """float32 values in a number format's storage type; bfloat16 rounds to the nearest, half to even."""
+    """float32 values in a number format's storage type; bfloat16 rounds to the nearest, half to
+    even.
+    """
     if dtype == 'BF16':
         bits = values.view(np.uint32)
         return dtype, ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)

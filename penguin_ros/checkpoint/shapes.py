@@ -3,6 +3,7 @@
 
 What a checkpoint's configuration says, as values. Knows neither files nor tensors.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ class TransformerShape:
 
 @dataclass(frozen=True)
 class ProcessorShape:
-    """How pictures become patches: per channel `image_mean` and `image_std` after multiplying by `rescale_factor`;
-    token budget of a request; `patch_size` in pixels; merge sizes in patches; `fps` in Hz."""
+    """How pictures become patches: per channel `image_mean` and `image_std` after multiplying by
+    `rescale_factor`; token budget of a request; `patch_size` in pixels; merge sizes in patches;
+    `fps` in Hz.
+    """
 
     image_mean: tuple[float, ...]
     image_std: tuple[float, ...]
@@ -46,8 +49,8 @@ class ProcessorShape:
 class CheckpointShape:
     """Every number that a backend or the preprocessing needs.
 
-    `is_tied`: the head is the embedding. `stop_token_ids`: decoding ends at any of them. `max_positions`: context length
-    in tokens that the model was trained for.
+    `is_tied`: the head is the embedding. `stop_token_ids`: decoding ends at any of them.
+    `max_positions`: context length in tokens that the model was trained for.
     """
 
     llm: TransformerShape
@@ -64,12 +67,13 @@ class CheckpointShape:
     @property
     def patch_values(self) -> int:
         """Numbers in one patch: channels x patch_size x patch_size."""
-        return self.channels * self.patch_size ** 2
+        return self.channels * self.patch_size**2
 
 
 def inverse_frequencies(head_dim: int, theta: float) -> NDArray[np.float32]:
-    """(head_dim / 2,) radians per position, in float32 from the start as PyTorch computes them: at large positions the
-    rounding of the angle is what the model was trained with."""
+    """(head_dim / 2,) radians per position, in float32 from the start as PyTorch computes them: at
+    large positions the rounding of the angle is what the model was trained with.
+    """
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     frequencies: NDArray[np.float32] = np.float32(1.0) / np.float32(theta) ** exponents
     return frequencies

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tensors are called in published checkpoints, how this project calls them, and which shape each must have.
+"""How tensors are called in published checkpoints, how this project calls them, and which shape
+each must have.
 
-Knows no file. Canonical names: `encoder.patch_embedding.{weight,bias}`, `encoder.layers.N.*`, `encoder.norm.weight`,
-`projector.{0,2}.{weight,bias}`, `llm.embed_tokens.weight`, `llm.layers.N.*`, `llm.norm.weight`, `llm.lm_head.weight`.
+Knows no file. Canonical names: `encoder.patch_embedding.{weight,bias}`, `encoder.layers.N.*`,
+`encoder.norm.weight`, `projector.{0,2}.{weight,bias}`, `llm.embed_tokens.weight`, `llm.layers.N.*`,
+`llm.norm.weight`, `llm.lm_head.weight`.
 """
+
 from __future__ import annotations
 
 import re
@@ -31,9 +34,13 @@ def canonical_name(published: str) -> str | None:
     """The name used in this project; None for a name that belongs to neither published layout."""
     for prefix, replacement in _PREFIXES:
         if published.startswith(prefix):
-            canonical = replacement + published[len(prefix):]
+            canonical = replacement + published[len(prefix) :]
             # Names that only look like ours (model.lm_head.weight, say) do not come back the same.
-            return canonical if published in (published_name(canonical, True), published_name(canonical, False)) else None
+            return (
+                canonical
+                if published in (published_name(canonical, True), published_name(canonical, False))
+                else None
+            )
     return None
 
 
@@ -55,7 +62,9 @@ def is_ignored(published: str) -> bool:
 
 
 def expected_shapes(shape: CheckpointShape) -> dict[str, Shape]:
-    """Shape of every tensor of a checkpoint by canonical name, the head included, the patch embedding as a matrix."""
+    """Shape of every tensor of a checkpoint by canonical name, the head included, the patch
+    embedding as a matrix.
+    """
     llm, encoder = shape.llm.hidden_size, shape.encoder.hidden_size
     shapes: dict[str, Shape] = {
         PATCH_EMBEDDING: (encoder, shape.patch_values),
@@ -71,13 +80,20 @@ def expected_shapes(shape: CheckpointShape) -> dict[str, Shape]:
     }
     for prefix, transformer in (('encoder', shape.encoder), ('llm', shape.llm)):
         layer = _layer_shapes(transformer)
-        shapes |= {f'{prefix}.layers.{index}.{suffix}': size
-                   for index in range(transformer.layers) for suffix, size in layer.items()}
+        shapes |= {
+            f'{prefix}.layers.{index}.{suffix}': size
+            for index in range(transformer.layers)
+            for suffix, size in layer.items()
+        }
     return shapes
 
 
 def _layer_shapes(shape: TransformerShape) -> dict[str, Shape]:
-    hidden, queries, keys = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    hidden, queries, keys = (
+        shape.hidden_size,
+        shape.heads * shape.head_dim,
+        shape.kv_heads * shape.head_dim,
+    )
     return {
         'input_layernorm.weight': (hidden,),
         'post_attention_layernorm.weight': (hidden,),

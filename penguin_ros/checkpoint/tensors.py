@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tensors of a checkpoint under canonical names, whatever their published layout, sharding and tying.
+"""The tensors of a checkpoint under canonical names, whatever their published layout, sharding and
+tying.
 
 Knows what must be there and compares; reads data only when asked for. No inference library.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,7 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.checkpoint.safetensors_file import STORAGE, TensorHeader, map_tensor, read_headers, read_start
+from penguin_ros.checkpoint.safetensors_file import (
+    STORAGE,
+    TensorHeader,
+    map_tensor,
+    read_headers,
+    read_start,
+)
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tensor_names import (
     EMBEDDING,
@@ -51,7 +59,9 @@ class TensorReader:
         if name is None or name in self._headers:
             self._unknown.append(published if name is None else f'{published} (a second time)')
             return
-        self._is_nested = self._is_nested or published.startswith('model.vision_encoder.vision_encoder.')
+        self._is_nested = self._is_nested or published.startswith(
+            'model.vision_encoder.vision_encoder.'
+        )
         self._headers[name] = header
 
     def names(self) -> list[str]:
@@ -69,7 +79,9 @@ class TensorReader:
         return self._headers[name].shape
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape as `read` and `read_raw` give it: the patch embedding is a matrix (hidden, channels x patch x patch)."""
+        """Shape as `read` and `read_raw` give it: the patch embedding is a matrix (hidden, channels
+        x patch x patch).
+        """
         shape = self.published_shape(name)
         return (shape[0], int(np.prod(shape[1:]))) if name == PATCH_EMBEDDING else shape
 
@@ -82,7 +94,9 @@ class TensorReader:
         return sum(header.end - header.begin for header in set(self._headers.values()))
 
     def read_raw(self, name: str) -> tuple[str, NDArray[Any]]:
-        """Number format and the memory-mapped, read-only values as stored; BF16 as its bits in uint16."""
+        """Number format and the memory-mapped, read-only values as stored; BF16 as its bits in
+        uint16.
+        """
         header = self._headers[name]
         return header.dtype, map_tensor(header).reshape(self.shape(name))
 
@@ -91,20 +105,33 @@ class TensorReader:
         return widened(*self.read_raw(name))
 
     def check(self, shape: CheckpointShape) -> None:
-        """Compares names, shapes and formats with the configuration, ties the head; CheckpointTensorError lists all
-        that does not fit. Reads data only to compare a tied head that is stored as well."""
+        """Compares names, shapes and formats with the configuration, ties the head;
+        CheckpointTensorError lists all that does not fit. Reads data only to compare a tied head
+        that is stored as well.
+        """
         expected = expected_shapes(shape)
-        misshaped = [problem for name, size in expected.items() for problem in self._problems(name, size)]
+        misshaped = [
+            problem for name, size in expected.items() for problem in self._problems(name, size)
+        ]
         if shape.is_tied and EMBEDDING in self._headers:
             self._headers.setdefault(HEAD, self._headers[EMBEDDING])
-        missing = {self._published(name) for name in expected if name not in self._headers and
-                   not (shape.is_tied and name == HEAD)}
-        unknown = self._unknown + [self._published(name) for name in self._headers if name not in expected]
+        missing = {
+            self._published(name)
+            for name in expected
+            if name not in self._headers and not (shape.is_tied and name == HEAD)
+        }
+        unknown = self._unknown + [
+            self._published(name) for name in self._headers if name not in expected
+        ]
         if not missing and not misshaped and shape.is_tied and not self._is_head_equal():
-            misshaped = [f'{self._published(HEAD)} (differs from {self._published(EMBEDDING)}, '
-                         'although tie_word_embeddings is true)']
+            misshaped = [
+                f'{self._published(HEAD)} (differs from {self._published(EMBEDDING)}, '
+                'although tie_word_embeddings is true)'
+            ]
         if missing or unknown or misshaped or self._lost:
-            raise CheckpointTensorError(str(self.path), sorted(missing | self._lost), sorted(unknown), misshaped)
+            raise CheckpointTensorError(
+                str(self.path), sorted(missing | self._lost), sorted(unknown), misshaped
+            )
 
     def _problems(self, name: str, size: tuple[int, ...]) -> list[str]:
         header = self._headers.get(name)
@@ -124,17 +151,29 @@ class TensorReader:
             return True
         (head_type, head), (type_, embedding) = self.read_raw(HEAD), self.read_raw(EMBEDDING)
         rows = max(1, COMPARE_ELEMENTS // head.shape[1])
-        return all(np.array_equal(widened(head_type, head[row:row + rows]), widened(type_, embedding[row:row + rows]))
-                   for row in range(0, head.shape[0], rows))
+        return all(
+            np.array_equal(
+                widened(head_type, head[row : row + rows]),
+                widened(type_, embedding[row : row + rows]),
+            )
+            for row in range(0, head.shape[0], rows)
+        )
 
     def fingerprints(self) -> list[str]:
-        """Per tensor a line with name, format, shape and its first bytes: cheap, and another training gives others."""
-        return [f'{name} {self.dtype(name)} {_shown(self.shape(name))} '
-                f'{read_start(self._headers[name], FINGERPRINT_BYTES).hex()}' for name in self.names()]
+        """Per tensor a line with name, format, shape and its first bytes: cheap, and another
+        training gives others.
+        """
+        return [
+            f'{name} {self.dtype(name)} {_shown(self.shape(name))} '
+            f'{read_start(self._headers[name], FINGERPRINT_BYTES).hex()}'
+            for name in self.names()
+        ]
 
 
 def widened(dtype: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    """A float32 copy of values in the format that `read_raw` names; exact, also for NaN and infinity."""
+    """A float32 copy of values in the format that `read_raw` names; exact, also for NaN and
+    infinity.
+    """
     if dtype == 'BF16':
         bits = values.astype(np.uint32)
         bits <<= 16

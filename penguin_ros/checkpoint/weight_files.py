@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files of a checkpoint hold its weights: one safetensors file, or the shards that an index names."""
+"""Which files of a checkpoint hold its weights: one safetensors file, or the shards that an index
+names.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,17 +16,20 @@ SINGLE, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """`paths`: the files in reading order; `promised`: published names of the tensors that the index lists."""
+    """`paths`: the files in reading order; `promised`: published names of the tensors that the
+    index lists.
+    """
 
     paths: tuple[Path, ...]
     promised: frozenset[str] = frozenset()
 
 
 def find_weight_files(folder: Path) -> WeightFiles:
-    """The single file when there is one, else the index's shards, else every safetensors file of the folder.
+    """The single file when there is one, else the index's shards, else every safetensors file of
+    the folder.
 
-    CheckpointNotFound when there is none or the index names a missing shard (all are listed), CheckpointConfigError when
-    the index makes no sense.
+    CheckpointNotFound when there is none or the index names a missing shard (all are listed),
+    CheckpointConfigError when the index makes no sense.
     """
     if is_file(folder / SINGLE):
         return WeightFiles((folder / SINGLE,))
@@ -31,8 +37,11 @@ def find_weight_files(folder: Path) -> WeightFiles:
         return _from_index(folder, read_json(folder / INDEX).part('weight_map'))
     found = tuple(sorted(path for path in folder.glob('*.safetensors') if is_file(path)))
     if not found:
-        raise CheckpointNotFound(f'{folder} holds no weights', f'neither {SINGLE} nor {INDEX} is there',
-                                 'Download the checkpoint again; weights in other formats than safetensors are not read')
+        raise CheckpointNotFound(
+            f'{folder} holds no weights',
+            f'neither {SINGLE} nor {INDEX} is there',
+            'Download the checkpoint again; weights in other formats than safetensors are not read',
+        )
     return WeightFiles(found)
 
 
@@ -40,10 +49,15 @@ def _from_index(folder: Path, shards: JsonFile) -> WeightFiles:
     names = sorted({_shard_name(shards, tensor) for tensor in shards.values})
     missing = [name for name in names if not is_file(folder / name)]
     if missing:
-        raise CheckpointNotFound(f'{folder} lacks {", ".join(missing)}', f'{INDEX} names {len(names)} weight files',
-                                 'The download is incomplete; download the checkpoint again')
+        raise CheckpointNotFound(
+            f'{folder} lacks {", ".join(missing)}',
+            f'{INDEX} names {len(names)} weight files',
+            'The download is incomplete; download the checkpoint again',
+        )
     if not names:
-        raise CheckpointConfigError(f'{shards.where} is empty', 'it names no weight file', 'Download the checkpoint again')
+        raise CheckpointConfigError(
+            f'{shards.where} is empty', 'it names no weight file', 'Download the checkpoint again'
+        )
     return WeightFiles(tuple(folder / name for name in names), frozenset(shards.values))
 
 

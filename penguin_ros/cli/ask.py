@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin ask`: one question to a running node, the answer streamed. Knows the action through its client only."""
+"""`penguin ask`: one question to a running node, the answer streamed. Knows the action through its
+client only.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -24,30 +27,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument('question', help='the question; - reads it from standard input')
     parser.add_argument('--node', default='', help='full name of the node, when several run')
-    parser.add_argument('--camera', default='', help='camera to look at (default: that of the node)')
-    parser.add_argument('--last', type=float, default=0.0, metavar='S',
-                        help='look at the last S seconds instead of the newest clip')
-    parser.add_argument('--image', type=Path, action='append', default=[], metavar='FILE',
-                        help='a JPEG or PNG to look at instead of a camera; may be repeated')
-    parser.add_argument('--max-tokens', type=int, default=0, metavar='N',
-                        help='length of the answer (default: that of the node)')
-    parser.add_argument('--deadline', type=float, default=0.0, metavar='S',
-                        help='time for the complete answer (default: that of the node)')
-    parser.add_argument('--timeout', type=float, default=600.0, metavar='S',
-                        help='give up when nothing came by then (default: 600)')
-    parser.add_argument('--json', action='store_true', help='print the whole answer with its evidence as JSON')
+    parser.add_argument(
+        '--camera', default='', help='camera to look at (default: that of the node)'
+    )
+    parser.add_argument(
+        '--last',
+        type=float,
+        default=0.0,
+        metavar='S',
+        help='look at the last S seconds instead of the newest clip',
+    )
+    parser.add_argument(
+        '--image',
+        type=Path,
+        action='append',
+        default=[],
+        metavar='FILE',
+        help='a JPEG or PNG to look at instead of a camera; may be repeated',
+    )
+    parser.add_argument(
+        '--max-tokens',
+        type=int,
+        default=0,
+        metavar='N',
+        help='length of the answer (default: that of the node)',
+    )
+    parser.add_argument(
+        '--deadline',
+        type=float,
+        default=0.0,
+        metavar='S',
+        help='time for the complete answer (default: that of the node)',
+    )
+    parser.add_argument(
+        '--timeout',
+        type=float,
+        default=600.0,
+        metavar='S',
+        help='give up when nothing came by then (default: 600)',
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='print the whole answer with its evidence as JSON'
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the answer as it grows; its evidence goes to stderr in one line."""
     from penguin_ros.ros.process.requirements import require_messages
+
     require_messages()
     from penguin_ros.ros.client.question_client import AskedQuestion, QuestionClient
     from penguin_ros.ros.client.session import session
+
     _check(arguments)
     question = sys.stdin.read() if arguments.question == '-' else arguments.question
-    ask = AskedQuestion(question, arguments.camera, arguments.last, arguments.image, max(0, arguments.max_tokens),
-              max(0.0, arguments.deadline))
+    ask = AskedQuestion(
+        question,
+        arguments.camera,
+        arguments.last,
+        arguments.image,
+        max(0, arguments.max_tokens),
+        max(0.0, arguments.deadline),
+    )
     with session('penguin_ask') as client_session:
         name = client_session.find_node(arguments.node)
         stream = GrowingText(is_silent=arguments.json)
@@ -58,13 +99,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     missing = [str(path) for path in arguments.image if not path.is_file()]
     if missing:
-        raise InvalidQuestion('cannot read ' + ', '.join(missing), 'no such file', 'Check the path after --image')
+        raise InvalidQuestion(
+            'cannot read ' + ', '.join(missing), 'no such file', 'Check the path after --image'
+        )
     if not arguments.question.strip():
         raise InvalidQuestion('the question is empty', '', 'penguin ask "What do you see?"')
 
 
 def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
     from penguin_ros.ros.client.records import record, seconds
+
     stream.finish(answer.text)
     if as_json:
         print(json.dumps(record(answer), ensure_ascii=False, indent=1))
@@ -72,7 +116,9 @@ def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
         print(f'error: {answer.error_message}', file=sys.stderr)
     else:
         evidence = answer.evidence
-        print(f'  {len(evidence.frames)} frames, newest {seconds(evidence.age):.2f} s old, first token after '
-              f'{seconds(evidence.first_token_latency):.2f} s, {evidence.generated_tokens} tokens, {evidence.model_name}',
-              file=sys.stderr)
+        print(
+            f'  {len(evidence.frames)} frames, newest {seconds(evidence.age):.2f} s old, first token after '
+            f'{seconds(evidence.first_token_latency):.2f} s, {evidence.generated_tokens} tokens, {evidence.model_name}',
+            file=sys.stderr,
+        )
     return exit_codes.FAILED if answer.error_code else exit_codes.DONE

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin bench`: measures on the machine it runs on. Each kind is a file bench_<kind>.py with add_arguments and run."""
+"""`penguin bench`: measures on the machine it runs on. Each kind is a file bench_<kind>.py with
+add_arguments and run.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -27,8 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
     for name, text in KINDS.items():
         module = _module(name)
-        sub = kinds.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.',
-                               epilog=getattr(module, 'EPILOG', None), formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = kinds.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + '.',
+            epilog=getattr(module, 'EPILOG', None),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.add_arguments(sub)
 
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin bench engine`: what a bundle or checkpoint does on this machine, and how far it agrees with another side.
+"""`penguin bench engine`: what a bundle or checkpoint does on this machine, and how far it agrees
+with another side.
 
-Knows options and the order of things; what is measured stands in bench_measures, what the numbers mean in bench_figures.
+Knows options and the order of things; what is measured stands in bench_measures, what the numbers
+mean in bench_figures.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -35,29 +38,71 @@ exit codes: 0 all was measured, 1 a side or the comparison failed (the error is 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the kind."""
-    parser.add_argument('bundle', metavar='BUNDLE', help='folder of a bundle, or folder or hub id of a checkpoint')
-    parser.add_argument('--against', metavar='SIDE', default='',
-                        help='another bundle or checkpoint; onnxruntime: the graphs of this TensorRT bundle in ONNX Runtime')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write every figure and every round as JSON too')
+    parser.add_argument(
+        'bundle', metavar='BUNDLE', help='folder of a bundle, or folder or hub id of a checkpoint'
+    )
+    parser.add_argument(
+        '--against',
+        metavar='SIDE',
+        default='',
+        help='another bundle or checkpoint; onnxruntime: the graphs of this TensorRT bundle in ONNX Runtime',
+    )
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='write every figure and every round as JSON too'
+    )
     parser.add_argument('--rounds', type=int, default=3, metavar='N', help='(default: 3)')
-    parser.add_argument('--position', type=int, default=0, metavar='N',
-                        help='tokens before the first one decoded (default: 700, or what fits)')
-    parser.add_argument('--steps', type=int, default=Task.steps, metavar='N', help='tokens decoded there (default: %(default)s)')
-    parser.add_argument('--max-tokens', type=int, default=Task.max_tokens, metavar='N',
-                        help='tokens of the answer to the stored clip (default: %(default)s)')
-    add_setting_options(parser, {'--device': 'model.device', '--precision': 'model.precision', '--threads': 'model.threads'})
+    parser.add_argument(
+        '--position',
+        type=int,
+        default=0,
+        metavar='N',
+        help='tokens before the first one decoded (default: 700, or what fits)',
+    )
+    parser.add_argument(
+        '--steps',
+        type=int,
+        default=Task.steps,
+        metavar='N',
+        help='tokens decoded there (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-tokens',
+        type=int,
+        default=Task.max_tokens,
+        metavar='N',
+        help='tokens of the answer to the stored clip (default: %(default)s)',
+    )
+    add_setting_options(
+        parser,
+        {
+            '--device': 'model.device',
+            '--precision': 'model.precision',
+            '--threads': 'model.threads',
+        },
+    )
 
 
 def run(arguments: argparse.Namespace, runner: Runner = run_apart) -> int:
     """Measures, prints, writes."""
     from penguin_ros.benchmark.engine.report import Report
+
     _check(arguments)
     config = config_from(arguments)
-    given = {name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]}
+    given = {
+        name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]
+    }
     targets = [TargetRun(Target(arguments.bundle, '', given))]
     if arguments.against:
         is_same = arguments.against == ONNXRUNTIME
-        targets.append(TargetRun(Target(arguments.bundle if is_same else arguments.against, ONNXRUNTIME if is_same else '', given)))
+        targets.append(
+            TargetRun(
+                Target(
+                    arguments.bundle if is_same else arguments.against,
+                    ONNXRUNTIME if is_same else '',
+                    given,
+                )
+            )
+        )
     task = Task(targets[0].target, arguments.position, arguments.steps, arguments.max_tokens)
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix='penguin_bench_') as folder:
@@ -74,12 +119,20 @@ def exit_code(targets: Sequence[TargetRun], is_agreement_missing: bool) -> int:
     """2 when no side ran at all."""
     if not any(each.rounds for each in targets):
         return exit_codes.UNUSABLE
-    return exit_codes.FAILED if is_agreement_missing or any(each.error for each in targets) else exit_codes.DONE
+    return (
+        exit_codes.FAILED
+        if is_agreement_missing or any(each.error for each in targets)
+        else exit_codes.DONE
+    )
 
 
 def _check(arguments: argparse.Namespace) -> None:
     for name, low in (('rounds', 1), ('position', 0), ('steps', 1), ('max_tokens', 2)):
         if getattr(arguments, name) < low:
-            raise SettingError(f'--{name.replace("_", "-")} {getattr(arguments, name)}', f'it takes {low} or more')
+            raise SettingError(
+                f'--{name.replace("_", "-")} {getattr(arguments, name)}', f'it takes {low} or more'
+            )
     if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise PenguinError(f'{arguments.json} cannot be written', f'there is no folder {arguments.json.parent}')
+        raise PenguinError(
+            f'{arguments.json} cannot be written', f'there is no folder {arguments.json.parent}'
+        )

@@ -5,6 +5,7 @@ An answer as plain JSON values, for scripts that read our output. Knows the valu
 
 Writes captions as SubRip (.srt). Knows the format only.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,7 +30,9 @@ from penguin_ros.request import Answer
 
 
 class SubRipWriter:
-    """Writes one numbered cue per caption to `stream`; times in nanoseconds from the start of the recording."""
+    """Writes one numbered cue per caption to `stream`; times in nanoseconds from the start of the
+    recording.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._cues = stream, 0
@@ -38,7 +41,9 @@ class SubRipWriter:
         """A blank line ends a cue in this format, so blank lines inside `text` are left out."""
         self._cues += 1
         lines = '\n'.join(line for line in text.splitlines() if line.strip()) or '…'
-        self._stream.write(f'{self._cues}\n{timestamp(start_ns)} --> {timestamp(end_ns)}\n{lines}\n\n')
+        self._stream.write(
+            f'{self._cues}\n{timestamp(start_ns)} --> {timestamp(end_ns)}\n{lines}\n\n'
+        )
         self._stream.flush()
 
 
@@ -61,13 +66,23 @@ def answer_record(answer: Answer) -> dict[str, object]:
         'camera': answer.camera,
         'stamps_ns': [frame.stamp_ns for frame in evidence.frames],
         'frame_types': [frame.type.name.lower() for frame in evidence.frames],
-        'model': evidence.model_name, 'digest': evidence.model_digest,
-        'backend': evidence.backend, 'precision': evidence.precision,
-        'tokens': {'visual': evidence.visual_tokens, 'prompt': evidence.prompt_tokens, 'generated': evidence.generated_tokens,
-                   'reused': evidence.reused_tokens, 'drafted': evidence.drafted_tokens,
-                   'accepted': evidence.accepted_tokens},
+        'model': evidence.model_name,
+        'digest': evidence.model_digest,
+        'backend': evidence.backend,
+        'precision': evidence.precision,
+        'tokens': {
+            'visual': evidence.visual_tokens,
+            'prompt': evidence.prompt_tokens,
+            'generated': evidence.generated_tokens,
+            'reused': evidence.reused_tokens,
+            'drafted': evidence.drafted_tokens,
+            'accepted': evidence.accepted_tokens,
+        },
         'forward_passes': evidence.forward_passes,
-        'seconds': {name.removesuffix('_ns'): round(getattr(evidence, name) / NANOSECONDS, 6) for name in DURATIONS},
+        'seconds': {
+            name.removesuffix('_ns'): round(getattr(evidence, name) / NANOSECONDS, 6)
+            for name in DURATIONS
+        },
         'stop_reason': evidence.stop_reason.name.lower(),
         'is_truncated': evidence.is_truncated,
     }
@@ -85,51 +100,101 @@ kept in ~/.cache/penguin_ros."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument('source', type=Path, help='a video file, a rosbag2 folder, or an .mcap file')
+    parser.add_argument(
+        'source', type=Path, help='a video file, a rosbag2 folder, or an .mcap file'
+    )
     parser.add_argument('--topic', default='', help='image topic of a bag that has several')
-    parser.add_argument('--json', action='store_true', help='one JSON object per caption instead of text')
+    parser.add_argument(
+        '--json', action='store_true', help='one JSON object per caption instead of text'
+    )
     parser.add_argument('--srt', type=Path, metavar='FILE', help='write SubRip subtitles too')
-    parser.add_argument('--start', type=float, default=0.0, metavar='S', help='begin here, in seconds of the recording')
-    parser.add_argument('--end', type=float, default=float('inf'), metavar='S', help='stop here, in seconds of the recording')
-    add_setting_options(parser, {**MODEL_OPTIONS, '--prompt': 'caption.prompt', '--clip-seconds': 'clip.seconds',
-                                 '--fps': 'clip.fps', '--max-frames': 'clip.max_frames', '--max-tokens': 'caption.max_tokens',
-                                 '--visual-tokens': 'visual.max_visual_tokens', '--policy': 'visual.policy'})
+    parser.add_argument(
+        '--start',
+        type=float,
+        default=0.0,
+        metavar='S',
+        help='begin here, in seconds of the recording',
+    )
+    parser.add_argument(
+        '--end',
+        type=float,
+        default=float('inf'),
+        metavar='S',
+        help='stop here, in seconds of the recording',
+    )
+    add_setting_options(
+        parser,
+        {
+            **MODEL_OPTIONS,
+            '--prompt': 'caption.prompt',
+            '--clip-seconds': 'clip.seconds',
+            '--fps': 'clip.fps',
+            '--max-frames': 'clip.max_frames',
+            '--max-tokens': 'caption.max_tokens',
+            '--visual-tokens': 'visual.max_visual_tokens',
+            '--policy': 'visual.policy',
+        },
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Captions every clip; exit code 1 when one of them failed."""
     config = offline(config_from(arguments))
-    if not config.model.checkpoint and not config.model.bundle and config.model.backend != 'scripted':
-        raise SettingError('no model given', 'captions need a checkpoint or a bundle',
-                           'penguin caption FILE --checkpoint DIR_OR_HUB_ID, for example tencent/Penguin-VL-2B')
+    if (
+        not config.model.checkpoint
+        and not config.model.bundle
+        and config.model.backend != 'scripted'
+    ):
+        raise SettingError(
+            'no model given',
+            'captions need a checkpoint or a bundle',
+            'penguin caption FILE --checkpoint DIR_OR_HUB_ID, for example tencent/Penguin-VL-2B',
+        )
     config = replace(config, model=with_bundle(config.model))
     recording = open_recording(arguments.source, arguments.topic)
     with ExitStack() as stack:
-        subtitles = SubRipWriter(stack.enter_context(arguments.srt.open('w', encoding='utf-8'))) if arguments.srt else None
+        subtitles = (
+            SubRipWriter(stack.enter_context(arguments.srt.open('w', encoding='utf-8')))
+            if arguments.srt
+            else None
+        )
         return _caption_all(arguments, config, recording, subtitles, stack)
 
 
-def _caption_all(arguments: argparse.Namespace, config: PenguinConfig, recording: Recording, subtitles: SubRipWriter | None,
-                 stack: ExitStack) -> int:
+def _caption_all(
+    arguments: argparse.Namespace,
+    config: PenguinConfig,
+    recording: Recording,
+    subtitles: SubRipWriter | None,
+    stack: ExitStack,
+) -> int:
     runner = stack.enter_context(OfflineRunner(config))
     total_s = min(arguments.end, recording.duration_ns / NANOSECONDS) - arguments.start
     failures = 0
     with progress_bar('captions', total_s) as show:
         frames = recording.frames(config.clip.fps)
         for origin_ns, clip in clips(frames, config.clip.seconds, arguments.start, arguments.end):
-            show((clip[-1].stamp_ns - origin_ns) / NANOSECONDS - arguments.start,
-                 clock((clip[0].stamp_ns - origin_ns) / NANOSECONDS))
+            show(
+                (clip[-1].stamp_ns - origin_ns) / NANOSECONDS - arguments.start,
+                clock((clip[0].stamp_ns - origin_ns) / NANOSECONDS),
+            )
             answer = runner.caption(clip)
             failures += answer.error is not None
             _print_caption(answer, origin_ns, arguments.json)
             if subtitles and answer.error is None:
-                subtitles.write(clip[0].stamp_ns - origin_ns, _end_of_cue(clip, config) - origin_ns, answer.text)
+                subtitles.write(
+                    clip[0].stamp_ns - origin_ns, _end_of_cue(clip, config) - origin_ns, answer.text
+                )
     _report_drops(getattr(recording, 'dropped', {}))
     return exit_codes.FAILED if failures else exit_codes.DONE
 
 
-def clips(frames: Iterable[tuple[int, Image]], seconds: float, start_s: float, end_s: float) -> Iterator[tuple[int, list[Frame]]]:
-    """Cuts a recording into consecutive clips of `seconds`; yields (time of the recording's first frame, frames)."""
+def clips(
+    frames: Iterable[tuple[int, Image]], seconds: float, start_s: float, end_s: float
+) -> Iterator[tuple[int, list[Frame]]]:
+    """Cuts a recording into consecutive clips of `seconds`; yields (time of the recording's first
+    frame, frames).
+    """
     origin_ns, number, clip = None, 0, list[Frame]()
     for time_ns, image in frames:
         origin_ns = time_ns if origin_ns is None else origin_ns
@@ -159,7 +224,9 @@ def _print_caption(answer: Answer, origin_ns: int, as_json: bool) -> None:
         record = {'start': round(start, 3), 'end': round(end, 3), **answer_record(answer)}
         print(json.dumps(record, ensure_ascii=False), flush=True)
     elif answer.error is not None:
-        print(f'[{clock(start)} – {clock(end)}] failed: {answer.error}', file=sys.stderr, flush=True)
+        print(
+            f'[{clock(start)} – {clock(end)}] failed: {answer.error}', file=sys.stderr, flush=True
+        )
     else:
         print(f'[{clock(start)} – {clock(end)}] {answer.text}', flush=True)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin doctor`: checks this machine and what runs on it, and names the command that fixes what is missing."""
+"""`penguin doctor`: checks this machine and what runs on it, and names the command that fixes what
+is missing.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -25,9 +28,19 @@ MARKS = {State.OK: '[green]ok[/]', State.NOTE: '[yellow]note[/]', State.FAULT: '
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument('--checkpoint', default='', metavar='DIR', help='check this checkpoint too')
-    parser.add_argument('--bundle', default='', metavar='DIR', help='check this bundle too, and what it answers to a picture')
-    parser.add_argument('--seconds', type=float, default=3.0, metavar='S',
-                        help='listen to image topics this long; 0: not at all (default: 3)')
+    parser.add_argument(
+        '--bundle',
+        default='',
+        metavar='DIR',
+        help='check this bundle too, and what it answers to a picture',
+    )
+    parser.add_argument(
+        '--seconds',
+        type=float,
+        default=3.0,
+        metavar='S',
+        help='listen to image topics this long; 0: not at all (default: 3)',
+    )
     parser.add_argument('--json', action='store_true', help='print the findings as JSON')
 
 
@@ -35,10 +48,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints every finding; exit code 1 when one is a fault."""
     findings = list(_findings(arguments))
     if arguments.json:
-        print(json.dumps([{**vars(finding), 'state': finding.state.value} for finding in findings], ensure_ascii=False, indent=1))
+        print(
+            json.dumps(
+                [{**vars(finding), 'state': finding.state.value} for finding in findings],
+                ensure_ascii=False,
+                indent=1,
+            )
+        )
     else:
         _print_table(findings)
-    return exit_codes.FAILED if any(finding.state is State.FAULT for finding in findings) else exit_codes.DONE
+    return (
+        exit_codes.FAILED
+        if any(finding.state is State.FAULT for finding in findings)
+        else exit_codes.DONE
+    )
 
 
 def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
@@ -51,9 +74,11 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     if arguments.bundle:
         yield from machine_checks.bundle(arguments.bundle)
         from penguin_ros.doctor.engine_checks import engine
+
         yield from engine(arguments.bundle, arguments.checkpoint)
     if arguments.seconds > 0 and importlib.util.find_spec('rclpy') is not None:
         from penguin_ros.doctor.camera_checks import live
+
         yield from live(arguments.seconds)
 
 
@@ -61,6 +86,7 @@ def _print_table(findings: list[Finding]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
     table = Table(box=None, pad_edge=False, show_header=False)
     for column in ('topic', 'state'):
         table.add_column(column, no_wrap=True)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `penguin`. Verbs are files of this folder; each offers add_arguments and run. Knows how errors and exits look."""
+"""The command `penguin`. Verbs are files of this folder; each offers add_arguments and run. Knows
+how errors and exits look.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -34,13 +37,23 @@ exit codes: 0 done, 1 the work failed or a check found a fault, 2 wrong usage or
 
 
 def parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The whole parser; only `verb`'s own arguments are filled in, so that `penguin --help` imports nothing heavy."""
-    top = argparse.ArgumentParser(prog='penguin', description='Dense captions and answers from camera streams with Penguin-VL.',
-                                  epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The whole parser; only `verb`'s own arguments are filled in, so that `penguin --help` imports
+    nothing heavy.
+    """
+    top = argparse.ArgumentParser(
+        prog='penguin',
+        description='Dense captions and answers from camera streams with Penguin-VL.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     verbs = top.add_subparsers(dest='verb', metavar='VERB', required=True)
     for name, text in VERBS.items():
-        sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.',
-                               formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = verbs.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + '.',
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if name == verb:
             module = importlib.import_module(f'penguin_ros.cli.{name}')
             sub.epilog = getattr(module, 'EPILOG', None)
@@ -49,7 +62,9 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit code. Expected errors are printed as what, why, and what to type next."""
+    """Runs one verb; returns the exit code. Expected errors are printed as what, why, and what to
+    type next.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in VERBS else None
     parsed = parser(verb).parse_args(words)

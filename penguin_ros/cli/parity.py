@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin parity`: compares this implementation with stored values of the reference, stage by stage. Needs no ROS."""
+"""`penguin parity`: compares this implementation with stored values of the reference, stage by
+stage. Needs no ROS.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -43,27 +46,55 @@ int4 cosine, agreement of the most probable token and perplexity of the referenc
 
 exit codes: 0 all within tolerance, 1 something is not, 2 the folder cannot be used"""
 
-STYLES = {Verdict.OK: '[green]OK[/]', Verdict.FAIL: '[bold red]FAIL[/]', Verdict.NOT_GIVEN: '[dim]not given[/]',
-          Verdict.NOT_REACHED: '[red]not reached[/]', Verdict.REPORTED: '[cyan]reported[/]'}
+STYLES = {
+    Verdict.OK: '[green]OK[/]',
+    Verdict.FAIL: '[bold red]FAIL[/]',
+    Verdict.NOT_GIVEN: '[dim]not given[/]',
+    Verdict.NOT_REACHED: '[red]not reached[/]',
+    Verdict.REPORTED: '[cyan]reported[/]',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument('golden', type=Path, metavar='GOLDEN_DIR', help='folder with checkpoint/ and cases/*.npz')
-    parser.add_argument('--case', action='append', default=[], metavar='NAME', help='this case only; may be repeated')
+    parser.add_argument(
+        'golden', type=Path, metavar='GOLDEN_DIR', help='folder with checkpoint/ and cases/*.npz'
+    )
+    parser.add_argument(
+        '--case',
+        action='append',
+        default=[],
+        metavar='NAME',
+        help='this case only; may be repeated',
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all errors as JSON too')
-    parser.add_argument('--precision', dest='model.precision', choices=settings()['model.precision'][1].choices,
-                        help='number format of the network (default: float32; that of the bundle)')
-    add_setting_options(parser, {'--checkpoint': 'model.checkpoint', '--bundle': 'model.bundle', '--backend': 'model.backend',
-                                 '--device': 'model.device'})
+    parser.add_argument(
+        '--precision',
+        dest='model.precision',
+        choices=settings()['model.precision'][1].choices,
+        help='number format of the network (default: float32; that of the bundle)',
+    )
+    add_setting_options(
+        parser,
+        {
+            '--checkpoint': 'model.checkpoint',
+            '--bundle': 'model.bundle',
+            '--backend': 'model.backend',
+            '--device': 'model.device',
+        },
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compares every case; exit code 1 when a stage is beyond its tolerance."""
     if arguments.json and not arguments.json.parent.is_dir():
-        raise GoldenValuesError(f'{arguments.json} cannot be written', f'there is no folder {arguments.json.parent}')
+        raise GoldenValuesError(
+            f'{arguments.json} cannot be written', f'there is no folder {arguments.json.parent}'
+        )
     cases = _chosen(read_cases(arguments.golden), arguments.case)
-    model = _model(config_from(arguments).model, arguments.golden, max(case.positions for case in cases))
+    model = _model(
+        config_from(arguments).model, arguments.golden, max(case.positions for case in cases)
+    )
     with tempfile.TemporaryDirectory(prefix='penguin_parity_') as folder:
         description, results = _compare_all(cases, with_bundle(model, Path(folder)))
     tolerance = tolerance_of(description.precision)
@@ -74,10 +105,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _model(model: ModelConfig, golden: Path, longest: int) -> ModelConfig:
-    """One slot for the longest case; the folder's checkpoint in float32 unless something else is named."""
+    """One slot for the longest case; the folder's checkpoint in float32 unless something else is
+    named.
+    """
     if not model.bundle:
-        model = replace(model, checkpoint=model.checkpoint or str(golden / 'checkpoint'),
-                        precision='float32' if model.precision == 'auto' else model.precision)
+        model = replace(
+            model,
+            checkpoint=model.checkpoint or str(golden / 'checkpoint'),
+            precision='float32' if model.precision == 'auto' else model.precision,
+        )
     return replace(model, kv_slots=1, max_length=max(model.max_length, longest))
 
 
@@ -90,7 +126,11 @@ def _chosen(cases: list[GoldenCase], names: list[str]) -> list[GoldenCase]:
 
 
 def _compare_all(cases: list[GoldenCase], model: ModelConfig) -> tuple[BackendDescription, Results]:
-    from penguin_ros.evaluation.parity import Bench, compare  # brings the picture libraries, which --help does not need
+    from penguin_ros.evaluation.parity import (
+        Bench,
+        compare,
+    )  # brings the picture libraries, which --help does not need
+
     source = open_model(model, status_line)
     backend = make_backend(model, source)
     try:
@@ -113,9 +153,12 @@ def _is_passed(results: Results) -> bool:
 
 def _print(results: Results, description: BackendDescription, tolerance: Tolerance) -> None:
     from rich.console import Console
+
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=140)  # a file or pipe has no width: keep rows in one line
+        console = Console(
+            highlight=False, width=140
+        )  # a file or pipe has no width: keep rows in one line
     console.print(_table(results))
     _print_summary(console, results, description, tolerance)
 
@@ -123,6 +166,7 @@ def _print(results: Results, description: BackendDescription, tolerance: Toleran
 def _table(results: Results) -> Table:
     from rich.markup import escape
     from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in ('case', 'stage'):
         table.add_column(column, no_wrap=True)
@@ -132,20 +176,35 @@ def _table(results: Results) -> Table:
     table.add_column('note', overflow='fold')
     for name, stages in results.items():
         for index, stage in enumerate(stages):
-            table.add_row(escape(name) if index == 0 else '', stage.stage, _number(stage.error), _number(stage.tolerance),
-                          STYLES[stage.verdict], escape(stage.note), end_section=index + 1 == len(stages))
+            table.add_row(
+                escape(name) if index == 0 else '',
+                stage.stage,
+                _number(stage.error),
+                _number(stage.tolerance),
+                STYLES[stage.verdict],
+                escape(stage.note),
+                end_section=index + 1 == len(stages),
+            )
     return table
 
 
-def _print_summary(console: Console, results: Results, description: BackendDescription, tolerance: Tolerance) -> None:
+def _print_summary(
+    console: Console, results: Results, description: BackendDescription, tolerance: Tolerance
+) -> None:
     from rich.markup import escape
+
     verdicts = [stage.verdict for stages in results.values() for stage in stages]
     judged = sum(verdict not in (Verdict.NOT_GIVEN, Verdict.REPORTED) for verdict in verdicts)
-    good, absent, shown = (verdicts.count(verdict) for verdict in (Verdict.OK, Verdict.NOT_GIVEN, Verdict.REPORTED))
+    good, absent, shown = (
+        verdicts.count(verdict) for verdict in (Verdict.OK, Verdict.NOT_GIVEN, Verdict.REPORTED)
+    )
     console.print()
-    console.print(f'{escape(description.model_name)} on {description.name}, {description.device}, {description.precision}: '
-                  f'{len(results)} cases, {good} of {judged} stages within tolerance, {shown} reported, {absent} not given. '
-                  f'Tokens are compared up to the first margin under {tolerance.margin:g}.', soft_wrap=True)
+    console.print(
+        f'{escape(description.model_name)} on {description.name}, {description.device}, {description.precision}: '
+        f'{len(results)} cases, {good} of {judged} stages within tolerance, {shown} reported, {absent} not given. '
+        f'Tokens are compared up to the first margin under {tolerance.margin:g}.',
+        soft_wrap=True,
+    )
     console.print('[green]OK[/]' if _is_passed(results) else '[bold red]FAIL[/]')
 
 
@@ -155,14 +214,25 @@ def _number(value: float | None) -> str:
     return f'{value:g}' if float(value).is_integer() else f'{value:.2g}'
 
 
-def _write_json(path: Path, results: Results, description: BackendDescription, tolerance: Tolerance) -> None:
+def _write_json(
+    path: Path, results: Results, description: BackendDescription, tolerance: Tolerance
+) -> None:
     """Errors that are no finite numbers become text: JSON has no such numbers."""
-    record = {'is_passed': _is_passed(results), 'backend': asdict(description), 'tolerance': asdict(tolerance),
-              'cases': {name: [_record(stage) for stage in stages] for name, stages in results.items()}}
+    record = {
+        'is_passed': _is_passed(results),
+        'backend': asdict(description),
+        'tolerance': asdict(tolerance),
+        'cases': {name: [_record(stage) for stage in stages] for name, stages in results.items()},
+    }
     try:
-        path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + '\n', encoding='utf-8')
+        path.write_text(
+            json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + '\n',
+            encoding='utf-8',
+        )
     except OSError as error:
-        raise GoldenValuesError(f'{path} cannot be written', error.strerror or str(error)) from error
+        raise GoldenValuesError(
+            f'{path} cannot be written', error.strerror or str(error)
+        ) from error
 
 
 def _record(stage: StageResult) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin score`: how often a model is right about simulated scenes, whose truth is known. Knows no ROS."""
+"""`penguin score`: how often a model is right about simulated scenes, whose truth is known. Knows
+no ROS.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -31,26 +34,69 @@ exit codes: 0 scored, 1 some questions ended in an error, 2 wrong usage or somet
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument('--scenes', type=int, default=200, metavar='N', help='scenes to ask about (default: 200)')
-    parser.add_argument('--skip', type=int, default=0, metavar='N', help='leave out the first N held-out scenes (default: 0)')
-    parser.add_argument('--level', type=int, default=3, choices=(1, 2, 3),
-                        help='1: up to three things that stand still; 2: some move; 3: up to four, which come and go, and '
-                             'a moving camera (default: 3)')
-    parser.add_argument('--questions', type=int, default=12, metavar='N', help='questions per scene at most (default: 12)')
-    parser.add_argument('--size', default='168x112', metavar='WxH', help='pixels of the pictures (default: 168x112)')
-    parser.add_argument('--no-blind', action='store_true', help='do not ask again with grey pictures')
-    parser.add_argument('--json', action='store_true', help='print one JSON object instead of the table')
-    parser.add_argument('--answers', type=Path, metavar='FILE', help='write every question and answer, one JSON object per line')
-    parser.add_argument('--against', type=Path, metavar='FILE',
-                        help='what another model or precision wrote with --answers: the paired difference is printed')
-    add_setting_options(parser, {**MODEL_OPTIONS, '--prompt': 'caption.prompt', '--clip-seconds': 'clip.seconds',
-                                 '--fps': 'clip.fps', '--max-frames': 'clip.max_frames'})
+    parser.add_argument(
+        '--scenes', type=int, default=200, metavar='N', help='scenes to ask about (default: 200)'
+    )
+    parser.add_argument(
+        '--skip',
+        type=int,
+        default=0,
+        metavar='N',
+        help='leave out the first N held-out scenes (default: 0)',
+    )
+    parser.add_argument(
+        '--level',
+        type=int,
+        default=3,
+        choices=(1, 2, 3),
+        help='1: up to three things that stand still; 2: some move; 3: up to four, which come and go, and '
+        'a moving camera (default: 3)',
+    )
+    parser.add_argument(
+        '--questions',
+        type=int,
+        default=12,
+        metavar='N',
+        help='questions per scene at most (default: 12)',
+    )
+    parser.add_argument(
+        '--size', default='168x112', metavar='WxH', help='pixels of the pictures (default: 168x112)'
+    )
+    parser.add_argument(
+        '--no-blind', action='store_true', help='do not ask again with grey pictures'
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='print one JSON object instead of the table'
+    )
+    parser.add_argument(
+        '--answers',
+        type=Path,
+        metavar='FILE',
+        help='write every question and answer, one JSON object per line',
+    )
+    parser.add_argument(
+        '--against',
+        type=Path,
+        metavar='FILE',
+        help='what another model or precision wrote with --answers: the paired difference is printed',
+    )
+    add_setting_options(
+        parser,
+        {
+            **MODEL_OPTIONS,
+            '--prompt': 'caption.prompt',
+            '--clip-seconds': 'clip.seconds',
+            '--fps': 'clip.fps',
+            '--max-frames': 'clip.max_frames',
+        },
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 when a question ended in an error."""
     from penguin_ros.evaluation.score import read_records, score_all, write_records
     from penguin_ros.evaluation.score_report import report, table
+
     suite, config = suite_of(arguments), offline(config_from(arguments))
     earlier = read_records(arguments.against) if arguments.against else None
     started = time.monotonic()
@@ -64,20 +110,50 @@ def run(arguments: argparse.Namespace) -> int:
 
 def with_model(config: PenguinConfig) -> PenguinConfig:
     """The settings with a bundle where the backend needs one; SettingError when no model is named."""
-    if not config.model.checkpoint and not config.model.bundle and config.model.backend != 'scripted':
-        raise SettingError('no model given', 'a score needs a checkpoint or a bundle', 'penguin score --checkpoint DIR_OR_HUB_ID')
+    if (
+        not config.model.checkpoint
+        and not config.model.bundle
+        and config.model.backend != 'scripted'
+    ):
+        raise SettingError(
+            'no model given',
+            'a score needs a checkpoint or a bundle',
+            'penguin score --checkpoint DIR_OR_HUB_ID',
+        )
     return replace(config, model=with_bundle(config.model))
 
 
 def suite_of(arguments: argparse.Namespace) -> Suite:
     """The course that the arguments ask for; SettingError when it cannot be."""
     from penguin_ros.simulation.clips import HELD_OUT
-    if arguments.scenes < 1 or arguments.skip < 0 or arguments.skip + arguments.scenes > len(HELD_OUT):
-        raise SettingError(f'--scenes {arguments.scenes} --skip {arguments.skip}', f'there are {len(HELD_OUT)} held-out scenes')
+
+    if (
+        arguments.scenes < 1
+        or arguments.skip < 0
+        or arguments.skip + arguments.scenes > len(HELD_OUT)
+    ):
+        raise SettingError(
+            f'--scenes {arguments.scenes} --skip {arguments.skip}',
+            f'there are {len(HELD_OUT)} held-out scenes',
+        )
     if arguments.questions < 1:
         raise SettingError(f'--questions {arguments.questions}', 'it takes at least 1')
     width, _, height = arguments.size.partition('x')
-    if not (width.isdecimal() and height.isdecimal() and 28 <= int(width) <= 1920 and 28 <= int(height) <= 1080):
-        raise SettingError(f'--size {arguments.size}', 'it takes WIDTHxHEIGHT, from 28x28 to 1920x1080')
-    return Suite(arguments.scenes, arguments.skip, arguments.level, arguments.questions, int(width), int(height),
-                  not arguments.no_blind)
+    if not (
+        width.isdecimal()
+        and height.isdecimal()
+        and 28 <= int(width) <= 1920
+        and 28 <= int(height) <= 1080
+    ):
+        raise SettingError(
+            f'--size {arguments.size}', 'it takes WIDTHxHEIGHT, from 28x28 to 1920x1080'
+        )
+    return Suite(
+        arguments.scenes,
+        arguments.skip,
+        arguments.level,
+        arguments.questions,
+        int(width),
+        int(height),
+        not arguments.no_blind,
+    )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that become settings of config.py, shared by the verbs that run a model. Defaults stay in config.py."""
+"""Options that become settings of config.py, shared by the verbs that run a model. Defaults stay in
+config.py.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -8,7 +11,10 @@ from penguin_ros.config import PenguinConfig, settings, with_values
 from penguin_ros.errors import SettingError
 
 MODEL_OPTIONS = {
-    '--checkpoint': 'model.checkpoint', '--bundle': 'model.bundle', '--backend': 'model.backend', '--device': 'model.device',
+    '--checkpoint': 'model.checkpoint',
+    '--bundle': 'model.bundle',
+    '--backend': 'model.backend',
+    '--device': 'model.device',
     '--precision': 'model.precision',
 }
 
@@ -20,15 +26,29 @@ def add_setting_options(parser: argparse.ArgumentParser, options: dict[str, str]
         default, facts = known[name]
         unit = f' [{facts.unit}]' if facts.unit else ''
         shown = f' (default: {default})' if default != '' else ''
-        parser.add_argument(option, dest=name, type=type(default), choices=facts.choices or None,
-                            metavar=None if facts.choices else 'X', help=f'{facts.text}{unit}{shown}'.replace('%', '%%'))
-    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE', dest='assignments',
-                        help='any other setting by its name in the README\'s table, e.g. --set visual.policy=fixed')
+        parser.add_argument(
+            option,
+            dest=name,
+            type=type(default),
+            choices=facts.choices or None,
+            metavar=None if facts.choices else 'X',
+            help=f'{facts.text}{unit}{shown}'.replace('%', '%%'),
+        )
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='NAME=VALUE',
+        dest='assignments',
+        help="any other setting by its name in the README's table, e.g. --set visual.policy=fixed",
+    )
 
 
 def config_from(arguments: argparse.Namespace, base: PenguinConfig | None = None) -> PenguinConfig:
     """The settings that were given, over `base`; SettingError as in config.with_values."""
-    values: dict[str, object] = {name: value for name, value in vars(arguments).items() if '.' in name and value is not None}
+    values: dict[str, object] = {
+        name: value for name, value in vars(arguments).items() if '.' in name and value is not None
+    }
     for assignment in arguments.assignments:
         name, equals, text = assignment.partition('=')
         if not equals:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin watch`: captions and answers of a running node as they come. Knows the topics through the session only."""
+"""`penguin watch`: captions and answers of a running node as they come. Knows the topics through
+the session only.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -18,22 +21,30 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument('--node', default='', help='full name of the node, when several run')
-    parser.add_argument('--seconds', type=float, default=math.inf, metavar='S', help='stop after S seconds')
+    parser.add_argument(
+        '--seconds', type=float, default=math.inf, metavar='S', help='stop after S seconds'
+    )
     parser.add_argument('--count', type=int, default=0, metavar='N', help='stop after N captions')
-    parser.add_argument('--json', action='store_true', help='one JSON object per message, with the evidence')
+    parser.add_argument(
+        '--json', action='store_true', help='one JSON object per message, with the evidence'
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs until stopped; exit code 1 when captions were counted and too few came in time."""
     from penguin_ros.ros.process.requirements import require_messages
+
     require_messages()
     from penguin_ros.ros.client.session import session
+
     with session('penguin_watch') as client_session:
         name = client_session.find_node(arguments.node)
         status_line(f'watching {name}')
         watcher = Watcher(client_session.node, name, json_lines if arguments.json else plain_lines)
         try:
-            client_session.spin_until(lambda: 0 < arguments.count <= watcher.captions, arguments.seconds)
+            client_session.spin_until(
+                lambda: 0 < arguments.count <= watcher.captions, arguments.seconds
+            )
         except KeyboardInterrupt:
             return exit_codes.DONE  # the ordinary way to end a watch
         return exit_codes.FAILED if watcher.captions < arguments.count else exit_codes.DONE

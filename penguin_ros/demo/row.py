@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One caption of a simulated scene beside its truth, for a terminal. Knows neither topics nor pictures."""
+"""One caption of a simulated scene beside its truth, for a terminal. Knows neither topics nor
+pictures.
+"""
+
 from __future__ import annotations
 
 import sys
@@ -18,7 +21,9 @@ _ORDER = ('thing', 'count', 'order')
 
 @dataclass(frozen=True)
 class ShownCaption:
-    """A caption of a whole scene beside the truth. `stamps_ns`: of its frames; claims as of simulation.language.Facts."""
+    """A caption of a whole scene beside the truth. `stamps_ns`: of its frames; claims as of
+    simulation.language.Facts.
+    """
 
     number: int
     text: str
@@ -31,17 +36,25 @@ class ShownCaption:
 
 
 def print_row(shown: ShownCaption) -> None:
-    """Caption, truth and what is wrong, in colours on a terminal; things that are told rightly are green."""
+    """Caption, truth and what is wrong, in colours on a terminal; things that are told rightly are
+    green.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style='dim', no_wrap=True)
     grid.add_column(overflow='fold')
-    grid.add_row(f'scene {shown.number + 1}', Text(verdict(shown), 'bold ' + (RIGHT if is_perfect(shown) else MISSED)))
+    grid.add_row(
+        f'scene {shown.number + 1}',
+        Text(verdict(shown), 'bold ' + (RIGHT if is_perfect(shown) else MISSED)),
+    )
     caption = Text(shown.text)
     for style, claims in ((RIGHT, shown.right), (WRONG, shown.wrong)):
-        caption.highlight_words([f'{claim[1]} {claim[2]}' for claim in claims if claim[0] == 'thing'], style)
+        caption.highlight_words(
+            [f'{claim[1]} {claim[2]}' for claim in claims if claim[0] == 'thing'], style
+        )
     grid.add_row('caption', caption)
     grid.add_row('truth', shown.true_text)
     for label, style, claims in (('wrong', WRONG, shown.wrong), ('missed', MISSED, shown.missed)):
@@ -66,14 +79,21 @@ def is_perfect(shown: ShownCaption) -> bool:
 def verdict(shown: ShownCaption) -> str:
     """When, and how many facts are right."""
     score, (first_ns, *_, last_ns) = shown.score, (shown.stamps_ns[0], *shown.stamps_ns)
-    counts = f'{score.right} of {score.claimed} facts right' if score.is_parsed else 'not a sentence of the grammar'
+    counts = (
+        f'{score.right} of {score.claimed} facts right'
+        if score.is_parsed
+        else 'not a sentence of the grammar'
+    )
     missed = f', {len(shown.missed)} missed' if shown.missed else ''
     return f'{first_ns / NANOSECONDS:.1f} – {last_ns / NANOSECONDS:.1f} s: {counts}{missed}'
 
 
 def claim_texts(claims: Iterable[tuple[object, ...]]) -> list[str]:
     """Claims in a few words each, things first."""
-    return [_claim_text(claim) for claim in sorted(claims, key=lambda claim: (_ORDER.index(str(claim[0])), str(claim)))]
+    return [
+        _claim_text(claim)
+        for claim in sorted(claims, key=lambda claim: (_ORDER.index(str(claim[0])), str(claim)))
+    ]
 
 
 def _claim_text(claim: tuple[object, ...]) -> str:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture that a demo leaves: the first scenes as the node saw them, each with its caption, its facts and the truth.
+"""The picture that a demo leaves: the first scenes as the node saw them, each with its caption, its
+facts and the truth.
 
 Draws with Pillow; knows neither topics nor models. Sizes in pixels.
 """
+
 from __future__ import annotations
 
 import io
@@ -28,7 +30,9 @@ WIDTH = 2 * MARGIN + FRAMES * FRAME_SIZE[0] + (FRAMES - 1) * GAP
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is drawn: captions in the order of their scenes, JPEG data by stamp, a line above and labelled texts below."""
+    """What is drawn: captions in the order of their scenes, JPEG data by stamp, a line above and
+    labelled texts below.
+    """
 
     title: str
     captions: Sequence[ShownCaption]
@@ -38,8 +42,10 @@ class Sheet:
 
 
 def write_sheet(sheet: Sheet, path: Path) -> Path:
-    """Writes the picture of the first `scenes` captions, none left out for being wrong; PenguinError where that fails."""
-    captions = sheet.captions[:sheet.scenes]
+    """Writes the picture of the first `scenes` captions, none left out for being wrong;
+    PenguinError where that fails.
+    """
+    captions = sheet.captions[: sheet.scenes]
     heights = [_Page(WIDTH, 1).draw_scene(0, caption, sheet.pictures) for caption in captions]
     below = sum(_Page(WIDTH, 1).paragraph(0, label, text, INK) for label, text in sheet.footer)
     page = _Page(WIDTH, MARGIN + 44 + sum(heights) + below + MARGIN)
@@ -53,12 +59,16 @@ def write_sheet(sheet: Sheet, path: Path) -> Path:
     try:
         page.image.save(path)
     except (OSError, ValueError) as error:
-        raise PenguinError(f'cannot write {path}', str(error), 'Give another place with --picture FILE') from error
+        raise PenguinError(
+            f'cannot write {path}', str(error), 'Give another place with --picture FILE'
+        ) from error
     return path.resolve()
 
 
 class _Page:
-    """A picture that is drawn on from the top; the drawing methods return the height that they took."""
+    """A picture that is drawn on from the top; the drawing methods return the height that they
+    took.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         self.image = Image.new('RGB', (width, height), PAPER)
@@ -69,9 +79,18 @@ class _Page:
         for place, stamp_ns in enumerate(spread(caption.stamps_ns, FRAMES)):
             left = MARGIN + place * (FRAME_SIZE[0] + GAP)
             if stamp_ns in pictures:
-                frame = Image.open(io.BytesIO(pictures[stamp_ns])).convert('RGB').resize(FRAME_SIZE, Image.Resampling.BICUBIC)
+                frame = (
+                    Image.open(io.BytesIO(pictures[stamp_ns]))
+                    .convert('RGB')
+                    .resize(FRAME_SIZE, Image.Resampling.BICUBIC)
+                )
                 self.image.paste(frame, (left, top))
-            self._chip(left + 6, top + FRAME_SIZE[1] - 26, f'{(stamp_ns - caption.stamps_ns[0]) / 1e9:.1f} s', INK)
+            self._chip(
+                left + 6,
+                top + FRAME_SIZE[1] - 26,
+                f'{(stamp_ns - caption.stamps_ns[0]) / 1e9:.1f} s',
+                INK,
+            )
         y = top + FRAME_SIZE[1] + GAP
         y += self.paragraph(y, 'said', caption.text, INK)
         y += self._chips(y, caption)
@@ -79,7 +98,9 @@ class _Page:
         self._draw.line((MARGIN, y + 8, WIDTH - MARGIN, y + 8), (220, 220, 216))
         return y + 20 - top
 
-    def write(self, left: int, top: int, text: str, size: int, colour: tuple[int, int, int]) -> None:
+    def write(
+        self, left: int, top: int, text: str, size: int, colour: tuple[int, int, int]
+    ) -> None:
         """One line."""
         self._draw.text((left, top), text, colour, font=_font(size))
 
@@ -88,7 +109,7 @@ class _Page:
         self.write(MARGIN, top + 2, label, 14, FAINT)
         lines = list(islice(self._lines(text, WIDTH - 2 * MARGIN - INDENT), MAX_LINES + 1))
         if len(lines) > MAX_LINES:
-            lines = [*lines[:MAX_LINES - 1], f'{lines[MAX_LINES - 1]} …']
+            lines = [*lines[: MAX_LINES - 1], f'{lines[MAX_LINES - 1]} …']
         for number, line in enumerate(lines):
             self.write(MARGIN + INDENT, top + number * LINE, line, 17, colour)
         return LINE * max(1, len(lines)) + 2
@@ -107,9 +128,15 @@ class _Page:
 
     def _chips(self, top: int, caption: ShownCaption) -> int:
         """Green: told and true; red: told and false; amber: true and not told."""
-        chips = [(text, colour) for colour, claims, mark in ((GREEN, caption.right, ''), (RED, caption.wrong, 'wrong: '),
-                                                             (AMBER, caption.missed, 'missed: '))
-                 for text in (mark + text for text in claim_texts(claims))]
+        chips = [
+            (text, colour)
+            for colour, claims, mark in (
+                (GREEN, caption.right, ''),
+                (RED, caption.wrong, 'wrong: '),
+                (AMBER, caption.missed, 'missed: '),
+            )
+            for text in (mark + text for text in claim_texts(claims))
+        ]
         left, y = MARGIN + INDENT, top
         for text, colour in chips:
             width = self._chip_width(text)
@@ -120,7 +147,9 @@ class _Page:
         return y + 30 - top
 
     def _chip(self, left: int, top: int, text: str, colour: tuple[int, int, int]) -> None:
-        self._draw.rounded_rectangle((left, top, left + self._chip_width(text), top + 22), 6, colour)
+        self._draw.rounded_rectangle(
+            (left, top, left + self._chip_width(text), top + 22), 6, colour
+        )
         self._draw.text((left + 7, top + 11), text, (255, 255, 255), font=_font(14), anchor='lm')
 
     def _chip_width(self, text: str) -> int:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo's watcher sees: captions, one streamed answer, and whether captions name frames that were published."""
+"""What the demo's watcher sees: captions, one streamed answer, and whether captions name frames
+that were published.
+"""
+
 from __future__ import annotations
 
 import time
@@ -22,7 +25,9 @@ MARGIN_S = 1.0
 
 @dataclass(frozen=True)
 class Stage:
-    """The two nodes of a demo, full names of the penguin node and of the camera's topic, and when it ends (steady seconds)."""
+    """The two nodes of a demo, full names of the penguin node and of the camera's topic, and when
+    it ends (steady seconds).
+    """
 
     camera: NodeProcess
     penguin: NodeProcess
@@ -38,15 +43,22 @@ class DemoWatch:
         from penguin_msgs.msg import Caption
         from rclpy.qos import QoSProfile
         from sensor_msgs.msg import CompressedImage
+
         self.session, self.stage, self.question = session, stage, question
         self.pictures: dict[int, bytes] = {}
         """JPEG data by stamp, of the newest KEPT_PICTURES."""
         self.captions: list[Any] = []
         self.answer: Any = None
         self._printed = 0
-        session.node.create_subscription(CompressedImage, f'{stage.image_topic}/compressed', self._on_picture,
-                                         QoSProfile(depth=256))
-        session.node.create_subscription(Caption, f'{stage.node_name}/caption', self.captions.append, QoSProfile(depth=256))
+        session.node.create_subscription(
+            CompressedImage,
+            f'{stage.image_topic}/compressed',
+            self._on_picture,
+            QoSProfile(depth=256),
+        )
+        session.node.create_subscription(
+            Caption, f'{stage.node_name}/caption', self.captions.append, QoSProfile(depth=256)
+        )
 
     @property
     def is_complete(self) -> bool:
@@ -85,8 +97,11 @@ class DemoWatch:
     def show_answer(self) -> None:
         """Prints what is to be told about the answer, whose text was printed as it grew."""
         evidence = self.answer.evidence
-        print_line(self.answer.error_message if self.answer.error_code else
-                   f'   ({len(evidence.frames)} frames, first token after {seconds(evidence.first_token_latency):.2f} s)')
+        print_line(
+            self.answer.error_message
+            if self.answer.error_code
+            else f'   ({len(evidence.frames)} frames, first token after {seconds(evidence.first_token_latency):.2f} s)'
+        )
 
     def print_summary(self) -> None:
         """Counts, and how many stamps of the captions' frames were seen on the camera's topic."""
@@ -94,8 +109,10 @@ class DemoWatch:
         stamps = {stamp_ns(frame.stamp) for caption in good for frame in caption.evidence.frames}
         seen = len(stamps & set(self.pictures))
         answered = 'one answer' if self.is_answered else 'no answer'
-        print_line(f'{len(good)} captions and {answered}; {seen} of {len(stamps)} frames named as evidence '
-                   'were seen on the camera\'s topic')
+        print_line(
+            f'{len(good)} captions and {answered}; {seen} of {len(stamps)} frames named as evidence '
+            "were seen on the camera's topic"
+        )
 
     def _on_picture(self, message: Any) -> None:
         self.pictures[stamp_ns(message.header.stamp)] = bytes(message.data)
@@ -106,26 +123,33 @@ class DemoWatch:
         if text:
             status_line(text)
         while not condition() and time.monotonic() < self.stage.end:
-            self.session.spin_until(condition, min(0.5, max(0.0, self.stage.end - time.monotonic())))
+            self.session.spin_until(
+                condition, min(0.5, max(0.0, self.stage.end - time.monotonic()))
+            )
             self._show_new()
             for process in (self.stage.camera, self.stage.penguin):
                 process.check()
 
     def _show_new(self) -> None:
-        for caption in self.captions[self._printed:]:
+        for caption in self.captions[self._printed :]:
             self.show_caption(caption)
         self._printed = len(self.captions)
 
     def _ask(self, ask: AskedQuestion) -> None:
-        """Captions that come meanwhile are printed after the answer, so that its stream stays in one piece."""
+        """Captions that come meanwhile are printed after the answer, so that its stream stays in
+        one piece.
+        """
         print_line(f'\nQ: {ask.question}')
         print('A: ', end='', flush=True)
         stream, left = GrowingText(), self.stage.end - time.monotonic() - MARGIN_S
         try:
             name = self.session.find_node(self.stage.node_name, min(DISCOVERY_S, left))
             client = QuestionClient(self.session, name)
-            self.answer = client.ask(AskedQuestion(ask.question, deadline_s=max(0.1, left), interval_ns=ask.interval_ns), stream.show,
-                                     left + MARGIN_S)
+            self.answer = client.ask(
+                AskedQuestion(ask.question, deadline_s=max(0.1, left), interval_ns=ask.interval_ns),
+                stream.show,
+                left + MARGIN_S,
+            )
         except DeadlineExceeded as error:
             stream.finish('')
             status_line(str(error))

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo in a simulated world: captions beside the truth, one question whose right answer is known.
+"""The demo in a simulated world: captions beside the truth, one question whose right answer is
+known.
 
 Knows the camera's ground truth and draws scenes only to find what is true about a part of one.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -24,32 +26,50 @@ from penguin_ros.simulation.scoring import score_answer, score_caption
 from penguin_ros.simulation.world import World
 
 KEPT_TRUTHS = 64
-SLACK_NS = NANOSECONDS // 4  # a clip may begin and end that far inside a scene and still show all of it
+SLACK_NS = (
+    NANOSECONDS // 4
+)  # a clip may begin and end that far inside a scene and still show all of it
 KINDS = ('motion', 'position', 'order', 'colour', 'shape', 'count', 'changed', 'yes_no')
 """Kinds of questions, the most telling first."""
 
-class WorldWatch(DemoWatch):
-    """`shown`: one caption per scene, the first that saw all of it; `others` counts the captions that saw a part of one."""
 
-    def __init__(self, session: Session, stage: Stage, question: str, truth_topic: str, world: World) -> None:
+class WorldWatch(DemoWatch):
+    """`shown`: one caption per scene, the first that saw all of it; `others` counts the captions
+    that saw a part of one.
+    """
+
+    def __init__(
+        self, session: Session, stage: Stage, question: str, truth_topic: str, world: World
+    ) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from std_msgs.msg import String
+
         super().__init__(session, stage, question)
         self.shown: dict[int, ShownCaption] = {}
         self.others = self.repeated = 0
-        self._asked: tuple[GroundTruth, str, str] | None = None  # about what, the question, the right answer
+        self._asked: tuple[GroundTruth, str, str] | None = (
+            None  # about what, the question, the right answer
+        )
         self._truths: dict[int, GroundTruth] = {}
-        self._drawn: dict[int, bytes] = {}  # pictures of the sheet, which outlive the newest KEPT_PICTURES
+        self._drawn: dict[
+            int, bytes
+        ] = {}  # pictures of the sheet, which outlive the newest KEPT_PICTURES
         self._world = world
-        session.node.create_subscription(String, truth_topic, self._on_truth,
-                                         QoSProfile(depth=16, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        session.node.create_subscription(
+            String,
+            truth_topic,
+            self._on_truth,
+            QoSProfile(depth=16, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+        )
 
     def is_ready(self) -> bool:
         """Whether a whole scene was described."""
         return bool(self.shown)
 
     def chosen_question(self) -> AskedQuestion:
-        """About the scene that was described last: the one that is given, or one whose answer can be seen."""
+        """About the scene that was described last: the one that is given, or one whose answer can
+        be seen.
+        """
         truth = self._truths[max(self.shown)]
         known = sorted((item for item in truth.questions if item.kind in KINDS), key=_telling)
         if self.question:
@@ -65,12 +85,17 @@ class WorldWatch(DemoWatch):
             return
         truth = self._scene_of(caption)
         if truth is None or truth.number in self.shown:
-            self.others, self.repeated = self.others + (truth is None), self.repeated + (truth is not None)
+            self.others, self.repeated = (
+                self.others + (truth is None),
+                self.repeated + (truth is not None),
+            )
             return
         shown = self._compared(caption, truth)
         self.shown[truth.number] = shown
         if len(self.shown) <= SCENES:
-            self._drawn |= {stamp: self.pictures[stamp] for stamp in shown.stamps_ns if stamp in self.pictures}
+            self._drawn |= {
+                stamp: self.pictures[stamp] for stamp in shown.stamps_ns if stamp in self.pictures
+            }
         print_row(shown)
 
     def show_answer(self) -> None:
@@ -84,7 +109,7 @@ class WorldWatch(DemoWatch):
         assert self._asked is not None
         right_answer = self._asked[2]
         if not right_answer:
-            return 'not one of the scene\'s questions: not checked'
+            return "not one of the scene's questions: not checked"
         return f'{"RIGHT" if score_answer(self.answer.text, right_answer) else "WRONG"}: the truth is “{right_answer}”'
 
     @property
@@ -95,14 +120,20 @@ class WorldWatch(DemoWatch):
     def facts_line(self) -> str:
         """How many facts of all scenes were told rightly."""
         scores = [shown.score for shown in self.shown.values()]
-        right, claimed, wanted = (sum(getattr(score, name) for score in scores) for name in ('right', 'claimed', 'wanted'))
-        return (f'{len(scores)} scenes described: of {claimed} facts told {right} are right{_percent(right, claimed)}, of '
-                f'{wanted} true facts {right} were told{_percent(right, wanted)}')
+        right, claimed, wanted = (
+            sum(getattr(score, name) for score in scores) for name in ('right', 'claimed', 'wanted')
+        )
+        return (
+            f'{len(scores)} scenes described: of {claimed} facts told {right} are right{_percent(right, claimed)}, of '
+            f'{wanted} true facts {right} were told{_percent(right, wanted)}'
+        )
 
     def print_summary(self) -> None:
         """Counts of facts over all scenes described, then those of every demo."""
-        print_line(f'{self.facts_line()}; {self.others} captions saw a part of a scene only and are not counted, {self.repeated} '
-                   'were of a scene described before')
+        print_line(
+            f'{self.facts_line()}; {self.others} captions saw a part of a scene only and are not counted, {self.repeated} '
+            'were of a scene described before'
+        )
         super().print_summary()
 
     def sheet(self) -> Sheet:
@@ -112,9 +143,14 @@ class WorldWatch(DemoWatch):
         footer = [('in all', self.facts_line())]
         if self._asked is not None and self.is_answered:
             truth, question, _ = self._asked
-            footer += [('asked', f'about scene {truth.number + 1}: {question}'), ('answer', self.answer.text),
-                       ('', self.answer_verdict())]
-        return Sheet(title, [self.shown[number] for number in sorted(self.shown)], self._drawn, footer)
+            footer += [
+                ('asked', f'about scene {truth.number + 1}: {question}'),
+                ('answer', self.answer.text),
+                ('', self.answer_verdict()),
+            ]
+        return Sheet(
+            title, [self.shown[number] for number in sorted(self.shown)], self._drawn, footer
+        )
 
     def _on_truth(self, message: Any) -> None:
         truth = from_json(message.data)
@@ -125,17 +161,32 @@ class WorldWatch(DemoWatch):
     def _scene_of(self, caption: Any) -> GroundTruth | None:
         """The scene that a caption's clip shows all of."""
         start_ns, end_ns = stamp_ns(caption.evidence.start), stamp_ns(caption.evidence.end)
-        return next((truth for truth in self._truths.values() if truth.holds(start_ns, end_ns)
-                     and start_ns - truth.start_ns <= SLACK_NS and truth.end_ns - end_ns <= SLACK_NS), None)
+        return next(
+            (
+                truth
+                for truth in self._truths.values()
+                if truth.holds(start_ns, end_ns)
+                and start_ns - truth.start_ns <= SLACK_NS
+                and truth.end_ns - end_ns <= SLACK_NS
+            ),
+            None,
+        )
 
     def _compared(self, caption: Any, truth: GroundTruth) -> ShownCaption:
         """With the truth of exactly the stretch that the caption's frames cover."""
         evidence = caption.evidence
         seen = truth.truth_between(self._world, stamp_ns(evidence.start), stamp_ns(evidence.end))
         claimed, wanted = _claims(caption.text), facts(seen).claims()
-        return ShownCaption(truth.number, ' '.join(caption.text.split()), true_caption(seen),
-                            tuple(stamp_ns(frame.stamp) for frame in evidence.frames), score_caption(caption.text, seen),
-                            claimed & wanted, claimed - wanted, wanted - claimed)
+        return ShownCaption(
+            truth.number,
+            ' '.join(caption.text.split()),
+            true_caption(seen),
+            tuple(stamp_ns(frame.stamp) for frame in evidence.frames),
+            score_caption(caption.text, seen),
+            claimed & wanted,
+            claimed - wanted,
+            wanted - claimed,
+        )
 
 
 def _telling(item: QuestionAnswer) -> tuple[bool, int]:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `penguin doctor` hears on the air: image topics, as a camera input of ours receives them, and running penguin nodes."""
+"""What `penguin doctor` hears on the air: image topics, as a camera input of ours receives them,
+and running penguin nodes.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -11,15 +14,20 @@ from penguin_ros.doctor.machine_checks import Finding, State
 MAX_TOPICS = 16
 DISCOVERY_S = 5.0
 SETTLE_S = 1.0
-"""Fast DDS announces a participant every 3 s; after the first topics are seen, the others follow quickly."""
+"""Fast DDS announces a participant every 3 s; after the first topics are seen, the others follow
+quickly.
+"""
 
 EVERY_FRAME = {'clip.fps': 240.0}
 
 
 def live(seconds: float) -> Iterator[Finding]:
-    """Listens for `seconds` to every image topic that has a publisher, at most MAX_TOPICS; a fault names its cause."""
+    """Listens for `seconds` to every image topic that has a publisher, at most MAX_TOPICS; a fault
+    names its cause.
+    """
     from penguin_ros.ros.camera_input.discovery import image_topics
     from penguin_ros.ros.client.session import session
+
     with session('penguin_doctor') as listening:
         if listening.spin_until(lambda: bool(image_topics(listening.node)), DISCOVERY_S):
             listening.spin_until(lambda: False, SETTLE_S)
@@ -30,7 +38,11 @@ def live(seconds: float) -> Iterator[Finding]:
             yield Finding('cameras', State.NOTE, 'no topic carries pictures on this ROS_DOMAIN_ID')
             return
         if len(topics) > MAX_TOPICS:
-            yield Finding('cameras', State.NOTE, f'{len(topics)} topics carry pictures; the first {MAX_TOPICS} are heard')
+            yield Finding(
+                'cameras',
+                State.NOTE,
+                f'{len(topics)} topics carry pictures; the first {MAX_TOPICS} are heard',
+            )
         inputs = {topic: _camera_input(listening.node, topic) for topic in topics[:MAX_TOPICS]}
         for camera in inputs.values():
             camera.start()
@@ -44,13 +56,19 @@ def _camera_input(node: Any, topic: str) -> Any:
     from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
     from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, TYPES, CameraSetting
     from penguin_ros.ros.process.callback_guard import CallbackGuard
+
     types = next(types for name, types in node.get_topic_names_and_types() if name == topic)
     suffix = f'/{COMPRESSED}'
     is_compressed = TYPES[COMPRESSED] in types and topic.endswith(suffix)
     base = topic.removesuffix(suffix) if is_compressed else topic
     camera = CameraSetting(base, base, COMPRESSED if is_compressed else RAW)
-    return CameraInput(node, camera, with_values(PenguinConfig(), EVERY_FRAME), CallbackGuard(node.get_logger()),
-                       FrameSinks(on_frame=lambda frame: None, on_drop=lambda cause: None))
+    return CameraInput(
+        node,
+        camera,
+        with_values(PenguinConfig(), EVERY_FRAME),
+        CallbackGuard(node.get_logger()),
+        FrameSinks(on_frame=lambda frame: None, on_drop=lambda cause: None),
+    )
 
 
 def _finding(topic: str, health: Any) -> Finding:

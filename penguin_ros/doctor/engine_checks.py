@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin doctor` on a bundle: does it answer a picture here, and with the same numbers as ONNX Runtime? Knows no engine.
+"""`penguin doctor` on a bundle: does it answer a picture here, and with the same numbers as ONNX
+Runtime? Knows no engine.
 
-One picture, few tokens, in processes of their own with a limit of time, so that neither a large model nor a crash of a driver
-holds the report up. What is too large for that is left to `penguin bench engine`.
+One picture, few tokens, in processes of their own with a limit of time, so that neither a large
+model nor a crash of a driver holds the report up. What is too large for that is left to `penguin
+bench engine`.
 """
+
 from __future__ import annotations
 
 import tempfile
@@ -12,7 +15,15 @@ from pathlib import Path
 
 from penguin_ros.backends.base.bundle import read_manifest
 from penguin_ros.backends.base.manifest import Manifest
-from penguin_ros.benchmark.tasks import ONNXRUNTIME, Round, Runner, Target, TargetError, Task, run_apart
+from penguin_ros.benchmark.tasks import (
+    ONNXRUNTIME,
+    Round,
+    Runner,
+    Target,
+    TargetError,
+    Task,
+    run_apart,
+)
 from penguin_ros.doctor.machine_checks import Finding, State
 from penguin_ros.errors import PenguinError
 
@@ -26,26 +37,35 @@ LIMIT_S = 120.0
 TOKENS = 8
 
 LEAST_COSINE = 0.99
-"""Between two runtimes of the same weights. Float16 against float32 gives 0.9999 on a tiny random network; a wrong layout, mask
-or order of channels costs far more."""
+"""Between two runtimes of the same weights. Float16 against float32 gives 0.9999 on a tiny random
+network; a wrong layout, mask or order of channels costs far more.
+"""
 
 
-def engine(folder: str, checkpoint: str = '', runner: Runner = lambda task: run_apart(task, LIMIT_S)) -> Iterator[Finding]:
-    """Runs the bundle on the stored picture and compares it with ONNX Runtime on its graphs, or, where it is one for ONNX
-    Runtime itself, with `checkpoint` on PyTorch. Nothing is said of a bundle that cannot be opened: `checks.bundle` does."""
+def engine(
+    folder: str, checkpoint: str = '', runner: Runner = lambda task: run_apart(task, LIMIT_S)
+) -> Iterator[Finding]:
+    """Runs the bundle on the stored picture and compares it with ONNX Runtime on its graphs, or,
+    where it is one for ONNX Runtime itself, with `checkpoint` on PyTorch. Nothing is said of a
+    bundle that cannot be opened: `checks.bundle` does.
+    """
     try:
         manifest = read_manifest(Path(folder))
     except PenguinError:
         return
     reason = _too_large(manifest)
     if reason:
-        yield Finding('engine', State.NOTE, f'not tried: {reason}', _bench(folder, manifest, checkpoint))
+        yield Finding(
+            'engine', State.NOTE, f'not tried: {reason}', _bench(folder, manifest, checkpoint)
+        )
         return
     with tempfile.TemporaryDirectory(prefix='penguin_doctor_') as scratch:
         arrays = [Path(scratch) / f'{number}.npz' for number in range(2)]
         ours = _run(Target(folder), arrays[0], '', runner)
         if ours.error is not None:
-            yield Finding('engine', State.FAULT, f'does not run here: {_text(ours.error)}', ours.error.fix)
+            yield Finding(
+                'engine', State.FAULT, f'does not run here: {_text(ours.error)}', ours.error.fix
+            )
             return
         yield _ran(ours)
         other = _other(folder, manifest, checkpoint)
@@ -56,14 +76,19 @@ def engine(folder: str, checkpoint: str = '', runner: Runner = lambda task: run_
         if theirs.error is None:
             yield _agreement(arrays, ours, other, _bench(folder, manifest, checkpoint))
         else:
-            yield Finding('agreement', State.NOTE, f'not compared: {other.name} does not run here: {_text(theirs.error)}',
-                          theirs.error.fix)
+            yield Finding(
+                'agreement',
+                State.NOTE,
+                f'not compared: {other.name} does not run here: {_text(theirs.error)}',
+                theirs.error.fix,
+            )
 
 
 def _too_large(manifest: Manifest) -> str:
     """Why a run would take more time or memory than a check may; '' when it would not."""
     from penguin_ros.benchmark.engine.weights import stored_bytes
     from penguin_ros.benchmark.machine import available_bytes
+
     size, free = stored_bytes(manifest), available_bytes()
     if size > MOST_WEIGHT_BYTES:
         return _long(size)
@@ -83,37 +108,62 @@ def _other(folder: str, manifest: Manifest, checkpoint: str) -> Target | str:
     if not Path(checkpoint).is_dir() or not checkpoint:
         return 'it runs in ONNX Runtime itself; with the folder of --checkpoint it is compared with PyTorch'
     size = sum(path.stat().st_size for path in Path(checkpoint).glob('*.safetensors'))
-    return _long(size) if size > MOST_WEIGHT_BYTES else Target(checkpoint, '', {'model.backend': 'torch', 'model.device': 'cpu'})
+    return (
+        _long(size)
+        if size > MOST_WEIGHT_BYTES
+        else Target(checkpoint, '', {'model.backend': 'torch', 'model.device': 'cpu'})
+    )
 
 
 def _run(target: Target, arrays: Path, teacher: str, runner: Runner) -> Round:
-    return runner(Task(target, max_tokens=TOKENS, is_short=True, arrays=str(arrays), teacher=teacher))
+    return runner(
+        Task(target, max_tokens=TOKENS, is_short=True, arrays=str(arrays), teacher=teacher)
+    )
 
 
 def _ran(ours: Round) -> Finding:
     facts, samples = ours.facts, ours.samples
-    return Finding('engine', State.OK, f'{facts["name"]} on {facts["device"]}, {facts["precision"]}: loaded in '
-                   f'{samples["load_s"]:.1f} s, first token of a picture ({facts["prompt_tokens"]} tokens) after '
-                   f'{samples["first_token_s"]:.2f} s')
+    return Finding(
+        'engine',
+        State.OK,
+        f'{facts["name"]} on {facts["device"]}, {facts["precision"]}: loaded in '
+        f'{samples["load_s"]:.1f} s, first token of a picture ({facts["prompt_tokens"]} tokens) after '
+        f'{samples["first_token_s"]:.2f} s',
+    )
 
 
 def _agreement(arrays: Sequence[Path], ours: Round, other: Target, command: str) -> Finding:
-    """A fault only where both run the same weights, so that nothing but rounding may differ: our graphs, or both in float32."""
+    """A fault only where both run the same weights, so that nothing but rounding may differ: our
+    graphs, or both in float32.
+    """
     from penguin_ros.benchmark.engine.agreement import compare
     from penguin_ros.benchmark.engine.answer_arrays import read_answer
+
     try:
-        values = {figure.name: figure for figure in compare(*(read_answer(path) for path in arrays))}
+        values = {
+            figure.name: figure for figure in compare(*(read_answer(path) for path in arrays))
+        }
     except PenguinError as error:
-        return Finding('agreement', State.FAULT, f'{error.what}: {error.why}'.rstrip(': '), error.fix)
-    features, logits = (values[name].value or 0.0 for name in ('features, cosine', 'logits, cosine'))
+        return Finding(
+            'agreement', State.FAULT, f'{error.what}: {error.why}'.rstrip(': '), error.fix
+        )
+    features, logits = (
+        values[name].value or 0.0 for name in ('features, cosine', 'logits, cosine')
+    )
     same = values['top-1 agreement'].how.partition(',')[0]
     text = f'with {other.name}: cosine of features {features:.5f}, of logits {logits:.5f}; most probable token the same in {same}'
     precision = ours.facts['precision']
     if not other.graphs_in and precision != 'float32':
-        return Finding('agreement', State.OK, f'{text}; {precision} against float32, which is not judged')
+        return Finding(
+            'agreement', State.OK, f'{text}; {precision} against float32, which is not judged'
+        )
     if min(features, logits) < LEAST_COSINE:
-        return Finding('agreement', State.FAULT, f'{text}: more than rounding',
-                       f'Build it again; if that does not help, report what this says: {command}')
+        return Finding(
+            'agreement',
+            State.FAULT,
+            f'{text}: more than rounding',
+            f'Build it again; if that does not help, report what this says: {command}',
+        )
     return Finding('agreement', State.OK, text)
 
 

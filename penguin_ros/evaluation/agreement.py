@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether two texts that should be the same are: tokens up to the first small margin, logits at every step. Measures no time.
+"""Whether two texts that should be the same are: tokens up to the first small margin, logits at
+every step. Measures no time.
 
-A step is compared as long as both have seen the same tokens. Rounding differs between passes over other numbers of positions;
-how far, for the model at hand, is measured and given as `rounding`.
+A step is compared as long as both have seen the same tokens. Rounding differs between passes over
+other numbers of positions; how far, for the model at hand, is measured and given as `rounding`.
 
 What a coarse precision costs, in numbers that say something about text. Knows arrays only.
 
-Int8 and int4 are not judged by a tolerance: cosine, agreement of the most probable token and perplexity are reported.
+Int8 and int4 are not judged by a tolerance: cosine, agreement of the most probable token and
+perplexity are reported.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -30,36 +33,69 @@ def perplexity(logits: Array, token_ids: Sequence[int]) -> float:
     """exp of the mean surprise at `token_ids` (n,) under `logits` (n, vocabulary)."""
     wide = logits.astype(np.float64)
     top = wide.max(axis=1)
-    surprise = np.log(np.exp(wide - top[:, None]).sum(axis=1)) + top - wide[np.arange(len(wide)), list(token_ids)]
+    surprise = (
+        np.log(np.exp(wide - top[:, None]).sum(axis=1))
+        + top
+        - wide[np.arange(len(wide)), list(token_ids)]
+    )
     return float(np.exp(surprise.mean()))
 
 
 def reported(stage: str, ours: Array, reference: Array | None, note: str = '') -> StageResult:
-    """Error: ||a - b|| / ||b||; the note begins with the cosine. Another shape, or what is no number, fails."""
+    """Error: ||a - b|| / ||b||; the note begins with the cosine. Another shape, or what is no
+    number, fails.
+    """
     if reference is None:
         return StageResult(stage, Verdict.NOT_GIVEN)
     if ours.shape != reference.shape:
-        return StageResult(stage, Verdict.FAIL, float('inf'), None, f'shape {ours.shape} instead of {reference.shape}')
+        return StageResult(
+            stage,
+            Verdict.FAIL,
+            float('inf'),
+            None,
+            f'shape {ours.shape} instead of {reference.shape}',
+        )
     error = relative_error(ours, reference)
     verdict = Verdict.REPORTED if np.isfinite(error) else Verdict.FAIL
-    return StageResult(stage, verdict, error, None, f'cosine {cosine(ours, reference):.5f}' + (f'; {note}' if note else ''))
+    return StageResult(
+        stage,
+        verdict,
+        error,
+        None,
+        f'cosine {cosine(ours, reference):.5f}' + (f'; {note}' if note else ''),
+    )
 
 
-def token_agreement(stage: str, ours: Sequence[int], reference: Sequence[int] | None) -> StageResult:
+def token_agreement(
+    stage: str, ours: Sequence[int], reference: Sequence[int] | None
+) -> StageResult:
     """Error: how many of the reference's tokens are others or missing."""
     if reference is None:
         return StageResult(stage, Verdict.NOT_GIVEN)
     agreeing = sum(own == other for own, other in zip(ours, reference, strict=False))
-    note = f'top-1 agreement {agreeing / max(1, len(reference)):.3f}: {agreeing} of {len(reference)}'
+    note = (
+        f'top-1 agreement {agreeing / max(1, len(reference)):.3f}: {agreeing} of {len(reference)}'
+    )
     return StageResult(stage, Verdict.REPORTED, float(len(reference) - agreeing), None, note)
 
 
-def perplexities(stage: str, ours: Array, reference: Array | None, token_ids: Sequence[int]) -> StageResult:
-    """Error: how much higher, as a share, our perplexity of the reference's continuation is than its own."""
-    count = min(len(ours), len(token_ids)) if reference is None else min(len(ours), len(token_ids), len(reference))
+def perplexities(
+    stage: str, ours: Array, reference: Array | None, token_ids: Sequence[int]
+) -> StageResult:
+    """Error: how much higher, as a share, our perplexity of the reference's continuation is than
+    its own.
+    """
+    count = (
+        min(len(ours), len(token_ids))
+        if reference is None
+        else min(len(ours), len(token_ids), len(reference))
+    )
     if reference is None or not count:
         return StageResult(stage, Verdict.NOT_GIVEN)
-    own, theirs = perplexity(ours[:count], token_ids[:count]), perplexity(reference[:count], token_ids[:count])
+    own, theirs = (
+        perplexity(ours[:count], token_ids[:count]),
+        perplexity(reference[:count], token_ids[:count]),
+    )
     verdict = Verdict.REPORTED if np.isfinite(own) else Verdict.FAIL
     return StageResult(stage, verdict, own / theirs - 1, None, f'{own:.4f} instead of {theirs:.4f}')
 
@@ -70,14 +106,20 @@ SMALL_MARGIN = 1e-3
 ROUNDINGS = 4.0
 """Logits may differ by so many times what rounding was seen to do."""
 
-SAME, UP_TO_MARGIN, UP_TO_ROUNDING, DIFFERENT = 'same', 'same up to a small margin', 'same up to rounding', 'DIFFERENT'
+SAME, UP_TO_MARGIN, UP_TO_ROUNDING, DIFFERENT = (
+    'same',
+    'same up to a small margin',
+    'same up to rounding',
+    'DIFFERENT',
+)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """`steps` of the reference's `tokens` could be compared. `parted_at`: the first token that differs, -1: none, where the
-    reference's margin is `margin`; `small_margin_at`: its first step under SMALL_MARGIN, -1: none; `logit_difference`: largest
-    of all steps compared."""
+    """`steps` of the reference's `tokens` could be compared. `parted_at`: the first token that
+    differs, -1: none, where the reference's margin is `margin`; `small_margin_at`: its first step
+    under SMALL_MARGIN, -1: none; `logit_difference`: largest of all steps compared.
+    """
 
     tokens: int
     steps: int
@@ -95,14 +137,18 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text as the network gave it: `logits` (tokens, vocabulary) that each of `ids` was chosen from."""
+    """A text as the network gave it: `logits` (tokens, vocabulary) that each of `ids` was chosen
+    from.
+    """
 
     ids: tuple[int, ...]
     logits: Logits
 
 
 def agreement(ours: Tokens, reference: Tokens, rounding: float = 0.0) -> Agreement:
-    """Of `ours` with `reference`; `rounding`: what logits of this model differ by when passes are cut otherwise."""
+    """Of `ours` with `reference`; `rounding`: what logits of this model differ by when passes are
+    cut otherwise.
+    """
     same = common(ours.ids, reference.ids)
     steps = min(same + 1, len(ours.logits), len(reference.logits))
     is_parted = same < max(len(ours.ids), len(reference.ids))
@@ -111,7 +157,15 @@ def agreement(ours: Tokens, reference: Tokens, rounding: float = 0.0) -> Agreeme
     difference = float(np.abs(ours.logits[:steps] - reference.logits[:steps]).max(initial=0.0))
     parted_at = same if is_parted else -1
     margin = float(margin_of[same]) if is_parted and same < len(margin_of) else 0.0
-    found = Agreement(len(reference.ids), steps, parted_at, margin, int(small[0]) if len(small) else -1, difference, '')
+    found = Agreement(
+        len(reference.ids),
+        steps,
+        parted_at,
+        margin,
+        int(small[0]) if len(small) else -1,
+        difference,
+        '',
+    )
     return Agreement(**{**vars(found), 'verdict': _verdict(found, rounding)})
 
 
@@ -129,7 +183,11 @@ def _verdict(found: Agreement, rounding: float) -> str:
 def worst(agreements: Iterable[Agreement]) -> Agreement | None:
     """The one that says most against what is claimed; None of none."""
     order = (SAME, UP_TO_MARGIN, UP_TO_ROUNDING, DIFFERENT)
-    return max(agreements, key=lambda each: (order.index(each.verdict), each.logit_difference), default=None)
+    return max(
+        agreements,
+        key=lambda each: (order.index(each.verdict), each.logit_difference),
+        default=None,
+    )
 
 
 def in_words(found: Agreement | None) -> str:
@@ -139,7 +197,9 @@ def in_words(found: Agreement | None) -> str:
     where = f'all {found.tokens}'
     if found.parted_at >= 0:
         where = f'{found.parted_at} of {found.tokens}, then margin {found.margin:.1e}'
-    return ('' if found.is_good else f'{found.verdict}: ') + f'{where}; ±{found.logit_difference:.1e}'
+    return (
+        '' if found.is_good else f'{found.verdict}: '
+    ) + f'{where}; ±{found.logit_difference:.1e}'
 
 
 def joined(rows: Sequence[Logits], vocabulary_size: int) -> Logits:
@@ -149,5 +209,7 @@ def joined(rows: Sequence[Logits], vocabulary_size: int) -> Logits:
 
 def common(ours: Sequence[int], theirs: Sequence[int]) -> int:
     """Tokens at the beginning that are the same."""
-    differing = (index for index, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1])
+    differing = (
+        index for index, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]
+    )
     return next(differing, min(len(ours), len(theirs)))

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns a rendered chat prompt back into the messages it came from, so that our own rendering and tokenising can be compared.
+"""Turns a rendered chat prompt back into the messages it came from, so that our own rendering and
+tokenising can be compared.
 
-A golden case gives the text only. It is cut at the markup: turns at `<|im_start|>ROLE\n` and `<|im_end|>\n`, the generation
-prompt at the end is left to the renderer. Inside a turn, `<image>\n` is a picture; a row of `<image>,` that ends in
-`<image>\n`, or one whose placeholders follow `Time T.Ts:`, is a video, and so is a lone placeholder in a case that gives
-frames but no picture. What stands between is text. Whatever is mistaken here shows as a prompt that differs.
+A golden case gives the text only. It is cut at the markup: turns at `<|im_start|>ROLE\n` and
+`<|im_end|>\n`, the generation prompt at the end is left to the renderer. Inside a turn, `<image>\n`
+is a picture; a row of `<image>,` that ends in `<image>\n`, or one whose placeholders follow `Time
+T.Ts:`, is a video, and so is a lone placeholder in a case that gives frames but no picture. What
+stands between is text. Whatever is mistaken here shows as a prompt that differs.
 
-Reads a folder of golden values: `cases/*.npz`, each with what the reference computed for one request.
+Reads a folder of golden values: `cases/*.npz`, each with what the reference computed for one
+request.
 
-Knows keys, shapes and types of the format; runs and compares nothing. Every key is optional except that a case must give a
-prompt or its token ids; keys it does not know are ignored.
+Knows keys, shapes and types of the format; runs and compares nothing. Every key is optional except
+that a case must give a prompt or its token ids; keys it does not know are ignored.
 """
+
 from __future__ import annotations
 
 import re
@@ -28,11 +32,24 @@ from penguin_ros.errors import PenguinError
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart
 
 FORMATS: dict[str, tuple[str, tuple[int, ...]]] = {
-    'prompt': ('U', (0,)), 'input_ids': ('iu', (1, 2)), 'max_tokens': ('iu', (0,)), 'merge_size': ('iu', (0,)),
-    'image': ('u', (3, 4)), 'frames': ('u', (4,)), 'timestamps': ('iuf', (1,)), 'frame_types': ('iu', (1,)),
-    'grid_sizes': ('iu', (2,)), 'merge_sizes': ('iu', (1,)), 'pixel_values': ('f', (2,)), 'vision_features': ('f', (2,)),
-    'projected': ('f', (2,)), 'logits_last': ('f', (1,)), 'logits_argmax': ('iu', (1,)), 'step_logits': ('f', (2,)),
-    'generated_margins': ('f', (1,)), 'generated': ('iu', (1,)),
+    'prompt': ('U', (0,)),
+    'input_ids': ('iu', (1, 2)),
+    'max_tokens': ('iu', (0,)),
+    'merge_size': ('iu', (0,)),
+    'image': ('u', (3, 4)),
+    'frames': ('u', (4,)),
+    'timestamps': ('iuf', (1,)),
+    'frame_types': ('iu', (1,)),
+    'grid_sizes': ('iu', (2,)),
+    'merge_sizes': ('iu', (1,)),
+    'pixel_values': ('f', (2,)),
+    'vision_features': ('f', (2,)),
+    'projected': ('f', (2,)),
+    'logits_last': ('f', (1,)),
+    'logits_argmax': ('iu', (1,)),
+    'step_logits': ('f', (2,)),
+    'generated_margins': ('f', (1,)),
+    'generated': ('iu', (1,)),
 }
 """Key: kinds of numpy types that it may have, numbers of dimensions."""
 
@@ -43,7 +60,9 @@ class GoldenValuesError(PenguinError):
 
 @dataclass(frozen=True, eq=False)
 class GoldenCase:
-    """One request and what the reference made of it; `values` by key, only the keys that the file has."""
+    """One request and what the reference made of it; `values` by key, only the keys that the file
+    has.
+    """
 
     name: str
     values: Mapping[str, NDArray[Any]]
@@ -73,15 +92,24 @@ class GoldenCase:
 
     @property
     def teacher_ids(self) -> list[int]:
-        """The reference's continuation; from the logits of its steps where the ids themselves are not given."""
+        """The reference's continuation; from the logits of its steps where the ids themselves are
+        not given.
+        """
         if 'generated' in self.values:
             return [int(token_id) for token_id in self.values['generated']]
-        return [int(row.argmax()) for row in self.values['step_logits']] if 'step_logits' in self.values else []
+        return (
+            [int(row.argmax()) for row in self.values['step_logits']]
+            if 'step_logits' in self.values
+            else []
+        )
 
     @property
     def positions(self) -> int:
         """Positions that prompt and continuation take, as far as the file tells."""
-        prompt = max((self.values[key].size for key in ('input_ids', 'logits_argmax') if key in self.values), default=0)
+        prompt = max(
+            (self.values[key].size for key in ('input_ids', 'logits_argmax') if key in self.values),
+            default=0,
+        )
         return prompt + len(self.teacher_ids) + 1
 
 
@@ -89,8 +117,11 @@ def read_cases(folder: Path) -> list[GoldenCase]:
     """All cases of `folder`, by name; GoldenValuesError says what is missing or malformed."""
     cases = folder / 'cases'
     if not cases.is_dir():
-        raise GoldenValuesError(f'{folder} holds no golden values', f'there is no folder {cases}',
-                                'Name a folder with checkpoint/ and cases/*.npz')
+        raise GoldenValuesError(
+            f'{folder} holds no golden values',
+            f'there is no folder {cases}',
+            'Name a folder with checkpoint/ and cases/*.npz',
+        )
     paths = sorted(cases.glob('*.npz'))
     if not paths:
         raise GoldenValuesError(f'{cases} holds no cases', 'there is no *.npz file in it')
@@ -104,7 +135,9 @@ def read_case(path: Path) -> GoldenCase:
         _check(path, key, array)
     grids, merges = values.get('grid_sizes'), values.get('merge_sizes')
     if grids is not None and merges is not None and len(grids) != len(merges):
-        raise GoldenValuesError(f'{path} contradicts itself', f'{len(grids)} grid_sizes, {len(merges)} merge_sizes')
+        raise GoldenValuesError(
+            f'{path} contradicts itself', f'{len(grids)} grid_sizes, {len(merges)} merge_sizes'
+        )
     if 'prompt' not in values and 'input_ids' not in values:
         raise GoldenValuesError(f'{path} cannot be run', 'it gives neither prompt nor input_ids')
     return GoldenCase(path.stem, values)
@@ -114,24 +147,42 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in FORMATS if key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error,
-            NotImplementedError) as error:
-        raise GoldenValuesError(f'{path} cannot be read', str(error) or type(error).__name__,
-                                'It must be an .npz archive of plain arrays, written by numpy.savez') from error
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
+        raise GoldenValuesError(
+            f'{path} cannot be read',
+            str(error) or type(error).__name__,
+            'It must be an .npz archive of plain arrays, written by numpy.savez',
+        ) from error
 
 
 def _check(path: Path, key: str, array: NDArray[Any]) -> None:
     kinds, dimensions = FORMATS[key]
-    wanted = f'a type of kind {" or ".join(kinds)} in {" or ".join(map(str, dimensions))} dimensions'
+    wanted = (
+        f'a type of kind {" or ".join(kinds)} in {" or ".join(map(str, dimensions))} dimensions'
+    )
     is_good = array.dtype.kind in kinds and array.ndim in dimensions
     if key in ('image', 'frames'):
         wanted = 'pixels of uint8 RGB'
-        is_good = is_good and array.dtype == np.uint8 and array.shape[-1] == 3 and 0 not in array.shape
+        is_good = (
+            is_good and array.dtype == np.uint8 and array.shape[-1] == 3 and 0 not in array.shape
+        )
     elif is_good and key in ('max_tokens', 'merge_size', 'merge_sizes', 'grid_sizes'):
         wanted = 'numbers from 1 on' + (', three per frame' if key == 'grid_sizes' else '')
         is_good = bool((array >= 1).all()) and (key != 'grid_sizes' or array.shape[1] == 3)
     if not is_good:
-        raise GoldenValuesError(f'{path}: {key} is {array.dtype} {array.shape}', f'the format wants {wanted}')
+        raise GoldenValuesError(
+            f'{path}: {key} is {array.dtype} {array.shape}', f'the format wants {wanted}'
+        )
 
 
 _GENERATION_PROMPT = '<|im_start|>assistant\n<think>\n\n</think>\n\n'
@@ -147,7 +198,9 @@ def messages_of(case: GoldenCase) -> list[Message]:
     body = prompt.removesuffix(_GENERATION_PROMPT)
     turns = list(_TURN.finditer(body))
     if not turns or ''.join(turn.group() for turn in turns) != body:
-        raise GoldenValuesError(f'the prompt of case {case.name} is no chat markup', f'it begins with {prompt[:60]!r}')
+        raise GoldenValuesError(
+            f'the prompt of case {case.name} is no chat markup', f'it begins with {prompt[:60]!r}'
+        )
     return [Message(turn.group(1), tuple(_parts(turn.group(2), case))) for turn in turns]
 
 
@@ -155,7 +208,7 @@ def _parts(content: str, case: GoldenCase) -> Iterator[Part]:
     end = 0
     for found in _VISUAL.finditer(content):
         if found.start() > end:
-            yield TextPart(content[end:found.start()])
+            yield TextPart(content[end : found.start()])
         yield _visual(found.group(), case)
         end = found.end()
     if end < len(content):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pipeline for verbs that ask one thing after the other about clips they bring. Knows no ROS and no clock but the clips'."""
+"""A pipeline for verbs that ask one thing after the other about clips they bring. Knows no ROS and
+no clock but the clips'.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,19 +23,31 @@ LONGEST_S = 86400.0
 
 
 def offline(config: PenguinConfig) -> PenguinConfig:
-    """A recording waits for the model, so no deadline applies and the buffer holds a clip and the frame after it."""
-    return with_values(config, {'question.deadline': LONGEST_S, 'question.max_tokens': config.caption.max_tokens,
-                                'buffer.seconds': min(LONGEST_S, config.clip.seconds * 2 + 1), 'buffer.max_bytes': 2 ** 40,
-                                'question.max_characters': 1000000})
+    """A recording waits for the model, so no deadline applies and the buffer holds a clip and the
+    frame after it.
+    """
+    return with_values(
+        config,
+        {
+            'question.deadline': LONGEST_S,
+            'question.max_tokens': config.caption.max_tokens,
+            'buffer.seconds': min(LONGEST_S, config.clip.seconds * 2 + 1),
+            'buffer.max_bytes': 2**40,
+            'question.max_characters': 1000000,
+        },
+    )
 
 
 class OfflineRunner:
-    """A pipeline that answers one question after the other; its present is the newest frame it was given."""
+    """A pipeline that answers one question after the other; its present is the newest frame it was
+    given.
+    """
 
     def __init__(self, config: PenguinConfig) -> None:
         self._config, self._now_ns, self._count = config, 0, 0
         self._interval = Interval(0, 0)
         from penguin_ros.pipeline import Pipeline  # not for the help of a verb
+
         self._pipeline = Pipeline(config, [CAMERA], now_ns=lambda: self._now_ns)
         self.facts: ModelDescription | None = None
 
@@ -65,8 +80,13 @@ class OfflineRunner:
         """Blocks until the answer about the clip shown last is complete; Ctrl-C interrupts."""
         answers: SimpleQueue[Answer] = SimpleQueue()
         self._count += 1
-        request = Request(f'clip-{self._count}', text, camera=CAMERA, interval=self._interval,
-                          max_tokens=self._config.caption.max_tokens)
+        request = Request(
+            f'clip-{self._count}',
+            text,
+            camera=CAMERA,
+            interval=self._interval,
+            max_tokens=self._config.caption.max_tokens,
+        )
         try:
             self._pipeline.submit(request, answers.put)
         except PenguinError as error:

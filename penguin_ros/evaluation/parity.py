@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one golden case through preprocessing, network and generation loop, and compares every stage with the reference.
+"""Runs one golden case through preprocessing, network and generation loop, and compares every stage
+with the reference.
 
-Each stage gets our own results of the stages before it. Two passes over the network: in the first the reference's tokens are
-fed (teacher forcing), chunk by chunk and then one by one through the KV cache, so that the logits of every step can be
-compared whatever a near tie did; the second is the generation loop as it serves requests, greedy, with its own tokens.
-An argmax or a token may differ where the two candidates' logits are closer than the tolerance's margin.
+Each stage gets our own results of the stages before it. Two passes over the network: in the first
+the reference's tokens are fed (teacher forcing), chunk by chunk and then one by one through the KV
+cache, so that the logits of every step can be compared whatever a near tie did; the second is the
+generation loop as it serves requests, greedy, with its own tokens. An argmax or a token may differ
+where the two candidates' logits are closer than the tolerance's margin.
 """
+
 from __future__ import annotations
 
 import time
@@ -42,8 +45,17 @@ from penguin_ros.generation.generate import generate
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
 
-STAGES = (*parity_inputs.STAGES, 'encoder', 'projector', 'prompt argmax', 'last logits', 'step logits', 'step tokens',
-          'perplexity', 'generation')
+STAGES = (
+    *parity_inputs.STAGES,
+    'encoder',
+    'projector',
+    'prompt argmax',
+    'last logits',
+    'step logits',
+    'step tokens',
+    'perplexity',
+    'generation',
+)
 _LOGITS_HELD = 1 << 25
 """Logits asked for in one chunk: 128 MiB in float32."""
 
@@ -61,7 +73,9 @@ class Bench:
 
 
 def compare(case: GoldenCase, bench: Bench) -> list[StageResult]:
-    """Every stage of one case, in the order of STAGES; what an error leaves out fails as not reached."""
+    """Every stage of one case, in the order of STAGES; what an error leaves out fails as not
+    reached.
+    """
     results: list[StageResult] = []
     try:
         inputs = inputs_of(case, bench.checkpoint)
@@ -72,7 +86,7 @@ def compare(case: GoldenCase, bench: Bench) -> list[StageResult]:
         results.append(_generation(case, inputs, bench))
     except PenguinError as error:
         results.append(StageResult(STAGES[len(results)], Verdict.FAIL, note=str(error)))
-        results += [StageResult(stage, Verdict.NOT_REACHED) for stage in STAGES[len(results):]]
+        results += [StageResult(stage, Verdict.NOT_REACHED) for stage in STAGES[len(results) :]]
     return results
 
 
@@ -86,23 +100,39 @@ def run_to_end(generator: Generator[Any, None, Result]) -> Result:
             return result
 
 
-def _feature_stages(case: GoldenCase, features: Sequence[Features], bench: Bench) -> list[StageResult]:
+def _feature_stages(
+    case: GoldenCase, features: Sequence[Features], bench: Bench
+) -> list[StageResult]:
     results = []
-    for stage, name, key in (('encoder', 'encoded', 'vision_features'), ('projector', 'projected', 'projected')):
+    for stage, name, key in (
+        ('encoder', 'encoded', 'vision_features'),
+        ('projector', 'projected', 'projected'),
+    ):
         reference = case.get(key)
-        rows = [] if reference is None else [bench.backend.read_features(item, name) for item in features]
+        rows = (
+            []
+            if reference is None
+            else [bench.backend.read_features(item, name) for item in features]
+        )
         ours = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
-        results.append(relative(stage, ours, reference, bench.tolerance.features) if bench.tolerance.is_judged else
-                       reported(stage, ours, reference))
+        results.append(
+            relative(stage, ours, reference, bench.tolerance.features)
+            if bench.tolerance.is_judged
+            else reported(stage, ours, reference)
+        )
     return results
 
 
-def _forced_stages(case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], bench: Bench) -> list[StageResult]:
+def _forced_stages(
+    case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], bench: Bench
+) -> list[StageResult]:
     """Prompt and steps with the reference's tokens."""
     slot = bench.backend.new_slot()
     try:
         ours = _prompt_pass(case, inputs, features, slot, bench)
-        prompt = _prompt_stages(ours, case.get('logits_argmax'), case.get('logits_last'), bench.tolerance)
+        prompt = _prompt_stages(
+            ours, case.get('logits_argmax'), case.get('logits_last'), bench.tolerance
+        )
         return [*prompt, *_step_stages(case, ours.last, slot, bench)]
     finally:
         bench.backend.free_slot(slot)
@@ -110,7 +140,8 @@ def _forced_stages(case: GoldenCase, inputs: ModelInputs, features: Sequence[Fea
 
 @dataclass(frozen=True, eq=False)
 class PromptPass:
-    """Per prompt position (n,) our best token and how far the reference's choice lies behind it in logits; `last` (vocabulary,).
+    """Per prompt position (n,) our best token and how far the reference's choice lies behind it in
+    logits; `last` (vocabulary,).
     """
 
     best: Array
@@ -118,32 +149,49 @@ class PromptPass:
     last: Logits
 
 
-def _prompt_pass(case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], slot: int, bench: Bench) -> PromptPass:
+def _prompt_pass(
+    case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], slot: int, bench: Bench
+) -> PromptPass:
     vocabulary_size = bench.backend.description.vocabulary_size
     reference = case.get('logits_argmax')
     has_signature = reference is not None and reference.shape == inputs.prompt.token_ids.shape
     best: list[Array] = []
     behind: list[Array] = []
     start = 0
-    for chunk in prompt_chunks(inputs, features, max(1, min(bench.prefill_chunk, _LOGITS_HELD // vocabulary_size))):
+    for chunk in prompt_chunks(
+        inputs, features, max(1, min(bench.prefill_chunk, _LOGITS_HELD // vocabulary_size))
+    ):
         logits = bench.backend.forward(slot, chunk, range(len(chunk.token_ids)))
         rows = np.arange(len(logits))
         best.append(logits.argmax(axis=-1))
         choice = reference[start + rows] if reference is not None and has_signature else best[-1]
-        behind.append(logits[rows, best[-1]] - logits[rows, np.clip(choice, 0, vocabulary_size - 1)])
+        behind.append(
+            logits[rows, best[-1]] - logits[rows, np.clip(choice, 0, vocabulary_size - 1)]
+        )
         start += len(rows)
     return PromptPass(np.concatenate(best), np.concatenate(behind), logits[-1])
 
 
-def _prompt_stages(ours: PromptPass, best: Array | None, last: Array | None, tolerance: Tolerance) -> list[StageResult]:
+def _prompt_stages(
+    ours: PromptPass, best: Array | None, last: Array | None, tolerance: Tolerance
+) -> list[StageResult]:
     if tolerance.is_judged:
-        return [_argmax(ours, best, tolerance.margin), relative('last logits', ours.last, last, tolerance.logits)]
-    return [token_agreement('prompt argmax', ours.best.tolist(), None if best is None else best.tolist()),
-            reported('last logits', ours.last, last)]
+        return [
+            _argmax(ours, best, tolerance.margin),
+            relative('last logits', ours.last, last, tolerance.logits),
+        ]
+    return [
+        token_agreement(
+            'prompt argmax', ours.best.tolist(), None if best is None else best.tolist()
+        ),
+        reported('last logits', ours.last, last),
+    ]
 
 
 def _argmax(ours: PromptPass, reference: Array | None, margin: float) -> StageResult:
-    """Positions whose argmax differs, near ties left out: there our own logits of both candidates differ by under `margin`."""
+    """Positions whose argmax differs, near ties left out: there our own logits of both candidates
+    differ by under `margin`.
+    """
     if reference is None or reference.shape != ours.best.shape:
         return identical('prompt argmax', ours.best, reference)
     differs = ours.best != reference
@@ -156,25 +204,34 @@ def _argmax(ours: PromptPass, reference: Array | None, margin: float) -> StageRe
 
 
 def _step_stages(case: GoldenCase, last: Logits, slot: int, bench: Bench) -> list[StageResult]:
-    """Logits and token of every step; step 0 is the end of the prompt, step i follows the reference's token i - 1."""
+    """Logits and token of every step; step 0 is the end of the prompt, step i follows the
+    reference's token i - 1.
+    """
     fed, reference = case.teacher_ids, case.get('step_logits')
     count = len(fed) if reference is None else min(len(reference), len(fed) + 1)
     rows = [last]
-    for token_id in fed[:count - 1]:
+    for token_id in fed[: count - 1]:
         rows.append(bench.backend.forward(slot, Chunk(np.array([token_id], np.int64)), (-1,))[0])
     ours = np.stack(rows)
     best = [int(row.argmax()) for row in ours]
     if bench.tolerance.is_judged:
-        stages = [_step_logits(ours, reference, bench.tolerance.logits),
-                  same_tokens('step tokens', best, fed or None, leads_of(case, ours), bench.tolerance.margin)]
+        stages = [
+            _step_logits(ours, reference, bench.tolerance.logits),
+            same_tokens(
+                'step tokens', best, fed or None, leads_of(case, ours), bench.tolerance.margin
+            ),
+        ]
     else:
-        stages = [_reported_steps(ours, reference), token_agreement('step tokens', best, fed or None)]
+        stages = [
+            _reported_steps(ours, reference),
+            token_agreement('step tokens', best, fed or None),
+        ]
     return [*stages, perplexities('perplexity', ours, reference, fed)]
 
 
 def _step_logits(ours: Array, reference: Array | None, tolerance: float) -> StageResult:
     """Error: the worst step's."""
-    if reference is None or reference[:len(ours)].shape != ours.shape:
+    if reference is None or reference[: len(ours)].shape != ours.shape:
         return relative('step logits', ours, reference, tolerance)
     errors = [relative_error(own, other) for own, other in zip(ours, reference, strict=False)]
     worst = int(np.argmax(errors))
@@ -186,10 +243,10 @@ def _step_logits(ours: Array, reference: Array | None, tolerance: float) -> Stag
 
 def _reported_steps(ours: Array, reference: Array | None) -> StageResult:
     """Cosine and error over all steps together."""
-    if reference is None or reference[:len(ours)].shape != ours.shape:
+    if reference is None or reference[: len(ours)].shape != ours.shape:
         return reported('step logits', ours, reference)
     worst = min(cosine(own, other) for own, other in zip(ours, reference, strict=False))
-    return reported('step logits', ours, reference[:len(ours)], f'worst step {worst:.5f}')
+    return reported('step logits', ours, reference[: len(ours)], f'worst step {worst:.5f}')
 
 
 def leads_of(case: GoldenCase, ours: Array) -> Array:
@@ -198,16 +255,29 @@ def leads_of(case: GoldenCase, ours: Array) -> Array:
     return given if given is not None else margins(ours if logits is None else logits)
 
 
-def _generation(case: GoldenCase, inputs: ModelInputs, bench: Bench,
-                clock: Callable[[], int] = time.monotonic_ns) -> StageResult:
-    """Tokens of our own generation loop, greedy, with its stop tokens and without its stop at repetitions."""
+def _generation(
+    case: GoldenCase,
+    inputs: ModelInputs,
+    bench: Bench,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> StageResult:
+    """Tokens of our own generation loop, greedy, with its stop tokens and without its stop at
+    repetitions.
+    """
     reference = case.teacher_ids
     if not reference:
         return StageResult('generation', Verdict.NOT_GIVEN)
-    limits = SamplingParams(len(reference), bench.checkpoint.shape.stop_token_ids, GenerationConfig(temperature=0.0, max_repeats=0),
-                    bench.prefill_chunk, keep_logits=True)
+    limits = SamplingParams(
+        len(reference),
+        bench.checkpoint.shape.stop_token_ids,
+        GenerationConfig(temperature=0.0, max_repeats=0),
+        bench.prefill_chunk,
+        keep_logits=True,
+    )
     steps: list[Logits] = []
-    loop = generate(bench.backend, inputs, limits, Detokenizer(bench.checkpoint.tokenizer.token_bytes), clock)
+    loop = generate(
+        bench.backend, inputs, limits, Detokenizer(bench.checkpoint.tokenizer.token_bytes), clock
+    )
     ids: list[int] = []
     for step in loop:
         if step.logits is not None:
@@ -215,4 +285,6 @@ def _generation(case: GoldenCase, inputs: ModelInputs, bench: Bench,
             steps += list(step.logits)
     if not bench.tolerance.is_judged:
         return token_agreement('generation', ids, reference)
-    return same_tokens('generation', ids, reference, leads_of(case, np.stack(steps)), bench.tolerance.margin)
+    return same_tokens(
+        'generation', ids, reference, leads_of(case, np.stack(steps)), bench.tolerance.margin
+    )

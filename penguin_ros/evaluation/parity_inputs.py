@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A golden case as inputs of our own preprocessing. Knows the format's keys and the preprocessing, not the network.
+"""A golden case as inputs of our own preprocessing. Knows the format's keys and the preprocessing,
+not the network.
 
-Pictures and prompt of the case go through our preprocessing. Where the case lacks the pictures, the reference's patches stand
-in; where it lacks the prompt, its token ids: then the later stages can still be compared.
+Pictures and prompt of the case go through our preprocessing. Where the case lacks the pictures, the
+reference's patches stand in; where it lacks the prompt, its token ids: then the later stages can
+still be compared.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,13 +30,19 @@ STAGES = ('prompt', 'frame types', 'frame sizes', 'pixels', 'token ids')
 
 
 def inputs_of(case: GoldenCase, checkpoint: Checkpoint | Bundle) -> ModelInputs:
-    """What the backend gets; raises GoldenValuesError for a prompt that is no chat markup, and what the preprocessing raises."""
+    """What the backend gets; raises GoldenValuesError for a prompt that is no chat markup, and what
+    the preprocessing raises.
+    """
     image_token_id = checkpoint.shape.image_token_id
     has_prompt = case.text('prompt') is not None
     messages = messages_of(case) if has_prompt else [_pictures_alone(case)]
-    frames = _own_patches(case, messages, checkpoint) if has_pictures(case) else _reference_patches(case)
+    frames = (
+        _own_patches(case, messages, checkpoint) if has_pictures(case) else _reference_patches(case)
+    )
     if has_prompt:
-        prompt = render(messages, checkpoint.tokenizer, [frame.tokens for frame in frames], image_token_id)
+        prompt = render(
+            messages, checkpoint.tokenizer, [frame.tokens for frame in frames], image_token_id
+        )
     else:
         prompt = _reference_prompt(case, frames, image_token_id)
     return ModelInputs(prompt, frames, image_token_id)
@@ -47,16 +56,28 @@ def has_pictures(case: GoldenCase) -> bool:
 def input_stages(case: GoldenCase, inputs: ModelInputs, tolerance: Tolerance) -> list[StageResult]:
     """Everything up to the network, in the order of STAGES."""
     types = np.array([frame.type for frame in inputs.frames], np.int64)
-    sizes = np.array([(1, frame.rows, frame.columns, frame.merge_size) for frame in inputs.frames]).reshape(-1, 4)
+    sizes = np.array(
+        [(1, frame.rows, frame.columns, frame.merge_size) for frame in inputs.frames]
+    ).reshape(-1, 4)
     pixels = [frame.pixels for frame in inputs.frames]
-    seen = [identical('frame types', types, case.get('frame_types')), _sizes(case, sizes),
-            close('pixels', np.concatenate(pixels) if pixels else np.zeros((0, 0)), case.get('pixel_values'), tolerance.pixels)]
+    seen = [
+        identical('frame types', types, case.get('frame_types')),
+        _sizes(case, sizes),
+        close(
+            'pixels',
+            np.concatenate(pixels) if pixels else np.zeros((0, 0)),
+            case.get('pixel_values'),
+            tolerance.pixels,
+        ),
+    ]
     if not has_pictures(case):
-        note = 'no picture given, the reference\'s patches are used' if inputs.frames else ''
+        note = "no picture given, the reference's patches are used" if inputs.frames else ''
         seen = [StageResult(stage.stage, Verdict.NOT_GIVEN, note=note) for stage in seen]
     ids = identical('token ids', inputs.prompt.token_ids, _row(case))
     if case.text('prompt') is None:
-        ids = StageResult('token ids', Verdict.NOT_GIVEN, note='no prompt given, the reference\'s ids are used')
+        ids = StageResult(
+            'token ids', Verdict.NOT_GIVEN, note="no prompt given, the reference's ids are used"
+        )
     return [_prompt(case, inputs), *seen, ids]
 
 
@@ -69,7 +90,13 @@ def _prompt(case: GoldenCase, inputs: ModelInputs) -> StageResult:
     if ours == text:
         return StageResult('prompt', Verdict.OK, 0, 0)
     at = len(os.path.commonprefix((ours, text)))
-    return StageResult('prompt', Verdict.FAIL, 1, 0, f'at {at}: {ours[at:at + 20]!r} instead of {text[at:at + 20]!r}')
+    return StageResult(
+        'prompt',
+        Verdict.FAIL,
+        1,
+        0,
+        f'at {at}: {ours[at : at + 20]!r} instead of {text[at : at + 20]!r}',
+    )
 
 
 def _sizes(case: GoldenCase, sizes: np.ndarray) -> StageResult:
@@ -88,21 +115,28 @@ def _row(case: GoldenCase) -> np.ndarray | None:
 
 
 def _pictures_alone(case: GoldenCase) -> Message:
-    """Stands in for a prompt that is not given, so that the pictures can be preprocessed all the same."""
+    """Stands in for a prompt that is not given, so that the pictures can be preprocessed all the
+    same.
+    """
     parts: tuple[Part, ...] = tuple(ImagePart() for _ in case.images)
     return Message('user', (*parts, VideoPart(None, len(case.frames))) if case.frames else parts)
 
 
-def _own_patches(case: GoldenCase, messages: list[Message], checkpoint: Checkpoint | Bundle) -> tuple[FramePatches, ...]:
+def _own_patches(
+    case: GoldenCase, messages: list[Message], checkpoint: Checkpoint | Bundle
+) -> tuple[FramePatches, ...]:
     processor = _processor(case, checkpoint.shape.processor)
     shape = dataclasses.replace(checkpoint.shape, processor=processor)
     preprocessor = Preprocessor(shape, checkpoint.tokenizer, VisualConfig())
-    return preprocessor.messages_inputs(messages, list(_pictures(case, messages)),
-                                        case.number('max_tokens', processor.max_tokens)).frames
+    return preprocessor.messages_inputs(
+        messages, list(_pictures(case, messages)), case.number('max_tokens', processor.max_tokens)
+    ).frames
 
 
 def _pictures(case: GoldenCase, messages: Sequence[Message]) -> Iterator[Picture]:
-    """What each part shows, in order; too few when the case gives fewer pictures than its prompt has, which is refused."""
+    """What each part shows, in order; too few when the case gives fewer pictures than its prompt
+    has, which is refused.
+    """
     images = iter(case.images)
     for part in (part for message in messages for part in message.parts):
         if isinstance(part, ImagePart):
@@ -124,19 +158,28 @@ def _reference_patches(case: GoldenCase) -> tuple[FramePatches, ...]:
     pixels, grids = case.get('pixel_values'), case.get('grid_sizes')
     if pixels is None or grids is None:
         if '<image>' in (case.text('prompt') or ''):
-            raise GoldenValuesError(f'case {case.name} cannot be run', 'its prompt has pictures, but it gives neither image nor '
-                                    'frames, nor pixel_values with grid_sizes')
+            raise GoldenValuesError(
+                f'case {case.name} cannot be run',
+                'its prompt has pictures, but it gives neither image nor '
+                'frames, nor pixel_values with grid_sizes',
+            )
         return ()
     merges = case.get('merge_sizes')
     frames, first = [], 0
     for index, (_, rows, columns) in enumerate(grids.tolist()):
         merge = case.number('merge_size', 1) if merges is None else int(merges[index])
-        frames.append(FramePatches(pixels[first:first + rows * columns].astype(np.float32), rows, columns, merge))
+        frames.append(
+            FramePatches(
+                pixels[first : first + rows * columns].astype(np.float32), rows, columns, merge
+            )
+        )
         first += rows * columns
     return tuple(frames)
 
 
-def _reference_prompt(case: GoldenCase, frames: tuple[FramePatches, ...], image_token_id: int) -> Prompt:
+def _reference_prompt(
+    case: GoldenCase, frames: tuple[FramePatches, ...], image_token_id: int
+) -> Prompt:
     ids = np.asarray(_row(case), np.int64)
     places = np.flatnonzero(ids == image_token_id)
     firsts = np.cumsum([0, *(frame.tokens for frame in frames)])[:-1]

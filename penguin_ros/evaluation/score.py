@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a model about simulated scenes, through the pipeline that the node uses. Knows nothing of tables and intervals.
+"""Asks a model about simulated scenes, through the pipeline that the node uses. Knows nothing of
+tables and intervals.
 
-All questions about a scene are asked on the clip that the caption was asked on, so that its frames are encoded and its prompt
-is computed once.
+All questions about a scene are asked on the clip that the caption was asked on, so that its frames
+are encoded and its prompt is computed once.
 
-What was asked and answered, one record each, in memory and as lines of JSON. Knows no model and no statistics.
+What was asked and answered, one record each, in memory and as lines of JSON. Knows no model and no
+statistics.
 """
+
 from __future__ import annotations
 
 import json
@@ -34,8 +37,9 @@ CAPTION = 'caption'
 class Record:
     """One question, or one caption, of one scene.
 
-    A question has `right` 0 or 1 of `wanted` 1, a caption facts: `right` of `claimed` are true, `wanted` were to be told.
-    `blind` is what the same model answered to grey pictures, '' where it was not asked; `error` why there is no answer.
+    A question has `right` 0 or 1 of `wanted` 1, a caption facts: `right` of `claimed` are true,
+    `wanted` were to be told. `blind` is what the same model answered to grey pictures, '' where it
+    was not asked; `error` why there is no answer.
     """
 
     seed: int
@@ -60,9 +64,13 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 def read_records(path: Path) -> list[Record]:
     """What write_records wrote; SettingError for anything else."""
     try:
-        return [Record(**json.loads(line)) for line in path.read_text(encoding='utf-8').splitlines()]
+        return [
+            Record(**json.loads(line)) for line in path.read_text(encoding='utf-8').splitlines()
+        ]
     except (OSError, ValueError, TypeError) as error:
-        raise SettingError(f'cannot use {path}', str(error), 'Give a file that penguin score wrote with --answers') from error
+        raise SettingError(
+            f'cannot use {path}', str(error), 'Give a file that penguin score wrote with --answers'
+        ) from error
 
 
 GAP_S = 60.0
@@ -79,12 +87,14 @@ class ScoreRun:
 
 
 def score_all(suite: Suite, config: PenguinConfig) -> ScoreRun:
-    """Everything of the course; BackendUnavailable where scenes cannot be drawn, and what opening a model raises."""
+    """Everything of the course; BackendUnavailable where scenes cannot be drawn, and what opening a
+    model raises.
+    """
     frames, records = clip_frames(config), list[Record]()
     with World(suite.width, suite.height) as world, OfflineRunner(config) as runner:
         now_s = GAP_S
         with progress_bar('scenes', suite.scenes) as show:
-            for number, seed in enumerate(HELD_OUT[suite.skip:suite.skip + suite.scenes]):
+            for number, seed in enumerate(HELD_OUT[suite.skip : suite.skip + suite.scenes]):
                 clip = make_clip(world, seed, suite.level, frames, config.clip.fps, suite.questions)
                 records += _asked(runner, clip, seed, now_s, suite.is_blind_too)
                 now_s += 2 * GAP_S + 2 * config.clip.seconds
@@ -94,32 +104,63 @@ def score_all(suite: Suite, config: PenguinConfig) -> ScoreRun:
 
 
 def clip_frames(config: PenguinConfig) -> int:
-    """Frames of a clip as the node would take it; SettingError when fewer than two, which show no motion."""
+    """Frames of a clip as the node would take it; SettingError when fewer than two, which show no
+    motion.
+    """
     frames = min(config.clip.max_frames, round(config.clip.seconds * config.clip.fps))
     if frames < 2:
-        raise SettingError('clips of one frame', 'nothing moves in them', 'Raise --clip-seconds or --fps')
+        raise SettingError(
+            'clips of one frame', 'nothing moves in them', 'Raise --clip-seconds or --fps'
+        )
     return frames
 
 
-def _asked(runner: OfflineRunner, clip: SimulatedClip, seed: int, now_s: float, is_blind_too: bool) -> Iterator[Record]:
+def _asked(
+    runner: OfflineRunner, clip: SimulatedClip, seed: int, now_s: float, is_blind_too: bool
+) -> Iterator[Record]:
     caption = runner.caption(_frames(clip, clip.frames, now_s))
     answers = [runner.ask(item.question) for item in clip.questions]
     blind = [''] * (len(answers) + 1)
     if is_blind_too:
         grey = np.full_like(clip.frames, GREY)
-        blind = [runner.caption(_frames(clip, grey, now_s + GAP_S + clip.stamps[-1])).text,
-                 *(runner.ask(item.question).text for item in clip.questions)]
+        blind = [
+            runner.caption(_frames(clip, grey, now_s + GAP_S + clip.stamps[-1])).text,
+            *(runner.ask(item.question).text for item in clip.questions),
+        ]
     facts = score_caption(caption.text, clip.truth)
-    yield Record(seed, CAPTION, caption.question, clip.caption, caption.text, facts.right, facts.claimed, facts.wanted, blind[0],
-                 _error(caption))
+    yield Record(
+        seed,
+        CAPTION,
+        caption.question,
+        clip.caption,
+        caption.text,
+        facts.right,
+        facts.claimed,
+        facts.wanted,
+        blind[0],
+        _error(caption),
+    )
     for item, answer, without in zip(clip.questions, answers, blind[1:], strict=True):
         right = answer.error is None and score_answer(answer.text, item.answer)
-        yield Record(seed, item.kind, item.question, item.answer, answer.text, int(right), 1, 1, without, _error(answer))
+        yield Record(
+            seed,
+            item.kind,
+            item.question,
+            item.answer,
+            answer.text,
+            int(right),
+            1,
+            1,
+            without,
+            _error(answer),
+        )
 
 
 def _frames(clip: SimulatedClip, pictures: np.ndarray, now_s: float) -> list[Frame]:
-    return [Frame(round((now_s + stamp) * NANOSECONDS), picture, CAMERA)
-            for stamp, picture in zip(clip.stamps, pictures, strict=True)]
+    return [
+        Frame(round((now_s + stamp) * NANOSECONDS), picture, CAMERA)
+        for stamp, picture in zip(clip.stamps, pictures, strict=True)
+    ]
 
 
 def _error(answer: Answer) -> str:
@@ -128,7 +169,9 @@ def _error(answer: Answer) -> str:
 
 @dataclass(frozen=True)
 class Suite:
-    """What is asked: the first `scenes` held-out seeds from `skip` on, of a level, drawn at width x height."""
+    """What is asked: the first `scenes` held-out seeds from `skip` on, of a level, drawn at width x
+    height.
+    """
 
     scenes: int
     skip: int

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of `penguin score` from its records, as an object for JSON and as a table. Asks nothing."""
+"""The figures of `penguin score` from its records, as an object for JSON and as a table. Asks
+nothing.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -9,76 +12,146 @@ from penguin_ros.errors import SettingError
 from penguin_ros.evaluation.score import CAPTION, Record, ScoreRun, Suite
 from penguin_ros.simulation.language import parse_caption
 from penguin_ros.simulation.questions import KINDS, QuestionAnswer, normalised
-from penguin_ros.simulation.scoring import Share, difference, is_abstention, most_frequent, pooled, score_answer, wilson
+from penguin_ros.simulation.scoring import (
+    Share,
+    difference,
+    is_abstention,
+    most_frequent,
+    pooled,
+    score_answer,
+    wilson,
+)
 
 FORMAT = 1
 """Of the JSON; rises when a reader of it would have to change."""
 
 
-def report(suite: Suite, result: ScoreRun, earlier: Sequence[Record] | None, seconds: float) -> dict[str, Any]:
+def report(
+    suite: Suite, result: ScoreRun, earlier: Sequence[Record] | None, seconds: float
+) -> dict[str, Any]:
     """Everything that was found; `earlier` are another run's records on the same scenes."""
     asked = [record for record in result.records if record.kind != CAPTION]
     captions = [record for record in result.records if record.kind == CAPTION]
-    constant = most_frequent(QuestionAnswer(record.kind, record.question, record.expected) for record in asked)
+    constant = most_frequent(
+        QuestionAnswer(record.kind, record.question, record.expected) for record in asked
+    )
     others = [record for record in asked if record.kind != 'unanswerable']
     facts, errors = result.facts, [record.error for record in result.records if record.error]
     return {
-        'format': FORMAT, 'model': facts.name, 'backend': facts.backend, 'device': facts.device, 'precision': facts.precision,
-        'level': suite.level, 'size': [suite.width, suite.height], 'scenes': len(captions), 'questions': len(asked),
-        'kinds': {kind: _kind([record for record in asked if record.kind == kind], constant, suite.is_blind_too)
-                  for kind in KINDS if any(record.kind == kind for record in asked)},
+        'format': FORMAT,
+        'model': facts.name,
+        'backend': facts.backend,
+        'device': facts.device,
+        'precision': facts.precision,
+        'level': suite.level,
+        'size': [suite.width, suite.height],
+        'scenes': len(captions),
+        'questions': len(asked),
+        'kinds': {
+            kind: _kind(
+                [record for record in asked if record.kind == kind], constant, suite.is_blind_too
+            )
+            for kind in KINDS
+            if any(record.kind == kind for record in asked)
+        },
         'all': _kind(asked, constant, suite.is_blind_too),
-        'abstained_wrongly': _share(wilson(sum(is_abstention(record.given) for record in others), len(others))),
+        'abstained_wrongly': _share(
+            wilson(sum(is_abstention(record.given) for record in others), len(others))
+        ),
         'caption': {
-            'precision': _share(pooled([record.right for record in captions], [record.claimed for record in captions])),
-            'recall': _share(pooled([record.right for record in captions], [record.wanted for record in captions])),
-            'outside_the_grammar': sum(parse_caption(record.given) is None for record in captions)},
+            'precision': _share(
+                pooled(
+                    [record.right for record in captions], [record.claimed for record in captions]
+                )
+            ),
+            'recall': _share(
+                pooled(
+                    [record.right for record in captions], [record.wanted for record in captions]
+                )
+            ),
+            'outside_the_grammar': sum(parse_caption(record.given) is None for record in captions),
+        },
         **({'against': _against(asked, earlier)} if earlier is not None else {}),
-        'errors': len(errors), 'first_error': errors[0] if errors else '', 'seconds': round(seconds, 1),
+        'errors': len(errors),
+        'first_error': errors[0] if errors else '',
+        'seconds': round(seconds, 1),
     }
 
 
-def _kind(records: Sequence[Record], constant: dict[str, str], is_blind_too: bool) -> dict[str, Any]:
+def _kind(
+    records: Sequence[Record], constant: dict[str, str], is_blind_too: bool
+) -> dict[str, Any]:
     total = len(records)
     guessed = sum(normalised(record.expected) == constant[record.kind] for record in records)
     blind = sum(score_answer(record.blind, record.expected) for record in records)
-    return {**_share(wilson(sum(record.right for record in records), total)),
-            'most_frequent_answer': round(guessed / total, 4) if total else 0.0,
-            'without_picture': (round(blind / total, 4) if total else 0.0) if is_blind_too else None}
+    return {
+        **_share(wilson(sum(record.right for record in records), total)),
+        'most_frequent_answer': round(guessed / total, 4) if total else 0.0,
+        'without_picture': (round(blind / total, 4) if total else 0.0) if is_blind_too else None,
+    }
 
 
 def _share(share: Share) -> dict[str, float]:
-    return {'value': round(share.value, 4), 'low': round(share.low, 4), 'high': round(share.high, 4), 'of': int(share.total)}
+    return {
+        'value': round(share.value, 4),
+        'low': round(share.low, 4),
+        'high': round(share.high, 4),
+        'of': int(share.total),
+    }
 
 
 def _against(asked: Iterable[Record], earlier: Sequence[Record]) -> dict[str, float]:
-    """The paired difference in accuracy to another run; SettingError when that one was asked something else."""
+    """The paired difference in accuracy to another run; SettingError when that one was asked
+    something else.
+    """
     before = {(record.seed, record.question): record for record in earlier}
     pairs = [(before.get((record.seed, record.question)), record) for record in asked]
-    known = [(float(old.right), float(new.right)) for old, new in pairs if old is not None and old.expected == new.expected]
+    known = [
+        (float(old.right), float(new.right))
+        for old, new in pairs
+        if old is not None and old.expected == new.expected
+    ]
     if not known or len(known) < len(pairs):
-        raise SettingError('--against', f'{len(pairs) - len(known)} of {len(pairs)} questions are not in that file',
-                           'Give the answers of a run with the same --scenes, --skip, --level, --questions and --fps')
+        raise SettingError(
+            '--against',
+            f'{len(pairs) - len(known)} of {len(pairs)} questions are not in that file',
+            'Give the answers of a run with the same --scenes, --skip, --level, --questions and --fps',
+        )
     mean, low, high = difference([first for first, _ in known], [second for _, second in known])
-    return {'difference': round(mean, 4), 'low': round(low, 4), 'high': round(high, 4), 'of': len(known)}
+    return {
+        'difference': round(mean, 4),
+        'low': round(low, 4),
+        'high': round(high, 4),
+        'of': len(known),
+    }
 
 
 def table(found: dict[str, Any]) -> str:
     """For people; shares in percent, 95 % intervals in brackets."""
     caption = found['caption']
-    lines = [f'{found["model"]} on {found["backend"]}, {found["precision"]}, {found["device"]}: {found["scenes"]} scenes '
-             f'of level {found["level"]}, {found["questions"]} questions, {found["seconds"]:.0f} s', '',
-             f'{"kind":<14}{"asked":>6}{"right %":>9}  {"95 %":<16}{"most frequent answer %":>23}{"without picture %":>19}']
+    lines = [
+        f'{found["model"]} on {found["backend"]}, {found["precision"]}, {found["device"]}: {found["scenes"]} scenes '
+        f'of level {found["level"]}, {found["questions"]} questions, {found["seconds"]:.0f} s',
+        '',
+        f'{"kind":<14}{"asked":>6}{"right %":>9}  {"95 %":<16}{"most frequent answer %":>23}{"without picture %":>19}',
+    ]
     lines += [_row(kind, row) for kind, row in (*found['kinds'].items(), ('all', found['all']))]
-    lines += ['', f'captions: precision {_percent(caption["precision"])}, recall {_percent(caption["recall"])}, '
-                  f'{caption["outside_the_grammar"]} outside the grammar',
-              f'abstained where it could be seen: {_percent(found["abstained_wrongly"])}']
+    lines += [
+        '',
+        f'captions: precision {_percent(caption["precision"])}, recall {_percent(caption["recall"])}, '
+        f'{caption["outside_the_grammar"]} outside the grammar',
+        f'abstained where it could be seen: {_percent(found["abstained_wrongly"])}',
+    ]
     if 'against' in found:
         gap = found['against']
-        lines.append(f'against the other run: {gap["difference"] * 100:+.1f} points ({gap["low"] * 100:+.1f} to '
-                     f'{gap["high"] * 100:+.1f}), {gap["of"]} paired questions')
+        lines.append(
+            f'against the other run: {gap["difference"] * 100:+.1f} points ({gap["low"] * 100:+.1f} to '
+            f'{gap["high"] * 100:+.1f}), {gap["of"]} paired questions'
+        )
     if found['errors']:
-        lines.append(f'{found["errors"]} requests ended in an error; the first: {found["first_error"]}')
+        lines.append(
+            f'{found["errors"]} requests ended in an error; the first: {found["first_error"]}'
+        )
     return '\n'.join(lines)
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small model that describes the simulated world, and the parameters for it: where they lie, and what was measured.
+"""The small model that describes the simulated world, and the parameters for it: where they lie,
+and what was measured.
 
 Knows no network.
 """
+
 from __future__ import annotations
 
 import json
@@ -21,7 +23,9 @@ ALLOWANCE = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """Shares of what is right on held-out scenes of a level: facts that captions claim, facts that they were to tell, answers."""
+    """Shares of what is right on held-out scenes of a level: facts that captions claim, facts that
+    they were to tell, answers.
+    """
 
     level: int = 3
     caption_precision: float = 1.0
@@ -29,17 +33,25 @@ class Measured:
     answers: float = 1.0
 
     def least(self, name: str) -> float:
-        """What a run of some scenes has to reach: what is wanted, or a little below what was measured where that is less."""
+        """What a run of some scenes has to reach: what is wanted, or a little below what was
+        measured where that is less.
+        """
         return min(WANTED, float(getattr(self, name)) - ALLOWANCE)
 
 
 def simulation_parameters() -> Path:
     """The parameter file for simulated worlds."""
-    return next(path for root in (ROOT, *_shares()) if (path := root / 'config' / 'simulation.yaml').is_file())
+    return next(
+        path
+        for root in (ROOT, *_shares())
+        if (path := root / 'config' / 'simulation.yaml').is_file()
+    )
 
 
 def default_checkpoint() -> Path | None:
-    """The model's folder in this checkout, or where the package is installed; None where its weights are absent."""
+    """The model's folder in this checkout, or where the package is installed; None where its
+    weights are absent.
+    """
     for root in (ROOT, *_shares()):
         folder = root / 'engines' / NAME
         if (folder / 'config.json').is_file() and any(folder.glob('*.safetensors')):
@@ -54,13 +66,19 @@ def measured(checkpoint: Path | None) -> Measured:
         return Measured()
     score = json.loads(path.read_text(encoding='utf-8'))
     caption = score['caption']
-    return Measured(score['level'], caption['precision']['value'], caption['recall']['value'], score['all']['value'])
+    return Measured(
+        score['level'],
+        caption['precision']['value'],
+        caption['recall']['value'],
+        score['all']['value'],
+    )
 
 
 def _shares() -> tuple[Path, ...]:
     """As ament installs it."""
     try:
         from ament_index_python.packages import get_package_share_directory
+
         return (Path(get_package_share_directory('penguin_ros')),)
     except Exception:  # no ament, or not installed by it
         return ()

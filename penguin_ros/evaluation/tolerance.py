@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How two results are compared and how far they may differ. Knows arrays only, not where they come from.
+"""How two results are compared and how far they may differ. Knows arrays only, not where they come
+from.
 
-Float32 is exact to rounding: what is whole numbers must be identical, tokens up to the first step whose margin (lead of the
-best logit over the second) is under `margin`, since rounding may turn a near tie. Other precisions are compared with the same
-float32 values, so their errors measure the precision; their bounds only catch what is plainly wrong (unrelated logits lie at
-an error of about 1.4, and a single step may be thrown far off where attention is nearly tied).
+Float32 is exact to rounding: what is whole numbers must be identical, tokens up to the first step
+whose margin (lead of the best logit over the second) is under `margin`, since rounding may turn a
+near tie. Other precisions are compared with the same float32 values, so their errors measure the
+precision; their bounds only catch what is plainly wrong (unrelated logits lie at an error of about
+1.4, and a single step may be thrown far off where attention is nearly tied).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,8 +22,9 @@ Array = NDArray[Any]
 
 
 class Verdict(Enum):
-    """NOT_GIVEN: the case lacks the key; NOT_REACHED: an earlier stage failed so that there is nothing to compare; REPORTED: the
-    precision is not judged by a tolerance."""
+    """NOT_GIVEN: the case lacks the key; NOT_REACHED: an earlier stage failed so that there is
+    nothing to compare; REPORTED: the precision is not judged by a tolerance.
+    """
 
     OK = 'ok'
     FAIL = 'FAIL'
@@ -31,8 +35,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class StageResult:
-    """One stage of one case: `error` within `tolerance` or not; both None where nothing was compared, `tolerance` where the
-    error is reported only."""
+    """One stage of one case: `error` within `tolerance` or not; both None where nothing was
+    compared, `tolerance` where the error is reported only.
+    """
 
     stage: str
     verdict: Verdict
@@ -43,7 +48,8 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """`pixels` largest absolute difference; `features`, `logits` ||a - b|| / ||b||; `margin` of a near tie, in logits.
+    """`pixels` largest absolute difference; `features`, `logits` ||a - b|| / ||b||; `margin` of a
+    near tie, in logits.
 
     `is_judged` False: what the network computes is reported, not judged.
     """
@@ -78,8 +84,12 @@ def identical(stage: str, ours: Array, reference: Array | None, note: str = '') 
     wrong = np.flatnonzero((ours != reference).reshape(-1))
     if wrong.size:
         first = wrong[0]
-        note = f'first at {first}: {ours.reshape(-1)[first]} instead of {reference.reshape(-1)[first]}'
-    return StageResult(stage, Verdict.FAIL if wrong.size else Verdict.OK, float(wrong.size), 0, note)
+        note = (
+            f'first at {first}: {ours.reshape(-1)[first]} instead of {reference.reshape(-1)[first]}'
+        )
+    return StageResult(
+        stage, Verdict.FAIL if wrong.size else Verdict.OK, float(wrong.size), 0, note
+    )
 
 
 def close(stage: str, ours: Array, reference: Array | None, tolerance: float) -> StageResult:
@@ -103,13 +113,18 @@ def relative(stage: str, ours: Array, reference: Array | None, tolerance: float)
 
 def within(stage: str, error: float, tolerance: float, note: str = '') -> StageResult:
     """OK when the error is a number and no larger than the tolerance."""
-    return StageResult(stage, Verdict.OK if error <= tolerance else Verdict.FAIL, error, tolerance, note)
+    return StageResult(
+        stage, Verdict.OK if error <= tolerance else Verdict.FAIL, error, tolerance, note
+    )
 
 
 def relative_error(ours: Array, reference: Array) -> float:
     """||a - b|| / ||b|| in float64; 0 when both are all zero."""
     wide = reference.astype(np.float64)
-    difference, size = float(np.linalg.norm(ours.astype(np.float64) - wide)), float(np.linalg.norm(wide))
+    difference, size = (
+        float(np.linalg.norm(ours.astype(np.float64) - wide)),
+        float(np.linalg.norm(wide)),
+    )
     return difference / size if size > 0 else (0.0 if difference == 0 else float('inf'))
 
 
@@ -120,11 +135,18 @@ def margins(logits: Array) -> Array:
     return lead
 
 
-def same_tokens(stage: str, ours: list[int], reference: list[int] | None, leads: Array, near_tie: float) -> StageResult:
-    """Tokens must agree up to the first step whose lead is under `near_tie`; error: how many before it do not."""
+def same_tokens(
+    stage: str, ours: list[int], reference: list[int] | None, leads: Array, near_tie: float
+) -> StageResult:
+    """Tokens must agree up to the first step whose lead is under `near_tie`; error: how many before
+    it do not.
+    """
     if reference is None:
         return StageResult(stage, Verdict.NOT_GIVEN)
-    judged = min(len(reference), next((step for step, lead in enumerate(leads) if lead < near_tie), len(reference)))
+    judged = min(
+        len(reference),
+        next((step for step, lead in enumerate(leads) if lead < near_tie), len(reference)),
+    )
     wrong = [step for step in range(judged) if step >= len(ours) or ours[step] != reference[step]]
     agreeing = sum(own == other for own, other in zip(ours, reference, strict=False))
     note = f'{agreeing} of {len(reference)} agree'
@@ -136,4 +158,10 @@ def same_tokens(stage: str, ours: list[int], reference: list[int] | None, leads:
 
 
 def _misshaped(stage: str, ours: Array, reference: Array, tolerance: float) -> StageResult:
-    return StageResult(stage, Verdict.FAIL, float('inf'), tolerance, f'shape {ours.shape} instead of {reference.shape}')
+    return StageResult(
+        stage,
+        Verdict.FAIL,
+        float('inf'),
+        tolerance,
+        f'shape {ours.shape} instead of {reference.shape}',
+    )

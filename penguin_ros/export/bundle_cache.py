@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the bundle of a checkpoint where the backend runs bundles only, for verbs that are given a checkpoint.
+"""Builds the bundle of a checkpoint where the backend runs bundles only, for verbs that are given a
+checkpoint.
 
 The node never does this: there a missing bundle is an error that names the command.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -18,16 +20,21 @@ from penguin_ros.errors import BuildRefused, BundleError
 
 
 def with_bundle(model: ModelConfig, folder: Path | None = None) -> ModelConfig:
-    """The settings, with a bundle of their checkpoint when it needs one: for backend onnxruntime, and for auto without torch.
+    """The settings, with a bundle of their checkpoint when it needs one: for backend onnxruntime,
+    and for auto without torch.
 
     It lies in `folder`, or in the cache of this user, where it is found again.
     """
-    needs_one = model.backend == 'onnxruntime' or (model.backend == 'auto' and importlib.util.find_spec('torch') is None)
+    needs_one = model.backend == 'onnxruntime' or (
+        model.backend == 'auto' and importlib.util.find_spec('torch') is None
+    )
     if model.bundle or not model.checkpoint or not needs_one:
         return model
     checkpoint = open_checkpoint(model.checkpoint, progress=status_line)
     precision = 'float32' if model.precision == 'auto' else model.precision
-    path = (folder or cache_folder()) / f'{Path(checkpoint.name).name}-{checkpoint.digest[:12]}-{precision}-{model.max_length}'
+    path = (
+        folder or cache_folder()
+    ) / f'{Path(checkpoint.name).name}-{checkpoint.digest[:12]}-{precision}-{model.max_length}'
     if not is_bundle_of(checkpoint, path):
         build(checkpoint, path, precision, model.max_length)
     return replace(model, bundle=str(path), backend='onnxruntime')
@@ -35,7 +42,9 @@ def with_bundle(model: ModelConfig, folder: Path | None = None) -> ModelConfig:
 
 def cache_folder() -> Path:
     """Where bundles that nobody named are kept between runs."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros' / 'bundles'
+    return (
+        Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros' / 'bundles'
+    )
 
 
 def is_bundle_of(checkpoint: Checkpoint, path: Path) -> bool:
@@ -52,12 +61,18 @@ def build(checkpoint: Checkpoint, path: Path, precision: str, max_length: int) -
         from penguin_ros.export.build import BuildOrder, BundleBuilder
         from penguin_ros.export.precision import BuildChoice
     except ImportError as error:
-        raise BuildRefused('the checkpoint cannot be built for ONNX Runtime here', f'importing {error.name} failed',
-                           'Type: pip install onnx, or give a bundle with --bundle') from error
-    builder = BundleBuilder(checkpoint, BuildOrder(BuildChoice('onnxruntime', precision), max_length))
+        raise BuildRefused(
+            'the checkpoint cannot be built for ONNX Runtime here',
+            f'importing {error.name} failed',
+            'Type: pip install onnx, or give a bundle with --bundle',
+        ) from error
+    builder = BundleBuilder(
+        checkpoint, BuildOrder(BuildChoice('onnxruntime', precision), max_length)
+    )
     status_line(f'building {checkpoint.name} for ONNX Runtime in {precision}: {path}')
     done = 0.0
     with progress_bar('building', builder.estimate.work) as bar:
+
         def show(stage: str, work: float) -> None:
             nonlocal done
             done += work

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The LLM as one graph for prefill, decoding and verification. Knows the cache in its three forms, no number format.
+"""The LLM as one graph for prefill, decoding and verification. Knows the cache in its three forms,
+no number format.
 
-`full` and `window` write keys and values into the cache in place; `full` attends over the whole cache that it is given, so its
-length follows the mask; `window` is given a cache of fixed length and cuts it to the mask's. `two_part` reads the cache, keeps
-to operators of opset 20, and returns the new keys and values for the caller to copy.
+`full` and `window` write keys and values into the cache in place; `full` attends over the whole
+cache that it is given, so its length follows the mask; `window` is given a cache of fixed length
+and cuts it to the mask's. `two_part` reads the cache, keeps to operators of opset 20, and returns
+the new keys and values for the caller to copy.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -34,7 +37,7 @@ OPSETS = {'full': 24, 'window': 24, 'two_part': 21}
 MASKED = -3.0e38
 """Added to a score to take it out of the softmax."""
 
-END = 2 ** 31 - 1
+END = 2**31 - 1
 """As the end of a slice: all the rest."""
 
 Attend = Callable[[int, str, str, str], str]
@@ -42,24 +45,34 @@ Attend = Callable[[int, str, str, str], str]
 
 
 def decoder_graph(weights: StoredLanguage, variant: str, compute: str, max_length: int) -> Graph:
-    """Inputs and outputs are described in the documentation of bundles; the cache's format is `compute`."""
+    """Inputs and outputs are described in the documentation of bundles; the cache's format is
+    `compute`.
+    """
     shape = weights.stack.shape
     graph = Graph(f'{PART}_{variant}', OPSETS[variant], compute)
     x = graph.input('inputs_embeds', compute, (1, 'rows', shape.hidden_size))
     positions = graph.input('position_ids', 'int64', (1, 'rows'))
     turned = _rotation(graph, positions, weights)
-    attend, new = _two_part(graph, shape) if variant == 'two_part' else _in_place(graph, shape, variant, max_length)
+    attend, new = (
+        _two_part(graph, shape)
+        if variant == 'two_part'
+        else _in_place(graph, shape, variant, max_length)
+    )
     wanted = graph.input('logits_indices', 'int64', ('wanted',))
     for index, layer in enumerate(weights.stack.layers):
         with graph.scope(f'layers.{index}'):
             x = _layer(graph, x, layer, shape, turned, partial(attend, index))
-    rows = rms_norm(graph, graph.op('Gather', x, wanted, axis=1), weights.stack.norm, shape.norm_eps)
+    rows = rms_norm(
+        graph, graph.op('Gather', x, wanted, axis=1), weights.stack.norm, shape.norm_eps
+    )
     with graph.scope('head'):
         logits = to(graph, linear(graph, rows, weights.head), 'float32')
     graph.output('logits', logits, 'float32', (1, 'wanted', weights.vocabulary_size))
     if variant == 'two_part':
         packed = graph.op('Concat', *new, axis=0)
-        graph.output('new_kv', packed, compute, (2 * shape.layers, shape.kv_heads, 'rows', shape.head_dim))
+        graph.output(
+            'new_kv', packed, compute, (2 * shape.layers, shape.kv_heads, 'rows', shape.head_dim)
+        )
     return graph
 
 
@@ -68,19 +81,30 @@ def _rotation(graph: Graph, positions: str, weights: StoredLanguage) -> Callable
     tables = [graph.weight(table) for table in weights.rotation]
     if is_fused(graph):
         return lambda x: graph.op('RotaryEmbedding', x, *tables, positions)
-    cosine, sine = (graph.op('Unsqueeze', graph.op('Gather', table, positions, axis=0), graph.integers(1)) for table in tables)
+    cosine, sine = (
+        graph.op('Unsqueeze', graph.op('Gather', table, positions, axis=0), graph.integers(1))
+        for table in tables
+    )
     cosine = graph.op('Concat', cosine, cosine, axis=-1)
     sine = graph.op('Concat', graph.op('Neg', sine), sine, axis=-1)
     return lambda x: turn(graph, x, cosine, sine, weights.stack.shape.head_dim)
 
 
-def _layer(graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape, turned: Callable[[str], str],
-           attend: Callable[[str, str, str], str]) -> str:
+def _layer(
+    graph: Graph,
+    x: str,
+    layer: StoredLayer,
+    shape: TransformerShape,
+    turned: Callable[[str], str],
+    attend: Callable[[str, str, str], str],
+) -> str:
     queries, keys, values = (head_first(graph, part) for part in heads(graph, x, layer, shape))
     return finish(graph, x, attend(turned(queries), turned(keys), values), layer, shape)
 
 
-def _in_place(graph: Graph, shape: TransformerShape, variant: str, max_length: int) -> tuple[Attend, list[str]]:
+def _in_place(
+    graph: Graph, shape: TransformerShape, variant: str, max_length: int
+) -> tuple[Attend, list[str]]:
     position = graph.input('write_indices', 'int64', (1,))
     mask = graph.input('attention_mask', 'bool', (1, 1, 'rows', 'length'))
     size = (1, shape.kv_heads, 'length' if variant == 'full' else max_length, shape.head_dim)
@@ -90,11 +114,21 @@ def _in_place(graph: Graph, shape: TransformerShape, variant: str, max_length: i
         past = graph.input(f'past_{kind}_{index}', graph.compute, size)
         present = graph.op('TensorScatter', past, new, position, axis=2, mode='linear')
         graph.output(f'present_{kind}_{index}', present, graph.compute, size)
-        return graph.op('Slice', present, graph.integers(0), length, graph.integers(2)) if length else present
+        return (
+            graph.op('Slice', present, graph.integers(0), length, graph.integers(2))
+            if length
+            else present
+        )
 
     def attend(index: int, queries: str, keys: str, values: str) -> str:
-        return graph.op('Attention', queries, held('key', index, keys), held('value', index, values), mask,
-                        scale=shape.head_dim ** -0.5)
+        return graph.op(
+            'Attention',
+            queries,
+            held('key', index, keys),
+            held('value', index, values),
+            mask,
+            scale=shape.head_dim**-0.5,
+        )
 
     return attend, []
 
@@ -114,7 +148,9 @@ def _two_part(graph: Graph, shape: TransformerShape) -> tuple[Attend, list[str]]
         return to(graph, product, 'float32')
 
     def attend(index: int, queries: str, keys: str, values: str) -> str:
-        past = [graph.input(f'past_{kind}_{index}', graph.compute, size) for kind in ('key', 'value')]
+        past = [
+            graph.input(f'past_{kind}_{index}', graph.compute, size) for kind in ('key', 'value')
+        ]
         new.extend((keys, values))
         stacked = grouped(graph, scaled(graph, queries, shape), shape)
         both = graph.op('Concat', scores(stacked, past[0]), scores(stacked, keys), axis=-1)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts an ONNX graph together node by node; weights stay in files beside it. Knows ONNX, not the network."""
+"""Puts an ONNX graph together node by node; weights stay in files beside it. Knows ONNX, not the
+network.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +19,15 @@ from penguin_ros.checkpoint.safetensors_file import narrowed
 from penguin_ros.export.weight_file import StoredTensor
 
 ELEMENT_TYPES = {
-    'float32': TensorProto.FLOAT, 'float16': TensorProto.FLOAT16, 'bfloat16': TensorProto.BFLOAT16, 'int8': TensorProto.INT8,
-    'int4': TensorProto.INT4, 'uint8': TensorProto.UINT8, 'int64': TensorProto.INT64, 'bool': TensorProto.BOOL}
+    'float32': TensorProto.FLOAT,
+    'float16': TensorProto.FLOAT16,
+    'bfloat16': TensorProto.BFLOAT16,
+    'int8': TensorProto.INT8,
+    'int4': TensorProto.INT4,
+    'uint8': TensorProto.UINT8,
+    'int64': TensorProto.INT64,
+    'bool': TensorProto.BOOL,
+}
 SAFETENSORS = {'float32': 'F32', 'float16': 'F16', 'bfloat16': 'BF16'}
 IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12}
 """The oldest format version that may carry each opset, for the sake of older readers."""
@@ -53,7 +63,9 @@ class Graph:
         return name
 
     def output(self, name: str, value: str, dtype: str, shape: Sequence[int | str]) -> None:
-        """Declares `value`, the result of a node, as an output called `name`: no copy comes between."""
+        """Declares `value`, the result of a node, as an output called `name`: no copy comes
+        between.
+        """
         self.outputs.append(TensorSpec(name, dtype, tuple(shape)))
         self._renamed[value] = name
 
@@ -71,7 +83,9 @@ class Graph:
 
     def integers(self, *values: int) -> str:
         """A small int64 vector."""
-        return self._constant('int64_' + '_'.join(map(str, values)), np.array(values, np.int64), 'int64')
+        return self._constant(
+            'int64_' + '_'.join(map(str, values)), np.array(values, np.int64), 'int64'
+        )
 
     def byte(self, value: int) -> str:
         """A uint8 scalar."""
@@ -85,9 +99,17 @@ class Graph:
     def weight(self, stored: StoredTensor) -> str:
         """A tensor that stays in its file."""
         if stored.name not in self._initializers:
-            tensor = TensorProto(name=stored.name, data_type=ELEMENT_TYPES[stored.dtype], dims=stored.shape,
-                                 data_location=TensorProto.EXTERNAL)
-            for key, value in (('location', stored.file), ('offset', stored.offset), ('length', stored.length)):
+            tensor = TensorProto(
+                name=stored.name,
+                data_type=ELEMENT_TYPES[stored.dtype],
+                dims=stored.shape,
+                data_location=TensorProto.EXTERNAL,
+            )
+            for key, value in (
+                ('location', stored.file),
+                ('offset', stored.offset),
+                ('length', stored.length),
+            ):
                 tensor.external_data.add(key=key, value=str(value))
             self._initializers[stored.name] = tensor
             self.files.add(stored.file)
@@ -98,15 +120,30 @@ class Graph:
         for node in self._nodes:
             for names in (node.input, node.output):
                 names[:] = [self._renamed.get(name, name) for name in names]
-        graph = helper.make_graph(self._nodes, self.name, [_value(spec) for spec in self.inputs],
-                                  [_value(spec) for spec in self.outputs], list(self._initializers.values()))
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid('', self.opset)], producer_name=PRODUCER,
-                                 ir_version=IR_VERSIONS[self.opset])
+        graph = helper.make_graph(
+            self._nodes,
+            self.name,
+            [_value(spec) for spec in self.inputs],
+            [_value(spec) for spec in self.outputs],
+            list(self._initializers.values()),
+        )
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid('', self.opset)],
+            producer_name=PRODUCER,
+            ir_version=IR_VERSIONS[self.opset],
+        )
 
     def _constant(self, name: str, values: NDArray[Any], dtype: str) -> str:
         if name not in self._initializers:
-            raw = narrowed(SAFETENSORS[dtype], values.astype(np.float32))[1] if dtype in SAFETENSORS else values
-            self._initializers[name] = helper.make_tensor(name, ELEMENT_TYPES[dtype], values.shape, raw.tobytes(), raw=True)
+            raw = (
+                narrowed(SAFETENSORS[dtype], values.astype(np.float32))[1]
+                if dtype in SAFETENSORS
+                else values
+            )
+            self._initializers[name] = helper.make_tensor(
+                name, ELEMENT_TYPES[dtype], values.shape, raw.tobytes(), raw=True
+            )
         return name
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Qwen3 layer is made of, as graph nodes. Knows neither caches nor frames nor where rows come from.
+"""What a Qwen3 layer is made of, as graph nodes. Knows neither caches nor frames nor where rows
+come from.
 
-Rows are (batch, rows, size), heads (batch, heads, rows, head_dim). Two sets of operators say the same: the fused ones of
-opset 23, and plain ones for runtimes that are older than those.
+Rows are (batch, rows, size), heads (batch, heads, rows, head_dim). Two sets of operators say the
+same: the fused ones of opset 23, and plain ones for runtimes that are older than those.
 """
+
 from __future__ import annotations
 
 from penguin_ros.checkpoint.shapes import TransformerShape
@@ -24,19 +26,28 @@ def is_fused(graph: Graph) -> bool:
 
 def linear(graph: Graph, x: str, weights: StoredLinear) -> str:
     """x (..., inputs) to (..., outputs)."""
-    products = [_integer_product(graph, x, part) if part.is_rowwise else graph.op('MatMul', x, _matrix(graph, part))
-                for part in weights.parts]
+    products = [
+        _integer_product(graph, x, part)
+        if part.is_rowwise
+        else graph.op('MatMul', x, _matrix(graph, part))
+        for part in weights.parts
+    ]
     product = products[0] if len(products) == 1 else graph.op('Concat', *products, axis=-1)
     if weights.bias is None:
         return product
-    # ONNX Runtime would draw an Add into a product of integers and there multiply the bias by the scales of the rows.
-    return graph.op('Sum' if weights.parts[0].is_rowwise else 'Add', product, graph.weight(weights.bias))
+    # ONNX Runtime would draw an Add into a product of integers and there multiply the bias by the
+    # scales of the rows.
+    return graph.op(
+        'Sum' if weights.parts[0].is_rowwise else 'Add', product, graph.weight(weights.bias)
+    )
 
 
 def _integer_product(graph: Graph, x: str, weights: StoredMatrix) -> str:
-    """x rounded to 255 levels of its row's largest magnitude, times int8 weights, in integers; then both scales.
+    """x rounded to 255 levels of its row's largest magnitude, times int8 weights, in integers; then
+    both scales.
 
-    The levels lie around 128 in uint8: ONNX Runtime has fast products of uint8 with int8, of int8 with int8 it has none.
+    The levels lie around 128 in uint8: ONNX Runtime has fast products of uint8 with int8, of int8
+    with int8 it has none.
     """
     assert weights.scales is not None
     graph.quantised += 1
@@ -45,9 +56,12 @@ def _integer_product(graph: Graph, x: str, weights: StoredMatrix) -> str:
     levels = graph.op('Mul', x, graph.op('Div', graph.number(LEVELS), largest))
     middle = graph.byte(128)
     rounded = graph.op('QuantizeLinear', levels, graph.number(1.0), middle)
-    product = graph.op('Cast', graph.op('MatMulInteger', rounded, graph.weight(weights.values), middle), to=FLOAT)
+    product = graph.op(
+        'Cast', graph.op('MatMulInteger', rounded, graph.weight(weights.values), middle), to=FLOAT
+    )
     step = graph.op('Mul', largest, graph.number(1 / LEVELS))
-    # Both scales as one factor: ONNX Runtime knows this form, and then never makes the table of factors.
+    # Both scales as one factor: ONNX Runtime knows this form, and then never makes the table of
+    # factors.
     return graph.op('Mul', product, graph.op('Mul', step, graph.weight(weights.scales)))
 
 
@@ -65,9 +79,13 @@ def _matrix(graph: Graph, weights: StoredMatrix) -> str:
 
 
 def rms_norm(graph: Graph, x: str, weight: StoredTensor, eps: float) -> str:
-    """Over the last axis, in float32, rounded to the format of `x` before the weight, as Qwen3 does."""
+    """Over the last axis, in float32, rounded to the format of `x` before the weight, as Qwen3
+    does.
+    """
     if is_fused(graph):
-        return graph.op('RMSNormalization', x, graph.weight(weight), axis=-1, epsilon=eps, stash_type=1)
+        return graph.op(
+            'RMSNormalization', x, graph.weight(weight), axis=-1, epsilon=eps, stash_type=1
+        )
     wide = to(graph, x, 'float32')
     # This order of operators is the one that ONNX Runtime knows to be this norm.
     squares = graph.op('Pow', wide, graph.number(2.0, 'float32'))
@@ -82,13 +100,25 @@ def to(graph: Graph, x: str, dtype: str, source: str = '') -> str:
     return x if dtype == (source or graph.compute) else graph.op('Cast', x, to=ELEMENT_TYPES[dtype])
 
 
-def heads(graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape) -> tuple[str, str, str]:
-    """Queries, keys (normed) and values of a layer, each (batch, rows, heads, head_dim), from the layer's input."""
+def heads(
+    graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape
+) -> tuple[str, str, str]:
+    """Queries, keys (normed) and values of a layer, each (batch, rows, heads, head_dim), from the
+    layer's input.
+    """
     normed = rms_norm(graph, x, layer.input_norm, shape.norm_eps)
     count = shape.heads + 2 * shape.kv_heads
-    stacked = graph.op('Reshape', linear(graph, normed, layer.qkv), graph.integers(0, 0, count, shape.head_dim))
-    queries, keys, values = graph.ops('Split', [stacked, graph.integers(shape.heads, shape.kv_heads, shape.kv_heads)], 3, axis=2)
-    return (rms_norm(graph, queries, layer.q_norm, shape.norm_eps), rms_norm(graph, keys, layer.k_norm, shape.norm_eps), values)
+    stacked = graph.op(
+        'Reshape', linear(graph, normed, layer.qkv), graph.integers(0, 0, count, shape.head_dim)
+    )
+    queries, keys, values = graph.ops(
+        'Split', [stacked, graph.integers(shape.heads, shape.kv_heads, shape.kv_heads)], 3, axis=2
+    )
+    return (
+        rms_norm(graph, queries, layer.q_norm, shape.norm_eps),
+        rms_norm(graph, keys, layer.k_norm, shape.norm_eps),
+        values,
+    )
 
 
 def head_first(graph: Graph, x: str) -> str:
@@ -97,14 +127,20 @@ def head_first(graph: Graph, x: str) -> str:
 
 
 def turn(graph: Graph, x: str, cosine: str, sine: str, head_dim: int) -> str:
-    """x * cosine + (x with its halves exchanged) * sine over the last axis; the sign of the first half is in `sine`."""
-    first, second = graph.ops('Split', [x, graph.integers(head_dim // 2, head_dim // 2)], 2, axis=-1)
+    """x * cosine + (x with its halves exchanged) * sine over the last axis; the sign of the first
+    half is in `sine`.
+    """
+    first, second = graph.ops(
+        'Split', [x, graph.integers(head_dim // 2, head_dim // 2)], 2, axis=-1
+    )
     exchanged = graph.op('Concat', second, first, axis=-1)
     return graph.op('Add', graph.op('Mul', x, cosine), graph.op('Mul', exchanged, sine))
 
 
 def grouped(graph: Graph, queries: str, shape: TransformerShape) -> str:
-    """(batch, heads, rows, head_dim) to (batch, kv_heads, groups * rows, head_dim): those that share keys stand together."""
+    """(batch, heads, rows, head_dim) to (batch, kv_heads, groups * rows, head_dim): those that
+    share keys stand together.
+    """
     return graph.op('Reshape', queries, graph.integers(0, shape.kv_heads, -1, shape.head_dim))
 
 
@@ -115,15 +151,23 @@ def softmax(graph: Graph, scores: str) -> str:
 
 def scaled(graph: Graph, queries: str, shape: TransformerShape) -> str:
     """Queries times 1 / sqrt(head_dim), multiplied in float32."""
-    wide = graph.op('Mul', to(graph, queries, 'float32'), graph.number(shape.head_dim ** -0.5, 'float32'))
+    wide = graph.op(
+        'Mul', to(graph, queries, 'float32'), graph.number(shape.head_dim**-0.5, 'float32')
+    )
     return to(graph, wide, graph.compute, 'float32')
 
 
 def finish(graph: Graph, x: str, mixed: str, layer: StoredLayer, shape: TransformerShape) -> str:
-    """The rest of a layer after attention: `mixed` (batch, heads, rows, head_dim) through output product and SwiGLU."""
-    rows = graph.op('Reshape', head_first(graph, mixed), graph.integers(0, 0, shape.heads * shape.head_dim))
+    """The rest of a layer after attention: `mixed` (batch, heads, rows, head_dim) through output
+    product and SwiGLU.
+    """
+    rows = graph.op(
+        'Reshape', head_first(graph, mixed), graph.integers(0, 0, shape.heads * shape.head_dim)
+    )
     x = graph.op('Add', x, linear(graph, rows, layer.output))
     both = linear(graph, rms_norm(graph, x, layer.ffn_norm, shape.norm_eps), layer.gate_up)
-    gate, up = graph.ops('Split', [both, graph.integers(shape.ffn_size, shape.ffn_size)], 2, axis=-1)
+    gate, up = graph.ops(
+        'Split', [both, graph.integers(shape.ffn_size, shape.ffn_size)], 2, axis=-1
+    )
     activated = graph.op('Mul', graph.op('Mul', gate, graph.op('Sigmoid', gate)), up)
     return graph.op('Add', x, linear(graph, activated, layer.down))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of the network as they lie in weight files: what the graphs refer to. Knows no graph and no checkpoint."""
+"""The weights of the network as they lie in weight files: what the graphs refer to. Knows no graph
+and no checkpoint.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,9 +13,11 @@ from penguin_ros.export.weight_file import StoredTensor
 
 @dataclass(frozen=True)
 class StoredMatrix:
-    """A weight (inputs, outputs). When `scales` are there, `values` are integers to be multiplied by them: one scale per
-    output, or per output and block of `block_size` inputs when that is not 0; `zero_points`, where given, are all zero.
-    `is_rowwise`: what is multiplied with it is rounded to int8 as well, one scale per row."""
+    """A weight (inputs, outputs). When `scales` are there, `values` are integers to be multiplied
+    by them: one scale per output, or per output and block of `block_size` inputs when that is not
+    0; `zero_points`, where given, are all zero. `is_rowwise`: what is multiplied with it is rounded
+    to int8 as well, one scale per row.
+    """
 
     values: StoredTensor
     scales: StoredTensor | None = None
@@ -23,7 +28,9 @@ class StoredMatrix:
 
 @dataclass(frozen=True)
 class StoredLinear:
-    """A linear map: its outputs are those of `parts` one after the other, plus `bias` where there is one."""
+    """A linear map: its outputs are those of `parts` one after the other, plus `bias` where there
+    is one.
+    """
 
     parts: tuple[StoredMatrix, ...]
     bias: StoredTensor | None = None
@@ -31,8 +38,9 @@ class StoredLinear:
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """One Qwen3 layer; `qkv` gives heads + 2 * kv_heads heads, `gate_up` 2 * ffn_size values: what reads the same input is
-    one product."""
+    """One Qwen3 layer; `qkv` gives heads + 2 * kv_heads heads, `gate_up` 2 * ffn_size values: what
+    reads the same input is one product.
+    """
 
     input_norm: StoredTensor
     qkv: StoredLinear

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder and projector as graphs: whole, or cut into stages that a runtime runs in blocks of rows. Knows no number format.
+"""Encoder and projector as graphs: whole, or cut into stages that a runtime runs in blocks of rows.
+Knows no number format.
 
-Frames are the batch: they have one grid and never see each other. The whole graph takes all patches of its frames. Stage i
-finishes layer i - 1 and begins layer i: whatever is computed for a row from that row alone happens for the block of rows that is
-given, and its attention sees the keys and values of all patches, which the caller collects. So a step is as small as its block.
+Frames are the batch: they have one grid and never see each other. The whole graph takes all patches
+of its frames. Stage i finishes layer i - 1 and begins layer i: whatever is computed for a row from
+that row alone happens for the block of rows that is given, and its attention sees the keys and
+values of all patches, which the caller collects. So a step is as small as its block.
 """
+
 from __future__ import annotations
 
 from penguin_ros.checkpoint.shapes import TransformerShape
@@ -26,9 +29,11 @@ from penguin_ros.export.network_weights import StoredLayer, StoredVision
 
 PART, STAGE = 'vision', 'vision_stage'
 OPSETS = {'fused': 23, 'plain': 21}
-"""By variant: with Attention and RMSNormalization as operators, or of opset 20 (21 is for block-wise DequantizeLinear)."""
+"""By variant: with Attention and RMSNormalization as operators, or of opset 20 (21 is for
+block-wise DequantizeLinear).
+"""
 
-SQRT_HALF = 0.5 ** 0.5
+SQRT_HALF = 0.5**0.5
 
 
 def vision_graph(weights: StoredVision, variant: str, compute: str) -> Graph:
@@ -45,8 +50,12 @@ def vision_graph(weights: StoredVision, variant: str, compute: str) -> Graph:
 
 
 def stage_graphs(weights: StoredVision, variant: str, compute: str) -> list[Graph]:
-    """layers + 1 graphs; the first takes patches, the last gives features, between them the state of a layer is passed."""
-    return [_stage(weights, index, variant, compute) for index in range(len(weights.stack.layers) + 1)]
+    """layers + 1 graphs; the first takes patches, the last gives features, between them the state
+    of a layer is passed.
+    """
+    return [
+        _stage(weights, index, variant, compute) for index in range(len(weights.stack.layers) + 1)
+    ]
 
 
 def _stage(weights: StoredVision, index: int, variant: str, compute: str) -> Graph:
@@ -57,18 +66,26 @@ def _stage(weights: StoredVision, index: int, variant: str, compute: str) -> Gra
     else:
         x = graph.input('hidden', compute, ('frames', 'rows', shape.hidden_size))
         queries = graph.input('queries', compute, ('frames', shape.heads, 'rows', shape.head_dim))
-        keys, values = (graph.input(name, compute, ('frames', shape.kv_heads, 'patches', shape.head_dim))
-                        for name in ('keys', 'values'))
+        keys, values = (
+            graph.input(name, compute, ('frames', shape.kv_heads, 'patches', shape.head_dim))
+            for name in ('keys', 'values')
+        )
         with graph.scope(f'layers.{index - 1}'):
-            x = finish(graph, x, _attend(graph, (queries, keys, values), shape), layers[index - 1], shape)
+            x = finish(
+                graph, x, _attend(graph, (queries, keys, values), shape), layers[index - 1], shape
+            )
     if index == len(layers):
         _end(graph, x, weights)
         return graph
     with graph.scope(f'layers.{index}'):
         state = _begin(graph, x, layers[index], shape, _rope(graph, shape, 'rows'))
     graph.output('next_hidden', x, compute, ('frames', 'rows', shape.hidden_size))
-    for name, value, heads_of in zip(('queries', 'keys', 'values'), state, (shape.heads, shape.kv_heads, shape.kv_heads),
-                                     strict=True):
+    for name, value, heads_of in zip(
+        ('queries', 'keys', 'values'),
+        state,
+        (shape.heads, shape.kv_heads, shape.kv_heads),
+        strict=True,
+    ):
         graph.output(f'next_{name}', value, compute, ('frames', heads_of, 'rows', shape.head_dim))
     return graph
 
@@ -81,12 +98,19 @@ def _embed(graph: Graph, weights: StoredVision, rows: str) -> str:
 
 def _rope(graph: Graph, shape: TransformerShape, rows: str) -> tuple[str, str]:
     """Tables (rows, 1, head_dim), to be broadcast over frames and heads."""
-    names = [graph.input(name, 'float32', (rows, shape.head_dim)) for name in ('rope_cos', 'rope_sin')]
-    cosine, sine = (graph.op('Unsqueeze', to(graph, name, graph.compute, 'float32'), graph.integers(1)) for name in names)
+    names = [
+        graph.input(name, 'float32', (rows, shape.head_dim)) for name in ('rope_cos', 'rope_sin')
+    ]
+    cosine, sine = (
+        graph.op('Unsqueeze', to(graph, name, graph.compute, 'float32'), graph.integers(1))
+        for name in names
+    )
     return cosine, sine
 
 
-def _begin(graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape, rope: tuple[str, str]) -> tuple[str, str, str]:
+def _begin(
+    graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape, rope: tuple[str, str]
+) -> tuple[str, str, str]:
     """Queries, keys and values of a layer, heads first."""
     queries, keys, values = heads(graph, x, layer, shape)
     queries, keys = (turn(graph, part, *rope, shape.head_dim) for part in (queries, keys))
@@ -97,7 +121,7 @@ def _attend(graph: Graph, state: tuple[str, str, str], shape: TransformerShape) 
     """Every row sees all patches of its frame; `state` is queries, keys and values."""
     queries, keys, values = state
     if is_fused(graph):
-        return graph.op('Attention', queries, keys, values, scale=shape.head_dim ** -0.5)
+        return graph.op('Attention', queries, keys, values, scale=shape.head_dim**-0.5)
     stacked = grouped(graph, scaled(graph, queries, shape), shape)
     scores = graph.op('MatMul', stacked, graph.op('Transpose', keys, perm=[0, 1, 3, 2]))
     mixed = graph.op('MatMul', softmax(graph, to(graph, scores, 'float32')), values)
@@ -109,8 +133,11 @@ def _end(graph: Graph, x: str, weights: StoredVision) -> None:
     size = weights.stack.shape.hidden_size
     shares = graph.input('merge_weights', 'float32', ('merged',))
     normed = rms_norm(graph, x, weights.stack.norm, weights.stack.shape.norm_eps)
-    # (frames, rows, size) to (frames, rows / merged, merged, size); what one block becomes is its weighted sum
-    block = graph.op('Concat', graph.integers(0, -1), graph.op('Shape', shares), graph.integers(size), axis=0)
+    # (frames, rows, size) to (frames, rows / merged, merged, size); what one block becomes is its
+    # weighted sum
+    block = graph.op(
+        'Concat', graph.integers(0, -1), graph.op('Shape', shares), graph.integers(size), axis=0
+    )
     blocks = graph.op('Reshape', to(graph, normed, 'float32'), block)
     row = graph.op('Unsqueeze', shares, graph.integers(0))
     merged = graph.op('Reshape', graph.op('MatMul', row, blocks), graph.integers(0, -1, size))

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backend and what is kept of earlier generations on it: features by frame, KV slots by prompt. Knows no requests.
+"""A backend and what is kept of earlier generations on it: features by frame, KV slots by prompt.
+Knows no requests.
 
-All that is reused is what would be computed again: features depend on their frame alone, keys and values on the positions before.
+All that is reused is what would be computed again: features depend on their frame alone, keys and
+values on the positions before.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from penguin_ros.backends.base.backend import Backend
-from penguin_ros.generation.encoder_cache import EncoderCache, EncoderCacheStats, SingleFlightEncoder
+from penguin_ros.generation.encoder_cache import (
+    EncoderCache,
+    EncoderCacheStats,
+    SingleFlightEncoder,
+)
 from penguin_ros.generation.prefix_cache import PrefixCache, PrefixCacheStats
 
 
@@ -22,16 +29,22 @@ class CacheStats:
 
 
 class Caches:
-    """Belongs to the thread of `backend`, apart from `forget` and `counts`. Keeps nothing unless told to."""
+    """Belongs to the thread of `backend`, apart from `forget` and `counts`. Keeps nothing unless
+    told to.
+    """
 
-    def __init__(self, backend: Backend, feature_bytes: int = 0, is_keeping_slots: bool = False) -> None:
+    def __init__(
+        self, backend: Backend, feature_bytes: int = 0, is_keeping_slots: bool = False
+    ) -> None:
         self.backend = backend
         self.features = EncoderCache(feature_bytes)
         self.encodes = SingleFlightEncoder(backend, self.features)
         self.prefixes = PrefixCache(backend, is_keeping_slots)
 
     def forget(self) -> None:
-        """Nothing computed until now is used for what begins later. Any thread; KV slots are freed when the next prompt comes."""
+        """Nothing computed until now is used for what begins later. Any thread; KV slots are freed
+        when the next prompt comes.
+        """
         self.features.forget()
         self.prefixes.forget()
 

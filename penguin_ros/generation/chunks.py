@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts a prompt into chunks for the backend. Knows positions and feature handles, not what runs on them."""
+"""Cuts a prompt into chunks for the backend. Knows positions and feature handles, not what runs on
+them.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -13,21 +16,32 @@ from penguin_ros.errors import TokenCountMismatch
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 
 
-def prompt_chunks(inputs: ModelInputs, features: Sequence[Features | None], size: int,
-                  part: tuple[int, int] | None = None) -> Iterator[Chunk]:
-    """The prompt in chunks of `size` positions, the last maybe shorter; a frame's features are cut where a chunk ends.
+def prompt_chunks(
+    inputs: ModelInputs,
+    features: Sequence[Features | None],
+    size: int,
+    part: tuple[int, int] | None = None,
+) -> Iterator[Chunk]:
+    """The prompt in chunks of `size` positions, the last maybe shorter; a frame's features are cut
+    where a chunk ends.
 
-    No chunk is of one position where more would fit: a pass of one row may round otherwise than longer ones do.
+    No chunk is of one position where more would fit: a pass of one row may round otherwise than
+    longer ones do.
 
-    `features` has one handle per frame, in order; TokenCountMismatch when the backend gave other numbers of tokens. `part`:
-    from where to where, all by default; a frame outside it needs no handle.
+    `features` has one handle per frame, in order; TokenCountMismatch when the backend gave other
+    numbers of tokens. `part`: from where to where, all by default; a frame outside it needs no
+    handle.
     """
     if len(features) != len(inputs.frames):
-        raise TokenCountMismatch(inputs.visual_tokens, sum(item.tokens for item in features if item is not None))
+        raise TokenCountMismatch(
+            inputs.visual_tokens, sum(item.tokens for item in features if item is not None)
+        )
     token_ids = np.asarray(inputs.prompt.token_ids, np.int64)
     first, last = part or (0, len(token_ids))
     placed = []
-    for wanted, handle, start in zip(needed_frames(inputs, (first, last)), features, inputs.prompt.image_starts, strict=True):
+    for wanted, handle, start in zip(
+        needed_frames(inputs, (first, last)), features, inputs.prompt.image_starts, strict=True
+    ):
         if wanted is not None:
             if handle is None or handle.tokens != wanted.tokens:
                 raise TokenCountMismatch(wanted.tokens, 0 if handle is None else handle.tokens)
@@ -39,12 +53,18 @@ def prompt_chunks(inputs: ModelInputs, features: Sequence[Features | None], size
 
 
 def needed_frames(inputs: ModelInputs, part: tuple[int, int]) -> list[FramePatches | None]:
-    """The frames of which positions first .. last of the prompt hold a token; None for each other one."""
-    return [frame if start < part[1] and start + frame.tokens > part[0] else None
-            for start, frame in zip(inputs.prompt.image_starts, inputs.frames, strict=True)]
+    """The frames of which positions first .. last of the prompt hold a token; None for each other
+    one.
+    """
+    return [
+        frame if start < part[1] and start + frame.tokens > part[0] else None
+        for start, frame in zip(inputs.prompt.image_starts, inputs.frames, strict=True)
+    ]
 
 
-def _chunk(token_ids: NDArray[np.int64], placed: Sequence[tuple[int, Features]], begin: int, end: int) -> Chunk:
+def _chunk(
+    token_ids: NDArray[np.int64], placed: Sequence[tuple[int, Features]], begin: int, end: int
+) -> Chunk:
     """Positions `begin` .. `end` with the part of each frame's features that falls into them."""
     spans = []
     for start, features in placed:

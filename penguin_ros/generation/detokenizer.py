@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns token ids into text piece by piece. Knows bytes and characters, not the tokenizer that gives the bytes.
+"""Turns token ids into text piece by piece. Knows bytes and characters, not the tokenizer that
+gives the bytes.
 
-One character may be spread over several tokens of a byte-level vocabulary. A piece holds whole characters only; bytes that
-are no UTF-8 come out as U+FFFD, as in `bytes.decode('utf-8', 'replace')`. What a terminal, a log or a message could choke on
-never comes out: NUL and the other control characters of C0 and C1 (newline and tab stay), and the marks that override the
-direction of writing (U+202A to U+202E, U+2066 to U+2069). Lone surrogates cannot come out: their bytes are no UTF-8.
+One character may be spread over several tokens of a byte-level vocabulary. A piece holds whole
+characters only; bytes that are no UTF-8 come out as U+FFFD, as in `bytes.decode('utf-8',
+'replace')`. What a terminal, a log or a message could choke on never comes out: NUL and the other
+control characters of C0 and C1 (newline and tab stay), and the marks that override the direction of
+writing (U+202A to U+202E, U+2066 to U+2069). Lone surrogates cannot come out: their bytes are no
+UTF-8.
 """
+
 from __future__ import annotations
 
 import codecs

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encodes each frame once, whoever needs it: kept features, encodes under way that several requests drive. Knows no prompts.
+"""Encodes each frame once, whoever needs it: kept features, encodes under way that several requests
+drive. Knows no prompts.
 
-Worker thread. An encode belongs to nobody: who needs the frame drives it a slice further, and when the last one has left
-it, what was computed so far is dropped.
+Worker thread. An encode belongs to nobody: who needs the frame drives it a slice further, and when
+the last one has left it, what was computed so far is dropped.
 
-Keeps visual features by the content of their frame, bounded in bytes. Knows handles, not what they were encoded for.
+Keeps visual features by the content of their frame, bounded in bytes. Knows handles, not what they
+were encoded for.
 
 The handles stay on the device. Any thread: dropping a handle is allowed on each.
 """
+
 from __future__ import annotations
 
 import threading
@@ -21,8 +24,10 @@ from penguin_ros.model_inputs import FramePatches
 
 @dataclass(frozen=True)
 class EncoderCacheStats:
-    """`frames` of `bytes` are kept now, at most `max_bytes`; since the start, frames that were asked for and there (`hits`) or
-    not (`misses`), that were encoded to the end, and that left to keep the bound or did not fit (`evicted`)."""
+    """`frames` of `bytes` are kept now, at most `max_bytes`; since the start, frames that were
+    asked for and there (`hits`) or not (`misses`), that were encoded to the end, and that left to
+    keep the bound or did not fit (`evicted`).
+    """
 
     frames: int = 0
     bytes: int = 0
@@ -69,7 +74,9 @@ class EncoderCache:
             return found
 
     def put(self, key: bytes, features: Features, epoch: int) -> None:
-        """Keeps new features, unless all was forgotten since `epoch`, when their encode began, or they alone exceed the bound."""
+        """Keeps new features, unless all was forgotten since `epoch`, when their encode began, or
+        they alone exceed the bound.
+        """
         with self._lock:
             self._encoded += 1
             if epoch != self._epoch or not self._max_bytes:
@@ -100,8 +107,15 @@ class EncoderCache:
     def counts(self) -> EncoderCacheStats:
         """A snapshot."""
         with self._lock:
-            return EncoderCacheStats(len(self._kept), self._bytes, self._max_bytes, self._hits, self._misses, self._encoded,
-                                 self._evicted)
+            return EncoderCacheStats(
+                len(self._kept),
+                self._bytes,
+                self._max_bytes,
+                self._hits,
+                self._misses,
+                self._encoded,
+                self._evicted,
+            )
 
     def _remove(self, key: bytes) -> None:
         features = self._kept.pop(key, None)
@@ -127,9 +141,11 @@ class SingleFlightEncoder:
         self._backend, self._cache = backend, cache
         self._running: dict[bytes, _Encode] = {}
 
-    def encode(self, frames: Sequence[FramePatches | None],
-               features: MutableSequence[Features | None]) -> Generator[None, None, int]:
-        """Puts a handle into `features` for each frame, None for None; yields after every slice. Returns how many it encoded.
+    def encode(
+        self, frames: Sequence[FramePatches | None], features: MutableSequence[Features | None]
+    ) -> Generator[None, None, int]:
+        """Puts a handle into `features` for each frame, None for None; yields after every slice.
+        Returns how many it encoded.
 
         What is kept is taken first, so that nothing of it leaves while the rest is encoded.
         """
@@ -137,8 +153,9 @@ class SingleFlightEncoder:
         encoded = 0
         for index, frame in enumerate(frames):
             if frame is not None and features[index] is None:
-                # It may have come while this generator rested. The name holds no handle at a yield: a thrown error's traceback
-                # keeps local names alive, and these would keep the device's memory.
+                # It may have come while this generator rested. The name holds no handle at a yield:
+                # a thrown error's traceback keeps local names alive, and these would keep the
+                # device's memory.
                 made = self._cache.peek(frame.key)
                 if made is None:
                     made = yield from self._encoded(frame)
@@ -164,7 +181,9 @@ class SingleFlightEncoder:
     def _joined(self, frame: FramePatches) -> _Encode:
         encode = self._running.get(frame.key)
         if encode is None or encode.epoch != self._cache.epoch:
-            encode = self._running[frame.key] = _Encode(self._backend.encode([frame]), self._cache.epoch)
+            encode = self._running[frame.key] = _Encode(
+                self._backend.encode([frame]), self._cache.epoch
+            )
         encode.users += 1
         return encode
 

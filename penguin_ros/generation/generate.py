@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generation loop: encode, prefill, decode, one yield per step. Knows backends by their interface, not who asks or waits.
+"""The generation loop: encode, prefill, decode, one yield per step. Knows backends by their
+interface, not who asks or waits.
 
-Whoever drives the generator may pause, close it or throw an error into it at any yield; the KV slot and the visual features
-are given back, or kept for the next prompt, whatever happens. A thrown error comes out again, unchanged; what was generated
-until then stands in the `GenerationStats` object that the driver passed in, so that a cancelled request can still deliver its text.
+Whoever drives the generator may pause, close it or throw an error into it at any yield; the KV slot
+and the visual features are given back, or kept for the next prompt, whatever happens. A thrown
+error comes out again, unchanged; what was generated until then stands in the `GenerationStats`
+object that the driver passed in, so that a cancelled request can still deliver its text.
 
-Appends to one KV slot and takes the tokens that follow: one, or several when a draft is verified. Knows no frames.
+Appends to one KV slot and takes the tokens that follow: one, or several when a draft is verified.
+Knows no frames.
 
-A draft is verified by one pass over its tokens: each position's token is chosen as it would be without a draft, from the same
-logits with the same random numbers, and counts as long as all drafted ones before it were chosen too. So a draft changes nothing
-but the time, to the rounding of passes over different numbers of positions, for greedy decoding and for sampling.
+A draft is verified by one pass over its tokens: each position's token is chosen as it would be
+without a draft, from the same logits with the same random numbers, and counts as long as all
+drafted ones before it were chosen too. So a draft changes nothing but the time, to the rounding of
+passes over different numbers of positions, for greedy decoding and for sampling.
 
-Brings a KV slot to hold a prompt: encodes the frames it needs, computes the positions it lacks. Knows no text and no tokens
-that come after. Whoever drives the generators may end them at any yield; the slot is then kept as far as it is.
+Brings a KV slot to hold a prompt: encodes the frames it needs, computes the positions it lacks.
+Knows no text and no tokens that come after. Whoever drives the generators may end them at any
+yield; the slot is then kept as far as it is.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -43,17 +49,21 @@ class Prefill:
         self.encoded_frames = 0
         self._reuse, self._inputs = reuse, inputs
         self._part = (self.reused, len(inputs.prompt.token_ids))
-        # The only name for the handles is a list that is emptied: a thrown error's traceback keeps local names alive, and whoever
-        # keeps the error would keep the device's memory.
+        # The only name for the handles is a list that is emptied: a thrown error's traceback keeps
+        # local names alive, and whoever keeps the error would keep the device's memory.
         self._features: list[Features | None] = []
 
     def encode(self) -> Generator[None, None, None]:
-        """Yields after every slice; afterwards the features of all frames that are needed are there."""
+        """Yields after every slice; afterwards the features of all frames that are needed are
+        there.
+        """
         needed = needed_frames(self._inputs, self._part)
         self.encoded_frames = yield from self._reuse.encodes.encode(needed, self._features)
 
     def chunks(self, size: int) -> list[Chunk]:
-        """What is to be appended, in order, in chunks of at most `size` positions. Hands the features over: ask once."""
+        """What is to be appended, in order, in chunks of at most `size` positions. Hands the
+        features over: ask once.
+        """
         chunks = list(prompt_chunks(self._inputs, self._features, size, self._part))
         self._features.clear()
         return chunks
@@ -65,7 +75,9 @@ class Prefill:
 
 @contextmanager
 def open_prefill(reuse: Caches, inputs: ModelInputs) -> Iterator[Prefill]:
-    """A run on the slot that suits the prompt best, which is kept, or given back, at the end. NoFreeSlot, InvalidRequest."""
+    """A run on the slot that suits the prompt best, which is kept, or given back, at the end.
+    NoFreeSlot, InvalidRequest.
+    """
     slot = reuse.prefixes.acquire(prompt_keys(inputs), visual_end(inputs))
     run = Prefill(reuse, slot, inputs)
     try:
@@ -85,15 +97,22 @@ def max_new_tokens_of(backend: Backend, inputs: ModelInputs) -> int:
     if prompt_tokens == 0:
         raise InvalidRequest('the prompt is empty', 'there is nothing to continue')
     if prompt_tokens + 1 > max_length:
-        raise PromptTooLong(f'the prompt has {prompt_tokens} tokens', f'a KV slot holds {max_length}, the answer included',
-                            'Raise model.max_length, lower visual.max_visual_tokens or clip.max_frames, or ask more briefly')
+        raise PromptTooLong(
+            f'the prompt has {prompt_tokens} tokens',
+            f'a KV slot holds {max_length}, the answer included',
+            'Raise model.max_length, lower visual.max_visual_tokens or clip.max_frames, or ask more briefly',
+        )
     return max_length - prompt_tokens
 
 
 class Decoding:
-    """Of one generation; whenever a step is over the slot holds the prompt and tokens of the text, and no rejected draft."""
+    """Of one generation; whenever a step is over the slot holds the prompt and tokens of the text,
+    and no rejected draft.
+    """
 
-    def __init__(self, slot: KVSlot, limits: SamplingParams, sampler: Sampler, drafter: Drafter | None) -> None:
+    def __init__(
+        self, slot: KVSlot, limits: SamplingParams, sampler: Sampler, drafter: Drafter | None
+    ) -> None:
         self._slot, self._sampler, self._drafter = slot, sampler, drafter
         # Then the backend may choose where the logits are.
         self._is_greedy = limits.sampling.temperature <= 0.0 and not limits.keep_logits
@@ -103,7 +122,9 @@ class Decoding:
         return self._taken(self._sampler.step('prefill', self._append(chunk, 1)))
 
     def next(self, clock: Callable[[], int]) -> Step:
-        """Appends the newest token, with a draft of those that may follow it, and takes those that do."""
+        """Appends the newest token, with a draft of those that may follow it, and takes those that
+        do.
+        """
         draft = self._drafter.draft(self._sampler.room) if self._drafter else []
         started = clock()
         step = self._verified(draft)
@@ -112,7 +133,9 @@ class Decoding:
         return self._taken(step)
 
     def _verified(self, draft: Sequence[int]) -> Step:
-        """A step of one pass; of a second one where a drafted token spoils the logits before it, as NaN in a pass may."""
+        """A step of one pass; of a second one where a drafted token spoils the logits before it, as
+        NaN in a pass may.
+        """
         held, newest = self._slot.length, self._sampler.progress.token_ids[-1]
         results = self._append(Chunk(np.array([newest, *draft], np.int64)), 1 + len(draft))
         kept = held
@@ -145,21 +168,38 @@ class Decoding:
 _DONE = object()
 
 
-def generate(backend: Backend | Caches, inputs: ModelInputs, limits: SamplingParams, text: Detokenizer, clock: Callable[[], int],
-             progress: GenerationStats | None = None) -> Generator[Step, None, Generation]:
-    """Answers one prompt; every yield is one step: a slice of the encode, a prefill chunk, or one decode step.
+def generate(
+    backend: Backend | Caches,
+    inputs: ModelInputs,
+    limits: SamplingParams,
+    text: Detokenizer,
+    clock: Callable[[], int],
+    progress: GenerationStats | None = None,
+) -> Generator[Step, None, Generation]:
+    """Answers one prompt; every yield is one step: a slice of the encode, a prefill chunk, or one
+    decode step.
 
-    With a `Caches`, what it keeps of earlier generations is not computed again, and this one is kept for later ones.
-    `clock` is steady, in nanoseconds. Raises PromptTooLong before any work, NoFreeSlot before the encode, InvalidLogits,
-    TokenCountMismatch and what the backend raises; what is thrown in comes out. The thread of the backend drives it.
+    With a `Caches`, what it keeps of earlier generations is not computed again, and this one is
+    kept for later ones. `clock` is steady, in nanoseconds. Raises PromptTooLong before any work,
+    NoFreeSlot before the encode, InvalidLogits, TokenCountMismatch and what the backend raises;
+    what is thrown in comes out. The thread of the backend drives it.
     """
     reuse, progress = caches_of(backend), GenerationStats() if progress is None else progress
-    progress.prompt_tokens, progress.visual_tokens = len(inputs.prompt.token_ids), inputs.visual_tokens
+    progress.prompt_tokens, progress.visual_tokens = (
+        len(inputs.prompt.token_ids),
+        inputs.visual_tokens,
+    )
     max_tokens = min(limits.max_tokens, max_new_tokens_of(reuse.backend, inputs))
     with open_prefill(reuse, inputs) as prompt:
         progress.reused_tokens = prompt.reused
         sampler = Sampler(limits, max_tokens, text, progress)
-        run = _Run(Decoding(prompt.slot, limits, sampler, drafter_for(limits, inputs)), prompt.slot, limits, progress, clock)
+        run = _Run(
+            Decoding(prompt.slot, limits, sampler, drafter_for(limits, inputs)),
+            prompt.slot,
+            limits,
+            progress,
+            clock,
+        )
         yield from run.encode(prompt)
         progress.reused_frames = len(inputs.frames) - prompt.encoded_frames
         yield from run.prefill(prompt)
@@ -170,7 +210,14 @@ def generate(backend: Backend | Caches, inputs: ModelInputs, limits: SamplingPar
 class _Run:
     """The three phases of one generation on one slot."""
 
-    def __init__(self, decoding: Decoding, slot: KVSlot, limits: SamplingParams, progress: GenerationStats, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        decoding: Decoding,
+        slot: KVSlot,
+        limits: SamplingParams,
+        progress: GenerationStats,
+        clock: Callable[[], int],
+    ) -> None:
         self._decoding, self._slot, self._progress, self._clock = decoding, slot, progress, clock
         self._prefill_chunk = limits.prefill_chunk
 
@@ -189,7 +236,9 @@ class _Run:
             slices.close()
 
     def prefill(self, prompt: Prefill) -> Generator[Step, None, None]:
-        """One step per chunk; the last one chooses the first token. A frame's features go with its last chunk."""
+        """One step per chunk; the last one chooses the first token. A frame's features go with its
+        last chunk.
+        """
         chunks = prompt.chunks(self._prefill_chunk)[::-1]
         try:
             while chunks:

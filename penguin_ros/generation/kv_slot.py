@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A KV slot of which every position is known. Knows a backend and keys, not which request uses it.
 
-What stands at each position of a sequence, as numbers that can be compared. Knows prompts, not slots.
+What stands at each position of a sequence, as numbers that can be compared. Knows prompts, not
+slots.
 
-Two sequences that agree in the keys of their first n positions have the same keys and values there: a position depends on
-what stands at it and before it, and on nothing else.
+Two sequences that agree in the keys of their first n positions have the same keys and values there:
+a position depends on what stands at it and before it, and on nothing else.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -17,7 +19,9 @@ from penguin_ros.backends.base.backend import Backend, Chunk, GreedyToken, Logit
 from penguin_ros.model_inputs import ModelInputs
 
 PrefixKeys = NDArray[np.int64]
-"""(positions, 3): token id, 0, -1 for text; both halves of the frame's key and the row in it for a visual token."""
+"""(positions, 3): token id, 0, -1 for text; both halves of the frame's key and the row in it for a
+visual token.
+"""
 
 _TEXT = -1
 
@@ -38,21 +42,25 @@ def prompt_keys(inputs: ModelInputs) -> PrefixKeys:
     """Of a prompt, every visual token told apart by its frame's content."""
     keys = text_keys(np.asarray(inputs.prompt.token_ids, np.int64))
     for start, frame in zip(inputs.prompt.image_starts, inputs.frames, strict=True):
-        of_frame = keys[start:start + frame.tokens]
+        of_frame = keys[start : start + frame.tokens]
         of_frame[:, :2] = np.frombuffer(frame.key, np.int64)
         of_frame[:, 2] = np.arange(frame.tokens)
     return keys
 
 
 def visual_end(inputs: ModelInputs) -> int:
-    """Where the last frame of a prompt ends: what lies before is worth keeping for the next prompt; 0 without frames."""
+    """Where the last frame of a prompt ends: what lies before is worth keeping for the next prompt;
+    0 without frames.
+    """
     if not inputs.frames:
         return 0
     return inputs.prompt.image_starts[-1] + inputs.frames[-1].tokens
 
 
 def is_superseded(old: PrefixKeys, new: PrefixKeys) -> bool:
-    """True when a prompt shows the last frame of an earlier one and further frames behind it: time has moved on."""
+    """True when a prompt shows the last frame of an earlier one and further frames behind it: time
+    has moved on.
+    """
     shown, before = np.flatnonzero(new[:, 2] != _TEXT), np.flatnonzero(old[:, 2] != _TEXT)
     if not len(shown) or not len(before):
         return False
@@ -68,10 +76,12 @@ def shared_prefix_length(first: PrefixKeys, second: PrefixKeys) -> int:
 
 
 class KVSlot:
-    """All changes of the backend's slot `number` go through here, so that `keys` says what it holds, position by position.
+    """All changes of the backend's slot `number` go through here, so that `keys` says what it
+    holds, position by position.
 
-    `is_sound` is False from the start of a call to the backend until it has succeeded, and for good when it failed or gave no
-    numbers: what the slot holds then is not known, and it must not be used again.
+    `is_sound` is False from the start of a call to the backend until it has succeeded, and for good
+    when it failed or gave no numbers: what the slot holds then is not known, and it must not be
+    used again.
     """
 
     def __init__(self, backend: Backend, number: int, keys: PrefixKeys | None = None) -> None:
@@ -89,10 +99,12 @@ class KVSlot:
     @property
     def keys(self) -> PrefixKeys:
         """(length, 3): what it holds; a view."""
-        return self._keys[:self._length]
+        return self._keys[: self._length]
 
     def begin(self, prompt: PrefixKeys) -> None:
-        """The prompt that it is to hold next, of which it already holds the beginning; what comes behind that is text."""
+        """The prompt that it is to hold next, of which it already holds the beginning; what comes
+        behind that is text.
+        """
         if shared_prefix_length(self.keys, prompt) < self._length:
             raise ValueError('the slot holds other positions than the prompt')
         self._plan = prompt
@@ -136,9 +148,9 @@ class KVSlot:
         end = self._length + len(chunk.token_ids)
         if end > len(self._keys):
             room = np.zeros((2 * end, 3), np.int64)
-            room[:self._length] = self.keys
+            room[: self._length] = self.keys
             self._keys = room
-        planned = self._plan[self._length:end]
-        self._keys[self._length:self._length + len(planned)] = planned
-        self._keys[self._length + len(planned):end] = text_keys(chunk.token_ids[len(planned):])
+        planned = self._plan[self._length : end]
+        self._keys[self._length : self._length + len(planned)] = planned
+        self._keys[self._length + len(planned) : end] = text_keys(chunk.token_ids[len(planned) :])
         self._length, self.is_sound = end, True

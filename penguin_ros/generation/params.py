@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one generation may do: values. Knows neither backends nor what was generated."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from penguin_ros.generation.speculative.draft_history import PromptHistory
 class SamplingParams:
     """What one generation may do.
 
-    `max_tokens` new tokens at most (fewer when the KV slot is shorter), `prefill_chunk` prompt positions per step,
-    `seed_offset` tells the random streams of two requests apart, `keep_logits` puts a copy of the logits into each step.
-    `drafts`: what drafts are made of, None for none.
+    `max_tokens` new tokens at most (fewer when the KV slot is shorter), `prefill_chunk` prompt
+    positions per step, `seed_offset` tells the random streams of two requests apart, `keep_logits`
+    puts a copy of the logits into each step. `drafts`: what drafts are made of, None for none.
     """
 
     max_tokens: int

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work done before anybody asks for it: frames encoded, the part of a prompt that others share computed. Knows no text.
+"""Work done before anybody asks for it: frames encoded, the part of a prompt that others share
+computed. Knows no text.
 
-Generators with a yield after every step, for a job of idle time; ending one at any yield keeps what is finished.
+Generators with a yield after every step, for a job of idle time; ending one at any yield keeps what
+is finished.
 """
+
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
@@ -16,7 +19,9 @@ from penguin_ros.generation.prefix_cache import PrefixCache
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 
 
-def precompute_features(reuse: Caches, frames: Sequence[FramePatches]) -> Generator[None, None, int]:
+def precompute_features(
+    reuse: Caches, frames: Sequence[FramePatches]
+) -> Generator[None, None, int]:
     """Has the features of `frames` kept; yields after every slice. Returns how many it encoded.
 
     A request that needs such a frame meanwhile goes on with the half-done encode.
@@ -32,11 +37,15 @@ def precompute_features(reuse: Caches, frames: Sequence[FramePatches]) -> Genera
     return encoded
 
 
-def precompute_prefix(reuse: Caches, inputs: ModelInputs, prefill_chunk: int) -> Generator[None, None, int]:
-    """Computes the prompt up to its last visual token and has it kept; yields after every slice and chunk.
+def precompute_prefix(
+    reuse: Caches, inputs: ModelInputs, prefill_chunk: int
+) -> Generator[None, None, int]:
+    """Computes the prompt up to its last visual token and has it kept; yields after every slice and
+    chunk.
 
-    Holds no slot while it rests, so that it keeps none from a request: it ends early when another prompt took its slot. Returns
-    how many positions it computed. PromptTooLong; NoFreeSlot when requests hold all slots, after the encode.
+    Holds no slot while it rests, so that it keeps none from a request: it ends early when another
+    prompt took its slot. Returns how many positions it computed. PromptTooLong; NoFreeSlot when
+    requests hold all slots, after the encode.
     """
     max_new_tokens_of(reuse.backend, inputs)
     keys, end, features = prompt_keys(inputs), visual_end(inputs), list[Features | None]()
@@ -52,7 +61,9 @@ def precompute_prefix(reuse: Caches, inputs: ModelInputs, prefill_chunk: int) ->
     return (yield from _prefilled(reuse.prefixes, slot, keys, chunks))
 
 
-def _prefilled(prefixes: PrefixCache, slot: KVSlot, keys: PrefixKeys, chunks: list[Chunk]) -> Generator[None, None, int]:
+def _prefilled(
+    prefixes: PrefixCache, slot: KVSlot, keys: PrefixKeys, chunks: list[Chunk]
+) -> Generator[None, None, int]:
     """Appends `chunks`, the last one first, to a slot that it releases, while it rests too."""
     begin, computed, is_held = slot.length, 0, True
     try:

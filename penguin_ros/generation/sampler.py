@@ -5,6 +5,7 @@ Chooses the next token from logits. Knows neither the model nor what was generat
 
 Order as in the literature's usual pipeline: temperature, then top_k, then top_p on what top_k left.
 """
+
 from __future__ import annotations
 
 import math
@@ -23,19 +24,26 @@ from penguin_ros.generation.stop_rules import StopRules
 from penguin_ros.request import StopReason
 
 _FIRST_GUESS = 1024
-"""top_p looks at this many of the best tokens first: sorting a vocabulary of 150,000 costs as much as a decode step."""
+"""top_p looks at this many of the best tokens first: sorting a vocabulary of 150,000 costs as much
+as a decode step.
+"""
 
 
 def new_random_stream(seed: int, offset: int = 0) -> np.random.Generator:
-    """The random stream of one request: the same (seed, offset) draws the same numbers, other offsets independent ones."""
+    """The random stream of one request: the same (seed, offset) draws the same numbers, other
+    offsets independent ones.
+    """
     return np.random.default_rng([abs(seed), abs(offset)])
 
 
-def choose(logits: NDArray[np.floating], config: GenerationConfig, random: np.random.Generator) -> int:
+def choose(
+    logits: NDArray[np.floating], config: GenerationConfig, random: np.random.Generator
+) -> int:
     """The next token's id from `logits` (vocabulary,); InvalidLogits when one is NaN or infinite.
 
-    Temperature 0 takes the largest logit, of equal ones the lowest id, and draws nothing from `random`; otherwise draws
-    one number. Computed in float64 from differences to the largest logit, so that no temperature overflows.
+    Temperature 0 takes the largest logit, of equal ones the lowest id, and draws nothing from
+    `random`; otherwise draws one number. Computed in float64 from differences to the largest logit,
+    so that no temperature overflows.
     """
     if not np.isfinite(logits).all():
         raise _invalid(logits)
@@ -43,7 +51,8 @@ def choose(logits: NDArray[np.floating], config: GenerationConfig, random: np.ra
         return int(np.argmax(logits))
     kept, weights = _candidates(logits, config)
     cumulative = np.cumsum(weights)
-    # random() is at most 1 - 2**-53, so the product stays under the sum; 'right' passes over tokens of weight 0.
+    # random() is at most 1 - 2**-53, so the product stays under the sum; 'right' passes over tokens
+    # of weight 0.
     return int(kept[np.searchsorted(cumulative, random.random() * cumulative[-1], side='right')])
 
 
@@ -54,7 +63,9 @@ def checked(best: GreedyToken) -> int:
     return best.token_id
 
 
-def _candidates(logits: NDArray[np.floating], config: GenerationConfig) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _candidates(
+    logits: NDArray[np.floating], config: GenerationConfig
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Token ids that may be drawn and their weights, not normalised."""
     weights = _weights(logits, config.temperature)
     kept = np.arange(len(weights))
@@ -67,7 +78,9 @@ def _candidates(logits: NDArray[np.floating], config: GenerationConfig) -> tuple
 
 def _weights(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     wide = logits.astype(np.float64)
-    with np.errstate(over='ignore', under='ignore'):  # a minute temperature sends all but the largest to weight 0
+    with np.errstate(
+        over='ignore', under='ignore'
+    ):  # a minute temperature sends all but the largest to weight 0
         weights: NDArray[np.float64] = np.exp((wide - wide.max()) / temperature)
     return weights
 
@@ -88,23 +101,30 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
     if weights[ranked].sum() < mass:
         ranked = _largest(weights, len(weights))
     before = np.cumsum(weights[ranked]) - weights[ranked]
-    return ranked[:max(1, int(np.count_nonzero(before < mass)))]
+    return ranked[: max(1, int(np.count_nonzero(before < mass)))]
 
 
 def _invalid(logits: NDArray[np.floating]) -> InvalidLogits:
     nan, infinite = int(np.isnan(logits).sum()), int(np.isinf(logits).sum())
-    return _no_numbers(f'the network returned {nan} NaN and {infinite} infinite of {logits.size} logits')
+    return _no_numbers(
+        f'the network returned {nan} NaN and {infinite} infinite of {logits.size} logits'
+    )
 
 
 def _no_numbers(what: str) -> InvalidLogits:
-    return InvalidLogits(what, 'its numbers overflowed, or weights are damaged',
-                         'Try precision float32; if it stays, download the checkpoint again')
+    return InvalidLogits(
+        what,
+        'its numbers overflowed, or weights are damaged',
+        'Try precision float32; if it stays, download the checkpoint again',
+    )
 
 
 class Sampler:
     """Turns logits into the next step's tokens and text, and keeps the progress."""
 
-    def __init__(self, limits: SamplingParams, max_tokens: int, text: Detokenizer, progress: GenerationStats) -> None:
+    def __init__(
+        self, limits: SamplingParams, max_tokens: int, text: Detokenizer, progress: GenerationStats
+    ) -> None:
         self.progress = progress
         self._limits, self._text, self._max_tokens = limits, text, max_tokens
         self._random = new_random_stream(limits.sampling.seed, limits.seed_offset)
@@ -115,11 +135,15 @@ class Sampler:
         """How many more tokens may come."""
         return self._max_tokens - len(self.progress.token_ids)
 
-    def step(self, phase: Phase, results: Sequence[GreedyToken] | Logits, draft: Sequence[int] = ()) -> Step:
-        """The step that `results` lead to, which the network gave with `draft`: what follows the newest token, and each drafted
-        one. Takes tokens until one differs from the draft or ends the text.
+    def step(
+        self, phase: Phase, results: Sequence[GreedyToken] | Logits, draft: Sequence[int] = ()
+    ) -> Step:
+        """The step that `results` lead to, which the network gave with `draft`: what follows the
+        newest token, and each drafted one. Takes tokens until one differs from the draft or ends
+        the text.
 
-        InvalidLogits, with nothing taken, when the first of them are no numbers; later ones are left to the next step.
+        InvalidLogits, with nothing taken, when the first of them are no numbers; later ones are
+        left to the next step.
         """
         pieces: list[str] = []
         for index, result in enumerate(results):
@@ -130,21 +154,39 @@ class Sampler:
                     raise
                 break
             pieces.append(self._take(token_id))
-            if self.progress.stop_reason is not StopReason.NONE or list(draft[index:index + 1]) != [token_id]:
+            if self.progress.stop_reason is not StopReason.NONE or list(
+                draft[index : index + 1]
+            ) != [token_id]:
                 break
         return self._step(phase, results, pieces, draft)
 
-    def _step(self, phase: Phase, results: Sequence[GreedyToken] | Logits, pieces: Sequence[str], draft: Sequence[int]) -> Step:
+    def _step(
+        self,
+        phase: Phase,
+        results: Sequence[GreedyToken] | Logits,
+        pieces: Sequence[str],
+        draft: Sequence[int],
+    ) -> Step:
         count = len(pieces)
         token_ids = tuple(self.progress.token_ids[-count:])
         self.progress.forward_passes += 1
         self.progress.drafted_tokens += len(draft)
-        self.progress.accepted_tokens += sum(ours == guess for ours, guess in zip(token_ids, draft, strict=False))
-        logits = results[:count].copy() if self._limits.keep_logits and isinstance(results, np.ndarray) else None
+        self.progress.accepted_tokens += sum(
+            ours == guess for ours, guess in zip(token_ids, draft, strict=False)
+        )
+        logits = (
+            results[:count].copy()
+            if self._limits.keep_logits and isinstance(results, np.ndarray)
+            else None
+        )
         return Step(phase, token_ids, ''.join(pieces), logits)
 
     def _choose(self, result: GreedyToken | Logits) -> int:
-        return checked(result) if isinstance(result, GreedyToken) else choose(result, self._limits.sampling, self._random)
+        return (
+            checked(result)
+            if isinstance(result, GreedyToken)
+            else choose(result, self._limits.sampling, self._random)
+        )
 
     def _take(self, token_id: int) -> str:
         """The text of a token that was chosen; with the last one comes the rest of the text."""

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a text ends: stop token, maximum of tokens, repetition. Knows token ids only, not what they mean.
+"""When a text ends: stop token, maximum of tokens, repetition. Knows token ids only, not what they
+mean.
 
 Deadlines and cancelling are not rules of a text: they are thrown into the loop from outside.
 """
+
 from __future__ import annotations
 
 from collections.abc import Collection
@@ -19,16 +21,20 @@ MAX_PERIOD = 64
 class Repetition:
     """Sees when the tokens end in `max_repeats` copies of one sequence of 1 to MAX_PERIOD tokens.
 
-    Costs MAX_PERIOD comparisons a token, whatever the length of the text. A `max_repeats` under 2 sees nothing: what
-    stands once repeats nothing.
+    Costs MAX_PERIOD comparisons a token, whatever the length of the text. A `max_repeats` under 2
+    sees nothing: what stands once repeats nothing.
     """
 
     def __init__(self, max_repeats: int) -> None:
         self._periods: NDArray[np.int64] = np.arange(1, MAX_PERIOD + 1)
         self._needed = (max_repeats - 1) * self._periods
         self._is_on = max_repeats >= 2
-        self._recent = np.full(MAX_PERIOD, -1, np.int64)  # newest first: _recent[p - 1] stands p tokens back
-        self._runs = np.zeros(MAX_PERIOD, np.int64)  # per period p: so many last tokens equal the one p before them
+        self._recent = np.full(
+            MAX_PERIOD, -1, np.int64
+        )  # newest first: _recent[p - 1] stands p tokens back
+        self._runs = np.zeros(
+            MAX_PERIOD, np.int64
+        )  # per period p: so many last tokens equal the one p before them
 
     def add(self, token_id: int) -> bool:
         """Whether the tokens, `token_id` the newest, end in a repetition."""
@@ -41,7 +47,9 @@ class Repetition:
 
 
 class StopRules:
-    """All rules of one text; the first that holds wins, in the order stop token, repetition, maximum."""
+    """All rules of one text; the first that holds wins, in the order stop token, repetition,
+    maximum.
+    """
 
     def __init__(self, stop_token_ids: Collection[int], max_tokens: int, max_repeats: int) -> None:
         self._stop_token_ids = frozenset(stop_token_ids)

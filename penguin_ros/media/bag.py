@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads pictures from a rosbag2 folder or mcap file with the rosbags library. It needs no installed ROS 2."""
+"""Reads pictures from a rosbag2 folder or mcap file with the rosbags library. It needs no installed
+ROS 2.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -19,19 +22,25 @@ INSTALL = 'pip install rosbags'
 class BagRecording:
     """One image topic of a bag.
 
-    RecordingError when the bag cannot be read, has no such topic, or has several and none was named.
+    RecordingError when the bag cannot be read, has no such topic, or has several and none was
+    named.
     """
 
     def __init__(self, path: Path, topic: str = '') -> None:
         self.path = path
         with self._reader() as reader:
-            self.topic = _chosen_topic(path, {c.topic: c.msgtype for c in reader.connections if c.msgtype in IMAGE_TYPES}, topic)
+            self.topic = _chosen_topic(
+                path,
+                {c.topic: c.msgtype for c in reader.connections if c.msgtype in IMAGE_TYPES},
+                topic,
+            )
             self.duration_ns: int = int(reader.duration)
         self.dropped: dict[str, int] = {}
 
     def frames(self, sample_fps: float = 0.0) -> Iterator[tuple[int, Image]]:
-        """(header stamp in ns, or the bag's time where that is zero; RGB). Pictures that do not convert are dropped and
-        counted by cause in `dropped`."""
+        """(header stamp in ns, or the bag's time where that is zero; RGB). Pictures that do not
+        convert are dropped and counted by cause in `dropped`.
+        """
         due = SampleTimes(sample_fps)
         with self._reader() as reader:
             connections = [c for c in reader.connections if c.topic == self.topic]
@@ -56,7 +65,9 @@ class BagRecording:
             reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             reader.open()
         except (AnyReaderError, OSError, ValueError, KeyError) as error:
-            raise RecordingError(f'cannot read the bag {self.path}', str(error), 'Check it with: ros2 bag info BAG') from error
+            raise RecordingError(
+                f'cannot read the bag {self.path}', str(error), 'Check it with: ros2 bag info BAG'
+            ) from error
         return _Closing(reader)
 
 
@@ -77,8 +88,14 @@ def _chosen_topic(path: Path, topics: dict[str, str], wanted: str) -> str:
     if wanted in topics or (not wanted and len(topics) == 1):
         return wanted or next(iter(topics))
     listed = ', '.join(sorted(topics)) or 'none'
-    what = f'{path} has no image topic {wanted}' if wanted else f'{path} has {len(topics)} image topics'
-    raise RecordingError(what, f'its image topics: {listed}', 'Choose one with --topic NAME' if topics else '')
+    what = (
+        f'{path} has no image topic {wanted}'
+        if wanted
+        else f'{path} has {len(topics)} image topics'
+    )
+    raise RecordingError(
+        what, f'its image topics: {listed}', 'Choose one with --topic NAME' if topics else ''
+    )
 
 
 class Recording(Protocol):
@@ -95,8 +112,11 @@ def open_recording(path: Path, topic: str = '') -> Recording:
     if not path.exists():
         raise RecordingError(f'no such file or folder: {path}', '', 'Check the path')
     if path.is_dir() and not (path / 'metadata.yaml').exists():
-        raise RecordingError(f'{path} is a folder without metadata.yaml', 'a rosbag2 folder has one',
-                             'Give the folder of a bag, or a video file')
+        raise RecordingError(
+            f'{path} is a folder without metadata.yaml',
+            'a rosbag2 folder has one',
+            'Give the folder of a bag, or a video file',
+        )
     if path.is_dir() or path.suffix in ('.mcap', '.db3'):
         return BagRecording(path.parent if path.suffix == '.db3' else path, topic)
     return VideoRecording(path)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """JPEG and PNG bytes of messages to RGB arrays, with nothing decoded that is larger than allowed.
 
-Knows picture files by their first bytes; the `format` text of sensor_msgs/CompressedImage is only quoted, never trusted.
+Knows picture files by their first bytes; the `format` text of sensor_msgs/CompressedImage is only
+quoted, never trusted.
 """
+
 from __future__ import annotations
 
 import io
@@ -19,15 +21,31 @@ if TYPE_CHECKING:
     import PIL.Image
 
 _SIGNATURES = {'JPEG': b'\xff\xd8\xff', 'PNG': b'\x89PNG\r\n\x1a\n'}
-_OTHER_FORMATS = ('webp', 'tiff', 'depth', 'h264', 'h265', 'hevc', 'av1', 'theora', 'ffmpeg', 'gif', 'bmp', 'jxl', 'avif')
+_OTHER_FORMATS = (
+    'webp',
+    'tiff',
+    'depth',
+    'h264',
+    'h265',
+    'hevc',
+    'av1',
+    'theora',
+    'ffmpeg',
+    'gif',
+    'bmp',
+    'jxl',
+    'avif',
+)
 
 
 def decode_compressed(data: object, max_pixels: int, label: str = '') -> Image:
-    """The picture as (height, width, 3) uint8 RGB, C-contiguous, turned as its EXIF orientation says.
+    """The picture as (height, width, 3) uint8 RGB, C-contiguous, turned as its EXIF orientation
+    says.
 
-    `data` as in raw_image.flat_bytes, `label` the message's format text, for the error only. The size is read from
-    the header and checked against `max_pixels` before anything is decoded. 16-bit gray is scaled to 8 bit.
-    Raises CorruptImage (empty, truncated, undecodable), ImageTooLarge, UnsupportedEncoding.
+    `data` as in raw_image.flat_bytes, `label` the message's format text, for the error only. The
+    size is read from the header and checked against `max_pixels` before anything is decoded. 16-bit
+    gray is scaled to 8 bit. Raises CorruptImage (empty, truncated, undecodable), ImageTooLarge,
+    UnsupportedEncoding.
     """
     content = flat_bytes(data).tobytes()
     kind = _sniffed(content, label)
@@ -37,8 +55,12 @@ def decode_compressed(data: object, max_pixels: int, label: str = '') -> Image:
             return _decoded(content, kind, max_pixels)
     except ImageError:
         raise
-    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        raise CorruptImage(f'a {kind} picture of {len(content)} bytes', f'it does not decode: {error}') from error
+    except (
+        Exception
+    ) as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and more
+        raise CorruptImage(
+            f'a {kind} picture of {len(content)} bytes', f'it does not decode: {error}'
+        ) from error
 
 
 def _sniffed(content: bytes, label: str) -> str:
@@ -57,6 +79,7 @@ def _sniffed(content: bytes, label: str) -> str:
 def _decoded(content: bytes, kind: str, max_pixels: int) -> Image:
     import PIL.Image
     import PIL.ImageOps
+
     try:
         picture = PIL.Image.open(io.BytesIO(content), formats=(kind,))  # reads the header only
     except PIL.Image.DecompressionBombError as error:
@@ -64,8 +87,11 @@ def _decoded(content: bytes, kind: str, max_pixels: int) -> Image:
     with picture:
         width, height = picture.size
         if width * height > max_pixels:
-            raise ImageTooLarge(f'a {kind} picture of {width}x{height} pixels', f'at most {max_pixels} pixels are allowed',
-                                'Send a smaller picture')
+            raise ImageTooLarge(
+                f'a {kind} picture of {width}x{height} pixels',
+                f'at most {max_pixels} pixels are allowed',
+                'Send a smaller picture',
+            )
         return _rgb(PIL.ImageOps.exif_transpose(picture))
 
 

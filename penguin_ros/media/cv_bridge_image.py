@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Has the installed cv_bridge convert a raw picture where it gives the same pixels as our own conversion.
+"""Has the installed cv_bridge convert a raw picture where it gives the same pixels as our own
+conversion.
 
-Knows cv_bridge's interface only. Whether it agrees is tried once per encoding and byte order, on a small picture with padded
-rows: a package of that name exists that ignores the padding, and versions differ in what they convert.
+Knows cv_bridge's interface only. Whether it agrees is tried once per encoding and byte order, on a
+small picture with padded rows: a package of that name exists that ignores the padding, and versions
+differ in what they convert.
 """
+
 from __future__ import annotations
 
 import array
@@ -20,10 +23,15 @@ _HEIGHT, _WIDTH, _PADDING = 6, 8, 2  # of the picture that is tried, in pixels
 
 
 def can_bridge(message: Any, encoding: Encoding) -> bool:
-    """Whether cv_bridge is installed and right for pictures like this one, whose fields have been checked."""
+    """Whether cv_bridge is installed and right for pictures like this one, whose fields have been
+    checked.
+    """
     # cv_bridge takes rows as whole pixels.
-    return (_bridge() is not None and message.step % encoding.pixel_bytes == 0
-            and _is_equal(message.encoding, bool(message.is_bigendian)))
+    return (
+        _bridge() is not None
+        and message.step % encoding.pixel_bytes == 0
+        and _is_equal(message.encoding, bool(message.is_bigendian))
+    )
 
 
 def bridged_to_rgb(message: Any) -> Image:
@@ -35,8 +43,11 @@ def bridged_to_rgb(message: Any) -> Image:
 def _bridge() -> Any:
     try:
         from cv_bridge import CvBridge
+
         return CvBridge()
-    except Exception:  # not installed, or built for another numpy or OpenCV, which shows in many ways
+    except (
+        Exception
+    ):  # not installed, or built for another numpy or OpenCV, which shows in many ways
         return None
 
 
@@ -45,8 +56,14 @@ def _is_equal(name: str, is_bigendian: bool) -> bool:
     encoding = ENCODINGS[name]
     step = (_WIDTH + _PADDING) * encoding.pixel_bytes
     samples = np.random.default_rng(0).integers(0, 256, _HEIGHT * step, dtype=np.uint8)
-    probe = SimpleNamespace(height=_HEIGHT, width=_WIDTH, encoding=name, is_bigendian=int(is_bigendian), step=step,
-                            data=array.array('B', samples.tobytes()))
+    probe = SimpleNamespace(
+        height=_HEIGHT,
+        width=_WIDTH,
+        encoding=name,
+        is_bigendian=int(is_bigendian),
+        step=step,
+        data=array.array('B', samples.tobytes()),
+    )
     try:
         return np.array_equal(bridged_to_rgb(probe), raw_to_rgb(probe, encoding))
     except Exception:  # cv_bridge does not convert this encoding

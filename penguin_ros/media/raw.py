@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw pictures of messages to RGB arrays.
 
-Knows the fields and encodings of sensor_msgs/Image, but imports no ROS: anything with those fields will do.
+Knows the fields and encodings of sensor_msgs/Image, but imports no ROS: anything with those fields
+will do.
 """
+
 from __future__ import annotations
 
 import array
@@ -34,7 +36,9 @@ class RawImage(Protocol):
 
 @dataclass(frozen=True)
 class Encoding:
-    """How one encoding lies in memory: samples per pixel, bytes per sample, and the colour conversion."""
+    """How one encoding lies in memory: samples per pixel, bytes per sample, and the colour
+    conversion.
+    """
 
     channels: int
     sample_bytes: int
@@ -57,56 +61,91 @@ def _identity(pixels: Pixels) -> Pixels:
 
 
 # OpenCV names a Bayer pattern after its second row and column, ROS after its first.
-_BAYER = {'rggb': cv2.COLOR_BayerBG2RGB, 'bggr': cv2.COLOR_BayerRG2RGB,
-          'gbrg': cv2.COLOR_BayerGR2RGB, 'grbg': cv2.COLOR_BayerGB2RGB}
-_COLOURS = {'rgb': (3, _identity), 'bgr': (3, _convert(cv2.COLOR_BGR2RGB)), 'rgba': (4, _convert(cv2.COLOR_RGBA2RGB)),
-            'bgra': (4, _convert(cv2.COLOR_BGRA2RGB)), 'mono': (1, _convert(cv2.COLOR_GRAY2RGB))}
+_BAYER = {
+    'rggb': cv2.COLOR_BayerBG2RGB,
+    'bggr': cv2.COLOR_BayerRG2RGB,
+    'gbrg': cv2.COLOR_BayerGR2RGB,
+    'grbg': cv2.COLOR_BayerGB2RGB,
+}
+_COLOURS = {
+    'rgb': (3, _identity),
+    'bgr': (3, _convert(cv2.COLOR_BGR2RGB)),
+    'rgba': (4, _convert(cv2.COLOR_RGBA2RGB)),
+    'bgra': (4, _convert(cv2.COLOR_BGRA2RGB)),
+    'mono': (1, _convert(cv2.COLOR_GRAY2RGB)),
+}
 _UYVY = Encoding(2, 1, _convert(cv2.COLOR_YUV2RGB_UYVY), has_even_width=True)
 _YUYV = Encoding(2, 1, _convert(cv2.COLOR_YUV2RGB_YUY2), has_even_width=True)
 
 ENCODINGS: dict[str, Encoding] = {
-    **{f'{name}{8 * size}': Encoding(channels, size, convert)
-       for name, (channels, convert) in _COLOURS.items() for size in (1, 2)},
-    **{f'bayer_{pattern}{8 * size}': Encoding(1, size, _convert(code), min_size=3)
-       for pattern, code in _BAYER.items() for size in (1, 2)},
-    'yuv422': _UYVY, 'uyvy': _UYVY, 'yuv422_yuy2': _YUYV, 'yuyv': _YUYV,
+    **{
+        f'{name}{8 * size}': Encoding(channels, size, convert)
+        for name, (channels, convert) in _COLOURS.items()
+        for size in (1, 2)
+    },
+    **{
+        f'bayer_{pattern}{8 * size}': Encoding(1, size, _convert(code), min_size=3)
+        for pattern, code in _BAYER.items()
+        for size in (1, 2)
+    },
+    'yuv422': _UYVY,
+    'uyvy': _UYVY,
+    'yuv422_yuy2': _YUYV,
+    'yuyv': _YUYV,
 }
 """Every encoding that is converted, by its name in sensor_msgs/image_encodings."""
 
 
 def checked_encoding(message: RawImage) -> Encoding:
-    """The message's encoding; UnsupportedEncoding or ImageShapeError when the message cannot be converted."""
+    """The message's encoding; UnsupportedEncoding or ImageShapeError when the message cannot be
+    converted.
+    """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
-        raise UnsupportedEncoding(f'encoding {message.encoding!r} of a picture', 'it is not one of ' + ', '.join(ENCODINGS),
-                                  'Publish one of these, rgb8 say')
+        raise UnsupportedEncoding(
+            f'encoding {message.encoding!r} of a picture',
+            'it is not one of ' + ', '.join(ENCODINGS),
+            'Publish one of these, rgb8 say',
+        )
     height, width, step = message.height, message.width, message.step
     shape = f'a picture of {width}x{height} {message.encoding}'
     if min(height, width) < encoding.min_size:
-        raise ImageShapeError(shape, f'it needs at least {encoding.min_size}x{encoding.min_size} pixels')
+        raise ImageShapeError(
+            shape, f'it needs at least {encoding.min_size}x{encoding.min_size} pixels'
+        )
     if encoding.has_even_width and width % 2:
         raise ImageShapeError(shape, 'two pixels share their colour, so the width must be even')
     if step < width * encoding.pixel_bytes:
-        raise ImageShapeError(shape, f'step is {step} bytes, a row has {width * encoding.pixel_bytes}')
+        raise ImageShapeError(
+            shape, f'step is {step} bytes, a row has {width * encoding.pixel_bytes}'
+        )
     size = flat_bytes(message.data).size
     if size < step * height:
-        raise ImageShapeError(shape, f'it has {size} bytes, {height} rows of {step} bytes need {step * height}')
+        raise ImageShapeError(
+            shape, f'it has {size} bytes, {height} rows of {step} bytes need {step * height}'
+        )
     return encoding
 
 
 def raw_to_rgb(message: RawImage, encoding: Encoding) -> Image:
-    """The picture as (height, width, 3) uint8 RGB, C-contiguous; it may share the memory of `message.data`.
+    """The picture as (height, width, 3) uint8 RGB, C-contiguous; it may share the memory of
+    `message.data`.
 
-    `encoding` is what checked_encoding returned for this message. 16-bit samples are scaled to 8 bit over their whole range,
-    alpha is ignored, YUV is ITU-R BT.601, Bayer patterns are interpolated bilinearly.
+    `encoding` is what checked_encoding returned for this message. 16-bit samples are scaled to 8
+    bit over their whole range, alpha is ignored, YUV is ITU-R BT.601, Bayer patterns are
+    interpolated bilinearly.
     """
     pixels = encoding.to_rgb(_samples(message, encoding))
     return np.ascontiguousarray(pixels if pixels.dtype == np.uint8 else _to_8_bit(pixels))
 
 
 def _samples(message: RawImage, encoding: Encoding) -> Pixels:
-    """(height, width) or (height, width, channels) array over the message's bytes, row padding left out."""
-    sample = np.dtype(np.uint8 if encoding.sample_bytes == 1 else '>u2' if message.is_bigendian else '<u2')
+    """(height, width) or (height, width, channels) array over the message's bytes, row padding left
+    out.
+    """
+    sample = np.dtype(
+        np.uint8 if encoding.sample_bytes == 1 else '>u2' if message.is_bigendian else '<u2'
+    )
     dimensions = (message.height, message.width, encoding.channels)
     strides = (message.step, encoding.pixel_bytes, encoding.sample_bytes)
     view: Pixels = np.ndarray(dimensions, sample, flat_bytes(message.data), strides=strides)
@@ -115,12 +154,15 @@ def _samples(message: RawImage, encoding: Encoding) -> Pixels:
 
 
 def flat_bytes(data: object) -> NDArray[np.uint8]:
-    """Message bytes as a flat uint8 array without copying: array.array, bytes, numpy, or a vendor's buffer object.
+    """Message bytes as a flat uint8 array without copying: array.array, bytes, numpy, or a vendor's
+    buffer object.
 
     ImageShapeError when the object cannot be read as bytes.
     """
     if isinstance(data, array.array) and data.itemsize != 1:
-        raise ImageShapeError(f'picture data as array of {data.typecode!r}', 'it must be an array of bytes')
+        raise ImageShapeError(
+            f'picture data as array of {data.typecode!r}', 'it must be an array of bytes'
+        )
     try:
         return np.frombuffer(memoryview(data).cast('B'), np.uint8)  # type: ignore[arg-type]
     except (TypeError, BufferError, ValueError):
@@ -128,12 +170,17 @@ def flat_bytes(data: object) -> NDArray[np.uint8]:
 
 
 def _copied_bytes(data: object) -> NDArray[np.uint8]:
-    """Bytes of what has no (contiguous) buffer of its own: a strided array, or rosidl's Buffer in device memory."""
+    """Bytes of what has no (contiguous) buffer of its own: a strided array, or rosidl's Buffer in
+    device memory.
+    """
     to_bytes = getattr(data, 'tobytes', None) or getattr(data, 'to_bytes', None)
     copied = to_bytes() if callable(to_bytes) else None
     if not isinstance(copied, (bytes, bytearray)):
-        raise ImageShapeError(f'picture data of type {type(data).__name__}', 'it cannot be read as bytes',
-                              'Have the camera publish pictures in CPU memory')
+        raise ImageShapeError(
+            f'picture data of type {type(data).__name__}',
+            'it cannot be read as bytes',
+            'Have the camera publish pictures in CPU memory',
+        )
     return np.frombuffer(copied, np.uint8)
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a camera node's pictures come from: a video file, a folder of pictures, a V4L2 device. Knows no ROS.
+"""Where a camera node's pictures come from: a video file, a folder of pictures, a V4L2 device.
+Knows no ROS.
 
 Pictures are (height, width, 3) uint8 in OpenCV's order, BGR. One thread uses a source.
 """
+
 from __future__ import annotations
 
 import re
@@ -37,7 +39,9 @@ class CameraSource(Protocol):
     """A live source paces itself: `advance` returns when that time has come."""
 
     def advance(self, media_ns: int) -> bool:
-        """Makes the newest picture at this time the current one, without decoding it; False when the source has ended."""
+        """Makes the newest picture at this time the current one, without decoding it; False when
+        the source has ended.
+        """
 
     def picture(self) -> Picture:
         """The current picture; SourceError when it cannot be decoded."""
@@ -46,18 +50,29 @@ class CameraSource(Protocol):
         """Frees the source."""
 
 
-def open_source(source: str, *, is_looping: bool = True, hz: float = 0.0, width: int = 0, height: int = 0) -> CameraSource:
-    """The source of that name; `hz` paces a folder and, with the size, is asked of a device. SourceError says what is wrong."""
+def open_source(
+    source: str, *, is_looping: bool = True, hz: float = 0.0, width: int = 0, height: int = 0
+) -> CameraSource:
+    """The source of that name; `hz` paces a folder and, with the size, is asked of a device.
+    SourceError says what is wrong.
+    """
     if not source:
-        raise SourceError('no source given', 'a camera node publishes a video file, a folder of pictures or a V4L2 device',
-                          'Start it with --ros-args -p source:=video.mp4 (or a folder, or /dev/video0)')
+        raise SourceError(
+            'no source given',
+            'a camera node publishes a video file, a folder of pictures or a V4L2 device',
+            'Start it with --ros-args -p source:=video.mp4 (or a folder, or /dev/video0)',
+        )
     path = Path(source).expanduser()
     device = _DEVICE.fullmatch(str(path.resolve()))  # /dev/v4l/by-id holds links
     if device:
         return LiveDevice(_open_device(source, int(device[1]), (hz, width, height)), source)
     if not path.exists():
         raise SourceError(f'no such file or folder: {source}', '', 'Check the path of the source')
-    return PictureFolder(path, is_looping, hz or FOLDER_HZ) if path.is_dir() else VideoFile(path, is_looping)
+    return (
+        PictureFolder(path, is_looping, hz or FOLDER_HZ)
+        if path.is_dir()
+        else VideoFile(path, is_looping)
+    )
 
 
 class VideoFile:
@@ -114,22 +129,32 @@ class VideoFile:
         return capture
 
     def _unreadable(self, why: str) -> SourceError:
-        return SourceError(f'cannot read {self._path}', why, 'Convert it: ffmpeg -i FILE -c:v libx264 video.mp4')
+        return SourceError(
+            f'cannot read {self._path}', why, 'Convert it: ffmpeg -i FILE -c:v libx264 video.mp4'
+        )
 
 
 class PictureFolder:
-    """The pictures of a folder in the order of their names, numbers counted as such. Those that do not decode are left out."""
+    """The pictures of a folder in the order of their names, numbers counted as such. Those that do
+    not decode are left out.
+    """
 
     is_live = False
 
     def __init__(self, path: Path, is_looping: bool, hz: float) -> None:
         self.native_hz, self._is_looping = hz, is_looping
-        self._paths = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES), key=_natural_order)
+        self._paths = sorted(
+            (file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES),
+            key=_natural_order,
+        )
         self._path, self._index, self._shown = path, 0, -1
         self._picture: Picture | None = None
         if not any(self._read(file) is not None for file in self._paths):
-            raise SourceError(f'no picture in the folder {path}', f'it holds {len(self._paths)} files named as pictures, none of '
-                              'which decodes', f'Picture files end in {" ".join(PICTURE_SUFFIXES)}')
+            raise SourceError(
+                f'no picture in the folder {path}',
+                f'it holds {len(self._paths)} files named as pictures, none of which decodes',
+                f'Picture files end in {" ".join(PICTURE_SUFFIXES)}',
+            )
 
     def advance(self, media_ns: int) -> bool:
         """As in CameraSource."""
@@ -155,7 +180,9 @@ class PictureFolder:
     def _forget(self, file: Path) -> None:
         self._paths.remove(file)
         if not self._paths:
-            raise SourceError(f'no picture left in the folder {self._path}', f'{file.name} does not decode either')
+            raise SourceError(
+                f'no picture left in the folder {self._path}', f'{file.name} does not decode either'
+            )
         self._index %= len(self._paths)
 
     @staticmethod
@@ -165,7 +192,9 @@ class PictureFolder:
 
 
 class LiveDevice:
-    """A capture device; pictures that come before their time are thrown away, so that none waits and grows old."""
+    """A capture device; pictures that come before their time are thrown away, so that none waits
+    and grows old.
+    """
 
     is_live = True
 
@@ -179,7 +208,10 @@ class LiveDevice:
         """As in CameraSource; SourceError when the device gives nothing more."""
         while True:
             if not self._capture.grab():
-                raise SourceError(f'{self._name} stopped giving pictures', 'it was unplugged, or another program took it')
+                raise SourceError(
+                    f'{self._name} stopped giving pictures',
+                    'it was unplugged, or another program took it',
+                )
             now_ns = time.monotonic_ns()
             self._start_ns = now_ns if self._start_ns is None else self._start_ns
             # Half a picture early is nearer than half a picture late.
@@ -202,9 +234,19 @@ def _open_device(name: str, index: int, wishes: tuple[float, int, int]) -> Any:
     """`wishes`: rate, width and height to ask for, where not 0."""
     capture = cv2.VideoCapture(index, cv2.CAP_V4L2) if Path(name).exists() else None
     if capture is None or not capture.isOpened():
-        why = 'no such device' if capture is None else 'it is no capture device, in use, or not permitted to this user'
-        raise SourceError(f'cannot open the camera {name}', why, 'See what there is: ls /dev/video*; v4l2-ctl --list-devices')
-    for key, value in zip((cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), wishes, strict=True):
+        why = (
+            'no such device'
+            if capture is None
+            else 'it is no capture device, in use, or not permitted to this user'
+        )
+        raise SourceError(
+            f'cannot open the camera {name}',
+            why,
+            'See what there is: ls /dev/video*; v4l2-ctl --list-devices',
+        )
+    for key, value in zip(
+        (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), wishes, strict=True
+    ):
         if value:
             capture.set(key, value)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
@@ -213,4 +255,6 @@ def _open_device(name: str, index: int, wishes: tuple[float, int, int]) -> Any:
 
 def _natural_order(file: Path) -> list[tuple[int, str]]:
     """frame2 before frame10."""
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', file.name)]
+    return [
+        (int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', file.name)
+    ]

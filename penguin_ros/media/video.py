@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads frames and their media time from a video file. Knows neither ROS nor clips."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,18 +19,23 @@ class RecordingError(PenguinError):
 
 
 class VideoRecording:
-    """A video file; iterating `frames` decodes it from the start. RecordingError when it cannot be opened."""
+    """A video file; iterating `frames` decodes it from the start. RecordingError when it cannot be
+    opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         capture = self._capture()
         import cv2
+
         self.fps: float = capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.duration_ns: int = int(capture.get(cv2.CAP_PROP_FRAME_COUNT) / self.fps * NANOSECONDS)
         capture.release()
 
     def frames(self, sample_fps: float = 0.0) -> Iterator[tuple[int, Image]]:
-        """(media time in ns, (height, width, 3) uint8 RGB), strictly increasing times; at most `sample_fps` when above 0."""
+        """(media time in ns, (height, width, 3) uint8 RGB), strictly increasing times; at most
+        `sample_fps` when above 0.
+        """
         capture = self._capture()
         try:
             due, index = SampleTimes(sample_fps), 0
@@ -44,21 +50,35 @@ class VideoRecording:
             capture.release()
 
     def _media_time_ns(self, capture: Any, index: int) -> int:
-        """Time of the grabbed frame: its own time stamp, or index over rate where the container gives none."""
+        """Time of the grabbed frame: its own time stamp, or index over rate where the container
+        gives none.
+        """
         import cv2
+
         milliseconds = capture.get(cv2.CAP_PROP_POS_MSEC)
-        return round(milliseconds * 1e6) if milliseconds > 0 else round(index / self.fps * NANOSECONDS)
+        return (
+            round(milliseconds * 1e6) if milliseconds > 0 else round(index / self.fps * NANOSECONDS)
+        )
 
     @staticmethod
     def _retrieve(capture: Any) -> Image | None:
         import cv2
+
         is_read, picture = capture.retrieve()
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8) if is_read else None
+        return (
+            np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+            if is_read
+            else None
+        )
 
     def _capture(self) -> Any:
         import cv2
+
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
-            raise RecordingError(f'cannot read {self.path}', 'it is not a video that this OpenCV decodes',
-                                 'Convert it, for example: ffmpeg -i FILE -c:v libx264 video.mp4')
+            raise RecordingError(
+                f'cannot read {self.path}',
+                'it is not a video that this OpenCV decodes',
+                'Convert it, for example: ffmpeg -i FILE -c:v libx264 video.mp4',
+            )
         return capture

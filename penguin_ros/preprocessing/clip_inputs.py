@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clip or pictures and a question to the inputs of the model. The front of this room; knows neither backends nor cameras.
+"""A clip or pictures and a question to the inputs of the model. The front of this room; knows
+neither backends nor cameras.
 
-The clip of a request is a video, pictures of a caller are single images. Both keep the settings' token budget, unless
-`max_tokens` is given: then every number is the reference's for that budget, even where its rounding and floor exceed it.
+The clip of a request is a video, pictures of a caller are single images. Both keep the settings'
+token budget, unless `max_tokens` is given: then every number is the reference's for that budget,
+even where its rounding and floor exceed it.
 """
+
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
@@ -26,12 +29,22 @@ from penguin_ros.preprocessing.frame_plan import (
     video_plan_steps,
 )
 from penguin_ros.preprocessing.patches import to_patches
-from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart, VisualPart, render
+from penguin_ros.preprocessing.prompt import (
+    ImagePart,
+    Message,
+    Part,
+    TextPart,
+    VideoPart,
+    VisualPart,
+    render,
+)
 from penguin_ros.steps import run_to_end
 
 Picture = Image | Sequence[Image] | Sequence[Frame]
-"""What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame, all of one size; a Frame
-remembers its digest, so that its features are found again without reading its pixels."""
+"""What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame,
+all of one size; a Frame remembers its digest, so that its features are found again without reading
+its pixels.
+"""
 
 InputSteps = Generator[None, None, ModelInputs]
 
@@ -50,21 +63,35 @@ class _Visual:
         if isinstance(self.part, ImagePart) or len(self.plan.indices) == self.part.frames:
             return self.part
         labels = self.part.timestamps
-        return VideoPart(labels and tuple(labels[index] for index in self.plan.indices), len(self.plan.indices))
+        return VideoPart(
+            labels and tuple(labels[index] for index in self.plan.indices), len(self.plan.indices)
+        )
 
 
 class Preprocessor:
-    """Makes model inputs for one checkpoint under one set of visual settings. Holds no state; any thread."""
+    """Makes model inputs for one checkpoint under one set of visual settings. Holds no state; any
+    thread.
+    """
 
-    def __init__(self, shape: CheckpointShape, tokenizer: PenguinTokenizer, visual: VisualConfig) -> None:
+    def __init__(
+        self, shape: CheckpointShape, tokenizer: PenguinTokenizer, visual: VisualConfig
+    ) -> None:
         self._shape, self._tokenizer, self._visual = shape, tokenizer, visual
 
     def clip_inputs(self, clip: Clip, question: str, max_tokens: int | None = None) -> ModelInputs:
         """The clip as a video, labelled with seconds since its oldest frame, then the question."""
         return run_to_end(self.clip_steps(clip, question, max_tokens))
 
-    def clip_steps(self, clip: Clip, question: str, max_tokens: int | None = None, plan: FramePlan | None = None) -> InputSteps:
-        """As clip_inputs, with a yield after what is done for each frame; `plan`: the frames' types and sizes, decided before."""
+    def clip_steps(
+        self,
+        clip: Clip,
+        question: str,
+        max_tokens: int | None = None,
+        plan: FramePlan | None = None,
+    ) -> InputSteps:
+        """As clip_inputs, with a yield after what is done for each frame; `plan`: the frames' types
+        and sizes, decided before.
+        """
         video = VideoPart(clip.seconds_from_start, len(clip.frames))
         messages = [Message('user', (video, TextPart(question)))]
         if plan is not None:
@@ -81,11 +108,15 @@ class Preprocessor:
         """What one visual token of a clip covers."""
         return self._unit(VideoPart(None, 1))
 
-    def images_inputs(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> ModelInputs:
+    def images_inputs(
+        self, images: Sequence[Image], question: str, max_tokens: int | None = None
+    ) -> ModelInputs:
         """Single pictures in order, then the question."""
         return run_to_end(self.images_steps(images, question, max_tokens))
 
-    def images_steps(self, images: Sequence[Image], question: str, max_tokens: int | None = None) -> InputSteps:
+    def images_steps(
+        self, images: Sequence[Image], question: str, max_tokens: int | None = None
+    ) -> InputSteps:
         """As images_inputs, with a yield after each picture."""
         parts: list[Part] = [*(ImagePart() for _ in images), TextPart(question)]
         return self._steps([Message('user', tuple(parts))], images, max_tokens)
@@ -94,16 +125,24 @@ class Preprocessor:
         """The question alone."""
         return self.images_inputs((), question)
 
-    def messages_inputs(self, messages: Sequence[Message], pictures: Sequence[Picture],
-                        max_tokens: int | None = None) -> ModelInputs:
-        """A dialogue; `pictures` holds what its ImageParts and VideoParts show, in order; these share the budget equally.
+    def messages_inputs(
+        self,
+        messages: Sequence[Message],
+        pictures: Sequence[Picture],
+        max_tokens: int | None = None,
+    ) -> ModelInputs:
+        """A dialogue; `pictures` holds what its ImageParts and VideoParts show, in order; these
+        share the budget equally.
 
-        Raises TokenCountMismatch when parts and images differ in number, ImageShapeError for images that are unusable or,
-        in a video, of several sizes, TooManyImages when there are more parts than visual tokens.
+        Raises TokenCountMismatch when parts and images differ in number, ImageShapeError for images
+        that are unusable or, in a video, of several sizes, TooManyImages when there are more parts
+        than visual tokens.
         """
         return run_to_end(self._steps(messages, pictures, max_tokens))
 
-    def _steps(self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None) -> InputSteps:
+    def _steps(
+        self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None
+    ) -> InputSteps:
         visuals = yield from self._visuals(messages, pictures, max_tokens)
         return (yield from self._rendered(messages, visuals))
 
@@ -118,14 +157,26 @@ class Preprocessor:
             for patches in self._patches(visual):
                 frames.append(patches)
                 yield
-        prompt = render(_as_shown(messages, visuals), self._tokenizer, [frame.tokens for frame in frames],
-                        self._shape.image_token_id)
-        return ModelInputs(prompt, tuple(frames), self._shape.image_token_id, any(visual.plan.is_truncated for visual in visuals),
-                           tuple(index for visual in visuals for index in visual.plan.indices))
+        prompt = render(
+            _as_shown(messages, visuals),
+            self._tokenizer,
+            [frame.tokens for frame in frames],
+            self._shape.image_token_id,
+        )
+        return ModelInputs(
+            prompt,
+            tuple(frames),
+            self._shape.image_token_id,
+            any(visual.plan.is_truncated for visual in visuals),
+            tuple(index for visual in visuals for index in visual.plan.indices),
+        )
 
-    def _visuals(self, messages: Sequence[Message], pictures: Sequence[Picture],
-                 max_tokens: int | None) -> Generator[None, None, list[_Visual]]:
-        parts = [part for message in messages for part in message.parts if not isinstance(part, TextPart)]
+    def _visuals(
+        self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None
+    ) -> Generator[None, None, list[_Visual]]:
+        parts = [
+            part for message in messages for part in message.parts if not isinstance(part, TextPart)
+        ]
         frames = _matched(parts, pictures)
         images = [tuple(frame.image for frame in of_part) for of_part in frames]
         if max_tokens is not None:
@@ -134,12 +185,16 @@ class Preprocessor:
             plans = yield from self._plans(parts, images)
         return [_Visual(*of_part) for of_part in zip(parts, frames, plans, strict=True)]
 
-    def _plans(self, parts: Sequence[VisualPart],
-               images: Sequence[tuple[Image, ...]]) -> Generator[None, None, list[FramePlan]]:
+    def _plans(
+        self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]]
+    ) -> Generator[None, None, list[FramePlan]]:
         count, budget = len(parts), self._visual.max_visual_tokens
         if count > budget:
-            raise TooManyImages(f'{count} pictures', f'they share {budget} visual tokens',
-                                'Send fewer pictures or raise visual.max_visual_tokens')
+            raise TooManyImages(
+                f'{count} pictures',
+                f'they share {budget} visual tokens',
+                'Send fewer pictures or raise visual.max_visual_tokens',
+            )
         plans: list[FramePlan] = []
         for part, of_part in zip(parts, images, strict=True):
             if isinstance(part, ImagePart):
@@ -149,29 +204,42 @@ class Preprocessor:
                 plans.append((yield from video_plan_steps(of_part, self._unit(part), share)))
         return plans
 
-    def _exact_plans(self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]],
-                     max_tokens: int) -> list[FramePlan]:
+    def _exact_plans(
+        self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]], max_tokens: int
+    ) -> list[FramePlan]:
         """As the reference does: pictures of one prompt all take the size computed for the first."""
         least, count = self._shape.processor.min_tokens, len(parts)
-        return [exact_picture_plan(images[0][0], count, self._unit(part), least, max_tokens) if isinstance(part, ImagePart)
-                else exact_video_plan(of_part, self._unit(part), least, max_tokens / count)
-                for part, of_part in zip(parts, images, strict=True)]
+        return [
+            exact_picture_plan(images[0][0], count, self._unit(part), least, max_tokens)
+            if isinstance(part, ImagePart)
+            else exact_video_plan(of_part, self._unit(part), least, max_tokens / count)
+            for part, of_part in zip(parts, images, strict=True)
+        ]
 
     def _unit(self, part: VisualPart) -> PatchUnit:
         processor = self._shape.processor
-        merge_size = processor.image_merge_size if isinstance(part, ImagePart) else processor.video_merge_size
+        merge_size = (
+            processor.image_merge_size
+            if isinstance(part, ImagePart)
+            else processor.video_merge_size
+        )
         return PatchUnit(merge_size, processor.patch_size)
 
 
 def _matched(parts: Sequence[VisualPart], pictures: Sequence[Picture]) -> list[tuple[Frame, ...]]:
     """Per part its frames, checked."""
-    images = [(picture,) if isinstance(part, ImagePart) else tuple(picture)
-              for part, picture in zip(parts, pictures, strict=False)]
+    images = [
+        (picture,) if isinstance(part, ImagePart) else tuple(picture)
+        for part, picture in zip(parts, pictures, strict=False)
+    ]
     expected = [1 if isinstance(part, ImagePart) else part.frames for part in parts]
     got = [len(of_part) for of_part in images]
     if expected != got or len(parts) != len(pictures):
         raise TokenCountMismatch(sum(expected), sum(got) + len(pictures) - len(images))
-    frames = [tuple(image if isinstance(image, Frame) else Frame(0, image) for image in of_part) for of_part in images]
+    frames = [
+        tuple(image if isinstance(image, Frame) else Frame(0, image) for image in of_part)
+        for of_part in images
+    ]
     for framed in frames:
         check_images([frame.image for frame in framed])
     return frames
@@ -180,17 +248,30 @@ def _matched(parts: Sequence[VisualPart], pictures: Sequence[Picture]) -> list[t
 def _as_shown(messages: Sequence[Message], visuals: Sequence[_Visual]) -> list[Message]:
     """The messages without the frames that were left out."""
     shown = iter(visuals)
-    return [Message(message.role, tuple(part if isinstance(part, TextPart) else next(shown).shown_part
-                                        for part in message.parts)) for message in messages]
+    return [
+        Message(
+            message.role,
+            tuple(
+                part if isinstance(part, TextPart) else next(shown).shown_part
+                for part in message.parts
+            ),
+        )
+        for message in messages
+    ]
 
 
 def check_images(images: Sequence[Image]) -> None:
     """ImageShapeError unless all are (height, width, 3) uint8, not empty, and of one size."""
     for image in images:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise ImageShapeError(f'an array of shape {image.shape} and type {image.dtype} is no picture',
-                                  'pictures are (height, width, 3) uint8 RGB with at least one pixel')
+            raise ImageShapeError(
+                f'an array of shape {image.shape} and type {image.dtype} is no picture',
+                'pictures are (height, width, 3) uint8 RGB with at least one pixel',
+            )
     sizes = sorted({image.shape[:2] for image in images})
     if len(sizes) > 1:
-        raise ImageShapeError('the frames of a video differ in size', f'{sizes[0]} and {sizes[-1]} (height, width)',
-                              'Make a clip of frames of one size')
+        raise ImageShapeError(
+            'the frames of a video differ in size',
+            f'{sizes[0]} and {sizes[-1]} (height, width)',
+            'Make a clip of frames of one size',
+        )

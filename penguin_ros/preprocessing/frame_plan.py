@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames of a clip the model sees, of which type and how large, within the budget. Knows neither prompt nor patches.
+"""Which frames of a clip the model sees, of which type and how large, within the budget. Knows
+neither prompt nor patches.
 
-Policy `reference`: Penguin-VL's sizes for the budget. When its floor alone is too much for all frames, the clip is thinned
-evenly, the newest frame kept, before types are determined.
-Policy `fixed`: sizes by type alone. When the frames are too many, the oldest intermediate frames are left out, then the
-oldest key frames; the newest frame stays, and a type is never reconsidered.
+Policy `reference`: Penguin-VL's sizes for the budget. When its floor alone is too much for all
+frames, the clip is thinned evenly, the newest frame kept, before types are determined. Policy
+`fixed`: sizes by type alone. When the frames are too many, the oldest intermediate frames are left
+out, then the oldest key frames; the newest frame stays, and a type is never reconsidered.
 """
+
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
@@ -27,7 +29,8 @@ from penguin_ros.steps import run_to_end
 
 @dataclass(frozen=True)
 class FramePlan:
-    """`indices` into the frames given, increasing, the newest among them; `types`, `sizes` of these frames.
+    """`indices` into the frames given, increasing, the newest among them; `types`, `sizes` of these
+    frames.
 
     `is_truncated`: frames were left out or made smaller than the policy's floor to keep the budget.
     """
@@ -43,7 +46,9 @@ PlanSteps = Generator[None, None, FramePlan]
 
 @dataclass(frozen=True)
 class PatchUnit:
-    """What one visual token covers: merge_size x merge_size patches of patch_size x patch_size pixels."""
+    """What one visual token covers: merge_size x merge_size patches of patch_size x patch_size
+    pixels.
+    """
 
     merge_size: int
     patch_size: int
@@ -54,42 +59,72 @@ class PatchUnit:
         return self.merge_size * self.patch_size
 
 
-def exact_video_plan(images: Sequence[Image], unit: PatchUnit, min_tokens: int, max_tokens: float) -> FramePlan:
+def exact_video_plan(
+    images: Sequence[Image], unit: PatchUnit, min_tokens: int, max_tokens: float
+) -> FramePlan:
     """Every frame at the reference's size, even where that exceeds `max_tokens`."""
     types = frame_types(images)
-    sizes = frame_sizes(raw_size(images[0]), types, unit.merge_size, unit.patch_size, min_tokens, max_tokens)
+    sizes = frame_sizes(
+        raw_size(images[0]), types, unit.merge_size, unit.patch_size, min_tokens, max_tokens
+    )
     return FramePlan(tuple(range(len(images))), types, tuple(sizes))
 
 
-def exact_picture_plan(image: Image, count: int, unit: PatchUnit, min_tokens: int, max_tokens: float) -> FramePlan:
+def exact_picture_plan(
+    image: Image, count: int, unit: PatchUnit, min_tokens: int, max_tokens: float
+) -> FramePlan:
     """The reference's size for one of `count` pictures, of which `image` is the first."""
-    sizes = frame_sizes(raw_size(image), (FrameType.KEY,) * count, unit.merge_size, unit.patch_size, min_tokens, max_tokens)
+    sizes = frame_sizes(
+        raw_size(image),
+        (FrameType.KEY,) * count,
+        unit.merge_size,
+        unit.patch_size,
+        min_tokens,
+        max_tokens,
+    )
     return _picture(sizes[0])
 
 
 def video_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> FramePlan:
-    """The plan for a video, at least one frame, all of one size; at most visual.max_visual_tokens tokens in total."""
+    """The plan for a video, at least one frame, all of one size; at most visual.max_visual_tokens
+    tokens in total.
+    """
     return run_to_end(video_plan_steps(images, unit, visual))
 
 
 def video_plan_steps(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:
     """As video_plan, with a yield after each frame."""
-    return _fixed_plan(images, unit, visual) if visual.policy == 'fixed' else _reference_plan(images, unit, visual)
+    return (
+        _fixed_plan(images, unit, visual)
+        if visual.policy == 'fixed'
+        else _reference_plan(images, unit, visual)
+    )
 
 
 def picture_plan(image: Image, count: int, unit: PatchUnit, visual: VisualConfig) -> FramePlan:
-    """The plan for one of `count` pictures that share visual.max_visual_tokens; ValueError for more pictures than tokens.
+    """The plan for one of `count` pictures that share visual.max_visual_tokens; ValueError for more
+    pictures than tokens.
 
-    A picture is a key frame and keeps its own aspect: it gets what the reference gives to `count` pictures like it. With
-    policy `fixed` it takes key_tokens at most, less when the share is less.
+    A picture is a key frame and keeps its own aspect: it gets what the reference gives to `count`
+    pictures like it. With policy `fixed` it takes key_tokens at most, less when the share is less.
     """
     raw, budget = raw_size(image), visual.max_visual_tokens
     if visual.policy == 'fixed':
         most = min(visual.key_tokens, budget // count)
-        size = fixed_sizes(raw, unit.merge_size, unit.patch_size, visual.min_visual_tokens, {FrameType.KEY: most})
-        return _picture(size[FrameType.KEY], most < min(visual.key_tokens, visual.min_visual_tokens))
-    sizes, is_below_floor = sizes_within(raw, (FrameType.KEY,) * count, unit.merge_size, unit.patch_size,
-                                         visual.min_visual_tokens, budget)
+        size = fixed_sizes(
+            raw, unit.merge_size, unit.patch_size, visual.min_visual_tokens, {FrameType.KEY: most}
+        )
+        return _picture(
+            size[FrameType.KEY], most < min(visual.key_tokens, visual.min_visual_tokens)
+        )
+    sizes, is_below_floor = sizes_within(
+        raw,
+        (FrameType.KEY,) * count,
+        unit.merge_size,
+        unit.patch_size,
+        visual.min_visual_tokens,
+        budget,
+    )
     return _picture(sizes[0], is_below_floor)
 
 
@@ -107,25 +142,39 @@ def _reference_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConf
     fewest = floor_tokens(raw, unit.merge_size, unit.patch_size, visual.min_visual_tokens)
     indices = evenly(len(images), max(budget // fewest, 1))
     types = yield from frame_type_steps(images[index] for index in indices)
-    sizes, is_below_floor = sizes_within(raw, types, unit.merge_size, unit.patch_size, visual.min_visual_tokens, budget)
+    sizes, is_below_floor = sizes_within(
+        raw, types, unit.merge_size, unit.patch_size, visual.min_visual_tokens, budget
+    )
     return FramePlan(indices, types, tuple(sizes), is_below_floor or len(indices) < len(images))
 
 
 def _fixed_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:
     types = yield from frame_type_steps(images)
-    most = {FrameType.KEY: min(visual.key_tokens, visual.max_visual_tokens),
-            FrameType.INTERMEDIATE: min(visual.intermediate_tokens, visual.max_visual_tokens)}
-    sizes = fixed_sizes(raw_size(images[0]), unit.merge_size, unit.patch_size, visual.min_visual_tokens, most)
+    most = {
+        FrameType.KEY: min(visual.key_tokens, visual.max_visual_tokens),
+        FrameType.INTERMEDIATE: min(visual.intermediate_tokens, visual.max_visual_tokens),
+    }
+    sizes = fixed_sizes(
+        raw_size(images[0]), unit.merge_size, unit.patch_size, visual.min_visual_tokens, most
+    )
     costs = [tokens_of(sizes[kind], unit.factor) for kind in types]
     indices = _within(types, costs, visual.max_visual_tokens)
-    return FramePlan(indices, tuple(types[index] for index in indices), tuple(sizes[types[index]] for index in indices),
-                     len(indices) < len(images))
+    return FramePlan(
+        indices,
+        tuple(types[index] for index in indices),
+        tuple(sizes[types[index]] for index in indices),
+        len(indices) < len(images),
+    )
 
 
 def _within(types: Sequence[FrameType], costs: Sequence[int], budget: int) -> tuple[int, ...]:
-    """Indices left when the oldest intermediate, then the oldest key frames are left out until the costs fit."""
+    """Indices left when the oldest intermediate, then the oldest key frames are left out until the
+    costs fit.
+    """
     kept = dict(enumerate(costs))
-    for index in sorted(range(len(types) - 1), key=lambda index: (types[index] is FrameType.KEY, index)):
+    for index in sorted(
+        range(len(types) - 1), key=lambda index: (types[index] is FrameType.KEY, index)
+    ):
         if sum(kept.values()) <= budget:
             break
         del kept[index]
@@ -133,7 +182,9 @@ def _within(types: Sequence[FrameType], costs: Sequence[int], budget: int) -> tu
 
 
 def evenly(count: int, most: int) -> tuple[int, ...]:
-    """At most `most` of `count` indices, evenly spread, the last always among them, the first too when most > 1."""
+    """At most `most` of `count` indices, evenly spread, the last always among them, the first too
+    when most > 1.
+    """
     if count <= most:
         return tuple(range(count))
     if most == 1:

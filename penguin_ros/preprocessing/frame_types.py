@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames of a clip are key frames (temporal redundancy-aware compression). Knows neither sizes nor the prompt.
+"""Which frames of a clip are key frames (temporal redundancy-aware compression). Knows neither
+sizes nor the prompt.
 
-A frame is compared with the latest key frame before it, patch by patch in HSV; a frame unlike it becomes a key frame itself.
+A frame is compared with the latest key frame before it, patch by patch in HSV; a frame unlike it
+becomes a key frame itself.
 """
+
 from __future__ import annotations
 
 import math
@@ -31,14 +34,17 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class FrameSignature:
-    """A frame made ready for comparison: `patches` (rows, 14, columns, 42) float32 HSV, `norms` (rows, columns)."""
+    """A frame made ready for comparison: `patches` (rows, 14, columns, 42) float32 HSV, `norms`
+    (rows, columns).
+    """
 
     patches: NDArray[np.float32]
     norms: NDArray[np.float32]
 
 
 class FrameTyper:
-    """Gives frames their types one by one, as they come; one clip, all of one size, one thread at a time.
+    """Gives frames their types one by one, as they come; one clip, all of one size, one thread at a
+    time.
 
     Remembers the latest key frame, so that each frame is resized and converted once.
     """
@@ -56,7 +62,9 @@ class FrameTyper:
 
 
 def frame_types(images: Iterable[Image]) -> tuple[FrameType, ...]:
-    """Types of the frames of one clip in order, all (height, width, 3) uint8 RGB of one size; the first is a key frame."""
+    """Types of the frames of one clip in order, all (height, width, 3) uint8 RGB of one size; the
+    first is a key frame.
+    """
     return run_to_end(frame_type_steps(images))
 
 
@@ -78,7 +86,9 @@ def similarity(first: Image, second: Image) -> float:
 
 
 def signature_similarity(first: FrameSignature, second: FrameSignature) -> float:
-    """Share of similar patches, 0 to 1; patches that are black in both count for nothing, frames of only such have 1."""
+    """Share of similar patches, 0 to 1; patches that are black in both count for nothing, frames of
+    only such have 1.
+    """
     if first.norms.shape != second.norms.shape:
         return 0.0
     products = np.einsum('ipjk,ipjk->ij', first.patches, second.patches)
@@ -92,7 +102,9 @@ def frame_signature(image: Image) -> FrameSignature:
     height, width = signature_size(image.shape[0], image.shape[1])
     resized = np.empty((height, width, 3), np.uint8)
     for channel, plane in enumerate(cv2.split(image)):
-        resized[:, :, channel] = resize_plane(plane.astype(np.float32), (height, width)).astype(np.uint8)
+        resized[:, :, channel] = resize_plane(plane.astype(np.float32), (height, width)).astype(
+            np.uint8
+        )
     hsv = cv2.cvtColor(resized, cv2.COLOR_RGB2HSV)
     patches = hsv.astype(np.float32).reshape(height // PATCH, PATCH, width // PATCH, PATCH * 3)
     norms = np.sqrt(np.einsum('ipjk,ipjk->ij', patches, patches)) + np.float32(EPSILON)

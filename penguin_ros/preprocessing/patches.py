@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image and its size to normalised patches. Knows neither clips nor budgets.
 
-Pillow resizes (bicubic with antialias on uint8, which OpenCV's cubic is not); the rest is a table look-up and a reordering.
+Pillow resizes (bicubic with antialias on uint8, which OpenCV's cubic is not); the rest is a table
+look-up and a reordering.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -17,11 +19,18 @@ from penguin_ros.frame import Frame, FrameType, Image
 from penguin_ros.model_inputs import FramePatches, Pixels
 
 
-def to_patches(frame: Frame, size: tuple[int, int], merge_size: int, processor: ProcessorShape,
-               frame_type: FrameType = FrameType.KEY) -> FramePatches:
-    """`frame` at `size` (height, width), a multiple of patch_size * merge_size; the pixels are computed when they are asked for.
+def to_patches(
+    frame: Frame,
+    size: tuple[int, int],
+    merge_size: int,
+    processor: ProcessorShape,
+    frame_type: FrameType = FrameType.KEY,
+) -> FramePatches:
+    """`frame` at `size` (height, width), a multiple of patch_size * merge_size; the pixels are
+    computed when they are asked for.
 
-    Patches stand in merge-block order: block row, block column, row in the block, column in the block.
+    Patches stand in merge-block order: block row, block column, row in the block, column in the
+    block.
     """
     rows, columns = size[0] // processor.patch_size, size[1] // processor.patch_size
     content = hashlib.blake2b(frame.digest, digest_size=16, key=_constants(processor)).digest()
@@ -29,10 +38,14 @@ def to_patches(frame: Frame, size: tuple[int, int], merge_size: int, processor: 
     return FramePatches(pixels, rows, columns, merge_size, frame_type, content)
 
 
-def _pixels(image: Image, size: tuple[int, int], merge_size: int, processor: ProcessorShape) -> Pixels:
+def _pixels(
+    image: Image, size: tuple[int, int], merge_size: int, processor: ProcessorShape
+) -> Pixels:
     patch = processor.patch_size
     rows, columns = size[0] // patch, size[1] // patch
-    blocks = resized(image, size).reshape(rows // merge_size, merge_size, patch, columns // merge_size, merge_size, patch, 3)
+    blocks = resized(image, size).reshape(
+        rows // merge_size, merge_size, patch, columns // merge_size, merge_size, patch, 3
+    )
     channels = blocks.transpose(6, 0, 3, 1, 4, 2, 5).reshape(3, rows * columns, patch * patch)
     pixels = np.empty((rows * columns, 3, patch * patch), np.float32)
     tables = _tables(processor.image_mean, processor.image_std, processor.rescale_factor)
@@ -44,18 +57,29 @@ def _pixels(image: Image, size: tuple[int, int], merge_size: int, processor: Pro
 @lru_cache(maxsize=8)
 def _constants(processor: ProcessorShape) -> bytes:
     """16 bytes that stand for all that pixels depend on besides the image and its size."""
-    facts = (processor.patch_size, processor.image_mean, processor.image_std, processor.rescale_factor)
+    facts = (
+        processor.patch_size,
+        processor.image_mean,
+        processor.image_std,
+        processor.rescale_factor,
+    )
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).digest()
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
     """A picture at `size` (height, width), as the model sees it: bicubic with antialias on uint8."""
-    picture = PillowImage.fromarray(image).resize((size[1], size[0]), PillowImage.Resampling.BICUBIC)
+    picture = PillowImage.fromarray(image).resize(
+        (size[1], size[0]), PillowImage.Resampling.BICUBIC
+    )
     return np.asarray(picture)
 
 
 @lru_cache(maxsize=8)
-def _tables(mean: tuple[float, ...], std: tuple[float, ...], rescale_factor: float) -> NDArray[np.float32]:
+def _tables(
+    mean: tuple[float, ...], std: tuple[float, ...], rescale_factor: float
+) -> NDArray[np.float32]:
     """(3, 256): the normalised value of each level per channel, rounded where the reference rounds."""
     levels = (np.arange(256) * np.float64(rescale_factor)).astype(np.float32)
-    return (levels[None, :] - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[:, None]
+    return (levels[None, :] - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[
+        :, None
+    ]

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to the chat prompt of Penguin-VL, as text and as token ids. Knows no pixels, only how many tokens a frame takes.
+"""Messages to the chat prompt of Penguin-VL, as text and as token ids. Knows no pixels, only how
+many tokens a frame takes.
 
-The markup is ours alone: what a message says is plain text for the tokenizer, whatever it looks like. Between two pieces of
-markup everything is one string, since byte-level BPE merges across the border of a label or a question.
+The markup is ours alone: what a message says is plain text for the tokenizer, whatever it looks
+like. Between two pieces of markup everything is one string, since byte-level BPE merges across the
+border of a label or a question.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +44,9 @@ class VideoPart:
 
     def __post_init__(self) -> None:
         if self.frames < 1 or (self.timestamps is not None and len(self.timestamps) != self.frames):
-            raise ValueError(f'a video of {self.frames} frames cannot have the timestamps {self.timestamps}')
+            raise ValueError(
+                f'a video of {self.frames} frames cannot have the timestamps {self.timestamps}'
+            )
 
 
 VisualPart = ImagePart | VideoPart
@@ -62,12 +67,16 @@ class _Piece:
     is_markup: bool = False
 
 
-def render(messages: Sequence[Message], tokenizer: PenguinTokenizer, tokens_per_frame: Sequence[int],
-           image_token_id: int) -> Prompt:
+def render(
+    messages: Sequence[Message],
+    tokenizer: PenguinTokenizer,
+    tokens_per_frame: Sequence[int],
+    image_token_id: int,
+) -> Prompt:
     """The prompt that asks for the next turn of the assistant, thinking off.
 
-    `tokens_per_frame`: visual tokens of every picture and video frame, in order; TokenCountMismatch when their number
-    differs from that of the messages' frames.
+    `tokens_per_frame`: visual tokens of every picture and video frame, in order; TokenCountMismatch
+    when their number differs from that of the messages' frames.
     """
     pieces = _joined(_prompt_pieces(messages))
     placeholders = sum(piece == _IMAGE for piece in pieces)
@@ -80,15 +89,25 @@ def render(messages: Sequence[Message], tokenizer: PenguinTokenizer, tokens_per_
             starts.append(len(ids))
             ids += [image_token_id] * tokens_per_frame[len(starts) - 1]
         else:
-            ids += [tokenizer.markup_id(piece.text)] if piece.is_markup else tokenizer.encode_text(piece.text)
+            ids += (
+                [tokenizer.markup_id(piece.text)]
+                if piece.is_markup
+                else tokenizer.encode_text(piece.text)
+            )
     return Prompt(''.join(piece.text for piece in pieces), np.array(ids, np.int64), tuple(starts))
 
 
 _IMAGE = _Piece(PLACEHOLDER, is_markup=True)
 _START = _Piece('<|im_start|>', is_markup=True)
 _END = _Piece('<|im_end|>', is_markup=True)
-_GENERATION = (_START, _Piece('assistant\n'), _Piece('<think>', is_markup=True), _Piece('\n\n'),
-               _Piece('</think>', is_markup=True), _Piece('\n\n'))
+_GENERATION = (
+    _START,
+    _Piece('assistant\n'),
+    _Piece('<think>', is_markup=True),
+    _Piece('\n\n'),
+    _Piece('</think>', is_markup=True),
+    _Piece('\n\n'),
+)
 
 
 def _prompt_pieces(messages: Iterable[Message]) -> Iterator[_Piece]:
@@ -113,7 +132,9 @@ def _part_pieces(part: Part) -> Iterator[_Piece]:
 
 
 def time_label(seconds: float) -> str:
-    """The label before a frame, one decimal, rounded as Python does (half to even on the binary value)."""
+    """The label before a frame, one decimal, rounded as Python does (half to even on the binary
+    value).
+    """
     return f'Time {round(float(seconds), 1)}s:'
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request on its way to its one answer, as a job of the scheduler. Knows models through LoadedModel, not who asked."""
+"""One request on its way to its one answer, as a job of the scheduler. Knows models through
+LoadedModel, not who asked.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
@@ -24,8 +27,9 @@ from penguin_ros.requests.loaded_model import LoadedModel
 class JobContext:
     """What a job needs besides its request.
 
-    `config`: the settings at its receipt; `view`: of its camera, None when the request brings pictures; `number` tells the
-    random streams of requests apart; `report` gets a sentence and an exception of a callback.
+    `config`: the settings at its receipt; `view`: of its camera, None when the request brings
+    pictures; `number` tells the random streams of requests apart; `report` gets a sentence and an
+    exception of a callback.
     """
 
     config: PenguinConfig
@@ -38,13 +42,19 @@ class JobContext:
 
 
 class AnswerJob:
-    """A Job of the scheduler: `on_answer` is called once at the end, `on_piece` before that for every new piece of text.
+    """A Job of the scheduler: `on_answer` is called once at the end, `on_piece` before that for
+    every new piece of text.
 
     Its steps: choosing and preparing the frames, then those of the generation.
     """
 
-    def __init__(self, request: Request, context: JobContext, on_answer: Callable[[Answer], None],
-                 on_piece: Callable[[TextPiece], None] | None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        context: JobContext,
+        on_answer: Callable[[Answer], None],
+        on_piece: Callable[[TextPiece], None] | None,
+    ) -> None:
         self._request, self._context = request, context
         self._on_answer, self._on_piece = on_answer, on_piece
         self._record = EvidenceBuilder(context.steady_ns())
@@ -76,7 +86,9 @@ class AnswerJob:
     def max_preemption_ns(self) -> int | None:
         """Of a caption: its frames are old when questions have kept it from going on for so long."""
         is_caption = self._request.priority is Priority.CAPTION
-        return round(self._context.config.caption.max_preemption * NANOSECONDS) if is_caption else None
+        return (
+            round(self._context.config.caption.max_preemption * NANOSECONDS) if is_caption else None
+        )
 
     def steps(self) -> Generator[None, None, None]:
         """See Job; on the worker thread."""
@@ -86,9 +98,24 @@ class AnswerJob:
         if inputs is None:
             return
         drafts = model.drafts.record((self._request.camera, self._request.text))
-        limits = SamplingParams(self._request.max_tokens, model.source.shape.stop_token_ids, config.generation,
-                        config.model.prefill_chunk, seed_offset=self._context.number, drafts=drafts)
-        with closing(generate(model.reuse, inputs, limits, model.detokenizer(), self._context.steady_ns, record.progress)) as steps:
+        limits = SamplingParams(
+            self._request.max_tokens,
+            model.source.shape.stop_token_ids,
+            config.generation,
+            config.model.prefill_chunk,
+            seed_offset=self._context.number,
+            drafts=drafts,
+        )
+        with closing(
+            generate(
+                model.reuse,
+                inputs,
+                limits,
+                model.detokenizer(),
+                self._context.steady_ns,
+                record.progress,
+            )
+        ) as steps:
             try:
                 for step in steps:
                     self._note(step)
@@ -105,7 +132,9 @@ class AnswerJob:
         self._end(error)
 
     def _prepare(self) -> Generator[None, None, ModelInputs | None]:
-        """None when the model need not run. Yields between frames; only the time inside its steps counts."""
+        """None when the model need not run. Yields between frames; only the time inside its steps
+        counts.
+        """
         at, record, steps = self._context, self._record, self._inputs()
         while True:
             start_ns = at.steady_ns()
@@ -123,7 +152,10 @@ class AnswerJob:
         return inputs
 
     def _inputs(self) -> Generator[None, None, ModelInputs | None]:
-        request, preprocessor = self._request, self._context.model.preprocessor(self._context.config.visual)
+        request, preprocessor = (
+            self._request,
+            self._context.model.preprocessor(self._context.config.visual),
+        )
         if self._context.view is None:
             return (yield from preprocessor.images_steps(request.images, request.text))
         found = yield from self._find_clip(self._context.view)
@@ -134,7 +166,9 @@ class AnswerJob:
     def _find_clip(self, view: CameraView) -> Generator[None, None, FoundClip]:
         at, record = self._context, self._record
         try:
-            found = yield from find_clip(view, self._request.interval, at.model.window_rules(at.config), at.now_ns)
+            found = yield from find_clip(
+                view, self._request.interval, at.model.window_rules(at.config), at.now_ns
+            )
         except StaleFrames:
             record.is_stale = True
             raise
@@ -157,7 +191,9 @@ class AnswerJob:
         self._is_over = True
         request, told = self._request, None if error is None else error.fresh()
         evidence = self._record.evidence(self._context.model.facts, told, self._context.steady_ns())
-        answer = Answer(request.id, request.text, request.camera, self._record.progress.text, evidence, told)
+        answer = Answer(
+            request.id, request.text, request.camera, self._record.progress.text, evidence, told
+        )
         self._on_answer(answer if self._turn is None else self._turn.end(answer))
 
 

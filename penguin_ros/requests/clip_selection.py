@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the frames that a request is about, at the moment it is started. Knows buffers and windows, not models."""
+"""Finds the frames that a request is about, at the moment it is started. Knows buffers and windows,
+not models.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
@@ -17,7 +20,9 @@ from penguin_ros.window.window_rules import WindowRules
 
 @dataclass(frozen=True, eq=False)
 class CameraView:
-    """One camera: the frames that are kept of it, and the window through which requests see the present."""
+    """One camera: the frames that are kept of it, and the window through which requests see the
+    present.
+    """
 
     buffer: ClipBuffer
     window: CameraWindow
@@ -31,9 +36,11 @@ def camera_view(camera: str, config: PenguinConfig, steady_ns: Callable[[], int]
 
 @dataclass(frozen=True, eq=False)
 class FoundClip:
-    """`is_cut`: frames of another size inside the interval were left out; `is_stale`: the newest frame is older than frames
-    for the present may be; `frames_dropped`: frames of the camera that were lost in the stretch looked at; `plan`: types and
-    sizes of the frames where the window decides them, else None."""
+    """`is_cut`: frames of another size inside the interval were left out; `is_stale`: the newest
+    frame is older than frames for the present may be; `frames_dropped`: frames of the camera that
+    were lost in the stretch looked at; `plan`: types and sizes of the frames where the window
+    decides them, else None.
+    """
 
     clip: Clip
     is_cut: bool
@@ -42,9 +49,11 @@ class FoundClip:
     plan: FramePlan | None = None
 
 
-def find_clip(view: CameraView, interval: Interval | None, rules: WindowRules,
-              now_ns: Callable[[], int]) -> Generator[None, None, FoundClip]:
-    """The clip of an interval, or of the present (None); IntervalUnavailable, NoFrames, StaleFrames. Worker thread.
+def find_clip(
+    view: CameraView, interval: Interval | None, rules: WindowRules, now_ns: Callable[[], int]
+) -> Generator[None, None, FoundClip]:
+    """The clip of an interval, or of the present (None); IntervalUnavailable, NoFrames,
+    StaleFrames. Worker thread.
 
     Yields after each frame that had to be looked at.
     """
@@ -56,7 +65,13 @@ def find_clip(view: CameraView, interval: Interval | None, rules: WindowRules,
     if found is None:
         raise _no_frames(view.buffer)
     clip = found.clip
-    return FoundClip(clip, False, False, view.buffer.dropped_between(clip.start_ns, max(now_ns(), clip.end_ns)), found.plan)
+    return FoundClip(
+        clip,
+        False,
+        False,
+        view.buffer.dropped_between(clip.start_ns, max(now_ns(), clip.end_ns)),
+        found.plan,
+    )
 
 
 def check_interval(buffer: ClipBuffer, interval: Interval) -> None:
@@ -69,10 +84,13 @@ def _unavailable(buffer: ClipBuffer, interval: Interval) -> IntervalUnavailable:
     what, held = f'camera {buffer.camera} has no frame of that interval', buffer.span()
     if held is None:
         return IntervalUnavailable(what, 'it has no frames at all')
-    return IntervalUnavailable(what, f'its frames reach from {held.start_ns / NANOSECONDS:.3f} s to '
-                               f'{held.end_ns / NANOSECONDS:.3f} s, asked for were {interval.start_ns / NANOSECONDS:.3f} s to '
-                               f'{interval.end_ns / NANOSECONDS:.3f} s',
-                               'Ask for a later stretch, or raise buffer.seconds or buffer.max_bytes')
+    return IntervalUnavailable(
+        what,
+        f'its frames reach from {held.start_ns / NANOSECONDS:.3f} s to '
+        f'{held.end_ns / NANOSECONDS:.3f} s, asked for were {interval.start_ns / NANOSECONDS:.3f} s to '
+        f'{interval.end_ns / NANOSECONDS:.3f} s',
+        'Ask for a later stretch, or raise buffer.seconds or buffer.max_bytes',
+    )
 
 
 def _check_present(buffer: ClipBuffer, config: PenguinConfig, now_ns: int) -> None:
@@ -80,14 +98,19 @@ def _check_present(buffer: ClipBuffer, config: PenguinConfig, now_ns: int) -> No
     if age_ns is None:
         raise _no_frames(buffer)
     if age_ns > round(config.watch.stale_after * NANOSECONDS):
-        raise StaleFrames(f'the newest frame of camera {buffer.camera} is {age_ns / NANOSECONDS:.1f} s old',
-                          f'frames for the present may be {config.watch.stale_after} s old (watch.stale_after)',
-                          'Check that the camera runs, or ask for an interval in the past')
+        raise StaleFrames(
+            f'the newest frame of camera {buffer.camera} is {age_ns / NANOSECONDS:.1f} s old',
+            f'frames for the present may be {config.watch.stale_after} s old (watch.stale_after)',
+            'Check that the camera runs, or ask for an interval in the past',
+        )
 
 
 def _no_frames(buffer: ClipBuffer) -> NoFrames:
-    return NoFrames(f'camera {buffer.camera} has no frames', 'none has arrived yet, or time has jumped since',
-                    'Check the topic of the camera: penguin doctor')
+    return NoFrames(
+        f'camera {buffer.camera} has no frames',
+        'none has arrived yet, or time has jumped since',
+        'Check the topic of the camera: penguin doctor',
+    )
 
 
 def _past(buffer: ClipBuffer, interval: Interval, config: PenguinConfig, now_ns: int) -> FoundClip:
@@ -95,5 +118,9 @@ def _past(buffer: ClipBuffer, interval: Interval, config: PenguinConfig, now_ns:
     if clip is None:
         raise _unavailable(buffer, interval)
     is_stale = now_ns - clip.end_ns > round(config.watch.stale_after * NANOSECONDS)
-    return FoundClip(clip, not buffer.has_one_size(interval), is_stale,
-                     buffer.dropped_between(interval.start_ns, interval.end_ns))
+    return FoundClip(
+        clip,
+        not buffer.has_one_size(interval),
+        is_stale,
+        buffer.dropped_between(interval.start_ns, interval.end_ns),
+    )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collects what an answer is based on and what it took while it is made. Knows no queue and no callbacks."""
+"""Collects what an answer is based on and what it took while it is made. Knows no queue and no
+callbacks.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -12,12 +15,20 @@ from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.request import Evidence, FrameRef, StopReason
 from penguin_ros.requests.clip_selection import FoundClip
 
-CUT_SHORT = (StopReason.MAX_TOKENS, StopReason.REPETITION, StopReason.DEADLINE, StopReason.CANCELLED, StopReason.ERROR)
+CUT_SHORT = (
+    StopReason.MAX_TOKENS,
+    StopReason.REPETITION,
+    StopReason.DEADLINE,
+    StopReason.CANCELLED,
+    StopReason.ERROR,
+)
 
 
 @dataclass(eq=False)
 class EvidenceBuilder:
-    """Times are steady nanoseconds; 0 where something has not happened. Written by the worker thread."""
+    """Times are steady nanoseconds; 0 where something has not happened. Written by the worker
+    thread.
+    """
 
     received_ns: int
     started_ns: int = 0
@@ -31,10 +42,14 @@ class EvidenceBuilder:
     progress: GenerationStats = field(default_factory=GenerationStats)
 
     def note_clip(self, found: FoundClip) -> None:
-        """The frames looked at, all of which count as seen until the inputs say which were left out."""
+        """The frames looked at, all of which count as seen until the inputs say which were left
+        out.
+        """
         self.found, self.is_stale, self.is_truncated = found, found.is_stale, found.is_cut
-        self.frames = tuple(FrameRef(frame.stamp_ns, frame.camera, frame.frame_id, FrameType.KEY)
-                            for frame in found.clip.frames)
+        self.frames = tuple(
+            FrameRef(frame.stamp_ns, frame.camera, frame.frame_id, FrameType.KEY)
+            for frame in found.clip.frames
+        )
 
     def note_inputs(self, inputs: ModelInputs) -> None:
         """The frames that the model sees, and how."""
@@ -44,32 +59,56 @@ class EvidenceBuilder:
             self.frames = tuple(FrameRef(0, '', '', patches.type) for patches in inputs.frames)
         else:
             chosen = self.found.clip.frames
-            self.frames = tuple(FrameRef(chosen[index].stamp_ns, chosen[index].camera, chosen[index].frame_id, patches.type)
-                                for index, patches in seen)
+            self.frames = tuple(
+                FrameRef(
+                    chosen[index].stamp_ns,
+                    chosen[index].camera,
+                    chosen[index].frame_id,
+                    patches.type,
+                )
+                for index, patches in seen
+            )
 
     def note_first_token(self, steady_ns: int, now_ns: int) -> None:
         """`now_ns` is camera time."""
         self.first_token_ns = steady_ns - self.received_ns
         self.age_ns = now_ns - self.frames[-1].stamp_ns if self.found is not None else 0
 
-    def evidence(self, facts: ModelDescription | None, error: PenguinError | None, steady_ns: int) -> Evidence:
-        """Of the answer as it is now, which ends with `error` or well; `facts` of the model unless there is none."""
+    def evidence(
+        self, facts: ModelDescription | None, error: PenguinError | None, steady_ns: int
+    ) -> Evidence:
+        """Of the answer as it is now, which ends with `error` or well; `facts` of the model unless
+        there is none.
+        """
         so_far, stop_reason = self.progress, self._stop_reason(error)
         is_ended_by_model = so_far.stop_reason is StopReason.STOP_TOKEN
         return Evidence(
-            frames=self.frames, start_ns=self.frames[0].stamp_ns if self.frames else 0,
-            end_ns=self.frames[-1].stamp_ns if self.frames else 0, age_ns=self.age_ns,
-            model_name=facts.name if facts else '', model_digest=facts.digest if facts else '',
-            backend=facts.backend if facts else '', precision=facts.precision if facts else '',
-            visual_tokens=so_far.visual_tokens, prompt_tokens=so_far.prompt_tokens,
+            frames=self.frames,
+            start_ns=self.frames[0].stamp_ns if self.frames else 0,
+            end_ns=self.frames[-1].stamp_ns if self.frames else 0,
+            age_ns=self.age_ns,
+            model_name=facts.name if facts else '',
+            model_digest=facts.digest if facts else '',
+            backend=facts.backend if facts else '',
+            precision=facts.precision if facts else '',
+            visual_tokens=so_far.visual_tokens,
+            prompt_tokens=so_far.prompt_tokens,
             generated_tokens=len(so_far.token_ids) - is_ended_by_model,
             wait_ns=(self.started_ns or steady_ns) - self.received_ns,
-            encode_ns=self.prepare_ns + so_far.durations_ns['encode'], prefill_ns=so_far.durations_ns['prefill'],
-            decode_ns=so_far.durations_ns['decode'], first_token_ns=self.first_token_ns, stop_reason=stop_reason,
-            is_truncated=self.is_truncated or stop_reason in CUT_SHORT, is_stale=self.is_stale,
+            encode_ns=self.prepare_ns + so_far.durations_ns['encode'],
+            prefill_ns=so_far.durations_ns['prefill'],
+            decode_ns=so_far.durations_ns['decode'],
+            first_token_ns=self.first_token_ns,
+            stop_reason=stop_reason,
+            is_truncated=self.is_truncated or stop_reason in CUT_SHORT,
+            is_stale=self.is_stale,
             frames_dropped=self.found.frames_dropped if self.found else 0,
-            reused_tokens=so_far.reused_tokens, reused_frames=so_far.reused_frames, forward_passes=so_far.forward_passes,
-            drafted_tokens=so_far.drafted_tokens, accepted_tokens=so_far.accepted_tokens)
+            reused_tokens=so_far.reused_tokens,
+            reused_frames=so_far.reused_frames,
+            forward_passes=so_far.forward_passes,
+            drafted_tokens=so_far.drafted_tokens,
+            accepted_tokens=so_far.accepted_tokens,
+        )
 
     def _stop_reason(self, error: PenguinError | None) -> StopReason:
         if error is None:

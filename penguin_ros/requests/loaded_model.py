@@ -3,6 +3,7 @@
 
 Everything here runs on the worker thread.
 """
+
 from __future__ import annotations
 
 import math
@@ -53,9 +54,15 @@ class LoadedModel:
         return Detokenizer(self.source.tokenizer.token_bytes)
 
 
-def load_model(config: ModelConfig, make_backend: BackendFactory, progress: Callable[[str], None],
-               steady_ns: Callable[[], int]) -> LoadedModel:
-    """Opens the bundle or checkpoint, its tokenizer and the backend; SettingError, or what they raise, with all closed."""
+def load_model(
+    config: ModelConfig,
+    make_backend: BackendFactory,
+    progress: Callable[[str], None],
+    steady_ns: Callable[[], int],
+) -> LoadedModel:
+    """Opens the bundle or checkpoint, its tokenizer and the backend; SettingError, or what they
+    raise, with all closed.
+    """
     start_ns = steady_ns()
     model = open_model(config, progress)
     progress(f'reading the tokenizer of {model.name}')
@@ -65,8 +72,14 @@ def load_model(config: ModelConfig, make_backend: BackendFactory, progress: Call
         progress(f'loading the weights of {model.name}')
         backend.open()
         progress(f'{model.name} is loaded')
-        reuse = Caches(backend, config.encoder_cache_bytes, True) if config.prefix_caching else Caches(backend)
-        return LoadedModel(model, backend, _facts(config, model, backend, steady_ns() - start_ns), reuse)
+        reuse = (
+            Caches(backend, config.encoder_cache_bytes, True)
+            if config.prefix_caching
+            else Caches(backend)
+        )
+        return LoadedModel(
+            model, backend, _facts(config, model, backend, steady_ns() - start_ns), reuse
+        )
     except BaseException:
         with suppress(Exception):
             backend.close()
@@ -80,22 +93,39 @@ def forget_results(model: LoadedModel | None) -> None:
 
 
 def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:
-    """What the settings name: the bundle when there is one, else the checkpoint; SettingError when there is neither."""
+    """What the settings name: the bundle when there is one, else the checkpoint; SettingError when
+    there is neither.
+    """
     if config.bundle:
         progress(f'opening and checking bundle {config.bundle}')
         return open_bundle(config.bundle)
     if not config.checkpoint:
-        raise SettingError('neither model.bundle nor model.checkpoint is set', 'the tokenizer and all sizes are read from it',
-                           'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id')
+        raise SettingError(
+            'neither model.bundle nor model.checkpoint is set',
+            'the tokenizer and all sizes are read from it',
+            'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id',
+        )
     progress(f'opening checkpoint {config.checkpoint}')
     return open_checkpoint(config.checkpoint, progress=progress)
 
 
 def _facts(config: ModelConfig, model: Model, backend: Backend, load_ns: int) -> ModelDescription:
     opened, (language, vision) = backend.description, _parameters(model)
-    return ModelDescription(opened.model_name, opened.model_digest, config.bundle or config.checkpoint, opened.name, opened.device,
-                      opened.precision, opened.max_length, opened.slots, opened.vocabulary_size, language, vision,
-                      _weight_bytes(model, opened.precision), load_ns)
+    return ModelDescription(
+        opened.model_name,
+        opened.model_digest,
+        config.bundle or config.checkpoint,
+        opened.name,
+        opened.device,
+        opened.precision,
+        opened.max_length,
+        opened.slots,
+        opened.vocabulary_size,
+        language,
+        vision,
+        _weight_bytes(model, opened.precision),
+        load_ns,
+    )
 
 
 def _parameters(model: Model) -> tuple[int, int]:
@@ -104,8 +134,11 @@ def _parameters(model: Model) -> tuple[int, int]:
         found = model.manifest.parameters
         return found.get('language', 0), found.get('vision', 0)
     tensors = model.tensors
-    sizes = {name: math.prod(tensors.shape(name)) for name in tensors.names()
-             if not (model.shape.is_tied and name == 'llm.lm_head.weight')}
+    sizes = {
+        name: math.prod(tensors.shape(name))
+        for name in tensors.names()
+        if not (model.shape.is_tied and name == 'llm.lm_head.weight')
+    }
     language = sum(size for name, size in sizes.items() if name.startswith('llm.'))
     return language, sum(sizes.values()) - language
 

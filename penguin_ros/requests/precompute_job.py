@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that nobody has asked for yet: frames of a camera's window are taken and encoded as they arrive. Knows no questions.
+"""Work that nobody has asked for yet: frames of a camera's window are taken and encoded as they
+arrive. Knows no questions.
 
-Of least priority: a question or a caption interrupts it between two steps. What it finds is what there is when it comes to run,
-so that one waiting job per camera is enough.
+Of least priority: a question or a caption interrupts it between two steps. What it finds is what
+there is when it comes to run, so that one waiting job per camera is enough.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -28,8 +30,14 @@ class PrecomputeJob:
     max_preemption_ns = deadline_ns = None
     priority = Priority.BACKGROUND
 
-    def __init__(self, number: int, view: CameraView, config: PenguinConfig, model: LoadedModel,
-                 steady_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        number: int,
+        view: CameraView,
+        config: PenguinConfig,
+        model: LoadedModel,
+        steady_ns: Callable[[], int],
+    ) -> None:
         self._view, self._config, self._model, self._steady_ns = view, config, model, steady_ns
         self.key = view.buffer.camera
         self.id = f'ahead/{self.key}/{number}'
@@ -72,25 +80,42 @@ class PrecomputeJob:
         preprocessor = self._model.preprocessor(config.visual)
         encoded = yield from precompute_features(reuse, preprocessor.clip_patches(found.clip, plan))
         if config.clip.precompute == 'prefill' and config.clip.window == GROWING:
-            inputs = yield from preprocessor.clip_steps(found.clip, cleaned(config.caption.prompt), plan=plan)
+            inputs = yield from preprocessor.clip_steps(
+                found.clip, cleaned(config.caption.prompt), plan=plan
+            )
             with suppress(NoFreeSlot, PromptTooLong):  # requests use all slots, or will be told
                 yield from precompute_prefix(reuse, inputs, config.model.prefill_chunk)
         return encoded
 
 
 class PrecomputeQueue:
-    """Has one job wait per camera, when there is anything to do and anywhere to keep it; any thread."""
+    """Has one job wait per camera, when there is anything to do and anywhere to keep it; any
+    thread.
+    """
 
-    def __init__(self, submit: Callable[[PrecomputeJob], None], steady_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, submit: Callable[[PrecomputeJob], None], steady_ns: Callable[[], int]
+    ) -> None:
         self._submit, self._steady_ns = submit, steady_ns
         self._numbers = itertools.count()
         self._last: dict[str, PrecomputeJob] = {}
 
-    def offer(self, view: CameraView, stamp_ns: int, config: PenguinConfig, model: LoadedModel | None) -> None:
+    def offer(
+        self, view: CameraView, stamp_ns: int, config: PenguinConfig, model: LoadedModel | None
+    ) -> None:
         """A frame of that stamp has come."""
-        is_wanted = config.clip.window != RECENT and config.clip.precompute != 'off' and config.model.prefix_caching
+        is_wanted = (
+            config.clip.window != RECENT
+            and config.clip.precompute != 'off'
+            and config.model.prefix_caching
+        )
         last = self._last.get(view.buffer.camera)
-        if model is None or not is_wanted or (last is not None and last.is_waiting) or not view.window.is_due(stamp_ns):
+        if (
+            model is None
+            or not is_wanted
+            or (last is not None and last.is_waiting)
+            or not view.window.is_due(stamp_ns)
+        ):
             return
         job = PrecomputeJob(next(self._numbers), view, config, model, self._steady_ns)
         self._last[job.key] = job

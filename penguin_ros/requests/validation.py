@@ -3,8 +3,10 @@
 
 What may be asked: cleans and checks the text of a question. Knows neither tokens nor markup.
 
-Chat markup stays as it is: the tokenizer makes plain text of it, and of other forms of one character whatever it was made for.
+Chat markup stays as it is: the tokenizer makes plain text of it, and of other forms of one
+character whatever it was made for.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,36 +29,52 @@ from penguin_ros.text import cleaned
 
 
 def checked_question(text: str, max_characters: int) -> str:
-    """The cleaned question; QuestionTooLong before any work on it, InvalidQuestion when nothing is left to answer."""
+    """The cleaned question; QuestionTooLong before any work on it, InvalidQuestion when nothing is
+    left to answer.
+    """
     if len(text) > max_characters:
-        raise QuestionTooLong(f'the question has {len(text)} characters', f'{max_characters} are taken (question.max_characters)',
-                              'Ask more briefly')
+        raise QuestionTooLong(
+            f'the question has {len(text)} characters',
+            f'{max_characters} are taken (question.max_characters)',
+            'Ask more briefly',
+        )
     question = cleaned(text)
     if not question.strip():
-        raise InvalidQuestion('the question is empty', 'there is nothing but white space and control characters in it',
-                              'Ask something')
+        raise InvalidQuestion(
+            'the question is empty',
+            'there is nothing but white space and control characters in it',
+            'Ask something',
+        )
     return question
 
 
 MAX_ID_CHARACTERS = 256
 
 
-def checked_request(request: Request, config: PenguinConfig, cameras: Sequence[str], now_ns: int) -> Request:
-    """The request with id, cleaned question, camera (empty when it brings pictures), maximum of tokens and deadline filled in.
+def checked_request(
+    request: Request, config: PenguinConfig, cameras: Sequence[str], now_ns: int
+) -> Request:
+    """The request with id, cleaned question, camera (empty when it brings pictures), maximum of
+    tokens and deadline filled in.
 
-    `now_ns` is camera time. More tokens than the configured maximum become that maximum. Raises the RequestError, or the
-    ImageShapeError, that says what is wrong.
+    `now_ns` is camera time. More tokens than the configured maximum become that maximum. Raises the
+    RequestError, or the ImageShapeError, that says what is wrong.
     """
     limits = config.question
     question = checked_question(request.text, limits.max_characters)
     _check_images(request, limits.max_images)
     if request.interval is not None:
-        _check_interval(request.interval, now_ns, round(config.watch.future_tolerance * NANOSECONDS))
+        _check_interval(
+            request.interval, now_ns, round(config.watch.future_tolerance * NANOSECONDS)
+        )
     return dataclasses.replace(
-        request, id=_checked_id(request.id), text=question,
+        request,
+        id=_checked_id(request.id),
+        text=question,
         camera='' if request.images else checked_camera(request.camera or limits.camera, cameras),
         max_tokens=_checked_tokens(request.max_tokens, limits.max_tokens),
-        deadline_ns=_checked_deadline(request.deadline_ns, round(limits.deadline * NANOSECONDS)))
+        deadline_ns=_checked_deadline(request.deadline_ns, round(limits.deadline * NANOSECONDS)),
+    )
 
 
 def checked_camera(camera: str, cameras: Sequence[str]) -> str:
@@ -64,34 +82,50 @@ def checked_camera(camera: str, cameras: Sequence[str]) -> str:
     if not cameras:
         raise UnknownCamera('no camera is configured', '', 'Set the list of cameras')
     if camera and camera not in cameras:
-        raise UnknownCamera(f'there is no camera {camera[:MAX_ID_CHARACTERS]!r}', f'there are {", ".join(cameras)}')
+        raise UnknownCamera(
+            f'there is no camera {camera[:MAX_ID_CHARACTERS]!r}', f'there are {", ".join(cameras)}'
+        )
     return camera or cameras[0]
 
 
 def _checked_id(request_id: str) -> str:
     if len(request_id) > MAX_ID_CHARACTERS:
-        raise InvalidRequest(f'the id has {len(request_id)} characters', f'{MAX_ID_CHARACTERS} are taken')
+        raise InvalidRequest(
+            f'the id has {len(request_id)} characters', f'{MAX_ID_CHARACTERS} are taken'
+        )
     return request_id or uuid.uuid4().hex
 
 
 def _check_images(request: Request, max_images: int) -> None:
     if len(request.images) > max_images:
-        raise TooManyImages(f'{len(request.images)} pictures', f'a question may carry {max_images} (question.max_images)')
+        raise TooManyImages(
+            f'{len(request.images)} pictures',
+            f'a question may carry {max_images} (question.max_images)',
+        )
     if request.images and request.interval is not None:
-        raise InvalidRequest('both pictures and an interval are given', 'a question is about one or the other')
+        raise InvalidRequest(
+            'both pictures and an interval are given', 'a question is about one or the other'
+        )
     for number, image in enumerate(request.images):
         if not is_image(image):
-            raise ImageShapeError(f'picture {number} has shape {image.shape} of {image.dtype}',
-                                  'pictures are (height, width, 3) uint8 RGB')
+            raise ImageShapeError(
+                f'picture {number} has shape {image.shape} of {image.dtype}',
+                'pictures are (height, width, 3) uint8 RGB',
+            )
 
 
 def _check_interval(interval: Interval, now_ns: int, tolerance_ns: int) -> None:
     if interval.start_ns > interval.end_ns:
-        raise InvalidRequest('the interval ends before it starts', f'start {interval.start_ns} ns, end {interval.end_ns} ns')
+        raise InvalidRequest(
+            'the interval ends before it starts',
+            f'start {interval.start_ns} ns, end {interval.end_ns} ns',
+        )
     if interval.end_ns > now_ns + tolerance_ns:
-        raise IntervalUnavailable('the interval lies in the future',
-                                  f'it ends {(interval.end_ns - now_ns) / NANOSECONDS:.3f} s from now',
-                                  'Ask for a stretch that has passed')
+        raise IntervalUnavailable(
+            'the interval lies in the future',
+            f'it ends {(interval.end_ns - now_ns) / NANOSECONDS:.3f} s from now',
+            'Ask for a stretch that has passed',
+        )
 
 
 def _checked_tokens(max_tokens: int, most: int) -> int:
@@ -102,8 +136,12 @@ def _checked_tokens(max_tokens: int, most: int) -> int:
 
 def _checked_deadline(deadline_ns: int, longest_ns: int) -> int:
     if deadline_ns < 0:
-        raise InvalidRequest('the deadline is negative', '', 'Give a duration, or zero for the default')
+        raise InvalidRequest(
+            'the deadline is negative', '', 'Give a duration, or zero for the default'
+        )
     if deadline_ns > longest_ns:
-        raise InvalidRequest(f'the deadline is {deadline_ns / NANOSECONDS:.3f} s away',
-                             f'the longest is {longest_ns / NANOSECONDS:.3f} s (question.deadline)')
+        raise InvalidRequest(
+            f'the deadline is {deadline_ns / NANOSECONDS:.3f} s away',
+            f'the longest is {longest_ns / NANOSECONDS:.3f} s (question.deadline)',
+        )
     return deadline_ns or longest_ns

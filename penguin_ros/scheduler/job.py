@@ -3,6 +3,7 @@
 
 What the scheduler runs, and what it counts. Knows neither models nor threads.
 """
+
 from __future__ import annotations
 
 from collections.abc import Generator
@@ -27,7 +28,9 @@ class Job(Protocol):
 
     @property
     def key(self) -> str:
-        """Of a caption, or of work ahead, its camera: a waiting one gives way to a newer one of the same key."""
+        """Of a caption, or of work ahead, its camera: a waiting one gives way to a newer one of the
+        same key.
+        """
 
     @property
     def deadline_ns(self) -> int | None:
@@ -35,10 +38,14 @@ class Job(Protocol):
 
     @property
     def max_preemption_ns(self) -> int | None:
-        """A started caption that questions have kept from going on for longer, in all, is ended with StaleFrames."""
+        """A started caption that questions have kept from going on for longer, in all, is ended
+        with StaleFrames.
+        """
 
     def steps(self) -> Generator[None, None, None]:
-        """The work, a bounded piece between two yields. To end it early, an error is thrown in: free what is held, re-raise."""
+        """The work, a bounded piece between two yields. To end it early, an error is thrown in:
+        free what is held, re-raise.
+        """
 
     def finish(self) -> None:
         """The generator has returned."""
@@ -49,10 +56,12 @@ class Job(Protocol):
 
 @dataclass(eq=False)
 class Entry:
-    """A job on its way. `generator` exists once it was started; `ending` is the error that it is to be ended with.
+    """A job on its way. `generator` exists once it was started; `ending` is the error that it is to
+    be ended with.
 
-    `preempted_ns`: how long it has rested, up to `preempted_since_ns`, from when on it rests now (None: it does not); `keeps_its_turn`: it
-    was ended for the sake of a question, so that its camera is not passed over.
+    `preempted_ns`: how long it has rested, up to `preempted_since_ns`, from when on it rests now
+    (None: it does not); `keeps_its_turn`: it was ended for the sake of a question, so that its
+    camera is not passed over.
     """
 
     job: Job
@@ -64,7 +73,9 @@ class Entry:
 
     def preempt(self, now_ns: int) -> None:
         """Questions keep it from going on."""
-        self.preempted_since_ns = now_ns if self.preempted_since_ns is None else self.preempted_since_ns
+        self.preempted_since_ns = (
+            now_ns if self.preempted_since_ns is None else self.preempted_since_ns
+        )
 
     def resume(self, now_ns: int) -> None:
         """It goes on."""
@@ -72,18 +83,23 @@ class Entry:
 
     def preempted_at(self, now_ns: int) -> int:
         """How long it has rested in all."""
-        return self.preempted_ns + (0 if self.preempted_since_ns is None else now_ns - self.preempted_since_ns)
+        return self.preempted_ns + (
+            0 if self.preempted_since_ns is None else now_ns - self.preempted_since_ns
+        )
 
 
 @dataclass(frozen=True)
 class SchedulerStats:
-    """What waits and runs now (a resting caption counts as running), and what became of everything since the start.
+    """What waits and runs now (a resting caption counts as running), and what became of everything
+    since the start.
 
-    `questions_failed`, `captions_dropped`: ended early for whatever reason, of which `captions_replaced`: gave way before they
-    started, `captions_stale`: ran out of time, or of their longest pause, while questions were served; `captions_preempted`:
-    times that a question interrupted a caption; `captions_delayed`: questions that were started while a caption waited or was
-    suspended; `precomputes_finished`, `precomputes_dropped`, `precomputes_replaced`: the same of work ahead;
-    `job_failures`: exceptions that were no PenguinError; `callback_failures`: exceptions of `finish` and `abort`.
+    `questions_failed`, `captions_dropped`: ended early for whatever reason, of which
+    `captions_replaced`: gave way before they started, `captions_stale`: ran out of time, or of
+    their longest pause, while questions were served; `captions_preempted`: times that a question
+    interrupted a caption; `captions_delayed`: questions that were started while a caption waited or
+    was suspended; `precomputes_finished`, `precomputes_dropped`, `precomputes_replaced`: the same
+    of work ahead; `job_failures`: exceptions that were no PenguinError; `callback_failures`:
+    exceptions of `finish` and `abort`.
     """
 
     questions_waiting: int = 0
@@ -118,8 +134,9 @@ class WorkerState(Enum):
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """`heartbeat_ns`: steady time of the last sign of life; `step_ns`: how long the current step has taken, 0 between steps;
-    `failure`: why the state is FAILED."""
+    """`heartbeat_ns`: steady time of the last sign of life; `step_ns`: how long the current step
+    has taken, 0 between steps; `failure`: why the state is FAILED.
+    """
 
     state: WorkerState
     heartbeat_ns: int

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is next: questions first come first served, then captions, then work ahead, both camera by camera.
+"""Who is next: questions first come first served, then captions, then work ahead, both camera by
+camera.
 
 Knows no thread: its owner holds a lock around every call. Times are of the steady clock.
 
-Jobs of several cameras that take turns: one runs, one per camera waits. Knows no clock and no other kinds of jobs.
+Jobs of several cameras that take turns: one runs, one per camera waits. Knows no clock and no other
+kinds of jobs.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -16,10 +19,11 @@ from penguin_ros.scheduler.job import Entry, Job, SchedulerStats
 
 
 class RoundRobin:
-    """Whose last turn is the longest ago is next; who never had one goes first; among equals, who has waited longest.
+    """Whose last turn is the longest ago is next; who never had one goes first; among equals, who
+    has waited longest.
 
-    A newer job takes the place in the line of the one that it replaces. A turn that was taken away (Entry.keeps_its_turn) does not
-    count.
+    A newer job takes the place in the line of the one that it replaces. A turn that was taken away
+    (Entry.keeps_its_turn) does not count.
     """
 
     def __init__(self) -> None:
@@ -61,11 +65,13 @@ class RoundRobin:
 
 
 class JobQueue:
-    """Waiting and started jobs. At most one of each priority is started; it rests while more urgent ones run.
+    """Waiting and started jobs. At most one of each priority is started; it rests while more urgent
+    ones run.
 
-    Bounded: `length` waiting questions (one more is Busy), per key one waiting caption and one waiting piece of work ahead; see
-    Turns for their order. Captions have no share of their own: they wait as long as questions do, which is counted. With
-    `can_preempt` false (one KV slot) a started caption does not rest but is given up for a question.
+    Bounded: `length` waiting questions (one more is Busy), per key one waiting caption and one
+    waiting piece of work ahead; see Turns for their order. Captions have no share of their own:
+    they wait as long as questions do, which is counted. With `can_preempt` false (one KV slot) a
+    started caption does not rest but is given up for a question.
     """
 
     def __init__(self, length: int) -> None:
@@ -79,8 +85,13 @@ class JobQueue:
 
     def snapshot(self) -> SchedulerStats:
         """What waits, what runs, and all counts."""
-        return SchedulerStats(len(self._questions), self._captions.waiting, int(self._question is not None),
-                               int(self._captions.running is not None), **self.counts)
+        return SchedulerStats(
+            len(self._questions),
+            self._captions.waiting,
+            int(self._question is not None),
+            int(self._captions.running is not None),
+            **self.counts,
+        )
 
     def entries(self) -> list[Entry]:
         """Every job that has not ended, in order of arrival."""
@@ -97,19 +108,28 @@ class JobQueue:
     def add(self, job: Job) -> None:
         """Puts a job in line; DuplicateRequest, Busy."""
         if job.id in self._entries:
-            raise DuplicateRequest(f'request {job.id} is queued or running', 'an id names one request at a time',
-                                   'Use another id, or leave it empty to get one')
+            raise DuplicateRequest(
+                f'request {job.id} is queued or running',
+                'an id names one request at a time',
+                'Use another id, or leave it empty to get one',
+            )
         entry = Entry(job)
         if job.priority == Priority.QUESTION:
             self._add_question(entry)
         elif job.priority == Priority.CAPTION:
-            self._replace(self._captions.add(entry), 'a newer caption took the place of this one', 'captions_replaced')
+            self._replace(
+                self._captions.add(entry),
+                'a newer caption took the place of this one',
+                'captions_replaced',
+            )
         else:
             self._replace(self._ahead.add(entry), 'newer frames have come', 'precomputes_replaced')
         self._entries[job.id] = entry
 
     def next(self, now_ns: int) -> Entry | None:
-        """The job to advance by a step: of the most urgent kind that has one, the started one before the next."""
+        """The job to advance by a step: of the most urgent kind that has one, the started one
+        before the next.
+        """
         caption = self._captions.running
         if self._question is None and self._questions:
             self._question = self._questions.popleft()
@@ -124,7 +144,9 @@ class JobQueue:
         return self._captions.next() or self._ahead.next()
 
     def end(self, entry: Entry, error: PenguinError) -> None:
-        """Marks a job to be ended with `error`, unless it already is; a waiting one leaves the line at once."""
+        """Marks a job to be ended with `error`, unless it already is; a waiting one leaves the line
+        at once.
+        """
         if entry.ending is None:
             entry.ending = error
             self._leave_line(entry)
@@ -149,13 +171,23 @@ class JobQueue:
 
     def _add_question(self, entry: Entry) -> None:
         if len(self._questions) >= self.length:
-            raise Busy(f'{self.length} questions are waiting', 'no more may wait (question.queue_length)', 'Ask again later')
+            raise Busy(
+                f'{self.length} questions are waiting',
+                'no more may wait (question.queue_length)',
+                'Ask again later',
+            )
         self._questions.append(entry)
         caption = self._captions.running
         if caption is not None and not self.can_preempt:
             caption.keeps_its_turn = True
-            self.end(caption, RequestReplaced('the caption was given up for a question', 'there is one KV slot only',
-                                              'Set model.kv_slots to 2 or more'))
+            self.end(
+                caption,
+                RequestReplaced(
+                    'the caption was given up for a question',
+                    'there is one KV slot only',
+                    'Set model.kv_slots to 2 or more',
+                ),
+            )
 
     def _replace(self, waiting: Entry | None, what: str, count: str) -> None:
         if waiting is not None:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One worker thread opens the backend, runs jobs step by step and closes the backend. Knows neither models nor requests.
+"""One worker thread opens the backend, runs jobs step by step and closes the backend. Knows neither
+models nor requests.
 
-Every job that `submit` takes ends in exactly one `finish` or `abort`. Both are called on the worker thread, except that `close`
-and `end_stuck` abort on their caller's thread what the worker could not end in time.
+Every job that `submit` takes ends in exactly one `finish` or `abort`. Both are called on the worker
+thread, except that `close` and `end_stuck` abort on their caller's thread what the worker could not
+end in time.
 
 The one place where jobs end, each exactly once. Knows not why they end.
 """
+
 from __future__ import annotations
 
 import threading
@@ -13,7 +16,15 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 
-from penguin_ros.errors import BackendError, DeadlineExceeded, Inactive, PenguinError, RequestCancelled, RequestError, StaleFrames
+from penguin_ros.errors import (
+    BackendError,
+    DeadlineExceeded,
+    Inactive,
+    PenguinError,
+    RequestCancelled,
+    RequestError,
+    StaleFrames,
+)
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.request import Priority
 from penguin_ros.scheduler.job import Entry, Job, SchedulerStats, WorkerState, WorkerStatus
@@ -21,13 +32,19 @@ from penguin_ros.scheduler.job_queue import JobQueue
 
 Log = Callable[[str, BaseException], None]
 
-OUTCOMES = {(Priority.QUESTION, True): 'questions_finished', (Priority.QUESTION, False): 'questions_failed',
-            (Priority.CAPTION, True): 'captions_finished', (Priority.CAPTION, False): 'captions_dropped',
-            (Priority.BACKGROUND, True): 'precomputes_finished', (Priority.BACKGROUND, False): 'precomputes_dropped'}
+OUTCOMES = {
+    (Priority.QUESTION, True): 'questions_finished',
+    (Priority.QUESTION, False): 'questions_failed',
+    (Priority.CAPTION, True): 'captions_finished',
+    (Priority.CAPTION, False): 'captions_dropped',
+    (Priority.BACKGROUND, True): 'precomputes_finished',
+    (Priority.BACKGROUND, False): 'precomputes_dropped',
+}
 
 
 class Finalizer:
-    """Ends jobs of `queue`, whose lock is in `changed`; `log` gets a sentence and the exception behind it.
+    """Ends jobs of `queue`, whose lock is in `changed`; `log` gets a sentence and the exception
+    behind it.
 
     `delivering` counts the jobs whose `finish` or `abort` is being called at this moment.
     """
@@ -60,7 +77,9 @@ class Finalizer:
         self.finalize(entry, error)
 
     def abandon(self, entry: Entry, error: PenguinError) -> None:
-        """Aborts a job while the worker is stuck in a step; its generator, which belongs to the worker, is unwound later."""
+        """Aborts a job while the worker is stuck in a step; its generator, which belongs to the
+        worker, is unwound later.
+        """
         with self._changed:
             self.note_abandoned(entry)
         self.finalize(entry, error)
@@ -112,7 +131,9 @@ HEARTBEAT_SECONDS = 0.5  # an idle worker shows life this often
 
 
 class Scheduler:
-    """See the module; `log` is called on the worker thread with a sentence and the exception behind it."""
+    """See the module; `log` is called on the worker thread with a sentence and the exception behind
+    it.
+    """
 
     def __init__(self, queue_length: int, steady_ns: Callable[[], int], log: Log) -> None:
         self._steady_ns = steady_ns
@@ -128,18 +149,28 @@ class Scheduler:
         self._step_start_ns: int | None = None
 
     def start(self, open_backend: Callable[[], bool], close_backend: Callable[[], None]) -> None:
-        """Starts the worker, which calls `open_backend` first (its result: can a caption rest while a question runs) and
-        `close_backend` last, whatever happened. Returns at once; see `wait_open`."""
+        """Starts the worker, which calls `open_backend` first (its result: can a caption rest while
+        a question runs) and `close_backend` last, whatever happened. Returns at once; see
+        `wait_open`.
+        """
         with self._changed:
             if self._thread is not None or self._is_closing:
-                raise Inactive('the worker was started or closed before', 'a scheduler is used once')
+                raise Inactive(
+                    'the worker was started or closed before', 'a scheduler is used once'
+                )
             self._state = WorkerState.OPENING
-            self._thread = threading.Thread(target=self._run, args=(open_backend, close_backend), name='penguin worker',
-                                            daemon=True)
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(open_backend, close_backend),
+                name='penguin worker',
+                daemon=True,
+            )
             self._thread.start()
 
     def wait_open(self) -> None:
-        """Blocks until the backend is open; raises what `open_backend` raised, or Inactive when closed meanwhile."""
+        """Blocks until the backend is open; raises what `open_backend` raised, or Inactive when
+        closed meanwhile.
+        """
         with self._changed:
             while self._state == WorkerState.OPENING and not self._is_closing:
                 self._changed.wait(HEARTBEAT_SECONDS)  # a limit lets the interpreter see signals
@@ -159,13 +190,17 @@ class Scheduler:
         with self._changed:
             self._refusal = None
 
-    def end_all(self, error: PenguinError, is_affected: Callable[[Job], bool] = lambda job: True) -> None:
+    def end_all(
+        self, error: PenguinError, is_affected: Callable[[Job], bool] = lambda job: True
+    ) -> None:
         """Ends every job that waits or runs, if affected; new ones are taken."""
         with self._changed:
             self._end_all(error, is_affected)
 
     def submit(self, job: Job) -> None:
-        """Puts a job in line; raises Inactive, Busy or DuplicateRequest at once, and then never calls the job."""
+        """Puts a job in line; raises Inactive, Busy or DuplicateRequest at once, and then never
+        calls the job.
+        """
         with self._changed:
             try:
                 self._check_serving()
@@ -176,7 +211,8 @@ class Scheduler:
             self._changed.notify_all()
 
     def cancel(self, job_id: str) -> bool:
-        """Ends a job with RequestCancelled: a waiting one leaves the line now, a running one ends after its step.
+        """Ends a job with RequestCancelled: a waiting one leaves the line now, a running one ends
+        after its step.
 
         False when there is no such job (any more).
         """
@@ -189,10 +225,12 @@ class Scheduler:
             return True
 
     def close(self, timeout_s: float) -> bool:
-        """Ends all jobs with Inactive, lets the worker close the backend, waits up to `timeout_s` for that.
+        """Ends all jobs with Inactive, lets the worker close the backend, waits up to `timeout_s`
+        for that.
 
-        False when a step is still running then: what waits or runs has been aborted nevertheless, from this thread, and the
-        worker closes the backend when the step returns, if it ever does. From the worker thread itself it does not wait.
+        False when a step is still running then: what waits or runs has been aborted nevertheless,
+        from this thread, and the worker closes the backend when the step returns, if it ever does.
+        From the worker thread itself it does not wait.
         """
         with self._changed:
             self._is_closing = True
@@ -207,10 +245,15 @@ class Scheduler:
         return False
 
     def end_stuck(self, patience_ns: int) -> None:
-        """Aborts, on this thread, the jobs that are to end (cancelled, past their deadline), when the worker has been in one
-        step for longer than `patience_ns`; otherwise the worker itself does that. To be called now and then."""
+        """Aborts, on this thread, the jobs that are to end (cancelled, past their deadline), when
+        the worker has been in one step for longer than `patience_ns`; otherwise the worker itself
+        does that. To be called now and then.
+        """
         with self._changed:
-            is_stuck = self._step_start_ns is not None and self._steady_ns() - self._step_start_ns > patience_ns
+            is_stuck = (
+                self._step_start_ns is not None
+                and self._steady_ns() - self._step_start_ns > patience_ns
+            )
             endings = self._due_endings() if is_stuck else []
         for entry in endings:
             self._ends.abandon(entry, entry.ending or closing_error())
@@ -218,7 +261,9 @@ class Scheduler:
     def wait_idle(self, timeout_s: float) -> bool:
         """Blocks until no job waits or runs; False when that takes longer."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._queue.entries() and not self._ends.delivering, timeout_s)
+            return self._changed.wait_for(
+                lambda: not self._queue.entries() and not self._ends.delivering, timeout_s
+            )
 
     def counts(self) -> SchedulerStats:
         """A snapshot."""
@@ -232,7 +277,7 @@ class Scheduler:
             step_ns = 0 if self._step_start_ns is None else now_ns - self._step_start_ns
             return WorkerStatus(self._state, self._heartbeat_ns, step_ns, self._failure)
 
-    # --- the worker thread ------------------------------------------------------------------------------------
+    # --- the worker thread ------------------------------------------------------------------------
 
     def _run(self, open_backend: Callable[[], bool], close_backend: Callable[[], None]) -> None:
         failure: PenguinError | None = None
@@ -246,7 +291,11 @@ class Scheduler:
         except PenguinError as error:
             failure = error.fresh()
         except BaseException as error:  # the thread ends with it and nobody else would see it
-            what = 'the model could not be loaded' if self._state == WorkerState.OPENING else 'the worker thread failed'
+            what = (
+                'the model could not be loaded'
+                if self._state == WorkerState.OPENING
+                else 'the worker thread failed'
+            )
             failure = self._ends.wrapped(what, error).fresh()
         with self._changed:
             self._state = WorkerState.CLOSED if failure is None else WorkerState.FAILED
@@ -258,7 +307,9 @@ class Scheduler:
         self._ends.guard('closing the backend', close_backend)
 
     def _serve(self) -> bool:
-        """Ends what is to end, or advances the next job by one step, or waits a moment; False when all is done."""
+        """Ends what is to end, or advances the next job by one step, or waits a moment; False when
+        all is done.
+        """
         entry = None
         with self._changed:
             self._heartbeat_ns = self._steady_ns()
@@ -277,7 +328,9 @@ class Scheduler:
         return True
 
     def _due_endings(self) -> list[Entry]:
-        """Marks jobs past their deadline or longest pause, and all of them when closing; returns the marked ones."""
+        """Marks jobs past their deadline or longest pause, and all of them when closing; returns
+        the marked ones.
+        """
         if self._is_closing:
             self._end_all(closing_error())
         now_ns = self._steady_ns()
@@ -285,8 +338,14 @@ class Scheduler:
             deadline_ns = entry.job.deadline_ns
             if deadline_ns is not None and now_ns >= deadline_ns and entry.ending is None:
                 self._queue.counts['captions_stale'] += self._queue.is_preempted(entry)
-                self._queue.end(entry, DeadlineExceeded(f'request {entry.job.id} ran out of time', 'its deadline has passed',
-                                                        'Allow more time or fewer tokens'))
+                self._queue.end(
+                    entry,
+                    DeadlineExceeded(
+                        f'request {entry.job.id} ran out of time',
+                        'its deadline has passed',
+                        'Allow more time or fewer tokens',
+                    ),
+                )
             self._end_if_stale(entry, now_ns)
         return [entry for entry in self._queue.entries() if entry.ending is not None]
 
@@ -296,8 +355,14 @@ class Scheduler:
             return
         entry.keeps_its_turn = True
         self._queue.counts['captions_stale'] += 1
-        self._queue.end(entry, StaleFrames(f'request {entry.job.id} was given up', 'questions have kept it from going on for '
-                                           f'{preempted_ns / NANOSECONDS:.1f} s', 'Raise caption.max_preemption or ask less'))
+        self._queue.end(
+            entry,
+            StaleFrames(
+                f'request {entry.job.id} was given up',
+                f'questions have kept it from going on for {preempted_ns / NANOSECONDS:.1f} s',
+                'Raise caption.max_preemption or ask less',
+            ),
+        )
 
     def _advance(self, entry: Entry) -> None:
         with self._changed:
@@ -314,14 +379,18 @@ class Scheduler:
             self._ends.finalize(entry, self._ends.wrapped(f'request {entry.job.id} failed', error))
         with self._changed:
             self._step_start_ns = None
-            if self._queue.find(entry.job.id) is not entry:  # ended, or aborted by `close` during its first step
+            if (
+                self._queue.find(entry.job.id) is not entry
+            ):  # ended, or aborted by `close` during its first step
                 self._ends.note_abandoned(entry)
 
     def _live_entries(self) -> list[Entry]:
         with self._changed:
             return self._queue.entries()
 
-    def _end_all(self, error: PenguinError, is_affected: Callable[[Job], bool] = lambda job: True) -> None:
+    def _end_all(
+        self, error: PenguinError, is_affected: Callable[[Job], bool] = lambda job: True
+    ) -> None:
         for entry in self._queue.entries():
             if is_affected(entry.job):
                 self._queue.end(entry, error.fresh())
@@ -329,9 +398,15 @@ class Scheduler:
 
     def _check_serving(self) -> None:
         if self._failure is not None:
-            raise Inactive('the model is not loaded', str(self._failure), 'Configure the node again')
+            raise Inactive(
+                'the model is not loaded', str(self._failure), 'Configure the node again'
+            )
         if self._is_closing or self._state != WorkerState.SERVING:
-            raise closing_error() if self._is_closing else Inactive('the model is not loaded yet', '', 'Wait until it is')
+            raise (
+                closing_error()
+                if self._is_closing
+                else Inactive('the model is not loaded yet', '', 'Wait until it is')
+            )
         if self._refusal is not None:
             raise self._refusal.fresh()
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of random scenes with everything true about them, by seed: what a model learns from and is scored on."""
+"""Clips of random scenes with everything true about them, by seed: what a model learns from and is
+scored on.
+"""
+
 from __future__ import annotations
 
 import random
@@ -21,8 +24,9 @@ HELD_OUT = range(1_000_000_000, 1_000_100_000)
 
 @dataclass(frozen=True, eq=False)
 class SimulatedClip:
-    """`frames` (N, H, W, 3) uint8 RGB, `segments` (N, H, W) int32 as of World.segment, `stamps` (N,) seconds from the scene's
-    beginning; `truth` covers the first to the last stamp."""
+    """`frames` (N, H, W, 3) uint8 RGB, `segments` (N, H, W) int32 as of World.segment, `stamps`
+    (N,) seconds from the scene's beginning; `truth` covers the first to the last stamp.
+    """
 
     scene: Scene
     frames: NDArray[np.uint8]
@@ -33,8 +37,14 @@ class SimulatedClip:
     questions: tuple[QuestionAnswer, ...]
 
 
-def make_clip(world: World, seed: int, level: int = 3, frames: int = 8, fps: float = 2.0,
-              max_questions: int = 12) -> SimulatedClip:
+def make_clip(
+    world: World,
+    seed: int,
+    level: int = 3,
+    frames: int = 8,
+    fps: float = 2.0,
+    max_questions: int = 12,
+) -> SimulatedClip:
     """The clip of a seed, always the same; of one frame nothing moves."""
     scene = random_scene(seed, level, (frames - 1) / fps)
     world.load(scene)
@@ -43,5 +53,12 @@ def make_clip(world: World, seed: int, level: int = 3, frames: int = 8, fps: flo
     seen = truth_of(scene, list(segments), 0.0, float(stamps[-1]))
     source = random.Random(f'penguin words {seed} {level}')
     pictures = np.stack([world.render(float(stamp)) for stamp in stamps])
-    return SimulatedClip(scene, pictures, segments, stamps, seen, caption(seen, source),
-                         tuple(questions(seen, source, max_questions)))
+    return SimulatedClip(
+        scene,
+        pictures,
+        segments,
+        stamps,
+        seen,
+        caption(seen, source),
+        tuple(questions(seen, source, max_questions)),
+    )

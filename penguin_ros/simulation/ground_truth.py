@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a simulated camera tells about a scene beside its pictures, as JSON text and back. Knows no ROS and draws nothing itself.
+"""What a simulated camera tells about a scene beside its pictures, as JSON text and back. Knows no
+ROS and draws nothing itself.
 
-The stretch of time it holds for is [start_ns, end_ns], stamps of the first and the last picture; a clip of part of it has a truth
-of its own, which `truth_between` finds.
+The stretch of time it holds for is [start_ns, end_ns], stamps of the first and the last picture; a
+clip of part of it has a truth of its own, which `truth_between` finds.
 """
+
 from __future__ import annotations
 
 import json
@@ -22,7 +24,9 @@ from penguin_ros.simulation.world import World
 
 @dataclass(frozen=True)
 class Event:
-    """Something that one thing does, and when: `motion` as captions tell it (see simulation.motion_seen)."""
+    """Something that one thing does, and when: `motion` as captions tell it (see
+    simulation.motion_seen).
+    """
 
     colour: str
     shape: str
@@ -33,8 +37,10 @@ class Event:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Of one showing of a scene. `number` counts showings since the start, `epoch` the resets of the clock before this one;
-    `skipped` pictures were dropped up to then. `caption` is the plainest true one; `is_clear`: no fact is a matter of opinion."""
+    """Of one showing of a scene. `number` counts showings since the start, `epoch` the resets of
+    the clock before this one; `skipped` pictures were dropped up to then. `caption` is the plainest
+    true one; `is_clear`: no fact is a matter of opinion.
+    """
 
     number: int
     epoch: int
@@ -54,14 +60,23 @@ class GroundTruth:
 
     def truth_between(self, world: World, start_ns: int, end_ns: int) -> Truth:
         """The truth of a stretch inside this showing."""
-        return truth(self.scene, world, (start_ns - self.start_ns) / NANOSECONDS, (end_ns - self.start_ns) / NANOSECONDS)
+        return truth(
+            self.scene,
+            world,
+            (start_ns - self.start_ns) / NANOSECONDS,
+            (end_ns - self.start_ns) / NANOSECONDS,
+        )
 
 
 def fact_texts(seen: Truth) -> tuple[str, ...]:
     """Every single fact in words, sorted: 'red box: left', 'count: 2', 'order: red box, blue ball'."""
     claimed = facts(seen)
     things = [f'{colour} {shape}: {motion}' for colour, shape, motion in sorted(claimed.things)]
-    return (*things, f'count: {claimed.count}', 'order: ' + ', '.join(' '.join(name) for name in claimed.order))
+    return (
+        *things,
+        f'count: {claimed.count}',
+        'order: ' + ', '.join(' '.join(name) for name in claimed.order),
+    )
 
 
 def events_of(seen: Truth, scene: Scene, start_ns: int) -> tuple[Event, ...]:
@@ -70,15 +85,26 @@ def events_of(seen: Truth, scene: Scene, start_ns: int) -> tuple[Event, ...]:
     for sight in seen.changed:
         motion = scene.things[sight.index].motion
         begin, end = max(seen.start_s, motion.start_s), min(seen.end_s, motion.stop_s)
-        found.append(Event(sight.colour, sight.shape, sight.motion, start_ns + round(begin * NANOSECONDS),
-                           start_ns + round(end * NANOSECONDS)))
+        found.append(
+            Event(
+                sight.colour,
+                sight.shape,
+                sight.motion,
+                start_ns + round(begin * NANOSECONDS),
+                start_ns + round(end * NANOSECONDS),
+            )
+        )
     return tuple(found)
 
 
 def to_json(truth: GroundTruth) -> str:
     """One line of JSON: the fields of GroundTruth, the scene as in sim_camera_scene."""
-    record = {**vars(truth), 'scene': scene_record(truth.scene), 'events': [vars(event) for event in truth.events],
-              'questions': [vars(question) for question in truth.questions]}
+    record = {
+        **vars(truth),
+        'scene': scene_record(truth.scene),
+        'events': [vars(event) for event in truth.events],
+        'questions': [vars(question) for question in truth.questions],
+    }
     return json.dumps(record, ensure_ascii=False)
 
 
@@ -86,10 +112,15 @@ def from_json(text: str) -> GroundTruth:
     """The way back; PenguinError when it is no such text."""
     try:
         record: dict[str, Any] = json.loads(text)
-        return GroundTruth(**{
-            **record, 'scene': scene_from(record['scene']), 'facts': tuple(record['facts']),
-            'events': tuple(Event(**event) for event in record['events']),
-            'questions': tuple(QuestionAnswer(**question) for question in record['questions'])})
+        return GroundTruth(
+            **{
+                **record,
+                'scene': scene_from(record['scene']),
+                'facts': tuple(record['facts']),
+                'events': tuple(Event(**event) for event in record['events']),
+                'questions': tuple(QuestionAnswer(**question) for question in record['questions']),
+            }
+        )
     except SceneError:
         raise
     except (ValueError, TypeError, KeyError) as error:

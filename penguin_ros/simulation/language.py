@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions of a truth, and the exact way back from a caption to its facts. Knows nothing of pictures."""
+"""Captions of a truth, and the exact way back from a caption to its facts. Knows nothing of
+pictures.
+"""
+
 from __future__ import annotations
 
 import random as random_module
@@ -13,12 +16,16 @@ from penguin_ros.simulation.scene import COLOURS, SHAPES
 from penguin_ros.simulation.truth import Name, Sight, Truth
 
 ThingFact = tuple[str, str, str]
-"""(colour, shape, motion), the motion one of motion_seen.SEEN; a caption that tells none says 'still'."""
+"""(colour, shape, motion), the motion one of motion_seen.SEEN; a caption that tells none says
+'still'.
+"""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a caption claims: its things, how many are in the picture, and their order from left to right."""
+    """What a caption claims: its things, how many are in the picture, and their order from left to
+    right.
+    """
 
     things: frozenset[ThingFact]
     count: int
@@ -27,21 +34,34 @@ class Facts:
     def claims(self) -> frozenset[tuple[object, ...]]:
         """Every single claim: things, the count, and who is next to whom from left to right."""
         pairs = (('order', *pair) for pair in pairwise(self.order))
-        return frozenset(chain((('thing', *thing) for thing in self.things), [('count', self.count)], pairs))
+        return frozenset(
+            chain((('thing', *thing) for thing in self.things), [('count', self.count)], pairs)
+        )
 
 
 def facts(truth: Truth) -> Facts:
     """What a perfect caption claims."""
-    return Facts(frozenset((sight.colour, sight.shape, sight.motion) for sight in truth.sights), truth.count, truth.order)
+    return Facts(
+        frozenset((sight.colour, sight.shape, sight.motion) for sight in truth.sights),
+        truth.count,
+        truth.order,
+    )
 
 
 def caption(truth: Truth, random: random_module.Random | None = None) -> str:
     """A description in English; without `random` the plainest wording."""
-    nouns = [f'a {sight.colour} {sight.shape}{_picked(words.AFTER_NOUN[sight.motion], random)}' for sight in truth.present]
+    nouns = [
+        f'a {sight.colour} {sight.shape}{_picked(words.AFTER_NOUN[sight.motion], random)}'
+        for sight in truth.present
+    ]
     templates = words.EMPTY if not nouns else words.ONE if len(nouns) == 1 else words.SEVERAL
     number = words.NUMBERS[len(nouns)]
-    first = _picked(templates, random).format(number=number, Number=number.capitalize(), list=listed(nouns))
-    return ' '.join([first, *(f'A {noun(sight)} {_picked(words.GONE, random)}.' for sight in truth.gone)])
+    first = _picked(templates, random).format(
+        number=number, Number=number.capitalize(), list=listed(nouns)
+    )
+    return ' '.join(
+        [first, *(f'A {noun(sight)} {_picked(words.GONE, random)}.' for sight in truth.gone)]
+    )
 
 
 def noun(sight: Sight) -> str:
@@ -61,12 +81,23 @@ def parse_caption(text: str) -> Facts | None:
         match = pattern.match(text)
         if match:
             groups = match.groupdict()
-            things = [_thing(part) for part in re.split(r', | and (?=a )', groups['list'])] if 'list' in groups else []
+            things = (
+                [_thing(part) for part in re.split(r', | and (?=a )', groups['list'])]
+                if 'list' in groups
+                else []
+            )
             gone = list(_GONE.finditer(text, match.end()))
             present = [thing for thing in things if thing]
-            if len(present) != len(things) or sum(len(found[0]) for found in gone) != len(text) - match.end():
+            if (
+                len(present) != len(things)
+                or sum(len(found[0]) for found in gone) != len(text) - match.end()
+            ):
                 return None
-            count = words.NUMBERS.index(groups['number'].lower()) if 'number' in groups else len(present)
+            count = (
+                words.NUMBERS.index(groups['number'].lower())
+                if 'number' in groups
+                else len(present)
+            )
             left = [(found[1], found[2], 'gone') for found in gone]
             return Facts(frozenset([*present, *left]), count, tuple(thing[:2] for thing in present))
     return None
@@ -83,7 +114,11 @@ def _picked(choices: Sequence[str], random: random_module.Random | None) -> str:
 
 def _pattern(template: str) -> re.Pattern[str]:
     text = re.escape(template)
-    numbers = '(?P<number>' + '|'.join(words.NUMBERS + tuple(number.capitalize() for number in words.NUMBERS)) + ')'
+    numbers = (
+        '(?P<number>'
+        + '|'.join(words.NUMBERS + tuple(number.capitalize() for number in words.NUMBERS))
+        + ')'
+    )
     text = re.sub(r'\\{[nN]umber\\}', lambda _: numbers, text)
     return re.compile(text.replace(r'\{list\}', '(?P<list>[^.]+)'))
 

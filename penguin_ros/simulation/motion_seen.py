@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a thing does in the picture between two times, by geometry. Knows nothing of hiding and words.
+"""What a thing does in the picture between two times, by geometry. Knows nothing of hiding and
+words.
 
-Shifts are in picture widths, growth is the logarithm of the depths' ratio. Between the thresholds a motion is not clear: plans
-avoid that, and nothing unclear is asked.
+Shifts are in picture widths, growth is the logarithm of the depths' ratio. Between the thresholds a
+motion is not clear: plans avoid that, and nothing unclear is asked.
 """
+
 from __future__ import annotations
 
 import math
@@ -28,7 +30,10 @@ def motion_seen(scene: Scene, thing: Thing, start_s: float, end_s: float) -> tup
         if sweep >= CIRCLE_FROM_RAD:
             return 'circle', CIRCLE_CLEAR_RAD[0] <= sweep <= CIRCLE_CLEAR_RAD[1]
     before, after = spot(scene, thing, start_s), spot(scene, thing, end_s)
-    shift, growth = (after.u - before.u) / CLEAR_SHIFT, math.log(before.depth / after.depth) / CLEAR_GROWTH
+    shift, growth = (
+        (after.u - before.u) / CLEAR_SHIFT,
+        math.log(before.depth / after.depth) / CLEAR_GROWTH,
+    )
     seen, is_clear = _direction(shift, growth)
     if seen == 'still':
         return seen, is_clear and motion.kind != 'circle'

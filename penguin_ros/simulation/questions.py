@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions about a truth and their right answers, as balanced as the truth allows. Knows nothing of pictures."""
+"""Questions about a truth and their right answers, as balanced as the truth allows. Knows nothing
+of pictures.
+"""
+
 from __future__ import annotations
 
 import random as random_module
@@ -26,14 +29,21 @@ class QuestionAnswer:
 
 
 def normalised(text: str) -> str:
-    """An answer's value: lower case, numbers as digits, without punctuation and words that carry nothing."""
+    """An answer's value: lower case, numbers as digits, without punctuation and words that carry
+    nothing.
+    """
     found = re.findall('[a-z0-9]+', text.lower())
-    return ' '.join(str(words.NUMBERS.index(word)) if word in words.NUMBERS else word for word in found
-                    if word not in ('a', 'an', 'the', 'it', 'is', 'and', 'there', 'are'))
+    return ' '.join(
+        str(words.NUMBERS.index(word)) if word in words.NUMBERS else word
+        for word in found
+        if word not in ('a', 'an', 'the', 'it', 'is', 'and', 'there', 'are')
+    )
 
 
 def questions(truth: Truth, random: Random, count: int = 12) -> list[QuestionAnswer]:
-    """Up to `count` different questions, every kind that the truth allows in turn; nothing unclear is asked."""
+    """Up to `count` different questions, every kind that the truth allows in turn; nothing unclear
+    is asked.
+    """
     asked: dict[str, QuestionAnswer] = {}
     for _ in range(4):
         for kind in random.sample(KINDS, len(KINDS)):
@@ -50,8 +60,12 @@ Asked = tuple[str, str] | None
 def _colour(truth: Truth, random: Random) -> Asked:
     if truth.is_clear and truth.count > 1 and random.random() < 0.3:
         place = random.choice((0, -1))
-        return random.choice(words.COLOUR_AT).format(end=words.ENDS[place][0]), f'{truth.present[place].colour.capitalize()}.'
-    sights = [sight for sight in truth.present if sight.is_clear and _is_only(truth, 'shape', sight.shape)]
+        return random.choice(words.COLOUR_AT).format(
+            end=words.ENDS[place][0]
+        ), f'{truth.present[place].colour.capitalize()}.'
+    sights = [
+        sight for sight in truth.present if sight.is_clear and _is_only(truth, 'shape', sight.shape)
+    ]
     if not sights:
         return None
     sight = random.choice(sights)
@@ -61,8 +75,14 @@ def _colour(truth: Truth, random: Random) -> Asked:
 def _shape(truth: Truth, random: Random) -> Asked:
     if truth.is_clear and truth.count > 1 and random.random() < 0.3:
         place = random.choice((0, -1))
-        return random.choice(words.SHAPE_AT).format(end=words.ENDS[place][0]), f'A {truth.present[place].shape}.'
-    sights = [sight for sight in truth.present if sight.is_clear and _is_only(truth, 'colour', sight.colour)]
+        return random.choice(words.SHAPE_AT).format(
+            end=words.ENDS[place][0]
+        ), f'A {truth.present[place].shape}.'
+    sights = [
+        sight
+        for sight in truth.present
+        if sight.is_clear and _is_only(truth, 'colour', sight.colour)
+    ]
     if not sights:
         return None
     sight = random.choice(sights)
@@ -75,14 +95,22 @@ def _count(truth: Truth, random: Random) -> Asked:
     if random.random() < 0.6:
         return random.choice(words.COUNT), f'{words.NUMBERS[truth.count].capitalize()}.'
     tally = Counter(sight.shape for sight in truth.present)
-    number = random.choice(sorted({tally[shape] for shape in SHAPES}))  # as often zero as one or two
+    number = random.choice(
+        sorted({tally[shape] for shape in SHAPES})
+    )  # as often zero as one or two
     shape = random.choice([shape for shape in SHAPES if tally[shape] == number])
-    return random.choice(words.COUNT_OF).format(plural=words.PLURALS[shape]), f'{words.NUMBERS[number].capitalize()}.'
+    return random.choice(words.COUNT_OF).format(
+        plural=words.PLURALS[shape]
+    ), f'{words.NUMBERS[number].capitalize()}.'
 
 
 def _motion(truth: Truth, random: Random) -> Asked:
     sight = _one_of_each_motion(truth.sights, random)
-    return (random.choice(words.MOTION).format(thing=noun(sight)), words.DOES[sight.motion]) if sight else None
+    return (
+        (random.choice(words.MOTION).format(thing=noun(sight)), words.DOES[sight.motion])
+        if sight
+        else None
+    )
 
 
 def _position(truth: Truth, random: Random) -> Asked:
@@ -91,15 +119,21 @@ def _position(truth: Truth, random: Random) -> Asked:
     left, right = sorted(random.sample(range(truth.count), 2))
     side = random.choice(words.SIDES)
     thing, other = (left, right) if side == 'left' else (right, left)
-    return random.choice(words.POSITION).format(thing=noun(truth.present[thing]),
-                                                other=noun(truth.present[other])), f'{side.capitalize()}.'
+    return random.choice(words.POSITION).format(
+        thing=noun(truth.present[thing]), other=noun(truth.present[other])
+    ), f'{side.capitalize()}.'
 
 
 def _order(truth: Truth, random: Random) -> Asked:
     if not truth.is_clear or truth.count < 2:
         return None
     if random.random() < 0.5:
-        names = listed([f'{"the" if place else "The"} {noun(sight)}' for place, sight in enumerate(truth.present)])
+        names = listed(
+            [
+                f'{"the" if place else "The"} {noun(sight)}'
+                for place, sight in enumerate(truth.present)
+            ]
+        )
         return random.choice(words.ORDER_ALL), f'{names}.'
     place = random.choice((0, -1))
     template, end = random.choice(list(zip(words.ORDER_END, words.ENDS[place], strict=True)))
@@ -119,14 +153,24 @@ def _exists(truth: Truth, random: Random, is_yes: bool) -> str | None:
     if not truth.is_clear or truth.gone:
         return None
     if random.random() < 0.3:
-        shapes = [shape for shape in SHAPES if is_yes == any(sight.shape == shape for sight in truth.present)]
+        shapes = [
+            shape
+            for shape in SHAPES
+            if is_yes == any(sight.shape == shape for sight in truth.present)
+        ]
         return random.choice(words.EXISTS).format(thing=random.choice(shapes)) if shapes else None
-    thing = noun(random.choice(truth.present)) if is_yes and truth.present else _absent(truth, random)
+    thing = (
+        noun(random.choice(truth.present)) if is_yes and truth.present else _absent(truth, random)
+    )
     return random.choice(words.EXISTS).format(thing=thing) if truth.present or not is_yes else None
 
 
 def _is_count(truth: Truth, random: Random, is_yes: bool) -> str | None:
-    number = truth.count if is_yes else random.choice([number for number in range(2, 6) if number != truth.count])
+    number = (
+        truth.count
+        if is_yes
+        else random.choice([number for number in range(2, 6) if number != truth.count])
+    )
     if not truth.is_clear or number < 2:
         return None
     return random.choice(words.COUNT_IS).format(number=words.NUMBERS[number])
@@ -136,7 +180,10 @@ def _is_side(truth: Truth, random: Random, is_yes: bool) -> str | None:
     asked = _position(truth, random)
     if asked is None:
         return None
-    match = re.search(r'the (\w+ \w+) left or right of the (\w+ \w+)\?|of the (\w+ \w+) is the (\w+ \w+)\?', asked[0])
+    match = re.search(
+        r'the (\w+ \w+) left or right of the (\w+ \w+)\?|of the (\w+ \w+) is the (\w+ \w+)\?',
+        asked[0],
+    )
     assert match is not None
     thing, other = (match[1], match[2]) if match[1] else (match[4], match[3])
     side = normalised(asked[1])
@@ -149,26 +196,39 @@ def _is_moving(truth: Truth, random: Random, is_yes: bool) -> str | None:
     if sight is None:
         return None
     others = [motion for motion in words.IS_IT if motion != sight.motion]
-    if sight.motion in ('stopped', 'appeared'):  # which move too, in some direction, before they stand still
+    if sight.motion in (
+        'stopped',
+        'appeared',
+    ):  # which move too, in some direction, before they stand still
         others = ['circle', 'appeared' if sight.motion == 'stopped' else 'circle']
-    return random.choice(words.IS_IT[sight.motion if is_yes else random.choice(others)]).format(thing=noun(sight))
+    return random.choice(words.IS_IT[sight.motion if is_yes else random.choice(others)]).format(
+        thing=noun(sight)
+    )
 
 
 def _changed(truth: Truth, random: Random) -> Asked:
     if not truth.is_clear:
         return None
-    names = [f'{"the" if place else "The"} {noun(sight)}' for place, sight in enumerate(truth.changed)]
+    names = [
+        f'{"the" if place else "The"} {noun(sight)}' for place, sight in enumerate(truth.changed)
+    ]
     return random.choice(words.CHANGED), f'{listed(names)}.' if names else words.NOTHING
 
 
 def _unanswerable(truth: Truth, random: Random) -> Asked:
     if random.random() < 0.4 and truth.present:
-        return random.choice(words.UNKNOWABLE).format(thing=noun(random.choice(truth.present))), words.CANNOT_SEE
+        return random.choice(words.UNKNOWABLE).format(
+            thing=noun(random.choice(truth.present))
+        ), words.CANNOT_SEE
     absent = _absent(truth, random)
     shapes = [shape for shape in SHAPES if all(sight.shape != shape for sight in truth.sights)]
-    colours = [colour for colour in COLOURS if all(sight.colour != colour for sight in truth.sights)]
-    asked = [random.choice(words.MOTION).format(thing=absent),
-             random.choice(words.SHAPE_OF).format(colour=random.choice(colours))]
+    colours = [
+        colour for colour in COLOURS if all(sight.colour != colour for sight in truth.sights)
+    ]
+    asked = [
+        random.choice(words.MOTION).format(thing=absent),
+        random.choice(words.SHAPE_OF).format(colour=random.choice(colours)),
+    ]
     if shapes:
         asked.append(random.choice(words.COLOUR_OF).format(shape=random.choice(shapes)))
     if truth.present:
@@ -178,9 +238,13 @@ def _unanswerable(truth: Truth, random: Random) -> Asked:
 
 
 def _absent(truth: Truth, random: Random) -> str:
-    """A thing that was not seen; every second time it differs from a seen one in only its shape or its colour."""
+    """A thing that was not seen; every second time it differs from a seen one in only its shape or
+    its colour.
+    """
     seen = {sight.name for sight in truth.sights}
-    names = [(colour, shape) for colour in COLOURS for shape in SHAPES if (colour, shape) not in seen]
+    names = [
+        (colour, shape) for colour in COLOURS for shape in SHAPES if (colour, shape) not in seen
+    ]
     if seen and random.random() < 0.5:
         one = random.choice(sorted(seen))
         names = [name for name in names if (name[0] == one[0]) != (name[1] == one[1])]
@@ -201,7 +265,14 @@ def _one_of_each_motion(sights: Sequence[Sight], random: Random) -> Sight | None
 
 
 _ASK: dict[str, Callable[[Truth, Random], Asked]] = {
-    'colour': _colour, 'shape': _shape, 'count': _count, 'motion': _motion, 'position': _position, 'order': _order,
-    'yes_no': _yes_no, 'changed': _changed, 'unanswerable': _unanswerable,
+    'colour': _colour,
+    'shape': _shape,
+    'count': _count,
+    'motion': _motion,
+    'position': _position,
+    'order': _order,
+    'yes_no': _yes_no,
+    'changed': _changed,
+    'unanswerable': _unanswerable,
 }
 KINDS = tuple(_ASK)

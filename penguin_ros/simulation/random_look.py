@@ -3,6 +3,7 @@
 
 Wide on purpose: a model that learnt here must cope with another renderer.
 """
+
 from __future__ import annotations
 
 import math
@@ -23,7 +24,9 @@ class Look:
 
 
 def random_camera(source: random.Random, variety: float, seconds: float) -> Camera:
-    """Looks at the floor 2.4 to 3.2 m ahead; with full variety every second one moves, less than would be taken for motion."""
+    """Looks at the floor 2.4 to 3.2 m ahead; with full variety every second one moves, less than
+    would be taken for motion.
+    """
     height = source.uniform(0.85 - 0.3 * variety, 0.85 + 0.35 * variety)
     pitch = math.atan2(height, source.uniform(2.8 - 0.4 * variety, 2.8 + 0.4 * variety))
     fov_y = source.uniform(0.9 - 0.1 * variety, 0.9 + 0.12 * variety)
@@ -36,11 +39,22 @@ def random_camera(source: random.Random, variety: float, seconds: float) -> Came
 def random_look(source: random.Random, variety: float) -> Look:
     """Neutral floors and backgrounds under light of varied strength, direction and tint."""
     tint = 0.10 * variety
-    sun, ambient = source.uniform(0.55 - 0.2 * variety, 0.55 + 0.2 * variety), source.uniform(0.45 - 0.1 * variety, 0.5)
-    angle, steepness = source.uniform(-2.0, 2.0), source.uniform(0.2, 0.4 + 0.8 * variety)  # seldom against the camera
+    sun, ambient = (
+        source.uniform(0.55 - 0.2 * variety, 0.55 + 0.2 * variety),
+        source.uniform(0.45 - 0.1 * variety, 0.5),
+    )
+    angle, steepness = (
+        source.uniform(-2.0, 2.0),
+        source.uniform(0.2, 0.4 + 0.8 * variety),
+    )  # seldom against the camera
     direction = (math.cos(angle) * steepness, math.sin(angle) * steepness, -1.0)
-    light = Light(direction, _tinted(source, sun, tint), _tinted(source, ambient, tint), source.uniform(0.0, 0.7 * variety),
-                  source.uniform(0.0, 0.45))
+    light = Light(
+        direction,
+        _tinted(source, sun, tint),
+        _tinted(source, ambient, tint),
+        source.uniform(0.0, 0.7 * variety),
+        source.uniform(0.0, 0.45),
+    )
     noise = source.uniform(0.0, 8.0) if source.random() < 0.5 * variety else 0.0
     return Look(light, _random_floor(source, variety), _random_background(source, variety), noise)
 
@@ -48,17 +62,30 @@ def random_look(source: random.Random, variety: float) -> Look:
 def _random_floor(source: random.Random, variety: float) -> Floor:
     brightness = source.uniform(0.30, 0.72)
     colour = _tinted(source, brightness, 0.10 * variety)
-    second = _tinted(source, max(0.2, min(0.8, brightness + source.choice((-1, 1)) * source.uniform(0.06, 0.2))), 0.10 * variety)
-    return Floor(source.choice(FLOORS[:2] if variety < 0.5 else FLOORS), colour, second, source.uniform(0.3, 1.0))
+    second = _tinted(
+        source,
+        max(0.2, min(0.8, brightness + source.choice((-1, 1)) * source.uniform(0.06, 0.2))),
+        0.10 * variety,
+    )
+    return Floor(
+        source.choice(FLOORS[:2] if variety < 0.5 else FLOORS),
+        colour,
+        second,
+        source.uniform(0.3, 1.0),
+    )
 
 
 def _random_background(source: random.Random, variety: float) -> Background:
     horizon = _tinted(source, source.uniform(0.55, 0.9), 0.06)
     zenith = (source.uniform(0.3, 0.8), source.uniform(0.45, 0.85), source.uniform(0.6, 0.95))
     distance = source.uniform(5.5, 9.0) if source.random() < 0.5 * variety else 0.0
-    return Background(horizon, zenith, distance, _tinted(source, source.uniform(0.4, 0.85), 0.12 * variety))
+    return Background(
+        horizon, zenith, distance, _tinted(source, source.uniform(0.4, 0.85), 0.12 * variety)
+    )
 
 
 def _tinted(source: random.Random, brightness: float, tint: float) -> Rgb:
-    red, green, blue = (max(0.0, min(1.0, brightness * (1 + source.uniform(-tint, tint)))) for _ in range(3))
+    red, green, blue = (
+        max(0.0, min(1.0, brightness * (1 + source.uniform(-tint, tint)))) for _ in range(3)
+    )
     return red, green, blue

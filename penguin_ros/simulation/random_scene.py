@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random scenes by seed: what is in them and what moves. Knows the rules that make a scene clear to see, nothing of drawing.
+"""Random scenes by seed: what is in them and what moves. Knows the rules that make a scene clear to
+see, nothing of drawing.
 
-Finds places and paths for things so that a watcher can tell what happens. Knows the geometry of the view, not the drawing.
+Finds places and paths for things so that a watcher can tell what happens. Knows the geometry of the
+view, not the drawing.
 """
+
 from __future__ import annotations
 
 import math
@@ -16,7 +19,9 @@ from penguin_ros.simulation.view import ASPECT, Spot, spot_of
 
 TRIES = 60
 NEAREST_M, FARTHEST_M = 1.7, 4.0
-MIN_AREA = 170 / (168 * 112)  # share of the picture that a thing's outline covers at least, where it is to be seen
+MIN_AREA = 170 / (
+    168 * 112
+)  # share of the picture that a thing's outline covers at least, where it is to be seen
 MIN_SHIFT, MAX_SHIFT = 0.2, 0.5
 MIN_GROWTH, MAX_GROWTH = 0.42, 0.8
 SAMPLES = 8
@@ -34,13 +39,17 @@ class Plan:
     count: int
 
 
-def placed(source: random.Random, camera: Camera, plans: list[Plan], seconds: float) -> tuple[Thing, ...] | None:
+def placed(
+    source: random.Random, camera: Camera, plans: list[Plan], seconds: float
+) -> tuple[Thing, ...] | None:
     """The things at places where everything planned is clear to see; None when chance found none."""
     things: tuple[Thing, ...] = ()
     for plan in plans:
         for _ in range(TRIES):
             thing = _drawn(source, camera, plan, seconds)
-            if _is_clear(camera, thing, seconds) and all(_is_apart(camera, thing, other, seconds) for other in things):
+            if _is_clear(camera, thing, seconds) and all(
+                _is_apart(camera, thing, other, seconds) for other in things
+            ):
                 things = (*things, thing)
                 break
         else:
@@ -49,7 +58,9 @@ def placed(source: random.Random, camera: Camera, plans: list[Plan], seconds: fl
 
 
 def floor_point(camera: Camera, u: float, ahead: float) -> tuple[float, float]:
-    """(x, y) of the floor `ahead` metres ahead that lies at `u` of the picture when the camera stands at its beginning."""
+    """(x, y) of the floor `ahead` metres ahead that lies at `u` of the picture when the camera
+    stands at its beginning.
+    """
     depth = ahead * math.cos(camera.pitch) + camera.height * math.sin(camera.pitch)
     return ahead, -u * ASPECT * 2 * math.tan(camera.fov_y / 2) * depth
 
@@ -57,18 +68,32 @@ def floor_point(camera: Camera, u: float, ahead: float) -> tuple[float, float]:
 def _drawn(source: random.Random, camera: Camera, plan: Plan, seconds: float) -> Thing:
     size = source.choice(SIZES[1:] if plan.count <= 3 else SIZES[:4])
     u, ahead = source.uniform(-0.42, 0.42), source.uniform(NEAREST_M, FARTHEST_M)
-    thing = Thing(plan.shape, plan.colour, size, floor_point(camera, u, ahead), source.uniform(0, math.pi / 2))
+    thing = Thing(
+        plan.shape, plan.colour, size, floor_point(camera, u, ahead), source.uniform(0, math.pi / 2)
+    )
     kind = plan.motion
     if kind == 'static':
         return thing
     if kind == 'circle':
-        rate = source.uniform(math.radians(285), math.radians(400)) / seconds * source.choice((-1, 1))
-        return replace(thing, motion=Motion(kind, radius=source.uniform(0.35, 0.55), rate=rate,
-                                            phase=source.uniform(0, 2 * math.pi)))
+        rate = (
+            source.uniform(math.radians(285), math.radians(400)) / seconds * source.choice((-1, 1))
+        )
+        return replace(
+            thing,
+            motion=Motion(
+                kind,
+                radius=source.uniform(0.35, 0.55),
+                rate=rate,
+                phase=source.uniform(0, 2 * math.pi),
+            ),
+        )
     start_s, stop_s = 0.0, seconds
     end_u, end_ahead, direction = u, ahead, kind
     if kind == 'stop':
-        stop_s, direction = seconds * source.uniform(0.4, 0.6), source.choice(('left', 'right', 'toward', 'away'))
+        stop_s, direction = (
+            seconds * source.uniform(0.4, 0.6),
+            source.choice(('left', 'right', 'toward', 'away')),
+        )
     if direction in ('left', 'right'):
         end_u += source.uniform(MIN_SHIFT, MAX_SHIFT) * (1 if direction == 'right' else -1)
     elif direction in ('toward', 'away'):
@@ -93,24 +118,36 @@ def _is_clear(camera: Camera, thing: Thing, seconds: float) -> bool:
         return False
     if kind in ('appear', 'leave'):
         return True
-    if kind == 'circle' and not all(_is_seen(thing, spot_of(camera, thing, time)) for time in _times(seconds)):
+    if kind == 'circle' and not all(
+        _is_seen(thing, spot_of(camera, thing, time)) for time in _times(seconds)
+    ):
         return False
-    return motion_seen(Scene(0, (thing,), camera), thing, 0.0, seconds) == (_SEEN_AS.get(kind, kind), True)
+    return motion_seen(Scene(0, (thing,), camera), thing, 0.0, seconds) == (
+        _SEEN_AS.get(kind, kind),
+        True,
+    )
 
 
 def _is_seen(thing: Thing, place: Spot) -> bool:
-    area = 2 * place.half_width * (place.bottom - place.top) * (0.5 if thing.shape == 'cone' else 0.75)
+    area = (
+        2 * place.half_width * (place.bottom - place.top) * (0.5 if thing.shape == 'cone' else 0.75)
+    )
     return place.is_inside and area >= MIN_AREA
 
 
 def _is_apart(camera: Camera, thing: Thing, other: Thing, seconds: float) -> bool:
-    """Neither runs into the other, nor hides it at the beginning or the end, nor is left and right a matter of opinion."""
+    """Neither runs into the other, nor hides it at the beginning or the end, nor is left and right
+    a matter of opinion.
+    """
     for time, share, least in ((0.0, 0.7, 0.0), (seconds, 0.9, 0.09)):
         one, two = spot_of(camera, thing, time), spot_of(camera, other, time)
         if abs(one.u - two.u) < max(least, share * (one.half_width + two.half_width)):
             return False
-    return all(math.dist(thing.position(time)[:2], other.position(time)[:2]) > 1.45 * (thing.size + other.size)
-               for time in _times(seconds))
+    return all(
+        math.dist(thing.position(time)[:2], other.position(time)[:2])
+        > 1.45 * (thing.size + other.size)
+        for time in _times(seconds)
+    )
 
 
 def _times(seconds: float) -> list[float]:
@@ -119,8 +156,9 @@ def _times(seconds: float) -> list[float]:
 
 @dataclass(frozen=True)
 class Level:
-    """What scenes of a level hold: the numbers of things, the motions to draw from, the share of things that move, and how much
-    light, floor, background and camera vary (0..1)."""
+    """What scenes of a level hold: the numbers of things, the motions to draw from, the share of
+    things that move, and how much light, floor, background and camera vary (0..1).
+    """
 
     counts: tuple[int, ...]
     motions: tuple[str, ...]
@@ -139,10 +177,12 @@ ATTEMPTS = 40
 
 
 def random_scene(seed: int, level: int = 3, seconds: float = 3.5) -> Scene:
-    """The scene of a seed: every motion is clear when all of 0..`seconds` is watched; with 0 nothing moves.
+    """The scene of a seed: every motion is clear when all of 0..`seconds` is watched; with 0
+    nothing moves.
 
-    Level 1: one to three things that stand still; 2: some of them move; 3: up to four, some of which appear or leave, a moving
-    camera, and more kinds of light, floor and background; 4: as 3, but half of what moves appears or leaves.
+    Level 1: one to three things that stand still; 2: some of them move; 3: up to four, some of
+    which appear or leave, a moving camera, and more kinds of light, floor and background; 4: as 3,
+    but half of what moves appears or leaves.
     """
     rules = LEVELS[level]
     source = random.Random(f'penguin scene {seed} {level} {seconds:.3f}')
@@ -162,10 +202,19 @@ def _plans(source: random.Random, rules: Level, count: int, seconds: float) -> l
     plans = []
     for shape, colour in source.sample(pairs, count):
         is_moving = seconds > 0 and rules.motions and source.random() < rules.moving_share
-        plans.append(Plan(shape, colour, source.choice(rules.motions) if is_moving else 'static', count))
+        plans.append(
+            Plan(shape, colour, source.choice(rules.motions) if is_moving else 'static', count)
+        )
     return plans
 
 
-def _finished(source: random.Random, seed: int, rules: Level, camera: Camera, things: tuple[Thing, ...], seconds: float) -> Scene:
+def _finished(
+    source: random.Random,
+    seed: int,
+    rules: Level,
+    camera: Camera,
+    things: tuple[Thing, ...],
+    seconds: float,
+) -> Scene:
     look = random_look(source, rules.variety)
     return Scene(seed, things, camera, look.light, look.floor, look.background, look.noise, seconds)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes as JSON values and back. Knows neither ROS nor drawing; a missing field has its default, an endless time is null."""
+"""Scenes as JSON values and back. Knows neither ROS nor drawing; a missing field has its default,
+an endless time is null.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -29,9 +32,14 @@ def scene_from(record: object) -> Scene:
     """The scene of such a record; SceneError names the field that does not fit."""
     scene: Scene = _built(Scene, record, 'scene')
     if len(scene.things) > MAX_THINGS:
-        raise SceneError(f'the scene has {len(scene.things)} things', f'at most {MAX_THINGS} are drawn')
+        raise SceneError(
+            f'the scene has {len(scene.things)} things', f'at most {MAX_THINGS} are drawn'
+        )
     if not 0.0 < scene.seconds < math.inf:
-        raise SceneError(f'scene.seconds = {scene.seconds}', 'it takes the number of seconds that the scene is shown')
+        raise SceneError(
+            f'scene.seconds = {scene.seconds}',
+            'it takes the number of seconds that the scene is shown',
+        )
     return scene
 
 
@@ -40,7 +48,9 @@ def read_scene(path: Path) -> Scene:
     try:
         return scene_from(json.loads(path.read_text(encoding='utf-8')))
     except (OSError, ValueError) as error:
-        raise SceneError(f'cannot read the scene {path}', str(error), 'Give the path of a JSON file with a scene') from error
+        raise SceneError(
+            f'cannot read the scene {path}', str(error), 'Give the path of a JSON file with a scene'
+        ) from error
 
 
 def _recorded(value: Any) -> Any:
@@ -75,7 +85,9 @@ def _dataclass(kind: type, value: Any, where: str) -> Any:
     if unknown:
         raise SceneError(f'{where} has no field {unknown[0]}', f'it has {", ".join(types)}')
     try:
-        return kind(**{name: _built(types[name], item, f'{where}.{name}') for name, item in value.items()})
+        return kind(
+            **{name: _built(types[name], item, f'{where}.{name}') for name, item in value.items()}
+        )
     except TypeError as error:
         raise SceneError(f'{where} is incomplete', str(error).rpartition(') ')[2]) from error
 
@@ -83,5 +95,10 @@ def _dataclass(kind: type, value: Any, where: str) -> Any:
 def _tuple(items: tuple[Any, ...], value: Any, where: str) -> Any:
     is_endless = items[-1] is Ellipsis
     if not isinstance(value, (list, tuple)) or not (is_endless or len(value) == len(items)):
-        raise SceneError(f'{where} = {value!r}', f'it takes a list{"" if is_endless else f" of {len(items)}"}')
-    return tuple(_built(items[0] if is_endless else items[index], item, f'{where}[{index}]') for index, item in enumerate(value))
+        raise SceneError(
+            f'{where} = {value!r}', f'it takes a list{"" if is_endless else f" of {len(items)}"}'
+        )
+    return tuple(
+        _built(items[0] if is_endless else items[index], item, f'{where}[{index}]')
+        for index, item in enumerate(value)
+    )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How right captions and answers are: facts as sets, answers by value, shares with intervals. Knows no model."""
+"""How right captions and answers are: facts as sets, answers by value, shares with intervals. Knows
+no model.
+"""
+
 from __future__ import annotations
 
 import math
@@ -20,7 +23,9 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """Of the `claimed` facts of a caption `right` ones are true; `wanted` were to be told. What does not parse claims nothing."""
+    """Of the `claimed` facts of a caption `right` ones are true; `wanted` were to be told. What
+    does not parse claims nothing.
+    """
 
     right: int
     claimed: int
@@ -44,7 +49,9 @@ class Share:
 
 
 def score_caption(text: str, truth: Truth) -> CaptionScore:
-    """Compares single claims: each (colour, shape, motion), the count, and each pair of neighbours in the order."""
+    """Compares single claims: each (colour, shape, motion), the count, and each pair of neighbours
+    in the order.
+    """
     wanted, found = facts(truth).claims(), parse_caption(text)
     claimed = found.claims() if found is not None else frozenset()
     return CaptionScore(len(wanted & claimed), len(claimed), len(wanted), found is not None)
@@ -64,14 +71,16 @@ def wilson(right: int, total: int) -> Share:
     """Of independent trials; E. B. Wilson, Probable inference, JASA 22 (1927)."""
     if not total:
         return Share(0, 0, 0.0, 1.0)
-    share, z2 = right / total, Z_95 ** 2
+    share, z2 = right / total, Z_95**2
     centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z_95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total ** 2)) / (1 + z2 / total)
+    half = Z_95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
     return Share(right, total, max(0.0, centre - half), min(1.0, centre + half))
 
 
 def pooled(rights: Sequence[float], totals: Sequence[float], seed: int = 0) -> Share:
-    """sum(rights) / sum(totals) over scenes, whose facts depend on each other: the interval resamples whole scenes."""
+    """sum(rights) / sum(totals) over scenes, whose facts depend on each other: the interval
+    resamples whole scenes.
+    """
     right, total = np.asarray(rights, float), np.asarray(totals, float)
     if not total.sum():
         return Share(0.0, 0.0, 0.0, 1.0)
@@ -81,7 +90,9 @@ def pooled(rights: Sequence[float], totals: Sequence[float], seed: int = 0) -> S
     return Share(float(right.sum()), float(total.sum()), float(low), float(high))
 
 
-def difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+def difference(
+    first: Sequence[float], second: Sequence[float], seed: int = 0
+) -> tuple[float, float, float]:
     """Mean of second - first over pairs and its 95 % interval, by resampling pairs."""
     gaps = np.asarray(second, float) - np.asarray(first, float)
     means = gaps[np.random.default_rng(seed).integers(0, len(gaps), (RESAMPLES, len(gaps)))].mean(1)
@@ -90,7 +101,9 @@ def difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -
 
 
 def most_frequent(asked: Iterable[QuestionAnswer]) -> dict[str, str]:
-    """Per kind the value that is right most often among these very questions: what knowing the kind alone reaches at best."""
+    """Per kind the value that is right most often among these very questions: what knowing the kind
+    alone reaches at best.
+    """
     tallies: dict[str, Counter[str]] = defaultdict(Counter)
     for item in asked:
         tallies[item.kind][normalised(item.answer)] += 1

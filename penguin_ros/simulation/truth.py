@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a watcher of a scene could truly tell about a stretch of time. Knows the scene and which pixels show what, no words."""
+"""What a watcher of a scene could truly tell about a stretch of time. Knows the scene and which
+pixels show what, no words.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,7 +19,9 @@ SEEN_SHARE = 60 / (168 * 112)
 """Share of the picture that a thing covers at least, to be seen."""
 UNSURE_SHARE = 15 / (168 * 112)
 """Above this share but below the other nobody can say whether it is seen."""
-CLEAR_GAP = 0.06  # picture widths between two things, below which their order is a matter of opinion
+CLEAR_GAP = (
+    0.06  # picture widths between two things, below which their order is a matter of opinion
+)
 
 Name = tuple[str, str]
 """(colour, shape)"""
@@ -24,9 +29,11 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True)
 class Sight:
-    """One thing that was seen. `motion` one of motion_seen.SEEN; `u` where it is at the end, from -0.5 (left) to 0.5.
+    """One thing that was seen. `motion` one of motion_seen.SEEN; `u` where it is at the end, from
+    -0.5 (left) to 0.5.
 
-    `is_present`: it is in the picture at the end. `is_clear`: nobody could call its motion, coming or going otherwise.
+    `is_present`: it is in the picture at the end. `is_clear`: nobody could call its motion, coming
+    or going otherwise.
     """
 
     index: int
@@ -45,7 +52,8 @@ class Sight:
 
 @dataclass(frozen=True)
 class Truth:
-    """The sights of a stretch of time: those present at its end from left to right, then those that are gone.
+    """The sights of a stretch of time: those present at its end from left to right, then those that
+    are gone.
 
     `is_clear`: no sight, count or order is a matter of opinion.
     """
@@ -82,7 +90,9 @@ class Truth:
 
 
 def truth(scene: Scene, world: World, start_s: float, end_s: float, samples: int = 8) -> Truth:
-    """The truth of start..end, both included, as seen at `samples` times; the world is left with the scene loaded."""
+    """The truth of start..end, both included, as seen at `samples` times; the world is left with
+    the scene loaded.
+    """
     world.load(scene)
     times = np.linspace(start_s, end_s, samples if end_s > start_s else 1)
     return truth_of(scene, [world.segment(float(time)) for time in times], start_s, end_s)
@@ -91,7 +101,9 @@ def truth(scene: Scene, world: World, start_s: float, end_s: float, samples: int
 def truth_of(scene: Scene, segments: Sequence[Segments], start_s: float, end_s: float) -> Truth:
     """As `truth`, from segments drawn before: the first at start_s, the last at end_s."""
     aspect = segments[0].shape[1] / segments[0].shape[0]
-    shares = np.array([[np.mean(segment == index) for index in range(len(scene.things))] for segment in segments])
+    shares = np.array(
+        [[np.mean(segment == index) for index in range(len(scene.things))] for segment in segments]
+    )
     sights = []
     for index, thing in enumerate(scene.things):
         seen = shares[:, index] >= SEEN_SHARE
@@ -102,11 +114,22 @@ def truth_of(scene: Scene, segments: Sequence[Segments], start_s: float, end_s: 
             motion, is_clear = 'gone', bool(seen[0])
         elif not seen[0]:
             motion, is_clear = 'appeared', True
-        is_clear = is_clear and not any(UNSURE_SHARE < share < SEEN_SHARE for share in shares[(0, -1), index])
+        is_clear = is_clear and not any(
+            UNSURE_SHARE < share < SEEN_SHARE for share in shares[(0, -1), index]
+        )
         place = spot(scene, thing, end_s, aspect)
-        sights.append(Sight(index, thing.colour, thing.shape, motion, place.u, bool(seen[-1]), is_clear))
+        sights.append(
+            Sight(index, thing.colour, thing.shape, motion, place.u, bool(seen[-1]), is_clear)
+        )
     sights.sort(key=lambda sight: (not sight.is_present, sight.u))
     present = [sight.u for sight in sights if sight.is_present]
-    is_ordered = all(right - left >= CLEAR_GAP for left, right in zip(present, present[1:], strict=False))
+    is_ordered = all(
+        right - left >= CLEAR_GAP for left, right in zip(present, present[1:], strict=False)
+    )
     is_sure = not ((shares[-1] > UNSURE_SHARE) & (shares[-1] < SEEN_SHARE)).any()
-    return Truth(start_s, end_s, tuple(sights), is_ordered and bool(is_sure) and all(sight.is_clear for sight in sights))
+    return Truth(
+        start_s,
+        end_s,
+        tuple(sights),
+        is_ordered and bool(is_sure) and all(sight.is_clear for sight in sights),
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a thing lies in the picture, by geometry alone. Knows nothing of drawing, hiding and words."""
+
 from __future__ import annotations
 
 import math
@@ -12,8 +13,9 @@ ASPECT = 1.5  # width over height of the pictures that scenes are planned for
 
 @dataclass(frozen=True)
 class Spot:
-    """`u` from -0.5 (left edge) to 0.5 (right edge), `top` and `bottom` from -0.5 (top edge) to 0.5, `half_width` in widths;
-    `depth` in metres along the camera's axis."""
+    """`u` from -0.5 (left edge) to 0.5 (right edge), `top` and `bottom` from -0.5 (top edge) to
+    0.5, `half_width` in widths; `depth` in metres along the camera's axis.
+    """
 
     u: float
     top: float
@@ -46,11 +48,18 @@ def spot_of(camera: Camera, thing: Thing, seconds: float, aspect: float = ASPECT
     scale = 1.0 / (2.0 * math.tan(camera.fov_y / 2))  # picture heights per unit of tangent
     depth = max(0.05, ahead * math.cos(camera.pitch) + (cz - z) * math.sin(camera.pitch))
     radius = thing.size * (1.25 if thing.shape == 'box' else 1.0)
-    return Spot(-left / depth * scale / aspect, _row(camera, ahead, cz - z - thing.half_height) * scale,
-                _row(camera, max(0.1, ahead - thing.size), cz) * scale, radius / depth * scale / aspect, depth)
+    return Spot(
+        -left / depth * scale / aspect,
+        _row(camera, ahead, cz - z - thing.half_height) * scale,
+        _row(camera, max(0.1, ahead - thing.size), cz) * scale,
+        radius / depth * scale / aspect,
+        depth,
+    )
 
 
 def _row(camera: Camera, ahead: float, below: float) -> float:
-    """The tangent below the picture's middle of a point `ahead` metres ahead and `below` metres below the camera."""
+    """The tangent below the picture's middle of a point `ahead` metres ahead and `below` metres
+    below the camera.
+    """
     depth = max(0.05, ahead * math.cos(camera.pitch) + below * math.sin(camera.pitch))
     return (below * math.cos(camera.pitch) - ahead * math.sin(camera.pitch)) / depth

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws scenes with MuJoCo, offscreen through EGL: one compiled model whose geoms are moved, recoloured and hidden.
+"""Draws scenes with MuJoCo, offscreen through EGL: one compiled model whose geoms are moved,
+recoloured and hidden.
 
 Knows nothing of truth and words. A World belongs to the thread that made it.
 """
+
 from __future__ import annotations
 
 import math
@@ -29,11 +31,15 @@ from penguin_ros.simulation.world_model import (
 )
 
 Segments = NDArray[np.int32]
-"""(height, width) int32: per pixel the index of the thing in `scene.things`, -1 where there is none."""
+"""(height, width) int32: per pixel the index of the thing in `scene.things`, -1 where there is
+none.
+"""
 
 
 class World:
-    """Load a scene, then ask for pictures of it at any times; BackendUnavailable where nothing can be drawn."""
+    """Load a scene, then ask for pictures of it at any times; BackendUnavailable where nothing can
+    be drawn.
+    """
 
     def __init__(self, width: int = 168, height: int = 112) -> None:
         self._mujoco = mujoco = _mujoco()
@@ -86,9 +92,15 @@ class World:
         self._place(seconds)
         self._options.geomgroup[BLOTS] = 0
         model = self._model
-        walls_and_floor = [geom for geom in range(model.ngeom) if model.geom_group[geom] == SHOWN and geom not in self._geoms]
+        walls_and_floor = [
+            geom
+            for geom in range(model.ngeom)
+            if model.geom_group[geom] == SHOWN and geom not in self._geoms
+        ]
         model.geom_group[walls_and_floor] = HIDDEN
-        numbers = self._drawn(is_segmented=True).astype(np.int32)[..., 0]  # 1 + the place in the list of what is drawn
+        numbers = self._drawn(is_segmented=True).astype(np.int32)[
+            ..., 0
+        ]  # 1 + the place in the list of what is drawn
         model.geom_group[walls_and_floor] = SHOWN
         table = np.full(MAX_THINGS + 1, -1, np.int32)
         for place, geom in enumerate(sorted(self._geoms)):
@@ -106,7 +118,12 @@ class World:
     def __enter__(self) -> World:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _geom(self, name: str) -> int:
@@ -138,8 +155,11 @@ class World:
         self._upload('floor', floor_texels(scene.floor, FLOOR_TEXELS, scene.seed))
         self._upload('sky', sky_texels(background, SKY_TEXELS))
         if background.wall_distance > 0:
-            places = ((background.wall_distance, 0.0, 0.0), (0.0, background.wall_distance, math.pi / 2),
-                      (0.0, -background.wall_distance, math.pi / 2))
+            places = (
+                (background.wall_distance, 0.0, 0.0),
+                (0.0, background.wall_distance, math.pi / 2),
+                (0.0, -background.wall_distance, math.pi / 2),
+            )
             for number in range(WALLS):
                 geom, (x, y, yaw) = self._geom(f'wall_{number}'), places[number]
                 model.geom_group[geom], model.geom_rgba[geom] = SHOWN, (*background.wall, 1.0)
@@ -148,7 +168,7 @@ class World:
     def _upload(self, name: str, texels: NDArray[np.uint8]) -> None:
         texture = self._model.texture(name).id
         start = int(self._model.tex_adr[texture])
-        self._model.tex_data[start:start + texels.size] = texels.reshape(-1)
+        self._model.tex_data[start : start + texels.size] = texels.reshape(-1)
         self._mujoco.mjr_uploadTexture(self._model, self._context, texture)
 
     def _place(self, seconds: float) -> Scene:
@@ -162,9 +182,16 @@ class World:
             if scene.light.shadow > 0:
                 x, y, z = thing.position(seconds)
                 aside = 0.15 * z / -sun[2]
-                self._set_pose(self._geom(f'blot_{index}'), (x + aside * sun[0], y + aside * sun[1], 0.003), _turned(0.0))
+                self._set_pose(
+                    self._geom(f'blot_{index}'),
+                    (x + aside * sun[0], y + aside * sun[1], 0.003),
+                    _turned(0.0),
+                )
         (x, y, z), yaw = scene.camera.pose(seconds)
-        self._data.cam_xpos[0], self._data.cam_xmat[0] = (x, y, z), _looking(yaw, scene.camera.pitch).reshape(-1)
+        self._data.cam_xpos[0], self._data.cam_xmat[0] = (
+            (x, y, z),
+            _looking(yaw, scene.camera.pitch).reshape(-1),
+        )
         return scene
 
     def _set_pose(self, geom: int, place: Any, turn: NDArray[np.float64]) -> None:
@@ -173,15 +200,29 @@ class World:
     def _drawn(self, is_segmented: bool) -> Image:
         mujoco, draw_list = self._mujoco, self._draw_list
         self._gl.make_current()
-        mujoco.mjv_updateScene(self._model, self._data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, draw_list)
+        mujoco.mjv_updateScene(
+            self._model,
+            self._data,
+            self._options,
+            None,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            draw_list,
+        )
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
             draw_list.flags[flag] = is_segmented
         draw_list.flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = not is_segmented
-        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_HAZE):
+        for flag in (
+            mujoco.mjtRndFlag.mjRND_SHADOW,
+            mujoco.mjtRndFlag.mjRND_REFLECTION,
+            mujoco.mjtRndFlag.mjRND_HAZE,
+        ):
             draw_list.flags[flag] = 0
         mujoco.mjr_render(mujoco.MjrRect(0, 0, self.width, self.height), draw_list, self._context)
         picture = np.empty((self.height, self.width, 3), np.uint8)
-        mujoco.mjr_readPixels(picture, None, mujoco.MjrRect(0, 0, self.width, self.height), self._context)
+        mujoco.mjr_readPixels(
+            picture, None, mujoco.MjrRect(0, 0, self.width, self.height), self._context
+        )
         return np.ascontiguousarray(picture[::-1])  # OpenGL's first row is the lowest
 
 
@@ -191,21 +232,29 @@ class _Offset:
     def __init__(self, model: Any, mesh: int) -> None:
         w, x, y, z = model.mesh_quat[mesh]
         self._place = np.array(model.mesh_pos[mesh])
-        self._turn = np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-                               [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-                               [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]])
+        self._turn = np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+            ]
+        )
 
     def applied(self, place: Any, turn: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
         return np.asarray(place) + turn @ self._place, turn @ self._turn
 
 
 def _turned(yaw: float) -> NDArray[np.float64]:
-    return np.array([[math.cos(yaw), -math.sin(yaw), 0.0], [math.sin(yaw), math.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
+    return np.array(
+        [[math.cos(yaw), -math.sin(yaw), 0.0], [math.sin(yaw), math.cos(yaw), 0.0], [0.0, 0.0, 1.0]]
+    )
 
 
 def _looking(yaw: float, pitch: float) -> NDArray[np.float64]:
     """Axes of a camera as columns: right, up, backward."""
-    forward = np.array([math.cos(pitch) * math.cos(yaw), math.cos(pitch) * math.sin(yaw), -math.sin(pitch)])
+    forward = np.array(
+        [math.cos(pitch) * math.cos(yaw), math.cos(pitch) * math.sin(yaw), -math.sin(pitch)]
+    )
     right = np.array([math.sin(yaw), -math.cos(yaw), 0.0])
     return np.stack([right, np.cross(right, forward), -forward], axis=1)
 
@@ -215,8 +264,11 @@ def _mujoco() -> Any:
     try:
         import mujoco
     except Exception as error:
-        raise BackendUnavailable('MuJoCo cannot be loaded', str(error), 'pip install mujoco, and on Debian: '
-                                 'sudo apt-get install libegl1 libgl1-mesa-dri') from error
+        raise BackendUnavailable(
+            'MuJoCo cannot be loaded',
+            str(error),
+            'pip install mujoco, and on Debian: sudo apt-get install libegl1 libgl1-mesa-dri',
+        ) from error
     return mujoco
 
 
@@ -224,7 +276,9 @@ def _open_gl(mujoco: Any, model: Any, width: int, height: int) -> tuple[Any, Any
     """A graphics context without a screen, current on this thread, and MuJoCo's in it."""
     gl = None
     try:
-        if os.environ['MUJOCO_GL'] == 'egl':  # mujoco.GLContext is another one where mujoco was imported before that was set
+        if (
+            os.environ['MUJOCO_GL'] == 'egl'
+        ):  # mujoco.GLContext is another one where mujoco was imported before that was set
             from mujoco.egl import GLContext
         else:
             GLContext = mujoco.GLContext
@@ -234,7 +288,10 @@ def _open_gl(mujoco: Any, model: Any, width: int, height: int) -> tuple[Any, Any
     except Exception as error:
         if gl is not None:
             gl.free()
-        raise BackendUnavailable('nothing can be drawn without a screen', str(error),
-                                 'sudo apt-get install libegl1 libgl1-mesa-dri') from error
+        raise BackendUnavailable(
+            'nothing can be drawn without a screen',
+            str(error),
+            'sudo apt-get install libegl1 libgl1-mesa-dri',
+        ) from error
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
     return gl, context

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one MuJoCo model of all scenes, as MJCF text: a pool of geoms of every shape. Knows no scene and does no drawing.
+"""The one MuJoCo model of all scenes, as MJCF text: a pool of geoms of every shape. Knows no scene
+and does no drawing.
 
 Pictures of floors and skies, as arrays. Knows nothing of where they are drawn.
 """
+
 from __future__ import annotations
 
 import math
@@ -10,7 +12,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.simulation.scene import HALF_HEIGHTS, MAX_THINGS, SHAPES, SIZES, Background, Floor, Rgb
+from penguin_ros.simulation.scene import (
+    HALF_HEIGHTS,
+    MAX_THINGS,
+    SHAPES,
+    SIZES,
+    Background,
+    Floor,
+    Rgb,
+)
 
 PLANKS = 4
 
@@ -25,7 +35,9 @@ def floor_texels(floor: Floor, texels: int, seed: int) -> NDArray[np.uint8]:
     elif floor.pattern == 'grain':
         share = random.random((texels // 2, texels // 2)).repeat(2, 0).repeat(2, 1)
     elif floor.pattern == 'planks':
-        share = random.random(PLANKS)[columns * PLANKS // texels] * 0.8 + 0.2 * random.random((1, texels))
+        share = random.random(PLANKS)[columns * PLANKS // texels] * 0.8 + 0.2 * random.random(
+            (1, texels)
+        )
         share = np.where(columns % (texels // PLANKS) < 2, 1.0, share)
     else:
         share = np.zeros((texels, texels))
@@ -34,7 +46,9 @@ def floor_texels(floor: Floor, texels: int, seed: int) -> NDArray[np.uint8]:
 
 def sky_texels(background: Background, texels: int) -> NDArray[np.uint8]:
     """(6 * texels, texels, 3) uint8: the faces right, left, up, down, front, back of a cube of sky."""
-    share = np.clip(1.0 - 2.0 * np.arange(texels) / (texels - 1), 0.0, 1.0)[:, None, None] ** 0.7  # 0 from the horizon down
+    share = (
+        np.clip(1.0 - 2.0 * np.arange(texels) / (texels - 1), 0.0, 1.0)[:, None, None] ** 0.7
+    )  # 0 from the horizon down
     side = _mixed(background.horizon, background.zenith, share) * np.ones((1, texels, 1))
     up, down = np.ones_like(side) * background.zenith, np.ones_like(side) * background.horizon
     return _as_bytes(np.concatenate([side, side, up, down, side, side]))
@@ -49,24 +63,40 @@ def _as_bytes(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 SHOWN, BLOTS, HIDDEN = 0, 1, 5
-"""Groups of geoms: things, floor and walls drawn; the blots below things, not part of them; not drawn."""
+"""Groups of geoms: things, floor and walls drawn; the blots below things, not part of them; not
+drawn.
+"""
 
 FLOOR_TEXELS, SKY_TEXELS = 64, 32
 WALLS = 3
 CONE_SIDES = 24
 
-_TYPES = {'box': 'type="box" size="1 1 1"', 'ball': 'type="sphere" size="1"', 'cylinder': 'type="cylinder" size="1 1"',
-          'cone': 'type="mesh" mesh="cone_0"'}
+_TYPES = {
+    'box': 'type="box" size="1 1 1"',
+    'ball': 'type="sphere" size="1"',
+    'cylinder': 'type="cylinder" size="1 1"',
+    'cone': 'type="mesh" mesh="cone_0"',
+}
 
 
 def model_xml(width: int, height: int) -> str:
     """MJCF for pictures of up to width x height pixels: no multisampling, no shadows."""
-    meshes = ''.join(f'<mesh name="cone_{index}" vertex="{_cone(size)}"/>' for index, size in enumerate(SIZES))
-    pool = ''.join(f'<geom name="{shape}_{number}" {_TYPES[shape]} material="thing" group="{HIDDEN}"/>'
-                   for shape in SHAPES for number in range(MAX_THINGS))
-    blots = ''.join(f'<geom name="blot_{number}" type="cylinder" size="1 0.002" rgba="0 0 0 0.4" group="{HIDDEN}"/>'
-                    for number in range(MAX_THINGS))
-    walls = ''.join(f'<geom name="wall_{number}" type="box" size="0.05 20 2.5" group="{HIDDEN}"/>' for number in range(WALLS))
+    meshes = ''.join(
+        f'<mesh name="cone_{index}" vertex="{_cone(size)}"/>' for index, size in enumerate(SIZES)
+    )
+    pool = ''.join(
+        f'<geom name="{shape}_{number}" {_TYPES[shape]} material="thing" group="{HIDDEN}"/>'
+        for shape in SHAPES
+        for number in range(MAX_THINGS)
+    )
+    blots = ''.join(
+        f'<geom name="blot_{number}" type="cylinder" size="1 0.002" rgba="0 0 0 0.4" group="{HIDDEN}"/>'
+        for number in range(MAX_THINGS)
+    )
+    walls = ''.join(
+        f'<geom name="wall_{number}" type="box" size="0.05 20 2.5" group="{HIDDEN}"/>'
+        for number in range(WALLS)
+    )
     return f'''
 <mujoco>
   <option gravity="0 0 0"/>
@@ -95,6 +125,8 @@ def model_xml(width: int, height: int) -> str:
 
 def _cone(size: float) -> str:
     half = size * HALF_HEIGHTS['cone']
-    ring = [(size * math.cos(angle), size * math.sin(angle), -half)
-            for angle in (2 * math.pi * side / CONE_SIDES for side in range(CONE_SIDES))]
+    ring = [
+        (size * math.cos(angle), size * math.sin(angle), -half)
+        for angle in (2 * math.pi * side / CONE_SIDES for side in range(CONE_SIDES))
+    ]
     return ' '.join(f'{value:.5f}' for point in (*ring, (0.0, 0.0, half)) for value in point)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small byte-level BPE tokenizers of the published kind, trained on a few sentences; the one of random checkpoints."""
+"""Small byte-level BPE tokenizers of the published kind, trained on a few sentences; the one of
+random checkpoints.
+"""
+
 from __future__ import annotations
 
 import json
@@ -19,11 +22,17 @@ SENTENCES = (
     'What is happening in this video? Describe it in one or two sentences.',
     'Time 0.5s: a car waits at the crossing while a cyclist comes from the street.',
     'What colour is the box on the floor, and how many people can be seen?',
-    'Ein Bär läuft über das Eis. Une porte s\'ouvre. 机器人向前移动。 ロボットが動く。',
+    "Ein Bär läuft über das Eis. Une porte s'ouvre. 机器人向前移动。 ロボットが動く。",
 )
 VOCABULARY_SIZE = 600
-ADDED_TOKENS = {'<|endoftext|>': True, '<|im_start|>': True, '<|im_end|>': True, '<image>': True, '<think>': False,
-                '</think>': False}
+ADDED_TOKENS = {
+    '<|endoftext|>': True,
+    '<|im_start|>': True,
+    '<|im_end|>': True,
+    '<image>': True,
+    '<think>': False,
+    '</think>': False,
+}
 """Added tokens in the order of their ids; whether each is special."""
 
 
@@ -33,32 +42,58 @@ def random_tokenizer() -> dict[str, Any]:
 
 
 def trained_tokenizer(sentences: Iterable[str], vocabulary_size: int) -> dict[str, Any]:
-    """The JSON description of a tokenizer of at most `vocabulary_size` tokens for texts like `sentences`.
+    """The JSON description of a tokenizer of at most `vocabulary_size` tokens for texts like
+    `sentences`.
 
     Training has no randomness. Added tokens follow the vocabulary's last id.
     """
     vocabulary, merges = _trained(sentences, vocabulary_size)
     tokenizer = qwen2_tokenizer(vocabulary, merges)
     tokenizer['added_tokens'] = [
-        {'id': len(vocabulary) + offset, 'content': token, 'single_word': False, 'lstrip': False, 'rstrip': False,
-         'normalized': not is_special, 'special': is_special}
-        for offset, (token, is_special) in enumerate(ADDED_TOKENS.items())]
+        {
+            'id': len(vocabulary) + offset,
+            'content': token,
+            'single_word': False,
+            'lstrip': False,
+            'rstrip': False,
+            'normalized': not is_special,
+            'special': is_special,
+        }
+        for offset, (token, is_special) in enumerate(ADDED_TOKENS.items())
+    ]
     return tokenizer
 
 
 def word_ids(tokenizer: Mapping[str, Any]) -> list[int]:
     """Ids of the tokens that are whole words of the sentences, with the space before them."""
-    words = {word for sentence in SENTENCES for word in sentence.split() if word.isascii() and word.isalpha()}
+    words = {
+        word
+        for sentence in SENTENCES
+        for word in sentence.split()
+        if word.isascii() and word.isalpha()
+    }
     vocabulary = tokenizer['model']['vocab']
     return sorted(vocabulary[SPACE + word] for word in words if SPACE + word in vocabulary)
 
 
-def _trained(sentences: Iterable[str], vocabulary_size: int) -> tuple[dict[str, int], list[list[str]]]:
+def _trained(
+    sentences: Iterable[str], vocabulary_size: int
+) -> tuple[dict[str, int], list[list[str]]]:
     from tokenizers import Tokenizer, trainers
+
     alphabet = sorted(byte_alphabet())
     tokenizer = Tokenizer.from_str(json.dumps(qwen2_tokenizer({}, [])))
-    tokenizer.train_from_iterator(sentences, trainers.BpeTrainer(
-        vocab_size=vocabulary_size, min_frequency=1, initial_alphabet=alphabet, show_progress=False))
+    tokenizer.train_from_iterator(
+        sentences,
+        trainers.BpeTrainer(
+            vocab_size=vocabulary_size,
+            min_frequency=1,
+            initial_alphabet=alphabet,
+            show_progress=False,
+        ),
+    )
     model = json.loads(tokenizer.to_str())['model']
-    merges = [merge.split(' ') if isinstance(merge, str) else list(merge) for merge in model['merges']]
+    merges = [
+        merge.split(' ') if isinstance(merge, str) else list(merge) for merge in model['merges']
+    ]
     return model['vocab'], merges

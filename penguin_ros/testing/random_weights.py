@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random weights under which a network of this kind stays lively: the text depends on the prompt and does not end at once.
+"""Random weights under which a network of this kind stays lively: the text depends on the prompt
+and does not end at once.
 
 Knows canonical names and shapes, no files.
 """
+
 from __future__ import annotations
 
 import math
@@ -17,17 +19,22 @@ from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD, expected_shapes
 
 EMBEDDING_SCALE = 0.3
 MUTED_SCALE = 0.005
-"""Rows of the words, and of all other tokens, whose logits stay near zero so that they are hardly ever chosen."""
+"""Rows of the words, and of all other tokens, whose logits stay near zero so that they are hardly
+ever chosen.
+"""
 
 PIECE_ELEMENTS = 8 * 1024 * 1024
 
 LLM_GAIN, ENCODER_GAIN, OUTPUT_GAIN = 2.4, 1.0, 9.0
-"""Spread of a matrix product's output for input of spread 1; the last one for what the LLM's layers add to the residual,
-far more than its embeddings, or each token would call for itself."""
+"""Spread of a matrix product's output for input of spread 1; the last one for what the LLM's layers
+add to the residual, far more than its embeddings, or each token would call for itself.
+"""
 
 
 class RandomWeights:
-    """Tensors of a checkpoint of `shape`; a tensor depends on `seed` and its name only. `words` are the ids that it speaks in."""
+    """Tensors of a checkpoint of `shape`; a tensor depends on `seed` and its name only. `words` are
+    the ids that it speaks in.
+    """
 
     def __init__(self, seed: int, shape: CheckpointShape, words: Sequence[int]) -> None:
         self._seed = seed
@@ -55,7 +62,9 @@ class RandomWeights:
         step = max(1, PIECE_ELEMENTS // math.prod(shape[1:]))
         for first in range(0, shape[0], step):
             rows = range(first, min(first + step, shape[0]))
-            yield self._scaled(name, random.standard_normal((len(rows), *shape[1:]), np.float32), rows)
+            yield self._scaled(
+                name, random.standard_normal((len(rows), *shape[1:]), np.float32), rows
+            )
 
     def _scaled(self, name: str, values: NDArray[np.float32], rows: range) -> NDArray[np.float32]:
         """`values` are of spread 1 and stand at `rows` of the tensor."""
@@ -64,7 +73,9 @@ class RandomWeights:
             scale[[word - rows.start for word in self._words if word in rows]] = EMBEDDING_SCALE
             return values * scale
         if 'norm' in name:
-            mean = 2.4 if name.startswith('llm.') and ('q_norm' in name or 'k_norm' in name) else 1.0
+            mean = (
+                2.4 if name.startswith('llm.') and ('q_norm' in name or 'k_norm' in name) else 1.0
+            )
             return mean * (1 + values * np.float32(0.18))
         if name.endswith('.bias'):
             return values * np.float32(0.2)

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backend without a network, for tests of all that stands above it: numpy only, deterministic, the whole interface.
+"""A backend without a network, for tests of all that stands above it: numpy only, deterministic,
+the whole interface.
 
-Its logits depend on every position that the slot holds, visual features included, so a wrong slot, length or offset shows. The
-greedy continuation can be scripted, and a hook sees every step. Knows nothing of Penguin-VL.
+Its logits depend on every position that the slot holds, visual features included, so a wrong slot,
+length or offset shows. The greedy continuation can be scripted, and a hook sees every step. Knows
+nothing of Penguin-VL.
 
-Reproducible numbers that stand in for a network's: states of sequences, logits, features. Knows no slots and no scripts.
+Reproducible numbers that stand in for a network's: states of sequences, logits, features. Knows no
+slots and no scripts.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -48,26 +52,37 @@ def row_content(row: NDArray[np.float32]) -> int:
 
 def state_logits(state: int, vocabulary_size: int) -> NDArray[np.float32]:
     """(vocabulary_size,) float32 in -4 .. 4."""
-    mixed = np.arange(1, vocabulary_size + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(state)
+    mixed = np.arange(1, vocabulary_size + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(
+        state
+    )
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(_FIRST)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(_SECOND)
     unit = (mixed >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
     return unit * np.float32(8) - np.float32(4)
 
 
-def frame_features(blocks: NDArray[np.float32], encoder_size: int,
-                   hidden_size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(tokens, encoder_size) and (tokens, hidden_size) from (tokens, values of a block): random but fixed projections."""
+def frame_features(
+    blocks: NDArray[np.float32], encoder_size: int, hidden_size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(tokens, encoder_size) and (tokens, hidden_size) from (tokens, values of a block): random but
+    fixed projections.
+    """
     random = np.random.default_rng(2024)
-    encoder: NDArray[np.float32] = random.standard_normal((blocks.shape[1], encoder_size), dtype=np.float32)
-    projector: NDArray[np.float32] = random.standard_normal((encoder_size, hidden_size), dtype=np.float32)
+    encoder: NDArray[np.float32] = random.standard_normal(
+        (blocks.shape[1], encoder_size), dtype=np.float32
+    )
+    projector: NDArray[np.float32] = random.standard_normal(
+        (encoder_size, hidden_size), dtype=np.float32
+    )
     encoded: NDArray[np.float32] = blocks @ encoder
     projected: NDArray[np.float32] = encoded @ projector
     return encoded, projected
 
 
 Script = Sequence[int] | Callable[[tuple[int, ...]], 'int | None']
-"""The tokens that follow any prompt, or a function from all ids of a slot to the next one (None: whatever the hash gives)."""
+"""The tokens that follow any prompt, or a function from all ids of a slot to the next one (None:
+whatever the hash gives).
+"""
 
 _SCRIPTED_LOGIT = 40.0
 _POSITION_BYTES = 16
@@ -89,14 +104,23 @@ class ScriptedModel:
     def of(cls, checkpoint: Checkpoint | Bundle) -> ScriptedModel:
         """The sizes of a checkpoint or bundle, so that its tokenizer and stop tokens can be used."""
         shape = checkpoint.shape
-        return cls(checkpoint.name, checkpoint.digest, shape.vocabulary_size, shape.llm.hidden_size, shape.encoder.hidden_size,
-                   shape.channels * shape.patch_size ** 2, shape.max_positions)
+        return cls(
+            checkpoint.name,
+            checkpoint.digest,
+            shape.vocabulary_size,
+            shape.llm.hidden_size,
+            shape.encoder.hidden_size,
+            shape.channels * shape.patch_size**2,
+            shape.max_positions,
+        )
 
 
 class ScriptedFeatures(Features):
     """Features of one frame in plain numpy; `session` is the opening of the backend that made them."""
 
-    def __init__(self, session: object, encoded: NDArray[np.float32], projected: NDArray[np.float32]) -> None:
+    def __init__(
+        self, session: object, encoded: NDArray[np.float32], projected: NDArray[np.float32]
+    ) -> None:
         self.session, self.encoded, self.projected = session, encoded, projected
         self.tokens, self.nbytes = len(projected), encoded.nbytes + projected.nbytes
 
@@ -104,15 +128,22 @@ class ScriptedFeatures(Features):
 class ScriptedBackend(Backend):
     """See the file's docstring.
 
-    `script`: the greedy continuation; when it is a sequence, it goes on wherever the ids of the slot end in its beginning
-    (the longest match counts), and after its last token the hash decides again: let it end in a stop token.
-    `on_step` is called before each step with 'open', 'encode' (a slice), 'prefill', 'decode' (logits of every position asked)
-    or 'close'; it may wait, count, or raise what the step shall raise. Nothing has changed when it raises. Both may be
-    replaced while open.
+    `script`: the greedy continuation; when it is a sequence, it goes on wherever the ids of the
+    slot end in its beginning (the longest match counts), and after its last token the hash decides
+    again: let it end in a stop token. `on_step` is called before each step with 'open', 'encode' (a
+    slice), 'prefill', 'decode' (logits of every position asked) or 'close'; it may wait, count, or
+    raise what the step shall raise. Nothing has changed when it raises. Both may be replaced while
+    open.
     """
 
-    def __init__(self, config: ModelConfig | None = None, model: ScriptedModel | None = None, *, script: Script = (),
-                 on_step: Callable[[str], None] = lambda step: None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig | None = None,
+        model: ScriptedModel | None = None,
+        *,
+        script: Script = (),
+        on_step: Callable[[str], None] = lambda step: None,
+    ) -> None:
         self.script, self.on_step = script, on_step
         self._config, self._model = config or ModelConfig(), model or ScriptedModel()
         self._description: BackendDescription | None = None
@@ -129,8 +160,18 @@ class ScriptedBackend(Backend):
             slots = slots_within(self._config, length * _POSITION_BYTES)
             self._slots = SlotTable(slots, length)
             self._description = BackendDescription(
-                'scripted', 'cpu', 'float32', model.name, model.digest, model.hidden_size, model.vocabulary_size, length,
-                slots, length * _POSITION_BYTES, 4 * (model.hidden_size + model.encoder_size))
+                'scripted',
+                'cpu',
+                'float32',
+                model.name,
+                model.digest,
+                model.hidden_size,
+                model.vocabulary_size,
+                length,
+                slots,
+                length * _POSITION_BYTES,
+                4 * (model.hidden_size + model.encoder_size),
+            )
         return self._description
 
     def close(self) -> None:
@@ -152,7 +193,9 @@ class ScriptedBackend(Backend):
         check_frames(frames, self._model.patch_values)
         return self._encode(frames, self._opened())
 
-    def _encode(self, frames: Sequence[FramePatches], session: object) -> Generator[None, None, list[Features]]:
+    def _encode(
+        self, frames: Sequence[FramePatches], session: object
+    ) -> Generator[None, None, list[Features]]:
         features: list[Features] = []
         for frame in frames:
             for _ in range(0, len(frame.pixels), self._config.encode_patches):
@@ -165,14 +208,18 @@ class ScriptedBackend(Backend):
 
     def _features_of(self, frame: FramePatches, session: object) -> ScriptedFeatures:
         blocks = frame.pixels.reshape(frame.tokens, -1)
-        encoded, projected = frame_features(blocks, self._model.encoder_size, self._model.hidden_size)
+        encoded, projected = frame_features(
+            blocks, self._model.encoder_size, self._model.hidden_size
+        )
         return ScriptedFeatures(session, encoded, projected)
 
     def read_features(self, features: Features, stage: str = 'projected') -> NDArray[np.float32]:
         """See Backend; both stages are kept."""
         own = self._own(features)
         if stage not in ('projected', 'encoded'):
-            raise BackendError(f'unknown stage {stage!r} of features', "there are 'projected' and 'encoded'")
+            raise BackendError(
+                f'unknown stage {stage!r} of features', "there are 'projected' and 'encoded'"
+            )
         return (own.projected if stage == 'projected' else own.encoded).copy()
 
     def new_slot(self) -> int:
@@ -219,19 +266,21 @@ class ScriptedBackend(Backend):
         for token_id, content in zip(chunk.token_ids.tolist(), contents, strict=True):
             sequence.append((token_id, next_state(sequence[-1][1] if sequence else 0, content)))
         self._slots.set_length(slot, len(sequence))
-        rows = [self._logits_after(sequence[:start + position + 1]) for position in wanted]
+        rows = [self._logits_after(sequence[: start + position + 1]) for position in wanted]
         return np.stack(rows) if rows else np.zeros((0, self._model.vocabulary_size), np.float32)
 
     def _contents(self, chunk: Chunk) -> list[int]:
         """Per position a number that stands for its token, or for its row of features."""
         contents = [int(token_id) for token_id in chunk.token_ids]
         for span in chunk.spans:
-            rows = self._own(span.features).projected[span.first:span.first + span.count]
-            contents[span.offset:span.offset + span.count] = [row_content(row) for row in rows]
+            rows = self._own(span.features).projected[span.first : span.first + span.count]
+            contents[span.offset : span.offset + span.count] = [row_content(row) for row in rows]
         return contents
 
     def _logits_after(self, sequence: list[tuple[int, int]]) -> NDArray[np.float32]:
-        """(vocabulary_size,) in -4 .. 4 from the state of the last position; a scripted token stands far above."""
+        """(vocabulary_size,) in -4 .. 4 from the state of the last position; a scripted token
+        stands far above.
+        """
         logits = state_logits(sequence[-1][1], self._model.vocabulary_size)
         token_id = self._scripted_after(tuple(token_id for token_id, _ in sequence))
         if token_id is not None:
@@ -242,18 +291,29 @@ class ScriptedBackend(Backend):
         if callable(self.script):
             return self.script(ids)
         script = tuple(self.script)
-        matched = next(count for count in range(min(len(script), len(ids)), -1, -1) if ids[len(ids) - count:] == script[:count])
+        matched = next(
+            count
+            for count in range(min(len(script), len(ids)), -1, -1)
+            if ids[len(ids) - count :] == script[:count]
+        )
         return script[matched] if matched < len(script) else None
 
     def _opened(self) -> object:
         """The session; BackendError when not open."""
         if self._session is None:
-            raise BackendError('the scripted backend is not open', 'it was closed, or never opened', 'Call open first')
+            raise BackendError(
+                'the scripted backend is not open',
+                'it was closed, or never opened',
+                'Call open first',
+            )
         return self._session
 
     def _own(self, features: Features) -> ScriptedFeatures:
         session = self._opened()
         if not isinstance(features, ScriptedFeatures) or features.session is not session:
-            raise BackendError('these features cannot be used', 'another backend made them, or theirs was closed',
-                               'Encode the frames again')
+            raise BackendError(
+                'these features cannot be used',
+                'another backend made them, or theirs was closed',
+                'Encode the frames again',
+            )
         return features

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The live window of one camera: takes frames out of its buffer as the policy says, and gives clips. Knows no models, no ROS.
+"""The live window of one camera: takes frames out of its buffer as the policy says, and gives
+clips. Knows no models, no ROS.
 
-The worker thread takes frames and asks for clips; `is_due`, `status` and `forget` are for any. A window holds on to its frames,
-clip.max_frames at most, when the buffer lets go of them.
+The worker thread takes frames and asks for clips; `is_due`, `status` and `forget` are for any. A
+window holds on to its frames, clip.max_frames at most, when the buffer lets go of them.
 """
+
 from __future__ import annotations
 
 import threading
@@ -15,19 +17,28 @@ from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.frame import Clip, Frame, FrameType
 from penguin_ros.frame_sampling import FrameSampler, even_ranks
 from penguin_ros.preprocessing.frame_plan import FramePlan
-from penguin_ros.preprocessing.frame_types import SAME_FRAME, FrameSignature, frame_signature, signature_similarity
+from penguin_ros.preprocessing.frame_types import (
+    SAME_FRAME,
+    FrameSignature,
+    frame_signature,
+    signature_similarity,
+)
 from penguin_ros.window.caption_gate import CaptionGate
 from penguin_ros.window.policies import AppendOnlyClip, appended, newest_within, slid
 from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
 
-COSTS_KEPT = 4  # of frames that were encoded last; the least of them counts, since a key frame costs more than others
+# of frames that were encoded last; the least of them counts, since a key frame costs more than
+# others
+COSTS_KEPT = 4
 
 
 @dataclass(frozen=True)
 class WindowStatus:
-    """`frames` in the window now; `taken`, `skipped`: frames of the grid that entered it, or did not because too many waited when
-    the worker came to them; `restarts`: clips that began anew; `unchanged`: captions that needed no model since nothing had
-    changed, of which `repeated` went out."""
+    """`frames` in the window now; `taken`, `skipped`: frames of the grid that entered it, or did
+    not because too many waited when the worker came to them; `restarts`: clips that began anew;
+    `unchanged`: captions that needed no model since nothing had changed, of which `repeated` went
+    out.
+    """
 
     frames: int = 0
     taken: int = 0
@@ -46,10 +57,12 @@ class WindowClip:
 
 
 class CameraWindow:
-    """Forgets everything when its buffer does: after a jump of the clock, a restart of the camera, a flush.
+    """Forgets everything when its buffer does: after a jump of the clock, a restart of the camera,
+    a flush.
 
-    Frames that wait are taken when the worker comes to them: no more than a clip holds, and no more than could have been encoded
-    since the last one was taken; evenly spread, the newest always among them. The others are skipped and counted.
+    Frames that wait are taken when the worker comes to them: no more than a clip holds, and no more
+    than could have been encoded since the last one was taken; evenly spread, the newest always
+    among them. The others are skipped and counted.
     """
 
     def __init__(self, buffer: ClipBuffer, steady_ns: Callable[[], int]) -> None:
@@ -70,7 +83,7 @@ class CameraWindow:
         self._taken = self._skipped = self._restarts = 0
         self._is_new_stream = False
 
-    # --- any thread -------------------------------------------------------------------------------------------
+    # --- any thread -------------------------------------------------------------------------------
 
     def is_due(self, stamp_ns: int) -> bool:
         """Whether a frame of that stamp would enter the window."""
@@ -80,17 +93,27 @@ class CameraWindow:
     def status(self) -> WindowStatus:
         """A snapshot."""
         with self._lock:
-            return WindowStatus(len(self._append_only.frames), self._taken, self._skipped, self._restarts,
-                                self.gate.unchanged_captions, self.gate.repeated_captions)
+            return WindowStatus(
+                len(self._append_only.frames),
+                self._taken,
+                self._skipped,
+                self._restarts,
+                self.gate.unchanged_captions,
+                self.gate.repeated_captions,
+            )
 
     def forget(self) -> None:
-        """What comes is a new stream, although the buffer keeps what it has: frames in between may have been missed."""
+        """What comes is a new stream, although the buffer keeps what it has: frames in between may
+        have been missed.
+        """
         self._is_new_stream = True
 
-    # --- the worker thread ------------------------------------------------------------------------------------
+    # --- the worker thread ------------------------------------------------------------------------
 
     def take(self, rules: WindowRules) -> Generator[None, None, None]:
-        """Looks at what has arrived, a frame per step; several may be under way, one step at a time."""
+        """Looks at what has arrived, a frame per step; several may be under way, one step at a
+        time.
+        """
         self._gather(rules)
         while self._waiting:
             frame = self._waiting.pop(0)
@@ -106,14 +129,21 @@ class CameraWindow:
             return None
         raw = self._append_only.frames[-1].frame.size
         limits = rules.growth
-        frames = newest_within(self._append_only.frames, limits.max_frames, limits.max_tokens, rules.costs(raw))
+        frames = newest_within(
+            self._append_only.frames, limits.max_frames, limits.max_tokens, rules.costs(raw)
+        )
         sizes = rules.sizes(raw)
-        plan = FramePlan(tuple(range(len(frames))), tuple(frame.type for frame in frames),
-                         tuple(sizes[frame.type] for frame in frames))
+        plan = FramePlan(
+            tuple(range(len(frames))),
+            tuple(frame.type for frame in frames),
+            tuple(sizes[frame.type] for frame in frames),
+        )
         return WindowClip(Clip(self._buffer.camera, tuple(frame.frame for frame in frames)), plan)
 
     def note_frame_cost(self, cost_ns: int) -> None:
-        """What it took to encode a frame, in steady time; the first one alone says nothing, since libraries warm up."""
+        """What it took to encode a frame, in steady time; the first one alone says nothing, since
+        libraries warm up.
+        """
         self._frame_costs_ns.append(cost_ns)
 
     def begin_caption(self, clip: Clip, question: str) -> None:
@@ -131,7 +161,9 @@ class CameraWindow:
             self._policy = rules.policy
             self._begin(self._epoch)
         is_new_stream, self._is_new_stream = self._is_new_stream, False
-        epoch, frames = self._buffer.newer_than(None if is_new_stream else self._gathered_ns, self._epoch)
+        epoch, frames = self._buffer.newer_than(
+            None if is_new_stream else self._gathered_ns, self._epoch
+        )
         if epoch != self._epoch or is_new_stream:
             self._begin(epoch)
             self.gate.forget()
@@ -151,7 +183,11 @@ class CameraWindow:
         self._waiting = []
         if rules.is_gated and self._recent is not None:
             looked_ns = self.gate.newest_ns
-            self._waiting = [frame for frame in self._recent.frames if looked_ns is None or frame.stamp_ns > looked_ns]
+            self._waiting = [
+                frame
+                for frame in self._recent.frames
+                if looked_ns is None or frame.stamp_ns > looked_ns
+            ]
 
     def _paced(self, waiting: list[Frame], rules: WindowRules) -> list[Frame]:
         newest_ns, limits = waiting[-1].stamp_ns, rules.growth
@@ -176,16 +212,30 @@ class CameraWindow:
             self.gate.look(frame.stamp_ns, seen, rules.config.caption.gate_similarity)
         if rules.policy == RECENT:
             return
-        growth = self._appended(frame, seen, rules) if rules.policy == GROWING and seen is not None else AppendOnlyClip(
-            slid(self._append_only.frames, frame, rules.max_slid_frames, rules.span_ns))
+        growth = (
+            self._appended(frame, seen, rules)
+            if rules.policy == GROWING and seen is not None
+            else AppendOnlyClip(
+                slid(self._append_only.frames, frame, rules.max_slid_frames, rules.span_ns)
+            )
+        )
         with self._lock:
-            self._restarts += rules.policy == GROWING and 0 < growth.anchor == len(growth.frames) - 1
+            self._restarts += (
+                rules.policy == GROWING and 0 < growth.anchor == len(growth.frames) - 1
+            )
             self._taken += 1
             self._append_only = growth
 
     def _appended(self, frame: Frame, seen: FrameSignature, rules: WindowRules) -> AppendOnlyClip:
         is_similar = self._key is not None and signature_similarity(self._key, seen) >= SAME_FRAME
-        growth = appended(self._append_only, frame, is_similar, rules.growth, rules.costs(frame.size), self._captioned_ns)
+        growth = appended(
+            self._append_only,
+            frame,
+            is_similar,
+            rules.growth,
+            rules.costs(frame.size),
+            self._captioned_ns,
+        )
         if growth.frames[-1].type is FrameType.KEY:
             self._key = seen
         return growth

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each backend in turn: `kind`, and `backend`, opened."""
+
 from __future__ import annotations
 
 import sys

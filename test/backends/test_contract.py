@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend promises (penguin_ros/backends/base/backend.py), the same test for each: opening, closing, encoding.
+"""What every backend promises (penguin_ros/backends/base/backend.py), the same test for each:
+opening, closing, encoding.
 
 `test_contract_forward.py` and `test_contract_slots.py` go on.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -41,9 +43,16 @@ def test_after_close_every_call_is_refused(backend: Backend) -> None:
     backend.close()
     backend.close()
     calls: list[Callable[[], object]] = [
-        lambda: backend.description, backend.new_slot, lambda: backend.free_slot(slot), lambda: backend.slot_length(slot),
-        lambda: backend.truncate(slot, 0), lambda: backend.fork(slot, 0), lambda: backend.encode([frame(1)]),
-        lambda: backend.forward(slot, Chunk(tokens(1, 2))), lambda: backend.read_features(features)]
+        lambda: backend.description,
+        backend.new_slot,
+        lambda: backend.free_slot(slot),
+        lambda: backend.slot_length(slot),
+        lambda: backend.truncate(slot, 0),
+        lambda: backend.fork(slot, 0),
+        lambda: backend.encode([frame(1)]),
+        lambda: backend.forward(slot, Chunk(tokens(1, 2))),
+        lambda: backend.read_features(features),
+    ]
     for call in calls:
         with pytest.raises(BackendError, match='not open'):
             call()
@@ -58,8 +67,11 @@ def test_a_reopened_backend_computes_the_same_and_refuses_old_handles(backend: B
     assert np.array_equal(backend.read_features(again), values)
     assert np.array_equal(fresh_logits(backend, tokens(1, 9)), logits)
     new = backend.new_slot()
-    for call in (lambda: backend.slot_length(slot), lambda: backend.read_features(features),
-                 lambda: backend.forward(new, Chunk(tokens(1, 6), (FeatureSpan(0, features, 0, 6),)))):
+    for call in (
+        lambda: backend.slot_length(slot),
+        lambda: backend.read_features(features),
+        lambda: backend.forward(new, Chunk(tokens(1, 6), (FeatureSpan(0, features, 0, 6),))),
+    ):
         with pytest.raises(BackendError):
             call()
     assert backend.slot_length(new) == 0
@@ -84,7 +96,8 @@ def test_an_encode_does_not_go_on_in_a_reopened_backend(backend: Backend) -> Non
         run_to_end(running)
 
 
-# --- encode ---------------------------------------------------------------------------------------------------
+# --- encode ---------------------------------------------------------------------------------------
+
 
 def test_encode_returns_one_handle_per_frame_in_order(backend: Backend) -> None:
     frames = [frame(1), frame(2, 2, 2), frame(3, 5, 3, 1)]
@@ -99,9 +112,17 @@ def test_encode_returns_one_handle_per_frame_in_order(backend: Backend) -> None:
 @pytest.mark.parametrize('stage', ['encoded', 'projected'])
 def test_features_of_a_frame_are_the_same_bits_in_any_company(backend: Backend, stage: str) -> None:
     alone = backend.read_features(run_to_end(backend.encode([frame(7)]))[0][0], stage)
-    for company in ([frame(1), frame(7), frame(2)], [frame(7), frame(7)], [frame(1, 8, 8), frame(2, 2, 2, 1), frame(7)]):
+    for company in (
+        [frame(1), frame(7), frame(2)],
+        [frame(7), frame(7)],
+        [frame(1, 8, 8), frame(2, 2, 2, 1), frame(7)],
+    ):
         features = run_to_end(backend.encode(company))[0]
-        index = max(position for position, each in enumerate(company) if np.array_equal(each.pixels, frame(7).pixels))
+        index = max(
+            position
+            for position, each in enumerate(company)
+            if np.array_equal(each.pixels, frame(7).pixels)
+        )
         assert np.array_equal(backend.read_features(features[index], stage), alone)
     assert alone.dtype == np.float32 and np.isfinite(alone).all() and alone.std() > 0
 
@@ -112,7 +133,13 @@ def test_features_do_not_depend_on_how_an_encode_is_sliced(kind: Kind) -> None:
         backend = kind.make(dataclasses.replace(CONFIG, encode_patches=rows))
         backend.open()
         features, count = run_to_end(backend.encode(frames))
-        results.append([backend.read_features(each, stage) for each in features for stage in ('encoded', 'projected')])
+        results.append(
+            [
+                backend.read_features(each, stage)
+                for each in features
+                for stage in ('encoded', 'projected')
+            ]
+        )
         slices.append(count)
         backend.close()
     for sliced in results[1:]:
@@ -123,7 +150,9 @@ def test_features_do_not_depend_on_how_an_encode_is_sliced(kind: Kind) -> None:
 
 
 def test_encodes_and_chunks_may_alternate(backend: Backend) -> None:
-    expected = [backend.read_features(run_to_end(backend.encode([frame(seed)]))[0][0]) for seed in (1, 2)]
+    expected = [
+        backend.read_features(run_to_end(backend.encode([frame(seed)]))[0][0]) for seed in (1, 2)
+    ]
     logits, slot = fresh_logits(backend, tokens(1, 12)), backend.new_slot()
     running, position, results = [backend.encode([frame(seed)]) for seed in (1, 2)], 0, {}
     while len(results) < 2:
@@ -134,7 +163,7 @@ def test_encodes_and_chunks_may_alternate(backend: Backend) -> None:
             except StopIteration as end:
                 results[index] = backend.read_features(end.value[0])
         if position < 11:
-            backend.forward(slot, Chunk(tokens(1, 12)[position:position + 1]))
+            backend.forward(slot, Chunk(tokens(1, 12)[position : position + 1]))
             position += 1
     assert all(np.array_equal(results[index], expected[index]) for index in (0, 1))
     last = backend.forward(slot, Chunk(tokens(1, 12)[position:]), [-1])[0]
@@ -146,14 +175,23 @@ def test_an_abandoned_encode_leaves_the_backend_usable(backend: Backend) -> None
     running = backend.encode([frame(5), frame(1)])
     next(running)
     running.close()
-    assert np.array_equal(backend.read_features(run_to_end(backend.encode([frame(1)]))[0][0]), expected)
+    assert np.array_equal(
+        backend.read_features(run_to_end(backend.encode([frame(1)]))[0][0]), expected
+    )
 
 
-@pytest.mark.parametrize('bad', [
-    dataclasses.replace(frame(1), rows=5), dataclasses.replace(frame(1), rows=0), dataclasses.replace(frame(1), merge_size=0),
-    dataclasses.replace(frame(1), merge_size=4), dataclasses.replace(frame(1), source=frame(1).pixels[:-1]),
-    dataclasses.replace(frame(1), source=frame(1).pixels[:, :-1]),
-    dataclasses.replace(frame(1), source=frame(1).pixels.astype(np.float64))])
+@pytest.mark.parametrize(
+    'bad',
+    [
+        dataclasses.replace(frame(1), rows=5),
+        dataclasses.replace(frame(1), rows=0),
+        dataclasses.replace(frame(1), merge_size=0),
+        dataclasses.replace(frame(1), merge_size=4),
+        dataclasses.replace(frame(1), source=frame(1).pixels[:-1]),
+        dataclasses.replace(frame(1), source=frame(1).pixels[:, :-1]),
+        dataclasses.replace(frame(1), source=frame(1).pixels.astype(np.float64)),
+    ],
+)
 def test_a_malformed_frame_is_refused_by_number(backend: Backend, bad: object) -> None:
     with pytest.raises(BackendError, match='frame 1 has'):
         run_to_end(backend.encode([frame(1), bad]))  # type: ignore[list-item]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend promises, the same test for each: chunks, their logits, and which chunks are refused."""
+"""What every backend promises, the same test for each: chunks, their logits, and which chunks are
+refused.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -8,7 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.backend_kinds import Kind, each_example_takes_new_slots, frame, fresh_logits, piece, prompt, run_to_end, tokens
+from support.backend_kinds import (
+    Kind,
+    each_example_takes_new_slots,
+    frame,
+    fresh_logits,
+    piece,
+    prompt,
+    run_to_end,
+    tokens,
+)
 
 from penguin_ros.backends.base.backend import Backend, Chunk, FeatureSpan
 from penguin_ros.errors import BackendError
@@ -16,12 +28,16 @@ from penguin_ros.errors import BackendError
 
 @each_example_takes_new_slots
 @given(cuts=st.lists(st.integers(1, 30), unique=True, max_size=30))
-def test_a_prompt_in_any_chunks_equals_the_whole(kind: Kind, backend: Backend, cuts: list[int]) -> None:
+def test_a_prompt_in_any_chunks_equals_the_whole(
+    kind: Kind, backend: Backend, cuts: list[int]
+) -> None:
     ids, spans = prompt(backend)
     whole = fresh_logits(backend, ids, *spans)
     slot, borders = backend.new_slot(), [0, *sorted(cuts), len(ids)]
     for start, end in zip(borders[:-1], borders[1:], strict=True):
-        logits = backend.forward(slot, piece(ids, spans, start, end), [-1] if end == len(ids) else [])
+        logits = backend.forward(
+            slot, piece(ids, spans, start, end), [-1] if end == len(ids) else []
+        )
         assert backend.slot_length(slot) == end
     backend.free_slot(slot)
     kind.assert_equal(logits[0], whole)
@@ -29,14 +45,19 @@ def test_a_prompt_in_any_chunks_equals_the_whole(kind: Kind, backend: Backend, c
 
 @each_example_takes_new_slots
 @given(wanted=st.lists(st.integers(-31, 30), max_size=8))
-def test_logits_come_for_the_positions_asked_in_that_order(kind: Kind, backend: Backend, wanted: list[int]) -> None:
+def test_logits_come_for_the_positions_asked_in_that_order(
+    kind: Kind, backend: Backend, wanted: list[int]
+) -> None:
     ids, spans = prompt(backend)
     slot = backend.new_slot()
     every = backend.forward(slot, Chunk(ids, spans), range(31))
     backend.truncate(slot, 0)
     logits = backend.forward(slot, Chunk(ids, spans), wanted)
     backend.free_slot(slot)
-    assert logits.shape == (len(wanted), backend.description.vocabulary_size) and logits.dtype == np.float32
+    assert (
+        logits.shape == (len(wanted), backend.description.vocabulary_size)
+        and logits.dtype == np.float32
+    )
     for row, index in zip(logits, wanted, strict=True):
         kind.assert_equal(row, every[index])
     assert len(np.unique(every, axis=0)) == 31
@@ -55,19 +76,27 @@ def test_decoding_one_by_one_equals_verifying_all_at_once(kind: Kind, backend: B
 def test_the_best_token_is_that_of_the_logits(kind: Kind, backend: Backend) -> None:
     ids, spans = prompt(backend)
     slot, other = backend.new_slot(), backend.new_slot()
-    chunks = [Chunk(ids, spans), *(Chunk(tokens(seed, 1)) for seed in range(6)), Chunk(tokens(9, 5))]
+    chunks = [
+        Chunk(ids, spans),
+        *(Chunk(tokens(seed, 1)) for seed in range(6)),
+        Chunk(tokens(9, 5)),
+    ]
     for chunk in chunks:
         best, logits = backend.forward_greedy(slot, chunk), backend.forward(other, chunk, [-1])[0]
         assert best.token_id == int(logits.argmax())
         assert abs(best.logit - logits.max()) <= max(kind.tolerance, 1e-6) * np.linalg.norm(logits)
         assert backend.slot_length(slot) == backend.slot_length(other)
-    assert len({backend.forward_greedy(slot, Chunk(tokens(seed, 1))).token_id for seed in range(9)}) > 1
+    assert (
+        len({backend.forward_greedy(slot, Chunk(tokens(seed, 1))).token_id for seed in range(9)})
+        > 1
+    )
 
 
 @each_example_takes_new_slots
 @given(wanted=st.lists(st.integers(-31, 30), max_size=8))
-def test_the_best_token_after_each_of_several_positions_is_that_of_its_logits(kind: Kind, backend: Backend,
-                                                                              wanted: list[int]) -> None:
+def test_the_best_token_after_each_of_several_positions_is_that_of_its_logits(
+    kind: Kind, backend: Backend, wanted: list[int]
+) -> None:
     ids, spans = prompt(backend)
     slot = backend.new_slot()
     logits = backend.forward(slot, Chunk(ids, spans), wanted)
@@ -99,8 +128,10 @@ def test_slots_do_not_see_each_other(kind: Kind, backend: Backend) -> None:
     expected = [fresh_logits(backend, ids) for ids in sequences]
     slots = [backend.new_slot() for _ in sequences]
     for start in range(0, 20, 5):
-        logits = [backend.forward(slot, Chunk(ids[start:start + 5]), [-1])[0]
-                  for slot, ids in zip(slots, sequences, strict=True)]
+        logits = [
+            backend.forward(slot, Chunk(ids[start : start + 5]), [-1])[0]
+            for slot, ids in zip(slots, sequences, strict=True)
+        ]
     for got, alone in zip(logits, expected, strict=True):
         kind.assert_equal(got, alone)
 
@@ -121,7 +152,8 @@ def test_read_only_inputs_are_taken_and_left_alone(backend: Backend) -> None:
     assert np.isfinite(fresh_logits(backend, ids, FeatureSpan(1, features, 0, 6))).all()
 
 
-# --- what a chunk may not be ----------------------------------------------------------------------------------
+# --- what a chunk may not be ----------------------------------------------------------------------
+
 
 def refused(backend: Backend, chunk: Chunk, logits_indices: list[int], words: str) -> None:
     """The call is refused with these words, and the slot is as before."""
@@ -150,10 +182,20 @@ def test_the_first_id_behind_the_vocabulary_is_refused_with_the_numbers(backend:
     refused(backend, Chunk(np.array([size])), [], f'{size} is out of range.*{size} entries')
 
 
-@pytest.mark.parametrize(('offset', 'first', 'count'), [(-1, 0, 2), (7, 0, 2), (0, 0, 7), (0, 5, 2), (0, -1, 2), (2, 0, 0)])
-def test_a_span_that_does_not_fit_is_refused(backend: Backend, offset: int, first: int, count: int) -> None:
+@pytest.mark.parametrize(
+    ('offset', 'first', 'count'),
+    [(-1, 0, 2), (7, 0, 2), (0, 0, 7), (0, 5, 2), (0, -1, 2), (2, 0, 0)],
+)
+def test_a_span_that_does_not_fit_is_refused(
+    backend: Backend, offset: int, first: int, count: int
+) -> None:
     features = run_to_end(backend.encode([frame(1)]))[0][0]
-    refused(backend, Chunk(tokens(1, 8), (FeatureSpan(offset, features, first, count),)), [-1], 'out of range')
+    refused(
+        backend,
+        Chunk(tokens(1, 8), (FeatureSpan(offset, features, first, count),)),
+        [-1],
+        'out of range',
+    )
 
 
 def test_overlapping_spans_are_refused(backend: Backend) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend promises, the same test for each: slots, truncating, forking, overflow."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -9,7 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.backend_kinds import CONFIG, Kind, each_example_takes_new_slots, fresh_logits, last_logits, piece, prompt, tokens
+from support.backend_kinds import (
+    CONFIG,
+    Kind,
+    each_example_takes_new_slots,
+    fresh_logits,
+    last_logits,
+    piece,
+    prompt,
+    tokens,
+)
 
 from penguin_ros.backends.base.backend import Backend, Chunk
 from penguin_ros.errors import BackendError, CacheOverflow, NoFreeSlot
@@ -17,7 +27,9 @@ from penguin_ros.errors import BackendError, CacheOverflow, NoFreeSlot
 
 @each_example_takes_new_slots
 @given(length=st.integers(0, 31), count=st.integers(1, 12))
-def test_a_truncated_slot_goes_on_like_a_fresh_one(kind: Kind, backend: Backend, length: int, count: int) -> None:
+def test_a_truncated_slot_goes_on_like_a_fresh_one(
+    kind: Kind, backend: Backend, length: int, count: int
+) -> None:
     ids, spans = prompt(backend)
     other, slot = tokens(length, count), backend.new_slot()
     backend.forward(slot, Chunk(ids, spans))
@@ -27,7 +39,9 @@ def test_a_truncated_slot_goes_on_like_a_fresh_one(kind: Kind, backend: Backend,
     backend.free_slot(slot)
     start = piece(ids, spans, 0, length)
     fresh = backend.new_slot()
-    kind.assert_equal(got, last_logits(backend, fresh, np.concatenate((start.token_ids, other)), *start.spans))
+    kind.assert_equal(
+        got, last_logits(backend, fresh, np.concatenate((start.token_ids, other)), *start.spans)
+    )
     backend.free_slot(fresh)
 
 
@@ -62,7 +76,9 @@ def test_a_fork_and_its_source_go_their_own_ways(kind: Kind, backend: Backend, l
     branch = np.concatenate((start.token_ids, tokens(50, 4)))
     kind.assert_equal(straight, fresh_logits(backend, np.concatenate((ids, tokens(60, 4))), *spans))
     kind.assert_equal(forked, fresh_logits(backend, branch, *start.spans))
-    kind.assert_equal(forked_on, fresh_logits(backend, np.concatenate((branch, tokens(70, 2))), *start.spans))
+    kind.assert_equal(
+        forked_on, fresh_logits(backend, np.concatenate((branch, tokens(70, 2))), *start.spans)
+    )
 
 
 def test_slots_run_out_and_come_back(backend: Backend) -> None:
@@ -85,8 +101,12 @@ def test_a_freed_or_invented_slot_is_refused(backend: Backend) -> None:
     held = backend.new_slot()
     for slot in (freed, held + 1000, -1):
         calls: list[Callable[[int], object]] = [
-            backend.free_slot, backend.slot_length, lambda number: backend.truncate(number, 0),
-            lambda number: backend.fork(number, 0), lambda number: backend.forward(number, Chunk(tokens(1, 2)))]
+            backend.free_slot,
+            backend.slot_length,
+            lambda number: backend.truncate(number, 0),
+            lambda number: backend.fork(number, 0),
+            lambda number: backend.forward(number, Chunk(tokens(1, 2))),
+        ]
         for call in calls:
             with pytest.raises(BackendError, match=f'slot {slot} is not in use'):
                 call(slot)
@@ -111,9 +131,12 @@ def test_an_overflow_writes_nothing(kind: Kind, backend: Backend) -> None:
 
 
 @pytest.mark.parametrize(('of_three', 'slots'), [(1.0, 3), (0.99, 2), (0.0, 1)])
-def test_there_are_as_many_slots_as_their_bytes_allow_one_at_least(kind: Kind, backend: Backend, of_three: float,
-                                                                  slots: int) -> None:
-    limited = kind.make(dataclasses.replace(CONFIG, kv_bytes=round(of_three * 3 * backend.description.slot_bytes)))
+def test_there_are_as_many_slots_as_their_bytes_allow_one_at_least(
+    kind: Kind, backend: Backend, of_three: float, slots: int
+) -> None:
+    limited = kind.make(
+        dataclasses.replace(CONFIG, kv_bytes=round(of_three * 3 * backend.description.slot_bytes))
+    )
     assert limited.open().slots == slots
     for _ in range(slots):
         limited.new_slot()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which backend is made for which settings."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -31,7 +32,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     pytest.importorskip('onnx', reason='onnx is not installed')
     from penguin_ros.export.build import BuildOrder, build_bundle
-    return open_bundle(build_bundle(checkpoint, tmp_path_factory.mktemp('made') / 'bundle', BuildOrder()))
+
+    return open_bundle(
+        build_bundle(checkpoint, tmp_path_factory.mktemp('made') / 'bundle', BuildOrder())
+    )
 
 
 @pytest.fixture(scope='module')
@@ -39,8 +43,11 @@ def tensorrt_bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFac
     pytest.importorskip('onnx', reason='onnx is not installed')
     from penguin_ros.export.build import BuildOrder, build_bundle
     from penguin_ros.export.precision import BuildChoice
+
     folder = tmp_path_factory.mktemp('made') / 'tensorrt'
-    return open_bundle(build_bundle(checkpoint, folder, BuildOrder(BuildChoice('tensorrt', 'float16'))))
+    return open_bundle(
+        build_bundle(checkpoint, folder, BuildOrder(BuildChoice('tensorrt', 'float16')))
+    )
 
 
 def made(backend: str, model: Checkpoint | Bundle) -> type[Backend] | None:
@@ -50,17 +57,25 @@ def made(backend: str, model: Checkpoint | Bundle) -> type[Backend] | None:
         return None
 
 
-def test_every_choice_of_the_setting_makes_a_backend_of_what_it_runs(checkpoint: Checkpoint, bundle: Bundle,
-                                                                     tensorrt_bundle: Bundle) -> None:
-    facts: Setting = next(each for each in dataclasses.fields(ModelConfig) if each.name == 'backend').metadata['setting']
+def test_every_choice_of_the_setting_makes_a_backend_of_what_it_runs(
+    checkpoint: Checkpoint, bundle: Bundle, tensorrt_bundle: Bundle
+) -> None:
+    facts: Setting = next(
+        each for each in dataclasses.fields(ModelConfig) if each.name == 'backend'
+    ).metadata['setting']
     models = (checkpoint, bundle, tensorrt_bundle)
     assert {choice: tuple(made(choice, model) for model in models) for choice in facts.choices} == {
-        'auto': (TorchBackend, OnnxBackend, TensorrtBackend), 'torch': (TorchBackend, None, None),
-        'onnxruntime': (None, OnnxBackend, None), 'tensorrt': (None, None, TensorrtBackend),
-        'scripted': (ScriptedBackend, ScriptedBackend, ScriptedBackend)}
+        'auto': (TorchBackend, OnnxBackend, TensorrtBackend),
+        'torch': (TorchBackend, None, None),
+        'onnxruntime': (None, OnnxBackend, None),
+        'tensorrt': (None, None, TensorrtBackend),
+        'scripted': (ScriptedBackend, ScriptedBackend, ScriptedBackend),
+    }
 
 
-def test_a_bundle_for_another_backend_or_device_is_refused_with_the_way_out(bundle: Bundle, tensorrt_bundle: Bundle) -> None:
+def test_a_bundle_for_another_backend_or_device_is_refused_with_the_way_out(
+    bundle: Bundle, tensorrt_bundle: Bundle
+) -> None:
     for backend, model in (('tensorrt', bundle), ('onnxruntime', tensorrt_bundle)):
         with pytest.raises(SettingError, match=f'was built for .*--backend {backend}'):
             make_backend(ModelConfig(backend=backend), model)
@@ -69,14 +84,25 @@ def test_a_bundle_for_another_backend_or_device_is_refused_with_the_way_out(bund
 
 
 @pytest.mark.parametrize('backend', ['onnxruntime', 'tensorrt'])
-def test_where_bundles_run_a_checkpoint_does_not_and_the_command_is_named(checkpoint: Checkpoint, backend: str) -> None:
-    with pytest.raises(SettingError, match=f'runs bundles.*penguin build some/where --backend {backend} --out'):
+def test_where_bundles_run_a_checkpoint_does_not_and_the_command_is_named(
+    checkpoint: Checkpoint, backend: str
+) -> None:
+    with pytest.raises(
+        SettingError, match=f'runs bundles.*penguin build some/where --backend {backend} --out'
+    ):
         make_backend(ModelConfig(backend=backend, checkpoint='some/where'), checkpoint)
 
 
-def test_a_precision_that_the_model_does_not_have_is_refused(checkpoint: Checkpoint, bundle: Bundle) -> None:
+def test_a_precision_that_the_model_does_not_have_is_refused(
+    checkpoint: Checkpoint, bundle: Bundle
+) -> None:
     assert isinstance(make_backend(ModelConfig(precision='float32'), bundle), OnnxBackend)
-    for precision, model in (('int4', bundle), ('bfloat16', bundle), ('int4', checkpoint), ('int8', checkpoint)):
+    for precision, model in (
+        ('int4', bundle),
+        ('bfloat16', bundle),
+        ('int4', checkpoint),
+        ('int8', checkpoint),
+    ):
         with pytest.raises(SettingError, match=f'model.precision = .{precision}.*float32'):
             make_backend(ModelConfig(precision=precision), model)
 
@@ -100,9 +126,13 @@ def test_a_bundle_is_not_run_by_torch(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize('library', ['torch', 'onnxruntime'])
-def test_without_its_library_the_error_names_the_command(checkpoint: Checkpoint, bundle: Bundle, library: str) -> None:
-    """In a process in which it cannot be imported: the backend's file can, and `open` says what to type."""
-    program = f'''
+def test_without_its_library_the_error_names_the_command(
+    checkpoint: Checkpoint, bundle: Bundle, library: str
+) -> None:
+    """In a process in which it cannot be imported: the backend's file can, and `open` says what to
+    type.
+    """
+    program = f"""
 import sys
 sys.modules[{library!r}] = None
 from penguin_ros.backends.base.bundle import open_bundle
@@ -117,8 +147,13 @@ try:
 except BackendUnavailable as error:
     print(error)
 backend.close()
-'''
+"""
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, '-c', program], cwd=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, '-c', program], cwd=root, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
-    assert f'backend {library} is not available' in done.stdout and f'pip install {library}' in done.stdout
+    assert (
+        f'backend {library} is not available' in done.stdout
+        and f'pip install {library}' in done.stdout
+    )

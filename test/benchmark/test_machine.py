@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the machine is, how its memory is measured, and the stored input. No speed is judged."""
+
 from __future__ import annotations
 
 import hashlib
@@ -9,7 +10,13 @@ import numpy as np
 import pytest
 
 from penguin_ros.benchmark import machine as machine_module
-from penguin_ros.benchmark.machine import available_bytes, device_copy_rate, machine, read_bandwidth, resident_bytes
+from penguin_ros.benchmark.machine import (
+    available_bytes,
+    device_copy_rate,
+    machine,
+    read_bandwidth,
+    resident_bytes,
+)
 from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_pictures
 
 
@@ -20,19 +27,30 @@ def test_the_machine_says_what_it_is_and_what_is_free() -> None:
 
 
 def test_memory_is_read_by_as_many_threads_as_asked() -> None:
-    assert all(np.isfinite(read_bandwidth(threads, 1 << 20)) and read_bandwidth(threads, 1 << 20) > 0 for threads in (1, 3))
+    assert all(
+        np.isfinite(read_bandwidth(threads, 1 << 20)) and read_bandwidth(threads, 1 << 20) > 0
+        for threads in (1, 3)
+    )
 
 
-def test_without_a_gpu_the_copy_is_not_measured_and_each_way_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_the_copy_is_not_measured_and_each_way_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, 'cuda', None)
     monkeypatch.setitem(sys.modules, 'torch', None)
-    for name in ('penguin_ros.backends.tensorrt.device', 'penguin_ros.backends.torch.device', 'penguin_ros.backends.torch.device'):
+    for name in (
+        'penguin_ros.backends.tensorrt.device',
+        'penguin_ros.backends.torch.device',
+        'penguin_ros.backends.torch.device',
+    ):
         monkeypatch.delitem(sys.modules, name, raising=False)
     rate, how = device_copy_rate()
     assert rate is None and how.startswith('not measured: ') and how.count('Error') >= 2
 
 
-def test_a_machine_without_such_files_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_a_machine_without_such_files_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
     for name in ('MEMORY', 'STATUS'):
         monkeypatch.setattr(machine_module, name, machine_module.Path(f'{tmp_path}/absent'))
     assert available_bytes() == 0 and resident_bytes() == (0, 0)
@@ -42,6 +60,13 @@ def test_the_stored_input_is_the_same_everywhere() -> None:
     pictures = stored_pictures()
     assert [picture.shape for picture in pictures] == [(360, 640, 3)] * 8
     digest = hashlib.sha256(b''.join(picture.tobytes() for picture in pictures)).hexdigest()
-    assert digest == hashlib.sha256(b''.join(frame.image.tobytes() for frame in stored_clip().frames)).hexdigest()
+    assert (
+        digest
+        == hashlib.sha256(
+            b''.join(frame.image.tobytes() for frame in stored_clip().frames)
+        ).hexdigest()
+    )
     assert digest.startswith('d18aa397b5e8bf33'), digest
-    assert stored_clip().seconds_from_start == tuple(index / 2 for index in range(8)) and QUESTION.endswith('?')
+    assert stored_clip().seconds_from_start == tuple(
+        index / 2 for index in range(8)
+    ) and QUESTION.endswith('?')

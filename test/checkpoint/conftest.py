@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small random checkpoint, written once; tests change copies of it. A hub that holds one, and a client of it."""
+"""A small random checkpoint, written once; tests change copies of it. A hub that holds one, and a
+client of it.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening a checkpoint: both layouts, all places of the encoder's configuration, tying, and what it says of itself."""
+"""Opening a checkpoint: both layouts, all places of the encoder's configuration, tying, and what it
+says of itself.
+"""
+
 from __future__ import annotations
 
 import subprocess
@@ -22,7 +25,12 @@ def test_golden_checkpoint_has_the_numbers_of_its_files(golden_dir: Path) -> Non
     assert (shape.llm.layers, shape.llm.hidden_size, shape.llm.ffn_size) == (3, 64, 160)
     assert (shape.encoder.heads, shape.encoder.kv_heads, shape.encoder.head_dim) == (4, 2, 16)
     assert shape.encoder.head_dim != shape.encoder.hidden_size // shape.encoder.heads
-    assert (shape.image_token_id, shape.stop_token_ids, shape.is_tied, shape.vocabulary_size) == (404, (401, 402), True, 448)
+    assert (shape.image_token_id, shape.stop_token_ids, shape.is_tied, shape.vocabulary_size) == (
+        404,
+        (401, 402),
+        True,
+        448,
+    )
     assert (shape.patch_values, shape.max_positions) == (588, 4096)
     assert (shape.processor.min_tokens, shape.processor.max_tokens) == (16, 16384)
     assert (shape.processor.image_merge_size, shape.processor.video_merge_size) == (1, 2)
@@ -36,20 +44,30 @@ def test_both_tensor_layouts_read_the_same(golden_dir: Path, tmp_path: Path) -> 
     assert flat.shape == nested.shape
     assert flat.tensors.names() == nested.tensors.names()
     for name in nested.tensors.names():
-        np.testing.assert_array_equal(flat.tensors.read(name), nested.tensors.read(name), err_msg=name)
+        np.testing.assert_array_equal(
+            flat.tensors.read(name), nested.tensors.read(name), err_msg=name
+        )
 
 
 def test_mixed_layouts_are_refused(folder: Path) -> None:
     tensors = published_tensors(folder)
-    with_tensors(folder, tensors | renamed({name: value for name, value in tensors.items() if 'norm' in name}, NESTED, FLAT))
+    with_tensors(
+        folder,
+        tensors
+        | renamed({name: value for name, value in tensors.items() if 'norm' in name}, NESTED, FLAT),
+    )
     with pytest.raises(CheckpointTensorError) as caught:
         open_checkpoint(folder)
     assert any('encoder.norm.weight (a second time)' in name for name in caught.value.unexpected)
 
 
-def test_each_place_of_the_encoder_configuration_gives_the_same_sizes(golden_dir: Path, tmp_path: Path) -> None:
+def test_each_place_of_the_encoder_configuration_gives_the_same_sizes(
+    golden_dir: Path, tmp_path: Path
+) -> None:
     expected = open_checkpoint(golden_dir / 'checkpoint').shape
-    inside, absent = (copied(golden_dir / 'checkpoint', tmp_path / name) for name in ('inside', 'absent'))
+    inside, absent = (
+        copied(golden_dir / 'checkpoint', tmp_path / name) for name in ('inside', 'absent')
+    )
     encoder = (golden_dir / 'checkpoint' / 'penguin-encoder' / 'config.json').read_text()
     text = (inside / 'config.json').read_text().rstrip().removesuffix('}')
     (inside / 'config.json').write_text(f'{text}, "vision_encoder_config": {encoder}}}')
@@ -68,8 +86,17 @@ def test_a_changed_encoder_configuration_is_what_counts(folder: Path) -> None:
 
 def test_sizes_missing_from_the_encoder_configuration_follow_from_the_tensors(folder: Path) -> None:
     expected = open_checkpoint(folder).shape
-    for key in ('num_hidden_layers', 'hidden_size', 'head_dim', 'num_attention_heads', 'num_key_value_heads',
-                'intermediate_size', 'patch_size', 'num_channels', 'rms_norm_eps'):
+    for key in (
+        'num_hidden_layers',
+        'hidden_size',
+        'head_dim',
+        'num_attention_heads',
+        'num_key_value_heads',
+        'intermediate_size',
+        'patch_size',
+        'num_channels',
+        'rms_norm_eps',
+    ):
         without(folder / 'penguin-encoder' / 'config.json', key)
     assert open_checkpoint(folder).shape == expected
 
@@ -81,8 +108,12 @@ def test_head_dim_follows_from_the_norm_of_the_queries(folder: Path) -> None:
 
 def test_a_tied_head_is_the_embedding(written: Path) -> None:
     tensors = open_checkpoint(written).tensors
-    np.testing.assert_array_equal(tensors.read('llm.lm_head.weight'), tensors.read('llm.embed_tokens.weight'))
-    assert tensors.nbytes() == sum(values.nbytes for _, values in published_tensors(written).values())
+    np.testing.assert_array_equal(
+        tensors.read('llm.lm_head.weight'), tensors.read('llm.embed_tokens.weight')
+    )
+    assert tensors.nbytes() == sum(
+        values.nbytes for _, values in published_tensors(written).values()
+    )
 
 
 def test_a_tied_checkpoint_may_hold_its_head_as_well(folder: Path) -> None:
@@ -95,15 +126,21 @@ def test_a_tied_checkpoint_with_another_head_is_refused(folder: Path) -> None:
     tensors = published_tensors(folder)
     head = tensors['model.embed_tokens.weight'][1].copy()
     head[-1, -1] += 1
-    with pytest.raises(CheckpointTensorError, match='lm_head.weight .differs from model.embed_tokens.weight'):
+    with pytest.raises(
+        CheckpointTensorError, match='lm_head.weight .differs from model.embed_tokens.weight'
+    ):
         open_checkpoint(with_tensors(folder, tensors | {'lm_head.weight': ('F32', head)}))
 
 
 def test_an_untied_checkpoint_has_a_head_of_its_own(tmp_path: Path) -> None:
     folder = write_random_checkpoint(tmp_path / 'untied', variant=Variant(is_tied=False))
     tensors = open_checkpoint(folder).tensors
-    assert not np.array_equal(tensors.read('llm.lm_head.weight'), tensors.read('llm.embed_tokens.weight'))
-    left = {name: value for name, value in published_tensors(folder).items() if name != 'lm_head.weight'}
+    assert not np.array_equal(
+        tensors.read('llm.lm_head.weight'), tensors.read('llm.embed_tokens.weight')
+    )
+    left = {
+        name: value for name, value in published_tensors(folder).items() if name != 'lm_head.weight'
+    }
     with pytest.raises(CheckpointTensorError) as caught:
         open_checkpoint(with_tensors(folder, left))
     assert caught.value.missing == ('lm_head.weight',)
@@ -115,7 +152,9 @@ def test_image_token_of_configuration_and_tokenizer_must_agree(folder: Path) -> 
         _ = open_checkpoint(folder).tokenizer
 
 
-def test_digest_tells_weights_and_configurations_apart(written: Path, folder: Path, tmp_path: Path) -> None:
+def test_digest_tells_weights_and_configurations_apart(
+    written: Path, folder: Path, tmp_path: Path
+) -> None:
     original = open_checkpoint(written)
     assert original.digest == open_checkpoint(folder).digest
     assert len(original.digest) == 64
@@ -130,16 +169,23 @@ def test_name_is_the_folder_s(written: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert open_checkpoint('.').name == 'tiny'
 
 
-@pytest.mark.parametrize('source', ['/no/such/folder', 'no_such_folder', '', './a/b', 'a/b/c', 'x\0y', 'n' * 5000, '../no such'])
+@pytest.mark.parametrize(
+    'source',
+    ['/no/such/folder', 'no_such_folder', '', './a/b', 'a/b/c', 'x\0y', 'n' * 5000, '../no such'],
+)
 def test_what_is_neither_a_folder_nor_a_hub_id_is_named(source: str) -> None:
     with pytest.raises(CheckpointNotFound, match='is no checkpoint'):
         open_checkpoint(source)
 
 
 def test_no_inference_library_is_imported(written: Path) -> None:
-    program = ('import sys\n'
-               'for name in ("torch", "transformers", "onnxruntime", "huggingface_hub"): sys.modules[name] = None\n'
-               'from penguin_ros.checkpoint.checkpoint import open_checkpoint\n'
-               f'checkpoint = open_checkpoint({str(written)!r})\n'
-               'checkpoint.tokenizer.encode_text("a"); checkpoint.tensors.read("llm.norm.weight"); checkpoint.digest\n')
-    subprocess.run([sys.executable, '-c', program], check=True, timeout=60, cwd=Path(__file__).parents[2])
+    program = (
+        'import sys\n'
+        'for name in ("torch", "transformers", "onnxruntime", "huggingface_hub"): sys.modules[name] = None\n'
+        'from penguin_ros.checkpoint.checkpoint import open_checkpoint\n'
+        f'checkpoint = open_checkpoint({str(written)!r})\n'
+        'checkpoint.tokenizer.encode_text("a"); checkpoint.tensors.read("llm.norm.weight"); checkpoint.digest\n'
+    )
+    subprocess.run(
+        [sys.executable, '-c', program], check=True, timeout=60, cwd=Path(__file__).parents[2]
+    )

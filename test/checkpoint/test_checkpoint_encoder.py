@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the encoder's configuration is looked for on disk (hub repositories: test_hub.py)."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -49,7 +50,9 @@ def test_no_name_means_no_configuration(folder: Path, name: object) -> None:
 
 
 @pytest.mark.parametrize('name', ['absent', '/no/such/folder', './a/b', 'n' * 5000])
-def test_a_folder_that_is_not_there_is_named_with_the_place_to_fill(folder: Path, name: str) -> None:
+def test_a_folder_that_is_not_there_is_named_with_the_place_to_fill(
+    folder: Path, name: str
+) -> None:
     with_value(folder / 'config.json', 'vision_encoder', name)
     with pytest.raises(CheckpointNotFound) as caught:
         found(folder)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hub ids, with the hub's real client in its own process against a stand-in on this machine."""
+
 from __future__ import annotations
 
 import shutil
@@ -44,18 +45,27 @@ def test_a_revision_is_taken_as_asked(hub: StandIn, client: Client) -> None:
     found = client.open(f'{MODEL}@{hub.commit(MODEL)}')
     assert Path(found['path']).name == hub.commit(MODEL)
     refused = client.open(f'{MODEL}@v9')
-    assert (refused['error'], refused['why'].split(' has ')[1]) == ('HubUnavailable', 'no such revision of it')
+    assert (refused['error'], refused['why'].split(' has ')[1]) == (
+        'HubUnavailable',
+        'no such revision of it',
+    )
 
 
-def test_the_configuration_of_the_encoder_is_fetched_before_the_weights(hub: StandIn, client: Client) -> None:
+def test_the_configuration_of_the_encoder_is_fetched_before_the_weights(
+    hub: StandIn, client: Client
+) -> None:
     del hub.folders[ENCODER]
     refused = client.open(MODEL)
     assert refused['error'] == 'HubUnavailable'
     assert refused['what'] == f'{ENCODER} cannot be downloaded'
-    assert not any('safetensors' in line and 'index' not in line for line in hub.requests if 'resolve' in line)
+    assert not any(
+        'safetensors' in line and 'index' not in line for line in hub.requests if 'resolve' in line
+    )
 
 
-def test_a_folder_whose_encoder_is_named_by_hub_id_asks_for_one_file(hub: StandIn, client: Client, tmp_path: Path) -> None:
+def test_a_folder_whose_encoder_is_named_by_hub_id_asks_for_one_file(
+    hub: StandIn, client: Client, tmp_path: Path
+) -> None:
     folder = copied(hub.folders[MODEL], tmp_path / 'local')
     refused = client.open(str(folder), HF_HUB_OFFLINE='1')
     assert refused['error'] == 'HubUnavailable'
@@ -73,14 +83,18 @@ def test_the_file_put_where_the_message_says_is_used(hub: StandIn, tmp_path: Pat
     assert 'digest' in Client(closed_port(), tmp_path / 'home').open(str(folder))
 
 
-def test_another_kind_of_model_is_refused_before_its_weights_are_fetched(hub: StandIn, client: Client) -> None:
+def test_another_kind_of_model_is_refused_before_its_weights_are_fetched(
+    hub: StandIn, client: Client
+) -> None:
     with_value(hub.folders[MODEL] / 'config.json', 'model_type', 'llama')
     refused = client.open(MODEL)
     assert (refused['error'], 'model_type' in refused['what']) == ('CheckpointConfigError', True)
     assert not any('00001-of-00002' in line for line in hub.requests)
 
 
-def test_an_interrupted_download_leaves_nothing_that_loads_and_goes_on_later(hub: StandIn, client: Client) -> None:
+def test_an_interrupted_download_leaves_nothing_that_loads_and_goes_on_later(
+    hub: StandIn, client: Client
+) -> None:
     hub.stall_after = 100_000
     process = client.start(MODEL)
     try:
@@ -91,7 +105,10 @@ def test_an_interrupted_download_leaves_nothing_that_loads_and_goes_on_later(hub
     offline = client.open(MODEL, HF_HUB_OFFLINE='1')
     assert (offline['error'], 'HF_HUB_OFFLINE' in offline['why']) == ('HubUnavailable', True)
     snapshot = next((client.home / 'hub').glob('models--penguin--tiny/snapshots/*'))
-    assert client.open(str(snapshot), HF_HUB_OFFLINE='1')['error'] in ('CheckpointNotFound', 'HubUnavailable')
+    assert client.open(str(snapshot), HF_HUB_OFFLINE='1')['error'] in (
+        'CheckpointNotFound',
+        'HubUnavailable',
+    )
     hub.stall_after = None
     assert client.open(MODEL)['name'] == MODEL
 
@@ -105,14 +122,31 @@ def test_a_snapshot_that_lost_a_shard_is_completed(client: Client) -> None:
     assert shard.is_file()
 
 
-@pytest.mark.parametrize('source, expected', [
-    ('tencent/Penguin-VL-2B', True), ('a/b@v1.0', True), ('a/b@refs/pr/1', True), ('/a/b', False), ('a/b/c', False), ('a', False),
-    ('./a', False), ('../a', False), ('a/', False), ('a b/c', False), ('', False), ('a/b@', False)])
+@pytest.mark.parametrize(
+    'source, expected',
+    [
+        ('tencent/Penguin-VL-2B', True),
+        ('a/b@v1.0', True),
+        ('a/b@refs/pr/1', True),
+        ('/a/b', False),
+        ('a/b/c', False),
+        ('a', False),
+        ('./a', False),
+        ('../a', False),
+        ('a/', False),
+        ('a b/c', False),
+        ('', False),
+        ('a/b@', False),
+    ],
+)
 def test_hub_ids_are_told_from_paths(source: str, expected: bool) -> None:
     assert is_hub_id(source) is expected
 
 
 def test_only_snapshots_of_the_cache_bear_a_repository_s_name(tmp_path: Path) -> None:
-    assert hub_name(tmp_path / 'models--tencent--Penguin-VL-2B' / 'snapshots' / 'abc') == 'tencent/Penguin-VL-2B'
+    assert (
+        hub_name(tmp_path / 'models--tencent--Penguin-VL-2B' / 'snapshots' / 'abc')
+        == 'tencent/Penguin-VL-2B'
+    )
     assert hub_name(tmp_path / 'snapshots' / 'abc') == ''
     assert hub_name(Path('/')) == ''

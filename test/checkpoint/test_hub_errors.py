@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said when a hub id cannot be had: what, why, and what to type."""
+
 from __future__ import annotations
 
 import socket
@@ -65,7 +66,7 @@ def test_any_other_answer_is_an_error_of_the_hub(hub: StandIn, client: Client, s
 
 
 def test_a_disk_without_space_is_named_before_downloading(hub: StandIn, client: Client) -> None:
-    hub.extra_bytes = 2 ** 50
+    hub.extra_bytes = 2**50
     refused = client.open(MODEL)
     assert refused['error'] == 'HubUnavailable'
     assert 'are needed' in refused['why']

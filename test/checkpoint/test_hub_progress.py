@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Progress lines follow the bytes on disk."""
+
 from __future__ import annotations
 
 import queue
@@ -35,6 +36,8 @@ def test_a_failed_download_is_not_called_downloaded(tmp_path: Path) -> None:
     assert 'downloaded a/b' not in lines
 
 
-@pytest.mark.parametrize('count, text', [(0, '0.0 MB'), (1_230_000, '1.2 MB'), (4_600_000_000, '4.6 GB')])
+@pytest.mark.parametrize(
+    'count, text', [(0, '0.0 MB'), (1_230_000, '1.2 MB'), (4_600_000_000, '4.6 GB')]
+)
 def test_sizes_are_told_for_people(count: int, text: str) -> None:
     assert megabytes(count) == text

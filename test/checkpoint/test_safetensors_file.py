@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Safetensors files: what is written, the library reads; what is damaged is named."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,7 +10,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.checkpoint.safetensors_file import map_tensor, narrowed, read_headers, write_safetensors
+from penguin_ros.checkpoint.safetensors_file import (
+    map_tensor,
+    narrowed,
+    read_headers,
+    write_safetensors,
+)
 from penguin_ros.errors import CheckpointFileCorrupt, CheckpointNotFound
 
 
@@ -35,15 +41,21 @@ def test_data_at_an_odd_offset_is_read(tmp_path: Path) -> None:
     for padding in range(8):
         raw = header + b' ' * padding
         path = tmp_path / str(padding)
-        path.write_bytes(len(raw).to_bytes(8, 'little') + raw + np.array([1.5, -2.5], np.float32).tobytes())
+        path.write_bytes(
+            len(raw).to_bytes(8, 'little') + raw + np.array([1.5, -2.5], np.float32).tobytes()
+        )
         np.testing.assert_array_equal(map_tensor(read_headers(path)['a']), [1.5, -2.5])
 
 
 def test_narrowing_rounds_half_to_even() -> None:
-    values = np.array([1.0, 1 + 2 ** -8, 1 + 3 * 2 ** -8, 1 + 2 ** -8 + 2 ** -16, -3.14159, 0.0, -0.0], np.float32)
+    values = np.array(
+        [1.0, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-16, -3.14159, 0.0, -0.0], np.float32
+    )
     dtype, bits = narrowed('BF16', values)
     widened = (bits.astype(np.uint32) << 16).view(np.float32)
-    np.testing.assert_array_equal(widened, np.array([1.0, 1.0, 1 + 2 ** -6, 1 + 2 ** -7, -3.140625, 0.0, -0.0], np.float32))
+    np.testing.assert_array_equal(
+        widened, np.array([1.0, 1.0, 1 + 2**-6, 1 + 2**-7, -3.140625, 0.0, -0.0], np.float32)
+    )
     assert (dtype, bits.dtype) == ('BF16', np.uint16)
 
 
@@ -55,9 +67,17 @@ def test_a_truncated_file_is_named(folder: Path, keep: int) -> None:
         open_checkpoint(folder)
 
 
-@pytest.mark.parametrize('content', [b'not a safetensors file at all', b'\xff' * 64, (2 ** 40).to_bytes(8, 'little') + b'{}',
-                                     (2).to_bytes(8, 'little') + b'[]', b'\x80\x02}q\x00.' * 10,
-                                     b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n'])
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'not a safetensors file at all',
+        b'\xff' * 64,
+        (2**40).to_bytes(8, 'little') + b'{}',
+        (2).to_bytes(8, 'little') + b'[]',
+        b'\x80\x02}q\x00.' * 10,
+        b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n',
+    ],
+)
 def test_another_kind_of_file_is_named(folder: Path, content: bytes) -> None:
     (folder / 'model.safetensors').write_bytes(content)
     with pytest.raises(CheckpointFileCorrupt, match='model.safetensors is damaged'):

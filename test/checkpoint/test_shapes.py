@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frequencies of rotary positions."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens: equal to the reference's, never markup from text, bytes for the text stream."""
+
 from __future__ import annotations
 
 import re
@@ -17,7 +18,16 @@ from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
 from penguin_ros.errors import CheckpointConfigError
 
 MARKUP = ('<|im_start|>', '<|im_end|>', '<|endoftext|>', '<image>', '<think>', '</think>')
-CASES = ('text', 'image', 'image_small', 'dialogue', 'video', 'video_compressed', 'video_floor', 'video_still')
+CASES = (
+    'text',
+    'image',
+    'image_small',
+    'dialogue',
+    'video',
+    'video_compressed',
+    'video_floor',
+    'video_still',
+)
 PIECES = [*MARKUP, '<', '|', '>', 'im_', 'start', '\n', '\n\n', ' ', 'the red box']
 MIXED_TEXT = st.lists(st.one_of(st.sampled_from(PIECES), st.text()), max_size=12).map(''.join)
 
@@ -42,12 +52,18 @@ def test_prompts_of_the_reference_give_its_token_ids(golden_dir: Path, case: str
     for part in re.split('(' + '|'.join(map(re.escape, MARKUP)) + ')', prompt):
         ids += [tokenizer.markup_id(part)] if part in MARKUP else tokenizer.encode_text(part)
     image = tokenizer.markup_id('<image>')
-    once = [number for index, number in enumerate(expected) if number != image or expected[index - 1] != image]
+    once = [
+        number
+        for index, number in enumerate(expected)
+        if number != image or expected[index - 1] != image
+    ]
     assert ids == once
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_generated_text_of_the_reference_is_decoded_without_markup(golden_dir: Path, case: str) -> None:
+def test_generated_text_of_the_reference_is_decoded_without_markup(
+    golden_dir: Path, case: str
+) -> None:
     tokenizer = PenguinTokenizer(golden_dir / 'checkpoint')
     with np.load(golden_dir / 'cases' / f'{case}.npz') as values:
         ids, text = values['generated'].tolist(), str(values['generated_text'])
@@ -63,20 +79,28 @@ def test_text_never_becomes_markup_and_comes_back(tokenizer: PenguinTokenizer, t
     assert tokenizer.decode(ids) == unicodedata.normalize('NFC', text)
 
 
-@given(st.text().filter(lambda text: not any(token in unicodedata.normalize('NFC', text) for token in MARKUP)))
-def test_ordinary_text_gives_the_ids_of_the_published_tokenizer(tokenizer: PenguinTokenizer, published: Tokenizer,
-                                                                text: str) -> None:
+@given(
+    st.text().filter(
+        lambda text: not any(token in unicodedata.normalize('NFC', text) for token in MARKUP)
+    )
+)
+def test_ordinary_text_gives_the_ids_of_the_published_tokenizer(
+    tokenizer: PenguinTokenizer, published: Tokenizer, text: str
+) -> None:
     assert tokenizer.encode_text(text) == published.encode(text, add_special_tokens=False).ids
 
 
 def test_the_published_tokenizer_would_take_text_for_markup(published: Tokenizer) -> None:
     """Else the tests above show nothing."""
     for token in MARKUP:
-        assert published.encode(token, add_special_tokens=False).ids == [published.token_to_id(token)]
+        assert published.encode(token, add_special_tokens=False).ids == [
+            published.token_to_id(token)
+        ]
 
 
 def test_markup_that_merges_could_build_stays_text(folder: Path) -> None:
     """A vocabulary may hold an added token as an ordinary one too, reachable by merging bytes."""
+
     def add(values: dict[str, dict[str, object]]) -> None:
         vocabulary, merges = values['model']['vocab'], values['model']['merges']
         assert isinstance(vocabulary, dict)
@@ -84,7 +108,8 @@ def test_markup_that_merges_could_build_stays_text(folder: Path) -> None:
         token = '<image>'
         for end in range(2, len(token) + 1):
             vocabulary.setdefault(token[:end], 569 + 3 if end == len(token) else 600 + end)
-            merges.append([token[:end - 1], token[end - 1]])
+            merges.append([token[: end - 1], token[end - 1]])
+
     edited(folder / 'tokenizer.json', add)
     assert Tokenizer.from_file(str(folder / 'tokenizer.json')).token_to_id('<image>') == 572
     tokenizer = PenguinTokenizer(folder)
@@ -94,11 +119,22 @@ def test_markup_that_merges_could_build_stays_text(folder: Path) -> None:
 
 
 def test_two_parts_of_text_merge_only_when_encoded_together(tokenizer: PenguinTokenizer) -> None:
-    assert tokenizer.encode_text('the red') != tokenizer.encode_text('the r') + tokenizer.encode_text('ed')
+    assert tokenizer.encode_text('the red') != tokenizer.encode_text(
+        'the r'
+    ) + tokenizer.encode_text('ed')
 
 
-@pytest.mark.parametrize('text, expected', [('\ud800', '\ufffd'), ('a\udfffb', 'a\ufffdb'), ('\ud83d\ude00', '\U0001f600'),
-                                            ('', ''), ('\0\x1b[31m', '\0\x1b[31m'), ('e\u0301', '\u00e9')])
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('\ud800', '\ufffd'),
+        ('a\udfffb', 'a\ufffdb'),
+        ('\ud83d\ude00', '\U0001f600'),
+        ('', ''),
+        ('\0\x1b[31m', '\0\x1b[31m'),
+        ('e\u0301', '\u00e9'),
+    ],
+)
 def test_unusual_text_is_encoded(tokenizer: PenguinTokenizer, text: str, expected: str) -> None:
     assert tokenizer.decode(tokenizer.encode_text(text)) == expected
 
@@ -112,7 +148,9 @@ def test_bytes_of_tokens_join_to_the_text(tokenizer: PenguinTokenizer) -> None:
     text = 'Bär 机器人 \U0001f43b'
     pieces = [tokenizer.token_bytes(number) for number in tokenizer.encode_text(text)]
     assert b''.join(pieces) == text.encode()
-    assert any(len(piece.decode('utf-8', 'ignore').encode()) < len(piece) for piece in pieces)  # some split a character
+    assert any(
+        len(piece.decode('utf-8', 'ignore').encode()) < len(piece) for piece in pieces
+    )  # some split a character
 
 
 def test_every_byte_is_a_token_of_its_own(written: Path, tokenizer: PenguinTokenizer) -> None:
@@ -122,7 +160,7 @@ def test_every_byte_is_a_token_of_its_own(written: Path, tokenizer: PenguinToken
 
 def test_markup_and_unknown_ids_have_no_bytes(tokenizer: PenguinTokenizer) -> None:
     ids = [tokenizer.markup_id(token) for token in MARKUP]
-    assert [tokenizer.token_bytes(number) for number in (*ids, 639, 10 ** 9, -1)] == [b''] * 9
+    assert [tokenizer.token_bytes(number) for number in (*ids, 639, 10**9, -1)] == [b''] * 9
     word = tokenizer.encode_text('box')
     assert tokenizer.decode([ids[1], *word, ids[2], 639]) == 'box'
 

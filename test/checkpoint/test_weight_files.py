@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which files hold the weights, and what is said when one is missing."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -29,7 +30,10 @@ def test_shards_read_like_one_file(sharded: Path, written: Path) -> None:
 def test_every_missing_shard_is_named(sharded: Path) -> None:
     for number in (1, 3):
         (sharded / f'model-0000{number}-of-00003.safetensors').unlink()
-    with pytest.raises(CheckpointNotFound, match='model-00001-of-00003.safetensors, model-00003-of-00003.safetensors'):
+    with pytest.raises(
+        CheckpointNotFound,
+        match='model-00001-of-00003.safetensors, model-00003-of-00003.safetensors',
+    ):
         open_checkpoint(sharded)
 
 
@@ -41,8 +45,20 @@ def test_shards_without_an_index_are_all_read(sharded: Path) -> None:
         open_checkpoint(sharded)
 
 
-@pytest.mark.parametrize('value', [{}, [], 'x', None, {'a': 1}, {'a': ''}, {'a': '/etc/passwd'}, {'a': '../model.safetensors'},
-                                   {'a': 'x\0y'}])
+@pytest.mark.parametrize(
+    'value',
+    [
+        {},
+        [],
+        'x',
+        None,
+        {'a': 1},
+        {'a': ''},
+        {'a': '/etc/passwd'},
+        {'a': '../model.safetensors'},
+        {'a': 'x\0y'},
+    ],
+)
 def test_an_index_without_sense_is_named(sharded: Path, value: object) -> None:
     with_value(sharded / INDEX, 'weight_map', value)
     with pytest.raises(CheckpointConfigError, match=INDEX):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The streamed text of `penguin ask`."""
+
 from __future__ import annotations
 
 import pytest
@@ -24,7 +25,9 @@ def test_a_late_step_prints_nothing_again(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == 'A bear\n'
 
 
-def test_empty_question_and_missing_picture_are_refused_before_any_node_is_sought(capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_question_and_missing_picture_are_refused_before_any_node_is_sought(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     pytest.importorskip('penguin_msgs')
     assert main.main(['ask', '  ']) == exit_codes.UNUSABLE
     assert 'empty' in capsys.readouterr().err

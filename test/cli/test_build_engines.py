@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin build` for TensorRT: engines at once, later, or elsewhere. On a fake GPU; the builder has its own tests."""
+"""`penguin build` for TensorRT: engines at once, later, or elsewhere. On a fake GPU; the builder
+has its own tests.
+"""
+
 from __future__ import annotations
 
 import json
@@ -40,7 +43,9 @@ def plans(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_ino for path in (folder / 'tensorrt').glob('*.plan')}
 
 
-def test_the_engines_come_with_the_bundle(tiny_checkpoint: Path, tmp_path: Path, machine: Machine) -> None:
+def test_the_engines_come_with_the_bundle(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine
+) -> None:
     assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exit_codes.DONE
     assert open_bundle('b').manifest.backend == 'tensorrt'
     assert len(plans(tmp_path / 'b')) == 2
@@ -48,7 +53,9 @@ def test_the_engines_come_with_the_bundle(tiny_checkpoint: Path, tmp_path: Path,
     assert record['tensorrt'] == '10.16.2' and len(record['engines']) == 2
 
 
-def test_engines_that_fit_stay_when_the_bundle_is_built_again(tiny_checkpoint: Path, tmp_path: Path, machine: Machine) -> None:
+def test_engines_that_fit_stay_when_the_bundle_is_built_again(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine
+) -> None:
     build(tiny_checkpoint, *SIZES, '--out', 'b')
     before, built = plans(tmp_path / 'b'), len(machine.built)
     assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exit_codes.DONE
@@ -57,8 +64,9 @@ def test_engines_that_fit_stay_when_the_bundle_is_built_again(tiny_checkpoint: P
     assert len(machine.built) == built + 2
 
 
-def test_a_bundle_of_graphs_gets_its_engines_where_it_will_run(tiny_checkpoint: Path, tmp_path: Path, machine: Machine,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bundle_of_graphs_gets_its_engines_where_it_will_run(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
     remove()
     assert build(tiny_checkpoint, *SIZES, '--graphs-only', '--out', 'b') == exit_codes.DONE
     assert not (tmp_path / 'b' / 'tensorrt').exists()
@@ -68,9 +76,12 @@ def test_a_bundle_of_graphs_gets_its_engines_where_it_will_run(tiny_checkpoint: 
     assert 'engines are built' in capsys.readouterr().out
 
 
-def test_without_tensorrt_nothing_is_converted_and_both_ways_out_are_named(tiny_checkpoint: Path, tmp_path: Path,
-                                                                           monkeypatch: pytest.MonkeyPatch,
-                                                                           capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_tensorrt_nothing_is_converted_and_both_ways_out_are_named(
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setitem(__import__('sys').modules, 'tensorrt', None)
     assert build(tiny_checkpoint, '--out', str(tmp_path / 'b')) == exit_codes.UNUSABLE
     shown = capsys.readouterr().err
@@ -79,26 +90,37 @@ def test_without_tensorrt_nothing_is_converted_and_both_ways_out_are_named(tiny_
 
 
 def test_a_length_that_engines_cannot_have_is_refused_before_anything_is_converted(
-        tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert build(tiny_checkpoint, '--max-length', '1001', '--out', 'b') == exit_codes.UNUSABLE
     assert '--max-length 1008' in capsys.readouterr().err
     assert not (tmp_path / 'b').exists()
 
 
-def test_when_no_engine_can_be_built_the_old_bundle_stays(tiny_checkpoint: Path, tmp_path: Path, machine: Machine,
-                                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_when_no_engine_can_be_built_the_old_bundle_stays(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
     build(tiny_checkpoint, *SIZES, '--out', 'b')
-    before = {path.relative_to(tmp_path): path.read_bytes() for path in (tmp_path / 'b').rglob('*') if path.is_file()}
+    before = {
+        path.relative_to(tmp_path): path.read_bytes()
+        for path in (tmp_path / 'b').rglob('*')
+        if path.is_file()
+    }
     machine.refuses = lambda model: 'no kernel for this'
     assert build(tiny_checkpoint, *SIZES, '--force', '--out', 'b') == exit_codes.UNUSABLE
     assert 'no kernel for this' in capsys.readouterr().err
-    assert {path.relative_to(tmp_path): path.read_bytes() for path in (tmp_path / 'b').rglob('*') if path.is_file()} == before
+    assert {
+        path.relative_to(tmp_path): path.read_bytes()
+        for path in (tmp_path / 'b').rglob('*')
+        if path.is_file()
+    } == before
     assert {path.name for path in tmp_path.iterdir()} <= {'b', 'cache'}
 
 
 @pytest.mark.parametrize('backend', ['onnxruntime', 'tensorrt'])
-def test_a_bundle_of_another_backend_is_no_checkpoint(tiny_checkpoint: Path, machine: Machine, backend: str,
-                                                     capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bundle_of_another_backend_is_no_checkpoint(
+    tiny_checkpoint: Path, machine: Machine, backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(['build', str(tiny_checkpoint), '--out', 'b'])
     assert main(['build', 'b', '--backend', backend]) == exit_codes.UNUSABLE
     assert 'b is a bundle for onnxruntime already' in capsys.readouterr().err

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """SubRip output."""
+
 from __future__ import annotations
 
 import io
@@ -18,8 +19,10 @@ def test_cues_are_numbered_and_closed_by_a_blank_line() -> None:
     writer = SubRipWriter(stream)
     writer.write(0, 1_500_000_000, 'A bear.')
     writer.write(2_000_000_000, 3_000_000_000, 'It\n\nsleeps.')
-    assert stream.getvalue() == ('1\n00:00:00,000 --> 00:00:01,500\nA bear.\n\n'
-                                 '2\n00:00:02,000 --> 00:00:03,000\nIt\nsleeps.\n\n')
+    assert stream.getvalue() == (
+        '1\n00:00:00,000 --> 00:00:01,500\nA bear.\n\n'
+        '2\n00:00:02,000 --> 00:00:03,000\nIt\nsleeps.\n\n'
+    )
 
 
 def test_an_empty_caption_still_makes_a_valid_cue() -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo, as a user runs it: processes, topics, a simulated world or a real video."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -21,45 +22,89 @@ pytest.importorskip('penguin_msgs.msg')
 
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
-needs_mujoco = pytest.mark.skipif(importlib.util.find_spec('mujoco') is None, reason='no MuJoCo here')
+needs_mujoco = pytest.mark.skipif(
+    importlib.util.find_spec('mujoco') is None, reason='no MuJoCo here'
+)
 
 
 def demo(folder: Path, *words: str, seconds: float) -> subprocess.CompletedProcess[str]:
     """In processes in which torch cannot be imported."""
-    environment = {**os.environ, 'PYTHONUNBUFFERED': '1', 'XDG_CACHE_HOME': str(folder / 'cache'),
-                   **environment_without(folder / 'blocked', 'torch')}
-    return subprocess.run([sys.executable, '-m', 'penguin_ros.cli.main', 'demo', '--seconds', str(seconds), *words],
-                          capture_output=True, text=True, timeout=seconds + 90, env=environment, cwd=folder)
+    environment = {
+        **os.environ,
+        'PYTHONUNBUFFERED': '1',
+        'XDG_CACHE_HOME': str(folder / 'cache'),
+        **environment_without(folder / 'blocked', 'torch'),
+    }
+    return subprocess.run(
+        [sys.executable, '-m', 'penguin_ros.cli.main', 'demo', '--seconds', str(seconds), *words],
+        capture_output=True,
+        text=True,
+        timeout=seconds + 90,
+        env=environment,
+        cwd=folder,
+    )
 
 
 @pytest.mark.slow
-def test_real_video_through_the_whole_graph(golden_dir: Path, video_path: Path, tmp_path: Path) -> None:
-    done = demo(tmp_path, '--checkpoint', str(golden_dir / 'checkpoint'), '--video', str(video_path), '--question', 'Who walks?',
-                seconds=40)
+def test_real_video_through_the_whole_graph(
+    golden_dir: Path, video_path: Path, tmp_path: Path
+) -> None:
+    done = demo(
+        tmp_path,
+        '--checkpoint',
+        str(golden_dir / 'checkpoint'),
+        '--video',
+        str(video_path),
+        '--question',
+        'Who walks?',
+        seconds=40,
+    )
     assert done.returncode == exit_codes.DONE, done.stdout + done.stderr
     assert re.search(r'^camera \[\d+\.\d{3} – \d+\.\d{3}\] ', done.stdout, re.MULTILINE)
     assert 'Q: Who walks?\nA: ' in done.stdout
-    seen, named = (int(number) for number in re.search(r'(\d+) of (\d+) frames named as evidence', done.stdout).groups())
+    seen, named = (
+        int(number)
+        for number in re.search(r'(\d+) of (\d+) frames named as evidence', done.stdout).groups()
+    )
     assert seen == named > 0
 
 
 @needs_mujoco
 @pytest.mark.slow
-def test_without_arguments_captions_of_a_simulated_world_stand_beside_the_truth(tmp_path: Path) -> None:
-    """Whether they are right depends on the model; that they are compared, counted and drawn does not."""
+def test_without_arguments_captions_of_a_simulated_world_stand_beside_the_truth(
+    tmp_path: Path,
+) -> None:
+    """Whether they are right depends on the model; that they are compared, counted and drawn does
+    not.
+    """
     done = demo(tmp_path, seconds=45)
     assert done.returncode == exit_codes.DONE, done.stdout + done.stderr
-    assert ('penguin_sim, which knows its simulated world' in done.stderr) != ('random weights' in done.stderr)
-    scenes = re.findall(r'^scene \d+ +[\d.]+ – [\d.]+ s: .*\ncaption +\S', done.stdout, re.MULTILINE)
-    assert len(scenes) >= 2 and len(re.findall(r'^truth +There (?:is|are) ', done.stdout, re.MULTILINE)) == len(scenes)
-    assert re.search(r'^Q: .+\nA: .*\n.*\n +(RIGHT|WRONG): the truth is “.+”$', done.stdout, re.MULTILINE)
-    counted, told, right = map(int, re.search(r'^(\d+) scenes described: of (\d+) facts told (\d+)', done.stdout, re.M).groups())
+    assert ('penguin_sim, which knows its simulated world' in done.stderr) != (
+        'random weights' in done.stderr
+    )
+    scenes = re.findall(
+        r'^scene \d+ +[\d.]+ – [\d.]+ s: .*\ncaption +\S', done.stdout, re.MULTILINE
+    )
+    assert len(scenes) >= 2 and len(
+        re.findall(r'^truth +There (?:is|are) ', done.stdout, re.MULTILINE)
+    ) == len(scenes)
+    assert re.search(
+        r'^Q: .+\nA: .*\n.*\n +(RIGHT|WRONG): the truth is “.+”$', done.stdout, re.MULTILINE
+    )
+    counted, told, right = map(
+        int,
+        re.search(
+            r'^(\d+) scenes described: of (\d+) facts told (\d+)', done.stdout, re.M
+        ).groups(),
+    )
     assert counted == len(scenes) and right <= told
     assert Image.open(tmp_path / 'demo.png').width > 1000
 
 
 @needs_mujoco
-def test_too_little_time_for_a_caption_is_a_failure_not_a_success(golden_dir: Path, tmp_path: Path) -> None:
+def test_too_little_time_for_a_caption_is_a_failure_not_a_success(
+    golden_dir: Path, tmp_path: Path
+) -> None:
     done = demo(tmp_path, '--checkpoint', str(golden_dir / 'checkpoint'), seconds=0.5)
     assert done.returncode == exit_codes.FAILED
     assert '0 captions and no answer' in done.stdout and not (tmp_path / 'demo.png').exists()
@@ -82,7 +127,9 @@ def test_a_node_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) ->
 
 def test_parameters_go_before_those_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / 'parameters.yaml'
-    file.write_text('/**:\n  ros__parameters:\n    source: /nowhere/of_the_file.mp4\n    rate: -1.0\n')
+    file.write_text(
+        '/**:\n  ros__parameters:\n    source: /nowhere/of_the_file.mp4\n    rate: -1.0\n'
+    )
     process = NodeProcess('camera_node', tmp_path, {'rate': 5.0}, {}, [file])
     process.start()
     assert process.wait(30.0) == exit_codes.UNUSABLE

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How captions and answers look on a terminal."""
+
 import json
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_repeated_caption_says_since_when_nothing_has_changed():
     message = caption(state=messages.Caption.UNCHANGED)
     message.evidence.unchanged_since.sec = 7
     assert plain_lines('caption', message) == 'front [5.000 – 9.000] unchanged since 7.000: A bear.'
-    assert json.loads(json_lines('caption', message))['evidence']['unchanged_since'] == 7 * 10 ** 9
+    assert json.loads(json_lines('caption', message))['evidence']['unchanged_since'] == 7 * 10**9
 
 
 def test_an_error_is_told_in_front_of_what_text_there_is():

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `penguin doctor` says of a bundle for ONNX Runtime, and when it leaves one alone. TensorRT: test_bench_tensorrt."""
+"""What `penguin doctor` says of a bundle for ONNX Runtime, and when it leaves one alone. TensorRT:
+test_bench_tensorrt.
+"""
+
 from __future__ import annotations
 
 import json
@@ -41,32 +44,49 @@ def test_a_bundle_answers_a_picture_and_says_with_what_it_could_be_compared(bund
     assert found['agreement'].state is State.NOTE and '--checkpoint' in found['agreement'].text
 
 
-def test_with_the_checkpoint_it_is_compared_with_torch(bundle: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_with_the_checkpoint_it_is_compared_with_torch(
+    bundle: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     pytest.importorskip('torch', reason='torch is not installed')
     found = by_topic(str(bundle), str(tiny_checkpoint))
     assert found['agreement'].state is State.OK
-    assert 'cosine of features 0.99' in found['agreement'].text and 'int8 against float32' in found['agreement'].text
+    assert (
+        'cosine of features 0.99' in found['agreement'].text
+        and 'int8 against float32' in found['agreement'].text
+    )
     other = write_random_checkpoint(tmp_path / 'other', seed=3)
     assert by_topic(str(bundle), str(other))['agreement'].state is State.FAULT
 
 
-def test_a_side_that_does_not_run_is_said_and_the_engine_stays_ok(bundle: Path, tiny_checkpoint: Path) -> None:
+def test_a_side_that_does_not_run_is_said_and_the_engine_stays_ok(
+    bundle: Path, tiny_checkpoint: Path
+) -> None:
     def runner(task: Task) -> Round:
         is_torch = task.target.source == str(tiny_checkpoint)
-        return Round(error=TargetError('BackendUnavailable', 'no torch', 'absent', 'pip')) if is_torch else run_here(task)
+        return (
+            Round(error=TargetError('BackendUnavailable', 'no torch', 'absent', 'pip'))
+            if is_torch
+            else run_here(task)
+        )
 
-    found = {finding.topic: finding for finding in engine(str(bundle), str(tiny_checkpoint), runner)}
+    found = {
+        finding.topic: finding for finding in engine(str(bundle), str(tiny_checkpoint), runner)
+    }
     assert found['engine'].state is State.OK
     assert found['agreement'].state is State.NOTE and 'no torch: absent' in found['agreement'].text
 
 
-def test_what_is_too_large_is_left_to_the_benchmark(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_is_left_to_the_benchmark(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine_checks, 'MOST_WEIGHT_BYTES', 1000)
     (found,) = engine(str(bundle), runner=untouched)
     assert found.state is State.NOTE and found.fix == f'penguin bench engine {bundle}'
 
 
-def test_what_does_not_fit_into_free_memory_is_left_alone(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_into_free_memory_is_left_alone(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine_module, 'available_bytes', lambda: 1000)
     (found,) = engine(str(bundle), runner=untouched)
     assert found.state is State.NOTE and 'memory' in found.text

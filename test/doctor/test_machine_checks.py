@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of `penguin doctor`."""
+
 from __future__ import annotations
 
 import json
@@ -18,7 +19,9 @@ def finding(topic: str, findings: object) -> machine_checks.Finding:
     return next(item for item in findings if item.topic == topic)  # type: ignore[attr-defined]
 
 
-def test_a_small_segment_is_a_fault_and_a_large_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_segment_is_a_fault_and_a_large_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     profile = tmp_path / 'profile.xml'
     for variable in machine_checks.VARIABLES:
         monkeypatch.delenv(variable, raising=False)
@@ -30,7 +33,9 @@ def test_a_small_segment_is_a_fault_and_a_large_one_is_not(tmp_path: Path, monke
     assert states == [State.FAULT, State.OK]
 
 
-def test_a_profile_that_does_not_exist_is_a_fault_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_that_does_not_exist_is_a_fault_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(machine_checks.VARIABLES[0], '/nowhere/profile.xml')
     found = finding('fastdds profile', machine_checks.transport())
     assert found.state is State.FAULT and 'unset' in found.fix
@@ -38,7 +43,11 @@ def test_a_profile_that_does_not_exist_is_a_fault_with_the_remedy(monkeypatch: p
 
 def test_without_messages_the_build_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     find = machine_checks.importlib.util.find_spec
-    monkeypatch.setattr(machine_checks.importlib.util, 'find_spec', lambda name: None if name == 'penguin_msgs' else find(name))
+    monkeypatch.setattr(
+        machine_checks.importlib.util,
+        'find_spec',
+        lambda name: None if name == 'penguin_msgs' else find(name),
+    )
     if find('rclpy') is None:
         pytest.skip('rclpy is not installed')
     found = finding('penguin_msgs', machine_checks.ros())
@@ -52,10 +61,16 @@ def test_an_unreadable_checkpoint_is_a_fault(tmp_path: Path) -> None:
 def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     """As if they were not installed."""
     find = machine_checks.importlib.util.find_spec
-    monkeypatch.setattr(machine_checks.importlib.util, 'find_spec', lambda name: None if name in modules else find(name))
+    monkeypatch.setattr(
+        machine_checks.importlib.util,
+        'find_spec',
+        lambda name: None if name in modules else find(name),
+    )
 
 
-def test_onnxruntime_alone_is_a_sufficient_backend_and_none_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnxruntime_alone_is_a_sufficient_backend_and_none_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pytest.importorskip('onnxruntime')
     without(monkeypatch, 'torch', 'tensorrt')
     found = list(machine_checks.backends())
@@ -65,7 +80,9 @@ def test_onnxruntime_alone_is_a_sufficient_backend_and_none_is_a_fault(monkeypat
     assert finding('backend', machine_checks.backends()).fix == 'pip install onnxruntime'
 
 
-def test_an_onnxruntime_that_is_too_old_is_a_fault_when_nothing_else_can_run_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnxruntime_that_is_too_old_is_a_fault_when_nothing_else_can_run_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     onnxruntime = pytest.importorskip('onnxruntime')
     monkeypatch.setattr(onnxruntime, '__version__', '1.22.1')
     without(monkeypatch, 'torch', 'tensorrt')
@@ -79,15 +96,25 @@ def test_a_bundle_is_checked_to_the_last_byte(tiny_checkpoint: Path, tmp_path: P
     pytest.importorskip('onnx')
     from penguin_ros.checkpoint.checkpoint import open_checkpoint
     from penguin_ros.export.build import BuildOrder, build_bundle
+
     folder = build_bundle(open_checkpoint(tiny_checkpoint), tmp_path / 'bundle', BuildOrder())
-    assert 'onnxruntime, float32, 4096 positions' in finding('bundle', machine_checks.bundle(str(folder))).text
+    assert (
+        'onnxruntime, float32, 4096 positions'
+        in finding('bundle', machine_checks.bundle(str(folder))).text
+    )
     path = folder / 'decoder.onnx.data'
     path.write_bytes(path.read_bytes()[:-1] + b'?')
     found = finding('bundle', machine_checks.bundle(str(folder)))
-    assert found.state is State.FAULT and 'decoder.onnx.data was changed' in found.text and 'penguin build' in found.fix
+    assert (
+        found.state is State.FAULT
+        and 'decoder.onnx.data was changed' in found.text
+        and 'penguin build' in found.fix
+    )
 
 
-def test_report_as_json_and_exit_code_follow_the_findings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_report_as_json_and_exit_code_follow_the_findings(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     code = main.main(['doctor', '--seconds', '0', '--json', '--checkpoint', str(tmp_path)])
     states = {item['topic']: item['state'] for item in json.loads(capsys.readouterr().out)}
     assert states['numpy'] == 'ok' and states['checkpoint'] == 'fault'

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When two texts count as the same: up to small margins and rounding, and never when logits are others."""
+"""When two texts count as the same: up to small margins and rounding, and never when logits are
+others.
+"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -26,7 +29,13 @@ def text(*ids: int, margin: float = 1.0, change: float = 0.0) -> Tokens:
 
 def test_equal_texts_are_the_same_at_every_step() -> None:
     found = agreement(text(1, 2, 3), text(1, 2, 3))
-    assert (found.verdict, found.tokens, found.steps, found.parted_at, found.logit_difference) == (SAME, 3, 3, -1, 0.0)
+    assert (found.verdict, found.tokens, found.steps, found.parted_at, found.logit_difference) == (
+        SAME,
+        3,
+        3,
+        -1,
+        0.0,
+    )
     assert found.is_good and in_words(found) == 'all 3; ±0.0e+00'
 
 
@@ -52,7 +61,11 @@ def test_texts_may_part_from_the_first_small_margin_on() -> None:
 
 def test_other_logits_are_different_although_every_token_is_the_same() -> None:
     found = agreement(text(1, 2, 3, change=0.01), text(1, 2, 3))
-    assert found.verdict == DIFFERENT and found.parted_at == -1 and found.logit_difference == pytest.approx(0.01, rel=1e-4)
+    assert (
+        found.verdict == DIFFERENT
+        and found.parted_at == -1
+        and found.logit_difference == pytest.approx(0.01, rel=1e-4)
+    )
     assert agreement(text(1, 2, 3, change=0.01), text(1, 2, 3), rounding=0.005).verdict == SAME
 
 

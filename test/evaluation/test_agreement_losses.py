@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a coarse precision costs, in numbers."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from penguin_ros.evaluation.agreement import cosine, perplexities, perplexity, reported, token_agreement
+from penguin_ros.evaluation.agreement import (
+    cosine,
+    perplexities,
+    perplexity,
+    reported,
+    token_agreement,
+)
 from penguin_ros.evaluation.tolerance import Verdict
 
 
@@ -32,7 +39,11 @@ def test_a_perplexity_is_compared_with_the_references_own() -> None:
 
 def test_agreement_counts_tokens_that_are_missing_as_others() -> None:
     result = token_agreement('tokens', [1, 2, 9], [1, 2, 3, 4])
-    assert (result.verdict, result.error, result.note) == (Verdict.REPORTED, 2, 'top-1 agreement 0.500: 2 of 4')
+    assert (result.verdict, result.error, result.note) == (
+        Verdict.REPORTED,
+        2,
+        'top-1 agreement 0.500: 2 of 4',
+    )
     assert token_agreement('tokens', [1], None).verdict is Verdict.NOT_GIVEN
 
 
@@ -40,4 +51,7 @@ def test_what_is_no_number_or_of_another_shape_fails_all_the_same() -> None:
     assert reported('logits', np.array([1.0, np.nan]), np.ones(2)).verdict is Verdict.FAIL
     assert reported('logits', np.ones(3), np.ones(2)).verdict is Verdict.FAIL
     assert reported('logits', np.ones(3), None).verdict is Verdict.NOT_GIVEN
-    assert perplexities('perplexity', np.full((1, 2), np.nan), np.zeros((1, 2)), [0]).verdict is Verdict.FAIL
+    assert (
+        perplexities('perplexity', np.full((1, 2), np.nan), np.zeros((1, 2)), [0]).verdict
+        is Verdict.FAIL
+    )

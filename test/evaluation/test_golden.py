@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading folders of golden values, good and bad."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -20,7 +21,13 @@ def written(folder: Path, name: str = 'one', **values: Any) -> Path:
 
 def test_cases_come_by_name_with_the_keys_that_they_have(tmp_path: Path) -> None:
     written(tmp_path, 'b', prompt='hello')
-    written(tmp_path, 'a', input_ids=np.array([[1, 2, 3]]), generated=np.array([4, 5]), note='unknown keys are ignored')
+    written(
+        tmp_path,
+        'a',
+        input_ids=np.array([[1, 2, 3]]),
+        generated=np.array([4, 5]),
+        note='unknown keys are ignored',
+    )
     first, second = read_cases(tmp_path)
     assert (first.name, second.name) == ('a', 'b')
     assert second.text('prompt') == 'hello' and second.get('input_ids') is None
@@ -59,18 +66,26 @@ def test_a_plain_array_instead_of_an_archive_is_a_named_error(tmp_path: Path) ->
 
 @pytest.mark.parametrize('keep', [0.3, 0.6, 0.95])
 def test_a_truncated_archive_is_a_named_error(tmp_path: Path, keep: float) -> None:
-    path = written(tmp_path, prompt='x', projected=np.random.default_rng(0).standard_normal((200, 20)).astype(np.float32))
+    path = written(
+        tmp_path,
+        prompt='x',
+        projected=np.random.default_rng(0).standard_normal((200, 20)).astype(np.float32),
+    )
     content = path.read_bytes()
-    path.write_bytes(content[:int(len(content) * keep)])
+    path.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(GoldenValuesError, match='cannot be read'):
         read_cases(tmp_path)
 
 
 def test_damaged_bytes_inside_an_archive_are_a_named_error(tmp_path: Path) -> None:
-    path = written(tmp_path, prompt='x', projected=np.random.default_rng(0).standard_normal((200, 20)).astype(np.float32))
+    path = written(
+        tmp_path,
+        prompt='x',
+        projected=np.random.default_rng(0).standard_normal((200, 20)).astype(np.float32),
+    )
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
-    content[middle:middle + 40] = bytes(40)
+    content[middle : middle + 40] = bytes(40)
     path.write_bytes(content)
     with pytest.raises(GoldenValuesError, match='cannot be read'):
         read_cases(tmp_path)
@@ -82,11 +97,22 @@ def test_pickled_objects_are_refused(tmp_path: Path) -> None:
         read_cases(tmp_path)
 
 
-@pytest.mark.parametrize('wrong', [
-    {'prompt': np.array(['a', 'b'])}, {'input_ids': np.array([1.5])}, {'frames': np.zeros((2, 4, 4), np.uint8)},
-    {'image': np.zeros((4, 4, 3), np.float32)}, {'image': np.zeros((0, 4, 3), np.uint8)}, {'projected': np.zeros(4)},
-    {'image': np.zeros((4, 4, 4), np.uint8)}, {'max_tokens': np.array([1, 2])}, {'merge_size': np.array(0)},
-    {'grid_sizes': np.array([[1, 2]])}, {'grid_sizes': np.array([[1, 0, 2]])}])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'prompt': np.array(['a', 'b'])},
+        {'input_ids': np.array([1.5])},
+        {'frames': np.zeros((2, 4, 4), np.uint8)},
+        {'image': np.zeros((4, 4, 3), np.float32)},
+        {'image': np.zeros((0, 4, 3), np.uint8)},
+        {'projected': np.zeros(4)},
+        {'image': np.zeros((4, 4, 4), np.uint8)},
+        {'max_tokens': np.array([1, 2])},
+        {'merge_size': np.array(0)},
+        {'grid_sizes': np.array([[1, 2]])},
+        {'grid_sizes': np.array([[1, 0, 2]])},
+    ],
+)
 def test_a_key_of_the_wrong_type_or_shape_is_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
     path = written(tmp_path, **{'prompt': 'x', **wrong})
     with pytest.raises(GoldenValuesError, match=f'one.npz: {next(iter(wrong))} is'):
@@ -95,7 +121,11 @@ def test_a_key_of_the_wrong_type_or_shape_is_named(tmp_path: Path, wrong: dict[s
 
 def test_grids_and_merge_sizes_of_different_numbers_contradict_each_other(tmp_path: Path) -> None:
     with pytest.raises(GoldenValuesError, match='2 grid_sizes, 1 merge_sizes'):
-        read_case(written(tmp_path, prompt='x', grid_sizes=np.ones((2, 3), int), merge_sizes=np.array([1])))
+        read_case(
+            written(
+                tmp_path, prompt='x', grid_sizes=np.ones((2, 3), int), merge_sizes=np.array([1])
+            )
+        )
 
 
 def test_a_case_without_prompt_and_ids_cannot_be_run(tmp_path: Path) -> None:

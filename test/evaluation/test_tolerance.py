@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures and verdicts of the comparison."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -24,7 +25,9 @@ def test_one_wrong_number_fails_and_is_named() -> None:
     assert identical('ids', np.array([1, 2]), np.array([1, 2])).verdict is Verdict.OK
 
 
-@pytest.mark.parametrize('compare', [identical, lambda *given: close(*given, 1.0), lambda *given: relative(*given, 1.0)])
+@pytest.mark.parametrize(
+    'compare', [identical, lambda *given: close(*given, 1.0), lambda *given: relative(*given, 1.0)]
+)
 def test_another_shape_fails_whatever_the_tolerance_and_an_absent_key_is_not_given(compare) -> None:  # type: ignore[no-untyped-def]
     result = compare('stage', np.zeros((2, 3)), np.zeros((3, 2)))
     assert (result.verdict, result.note) == (Verdict.FAIL, 'shape (2, 3) instead of (3, 2)')
@@ -67,7 +70,12 @@ def test_tokens_that_end_early_fail() -> None:
 
 def test_float32_has_the_strict_bounds_and_others_looser_ones() -> None:
     strict = tolerance_of('float32')
-    assert (strict.pixels, strict.features, strict.logits, strict.margin) == (1e-6, 1e-5, 1e-4, 1e-3)
+    assert (strict.pixels, strict.features, strict.logits, strict.margin) == (
+        1e-6,
+        1e-5,
+        1e-4,
+        1e-3,
+    )
     for precision in ('float16', 'bfloat16', 'something coarser'):
         loose = tolerance_of(precision)
         assert loose.pixels == strict.pixels and loose.logits > strict.logits

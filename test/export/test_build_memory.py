@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A build holds a few chunks of one matrix, never the model: measured, and for the published sizes enforced by a limit.
+"""A build holds a few chunks of one matrix, never the model: measured, and for the published sizes
+enforced by a limit.
 
 Those take minutes and up to 40 GB of disk: set PENGUIN_LARGE_BUILDS to 2b, 8b or both (2b,8b).
 """
+
 from __future__ import annotations
 
 import json
@@ -17,11 +19,11 @@ from support.graph_runs import checkpoint_of, stack
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-MEGABYTE = 1024 ** 2
+MEGABYTE = 1024**2
 LIMITS = {'2b': 4_000_000_000, '8b': 8_000_000_000}
 CHOSEN = [shape for shape in os.environ.get('PENGUIN_LARGE_BUILDS', '').split(',') if shape]
 
-BUILD = '''
+BUILD = """
 import json, resource, sys, threading, time
 from pathlib import Path
 source, target, backend, precision, limit = sys.argv[1:]
@@ -47,12 +49,20 @@ builder.build(Path(target))
 is_over.set()
 watcher.join()
 print(json.dumps({"peak": peak, "seconds": time.monotonic() - start, "estimate": builder.estimate.memory_bytes}))
-'''
+"""
 
 
-def build(source: Path, target: Path, backend: str, precision: str, limit: int = 0) -> dict[str, float]:
-    done = subprocess.run([sys.executable, '-c', BUILD, source, target, backend, precision, str(limit)], check=False, text=True,
-                          env={'PYTHONPATH': str(ROOT)}, capture_output=True, timeout=3600)
+def build(
+    source: Path, target: Path, backend: str, precision: str, limit: int = 0
+) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, '-c', BUILD, source, target, backend, precision, str(limit)],
+        check=False,
+        text=True,
+        env={'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        timeout=3600,
+    )
     assert done.returncode == 0, done.stderr
     measured: dict[str, float] = json.loads(done.stdout)
     print(f'{target.name}: {measured}')
@@ -62,13 +72,21 @@ def build(source: Path, target: Path, backend: str, precision: str, limit: int =
 @pytest.fixture(scope='module')
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its head takes 172 MB in float32, the whole model 242 MB."""
-    return checkpoint_of(tmp_path_factory.mktemp('source') / 'c', dtype='bfloat16', vocabulary_size=42000,
-                         llm=stack(8, 4, 128, hidden=1024, ffn=2048)).path
+    return checkpoint_of(
+        tmp_path_factory.mktemp('source') / 'c',
+        dtype='bfloat16',
+        vocabulary_size=42000,
+        llm=stack(8, 4, 128, hidden=1024, ffn=2048),
+    ).path
 
 
-@pytest.mark.parametrize('backend, precision', [('onnxruntime', 'int4'), ('onnxruntime', 'float32'), ('tensorrt', 'int8')])
-def test_a_build_takes_less_memory_than_one_matrix_of_the_model(source: Path, tmp_path: Path, backend: str,
-                                                                precision: str) -> None:
+@pytest.mark.parametrize(
+    'backend, precision',
+    [('onnxruntime', 'int4'), ('onnxruntime', 'float32'), ('tensorrt', 'int8')],
+)
+def test_a_build_takes_less_memory_than_one_matrix_of_the_model(
+    source: Path, tmp_path: Path, backend: str, precision: str
+) -> None:
     measured = build(source, tmp_path / 'b', backend, precision)
     assert measured['peak'] < 150 * MEGABYTE
     assert measured['peak'] < measured['estimate']

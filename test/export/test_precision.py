@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which formats go together, and what a refusal says."""
+
 from __future__ import annotations
 
 import pytest
@@ -8,46 +9,98 @@ from penguin_ros.errors import BuildRefused
 from penguin_ros.export.precision import BuildChoice, PrecisionPlan, plan_precision
 
 
-@pytest.mark.parametrize('choice, plan', [
-    (BuildChoice(), PrecisionPlan('float32', 'float32', 'float32', 'float32', 'float32')),
-    (BuildChoice(precision='int4'), PrecisionPlan('float32', 'int4', 'int8', 'int8', 'float32')),
-    (BuildChoice(precision='int4', head='int4', vision='float32'),
-     PrecisionPlan('float32', 'int4', 'int4', 'float32', 'float32')),
-    (BuildChoice('tensorrt', 'int4'), PrecisionPlan('float16', 'int4', 'int8', 'float16', 'float16')),
-    (BuildChoice('tensorrt', 'int8', vision='int8'), PrecisionPlan('float16', 'int8', 'int8', 'int8', 'float16')),
-    (BuildChoice('tensorrt', 'int4', compute='bfloat16'), PrecisionPlan('bfloat16', 'int4', 'int8', 'bfloat16', 'bfloat16')),
-    (BuildChoice('tensorrt', 'bfloat16'), PrecisionPlan('bfloat16', 'bfloat16', 'bfloat16', 'bfloat16', 'bfloat16')),
-    (BuildChoice('onnxruntime', 'bfloat16', 'cuda'), PrecisionPlan('bfloat16', 'bfloat16', 'bfloat16', 'bfloat16', 'bfloat16')),
-    (BuildChoice(precision='w8a8'), PrecisionPlan('float32', 'w8a8', 'int8', 'w8a8', 'float32')),
-    (BuildChoice(precision='int4', vision='w8a8'), PrecisionPlan('float32', 'int4', 'int8', 'w8a8', 'float32')),
-    (BuildChoice('onnxruntime', 'int8', 'cuda'), PrecisionPlan('float16', 'int8', 'int8', 'float16', 'float16')),
-])
+@pytest.mark.parametrize(
+    'choice, plan',
+    [
+        (BuildChoice(), PrecisionPlan('float32', 'float32', 'float32', 'float32', 'float32')),
+        (
+            BuildChoice(precision='int4'),
+            PrecisionPlan('float32', 'int4', 'int8', 'int8', 'float32'),
+        ),
+        (
+            BuildChoice(precision='int4', head='int4', vision='float32'),
+            PrecisionPlan('float32', 'int4', 'int4', 'float32', 'float32'),
+        ),
+        (
+            BuildChoice('tensorrt', 'int4'),
+            PrecisionPlan('float16', 'int4', 'int8', 'float16', 'float16'),
+        ),
+        (
+            BuildChoice('tensorrt', 'int8', vision='int8'),
+            PrecisionPlan('float16', 'int8', 'int8', 'int8', 'float16'),
+        ),
+        (
+            BuildChoice('tensorrt', 'int4', compute='bfloat16'),
+            PrecisionPlan('bfloat16', 'int4', 'int8', 'bfloat16', 'bfloat16'),
+        ),
+        (
+            BuildChoice('tensorrt', 'bfloat16'),
+            PrecisionPlan('bfloat16', 'bfloat16', 'bfloat16', 'bfloat16', 'bfloat16'),
+        ),
+        (
+            BuildChoice('onnxruntime', 'bfloat16', 'cuda'),
+            PrecisionPlan('bfloat16', 'bfloat16', 'bfloat16', 'bfloat16', 'bfloat16'),
+        ),
+        (
+            BuildChoice(precision='w8a8'),
+            PrecisionPlan('float32', 'w8a8', 'int8', 'w8a8', 'float32'),
+        ),
+        (
+            BuildChoice(precision='int4', vision='w8a8'),
+            PrecisionPlan('float32', 'int4', 'int8', 'w8a8', 'float32'),
+        ),
+        (
+            BuildChoice('onnxruntime', 'int8', 'cuda'),
+            PrecisionPlan('float16', 'int8', 'int8', 'float16', 'float16'),
+        ),
+    ],
+)
 def test_each_part_gets_its_format(choice: BuildChoice, plan: PrecisionPlan) -> None:
     assert plan_precision(choice) == plan
 
 
-@pytest.mark.parametrize('choice', [BuildChoice(precision='bfloat16'), BuildChoice(precision='int4', vision='bfloat16'),
-                                    BuildChoice(precision='int4', compute='bfloat16')])
+@pytest.mark.parametrize(
+    'choice',
+    [
+        BuildChoice(precision='bfloat16'),
+        BuildChoice(precision='int4', vision='bfloat16'),
+        BuildChoice(precision='int4', compute='bfloat16'),
+    ],
+)
 def test_bfloat16_is_refused_for_the_cpu_with_the_reason(choice: BuildChoice) -> None:
     with pytest.raises(BuildRefused, match='no bfloat16 MatMul') as refused:
         plan_precision(choice)
     assert '--precision float32, int8 or int4' in refused.value.fix
 
 
-@pytest.mark.parametrize('choice', [BuildChoice('tensorrt', 'w8a8'), BuildChoice('tensorrt', 'int4', vision='w8a8'),
-                                    BuildChoice('onnxruntime', 'w8a8', 'cuda'),
-                                    BuildChoice(precision='w8a8', compute='float16')])
+@pytest.mark.parametrize(
+    'choice',
+    [
+        BuildChoice('tensorrt', 'w8a8'),
+        BuildChoice('tensorrt', 'int4', vision='w8a8'),
+        BuildChoice('onnxruntime', 'w8a8', 'cuda'),
+        BuildChoice(precision='w8a8', compute='float16'),
+    ],
+)
 def test_products_of_integers_are_for_the_cpu(choice: BuildChoice) -> None:
     with pytest.raises(BuildRefused, match='w8a8 runs on the CPU'):
         plan_precision(choice)
 
 
-@pytest.mark.parametrize('choice, what', [
-    (BuildChoice('openvino'), 'backend'), (BuildChoice(precision='fp8'), 'precision'), (BuildChoice(precision=''), 'precision'),
-    (BuildChoice(device='npu'), 'device'), (BuildChoice(head='w8a8'), 'head'), (BuildChoice(vision='int4'), 'encoder'),
-    (BuildChoice(precision='int4', compute='int8'), 'activations'), (BuildChoice(precision='float16', compute='float32'), 'LLM'),
-    (BuildChoice(precision='int4', head='float16'), 'head'),
-])
+@pytest.mark.parametrize(
+    'choice, what',
+    [
+        (BuildChoice('openvino'), 'backend'),
+        (BuildChoice(precision='fp8'), 'precision'),
+        (BuildChoice(precision=''), 'precision'),
+        (BuildChoice(device='npu'), 'device'),
+        (BuildChoice(head='w8a8'), 'head'),
+        (BuildChoice(vision='int4'), 'encoder'),
+        (BuildChoice(precision='int4', compute='int8'), 'activations'),
+        (BuildChoice(precision='float16', compute='float32'), 'LLM'),
+        (BuildChoice(precision='int4', head='float16'), 'head'),
+    ],
+)
 def test_what_does_not_go_together_is_named(choice: BuildChoice, what: str) -> None:
     with pytest.raises(BuildRefused, match=what):
         plan_precision(choice)

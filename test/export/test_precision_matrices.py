@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which matrices are stored, how blocks are chosen, and what is stored otherwise than asked, with the reason."""
+"""Which matrices are stored, how blocks are chosen, and what is stored otherwise than asked, with
+the reason.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -11,13 +14,26 @@ from support.graph_runs import stack
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tensor_names import expected_shapes
 from penguin_ros.errors import BuildRefused
-from penguin_ros.export.precision import BuildChoice, MatrixPlan, MatrixPlanner, plan_precision, stored_bytes
+from penguin_ros.export.precision import (
+    BuildChoice,
+    MatrixPlan,
+    MatrixPlanner,
+    plan_precision,
+    stored_bytes,
+)
 from penguin_ros.testing.random_checkpoint import SHAPES
 
 
-def plans(shape: CheckpointShape, backend: str = 'onnxruntime', precision: str = 'int4', parts: int = 2,
-          **choice: Any) -> dict[str, MatrixPlan]:
-    planner = MatrixPlanner(shape, plan_precision(BuildChoice(backend, precision, **choice)), backend)
+def plans(
+    shape: CheckpointShape,
+    backend: str = 'onnxruntime',
+    precision: str = 'int4',
+    parts: int = 2,
+    **choice: Any,
+) -> dict[str, MatrixPlan]:
+    planner = MatrixPlanner(
+        shape, plan_precision(BuildChoice(backend, precision, **choice)), backend
+    )
     return {plan.name: plan for plan in planner.vision() + planner.decoder(parts)}
 
 
@@ -28,7 +44,9 @@ def shape(**changes: Any) -> CheckpointShape:
 @pytest.mark.parametrize('name', SHAPES)
 def test_every_matrix_of_the_checkpoint_is_stored_once(name: str) -> None:
     planned, sizes = plans(SHAPES[name]), expected_shapes(SHAPES[name])
-    matrices = {tensor for tensor, size in sizes.items() if len(size) == 2} - {'llm.embed_tokens.weight'}
+    matrices = {tensor for tensor, size in sizes.items() if len(size) == 2} - {
+        'llm.embed_tokens.weight'
+    }
     stored: dict[str, int] = dict.fromkeys(matrices, 0)
     for plan in planned.values():
         assert {sizes[source][1] for source in plan.sources} == {plan.inputs}
@@ -41,18 +59,28 @@ def test_every_matrix_of_the_checkpoint_is_stored_once(name: str) -> None:
 
 @pytest.mark.parametrize('name', ['2b', '8b'])
 @pytest.mark.parametrize('backend', ['onnxruntime', 'tensorrt'])
-def test_the_published_sizes_are_int4_in_blocks_of_128_without_exception(name: str, backend: str) -> None:
+def test_the_published_sizes_are_int4_in_blocks_of_128_without_exception(
+    name: str, backend: str
+) -> None:
     planned = plans(SHAPES[name], backend)
-    assert {(plan.kind, plan.block_size) for key, plan in planned.items() if key.startswith('llm.layers.')} == {('int4', 128)}
+    assert {
+        (plan.kind, plan.block_size)
+        for key, plan in planned.items()
+        if key.startswith('llm.layers.')
+    } == {('int4', 128)}
     assert not [plan for plan in planned.values() if plan.why]
-    head = (128 if backend == 'onnxruntime' else 0)
-    assert {(plan.kind, plan.block_size) for key, plan in planned.items() if 'lm_head' in key} == {('int8', head)}
+    head = 128 if backend == 'onnxruntime' else 0
+    assert {(plan.kind, plan.block_size) for key, plan in planned.items() if 'lm_head' in key} == {
+        ('int8', head)
+    }
 
 
 def test_a_smaller_block_is_taken_where_128_does_not_divide() -> None:
     planned = plans(shape(llm=stack(4, 2, 16, hidden=192, ffn=160)))
-    assert {name: planned[f'llm.layers.0.{name}'].block_size for name in ('self_attn.qkv', 'self_attn.o_proj', 'mlp.down_proj')} \
-        == {'self_attn.qkv': 64, 'self_attn.o_proj': 64, 'mlp.down_proj': 32}
+    assert {
+        name: planned[f'llm.layers.0.{name}'].block_size
+        for name in ('self_attn.qkv', 'self_attn.o_proj', 'mlp.down_proj')
+    } == {'self_attn.qkv': 64, 'self_attn.o_proj': 64, 'mlp.down_proj': 32}
 
 
 def test_where_no_block_divides_int8_is_taken_and_the_reason_kept() -> None:
@@ -77,7 +105,11 @@ def test_patch_embedding_has_one_scale_per_output() -> None:
 @pytest.mark.parametrize('parts', [1, 2, 4, 5])
 @pytest.mark.parametrize('rows', [640, 641])
 def test_the_parts_of_the_head_follow_one_another(parts: int, rows: int) -> None:
-    head = [plan for name, plan in plans(shape(vocabulary_size=rows), parts=parts).items() if 'lm_head' in name]
+    head = [
+        plan
+        for name, plan in plans(shape(vocabulary_size=rows), parts=parts).items()
+        if 'lm_head' in name
+    ]
     assert len(head) == parts
     assert [plan.first for plan in head[1:]] == [plan.first + plan.outputs for plan in head[:-1]]
     assert (head[0].first, head[-1].first + head[-1].outputs) == (0, rows)

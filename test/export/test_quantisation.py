@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounding weights to int8 and int4: bounds of the error, exact cases, what zeros and tiny values become."""
+"""Rounding weights to int8 and int4: bounds of the error, exact cases, what zeros and tiny values
+become.
+"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -18,7 +21,9 @@ FORMATS = ('F32', 'F16', 'BF16')
 
 def restored(rounded: Rounded) -> np.ndarray:
     outputs, inputs = rounded.values.shape
-    blocks = rounded.values.reshape(outputs, rounded.scales.shape[1], -1) * rounded.scales[:, :, None]
+    blocks = (
+        rounded.values.reshape(outputs, rounded.scales.shape[1], -1) * rounded.scales[:, :, None]
+    )
     return blocks.reshape(outputs, inputs)
 
 
@@ -40,20 +45,26 @@ def test_int8_is_off_by_half_a_step_at_most(block: int, scale_format: str) -> No
 @pytest.mark.parametrize('kind, limit', [('int8', 0.0075), ('int4', 0.105)])
 def test_the_loss_on_normal_weights_is_as_documented(kind: str, limit: float) -> None:
     weights = normal((64, 2048))
-    loss = np.linalg.norm(restored(quantise(weights, kind, 128, 'F32')) - weights) / np.linalg.norm(weights)
+    loss = np.linalg.norm(restored(quantise(weights, kind, 128, 'F32')) - weights) / np.linalg.norm(
+        weights
+    )
     assert 0.5 * limit < loss < limit
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.sampled_from(FORMATS), st.floats(1.5, 30.0))
-def test_no_block_loses_more_than_with_its_largest_weight_as_range(seed: int, scale_format: str, tail: float) -> None:
+def test_no_block_loses_more_than_with_its_largest_weight_as_range(
+    seed: int, scale_format: str, tail: float
+) -> None:
     """The search over clips only ever helps; `tail` makes some weights far larger than the rest."""
     random = np.random.default_rng(seed)
     weights = (random.standard_normal((8, 128)) * 0.02).astype(np.float32)
     weights[random.random((8, 128)) < 0.02] *= np.float32(tail)
     plain = np.abs(weights).max(1, keepdims=True) / np.float32(7)
     plain = widened(*narrowed(scale_format, plain))
-    expected = np.square(np.clip(np.rint(weights / plain), *LIMITS['int4']) * plain - weights).sum(1)
+    expected = np.square(np.clip(np.rint(weights / plain), *LIMITS['int4']) * plain - weights).sum(
+        1
+    )
     got = np.square(restored(quantise(weights, 'int4', 128, scale_format)) - weights).sum(1)
     assert (got <= expected * 1.0001).all()
 
@@ -63,7 +74,7 @@ def test_weights_that_are_integers_times_a_scale_come_back_exactly(kind: str) ->
     high = LIMITS[kind][1]
     integers = np.random.default_rng(1).integers(-high, high + 1, (16, 64))
     integers[:, ::32] = high
-    weights = integers.astype(np.float32) * np.float32(2.0 ** -7)
+    weights = integers.astype(np.float32) * np.float32(2.0**-7)
     rounded = quantise(weights, kind, 32, 'F16')
     assert np.array_equal(rounded.values, integers)
     assert np.array_equal(restored(rounded), weights)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weight files: where tensors lie, what is in them, what a full disk does."""
+
 from __future__ import annotations
 
 import os
@@ -20,7 +21,7 @@ def test_tensors_begin_on_pages_and_hold_what_was_put_in(tmp_path: Path) -> None
     raw = (tmp_path / 'w').read_bytes()
     for stored, values in expected.items():
         assert stored.offset % ALIGNMENT == 0 and stored.file == 'w'
-        assert raw[stored.offset:stored.offset + stored.length] == values.tobytes()
+        assert raw[stored.offset : stored.offset + stored.length] == values.tobytes()
     assert len({stored.offset for stored in expected}) == 3
 
 
@@ -30,7 +31,7 @@ def test_a_placed_tensor_is_filled_piece_by_piece(tmp_path: Path) -> None:
         assert place.shape == (4, 3) and stored.length == 12 and stored.shape == (4, 6)
         place[:, 1:] = 7
         place[:, :1] = 9
-    assert (tmp_path / 'w').read_bytes()[stored.offset:] == bytes([9, 7, 7] * 4)
+    assert (tmp_path / 'w').read_bytes()[stored.offset :] == bytes([9, 7, 7] * 4)
 
 
 def test_zeros_share_their_place(tmp_path: Path) -> None:
@@ -41,7 +42,9 @@ def test_zeros_share_their_place(tmp_path: Path) -> None:
     raw = (tmp_path / 'w').read_bytes()
     assert first.offset == second.offset != third.offset
     for stored in (first, second, third):
-        assert raw[stored.offset:stored.offset + stored.length] == bytes(byte_length('int4', stored.shape))
+        assert raw[stored.offset : stored.offset + stored.length] == bytes(
+            byte_length('int4', stored.shape)
+        )
 
 
 def test_an_odd_number_of_int4_columns_is_refused() -> None:
@@ -49,9 +52,12 @@ def test_an_odd_number_of_int4_columns_is_refused() -> None:
         byte_length('int4', (2, 5))
 
 
-def test_a_full_disk_is_an_error_when_the_tensor_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_when_the_tensor_is_placed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(descriptor: int, offset: int, length: int) -> None:
         raise OSError(28, 'No space left on device')
+
     monkeypatch.setattr(os, 'posix_fallocate', full)
     with WeightFile(tmp_path / 'w') as file, pytest.raises(OSError, match='No space'):
         file.place('x', 'float32', (4,))

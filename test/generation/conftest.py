@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scripted backend that counts what it computes, open, and what keeps its results."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generation loop with a `Caches` on the scripted backend: what is computed, what is not, what is never trusted."""
+"""The generation loop with a `Caches` on the scripted backend: what is computed, what is not, what
+is never trusted.
+"""
+
 from __future__ import annotations
 
 import gc
@@ -9,7 +12,16 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from support.built_inputs import frame
-from support.reuse_runs import FIRST, LIMITS, SECOND, THIRD, CountingBackend, answered, question, started
+from support.reuse_runs import (
+    FIRST,
+    LIMITS,
+    SECOND,
+    THIRD,
+    CountingBackend,
+    answered,
+    question,
+    started,
+)
 
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.errors import BackendError, InvalidLogits, RequestCancelled
@@ -19,17 +31,23 @@ from penguin_ros.generation.generate import generate
 from penguin_ros.generation.stats import GenerationStats
 
 
-def test_ten_questions_on_one_clip_compute_only_their_own_tokens(backend: CountingBackend, reuse: Caches) -> None:
+def test_ten_questions_on_one_clip_compute_only_their_own_tokens(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     assert answered(reuse, question(10, 11)).reused_tokens == 0
     backend.forget_counts()
     for number in range(10):
         generation = answered(reuse, question(20 + number, 11))
         assert generation.reused_frames == 2 and generation.encode_ns <= 1
         assert generation.reused_tokens == generation.prompt_tokens - 2
-    assert backend.encoded == [] and backend.computed == 10 * (2 + 3)  # and three generated tokens each are appended
+    assert backend.encoded == [] and backend.computed == 10 * (
+        2 + 3
+    )  # and three generated tokens each are appended
 
 
-def test_an_appended_frame_costs_itself_and_what_comes_behind_it(backend: CountingBackend, reuse: Caches) -> None:
+def test_an_appended_frame_costs_itself_and_what_comes_behind_it(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     answered(reuse, question(10, 11))
     backend.forget_counts()
     generation = answered(reuse, question(10, 11, frames=(FIRST, SECOND, THIRD)))
@@ -37,7 +55,9 @@ def test_an_appended_frame_costs_itself_and_what_comes_behind_it(backend: Counti
     assert backend.computed == THIRD.tokens + 1 + 2 + 3
 
 
-def test_a_clip_that_slides_encodes_its_new_frame_only(backend: CountingBackend, reuse: Caches) -> None:
+def test_a_clip_that_slides_encodes_its_new_frame_only(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     answered(reuse, question(10, 11))
     backend.forget_counts()
     generation = answered(reuse, question(10, 11, frames=(SECOND, THIRD)))
@@ -45,12 +65,16 @@ def test_a_clip_that_slides_encodes_its_new_frame_only(backend: CountingBackend,
     assert generation.reused_tokens == 1  # what stands before the first frame
 
 
-def test_the_same_frame_twice_in_a_prompt_is_encoded_once(backend: CountingBackend, reuse: Caches) -> None:
+def test_the_same_frame_twice_in_a_prompt_is_encoded_once(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     generation = answered(reuse, question(10, frames=(FIRST, SECOND, FIRST)))
     assert backend.encoded == [FIRST.key, SECOND.key] and generation.reused_frames == 1
 
 
-def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(backend: CountingBackend, reuse: Caches) -> None:
+def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     clip, progress = (FIRST, SECOND, THIRD), GenerationStats()
     expected = answered(Caches(backend), question(10, 11, frames=clip)).token_ids
     caption = started(reuse, question(10, 11, frames=clip), progress)
@@ -64,7 +88,9 @@ def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(backen
     assert tuple(progress.token_ids) == expected
 
 
-def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encode(backend: CountingBackend, reuse: Caches) -> None:
+def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encode(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     caption = started(reuse, question(10))
     next(caption)
     next(caption)
@@ -79,8 +105,9 @@ def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encod
 
 @pytest.mark.parametrize('steps', range(1, 16))
 @pytest.mark.parametrize('is_thrown', [False, True])
-def test_after_a_cancel_at_any_step_what_was_finished_is_used(backend: CountingBackend, reuse: Caches, steps: int,
-                                                              is_thrown: bool) -> None:
+def test_after_a_cancel_at_any_step_what_was_finished_is_used(
+    backend: CountingBackend, reuse: Caches, steps: int, is_thrown: bool
+) -> None:
     running = started(reuse, question(10, 11, 11))
     for _ in itertools.islice(running, steps):
         pass
@@ -104,8 +131,9 @@ def test_frames_that_the_prefix_covers_need_no_features(backend: CountingBackend
     assert answered(reuse, question(20)).reused_frames == 2 and backend.encoded == []
 
 
-def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(backend: CountingBackend, reuse: Caches,
-                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(
+    backend: CountingBackend, reuse: Caches, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forward = backend.forward
 
     def broken(slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> np.ndarray:
@@ -121,7 +149,9 @@ def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(backend
 
 
 @pytest.mark.parametrize('failing', ['encode', 'prefill', 'decode'])
-def test_after_a_failure_of_the_backend_the_next_answer_is_right(backend: CountingBackend, reuse: Caches, failing: str) -> None:
+def test_after_a_failure_of_the_backend_the_next_answer_is_right(
+    backend: CountingBackend, reuse: Caches, failing: str
+) -> None:
     answered(reuse, question(9))
 
     def fail(step: str) -> None:
@@ -148,7 +178,9 @@ def test_what_was_forgotten_is_computed_again(backend: CountingBackend, reuse: C
 def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
     for _ in range(2):
         generation = GenerationStats()
-        for _ in generate(backend, question(10), LIMITS, Detokenizer(lambda token: b'x'), lambda: 0, generation):
+        for _ in generate(
+            backend, question(10), LIMITS, Detokenizer(lambda token: b'x'), lambda: 0, generation
+        ):
             pass
         assert generation.reused_tokens == generation.reused_frames == 0
     gc.collect()
@@ -156,19 +188,22 @@ def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
     assert len({backend.new_slot() for _ in range(3)}) == 3
 
 
-def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_cameras_theirs(backend: CountingBackend,
-                                                                                          reuse: Caches) -> None:
+def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_cameras_theirs(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     other = (frame(4, 6, seed=9), frame(4, 6, seed=8))
     answered(reuse, question(10, frames=other))
     frames = [frame(4, 6, seed=seed) for seed in range(20, 30)]
     for first in range(8):
-        answered(reuse, question(10, frames=frames[first:first + 3]))
+        answered(reuse, question(10, frames=frames[first : first + 3]))
     counts = reuse.counts().prefixes
     assert counts.kept_slots == 2 and counts.evicted == 0 and counts.superseded == 7
     assert answered(reuse, question(11, frames=other)).reused_tokens == 15
 
 
-def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(backend: CountingBackend, reuse: Caches) -> None:
+def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     expected, progress = answered(Caches(backend), question(10)).token_ids, GenerationStats()
     caption = started(reuse, question(10), progress)
     while not progress.token_ids:
@@ -179,7 +214,9 @@ def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(backend: C
     assert tuple(progress.token_ids) == expected and reuse.counts().prefixes.superseded == 0
 
 
-def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(backend: CountingBackend, reuse: Caches) -> None:
+def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     expected, progress = answered(Caches(backend), question(10)).token_ids, GenerationStats()
     caption = started(reuse, question(10), progress)
     next(caption)
@@ -196,7 +233,9 @@ def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(backen
     assert tuple(progress.token_ids) == expected
 
 
-def test_features_that_another_request_finished_are_given_back_with_the_last_user(backend: CountingBackend) -> None:
+def test_features_that_another_request_finished_are_given_back_with_the_last_user(
+    backend: CountingBackend,
+) -> None:
     reuse = Caches(backend)
     caption = started(reuse, question(10))
     next(caption)
@@ -208,7 +247,9 @@ def test_features_that_another_request_finished_are_given_back_with_the_last_use
     assert len(backend.handles) == 2 and all(handle() is None for handle in backend.handles)
 
 
-def test_what_is_encoded_after_forgetting_is_kept_whoever_began_it(backend: CountingBackend, reuse: Caches) -> None:
+def test_what_is_encoded_after_forgetting_is_kept_whoever_began_it(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     caption = started(reuse, question(10))
     next(caption)
     reuse.forget()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pieces of text from tokens that cut characters anywhere."""
+
 from __future__ import annotations
 
 import unicodedata
@@ -41,7 +42,7 @@ def test_no_piece_ends_inside_a_character_and_none_is_late(text: str, borders: l
         so_far += token
         complete = so_far.decode('utf-8', 'ignore')  # all characters that are whole by now
         assert text.startswith(complete)
-        assert piece == complete[len(complete) - len(piece):]
+        assert piece == complete[len(complete) - len(piece) :]
     assert ''.join(pieces(tokens)) == text
 
 
@@ -60,10 +61,15 @@ def test_bytes_that_are_no_utf8_are_replaced_and_the_text_goes_on() -> None:
 @given(st.lists(st.binary(max_size=6), max_size=12))
 def test_controls_nul_and_surrogates_never_come_out(tokens: list[bytes]) -> None:
     text = ''.join(pieces(tokens))
-    assert not any(unicodedata.category(character) in ('Cc', 'Cs') for character in text.replace('\n', '').replace('\t', ''))
+    assert not any(
+        unicodedata.category(character) in ('Cc', 'Cs')
+        for character in text.replace('\n', '').replace('\t', '')
+    )
 
 
-@pytest.mark.parametrize('removed', ['\0', '\x07', '\x1b', '\r', '\x7f', '\x85', '\x9b', '\u202e', '\u2066', '\u2069'])
+@pytest.mark.parametrize(
+    'removed', ['\0', '\x07', '\x1b', '\r', '\x7f', '\x85', '\x9b', '\u202e', '\u2066', '\u2069']
+)
 def test_what_a_terminal_could_choke_on_is_removed(removed: str) -> None:
     assert ''.join(pieces([b'a', removed.encode(), b'b'])) == 'ab'
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cache of features: bounded, least recently used first, counted, forgetful on demand."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -71,8 +72,15 @@ def test_discarded_features_are_gone() -> None:
     assert not cache.has(b'a') and cache.counts().bytes == 4
 
 
-@given(st.integers(0, 30), st.lists(st.tuples(st.sampled_from('pgdf'), st.integers(0, 6), st.integers(0, 12)), max_size=60))
-def test_the_bound_holds_and_the_bytes_add_up(max_bytes: int, operations: list[tuple[str, int, int]]) -> None:
+@given(
+    st.integers(0, 30),
+    st.lists(
+        st.tuples(st.sampled_from('pgdf'), st.integers(0, 6), st.integers(0, 12)), max_size=60
+    ),
+)
+def test_the_bound_holds_and_the_bytes_add_up(
+    max_bytes: int, operations: list[tuple[str, int, int]]
+) -> None:
     cache, newest, lookups = EncoderCache(max_bytes), dict[bytes, Sized](), 0
     for operation, number, nbytes in operations:
         key = bytes([number])

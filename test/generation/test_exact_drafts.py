@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real networks with drafts of every kind give what they give without: the logits of every step, and the tokens."""
+"""Real networks with drafts of every kind give what they give without: the logits of every step,
+and the tokens.
+"""
+
 from __future__ import annotations
 
 import itertools
@@ -36,18 +39,25 @@ def checkpoint(golden_dir: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope='module', params=['torch', 'onnxruntime', 'onnxruntime two-part'])
-def backend(request: pytest.FixtureRequest, checkpoint: Checkpoint,
-            tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+def backend(
+    request: pytest.FixtureRequest, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backend]:
     library, _, variant = request.param.partition(' ')
     pytest.importorskip(library, reason=f'{library} is not installed')
     if library == 'torch':
         from penguin_ros.backends.torch.backend import TorchBackend
+
         opened: Backend = TorchBackend(checkpoint, CONFIG)
     else:
         pytest.importorskip('onnx', reason='onnx is not installed')
         from penguin_ros.backends.onnxruntime.backend import OnnxBackend
         from penguin_ros.export.build import BuildOrder, build_bundle
-        bundle = open_bundle(build_bundle(checkpoint, tmp_path_factory.mktemp('golden') / 'bundle', BuildOrder(max_length=256)))
+
+        bundle = open_bundle(
+            build_bundle(
+                checkpoint, tmp_path_factory.mktemp('golden') / 'bundle', BuildOrder(max_length=256)
+            )
+        )
         opened = OnnxBackend(bundle, CONFIG, 'two_part' if variant else '')
     opened.open()
     yield opened
@@ -63,14 +73,25 @@ def question(checkpoint: Checkpoint, seed: int) -> ModelInputs:
     return ModelInputs(Prompt('', ids, (len(before),)), (picture,), image)
 
 
-def run(backend: Backend | Caches, inputs: ModelInputs, limits: SamplingParams, draft: Draft | None = None) -> tuple[GenerationStats, np.ndarray]:
+def run(
+    backend: Backend | Caches,
+    inputs: ModelInputs,
+    limits: SamplingParams,
+    draft: Draft | None = None,
+) -> tuple[GenerationStats, np.ndarray]:
     """The result, and the logits of every token (none for a greedy text that keeps none)."""
     progress, rows = GenerationStats(), []
     with pytest.MonkeyPatch.context() as patch:
         drafter = GivenDrafts(draft) if draft else None
         patch.setattr('penguin_ros.generation.generate.drafter_for', lambda limits, inputs: drafter)
-        for step in generate(backend, inputs, limits, Detokenizer(lambda token_id: b'%d ' % token_id), itertools.count().__next__,
-                             progress):
+        for step in generate(
+            backend,
+            inputs,
+            limits,
+            Detokenizer(lambda token_id: b'%d ' % token_id),
+            itertools.count().__next__,
+            progress,
+        ):
             if step.logits is not None:
                 assert len(step.logits) == len(step.token_ids)
                 rows += list(step.logits)
@@ -84,17 +105,23 @@ def first_near_tie(logits: np.ndarray) -> int:
     return int(close[0]) if len(close) else len(logits)
 
 
-def assert_same(got: GenerationStats, logits: np.ndarray, expected: GenerationStats, reference: np.ndarray) -> None:
+def assert_same(
+    got: GenerationStats, logits: np.ndarray, expected: GenerationStats, reference: np.ndarray
+) -> None:
     certain = first_near_tie(reference)
     assert got.token_ids[:certain] == expected.token_ids[:certain]
     compared = min(certain + 1, len(logits), len(reference))
-    errors = np.linalg.norm(logits[:compared] - reference[:compared], axis=1) / np.linalg.norm(reference[:compared], axis=1)
+    errors = np.linalg.norm(logits[:compared] - reference[:compared], axis=1) / np.linalg.norm(
+        reference[:compared], axis=1
+    )
     assert errors.max() < 1e-4
     if certain == len(reference):
         assert (got.text, got.stop_reason) == (expected.text, expected.stop_reason)
 
 
-def assert_drafts_change_nothing(backend: Backend, checkpoint: Checkpoint, kind: str, seeds: range) -> None:
+def assert_drafts_change_nothing(
+    backend: Backend, checkpoint: Checkpoint, kind: str, seeds: range
+) -> None:
     """With and without kept logits; a token that the text contains ends every second text."""
     certain = 0
     for seed in seeds:
@@ -111,28 +138,41 @@ def assert_drafts_change_nothing(backend: Backend, checkpoint: Checkpoint, kind:
         assert chosen.token_ids[:sure] == expected.token_ids[:sure]
         certain += sure
         if kind == 'perfect' and sure == len(reference):
-            assert got.forward_passes == chosen.forward_passes == 2  # the prompt's, and one for all that follows
+            assert (
+                got.forward_passes == chosen.forward_passes == 2
+            )  # the prompt's, and one for all that follows
             assert got.accepted_tokens >= len(got.token_ids) - 2
     assert certain > len(seeds) * COUNT // 4
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_any_draft_leaves_logits_and_tokens_as_they_are(backend: Backend, checkpoint: Checkpoint, kind: str) -> None:
+def test_any_draft_leaves_logits_and_tokens_as_they_are(
+    backend: Backend, checkpoint: Checkpoint, kind: str
+) -> None:
     assert_drafts_change_nothing(backend, checkpoint, kind, range(6))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
-def test_any_draft_leaves_logits_and_tokens_of_many_texts_alone(backend: Backend, checkpoint: Checkpoint, kind: str) -> None:
+def test_any_draft_leaves_logits_and_tokens_of_many_texts_alone(
+    backend: Backend, checkpoint: Checkpoint, kind: str
+) -> None:
     assert_drafts_change_nothing(backend, checkpoint, kind, range(100, 160))
 
 
-def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(backend: Backend, checkpoint: Checkpoint) -> None:
+def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(
+    backend: Backend, checkpoint: Checkpoint
+) -> None:
     for seed in range(6):
-        first, limits = question(checkpoint, seed), SamplingParams(COUNT, (), GREEDY, keep_logits=True)
+        first, limits = (
+            question(checkpoint, seed),
+            SamplingParams(COUNT, (), GREEDY, keep_logits=True),
+        )
         plain, _ = run(backend, first, limits)
         reuse = Caches(backend, 1 << 20, True)
-        said, _ = run(reuse, first, limits, drafts_of(plain.token_ids, 0, 400, seed)['partly right'])
+        said, _ = run(
+            reuse, first, limits, drafts_of(plain.token_ids, 0, 400, seed)['partly right']
+        )
         ids = np.concatenate((first.prompt.token_ids, said.token_ids, [5, 6, 7]))
         then = replace(first, prompt=Prompt('', ids, first.prompt.image_starts))
         got, logits = run(reuse, then, limits)
@@ -141,10 +181,15 @@ def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(backend: Ba
         assert_same(got, logits, *run(backend, then, limits))
 
 
-def test_a_drafted_text_draws_the_same_random_tokens(backend: Backend, checkpoint: Checkpoint) -> None:
+def test_a_drafted_text_draws_the_same_random_tokens(
+    backend: Backend, checkpoint: Checkpoint
+) -> None:
     sampling, same = GenerationConfig(temperature=1.5, top_k=30, seed=5, max_repeats=0), 0
     for seed in range(6):
-        inputs, limits = question(checkpoint, seed), SamplingParams(COUNT, (), sampling, seed_offset=seed)
+        inputs, limits = (
+            question(checkpoint, seed),
+            SamplingParams(COUNT, (), sampling, seed_offset=seed),
+        )
         plain, _ = run(backend, inputs, limits)
         for kind in ('perfect', 'partly right', 'random'):
             got, _ = run(backend, inputs, limits, drafts_of(plain.token_ids, 0, 400, seed)[kind])

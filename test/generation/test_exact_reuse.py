@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is reused is what would be computed again: random schedules on real networks against full recompute.
+"""What is reused is what would be computed again: random schedules on real networks against full
+recompute.
 
-Tokens are the same up to the first choice that is within rounding, logits are compared at every step.
+Tokens are the same up to the first choice that is within rounding, logits are compared at every
+step.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -21,13 +24,21 @@ Maker = Callable[[int], Backend]
 
 
 def model_config(slots: int) -> ModelConfig:
-    return ModelConfig(device='cpu', precision='float32', max_length=512, kv_slots=slots, threads=1, encode_patches=64)
+    return ModelConfig(
+        device='cpu',
+        precision='float32',
+        max_length=512,
+        kv_slots=slots,
+        threads=1,
+        encode_patches=64,
+    )
 
 
 @pytest.fixture(scope='module')
 def torch_model(golden_dir: Path) -> tuple[Checkpoint, Maker]:
     pytest.importorskip('torch', reason='torch is not installed')
     from penguin_ros.backends.torch.backend import TorchBackend
+
     checkpoint = open_checkpoint(golden_dir / 'checkpoint')
     return checkpoint, lambda slots: TorchBackend(checkpoint, model_config(slots))
 
@@ -38,14 +49,21 @@ def onnx_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     pytest.importorskip('onnx', reason='onnx is not installed')
     from penguin_ros.backends.onnxruntime.backend import OnnxBackend
     from penguin_ros.export.build import BuildOrder, build_bundle
+
     folder = tmp_path_factory.mktemp('golden') / 'bundle'
-    bundle = open_bundle(build_bundle(open_checkpoint(golden_dir / 'checkpoint'), folder, BuildOrder()))
+    bundle = open_bundle(
+        build_bundle(open_checkpoint(golden_dir / 'checkpoint'), folder, BuildOrder())
+    )
     return bundle, lambda slots: OnnxBackend(bundle, model_config(slots))
 
 
 @pytest.fixture(scope='module')
-def tensorrt_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bundle, Maker]]:
-    """On a GPU that is played: the graphs run in ONNX Runtime, slots and features are real bookkeeping."""
+def tensorrt_model(
+    golden_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Bundle, Maker]]:
+    """On a GPU that is played: the graphs run in ONNX Runtime, slots and features are real
+    bookkeeping.
+    """
     pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
     from support.fake_gpu.installed import Machine, remove, use
@@ -54,6 +72,7 @@ def tensorrt_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     from penguin_ros.export.build import BuildOrder, build_bundle
     from penguin_ros.export.precision import BuildChoice
     from penguin_ros.export.tensorrt.build import EngineOptions, build_engines
+
     use(Machine('10.16.2'))
     order = BuildOrder(BuildChoice('tensorrt', 'float32'), max_length=512)
     folder = tmp_path_factory.mktemp('golden') / 'engines'
@@ -78,7 +97,9 @@ def schedule(model: tuple[Checkpoint | Bundle, Maker]) -> Iterator[Callable[...,
         opened.extend(backends)
         for backend in backends:
             backend.open()
-        return Schedule(Caches(backends[0], feature_bytes, True), backends[1], model[0], seed, policy)
+        return Schedule(
+            Caches(backends[0], feature_bytes, True), backends[1], model[0], seed, policy
+        )
 
     yield make
     for backend in opened:
@@ -92,26 +113,44 @@ def assert_clean(reuse: Caches) -> None:
         reuse.backend.new_slot()
 
 
-def test_a_random_schedule_gives_what_full_recompute_gives(schedule: Callable[..., Schedule]) -> None:
+def test_a_random_schedule_gives_what_full_recompute_gives(
+    schedule: Callable[..., Schedule],
+) -> None:
     run = schedule(seed=3, slots=3, feature_bytes=1 << 20)
     run.run(100)
     counts = run.reuse.counts()
     assert run.compared > 70 and run.tokens > 170
     assert counts.prefixes.reused > counts.prefixes.computed / 2 and counts.features.hits > 0
-    assert counts.prefixes.continued and counts.prefixes.forked and counts.prefixes.evicted and run.accepted
+    assert (
+        counts.prefixes.continued
+        and counts.prefixes.forked
+        and counts.prefixes.evicted
+        and run.accepted
+    )
     assert_clean(run.reuse)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('seed', 'slots', 'feature_bytes', 'policy'), [
-    (11, 3, 1 << 20, 'fixed'), (12, 4, 1 << 20, 'reference'), (13, 3, 20_000, 'fixed'), (14, 3, 0, 'fixed'),
-    (15, 8, 3000, 'reference'), (16, 5, 1 << 20, 'fixed')])
-def test_thousands_of_random_operations_give_what_full_recompute_gives(schedule: Callable[..., Schedule], seed: int, slots: int,
-                                                                      feature_bytes: int, policy: str) -> None:
+@pytest.mark.parametrize(
+    ('seed', 'slots', 'feature_bytes', 'policy'),
+    [
+        (11, 3, 1 << 20, 'fixed'),
+        (12, 4, 1 << 20, 'reference'),
+        (13, 3, 20_000, 'fixed'),
+        (14, 3, 0, 'fixed'),
+        (15, 8, 3000, 'reference'),
+        (16, 5, 1 << 20, 'fixed'),
+    ],
+)
+def test_thousands_of_random_operations_give_what_full_recompute_gives(
+    schedule: Callable[..., Schedule], seed: int, slots: int, feature_bytes: int, policy: str
+) -> None:
     run = schedule(seed, slots, feature_bytes, policy)
     run.run(1000)
     counts = run.reuse.counts()
-    print(f'compared {run.compared} texts, {run.tokens} tokens, {run.accepted} of them drafted, worst difference of logits '
-          f'{run.worst:.1e}; {counts}')
+    print(
+        f'compared {run.compared} texts, {run.tokens} tokens, {run.accepted} of them drafted, worst difference of logits '
+        f'{run.worst:.1e}; {counts}'
+    )
     assert run.compared > 500 and counts.prefixes.reused > 0 and counts.prefixes.forked > 0
     assert_clean(run.reuse)

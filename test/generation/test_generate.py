@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generation loop on the scripted backend: steps, tokens, limits, durations."""
+
 from __future__ import annotations
 
 import itertools
@@ -31,7 +32,9 @@ def letter(token_id: int) -> bytes:
 
 
 def limits(**changes: Any) -> SamplingParams:
-    return SamplingParams(**{'max_tokens': 12, 'stop_token_ids': (STOP,), 'prefill_chunk': 4, **changes})
+    return SamplingParams(
+        **{'max_tokens': 12, 'stop_token_ids': (STOP,), 'prefill_chunk': 4, **changes}
+    )
 
 
 @pytest.fixture
@@ -42,9 +45,18 @@ def backend() -> Iterator[ScriptedBackend]:
     opened.close()
 
 
-def run(backend: ScriptedBackend, question: ModelInputs, allowed: SamplingParams, **more: Any) -> tuple[list[Step], Generation]:
+def run(
+    backend: ScriptedBackend, question: ModelInputs, allowed: SamplingParams, **more: Any
+) -> tuple[list[Step], Generation]:
     steps = []
-    running = generate(backend, question, allowed, Detokenizer(letter), more.pop('clock', itertools.count().__next__), **more)
+    running = generate(
+        backend,
+        question,
+        allowed,
+        Detokenizer(letter),
+        more.pop('clock', itertools.count().__next__),
+        **more,
+    )
     while True:
         try:
             steps.append(next(running))
@@ -69,7 +81,9 @@ def greedy_by_hand(backend: ScriptedBackend, question: ModelInputs, count: int) 
 
 
 @pytest.mark.parametrize('chunk', [1, 3, 4, 7, 22, 1000])
-def test_any_chunk_size_gives_the_tokens_of_one_long_forward(backend: ScriptedBackend, chunk: int) -> None:
+def test_any_chunk_size_gives_the_tokens_of_one_long_forward(
+    backend: ScriptedBackend, chunk: int
+) -> None:
     expected = greedy_by_hand(backend, QUESTION, 12)
     _, generation = run(backend, QUESTION, limits(prefill_chunk=chunk, stop_token_ids=()))
     assert list(generation.token_ids) == expected
@@ -81,14 +95,18 @@ def test_any_chunk_size_gives_the_tokens_of_one_long_forward(backend: ScriptedBa
 def test_each_yield_is_one_step_of_the_backend(backend: ScriptedBackend) -> None:
     done: list[str] = []
     backend.on_step = done.append
-    running = generate(backend, QUESTION, limits(max_tokens=3), Detokenizer(letter), itertools.count().__next__)
+    running = generate(
+        backend, QUESTION, limits(max_tokens=3), Detokenizer(letter), itertools.count().__next__
+    )
     counts = []
     for _ in running:
         counts.append(len(done))
     assert max(after - before for before, after in itertools.pairwise([0, *counts])) == 1
 
 
-def test_steps_name_their_phase_and_the_first_token_ends_the_prefill(backend: ScriptedBackend) -> None:
+def test_steps_name_their_phase_and_the_first_token_ends_the_prefill(
+    backend: ScriptedBackend,
+) -> None:
     backend.script = [30, 31, 32, STOP]
     steps, _ = run(backend, QUESTION, limits())
     phases = [step.phase for step in steps]
@@ -115,7 +133,9 @@ def test_a_stop_token_ends_the_text_without_appearing_in_it(backend: ScriptedBac
 
 def test_a_text_that_repeats_itself_is_stopped(backend: ScriptedBackend) -> None:
     backend.script = [40, 41] * 20
-    _, generation = run(backend, QUESTION, limits(max_tokens=30, sampling=GenerationConfig(max_repeats=3)))
+    _, generation = run(
+        backend, QUESTION, limits(max_tokens=30, sampling=GenerationConfig(max_repeats=3))
+    )
     assert generation.token_ids == (40, 41) * 3
     assert generation.stop_reason is StopReason.REPETITION
 
@@ -167,17 +187,27 @@ def test_logits_are_kept_on_demand_one_row_per_token(backend: ScriptedBackend) -
     assert all(step.logits is None for step in run(backend, QUESTION, limits())[0])
 
 
-def test_sampling_repeats_with_its_seed_and_differs_between_requests(backend: ScriptedBackend) -> None:
+def test_sampling_repeats_with_its_seed_and_differs_between_requests(
+    backend: ScriptedBackend,
+) -> None:
     warm = GenerationConfig(temperature=1.0, seed=3, max_repeats=0)
-    texts = [run(backend, QUESTION, limits(sampling=warm, seed_offset=offset, stop_token_ids=()))[1].text for offset in (1, 1, 2)]
+    texts = [
+        run(backend, QUESTION, limits(sampling=warm, seed_offset=offset, stop_token_ids=()))[1].text
+        for offset in (1, 1, 2)
+    ]
     assert texts[0] == texts[1] != texts[2]
 
 
 def test_half_a_character_at_the_end_comes_with_the_last_token(backend: ScriptedBackend) -> None:
     backend.script = [30, 31, 32]
     heart = '\u2764'.encode()
-    running = generate(backend, QUESTION, limits(max_tokens=2), Detokenizer(lambda token: heart[token - 30:token - 29]),
-                       itertools.count().__next__)
+    running = generate(
+        backend,
+        QUESTION,
+        limits(max_tokens=2),
+        Detokenizer(lambda token: heart[token - 30 : token - 29]),
+        itertools.count().__next__,
+    )
     pieces = [step.piece for step in running if step.token_ids]
     assert pieces == ['', '\ufffd']
 
@@ -192,17 +222,20 @@ def test_durations_leave_out_the_time_between_steps(backend: ScriptedBackend) ->
     backend.on_step = spend
     progress = GenerationStats()
     allowed = limits(max_tokens=3, stop_token_ids=())
-    running = generate(backend, QUESTION, allowed, Detokenizer(letter), lambda: time_ns[0], progress)
+    running = generate(
+        backend, QUESTION, allowed, Detokenizer(letter), lambda: time_ns[0], progress
+    )
     for _ in running:
-        time_ns[0] += 10 ** 9
+        time_ns[0] += 10**9
     generation = progress.generation()
     assert generation.encode_ns == 5 * 4  # 24 and 8 patches in slices of 8
     assert generation.prefill_ns == 70 * 5
     assert generation.decode_ns == 2 * 900
 
 
-def test_a_greedy_request_lets_the_backend_choose_and_every_other_looks_at_the_logits(backend: ScriptedBackend,
-                                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_greedy_request_lets_the_backend_choose_and_every_other_looks_at_the_logits(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen, best = [], backend.forward_greedy
 
     def counted(slot: int, chunk: Chunk) -> GreedyToken:
@@ -219,8 +252,9 @@ def test_a_greedy_request_lets_the_backend_choose_and_every_other_looks_at_the_l
         assert generation.token_ids == greedy.token_ids or other.sampling.temperature
 
 
-def test_logits_that_are_no_numbers_end_the_request_and_free_its_slot(backend: ScriptedBackend,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_that_are_no_numbers_end_the_request_and_free_its_slot(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forward = backend.forward
 
     def broken(slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> np.ndarray:

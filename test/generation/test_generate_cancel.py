@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ending the generation loop from outside, at every step."""
+
 from __future__ import annotations
 
 import gc
@@ -24,7 +25,9 @@ from penguin_ros.testing.scripted_backend import ScriptedBackend
 QUESTION = inputs([1, 2, frame(4, 6), 3, frame(2, 4), *range(10, 19)])
 SCRIPT = [30, 31, 32, 33]
 LIMITS = SamplingParams(max_tokens=4, stop_token_ids=(), prefill_chunk=4)
-STEPS = 4 + 1 + 5 + 3  # slices of 8 patches and the encode's end, chunks of 20 positions, tokens after the first
+STEPS = (
+    4 + 1 + 5 + 3
+)  # slices of 8 patches and the encode's end, chunks of 20 positions, tokens after the first
 
 
 class WatchedBackend(ScriptedBackend):
@@ -59,7 +62,9 @@ def backend() -> Iterator[WatchedBackend]:
     opened.close()
 
 
-def started(backend: ScriptedBackend, progress: GenerationStats, steps: int) -> Generator[Step, None, Generation]:
+def started(
+    backend: ScriptedBackend, progress: GenerationStats, steps: int
+) -> Generator[Step, None, Generation]:
     text = Detokenizer(lambda token: bytes([97 + (token - 30) % 26]))
     running = generate(backend, QUESTION, LIMITS, text, itertools.count().__next__, progress)
     for _ in range(steps):
@@ -68,12 +73,16 @@ def started(backend: ScriptedBackend, progress: GenerationStats, steps: int) -> 
 
 
 @pytest.mark.parametrize('steps', range(1, STEPS + 1))
-def test_an_error_thrown_in_at_any_step_comes_out_and_nothing_stays_taken(backend: WatchedBackend, steps: int) -> None:
+def test_an_error_thrown_in_at_any_step_comes_out_and_nothing_stays_taken(
+    backend: WatchedBackend, steps: int
+) -> None:
     running = started(backend, GenerationStats(), steps)
     error = RequestCancelled('the client cancelled')
     with pytest.raises(RequestCancelled) as caught:
         running.throw(error)
-    assert caught.value is error  # held, with its traceback, while the next line looks for live handles
+    assert (
+        caught.value is error
+    )  # held, with its traceback, while the next line looks for live handles
     assert backend.is_clean()
 
 
@@ -113,8 +122,11 @@ def test_before_the_first_token_the_partial_text_is_empty(backend: WatchedBacken
     assert progress.generation(StopReason.CANCELLED).text == ''
 
 
-def test_an_error_of_the_backend_comes_out_and_the_slot_is_free_again(backend: WatchedBackend) -> None:
+def test_an_error_of_the_backend_comes_out_and_the_slot_is_free_again(
+    backend: WatchedBackend,
+) -> None:
     for failing in ('encode', 'prefill', 'decode'):
+
         def fail(step: str, failing: str = failing) -> None:
             if step == failing:
                 raise BackendError(f'{failing} failed')

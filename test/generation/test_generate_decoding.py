@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drafts on the scripted backend: whatever is drafted, a text begins, goes on and ends as it does without."""
+"""Drafts on the scripted backend: whatever is drafted, a text begins, goes on and ends as it does
+without.
+"""
+
 from __future__ import annotations
 
 import itertools
@@ -46,10 +49,16 @@ class Run:
         self.backend, self.progress, self.steps = backend, GenerationStats(), list[Step]()
         self.drafter = GivenDrafts(draft) if draft else None
         allowed = SamplingParams(**{'max_tokens': 12, 'stop_token_ids': (STOP,), **limits})
-        heart = Detokenizer(lambda token_id: b'\xe2\x9d\xa4'[token_id % 3:token_id % 3 + 1])  # characters of three tokens
+        heart = Detokenizer(
+            lambda token_id: b'\xe2\x9d\xa4'[token_id % 3 : token_id % 3 + 1]
+        )  # characters of three tokens
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr('penguin_ros.generation.generate.drafter_for', lambda limits, inputs: self.drafter)
-            self.running = generate(backend, QUESTION, allowed, heart, itertools.count().__next__, self.progress)
+            patch.setattr(
+                'penguin_ros.generation.generate.drafter_for', lambda limits, inputs: self.drafter
+            )
+            self.running = generate(
+                backend, QUESTION, allowed, heart, itertools.count().__next__, self.progress
+            )
             while not self.progress.token_ids:
                 self._note(next(self.running))
 
@@ -62,7 +71,9 @@ class Run:
         if step.token_ids:
             self.steps.append(step)
         assert self.progress.text == ''.join(step.piece for step in self.steps)
-        assert self.progress.token_ids == [token_id for step in self.steps for token_id in step.token_ids]
+        assert self.progress.token_ids == [
+            token_id for step in self.steps for token_id in step.token_ids
+        ]
         if step.phase == 'decode':
             self.check_slot()
 
@@ -78,36 +89,85 @@ class Run:
 
 
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('limits', [
-    {}, {'max_tokens': 5}, {'max_tokens': 2}, {'stop_token_ids': (33, STOP)}, {'stop_token_ids': ()},
-    {'keep_logits': True}, {'sampling': GenerationConfig(temperature=3.0, seed=1)}, {'max_tokens': 1000, 'stop_token_ids': ()}])
-def test_no_draft_changes_the_text_its_reason_or_what_the_slot_holds(backend: ScriptedBackend, kind: str, limits: Any) -> None:
+@pytest.mark.parametrize(
+    'limits',
+    [
+        {},
+        {'max_tokens': 5},
+        {'max_tokens': 2},
+        {'stop_token_ids': (33, STOP)},
+        {'stop_token_ids': ()},
+        {'keep_logits': True},
+        {'sampling': GenerationConfig(temperature=3.0, seed=1)},
+        {'max_tokens': 1000, 'stop_token_ids': ()},
+    ],
+)
+def test_no_draft_changes_the_text_its_reason_or_what_the_slot_holds(
+    backend: ScriptedBackend, kind: str, limits: Any
+) -> None:
     plain = Run(backend, None, **limits).finish()
     for seed in range(5):
         draft = drafts_of([*plain.progress.token_ids, STOP, 40, 41], STOP, 512, seed)[kind]
         drafted = Run(backend, draft, **limits).finish()
         assert drafted.facts() == plain.facts()
-        assert drafted.progress.forward_passes <= plain.progress.forward_passes == len(plain.progress.token_ids)
+        assert (
+            drafted.progress.forward_passes
+            <= plain.progress.forward_passes
+            == len(plain.progress.token_ids)
+        )
         if limits.get('keep_logits'):
-            rows = [np.concatenate([step.logits for step in run.steps if step.logits is not None]) for run in (plain, drafted)]
+            rows = [
+                np.concatenate([step.logits for step in run.steps if step.logits is not None])
+                for run in (plain, drafted)
+            ]
             assert np.array_equal(*rows)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(script=st.lists(st.integers(5, 9), max_size=30), kind=st.sampled_from(KINDS), seed=st.integers(0, 999),
-       repeats=st.integers(0, 3), temperature=st.sampled_from([0.0, 1.0]), most=st.integers(1, 40))
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    script=st.lists(st.integers(5, 9), max_size=30),
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 999),
+    repeats=st.integers(0, 3),
+    temperature=st.sampled_from([0.0, 1.0]),
+    most=st.integers(1, 40),
+)
 def test_texts_that_repeat_themselves_stop_where_they_do_without_drafts(
-        backend: ScriptedBackend, script: list[int], kind: str, seed: int, repeats: int, temperature: float, most: int) -> None:
+    backend: ScriptedBackend,
+    script: list[int],
+    kind: str,
+    seed: int,
+    repeats: int,
+    temperature: float,
+    most: int,
+) -> None:
     backend.script = script
-    limits = {'max_tokens': most, 'sampling': GenerationConfig(temperature, max_repeats=repeats, seed=seed)}
+    limits = {
+        'max_tokens': most,
+        'sampling': GenerationConfig(temperature, max_repeats=repeats, seed=seed),
+    }
     plain = Run(backend, None, **limits).finish()
-    drafted = Run(backend, drafts_of([*plain.progress.token_ids, *script], STOP, 12, seed)[kind], **limits).finish()
+    drafted = Run(
+        backend, drafts_of([*plain.progress.token_ids, *script], STOP, 12, seed)[kind], **limits
+    ).finish()
     assert drafted.facts() == plain.facts()
 
 
-def test_a_right_draft_is_one_step_and_a_wrong_token_costs_those_behind_it(backend: ScriptedBackend) -> None:
-    run = Run(backend, lambda start, room: {1: [31, 32, 99, 34], 4: [34, 35]}.get(start, ())).finish()
-    assert [step.token_ids for step in run.steps] == [(30,), (31, 32, 33), (34, 35, 36), (37,), (STOP,)]
+def test_a_right_draft_is_one_step_and_a_wrong_token_costs_those_behind_it(
+    backend: ScriptedBackend,
+) -> None:
+    run = Run(
+        backend, lambda start, room: {1: [31, 32, 99, 34], 4: [34, 35]}.get(start, ())
+    ).finish()
+    assert [step.token_ids for step in run.steps] == [
+        (30,),
+        (31, 32, 33),
+        (34, 35, 36),
+        (37,),
+        (STOP,),
+    ]
     assert run.drafter is not None and run.drafter.passes == [5, 3, 1, 1]
     progress = run.progress
     assert (progress.forward_passes, progress.drafted_tokens, progress.accepted_tokens) == (5, 6, 4)
@@ -118,26 +178,32 @@ def test_a_right_draft_is_one_step_and_a_wrong_token_costs_those_behind_it(backe
 def test_nothing_behind_a_stop_token_inside_a_draft_is_shown(backend: ScriptedBackend) -> None:
     backend.script = [30, 31, STOP, 33, 34]
     run = Run(backend, lambda start, room: [31, STOP, 33, 34]).finish()
-    assert run.progress.token_ids == [30, 31, STOP] and run.progress.stop_reason is StopReason.STOP_TOKEN
+    assert (
+        run.progress.token_ids == [30, 31, STOP]
+        and run.progress.stop_reason is StopReason.STOP_TOKEN
+    )
     assert run.progress.accepted_tokens == 2
 
 
 def test_each_step_is_one_pass(backend: ScriptedBackend) -> None:
     passes: list[str] = []
     backend.on_step = passes.append
-    run = Run(backend, lambda start, room: SCRIPT[start:start + 3])
+    run = Run(backend, lambda start, room: SCRIPT[start : start + 3])
     counts = [len(passes)]
     for _ in run.running:
         counts.append(len(passes))
-    assert [after - before for before, after in itertools.pairwise(counts)] == [1] * (len(counts) - 1)
+    assert [after - before for before, after in itertools.pairwise(counts)] == [1] * (
+        len(counts) - 1
+    )
     assert len(counts) == 3
 
 
 @pytest.mark.parametrize('steps', range(4))
 @pytest.mark.parametrize('error', [RequestCancelled('no'), DeadlineExceeded('late'), None])
-def test_ended_between_steps_a_text_has_what_its_steps_gave(backend: ScriptedBackend, steps: int,
-                                                            error: Exception | None) -> None:
-    run = Run(backend, lambda start, room: [*SCRIPT[start:start + 2], 99])
+def test_ended_between_steps_a_text_has_what_its_steps_gave(
+    backend: ScriptedBackend, steps: int, error: Exception | None
+) -> None:
+    run = Run(backend, lambda start, room: [*SCRIPT[start : start + 2], 99])
     given = list(run.steps[0].token_ids)
     for _ in range(steps):
         given += next(run.running, Step('decode')).token_ids
@@ -146,12 +212,12 @@ def test_ended_between_steps_a_text_has_what_its_steps_gave(backend: ScriptedBac
     else:
         with pytest.raises(type(error)):
             run.running.throw(error)
-    assert run.progress.token_ids == given == SCRIPT[:len(given)]
+    assert run.progress.token_ids == given == SCRIPT[: len(given)]
     backend.free_slot(backend.new_slot())  # the only one is free
 
 
 def test_an_error_of_the_pass_comes_out_and_the_slot_is_as_before(backend: ScriptedBackend) -> None:
-    run = Run(backend, lambda start, room: SCRIPT[start:start + 2])
+    run = Run(backend, lambda start, room: SCRIPT[start : start + 2])
     next(run.running)
     (slot,), held = backend._sequences, []
 
@@ -168,30 +234,37 @@ def test_an_error_of_the_pass_comes_out_and_the_slot_is_as_before(backend: Scrip
 
 @pytest.mark.parametrize('keep_logits', [False, True])
 @pytest.mark.parametrize('bad', range(5))
-def test_logits_that_are_no_numbers_end_the_text_at_the_same_token(backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch,
-                                                                  bad: int, keep_logits: bool) -> None:
+def test_logits_that_are_no_numbers_end_the_text_at_the_same_token(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch, bad: int, keep_logits: bool
+) -> None:
     """After token number `bad` the network gives NaN."""
     forward = backend.forward
 
     def broken(slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> np.ndarray:
-        past, logits = backend.slot_length(slot) - PROMPT, forward(slot, chunk, logits_indices).copy()
+        past, logits = (
+            backend.slot_length(slot) - PROMPT,
+            forward(slot, chunk, logits_indices).copy(),
+        )
         for row, index in zip(logits, logits_indices, strict=True):
             if past + index % len(chunk.token_ids) == bad:
                 row[3] = np.nan
         return logits
 
     monkeypatch.setattr(backend, 'forward', broken)
-    for draft in (None, lambda start, room: SCRIPT[start:start + 4]):
+    for draft in (None, lambda start, room: SCRIPT[start : start + 4]):
         run = Run(backend, draft, keep_logits=keep_logits)
         with pytest.raises(InvalidLogits):
             run.finish()
-        assert run.progress.token_ids == SCRIPT[:bad + 1] and len(run.progress.text) == (bad + 1) // 3
+        assert (
+            run.progress.token_ids == SCRIPT[: bad + 1] and len(run.progress.text) == (bad + 1) // 3
+        )
         assert run.progress.text == ''.join(step.piece for step in run.steps)
         backend.free_slot(backend.new_slot())
 
 
-def test_a_rejected_token_whose_numbers_spoil_the_whole_pass_changes_nothing(backend: ScriptedBackend,
-                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejected_token_whose_numbers_spoil_the_whole_pass_changes_nothing(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Zero times NaN is NaN: attention may carry it to positions that do not see the token."""
     plain, forward = Run(backend, None).finish(), backend.forward
 
@@ -200,28 +273,51 @@ def test_a_rejected_token_whose_numbers_spoil_the_whole_pass_changes_nothing(bac
         return logits * np.float32('nan') if 99 in chunk.token_ids else logits
 
     monkeypatch.setattr(backend, 'forward', broken)
-    run = Run(backend, lambda start, room: [*SCRIPT[start:start + 1], 99]).finish()
+    run = Run(backend, lambda start, room: [*SCRIPT[start : start + 1], 99]).finish()
     assert run.facts() == plain.facts()
 
 
 def test_drafts_never_reach_behind_the_last_position(backend: ScriptedBackend) -> None:
-    run = Run(backend, lambda start, room: [20] * 63, max_tokens=1000, stop_token_ids=(),
-              sampling=GenerationConfig(max_repeats=0)).finish()
-    assert len(run.progress.token_ids) == 64 - PROMPT and run.progress.stop_reason is StopReason.MAX_TOKENS
+    run = Run(
+        backend,
+        lambda start, room: [20] * 63,
+        max_tokens=1000,
+        stop_token_ids=(),
+        sampling=GenerationConfig(max_repeats=0),
+    ).finish()
+    assert (
+        len(run.progress.token_ids) == 64 - PROMPT
+        and run.progress.stop_reason is StopReason.MAX_TOKENS
+    )
 
 
-def test_sampled_tokens_behind_a_draft_are_as_frequent_as_their_probability_says(backend: ScriptedBackend) -> None:
-    """Accepted with probability p of the drafted token, else drawn from the others; against draws without a draft."""
+def test_sampled_tokens_behind_a_draft_are_as_frequent_as_their_probability_says(
+    backend: ScriptedBackend,
+) -> None:
+    """Accepted with probability p of the drafted token, else drawn from the others; against draws
+    without a draft.
+    """
     backend.script = [30]
     counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
     accepted = 0
-    logits = Run(backend, lambda start, room: (), max_tokens=2, keep_logits=True).finish().steps[1].logits
+    logits = (
+        Run(backend, lambda start, room: (), max_tokens=2, keep_logits=True)
+        .finish()
+        .steps[1]
+        .logits
+    )
     assert logits is not None
     favourite = int(logits[0].argmax())
     for number in range(700):
         for has_draft in (True, False):
-            run = Run(backend, lambda start, room, has_draft=has_draft: [favourite] * has_draft, max_tokens=3, stop_token_ids=(),
-                      seed_offset=2 * number + has_draft, sampling=GenerationConfig(temperature=0.6, top_k=6)).finish()
+            run = Run(
+                backend,
+                lambda start, room, has_draft=has_draft: [favourite] * has_draft,
+                max_tokens=3,
+                stop_token_ids=(),
+                seed_offset=2 * number + has_draft,
+                sampling=GenerationConfig(temperature=0.6, top_k=6),
+            ).finish()
             counts[has_draft][run.progress.token_ids[1]] += 1
             accepted += has_draft and run.progress.accepted_tokens > 0
     best = np.argsort(-logits[0])[:6]
@@ -231,5 +327,7 @@ def test_sampled_tokens_behind_a_draft_are_as_frequent_as_their_probability_says
         drawn = sum(count.values())
         assert set(count) <= set(probabilities) and drawn == 700
         for token_id, probability in probabilities.items():
-            assert abs(count[token_id] / drawn - probability) < 4 * np.sqrt(probability * (1 - probability) / drawn)
+            assert abs(count[token_id] / drawn - probability) < 4 * np.sqrt(
+                probability * (1 - probability) / drawn
+            )
     assert abs(accepted / 700 - probabilities[favourite]) < 4 * np.sqrt(0.25 / 700)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work done ahead of a request: frames encoded, the shared part of a prompt computed, both stoppable at any step."""
+"""Work done ahead of a request: frames encoded, the shared part of a prompt computed, both
+stoppable at any step.
+"""
+
 from __future__ import annotations
 
 import itertools
@@ -27,14 +30,18 @@ def result(steps: Generator[None, None, int]) -> tuple[int, int]:
     raise AssertionError
 
 
-def test_a_request_for_frames_that_were_encoded_ahead_encodes_nothing(backend: CountingBackend, reuse: Caches) -> None:
+def test_a_request_for_frames_that_were_encoded_ahead_encodes_nothing(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     assert result(precompute_features(reuse, [FIRST, SECOND])) == (2, 6)
     assert result(precompute_features(reuse, [FIRST, SECOND])) == (0, 0)
     backend.forget_counts()
     assert answered(reuse, question(10)).reused_frames == 2 and backend.encoded == []
 
 
-def test_a_request_goes_on_with_an_encode_that_was_begun_ahead(backend: CountingBackend, reuse: Caches) -> None:
+def test_a_request_goes_on_with_an_encode_that_was_begun_ahead(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     ahead = precompute_features(reuse, [FIRST, SECOND, THIRD])
     next(ahead)
     next(ahead)
@@ -54,7 +61,9 @@ def test_an_encode_that_everybody_left_begins_anew(backend: CountingBackend, reu
     assert result(precompute_features(reuse, [FIRST])) == (1, 3)
 
 
-def test_a_question_on_a_clip_that_was_computed_ahead_costs_its_own_tokens(backend: CountingBackend, reuse: Caches) -> None:
+def test_a_question_on_a_clip_that_was_computed_ahead_costs_its_own_tokens(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     clip = (FIRST, SECOND, THIRD)
     asked = question(10, 11, frames=clip)
     end = len(asked.prompt.token_ids) - 3
@@ -74,7 +83,9 @@ def test_computing_ahead_again_computes_nothing(backend: CountingBackend, reuse:
 
 
 @pytest.mark.parametrize('steps', range(12))
-def test_ending_it_at_any_step_keeps_what_is_finished(backend: CountingBackend, reuse: Caches, steps: int) -> None:
+def test_ending_it_at_any_step_keeps_what_is_finished(
+    backend: CountingBackend, reuse: Caches, steps: int
+) -> None:
     ahead = precompute_prefix(reuse, question(10), 5)
     for _ in itertools.islice(ahead, steps):
         pass
@@ -84,7 +95,9 @@ def test_ending_it_at_any_step_keeps_what_is_finished(backend: CountingBackend, 
     assert answered(reuse, question(10)).reused_tokens == kept
 
 
-def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(backend: CountingBackend, reuse: Caches) -> None:
+def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     for number in range(3):
         reuse.prefixes.acquire(text_keys(np.array([number, 5])), 0)
     with pytest.raises(NoFreeSlot):
@@ -103,8 +116,9 @@ def test_while_it_rests_it_holds_no_slot(backend: CountingBackend, reuse: Caches
 
 
 @pytest.mark.parametrize(('frames', 'expected'), [((THIRD,), 14), ((FIRST, SECOND), 5)])
-def test_it_goes_on_unless_a_question_took_its_slot(backend: CountingBackend, reuse: Caches, frames: tuple[FramePatches, ...],
-                                                    expected: int) -> None:
+def test_it_goes_on_unless_a_question_took_its_slot(
+    backend: CountingBackend, reuse: Caches, frames: tuple[FramePatches, ...], expected: int
+) -> None:
     ahead = precompute_prefix(reuse, question(10), 5)
     for _ in range(7):
         next(ahead)
@@ -113,7 +127,9 @@ def test_it_goes_on_unless_a_question_took_its_slot(backend: CountingBackend, re
     assert answered(reuse, question(30)).reused_tokens >= 14
 
 
-def test_a_prompt_without_frames_has_nothing_to_compute_ahead(backend: CountingBackend, reuse: Caches) -> None:
+def test_a_prompt_without_frames_has_nothing_to_compute_ahead(
+    backend: CountingBackend, reuse: Caches
+) -> None:
     assert result(precompute_prefix(reuse, inputs([1, 2, 3]), 8)) == (0, 0)
     with pytest.raises(PromptTooLong):
         next(precompute_prefix(reuse, inputs(range(96)), 8))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cache of KV slots on the scripted backend: which slot a prompt gets, what is never touched, what is counted."""
+"""The cache of KV slots on the scripted backend: which slot a prompt gets, what is never touched,
+what is counted.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -58,7 +61,9 @@ def test_a_second_question_on_a_clip_goes_on_in_its_slot(backend: ScriptedBacken
     assert (counts.reused, counts.computed) == (3 * len(CLIP), len(CLIP) + 3 + 2 + 3 + 4)
 
 
-def test_of_a_prompt_that_is_asked_again_the_last_two_positions_are_computed(backend: ScriptedBackend) -> None:
+def test_of_a_prompt_that_is_asked_again_the_last_two_positions_are_computed(
+    backend: ScriptedBackend,
+) -> None:
     cache = PrefixCache(backend, True)
     assert [asked(cache, [*CLIP, 1, 2]) for _ in range(3)] == [0, len(CLIP), len(CLIP)]
 
@@ -130,7 +135,9 @@ def test_half_a_clip_in_common_is_copied_and_both_stay(backend: ScriptedBackend)
     asked(cache, [*CLIP, 1, 0])
     half = [*CLIP[:WORTH_COPYING], *OTHER[:10]]
     assert asked(cache, [*half, 1, 0], len(half)) == WORTH_COPYING
-    assert asked(cache, [*CLIP, 2, 0]) == len(CLIP) and asked(cache, [*half, 2, 0], len(half)) == len(half)
+    assert asked(cache, [*CLIP, 2, 0]) == len(CLIP) and asked(
+        cache, [*half, 2, 0], len(half)
+    ) == len(half)
 
 
 def test_a_copy_is_a_use_of_its_source() -> None:
@@ -189,12 +196,22 @@ def test_slots_that_somebody_else_took_are_not_needed(backend: ScriptedBackend) 
     assert asked(cache, [*OTHER, 1, 0]) == 0 and asked(cache, [*OTHER, 2, 0]) == len(OTHER)
 
 
-
-
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from(['ask', 'hold', 'let go', 'forget']), st.integers(0, 2),
-                                             st.integers(0, 40), st.integers(0, 5)), max_size=40))
-def test_no_slot_ever_holds_anything_but_its_own_prompt(slots: int, operations: list[tuple[str, int, int, int]]) -> None:
+@given(
+    st.integers(1, 4),
+    st.lists(
+        st.tuples(
+            st.sampled_from(['ask', 'hold', 'let go', 'forget']),
+            st.integers(0, 2),
+            st.integers(0, 40),
+            st.integers(0, 5),
+        ),
+        max_size=40,
+    ),
+)
+def test_no_slot_ever_holds_anything_but_its_own_prompt(
+    slots: int, operations: list[tuple[str, int, int, int]]
+) -> None:
     backend = opened(slots)
     truth = opened(slots)
     cache, held = PrefixCache(backend, True), list[tuple[KVSlot, list[int]]]()
@@ -213,8 +230,10 @@ def test_no_slot_ever_holds_anything_but_its_own_prompt(slots: int, operations: 
                 cache.release(held.pop()[0])
         for slot, ids in held:
             expected = truth.new_slot()
-            assert np.array_equal(slot.forward(Chunk(np.array([3])), (-1,)),
-                                  truth.forward(expected, Chunk(np.array([*ids, 3])), (-1,)))
+            assert np.array_equal(
+                slot.forward(Chunk(np.array([3])), (-1,)),
+                truth.forward(expected, Chunk(np.array([*ids, 3])), (-1,)),
+            )
             slot.truncate(len(ids))
             truth.free_slot(expected)
         assert cache.counts().kept_slots + len(held) <= slots
@@ -223,7 +242,9 @@ def test_no_slot_ever_holds_anything_but_its_own_prompt(slots: int, operations: 
 
 
 @pytest.mark.parametrize('position', range(0, len(CLIP), 3))
-def test_one_other_position_key_ends_what_is_shared(backend: ScriptedBackend, position: int) -> None:
+def test_one_other_position_key_ends_what_is_shared(
+    backend: ScriptedBackend, position: int
+) -> None:
     cache = PrefixCache(backend, True)
     asked(cache, [*CLIP, 1, 0])
     changed = CLIP.copy()

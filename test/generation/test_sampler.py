@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What choose draws, against the definition written out in the plainest way."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -25,7 +26,7 @@ def plain_probabilities(logits: np.ndarray, config: GenerationConfig) -> np.ndar
     weights = np.exp((logits.astype(np.float64) - logits.max()) / config.temperature)
     order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))
     if config.top_k:
-        order = order[:config.top_k]
+        order = order[: config.top_k]
     total, kept, mass = sum(weights[index] for index in order), [], 0.0
     for index in order:
         kept.append(index)
@@ -40,7 +41,9 @@ def plain_probabilities(logits: np.ndarray, config: GenerationConfig) -> np.ndar
 @given(LOGITS)
 def test_temperature_zero_takes_the_largest_and_of_equal_ones_the_first(logits: np.ndarray) -> None:
     random = new_random_stream(1)
-    assert choose(logits, GenerationConfig(temperature=0.0), random) == int(np.flatnonzero(logits == logits.max())[0])
+    assert choose(logits, GenerationConfig(temperature=0.0), random) == int(
+        np.flatnonzero(logits == logits.max())[0]
+    )
     assert random.random() == new_random_stream(1).random()  # nothing was drawn
 
 
@@ -54,9 +57,12 @@ def test_logits_that_are_no_numbers_are_a_named_error(bad: float, temperature: f
 
 
 @settings(deadline=None)
-@given(LOGITS, st.floats(0.05, 5), st.integers(0, 45), st.sampled_from([0.0, 0.1, 0.5, 0.9, 0.99, 1.0]))
-def test_candidates_and_their_weights_are_those_of_the_definition(logits: np.ndarray, temperature: float, top_k: int,
-                                                                  top_p: float) -> None:
+@given(
+    LOGITS, st.floats(0.05, 5), st.integers(0, 45), st.sampled_from([0.0, 0.1, 0.5, 0.9, 0.99, 1.0])
+)
+def test_candidates_and_their_weights_are_those_of_the_definition(
+    logits: np.ndarray, temperature: float, top_k: int, top_p: float
+) -> None:
     config = GenerationConfig(temperature=temperature, top_k=top_k, top_p=top_p)
     expected = plain_probabilities(logits, config)
     kept, weights = _candidates(logits, config)
@@ -68,9 +74,15 @@ def test_candidates_and_their_weights_are_those_of_the_definition(logits: np.nda
     np.testing.assert_allclose(got, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize('config', [
-    GenerationConfig(temperature=0.7), GenerationConfig(temperature=1.3, top_k=4),
-    GenerationConfig(temperature=1.0, top_p=0.8), GenerationConfig(temperature=1.0, top_k=6, top_p=0.6)])
+@pytest.mark.parametrize(
+    'config',
+    [
+        GenerationConfig(temperature=0.7),
+        GenerationConfig(temperature=1.3, top_k=4),
+        GenerationConfig(temperature=1.0, top_p=0.8),
+        GenerationConfig(temperature=1.0, top_k=6, top_p=0.6),
+    ],
+)
 def test_tokens_are_drawn_as_often_as_their_probability_says(config: GenerationConfig) -> None:
     logits = np.array([1.0, 3.0, -2.0, 2.5, 0.0, 2.9, 1.5, -9.0], np.float32)
     count = 20000
@@ -95,8 +107,15 @@ def test_top_k_keeps_exactly_k_even_among_equal_logits() -> None:
 
 def test_the_same_seed_and_offset_draw_the_same_and_others_differ() -> None:
     logits, config = np.zeros(1000, np.float32), GenerationConfig(temperature=1.0)
-    streams = [[choose(logits, config, random) for _ in range(8)]
-               for random in (new_random_stream(3, 1), new_random_stream(3, 1), new_random_stream(3, 2), new_random_stream(4, 1))]
+    streams = [
+        [choose(logits, config, random) for _ in range(8)]
+        for random in (
+            new_random_stream(3, 1),
+            new_random_stream(3, 1),
+            new_random_stream(3, 2),
+            new_random_stream(4, 1),
+        )
+    ]
     assert streams[0] == streams[1]
     assert len({tuple(stream) for stream in streams}) == 3
 
@@ -110,13 +129,19 @@ def test_extreme_temperatures_and_logits_neither_warn_nor_overflow(temperature: 
 
 
 @given(LOGITS, st.integers(0, 1000))
-def test_float64_logits_draw_the_same_token_as_their_float32_origin(logits: np.ndarray, seed: int) -> None:
+def test_float64_logits_draw_the_same_token_as_their_float32_origin(
+    logits: np.ndarray, seed: int
+) -> None:
     config = GenerationConfig(temperature=0.8, top_p=0.95)
-    assert choose(logits, config, new_random_stream(seed)) == choose(logits.astype(np.float64), config, new_random_stream(seed))
+    assert choose(logits, config, new_random_stream(seed)) == choose(
+        logits.astype(np.float64), config, new_random_stream(seed)
+    )
 
 
 @pytest.mark.parametrize(('draw', 'expected'), [(0.0, 1), (float(np.nextafter(1.0, 0.0)), 3)])
-def test_a_token_of_probability_zero_is_never_drawn_at_the_borders(draw: float, expected: int) -> None:
+def test_a_token_of_probability_zero_is_never_drawn_at_the_borders(
+    draw: float, expected: int
+) -> None:
     class Border(np.random.Generator):
         def random(self, *args: object, **kwargs: object) -> float:  # type: ignore[override]
             return draw

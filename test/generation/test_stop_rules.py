@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a text ends; repetitions against a search written out in the plainest way."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,20 +22,30 @@ def stopped_at(tokens: Sequence[int], max_repeats: int) -> int | None:
 def plain(tokens: Sequence[int], max_repeats: int) -> int | None:
     for count in range(1, len(tokens) + 1):
         for period in range(1, MAX_PERIOD + 1):
-            tail = tokens[max(0, count - period * max_repeats):count]
-            if len(tail) == period * max_repeats and list(tail) == list(tail[:period]) * max_repeats:
+            tail = tokens[max(0, count - period * max_repeats) : count]
+            if (
+                len(tail) == period * max_repeats
+                and list(tail) == list(tail[:period]) * max_repeats
+            ):
                 return count
     return None
 
 
 @given(st.lists(st.integers(0, 2), max_size=60), st.integers(2, 5))
-def test_repetitions_are_seen_at_the_same_token_as_by_a_plain_search(tokens: list[int], max_repeats: int) -> None:
+def test_repetitions_are_seen_at_the_same_token_as_by_a_plain_search(
+    tokens: list[int], max_repeats: int
+) -> None:
     assert stopped_at(tokens, max_repeats) == plain(tokens, max_repeats)
 
 
-@given(st.lists(st.integers(0, 400), max_size=20), st.lists(st.integers(0, 400), min_size=1, max_size=MAX_PERIOD, unique=True),
-       st.integers(2, 6))
-def test_any_period_up_to_the_bound_is_seen_after_any_beginning(start: list[int], period: list[int], max_repeats: int) -> None:
+@given(
+    st.lists(st.integers(0, 400), max_size=20),
+    st.lists(st.integers(0, 400), min_size=1, max_size=MAX_PERIOD, unique=True),
+    st.integers(2, 6),
+)
+def test_any_period_up_to_the_bound_is_seen_after_any_beginning(
+    start: list[int], period: list[int], max_repeats: int
+) -> None:
     assert stopped_at(start + period * max_repeats, max_repeats) is not None
 
 
@@ -55,7 +66,11 @@ def test_the_default_of_eight_stops_at_the_eighth_copy() -> None:
 
 def test_the_maximum_of_tokens_ends_a_text() -> None:
     rules = StopRules((), 3, 0)
-    assert [rules.add(token) for token in (5, 6, 7)] == [StopReason.NONE, StopReason.NONE, StopReason.MAX_TOKENS]
+    assert [rules.add(token) for token in (5, 6, 7)] == [
+        StopReason.NONE,
+        StopReason.NONE,
+        StopReason.MAX_TOKENS,
+    ]
 
 
 @pytest.mark.parametrize('token', [401, 402])

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""launch/simulation.launch.py: the simulated camera and the node, with the same parameters and one time."""
+"""launch/simulation.launch.py: the simulated camera and the node, with the same parameters and one
+time.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,8 +22,10 @@ def entities(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def camera(entities: list[Any], **given: str) -> Any:
     """The camera's node for these arguments."""
-    function = next(entity for entity in entities if kind(entity) == 'OpaqueFunction').named['function']
-    node, = function(arguments_of(entities, **given))
+    function = next(entity for entity in entities if kind(entity) == 'OpaqueFunction').named[
+        'function'
+    ]
+    (node,) = function(arguments_of(entities, **given))
     return node
 
 
@@ -32,8 +37,13 @@ def test_every_argument_is_declared_with_a_default_and_a_description(entities: l
 
 def test_the_camera_gets_parameters_that_it_has_over_those_of_the_file(entities: list[Any]) -> None:
     from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
+
     node = camera(entities, seed='77', level='2', real_time_factor='2', namespace='robot')
-    assert (node.named['executable'], node.named['name'], node.named['namespace']) == ('sim_camera', 'sim_camera', 'robot')
+    assert (node.named['executable'], node.named['name'], node.named['namespace']) == (
+        'sim_camera',
+        'sim_camera',
+        'robot',
+    )
     file, parameters = node.named['parameters']
     values = {name: value.values[0] for name, value in parameters.items()}
     assert file == '/share/penguin_ros/config/simulation.yaml'
@@ -44,21 +54,35 @@ def test_the_camera_gets_parameters_that_it_has_over_those_of_the_file(entities:
 
 def test_the_camera_is_not_remapped_and_starts_with_its_own_defaults(entities: list[Any]) -> None:
     from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
+
     defaults = SimCameraParameters()
     node = camera(entities)
     assert 'remappings' not in node.named
-    assert all(value.values[0] == getattr(defaults, name) for name, value in node.named['parameters'][1].items())
+    assert all(
+        value.values[0] == getattr(defaults, name)
+        for name, value in node.named['parameters'][1].items()
+    )
 
 
-def test_the_node_is_started_by_its_own_launch_file_in_simulated_time(entities: list[Any],
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_node_is_started_by_its_own_launch_file_in_simulated_time(
+    entities: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     include = entities[-1]
     assert kind(include) == 'IncludeLaunchDescription'
     assert include.values[0].values[0].perform({}) == '/share/penguin_ros/launch/penguin.launch.py'
     context = arguments_of(entities, bundle='/engines/sim', namespace='robot')
-    passed = {name: value if isinstance(value, str) else value.perform(context)
-              for name, value in include.named['launch_arguments']}
-    assert passed == {'namespace': 'robot', 'params_file': '/share/penguin_ros/config/simulation.yaml', 'bundle': '/engines/sim',
-                      'checkpoint': '', 'use_sim_time': 'true'}
+    passed = {
+        name: value if isinstance(value, str) else value.perform(context)
+        for name, value in include.named['launch_arguments']
+    }
+    assert passed == {
+        'namespace': 'robot',
+        'params_file': '/share/penguin_ros/config/simulation.yaml',
+        'bundle': '/engines/sim',
+        'checkpoint': '',
+        'use_sim_time': 'true',
+    }
     others = described(monkeypatch, 'penguin.launch.py')
-    assert set(passed) <= {entity.values[0] for entity in others if kind(entity) == 'DeclareLaunchArgument'}
+    assert set(passed) <= {
+        entity.values[0] for entity in others if kind(entity) == 'DeclareLaunchArgument'
+    }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """rosbag2 recordings, written by the rosbags library as ros2 bag record would."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -40,7 +41,9 @@ def test_several_topics_need_a_name_and_are_listed(tmp_path: Path) -> None:
 
 
 def test_pictures_that_do_not_convert_are_dropped_and_counted(tmp_path: Path) -> None:
-    recording = BagRecording(write_bag(tmp_path / 'bag', ('/image',), encodings=('rgb8', 'strange')))
+    recording = BagRecording(
+        write_bag(tmp_path / 'bag', ('/image',), encodings=('rgb8', 'strange'))
+    )
     assert len(list(recording.frames())) == 4
     assert recording.dropped == {'encoding': 4}
 

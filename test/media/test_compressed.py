@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed pictures: decoded right, or refused with a named cause, with nothing large decoded first."""
+"""Compressed pictures: decoded right, or refused with a named cause, with nothing large decoded
+first.
+"""
+
 from __future__ import annotations
 
 import array
@@ -37,17 +40,29 @@ def file_bytes(pixels, kind, **options):
 
 def png_with_header(width, height):
     """A PNG that claims a size and holds next to nothing."""
+
     def chunk(name, content):
-        return struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
+        return (
+            struct.pack('>I', len(content))
+            + name
+            + content
+            + struct.pack('>I', zlib.crc32(name + content))
+        )
+
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(100))) + chunk(b'IEND', b'')
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', header)
+        + chunk(b'IDAT', zlib.compress(bytes(100)))
+        + chunk(b'IEND', b'')
+    )
 
 
 def jpeg_with_header(width, height):
     """A JPEG whose frame header claims another size than its data has."""
     content = bytearray(file_bytes(gradient(), 'JPEG'))
     place = content.index(b'\xff\xc0') + 5
-    content[place:place + 4] = struct.pack('>HH', height, width)
+    content[place : place + 4] = struct.pack('>HH', height, width)
     return bytes(content)
 
 
@@ -56,7 +71,9 @@ def test_png_is_decoded_exactly():
 
 
 def test_jpeg_is_decoded_to_rgb():
-    rgb = decode_compressed(array.array('B', file_bytes(gradient(), 'JPEG', quality=95, subsampling=0)), LIMIT)
+    rgb = decode_compressed(
+        array.array('B', file_bytes(gradient(), 'JPEG', quality=95, subsampling=0)), LIMIT
+    )
     assert rgb.dtype == np.uint8 and np.abs(rgb.astype(int) - gradient()).mean() < 2
 
 
@@ -71,7 +88,10 @@ def test_gray_alpha_and_palette_become_rgb():
     assert (decode_compressed(file_bytes(gray, 'PNG'), LIMIT) == gray[:, :, None]).all()
     alpha = np.dstack([gradient(), np.full(gray.shape, 10, np.uint8)])
     assert np.array_equal(decode_compressed(file_bytes(alpha, 'PNG'), LIMIT), gradient())
-    assert (decode_compressed(file_bytes(gray > 100, 'PNG'), LIMIT)[:, :, 0] == np.where(gray > 100, 255, 0)).all()
+    assert (
+        decode_compressed(file_bytes(gray > 100, 'PNG'), LIMIT)[:, :, 0]
+        == np.where(gray > 100, 255, 0)
+    ).all()
 
 
 def test_16_bit_gray_is_scaled_over_its_range():
@@ -82,11 +102,15 @@ def test_16_bit_gray_is_scaled_over_its_range():
 def test_the_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter to the right
-    rgb = decode_compressed(file_bytes(gradient(), 'JPEG', exif=exif, quality=95, subsampling=0), LIMIT)
+    rgb = decode_compressed(
+        file_bytes(gradient(), 'JPEG', exif=exif, quality=95, subsampling=0), LIMIT
+    )
     assert np.abs(rgb.astype(int) - np.rot90(gradient(), -1)).mean() < 2
 
 
-@pytest.mark.parametrize('data', [b'', b'\xff', b'hello, world', bytes(1000), b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'])
+@pytest.mark.parametrize(
+    'data', [b'', b'\xff', b'hello, world', bytes(1000), b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n']
+)
 def test_empty_and_foreign_data_is_corrupt(data):
     with pytest.raises(CorruptImage):
         decode_compressed(data, LIMIT, 'jpeg')
@@ -94,8 +118,16 @@ def test_empty_and_foreign_data_is_corrupt(data):
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
 def test_a_picture_cut_off_anywhere_is_corrupt(kind):
-    content = file_bytes(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8), kind)
-    ends = {3, 30, len(content) // 2, len(content) * 9 // 10, len(content) - (2 if kind == 'JPEG' else 60)}
+    content = file_bytes(
+        np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8), kind
+    )
+    ends = {
+        3,
+        30,
+        len(content) // 2,
+        len(content) * 9 // 10,
+        len(content) - (2 if kind == 'JPEG' else 60),
+    }
     for end in ends:
         with pytest.raises(CorruptImage):
             decode_compressed(content[:end], LIMIT)
@@ -118,15 +150,25 @@ def test_other_formats_are_named(label):
         decode_compressed(b'RIFF....WEBPVP8 ', LIMIT, label)
 
 
-@pytest.mark.parametrize('bomb', [png_with_header(60000, 60000), png_with_header(2 ** 31 - 1, 2 ** 31 - 1),
-                                  png_with_header(1001, 1000), jpeg_with_header(65500, 65500), jpeg_with_header(1001, 1000)])
+@pytest.mark.parametrize(
+    'bomb',
+    [
+        png_with_header(60000, 60000),
+        png_with_header(2**31 - 1, 2**31 - 1),
+        png_with_header(1001, 1000),
+        jpeg_with_header(65500, 65500),
+        jpeg_with_header(1001, 1000),
+    ],
+)
 def test_a_bomb_is_refused_before_it_is_decoded(bomb):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         with pytest.raises(ImageTooLarge):
             decode_compressed(bomb, LIMIT)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB; decoded it would take gigabytes
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+    )  # KiB; decoded it would take gigabytes
 
 
 def test_a_picture_at_the_limit_is_decoded():

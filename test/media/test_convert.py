@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw pictures of every encoding against pictures computed here, sample by sample, without OpenCV."""
+
 from __future__ import annotations
 
 import array
@@ -24,8 +25,14 @@ def message(encoding, height, width, row_bytes, data, padding=0, is_bigendian=0)
     """A message of `data` (height rows of row_bytes) with `padding` bytes after each row."""
     rows = np.frombuffer(data, np.uint8).reshape(height, row_bytes)
     padded = np.concatenate([rows, np.full((height, padding), 0xAB, np.uint8)], axis=1)
-    return SimpleNamespace(height=height, width=width, encoding=encoding, is_bigendian=is_bigendian, step=row_bytes + padding,
-                           data=array.array('B', padded.tobytes()))
+    return SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=is_bigendian,
+        step=row_bytes + padding,
+        data=array.array('B', padded.tobytes()),
+    )
 
 
 def encoded(samples, sample_bytes, is_bigendian):
@@ -39,7 +46,7 @@ def to_8_bit(value, sample_bytes):
 
 
 def picture(rng, height, width, channels, sample_bytes):
-    return rng.integers(0, 256 ** sample_bytes, (height, width, channels))
+    return rng.integers(0, 256**sample_bytes, (height, width, channels))
 
 
 @given(st.data())
@@ -48,11 +55,36 @@ def test_colour_and_gray_pictures_keep_each_pixel(data):
     sample_bytes, is_bigendian = data.draw(st.sampled_from([1, 2])), data.draw(st.integers(0, 1))
     height, width, padding = (data.draw(st.integers(low, 9)) for low in (1, 1, 0))
     order = COLOUR_ORDERS[name]
-    samples = picture(np.random.default_rng(data.draw(st.integers(0, 1000))), height, width, len(order), sample_bytes)
-    rgb = message_to_rgb(message(f'{name}{8 * sample_bytes}', height, width, width * len(order) * sample_bytes,
-                                 encoded(samples, sample_bytes, is_bigendian), padding, is_bigendian))
-    expected = [[[to_8_bit(int(samples[y, x, order.index(colour) if name != 'mono' else 0]), sample_bytes) for colour in 'rgb']
-                 for x in range(width)] for y in range(height)]
+    samples = picture(
+        np.random.default_rng(data.draw(st.integers(0, 1000))),
+        height,
+        width,
+        len(order),
+        sample_bytes,
+    )
+    rgb = message_to_rgb(
+        message(
+            f'{name}{8 * sample_bytes}',
+            height,
+            width,
+            width * len(order) * sample_bytes,
+            encoded(samples, sample_bytes, is_bigendian),
+            padding,
+            is_bigendian,
+        )
+    )
+    expected = [
+        [
+            [
+                to_8_bit(
+                    int(samples[y, x, order.index(colour) if name != 'mono' else 0]), sample_bytes
+                )
+                for colour in 'rgb'
+            ]
+            for x in range(width)
+        ]
+        for y in range(height)
+    ]
     assert rgb.dtype == np.uint8 and rgb.flags.c_contiguous
     assert rgb.tolist() == expected
 
@@ -62,10 +94,16 @@ def bayer_colour(pattern, y, x):
 
 
 def bilinear(mosaic, pattern, y, x, colour):
-    """Mean of the samples of that colour among the pixel itself, else its 4 neighbours, else its diagonal ones."""
+    """Mean of the samples of that colour among the pixel itself, else its 4 neighbours, else its
+    diagonal ones.
+    """
     rings = ([(0, 0)], [(-1, 0), (1, 0), (0, -1), (0, 1)], [(-1, -1), (-1, 1), (1, -1), (1, 1)])
     for ring in rings:
-        found = [int(mosaic[y + dy, x + dx]) for dy, dx in ring if bayer_colour(pattern, y + dy, x + dx) == colour]
+        found = [
+            int(mosaic[y + dy, x + dx])
+            for dy, dx in ring
+            if bayer_colour(pattern, y + dy, x + dx) == colour
+        ]
         if found:
             return sum(found) / len(found)
     raise AssertionError('each colour lies within a pixel of each pixel')
@@ -74,21 +112,48 @@ def bilinear(mosaic, pattern, y, x, colour):
 @pytest.mark.parametrize('is_bigendian', [0, 1])
 @pytest.mark.parametrize('sample_bytes', [1, 2])
 @pytest.mark.parametrize('pattern', BAYER)
-def test_bayer_pictures_are_interpolated_from_the_samples_of_each_colour(pattern, sample_bytes, is_bigendian):
+def test_bayer_pictures_are_interpolated_from_the_samples_of_each_colour(
+    pattern, sample_bytes, is_bigendian
+):
     height, width = 8, 10
     mosaic = picture(np.random.default_rng(3), height, width, 1, sample_bytes)[:, :, 0]
-    rgb = message_to_rgb(message(f'bayer_{pattern}{8 * sample_bytes}', height, width, width * sample_bytes,
-                                 encoded(mosaic, sample_bytes, is_bigendian), 3, is_bigendian))
-    expected = np.array([[[to_8_bit(bilinear(mosaic, pattern, y, x, colour), sample_bytes) for colour in 'rgb']
-                          for x in range(1, width - 1)] for y in range(1, height - 1)])
+    rgb = message_to_rgb(
+        message(
+            f'bayer_{pattern}{8 * sample_bytes}',
+            height,
+            width,
+            width * sample_bytes,
+            encoded(mosaic, sample_bytes, is_bigendian),
+            3,
+            is_bigendian,
+        )
+    )
+    expected = np.array(
+        [
+            [
+                [
+                    to_8_bit(bilinear(mosaic, pattern, y, x, colour), sample_bytes)
+                    for colour in 'rgb'
+                ]
+                for x in range(1, width - 1)
+            ]
+            for y in range(1, height - 1)
+        ]
+    )
     assert np.abs(rgb[1:-1, 1:-1].astype(int) - expected).max() <= 1
 
 
 @given(st.sampled_from(BAYER), st.integers(3, 9), st.integers(3, 9), st.integers(0, 5))
-def test_a_bayer_picture_of_one_colour_has_that_colour_up_to_its_border(pattern, height, width, padding):
+def test_a_bayer_picture_of_one_colour_has_that_colour_up_to_its_border(
+    pattern, height, width, padding
+):
     colour = {'r': 200, 'g': 100, 'b': 30}
-    mosaic = np.array([[colour[bayer_colour(pattern, y, x)] for x in range(width)] for y in range(height)])
-    rgb = message_to_rgb(message(f'bayer_{pattern}8', height, width, width, encoded(mosaic, 1, 0), padding))
+    mosaic = np.array(
+        [[colour[bayer_colour(pattern, y, x)] for x in range(width)] for y in range(height)]
+    )
+    rgb = message_to_rgb(
+        message(f'bayer_{pattern}8', height, width, width, encoded(mosaic, 1, 0), padding)
+    )
     assert (rgb == [200, 100, 30]).all()
 
 
@@ -101,16 +166,36 @@ def bt601(y, u, v):
     return [min(255.0, max(0.0, value)) for value in (red, green, blue)]
 
 
-@pytest.mark.parametrize(('encoding', 'order'), [('yuv422', 'uyvy'), ('uyvy', 'uyvy'), ('yuv422_yuy2', 'yuyv'), ('yuyv', 'yuyv')])
-@given(height=st.integers(1, 5), pairs=st.integers(1, 5), padding=st.integers(0, 5), seed=st.integers(0, 99))
-def test_yuv_pictures_share_colour_between_two_pixels(encoding, order, height, pairs, padding, seed):
+@pytest.mark.parametrize(
+    ('encoding', 'order'),
+    [('yuv422', 'uyvy'), ('uyvy', 'uyvy'), ('yuv422_yuy2', 'yuyv'), ('yuyv', 'yuyv')],
+)
+@given(
+    height=st.integers(1, 5),
+    pairs=st.integers(1, 5),
+    padding=st.integers(0, 5),
+    seed=st.integers(0, 99),
+)
+def test_yuv_pictures_share_colour_between_two_pixels(
+    encoding, order, height, pairs, padding, seed
+):
     rng = np.random.default_rng(seed)
     luma, blue, red = (rng.integers(16, 236, (height, pairs, n)) for n in (2, 1, 1))
-    planes = {'uyvy': [blue, luma[..., :1], red, luma[..., 1:]], 'yuyv': [luma[..., :1], blue, luma[..., 1:], red]}[order]
+    planes = {
+        'uyvy': [blue, luma[..., :1], red, luma[..., 1:]],
+        'yuyv': [luma[..., :1], blue, luma[..., 1:], red],
+    }[order]
     data = np.concatenate(planes, axis=2).astype(np.uint8).tobytes()
     rgb = message_to_rgb(message(encoding, height, 2 * pairs, 4 * pairs, data, padding))
-    expected = np.array([[bt601(luma[y, x // 2, x % 2], blue[y, x // 2, 0], red[y, x // 2, 0]) for x in range(2 * pairs)]
-                         for y in range(height)])
+    expected = np.array(
+        [
+            [
+                bt601(luma[y, x // 2, x % 2], blue[y, x // 2, 0], red[y, x // 2, 0])
+                for x in range(2 * pairs)
+            ]
+            for y in range(height)
+        ]
+    )
     assert np.abs(rgb - expected).max() <= 1.5
 
 
@@ -120,22 +205,41 @@ def test_every_encoding_has_been_compared():
     assert set(ENCODINGS) == compared | {'yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv'}
 
 
-@pytest.mark.parametrize('encoding', ['8UC3', '16UC1', '32FC1', 'nv12', 'RGB8', '', 'rgb8\0', 'mono12'])
+@pytest.mark.parametrize(
+    'encoding', ['8UC3', '16UC1', '32FC1', 'nv12', 'RGB8', '', 'rgb8\0', 'mono12']
+)
 def test_an_unknown_encoding_is_named_and_never_guessed(encoding):
     with pytest.raises(UnsupportedEncoding, match='encoding') as error:
         message_to_rgb(message(encoding, 2, 2, 6, bytes(12)))
     assert repr(encoding) in str(error.value) and 'rgb8' in str(error.value)
 
 
-@pytest.mark.parametrize(('fields', 'reason'), [
-    ({'width': 0, 'step': 0, 'data': b''}, '0x4'), ({'height': 0, 'data': b''}, '4x0'), ({'step': 11}, 'step is 11'),
-    ({'data': bytes(47)}, '47 bytes'), ({'data': b''}, '0 bytes'), ({'step': 0}, 'step is 0'),
-    ({'encoding': 'mono16', 'step': 7}, 'a row has 8'), ({'encoding': 'yuv422', 'width': 3}, 'even'),
-    ({'encoding': 'bayer_rggb8', 'width': 2}, 'at least 3x3'), ({'height': 2 ** 32 - 1}, '48 bytes'),
-    ({'data': array.array('H', bytes(48))}, 'bytes'), ({'data': object()}, 'object'),
-])
+@pytest.mark.parametrize(
+    ('fields', 'reason'),
+    [
+        ({'width': 0, 'step': 0, 'data': b''}, '0x4'),
+        ({'height': 0, 'data': b''}, '4x0'),
+        ({'step': 11}, 'step is 11'),
+        ({'data': bytes(47)}, '47 bytes'),
+        ({'data': b''}, '0 bytes'),
+        ({'step': 0}, 'step is 0'),
+        ({'encoding': 'mono16', 'step': 7}, 'a row has 8'),
+        ({'encoding': 'yuv422', 'width': 3}, 'even'),
+        ({'encoding': 'bayer_rggb8', 'width': 2}, 'at least 3x3'),
+        ({'height': 2**32 - 1}, '48 bytes'),
+        ({'data': array.array('H', bytes(48))}, 'bytes'),
+        ({'data': object()}, 'object'),
+    ],
+)
 def test_contradicting_fields_are_refused_with_the_numbers(fields, reason):
-    good = {'height': 4, 'width': 4, 'encoding': 'rgb8', 'is_bigendian': 0, 'step': 12, 'data': bytes(48)}
+    good = {
+        'height': 4,
+        'width': 4,
+        'encoding': 'rgb8',
+        'is_bigendian': 0,
+        'step': 12,
+        'data': bytes(48),
+    }
     with pytest.raises(ImageShapeError, match=reason):
         message_to_rgb(SimpleNamespace(**{**good, **fields}))
 
@@ -150,9 +254,18 @@ class DeviceBuffer:
         return self._content
 
 
-@pytest.mark.parametrize('wrap', [bytes, bytearray, memoryview, lambda b: array.array('B', b),
-                                  lambda b: np.frombuffer(b, np.uint8), DeviceBuffer,
-                                  lambda b: np.repeat(np.frombuffer(b, np.uint8), 2)[::2]])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        bytes,
+        bytearray,
+        memoryview,
+        lambda b: array.array('B', b),
+        lambda b: np.frombuffer(b, np.uint8),
+        DeviceBuffer,
+        lambda b: np.repeat(np.frombuffer(b, np.uint8), 2)[::2],
+    ],
+)
 def test_data_may_be_any_object_of_bytes(wrap):
     content = bytes(range(24))
     assert flat_bytes(wrap(content)).tobytes() == content
@@ -160,19 +273,29 @@ def test_data_may_be_any_object_of_bytes(wrap):
 
 def test_pixels_of_rgb8_are_not_copied():
     data = array.array('B', bytes(range(12)))
-    rgb = message_to_rgb(SimpleNamespace(height=2, width=2, encoding='rgb8', is_bigendian=0, step=6, data=data))
+    rgb = message_to_rgb(
+        SimpleNamespace(height=2, width=2, encoding='rgb8', is_bigendian=0, step=6, data=data)
+    )
     assert np.shares_memory(rgb, np.frombuffer(data, np.uint8))
 
 
 def test_extra_bytes_after_the_last_row_are_ignored():
-    rgb = message_to_rgb(SimpleNamespace(height=1, width=1, encoding='rgb8', is_bigendian=0, step=3, data=b'\1\2\3\4\5'))
+    rgb = message_to_rgb(
+        SimpleNamespace(
+            height=1, width=1, encoding='rgb8', is_bigendian=0, step=3, data=b'\1\2\3\4\5'
+        )
+    )
     assert rgb.tolist() == [[[1, 2, 3]]]
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 2000))
 def test_a_reduced_picture_has_at_most_the_pixels_allowed(height, width, max_pixels):
     small = reduced(np.full((height, width, 3), 77, np.uint8), max_pixels)
-    assert 1 <= small.shape[0] * small.shape[1] <= max_pixels and small.shape[2] == 3 and (small == 77).all()
+    assert (
+        1 <= small.shape[0] * small.shape[1] <= max_pixels
+        and small.shape[2] == 3
+        and (small == 77).all()
+    )
     assert height * width > max_pixels or small.shape == (height, width, 3)
 
 
@@ -191,6 +314,7 @@ class StandInBridge:
 
     def imgmsg_to_cv2(self, image, desired_encoding):
         from penguin_ros.media.raw import raw_to_rgb
+
         assert desired_encoding == 'rgb8'
         self.calls += 1
         return raw_to_rgb(image, ENCODINGS[image.encoding]) + np.uint8(self.error)
@@ -199,10 +323,12 @@ class StandInBridge:
 @pytest.fixture
 def bridge(monkeypatch):
     """Installs a stand-in for cv_bridge and returns it."""
+
     def install(stand_in):
         monkeypatch.setattr(cv_bridge_image, '_bridge', lambda: stand_in)
         cv_bridge_image._is_equal.cache_clear()
         return stand_in
+
     yield install
     cv_bridge_image._is_equal.cache_clear()
 
@@ -226,14 +352,27 @@ def test_a_bad_picture_is_refused_before_cv_bridge_sees_it(bridge):
         message_to_rgb(message('rgb8', 1, 2, 3, b'\1\2\3'))
 
 
-@pytest.mark.skipif(importlib.util.find_spec('cv_bridge') is None, reason='cv_bridge is not installed')
+@pytest.mark.skipif(
+    importlib.util.find_spec('cv_bridge') is None, reason='cv_bridge is not installed'
+)
 @pytest.mark.parametrize('is_bigendian', [0, 1])
 @pytest.mark.parametrize('encoding', sorted(ENCODINGS))
 def test_the_installed_cv_bridge_gives_our_pixels_where_it_is_used(encoding, is_bigendian):
     facts = ENCODINGS[encoding]
-    samples = np.random.default_rng(5).integers(0, 256, (12, 16 * facts.pixel_bytes), dtype=np.uint8)
-    image = message(encoding, 12, 16, 16 * facts.pixel_bytes, samples.tobytes(), 2 * facts.pixel_bytes, is_bigendian)
+    samples = np.random.default_rng(5).integers(
+        0, 256, (12, 16 * facts.pixel_bytes), dtype=np.uint8
+    )
+    image = message(
+        encoding,
+        12,
+        16,
+        16 * facts.pixel_bytes,
+        samples.tobytes(),
+        2 * facts.pixel_bytes,
+        is_bigendian,
+    )
     if not cv_bridge_image.can_bridge(image, facts):
         pytest.skip('this cv_bridge differs, and is not used')
     from penguin_ros.media.raw import raw_to_rgb
+
     assert np.array_equal(cv_bridge_image.bridged_to_rgb(image), raw_to_rgb(image, facts))

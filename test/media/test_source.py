@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources of a camera node: the right picture at each media time, and named errors."""
+
 from __future__ import annotations
 
 import cv2
@@ -35,14 +36,18 @@ def shown(source):
 def test_a_film_shows_the_frame_of_each_time_and_goes_on_from_the_start(film):
     source = open_source(str(film))
     assert source.native_hz == HZ and not source.is_live
-    seen = [(source.advance(round(tick * SECOND / HZ)), shown(source))[1] for tick in range(3 * FRAMES)]
+    seen = [
+        (source.advance(round(tick * SECOND / HZ)), shown(source))[1] for tick in range(3 * FRAMES)
+    ]
     assert seen == [*range(FRAMES)] * 3
 
 
 def test_a_lower_rate_leaves_frames_out_and_a_higher_one_repeats_them(film):
     for step_hz, expected in ((5.0, [0, 2, 4, 6, 0, 2]), (20.0, [0, 0, 1, 1, 2, 2])):
         source = open_source(str(film))
-        assert [(source.advance(round(tick * SECOND / step_hz)), shown(source))[1] for tick in range(6)] == expected
+        assert [
+            (source.advance(round(tick * SECOND / step_hz)), shown(source))[1] for tick in range(6)
+        ] == expected
 
 
 def test_a_film_that_does_not_loop_ends(film):
@@ -63,8 +68,15 @@ def test_a_folder_shows_its_pictures_in_order_of_their_numbers(tmp_path):
     (tmp_path / 'frame3.jpg').write_bytes(b'no picture')
     (tmp_path / 'notes.txt').write_text('not one either')
     source = open_source(str(tmp_path), hz=2.0)
-    seen = [(source.advance(round(tick * SECOND / 2.0)), int(source.picture().mean()))[1] for tick in range(8)]
-    assert seen[0:2] == [30, 60] and seen[-3:] in ([30, 60, 44], [60, 44, 30], [44, 30, 60]) and set(seen) == {30, 60, 44}
+    seen = [
+        (source.advance(round(tick * SECOND / 2.0)), int(source.picture().mean()))[1]
+        for tick in range(8)
+    ]
+    assert (
+        seen[0:2] == [30, 60]
+        and seen[-3:] in ([30, 60, 44], [60, 44, 30], [44, 30, 60])
+        and set(seen) == {30, 60, 44}
+    )
 
 
 def test_a_folder_that_does_not_loop_ends(tmp_path):
@@ -79,7 +91,11 @@ def test_a_live_device_throws_away_what_comes_too_early(film):
 
         def __init__(self):
             self.grabs, self._capture = 0, cv2.VideoCapture(str(film))
-            self.get, self.retrieve, self.release = self._capture.get, self._capture.retrieve, self._capture.release
+            self.get, self.retrieve, self.release = (
+                self._capture.get,
+                self._capture.retrieve,
+                self._capture.release,
+            )
 
         def grab(self):
             self.grabs += 1
@@ -89,6 +105,7 @@ def test_a_live_device_throws_away_what_comes_too_early(film):
         def grab(self):
             self.grabs += 1
             return True if self.grabs > 1 else self._capture.grab()
+
     capture = Endless()
     source = LiveDevice(capture, '/dev/video0')
     assert source.is_live and source.native_hz == HZ
@@ -103,8 +120,15 @@ def test_a_live_device_that_falls_silent_is_an_error(film):
         source.advance(3600 * SECOND)
 
 
-@pytest.mark.parametrize(('source', 'reason'), [('', 'no source given'), ('/nowhere/film.mp4', 'no such file'),
-                                                ('/dev/video9876', 'no such device'), (__file__, 'not a video')])
+@pytest.mark.parametrize(
+    ('source', 'reason'),
+    [
+        ('', 'no source given'),
+        ('/nowhere/film.mp4', 'no such file'),
+        ('/dev/video9876', 'no such device'),
+        (__file__, 'not a video'),
+    ],
+)
 def test_a_source_that_cannot_be_used_is_named(source, reason):
     with pytest.raises(SourceError, match=reason) as error:
         open_source(source)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Video files."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,6 +19,7 @@ def test_real_video_gives_every_frame_with_its_media_time(video_path: Path) -> N
 
 def test_frames_are_rgb_of_the_video_size(video_path: Path) -> None:
     import cv2
+
     _, image = next(iter(VideoRecording(video_path).frames(1.0)))
     _, bgr = cv2.VideoCapture(str(video_path)).read()
     assert image.shape == (342, 608, 3)

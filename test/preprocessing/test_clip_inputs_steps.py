@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs can be made in bounded steps, with the same result."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,7 +26,9 @@ def run(steps: InputSteps) -> tuple[int, ModelInputs]:
 
 
 @pytest.mark.parametrize('policy', ['reference', 'fixed'])
-def test_a_clip_takes_two_steps_per_frame_and_gives_the_same_inputs(tiny_checkpoint: Path, policy: str) -> None:
+def test_a_clip_takes_two_steps_per_frame_and_gives_the_same_inputs(
+    tiny_checkpoint: Path, policy: str
+) -> None:
     checkpoint, random = open_checkpoint(tiny_checkpoint), np.random.default_rng(3)
     images = [random.integers(0, 256, (60, 80, 3), np.uint8) for _ in range(4)]
     clip = Clip('front', tuple(Frame(number, image) for number, image in enumerate(images)))
@@ -33,8 +36,14 @@ def test_a_clip_takes_two_steps_per_frame_and_gives_the_same_inputs(tiny_checkpo
     count, stepped = run(preprocessor.clip_steps(clip, 'What?'))
     whole = preprocessor.clip_inputs(clip, 'What?')
     assert count == 8 and len(stepped.frames) == 4
-    assert np.array_equal(stepped.prompt.token_ids, whole.prompt.token_ids) and stepped.frame_indices == whole.frame_indices
-    assert all(np.array_equal(one.pixels, other.pixels) for one, other in zip(stepped.frames, whole.frames, strict=True))
+    assert (
+        np.array_equal(stepped.prompt.token_ids, whole.prompt.token_ids)
+        and stepped.frame_indices == whole.frame_indices
+    )
+    assert all(
+        np.array_equal(one.pixels, other.pixels)
+        for one, other in zip(stepped.frames, whole.frames, strict=True)
+    )
 
 
 def test_pictures_take_a_step_each(tiny_checkpoint: Path) -> None:

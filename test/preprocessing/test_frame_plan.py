@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both policies: the budget is kept, the newest frame stays, what is left out follows the stated rule."""
+"""Both policies: the budget is kept, the newest frame stays, what is left out follows the stated
+rule.
+"""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -27,9 +30,14 @@ KEY, INTERMEDIATE = FrameType.KEY, FrameType.INTERMEDIATE
 VIDEO, PICTURE = PatchUnit(2, 14), PatchUnit(1, 14)
 REFERENCE, FIXED = VisualConfig(policy='reference'), VisualConfig(policy='fixed')
 
-VISUAL = st.builds(VisualConfig, policy=st.sampled_from(('reference', 'fixed')), max_visual_tokens=st.integers(16, 1500),
-                   min_visual_tokens=st.integers(1, 200), key_tokens=st.integers(1, 600),
-                   intermediate_tokens=st.integers(1, 600))
+VISUAL = st.builds(
+    VisualConfig,
+    policy=st.sampled_from(('reference', 'fixed')),
+    max_visual_tokens=st.integers(16, 1500),
+    min_visual_tokens=st.integers(1, 200),
+    key_tokens=st.integers(1, 600),
+    intermediate_tokens=st.integers(1, 600),
+)
 
 
 def _clip(pattern: str, height: int = 120, width: int = 160) -> list[Image]:
@@ -44,7 +52,9 @@ def _tokens(plan: FramePlan, unit: PatchUnit = VIDEO) -> int:
 
 @settings(deadline=None, max_examples=150)
 @given(st.text('wbrg', min_size=1, max_size=30), st.integers(1, 400), st.integers(1, 400), VISUAL)
-def test_a_video_keeps_the_budget_and_its_newest_frame(pattern: str, height: int, width: int, visual: VisualConfig) -> None:
+def test_a_video_keeps_the_budget_and_its_newest_frame(
+    pattern: str, height: int, width: int, visual: VisualConfig
+) -> None:
     plan = video_plan(_clip(pattern, height, width), VIDEO, visual)
     assert 1 <= _tokens(plan) <= visual.max_visual_tokens
     assert plan.indices[-1] == len(pattern) - 1 and list(plan.indices) == sorted(set(plan.indices))
@@ -54,7 +64,9 @@ def test_a_video_keeps_the_budget_and_its_newest_frame(pattern: str, height: int
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 16), st.integers(1, 3000), st.integers(1, 3000), VISUAL)
-def test_pictures_keep_the_budget_together(count: int, height: int, width: int, visual: VisualConfig) -> None:
+def test_pictures_keep_the_budget_together(
+    count: int, height: int, width: int, visual: VisualConfig
+) -> None:
     plan = picture_plan(np.zeros((height, width, 3), np.uint8), count, PICTURE, visual)
     assert plan.indices == (0,) and plan.types == (KEY,)
     assert 1 <= _tokens(plan, PICTURE) * count <= visual.max_visual_tokens
@@ -64,8 +76,10 @@ def test_pictures_keep_the_budget_together(count: int, height: int, width: int, 
 @given(st.text('wb', min_size=1, max_size=12), st.text('wb', min_size=1, max_size=12))
 def test_fixed_size_depends_on_the_own_type_only(one: str, other: str) -> None:
     visual = replace(FIXED, key_tokens=20, intermediate_tokens=6)
-    sizes = [{*zip(plan.types, plan.sizes, strict=True)}
-             for plan in (video_plan(_clip(pattern), VIDEO, visual) for pattern in (one, other))]
+    sizes = [
+        {*zip(plan.types, plan.sizes, strict=True)}
+        for plan in (video_plan(_clip(pattern), VIDEO, visual) for pattern in (one, other))
+    ]
     assert len(dict(sizes[0] | sizes[1])) == len(sizes[0] | sizes[1])
 
 
@@ -78,7 +92,9 @@ def test_reference_policy_is_the_reference_where_that_fits() -> None:
 
 def test_reference_policy_thins_evenly_when_the_floor_is_too_much() -> None:
     # The floor of a 3 : 4 frame is 4 x 6 tokens, so 100 tokens take four frames.
-    plan = video_plan(_clip('wwwwwwbbbb', 480, 640), VIDEO, replace(REFERENCE, max_visual_tokens=100))
+    plan = video_plan(
+        _clip('wwwwwwbbbb', 480, 640), VIDEO, replace(REFERENCE, max_visual_tokens=100)
+    )
     assert plan.indices == (0, 3, 6, 9) and plan.is_truncated
     assert plan.types == (KEY, INTERMEDIATE, KEY, INTERMEDIATE)
 
@@ -93,24 +109,34 @@ def test_types_are_those_of_the_frames_that_remain() -> None:
 def test_a_floor_above_the_budget_is_not_kept_and_said() -> None:
     plan = video_plan(_clip('wb', 480, 640), VIDEO, replace(REFERENCE, max_visual_tokens=16))
     assert plan.indices == (1,) and plan.is_truncated and _tokens(plan) == 15  # 3 x 5
-    assert video_plan(_clip('b', 480, 640), VIDEO, replace(REFERENCE, max_visual_tokens=16)).is_truncated
+    assert video_plan(
+        _clip('b', 480, 640), VIDEO, replace(REFERENCE, max_visual_tokens=16)
+    ).is_truncated
 
 
 def test_fixed_policy_leaves_out_the_oldest_intermediate_frames_first() -> None:
-    visual = replace(FIXED, key_tokens=12, intermediate_tokens=6, min_visual_tokens=1, max_visual_tokens=30)
-    plan = video_plan(_clip('wwwbb', 480, 640), VIDEO, visual)  # keys at 0 and 3: 12 + 6 + 6 + 12 + 6 tokens
+    visual = replace(
+        FIXED, key_tokens=12, intermediate_tokens=6, min_visual_tokens=1, max_visual_tokens=30
+    )
+    plan = video_plan(
+        _clip('wwwbb', 480, 640), VIDEO, visual
+    )  # keys at 0 and 3: 12 + 6 + 6 + 12 + 6 tokens
     assert plan.indices == (0, 3, 4) and plan.is_truncated
     assert plan.types == (KEY, KEY, INTERMEDIATE)
 
 
 def test_fixed_policy_then_leaves_out_the_oldest_key_frames_and_never_the_newest() -> None:
-    visual = replace(FIXED, key_tokens=12, intermediate_tokens=6, min_visual_tokens=1, max_visual_tokens=20)
+    visual = replace(
+        FIXED, key_tokens=12, intermediate_tokens=6, min_visual_tokens=1, max_visual_tokens=20
+    )
     assert video_plan(_clip('wwwbb', 480, 640), VIDEO, visual).indices == (3, 4)
     assert video_plan(_clip('wbrgw', 480, 640), VIDEO, visual).indices == (4,)
 
 
 def test_fixed_policy_caps_a_frame_at_the_whole_budget() -> None:
-    plan = video_plan(_clip('w', 480, 640), VIDEO, replace(FIXED, key_tokens=5000, max_visual_tokens=100))
+    plan = video_plan(
+        _clip('w', 480, 640), VIDEO, replace(FIXED, key_tokens=5000, max_visual_tokens=100)
+    )
     assert 70 <= _tokens(plan) <= 100 and not plan.is_truncated
 
 
@@ -121,7 +147,9 @@ def test_exact_plans_exceed_the_budget_where_the_reference_does() -> None:
 
 def test_exact_pictures_share_the_budget_like_frames() -> None:
     picture = np.zeros((480, 640, 3), np.uint8)
-    assert exact_picture_plan(picture, 3, PICTURE, 16, 900).sizes == (frame_sizes((480, 640), (KEY,) * 3, 1, 14, 16, 900)[0],)
+    assert exact_picture_plan(picture, 3, PICTURE, 16, 900).sizes == (
+        frame_sizes((480, 640), (KEY,) * 3, 1, 14, 16, 900)[0],
+    )
 
 
 def test_pictures_below_the_floor_are_said_to_be_truncated() -> None:
@@ -131,9 +159,17 @@ def test_pictures_below_the_floor_are_said_to_be_truncated() -> None:
         assert picture_plan(picture, 8, PICTURE, replace(visual, max_visual_tokens=64)).is_truncated
 
 
-@pytest.mark.parametrize(('count', 'most', 'indices'), [
-    (3, 5, (0, 1, 2)), (5, 5, (0, 1, 2, 3, 4)), (9, 5, (0, 2, 4, 6, 8)), (10, 4, (0, 3, 6, 9)), (7, 1, (6,)), (1, 1, (0,)),
-])
+@pytest.mark.parametrize(
+    ('count', 'most', 'indices'),
+    [
+        (3, 5, (0, 1, 2)),
+        (5, 5, (0, 1, 2, 3, 4)),
+        (9, 5, (0, 2, 4, 6, 8)),
+        (10, 4, (0, 3, 6, 9)),
+        (7, 1, (6,)),
+        (1, 1, (0,)),
+    ],
+)
 def test_evenly_spreads_and_keeps_the_last(count: int, most: int, indices: tuple[int, ...]) -> None:
     assert evenly(count, most) == indices
 

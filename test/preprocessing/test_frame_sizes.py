@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sizes: golden values, the reference's stages, and what must hold for every size and budget."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -32,22 +33,35 @@ def test_sizes_equal_the_golden_ones(golden_dir: Path, name: str) -> None:
     case = arrays_of(golden_dir, name)
     images = images_of(case)
     types = [FrameType(int(kind)) for kind in case.get('frame_types', [0])]
-    sizes = frame_sizes(images[0].shape[:2], types, int(case['merge_size']), 14, 16, int(case['max_tokens']))
-    assert [[1, height // 14, width // 14] for height, width in sizes] == case['grid_sizes'].tolist()
+    sizes = frame_sizes(
+        images[0].shape[:2], types, int(case['merge_size']), 14, 16, int(case['max_tokens'])
+    )
+    assert [[1, height // 14, width // 14] for height, width in sizes] == case[
+        'grid_sizes'
+    ].tolist()
 
 
 def test_frames_within_the_budget_keep_their_area_whatever_their_type() -> None:
     assert frame_sizes((480, 640), (KEY, INTERMEDIATE), 2, 14, 16, 1024) == [(476, 644)] * 2
 
 
-def test_key_frames_have_sixteen_times_the_area_of_intermediate_ones_when_the_budget_is_short() -> None:
+def test_key_frames_have_sixteen_times_the_area_of_intermediate_ones_when_the_budget_is_short() -> (
+    None
+):
     key, intermediate = frame_sizes((1000, 1000), (KEY, INTERMEDIATE), 1, 14, 1, 1700)
-    assert (key, intermediate) == ((546, 546), (140, 140))  # 0.95 * 1700 / (1 + 1/16) = 1520 tokens, and 95
+    assert (key, intermediate) == (
+        (546, 546),
+        (140, 140),
+    )  # 0.95 * 1700 / (1 + 1/16) = 1520 tokens, and 95
 
 
 def test_intermediate_frames_are_pinned_to_the_floor_and_keys_share_the_rest() -> None:
     # Floor 24 tokens; key (0.95 * 200 - 2 * 24) / 1 = 142 tokens.
-    assert frame_sizes((700, 700), (KEY, INTERMEDIATE, INTERMEDIATE), 1, 14, 16, 200) == [(168, 168), (70, 70), (70, 70)]
+    assert frame_sizes((700, 700), (KEY, INTERMEDIATE, INTERMEDIATE), 1, 14, 16, 200) == [
+        (168, 168),
+        (70, 70),
+        (70, 70),
+    ]
 
 
 def test_small_images_are_enlarged_to_the_floor_rounded_up() -> None:
@@ -64,8 +78,9 @@ def test_one_kind_of_frame_has_one_size() -> None:
 
 
 @given(RAW, TYPES, MERGE, MIN_TOKENS, st.integers(16, 16384))
-def test_reference_sizes_are_whole_and_one_per_type(raw: Size, types: tuple[FrameType, ...], merge: int, least: int,
-                                                    budget: int) -> None:
+def test_reference_sizes_are_whole_and_one_per_type(
+    raw: Size, types: tuple[FrameType, ...], merge: int, least: int, budget: int
+) -> None:
     sizes = frame_sizes(raw, types, merge, 14, least, budget)
     assert len(sizes) == len(types)
     assert all(side >= 14 * merge and side % (14 * merge) == 0 for size in sizes for side in size)
@@ -73,8 +88,9 @@ def test_reference_sizes_are_whole_and_one_per_type(raw: Size, types: tuple[Fram
 
 
 @given(RAW, TYPES, MERGE, MIN_TOKENS, st.integers(16, 16384))
-def test_sizes_within_never_exceed_the_budget(raw: Size, types: tuple[FrameType, ...], merge: int, least: int,
-                                              budget: int) -> None:
+def test_sizes_within_never_exceed_the_budget(
+    raw: Size, types: tuple[FrameType, ...], merge: int, least: int, budget: int
+) -> None:
     if len(types) > budget:
         with pytest.raises(ValueError, match='do not fit'):
             sizes_within(raw, types, merge, 14, least, budget)
@@ -89,16 +105,28 @@ def test_sizes_within_never_exceed_the_budget(raw: Size, types: tuple[FrameType,
 
 
 @given(RAW, TYPES, MERGE, MIN_TOKENS, st.integers(16, 16384))
-def test_sizes_within_are_the_reference_ones_where_these_fit(raw: Size, types: tuple[FrameType, ...], merge: int,
-                                                             least: int, budget: int) -> None:
+def test_sizes_within_are_the_reference_ones_where_these_fit(
+    raw: Size, types: tuple[FrameType, ...], merge: int, least: int, budget: int
+) -> None:
     reference = frame_sizes(raw, types, merge, 14, least, budget)
     if sum(tokens_of(size, 14 * merge) for size in reference) <= budget:
         assert sizes_within(raw, types, merge, 14, least, budget) == (reference, False)
 
 
 def test_sizes_within_stays_close_to_a_budget_that_rounding_exceeds() -> None:
-    types = (KEY, INTERMEDIATE, INTERMEDIATE, KEY, INTERMEDIATE, INTERMEDIATE, KEY, *(INTERMEDIATE,) * 5)
-    assert sum(tokens_of(size, 28) for size in frame_sizes((224, 400), types, 2, 14, 16, 640)) == 657
+    types = (
+        KEY,
+        INTERMEDIATE,
+        INTERMEDIATE,
+        KEY,
+        INTERMEDIATE,
+        INTERMEDIATE,
+        KEY,
+        *(INTERMEDIATE,) * 5,
+    )
+    assert (
+        sum(tokens_of(size, 28) for size in frame_sizes((224, 400), types, 2, 14, 16, 640)) == 657
+    )
     sizes, is_below_floor = sizes_within((224, 400), types, 2, 14, 16, 640)
     assert 600 <= sum(tokens_of(size, 28) for size in sizes) <= 640 and not is_below_floor
 
@@ -110,7 +138,9 @@ def test_frames_go_below_the_floor_only_when_the_floor_is_too_much() -> None:
 
 
 @given(RAW, MERGE, MIN_TOKENS, st.integers(1, 2000), st.integers(1, 2000))
-def test_fixed_sizes_keep_to_the_maximum_of_their_type(raw: Size, merge: int, least: int, key: int, intermediate: int) -> None:
+def test_fixed_sizes_keep_to_the_maximum_of_their_type(
+    raw: Size, merge: int, least: int, key: int, intermediate: int
+) -> None:
     sizes = fixed_sizes(raw, merge, 14, least, {KEY: key, INTERMEDIATE: intermediate})
     for kind, most in ((KEY, key), (INTERMEDIATE, intermediate)):
         assert all(side >= 14 * merge and side % (14 * merge) == 0 for side in sizes[kind])
@@ -121,8 +151,10 @@ def test_fixed_sizes_keep_to_the_maximum_of_their_type(raw: Size, merge: int, le
 @example((1, 329), 1, 25)
 @example((25 * 7, 1400), 1, 2000)
 def test_fixed_sizes_do_not_enlarge_beyond_the_reference(raw: Size, merge: int, most: int) -> None:
-    reference = frame_sizes(raw, (KEY,), merge, 14, 16, 10 ** 9)[0]
-    assert tokens_of(fixed_sizes(raw, merge, 14, 16, {KEY: most})[KEY], 14 * merge) <= tokens_of(reference, 14 * merge)
+    reference = frame_sizes(raw, (KEY,), merge, 14, 16, 10**9)[0]
+    assert tokens_of(fixed_sizes(raw, merge, 14, 16, {KEY: most})[KEY], 14 * merge) <= tokens_of(
+        reference, 14 * merge
+    )
 
 
 def test_fixed_sizes_of_a_camera_fill_their_maximum_in_its_aspect() -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Key and intermediate frames: golden values, the comparison's own rules, real video against a plain implementation."""
+"""Key and intermediate frames: golden values, the comparison's own rules, real video against a
+plain implementation.
+"""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -12,7 +15,12 @@ from hypothesis import strategies as st
 from support.golden_cases import VIDEOS, arrays_of
 
 from penguin_ros.frame import FrameType, Image
-from penguin_ros.preprocessing.frame_types import FrameTyper, frame_types, signature_size, similarity
+from penguin_ros.preprocessing.frame_types import (
+    FrameTyper,
+    frame_types,
+    signature_size,
+    similarity,
+)
 
 KEY, INTERMEDIATE = FrameType.KEY, FrameType.INTERMEDIATE
 
@@ -37,15 +45,23 @@ def test_types_equal_the_golden_ones(golden_dir: Path, name: str) -> None:
 
 def test_real_video_is_as_similar_as_pytorch_and_plain_sums_say(video_path: Path) -> None:
     first, *others = _video_frames(video_path, every=60, count=10)
-    others += [np.where(other > 40 * level, 255 - other, other) for level, other in enumerate(others[:6])]  # in part inverted
+    others += [
+        np.where(other > 40 * level, 255 - other, other) for level, other in enumerate(others[:6])
+    ]  # in part inverted
     measured = [similarity(first, other) for other in others]
-    assert measured == pytest.approx([_plain_similarity(_plain_hsv(first), _plain_hsv(other)) for other in others])
+    assert measured == pytest.approx(
+        [_plain_similarity(_plain_hsv(first), _plain_hsv(other)) for other in others]
+    )
     assert min(measured) < 0.8 and len(set(measured)) > 8
 
 
-def test_real_video_with_changes_of_light_has_the_types_of_the_plain_rules(video_path: Path) -> None:
-    frames = [255 - frame if index % 7 in (2, 3, 5) else frame
-              for index, frame in enumerate(_video_frames(video_path, every=30, count=20))]
+def test_real_video_with_changes_of_light_has_the_types_of_the_plain_rules(
+    video_path: Path,
+) -> None:
+    frames = [
+        255 - frame if index % 7 in (2, 3, 5) else frame
+        for index, frame in enumerate(_video_frames(video_path, every=30, count=20))
+    ]
     types = frame_types(frames)
     assert types == _plain_types(frames)
     assert 1 < types.count(KEY) < len(frames)
@@ -57,7 +73,13 @@ def test_frames_one_by_one_have_the_types_of_the_clip(video_path: Path) -> None:
 
 
 def test_a_frame_is_compared_with_the_latest_key_frame_not_the_one_before() -> None:
-    assert frame_types([WHITE, WHITE, BLUE, BLUE, WHITE]) == (KEY, INTERMEDIATE, KEY, INTERMEDIATE, KEY)
+    assert frame_types([WHITE, WHITE, BLUE, BLUE, WHITE]) == (
+        KEY,
+        INTERMEDIATE,
+        KEY,
+        INTERMEDIATE,
+        KEY,
+    )
 
 
 def test_identical_frames_are_fully_similar() -> None:
@@ -97,13 +119,19 @@ def test_padded_rows_and_reversed_channels_are_read_as_they_look() -> None:
     assert similarity(wide[:, :140, ::-1], wide[:, :140, ::-1].copy()) == 1.0
 
 
-@pytest.mark.parametrize(('raw', 'size'), [
-    ((1080, 1920), (1050, 1876)),  # above the limit: floored
-    ((480, 640), (476, 644)),  # nearest multiples
-    ((21, 35), (42, 70)),  # below the limit: ceiled
-    ((49, 315), (56, 308)),  # half a patch: to the even multiple
-    ((1, 1), (56, 56)), ((1, 4000), (14, 4004)), ((4000, 1), (4004, 14)), ((1, 10 ** 7), (14, 4480000)),
-])
+@pytest.mark.parametrize(
+    ('raw', 'size'),
+    [
+        ((1080, 1920), (1050, 1876)),  # above the limit: floored
+        ((480, 640), (476, 644)),  # nearest multiples
+        ((21, 35), (42, 70)),  # below the limit: ceiled
+        ((49, 315), (56, 308)),  # half a patch: to the even multiple
+        ((1, 1), (56, 56)),
+        ((1, 4000), (14, 4004)),
+        ((4000, 1), (4004, 14)),
+        ((1, 10**7), (14, 4480000)),
+    ],
+)
 def test_frames_are_compared_in_whole_patches(raw: tuple[int, int], size: tuple[int, int]) -> None:
     assert signature_size(*raw) == size
 
@@ -120,12 +148,16 @@ def test_no_frames_have_no_types() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(1, 90), st.integers(1, 90))
-def test_a_clip_begins_with_a_key_frame_and_repeats_are_intermediate(seeds: list[int], height: int, width: int) -> None:
+def test_a_clip_begins_with_a_key_frame_and_repeats_are_intermediate(
+    seeds: list[int], height: int, width: int
+) -> None:
     frames = [_noise(seed, height, width) for seed in seeds]
     types = frame_types(frames)
     assert types[0] is KEY
     assert all(kind is INTERMEDIATE for kind in frame_types([frames[0]] * 3)[1:])
-    assert all(types[at] is INTERMEDIATE for at in range(1, len(seeds)) if seeds[at] == seeds[at - 1])
+    assert all(
+        types[at] is INTERMEDIATE for at in range(1, len(seeds)) if seeds[at] == seeds[at - 1]
+    )
 
 
 def _video_frames(path: Path, every: int, count: int) -> list[Image]:
@@ -162,13 +194,20 @@ def _plain_hsv(image: Image) -> Image:
     tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).float()[None]
     size = signature_size(*image.shape[:2])
     resized = torch.nn.functional.interpolate(tensor, size, mode='bilinear', antialias=True)[0]
-    return cv2.cvtColor(np.ascontiguousarray(resized.numpy().astype(np.uint8).transpose(1, 2, 0)), cv2.COLOR_RGB2HSV)
+    return cv2.cvtColor(
+        np.ascontiguousarray(resized.numpy().astype(np.uint8).transpose(1, 2, 0)), cv2.COLOR_RGB2HSV
+    )
 
 
 def _patches(hsv: Image) -> list[np.ndarray]:
-    return [hsv[top:top + 14, left:left + 14].astype(np.float64).ravel()
-            for top in range(0, hsv.shape[0], 14) for left in range(0, hsv.shape[1], 14)]
+    return [
+        hsv[top : top + 14, left : left + 14].astype(np.float64).ravel()
+        for top in range(0, hsv.shape[0], 14)
+        for left in range(0, hsv.shape[1], 14)
+    ]
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> float:
-    return float(first @ second / ((np.linalg.norm(first) + 1e-8) * (np.linalg.norm(second) + 1e-8)))
+    return float(
+        first @ second / ((np.linalg.norm(first) + 1e-8) * (np.linalg.norm(second) + 1e-8))
+    )

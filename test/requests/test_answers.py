@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers rest on the frames that were asked about, and say so."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,11 +26,18 @@ def test_a_question_is_answered_from_the_newest_clip_piece_by_piece(tiny_checkpo
     with LivePipeline(tiny_checkpoint) as live:
         live.frames(*range(0, 6001, 500))
         answer = live.answer(text='What is\0 there?')
-        assert (answer.text, answer.question, answer.camera, answer.error) == (TEXT, 'What is there?', 'front', None)
+        assert (answer.text, answer.question, answer.camera, answer.error) == (
+            TEXT,
+            'What is there?',
+            'front',
+            None,
+        )
         assert offsets(answer) == list(range(2500, 6001, 500))
         pieces = live.pieces['q']
         assert [piece.sequence for piece in pieces] == list(range(len(pieces)))
-        assert [piece.text for piece in pieces] == [''.join(p.piece for p in pieces[:n + 1]) for n in range(len(pieces))]
+        assert [piece.text for piece in pieces] == [
+            ''.join(p.piece for p in pieces[: n + 1]) for n in range(len(pieces))
+        ]
         assert pieces[-1].text == TEXT and len(pieces) > 3
 
 
@@ -43,14 +51,28 @@ def test_the_evidence_says_what_the_answer_took(tiny_checkpoint: Path) -> None:
 
         live.in_step = work
         evidence = live.answer().evidence
-        encodes, prefills, decodes = (live.steps.count(step) for step in ('encode', 'prefill', 'decode'))
+        encodes, prefills, decodes = (
+            live.steps.count(step) for step in ('encode', 'prefill', 'decode')
+        )
         assert encodes == 2 and prefills >= 2 and decodes > 3
-        assert (evidence.encode_ns, evidence.prefill_ns, evidence.decode_ns) == (100 * encodes, 10 * prefills, decodes)
-        assert evidence.first_token_ns == evidence.encode_ns + evidence.prefill_ns  # it comes with the last chunk
+        assert (evidence.encode_ns, evidence.prefill_ns, evidence.decode_ns) == (
+            100 * encodes,
+            10 * prefills,
+            decodes,
+        )
+        assert (
+            evidence.first_token_ns == evidence.encode_ns + evidence.prefill_ns
+        )  # it comes with the last chunk
         assert evidence.age_ns == 7 * (encodes + prefills)
-        assert evidence.generated_tokens == decodes  # one more with the prefill, one less: the stop token
+        assert (
+            evidence.generated_tokens == decodes
+        )  # one more with the prefill, one less: the stop token
         assert (evidence.wait_ns, evidence.stop_reason) == (0, StopReason.STOP_TOKEN)
-        assert (evidence.backend, evidence.precision, evidence.model_name) == ('scripted', 'float32', live.facts.name)
+        assert (evidence.backend, evidence.precision, evidence.model_name) == (
+            'scripted',
+            'float32',
+            live.facts.name,
+        )
         assert evidence.model_digest == live.facts.digest and len(live.facts.digest) == 64
         assert evidence.prompt_tokens > evidence.visual_tokens > 0
         assert [frame.type for frame in evidence.frames] == [FrameType.KEY, FrameType.INTERMEDIATE]
@@ -87,17 +109,24 @@ def test_a_camera_without_frames_is_told_from_one_that_went_quiet(tiny_checkpoin
         assert live.answer('again').error is None
 
 
-def test_a_past_interval_is_answered_from_its_frames_also_when_they_are_old(tiny_checkpoint: Path) -> None:
+def test_a_past_interval_is_answered_from_its_frames_also_when_they_are_old(
+    tiny_checkpoint: Path,
+) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         live.frames(*range(0, 20_001, 500))
         answer = live.answer(interval=past(1000, 3000))
         assert offsets(answer) == [1000, 1500, 2000, 2500, 3000] and answer.error is None
         assert answer.evidence.is_stale and not answer.evidence.is_truncated
-        assert (answer.evidence.start_ns, answer.evidence.end_ns) == (START + SECOND, START + 3 * SECOND)
+        assert (answer.evidence.start_ns, answer.evidence.end_ns) == (
+            START + SECOND,
+            START + 3 * SECOND,
+        )
 
 
 @pytest.mark.parametrize('interval', [past(-9000, -8000), past(1001, 1499), past(0, 60_000)])
-def test_an_interval_without_frames_is_refused_at_once(tiny_checkpoint: Path, interval: object) -> None:
+def test_an_interval_without_frames_is_refused_at_once(
+    tiny_checkpoint: Path, interval: object
+) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         live.frames(0, 500, 1000, 1500)
         with pytest.raises(IntervalUnavailable):
@@ -105,7 +134,9 @@ def test_an_interval_without_frames_is_refused_at_once(tiny_checkpoint: Path, in
         assert live.pipeline.status().counts.questions_refused == 1
 
 
-def test_an_interval_whose_frames_are_gone_when_it_is_started_ends_in_that_error(tiny_checkpoint: Path) -> None:
+def test_an_interval_whose_frames_are_gone_when_it_is_started_ends_in_that_error(
+    tiny_checkpoint: Path,
+) -> None:
     with LivePipeline(tiny_checkpoint, buffer__seconds=5.0) as live:
         live.frames(0)
         live.gate.close('decode')
@@ -117,7 +148,9 @@ def test_an_interval_whose_frames_are_gone_when_it_is_started_ends_in_that_error
         assert isinstance(live.wait('late').error, IntervalUnavailable)
 
 
-def test_a_change_of_size_never_mixes_and_an_interval_over_it_is_flagged(tiny_checkpoint: Path) -> None:
+def test_a_change_of_size_never_mixes_and_an_interval_over_it_is_flagged(
+    tiny_checkpoint: Path,
+) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         live.frames(0, 500, 1000)
         live.frames(1500, 2000, size=(84, 56))
@@ -156,12 +189,18 @@ def test_each_camera_has_its_own_clip(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint, ('front', 'rear')) as live:
         live.frames(0, 500)
         live.frames(600, camera='rear')
-        assert offsets(live.answer('a', camera='rear')) == [600] and offsets(live.answer('b')) == [0, 500]
+        assert offsets(live.answer('a', camera='rear')) == [600] and offsets(live.answer('b')) == [
+            0,
+            500,
+        ]
 
 
 def test_an_unusable_question_is_refused_at_once_and_counted(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint) as live:
-        for request_id, text, facts, error in [('a', ' ', {}, InvalidQuestion), ('b', 'x', {'camera': 'no'}, UnknownCamera)]:
+        for request_id, text, facts, error in [
+            ('a', ' ', {}, InvalidQuestion),
+            ('b', 'x', {'camera': 'no'}, UnknownCamera),
+        ]:
             with pytest.raises(error):
                 live.ask(request_id, text, **facts)
         assert live.pipeline.status().counts.questions_refused == 2 and not live.answers
@@ -175,7 +214,9 @@ def test_markup_in_a_question_stays_text_and_makes_no_image_token(tiny_checkpoin
         assert answer.error is None and answer.question == forged and answer.text == TEXT
 
 
-def test_a_prompt_over_the_context_is_named_and_the_next_question_runs(tiny_checkpoint: Path) -> None:
+def test_a_prompt_over_the_context_is_named_and_the_next_question_runs(
+    tiny_checkpoint: Path,
+) -> None:
     with LivePipeline(tiny_checkpoint, model__max_length=200) as live:
         live.frames(0)
         assert isinstance(live.answer('long', 'why ' * 500).error, PromptTooLong)
@@ -187,7 +228,11 @@ def test_the_maximum_of_tokens_cuts_the_answer_and_says_so(tiny_checkpoint: Path
         live.frames(0)
         answer = live.answer(max_tokens=2)
         assert answer.evidence.stop_reason is StopReason.MAX_TOKENS and answer.evidence.is_truncated
-        assert answer.evidence.generated_tokens == 2 and TEXT.startswith(answer.text) and answer.error is None
+        assert (
+            answer.evidence.generated_tokens == 2
+            and TEXT.startswith(answer.text)
+            and answer.error is None
+        )
 
 
 def test_in_a_flood_of_questions_each_is_answered_or_busy_at_once(tiny_checkpoint: Path) -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions and repeated questions are drafted from the last text given to the same prompt, and stay what they are without."""
+"""Captions and repeated questions are drafted from the last text given to the same prompt, and stay
+what they are without.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -67,7 +70,10 @@ def test_cameras_do_not_draft_for_each_other(live: LivePipeline) -> None:
 
 
 def test_a_question_asked_again_is_drafted_and_another_one_is_not(live: LivePipeline) -> None:
-    answers = [live.answer(f'{number}', text) for number, text in enumerate(['Where is it?', 'What is it?', 'Where is it?'])]
+    answers = [
+        live.answer(f'{number}', text)
+        for number, text in enumerate(['Where is it?', 'What is it?', 'Where is it?'])
+    ]
     assert [answer.text for answer in answers] == [TEXT] * 3
     passes = [answer.evidence.forward_passes for answer in answers]
     assert passes[2] < passes[1] / 2
@@ -83,14 +89,17 @@ def test_pieces_of_a_drafted_answer_make_up_its_text(live: LivePipeline) -> None
 
 
 def test_a_caption_cut_by_its_deadline_is_followed_as_far_as_it_went(live: LivePipeline) -> None:
-    first, cut = caption(live), live.ask('cut', deadline_ns=10 ** 9)
+    first, cut = caption(live), live.ask('cut', deadline_ns=10**9)
     assert live.wait(cut).text == TEXT
     live.gate.close('decode')
-    partial = live.ask('partial', 'Who?', deadline_ns=10 ** 9)
+    partial = live.ask('partial', 'Who?', deadline_ns=10**9)
     live.gate.wait_arrived()
-    live.steady.turn(2 * 10 ** 9)
+    live.steady.turn(2 * 10**9)
     live.gate.open()
-    assert live.wait(partial).evidence.stop_reason is StopReason.DEADLINE and live.wait(partial).text in TEXT
+    assert (
+        live.wait(partial).evidence.stop_reason is StopReason.DEADLINE
+        and live.wait(partial).text in TEXT
+    )
     assert live.answer('whole', 'Who?').text == TEXT == first.text
 
 
@@ -98,16 +107,26 @@ def test_drafting_can_be_switched_off_while_active(live: LivePipeline) -> None:
     caption(live)
     live.pipeline.configure(with_values(live.config, {'generation.draft_tokens': 0}))
     plain = caption(live)
-    assert plain.evidence.forward_passes == plain.evidence.generated_tokens + 1 and plain.evidence.drafted_tokens == 0
+    assert (
+        plain.evidence.forward_passes == plain.evidence.generated_tokens + 1
+        and plain.evidence.drafted_tokens == 0
+    )
     live.pipeline.configure(live.config)
     assert drafted(caption(live))
 
 
-@pytest.mark.parametrize('settings', [{'generation__temperature': 1.0}, {'generation__temperature': 0.5, 'generation__top_k': 3}])
-def test_sampled_captions_are_the_same_with_and_without_drafts(tiny_checkpoint: Path, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    'settings',
+    [{'generation__temperature': 1.0}, {'generation__temperature': 0.5, 'generation__top_k': 3}],
+)
+def test_sampled_captions_are_the_same_with_and_without_drafts(
+    tiny_checkpoint: Path, settings: dict[str, Any]
+) -> None:
     texts = []
     for draft_tokens in (0, 15):
-        with LivePipeline(tiny_checkpoint, generation__draft_tokens=draft_tokens, **settings) as live:
+        with LivePipeline(
+            tiny_checkpoint, generation__draft_tokens=draft_tokens, **settings
+        ) as live:
             live.frames(0)
             answers = [live.wait(live.caption()) for _ in range(4)]
             texts.append([answer.text for answer in answers])

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and captions through the front door share what they can, say how much, and forget it when told to."""
+"""Requests and captions through the front door share what they can, say how much, and forget it
+when told to.
+"""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,7 +28,11 @@ def test_ten_questions_on_one_clip_encode_it_once(tiny_checkpoint: Path) -> None
             assert evidence.reused_frames == 3 and evidence.reused_tokens > evidence.visual_tokens
         assert live.steps.count('encode') == encodes
         reuse = live.pipeline.status().reuse
-        assert reuse.features.encoded == 3 and reuse.prefixes.kept_slots == 1 and reuse.prefixes.continued == 10
+        assert (
+            reuse.features.encoded == 3
+            and reuse.prefixes.kept_slots == 1
+            and reuse.prefixes.continued == 10
+        )
 
 
 def test_a_caption_and_a_question_share_their_clip_either_way(tiny_checkpoint: Path) -> None:
@@ -66,11 +73,16 @@ def test_without_reuse_every_request_computes_everything(tiny_checkpoint: Path) 
         for name in ('first', 'second'):
             evidence = live.answer(name).evidence
             assert (evidence.reused_tokens, evidence.reused_frames) == (0, 0)
-        assert live.pipeline.status().reuse.prefixes.kept_slots == 0 and live.steps.count('encode') == 4
+        assert (
+            live.pipeline.status().reuse.prefixes.kept_slots == 0
+            and live.steps.count('encode') == 4
+        )
 
 
 def test_features_are_kept_within_their_bytes(tiny_checkpoint: Path) -> None:
-    with LivePipeline(tiny_checkpoint, model__feature_cache_bytes=20_000, model__kv_slots=2) as live:
+    with LivePipeline(
+        tiny_checkpoint, model__feature_cache_bytes=20_000, model__kv_slots=2
+    ) as live:
         live.frames(*range(0, 4000, 500))
         for number in range(4):
             live.answer(str(number), interval=past(number * 1000, number * 1000 + 500))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""With the gate, the model rests while nothing changes, signs of life go out in time, and every change is told at once."""
+"""With the gate, the model rests while nothing changes, signs of life go out in time, and every
+change is told at once.
+"""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -20,7 +23,10 @@ class Captioned(LiveWindow):
     """A caption every second, of two frames each."""
 
     def __init__(self, checkpoint: Path, **values: object) -> None:
-        super().__init__(checkpoint, **{'caption__gate': True, 'caption__period': 1.0, 'caption__heartbeat': 3.0, **values})
+        super().__init__(
+            checkpoint,
+            **{'caption__gate': True, 'caption__period': 1.0, 'caption__heartbeat': 3.0, **values},
+        )
         self.ms = 0
 
     def turn(self, *scenes: int) -> Answer:
@@ -34,35 +40,68 @@ class Captioned(LiveWindow):
 
 @pytest.mark.parametrize('window', ['recent', 'sliding', 'growing'])
 def test_while_nothing_changes_the_model_does_not_run_and_the_last_caption_goes_out_at_the_heartbeat(
-        tiny_checkpoint: Path, window: str) -> None:
+    tiny_checkpoint: Path, window: str
+) -> None:
     with Captioned(tiny_checkpoint, window=window) as live:
         first = live.turn(0, 0)
         passes = live.steps.count('prefill') + live.steps.count('decode')
         later = [live.turn(0, 0) for _ in range(7)]
         assert live.steps.count('prefill') + live.steps.count('decode') == passes
-        assert [answer.is_silent for answer in later] == [True, True, False, True, True, False, True]
-        assert {answer.text for answer in later} == {TEXT} and not first.is_silent and not first.evidence.unchanged_since_ns
+        assert [answer.is_silent for answer in later] == [
+            True,
+            True,
+            False,
+            True,
+            True,
+            False,
+            True,
+        ]
+        assert (
+            {answer.text for answer in later} == {TEXT}
+            and not first.is_silent
+            and not first.evidence.unchanged_since_ns
+        )
         counts, status = live.pipeline.status().counts, live.pipeline.status().windows['front']
         assert (status.unchanged, status.repeated, counts.captions_finished) == (7, 2, 8)
 
 
-def test_the_evidence_of_a_repeated_caption_says_since_when_and_until_when(tiny_checkpoint: Path) -> None:
+def test_the_evidence_of_a_repeated_caption_says_since_when_and_until_when(
+    tiny_checkpoint: Path,
+) -> None:
     with Captioned(tiny_checkpoint) as live:
         first = live.turn(0, 0)
         live.turn(0, 0)
         repeated = live.turn(0, 0).evidence
         assert repeated.frames == first.evidence.frames and offsets(first) == [0, 500]
-        assert (repeated.start_ns, repeated.unchanged_since_ns, repeated.end_ns) == (START, START + 500 * MS, START + 2500 * MS)
-        assert (repeated.generated_tokens, repeated.prompt_tokens, repeated.prefill_ns, repeated.decode_ns) == (0, 0, 0, 0)
-        assert repeated.model_digest == first.evidence.model_digest and repeated.stop_reason is first.evidence.stop_reason
+        assert (repeated.start_ns, repeated.unchanged_since_ns, repeated.end_ns) == (
+            START,
+            START + 500 * MS,
+            START + 2500 * MS,
+        )
+        assert (
+            repeated.generated_tokens,
+            repeated.prompt_tokens,
+            repeated.prefill_ns,
+            repeated.decode_ns,
+        ) == (0, 0, 0, 0)
+        assert (
+            repeated.model_digest == first.evidence.model_digest
+            and repeated.stop_reason is first.evidence.stop_reason
+        )
 
 
-def test_a_change_is_told_by_the_next_caption_even_if_it_is_over_by_then(tiny_checkpoint: Path) -> None:
+def test_a_change_is_told_by_the_next_caption_even_if_it_is_over_by_then(
+    tiny_checkpoint: Path,
+) -> None:
     with Captioned(tiny_checkpoint) as live:
         live.turn(0, 0)
         assert live.turn(0, 0).is_silent
         changed = live.turn(1, 0)
-        assert not changed.is_silent and not changed.evidence.unchanged_since_ns and 2000 in offsets(changed)
+        assert (
+            not changed.is_silent
+            and not changed.evidence.unchanged_since_ns
+            and 2000 in offsets(changed)
+        )
 
 
 def test_what_was_told_to_be_unchanged_is_not_told_again(tiny_checkpoint: Path) -> None:
@@ -87,21 +126,37 @@ def test_a_change_while_a_caption_is_made_is_told_by_the_next_one(tiny_checkpoin
         assert live.turn(0, 0).evidence.unchanged_since_ns
 
 
-def test_another_prompt_a_jump_of_time_and_a_pause_of_the_node_are_no_reason_for_silence(tiny_checkpoint: Path) -> None:
+def test_another_prompt_a_jump_of_time_and_a_pause_of_the_node_are_no_reason_for_silence(
+    tiny_checkpoint: Path,
+) -> None:
     with Captioned(tiny_checkpoint) as live:
         live.turn(0, 0)
-        live.config = live.config.__class__(**{**vars(live.config), 'caption': live.config.caption.__class__(
-            **{**vars(live.config.caption), 'prompt': 'What is new?'})})
+        live.config = live.config.__class__(
+            **{
+                **vars(live.config),
+                'caption': live.config.caption.__class__(
+                    **{**vars(live.config.caption), 'prompt': 'What is new?'}
+                ),
+            }
+        )
         live.pipeline.configure(live.config)
-        assert not live.turn(0, 0).evidence.unchanged_since_ns and live.turn(0, 0).evidence.unchanged_since_ns
+        assert (
+            not live.turn(0, 0).evidence.unchanged_since_ns
+            and live.turn(0, 0).evidence.unchanged_since_ns
+        )
         live.pipeline.flush('time jumped')
-        assert not live.turn(0, 0).evidence.unchanged_since_ns and live.turn(0, 0).evidence.unchanged_since_ns
+        assert (
+            not live.turn(0, 0).evidence.unchanged_since_ns
+            and live.turn(0, 0).evidence.unchanged_since_ns
+        )
         live.pipeline.deactivate()
         live.pipeline.activate()
         assert not live.turn(0, 0).evidence.unchanged_since_ns
 
 
-def test_a_caption_that_failed_is_made_again_although_nothing_changed(tiny_checkpoint: Path) -> None:
+def test_a_caption_that_failed_is_made_again_although_nothing_changed(
+    tiny_checkpoint: Path,
+) -> None:
     with Captioned(tiny_checkpoint) as live:
         live.scene(0, 500)
         live.gate.close('decode')
@@ -127,14 +182,22 @@ def test_without_the_gate_every_caption_is_made(tiny_checkpoint: Path) -> None:
         assert not any(live.turn(0, 0).evidence.unchanged_since_ns for _ in range(4))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(['recent', 'growing']), st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=2, max_size=8))
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from(['recent', 'growing']),
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=2, max_size=8),
+)
 def test_every_change_causes_a_caption_in_its_period_and_nothing_else_does(
-        tiny_checkpoint: Path, window: str, turns: list[tuple[int, int]]) -> None:
+    tiny_checkpoint: Path, window: str, turns: list[tuple[int, int]]
+) -> None:
     with Captioned(tiny_checkpoint, window=window, clip__seconds=1.0) as live:
         described: int | None = None
         for scenes in turns:
             answer = live.turn(*scenes)
-            assert (answer.evidence.unchanged_since_ns == 0) == any(scene != described for scene in scenes)
+            assert (answer.evidence.unchanged_since_ns == 0) == any(
+                scene != described for scene in scenes
+            )
             if not answer.evidence.unchanged_since_ns:
                 described = scenes[-1]

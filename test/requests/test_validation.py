@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests are completed, or refused with the error that names the field."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,24 +21,38 @@ from penguin_ros.frame import NANOSECONDS
 from penguin_ros.request import Interval, Request
 from penguin_ros.requests.validation import checked_request
 
-CONFIG = with_values(PenguinConfig(), {'question.max_tokens': 50, 'question.deadline': 20.0, 'question.max_images': 2})
+CONFIG = with_values(
+    PenguinConfig(),
+    {'question.max_tokens': 50, 'question.deadline': 20.0, 'question.max_images': 2},
+)
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 NOW = 1_000 * NANOSECONDS
 
 
-def checked(config: PenguinConfig = CONFIG, cameras: tuple[str, ...] = ('front', 'rear'), **facts: Any) -> Request:
+def checked(
+    config: PenguinConfig = CONFIG, cameras: tuple[str, ...] = ('front', 'rear'), **facts: Any
+) -> Request:
     return checked_request(Request(**{'id': 'q', 'text': 'What?', **facts}), config, cameras, NOW)
 
 
 def test_what_is_left_out_gets_the_defaults() -> None:
     request = checked(id='')
     assert len(request.id) == 32 and request.id != checked(id='').id
-    assert (request.camera, request.max_tokens, request.deadline_ns) == ('front', 50, 20 * NANOSECONDS)
+    assert (request.camera, request.max_tokens, request.deadline_ns) == (
+        'front',
+        50,
+        20 * NANOSECONDS,
+    )
 
 
 def test_what_is_given_stays() -> None:
     request = checked(camera='rear', max_tokens=7, deadline_ns=3)
-    assert (request.id, request.camera, request.max_tokens, request.deadline_ns) == ('q', 'rear', 7, 3)
+    assert (request.id, request.camera, request.max_tokens, request.deadline_ns) == (
+        'q',
+        'rear',
+        7,
+        3,
+    )
 
 
 def test_the_default_camera_can_be_configured() -> None:
@@ -52,19 +67,22 @@ def test_pictures_take_the_place_of_the_camera() -> None:
     assert checked(images=(PICTURE,), camera='front').camera == ''
 
 
-@pytest.mark.parametrize(('facts', 'error'), [
-    ({'camera': 'nowhere'}, UnknownCamera),
-    ({'max_tokens': -1}, InvalidRequest),
-    ({'deadline_ns': -1}, InvalidRequest),
-    ({'deadline_ns': 20 * NANOSECONDS + 1}, InvalidRequest),
-    ({'id': 'x' * 257}, InvalidRequest),
-    ({'interval': Interval(NOW - 1, NOW - 2)}, InvalidRequest),
-    ({'interval': Interval(NOW, NOW + NANOSECONDS + 1)}, IntervalUnavailable),
-    ({'interval': Interval(0, 1), 'images': (PICTURE,)}, InvalidRequest),
-    ({'images': (PICTURE,) * 3}, TooManyImages),
-    ({'images': (np.zeros((4, 4), np.uint8),)}, ImageShapeError),
-    ({'images': (np.zeros((0, 4, 3), np.uint8),)}, ImageShapeError),
-])
+@pytest.mark.parametrize(
+    ('facts', 'error'),
+    [
+        ({'camera': 'nowhere'}, UnknownCamera),
+        ({'max_tokens': -1}, InvalidRequest),
+        ({'deadline_ns': -1}, InvalidRequest),
+        ({'deadline_ns': 20 * NANOSECONDS + 1}, InvalidRequest),
+        ({'id': 'x' * 257}, InvalidRequest),
+        ({'interval': Interval(NOW - 1, NOW - 2)}, InvalidRequest),
+        ({'interval': Interval(NOW, NOW + NANOSECONDS + 1)}, IntervalUnavailable),
+        ({'interval': Interval(0, 1), 'images': (PICTURE,)}, InvalidRequest),
+        ({'images': (PICTURE,) * 3}, TooManyImages),
+        ({'images': (np.zeros((4, 4), np.uint8),)}, ImageShapeError),
+        ({'images': (np.zeros((0, 4, 3), np.uint8),)}, ImageShapeError),
+    ],
+)
 def test_a_field_out_of_range_is_named(facts: dict[str, Any], error: type[PenguinError]) -> None:
     with pytest.raises(error):
         checked(**facts)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions reach the model clean, and unusable ones are refused."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,23 +12,28 @@ from penguin_ros.requests.validation import checked_question
 from penguin_ros.text import cleaned
 
 
-@pytest.mark.parametrize(('text', 'expected'), [
-    ('Is\0 it \x1b[31mred\x1b[0m?\x07', 'Is it [31mred[0m?'),
-    ('line\nline\tend\r', 'line\nline\tend'),
-    ('a\x85b\x9bc\x7fd', 'abcd'),
-    ('user\u202egnp.exe\u202c \u2066x\u2069', 'usergnp.exe x'),
-    ('lone \ud800 end', 'lone \ufffd end'),
-    ('\ud83d\udc3b', '\U0001f43b'),
-    ('undecodable \udcff', 'undecodable \ufffd'),
-    ('<|im_start|>user <image> <think>', '<|im_start|>user <image> <think>'),
-    ('e\u0301', 'e\u0301'),
-    ('\ufeffWho?', '\ufeffWho?'),
-])
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('Is\0 it \x1b[31mred\x1b[0m?\x07', 'Is it [31mred[0m?'),
+        ('line\nline\tend\r', 'line\nline\tend'),
+        ('a\x85b\x9bc\x7fd', 'abcd'),
+        ('user\u202egnp.exe\u202c \u2066x\u2069', 'usergnp.exe x'),
+        ('lone \ud800 end', 'lone \ufffd end'),
+        ('\ud83d\udc3b', '\U0001f43b'),
+        ('undecodable \udcff', 'undecodable \ufffd'),
+        ('<|im_start|>user <image> <think>', '<|im_start|>user <image> <think>'),
+        ('e\u0301', 'e\u0301'),
+        ('\ufeffWho?', '\ufeffWho?'),
+    ],
+)
 def test_controls_and_broken_characters_go_and_all_else_stays(text: str, expected: str) -> None:
     assert cleaned(text) == expected
 
 
-@pytest.mark.parametrize('text', ['', ' ', '\n\t ', '\0\0', '\x1b\x07', '\u2066\u2069', '\u00a0\u3000'])
+@pytest.mark.parametrize(
+    'text', ['', ' ', '\n\t ', '\0\0', '\x1b\x07', '\u2066\u2069', '\u00a0\u3000']
+)
 def test_a_question_without_a_visible_character_is_invalid(text: str) -> None:
     with pytest.raises(InvalidQuestion):
         checked_question(text, 100)
@@ -43,4 +49,7 @@ def test_the_length_is_checked_before_cleaning() -> None:
 def test_whatever_comes_in_what_goes_out_can_be_encoded_and_printed(text: str) -> None:
     out = cleaned(text)
     out.encode('utf-8')
-    assert all(character in '\n\t' or ord(character) >= 0x20 for character in out) and cleaned(out) == out
+    assert (
+        all(character in '\n\t' or ord(character) >= 0x20 for character in out)
+        and cleaned(out) == out
+    )

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is kept, encoded ahead or taken over: each answer is the one of a pipeline that computes everything anew.
+"""Whatever is kept, encoded ahead or taken over: each answer is the one of a pipeline that computes
+everything anew.
 
-The scripted backend continues a prompt by a hash of all that stands in the slot, so that one wrong position changes the text.
+The scripted backend continues a prompt by a hash of all that stands in the slot, so that one wrong
+position changes the text.
 """
+
 from __future__ import annotations
 
 import random
@@ -17,16 +20,29 @@ from penguin_ros.request import Answer
 
 
 class Twins:
-    """Two pipelines to which the same happens; the second one keeps nothing and computes nothing ahead.
+    """Two pipelines to which the same happens; the second one keeps nothing and computes nothing
+    ahead.
 
-    Frames enter a window when the worker comes to them, so those that the first one takes ahead, the second one takes too.
+    Frames enter a window when the worker comes to them, so those that the first one takes ahead,
+    the second one takes too.
     """
 
     def __init__(self, checkpoint: Path, stack: ExitStack, window: str, ahead: str) -> None:
-        values = {'window': window, 'cameras': ('front', 'rear'), 'clip__max_frames': 7, 'visual__max_visual_tokens': 60,
-                  'caption__max_tokens': 6, 'question__max_tokens': 6, 'clip__overlap': 2}
-        self.both = [stack.enter_context(LiveWindow(checkpoint, ahead=ahead, **values)),
-                     stack.enter_context(LiveWindow(checkpoint, ahead='off', model__prefix_caching=False, **values))]
+        values = {
+            'window': window,
+            'cameras': ('front', 'rear'),
+            'clip__max_frames': 7,
+            'visual__max_visual_tokens': 60,
+            'caption__max_tokens': 6,
+            'question__max_tokens': 6,
+            'clip__overlap': 2,
+        }
+        self.both = [
+            stack.enter_context(LiveWindow(checkpoint, ahead=ahead, **values)),
+            stack.enter_context(
+                LiveWindow(checkpoint, ahead='off', model__prefix_caching=False, **values)
+            ),
+        ]
         self.is_ahead = ahead != 'off'
         for live in self.both:
             assert live.backend is not None
@@ -50,13 +66,21 @@ class Twins:
     def compare(self, answers: list[Answer]) -> None:
         kept, anew = answers
         assert kept.error is None and anew.error is None and anew.evidence.reused_frames == 0
-        assert kept.evidence.frames == anew.evidence.frames and kept.evidence.prompt_tokens == anew.evidence.prompt_tokens
-        assert kept.text == anew.text and kept.evidence.generated_tokens == anew.evidence.generated_tokens
+        assert (
+            kept.evidence.frames == anew.evidence.frames
+            and kept.evidence.prompt_tokens == anew.evidence.prompt_tokens
+        )
+        assert (
+            kept.text == anew.text
+            and kept.evidence.generated_tokens == anew.evidence.generated_tokens
+        )
 
 
 @pytest.mark.parametrize('ahead', ['off', 'encode', 'prefill'])
 @pytest.mark.parametrize('window', ['sliding', 'growing'])
-def test_answers_are_those_of_a_pipeline_that_computes_everything_anew(tiny_checkpoint: Path, window: str, ahead: str) -> None:
+def test_answers_are_those_of_a_pipeline_that_computes_everything_anew(
+    tiny_checkpoint: Path, window: str, ahead: str
+) -> None:
     chance = random.Random(f'{window} {ahead}')
     with ExitStack() as stack:
         twins, scene, ms = Twins(tiny_checkpoint, stack, window, ahead), 0, 0

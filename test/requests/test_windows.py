@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests see the present through the window of their camera; frames are encoded before anybody asks, behind whoever does."""
+"""Requests see the present through the window of their camera; frames are encoded before anybody
+asks, behind whoever does.
+"""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -13,15 +16,24 @@ from penguin_ros.errors import BackendError, NoFrames, StaleFrames
 from penguin_ros.frame import FrameType
 
 
-def test_a_question_sees_the_clip_of_the_caption_before_it_and_computes_nothing_of_it_again(tiny_checkpoint: Path) -> None:
+def test_a_question_sees_the_clip_of_the_caption_before_it_and_computes_nothing_of_it_again(
+    tiny_checkpoint: Path,
+) -> None:
     with LiveWindow(tiny_checkpoint) as live:
         live.scene(0, 500, 1000)
         caption = live.wait(live.caption())
         encoded = live.steps.count('encode')
         answer = live.answer()
-        assert offsets(caption) == offsets(answer) == [0, 500, 1000] and live.steps.count('encode') == encoded
+        assert (
+            offsets(caption) == offsets(answer) == [0, 500, 1000]
+            and live.steps.count('encode') == encoded
+        )
         assert answer.evidence.reused_frames == 3
-        assert answer.evidence.reused_tokens > answer.evidence.visual_tokens == caption.evidence.visual_tokens
+        assert (
+            answer.evidence.reused_tokens
+            > answer.evidence.visual_tokens
+            == caption.evidence.visual_tokens
+        )
 
 
 def test_an_appended_frame_costs_its_own_encode_and_its_own_tokens(tiny_checkpoint: Path) -> None:
@@ -32,8 +44,13 @@ def test_an_appended_frame_costs_its_own_encode_and_its_own_tokens(tiny_checkpoi
         live.scene(1500)
         after = live.wait(live.caption())
         assert offsets(after) == [0, 500, 1000, 1500] and live.steps.count('encode') == encoded + 1
-        assert [frame.type for frame in after.evidence.frames] == [FrameType.KEY] + 3 * [FrameType.INTERMEDIATE]
-        assert after.evidence.reused_tokens > before.evidence.visual_tokens and after.evidence.reused_frames == 3
+        assert [frame.type for frame in after.evidence.frames] == [FrameType.KEY] + 3 * [
+            FrameType.INTERMEDIATE
+        ]
+        assert (
+            after.evidence.reused_tokens > before.evidence.visual_tokens
+            and after.evidence.reused_frames == 3
+        )
         assert (after.evidence.start_ns, after.evidence.end_ns) == (START, START + 1500 * MS)
 
 
@@ -44,7 +61,9 @@ def test_in_a_sliding_window_only_the_new_frame_is_encoded(tiny_checkpoint: Path
         encoded = live.steps.count('encode')
         live.scene(2000)
         answer = live.answer()
-        assert offsets(answer) == [500, 1000, 1500, 2000] and live.steps.count('encode') == encoded + 1
+        assert (
+            offsets(answer) == [500, 1000, 1500, 2000] and live.steps.count('encode') == encoded + 1
+        )
         assert answer.evidence.reused_frames == 3
 
 
@@ -60,7 +79,9 @@ def test_consecutive_captions_leave_nothing_out_between_them(tiny_checkpoint: Pa
         assert live.pipeline.status().windows['front'].restarts > 0
 
 
-def test_a_clip_of_another_scene_begins_with_the_frame_that_the_last_caption_ended_with(tiny_checkpoint: Path) -> None:
+def test_a_clip_of_another_scene_begins_with_the_frame_that_the_last_caption_ended_with(
+    tiny_checkpoint: Path,
+) -> None:
     with LiveWindow(tiny_checkpoint, clip__overlap=1) as live:
         live.scene(0, 500, 1000)
         live.wait(live.caption())
@@ -72,16 +93,22 @@ def test_a_clip_of_another_scene_begins_with_the_frame_that_the_last_caption_end
 
 
 @pytest.mark.parametrize('every', [100, 10, 1])
-def test_a_growing_window_computes_least_however_often_the_scene_changes(tiny_checkpoint: Path, every: int) -> None:
+def test_a_growing_window_computes_least_however_often_the_scene_changes(
+    tiny_checkpoint: Path, every: int
+) -> None:
     computed = {}
     for window in ('recent', 'sliding', 'growing'):
-        with LiveWindow(tiny_checkpoint, window=window, visual__max_visual_tokens=256, caption__max_tokens=1) as live:
+        with LiveWindow(
+            tiny_checkpoint, window=window, visual__max_visual_tokens=256, caption__max_tokens=1
+        ) as live:
             captions = []
             for number in range(32):
                 live.scene(number * 500, scene=number // every, size=(280, 280))
                 if number % 4 == 3:
                     captions.append(live.wait(live.caption()).evidence)
-            computed[window] = sum(caption.prompt_tokens - caption.reused_tokens for caption in captions)
+            computed[window] = sum(
+                caption.prompt_tokens - caption.reused_tokens for caption in captions
+            )
     assert computed['growing'] < computed['sliding'] * (0.7 if every > 1 else 1.02)
     assert computed['growing'] < computed['recent'] * (0.7 if every > 1 else 1.02)
 
@@ -92,7 +119,9 @@ def test_an_interval_of_the_past_is_not_seen_through_the_window(tiny_checkpoint:
         assert offsets(live.answer(interval=past(100, 600))) == [100, 500]
 
 
-def test_without_frames_or_with_old_ones_the_errors_are_the_same_in_every_window(tiny_checkpoint: Path) -> None:
+def test_without_frames_or_with_old_ones_the_errors_are_the_same_in_every_window(
+    tiny_checkpoint: Path,
+) -> None:
     for window in ('recent', 'sliding', 'growing'):
         with LiveWindow(tiny_checkpoint, window=window) as live:
             assert isinstance(live.answer('none').error, NoFrames)
@@ -119,12 +148,19 @@ def test_a_jump_of_time_and_a_pause_of_the_node_begin_a_new_window(tiny_checkpoi
 def test_the_window_may_change_while_the_node_runs(tiny_checkpoint: Path) -> None:
     with LiveWindow(tiny_checkpoint) as live:
         live.scene(0, 200, 500)
-        for window, expected in [('growing', [0, 500]), ('recent', [0, 500]), ('sliding', [0, 500]), ('growing', [0, 500])]:
+        for window, expected in [
+            ('growing', [0, 500]),
+            ('recent', [0, 500]),
+            ('sliding', [0, 500]),
+            ('growing', [0, 500]),
+        ]:
             live.pipeline.configure(with_values(live.config, {'clip.window': window}))
             assert offsets(live.answer(window)) == expected
 
 
-def test_frames_are_encoded_as_they_come_so_that_a_request_encodes_none(tiny_checkpoint: Path) -> None:
+def test_frames_are_encoded_as_they_come_so_that_a_request_encodes_none(
+    tiny_checkpoint: Path,
+) -> None:
     with LiveWindow(tiny_checkpoint, ahead='encode') as live:
         for ms in (0, 500, 1000):
             live.scene(ms)
@@ -138,7 +174,8 @@ def test_frames_are_encoded_as_they_come_so_that_a_request_encodes_none(tiny_che
 
 @pytest.mark.parametrize('slots', [1, 2])
 def test_the_shared_part_of_the_prompt_is_computed_ahead_too_and_takes_no_slot_from_requests(
-        tiny_checkpoint: Path, slots: int) -> None:
+    tiny_checkpoint: Path, slots: int
+) -> None:
     with LiveWindow(tiny_checkpoint, ahead='prefill', model__kv_slots=slots) as live:
         live.scene(0)
         live.wait_idle()
@@ -155,15 +192,23 @@ def test_the_shared_part_of_the_prompt_is_computed_ahead_too_and_takes_no_slot_f
         assert live.wait('question').text == live.wait(caption).text == TEXT
 
 
-def test_nothing_is_encoded_ahead_where_it_is_off_or_could_not_be_kept(tiny_checkpoint: Path) -> None:
-    for values in ({'ahead': 'off'}, {'ahead': 'encode', 'window': 'recent'}, {'ahead': 'encode', 'model__prefix_caching': False}):
+def test_nothing_is_encoded_ahead_where_it_is_off_or_could_not_be_kept(
+    tiny_checkpoint: Path,
+) -> None:
+    for values in (
+        {'ahead': 'off'},
+        {'ahead': 'encode', 'window': 'recent'},
+        {'ahead': 'encode', 'model__prefix_caching': False},
+    ):
         with LiveWindow(tiny_checkpoint, **values) as live:
             live.scene(0, 500)
             live.wait_idle()
             assert 'encode' not in live.steps and offsets(live.answer()) == [0, 500]
 
 
-def test_a_question_interrupts_the_encode_ahead_and_goes_on_with_what_is_done(tiny_checkpoint: Path) -> None:
+def test_a_question_interrupts_the_encode_ahead_and_goes_on_with_what_is_done(
+    tiny_checkpoint: Path,
+) -> None:
     with LiveWindow(tiny_checkpoint, ahead='encode') as live:
         live.gate.close('encode')
         live.scene(0)
@@ -176,7 +221,9 @@ def test_a_question_interrupts_the_encode_ahead_and_goes_on_with_what_is_done(ti
         assert live.steps.count('encode') == 2, 'each frame once, whoever needed it first'
 
 
-def test_while_one_frame_is_encoded_one_job_waits_and_takes_the_newest_frame(tiny_checkpoint: Path) -> None:
+def test_while_one_frame_is_encoded_one_job_waits_and_takes_the_newest_frame(
+    tiny_checkpoint: Path,
+) -> None:
     with LiveWindow(tiny_checkpoint, ahead='encode') as live:
         live.in_step = lambda step: live.steady.turn(3000 * MS) if step == 'encode' else None
         for ms in (0, 500):
@@ -191,12 +238,18 @@ def test_while_one_frame_is_encoded_one_job_waits_and_takes_the_newest_frame(tin
         window = live.pipeline.status().windows['front']
         assert (window.taken, window.skipped) == (4, 5) and live.steps.count('encode') == 4
         counts = live.pipeline.status().counts
-        assert (counts.precomputes_finished, counts.precomputes_replaced, counts.precomputes_dropped) == (4, 0, 0)
+        assert (
+            counts.precomputes_finished,
+            counts.precomputes_replaced,
+            counts.precomputes_dropped,
+        ) == (4, 0, 0)
         assert offsets(live.answer()) == [0, 500, 1000, 4000]
 
 
 @pytest.mark.parametrize('error', [BackendError('the device is lost'), ValueError('odd')])
-def test_work_ahead_that_fails_is_counted_and_harms_no_request(tiny_checkpoint: Path, error: Exception) -> None:
+def test_work_ahead_that_fails_is_counted_and_harms_no_request(
+    tiny_checkpoint: Path, error: Exception
+) -> None:
     def fail(step: str) -> None:
         if step == 'encode' and not live.answers:
             raise error
@@ -205,7 +258,10 @@ def test_work_ahead_that_fails_is_counted_and_harms_no_request(tiny_checkpoint: 
         live.in_step = fail
         live.scene(0)
         live.wait_idle()
-        assert live.pipeline.status().counts.precomputes_dropped == 1 and live.pipeline.status().last_error is None
+        assert (
+            live.pipeline.status().counts.precomputes_dropped == 1
+            and live.pipeline.status().last_error is None
+        )
         live.in_step = lambda step: None
         live.scene(500)
         assert live.answer().text == TEXT
@@ -226,8 +282,11 @@ def test_several_cameras_are_encoded_and_captioned_in_turn(tiny_checkpoint: Path
             order += [live.caption(camera) for camera in ('front', 'front', 'left', 'rear')]
         live.gate.open()
         live.wait_idle()
-        told = [live.answers[request_id][0].camera for request_id in live.ended
-                if request_id in order and live.answers[request_id][0].error is None]
+        told = [
+            live.answers[request_id][0].camera
+            for request_id in live.ended
+            if request_id in order and live.answers[request_id][0].error is None
+        ]
         assert told == ['front', 'left', 'rear']
         live.steps.clear()
         for camera in ('rear', 'front'):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is submitted, cancelled, delayed, failed or closed, each job ends exactly once and holds nothing afterwards."""
+"""Whatever is submitted, cancelled, delayed, failed or closed, each job ends exactly once and holds
+nothing afterwards.
+"""
+
 from __future__ import annotations
 
 import random
@@ -48,13 +51,22 @@ class Work:
 
 
 Operation = tuple[str, int]
-OPERATIONS = st.lists(st.tuples(st.sampled_from(['question', 'caption', 'cancel', 'turn', 'pause', 'resume', 'end_all', 'idle']),
-                                st.integers(0, 7)), max_size=40)
+OPERATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ['question', 'caption', 'cancel', 'turn', 'pause', 'resume', 'end_all', 'idle']
+        ),
+        st.integers(0, 7),
+    ),
+    max_size=40,
+)
 
 
 @settings(deadline=None, max_examples=150)
-@given(OPERATIONS, st.integers(0, 2 ** 16), st.sampled_from([0.0, LIVENESS_SECONDS]), st.booleans())
-def test_each_job_ends_exactly_once(operations: list[Operation], seed: int, close_timeout: float, can_preempt: bool) -> None:
+@given(OPERATIONS, st.integers(0, 2**16), st.sampled_from([0.0, LIVENESS_SECONDS]), st.booleans())
+def test_each_job_ends_exactly_once(
+    operations: list[Operation], seed: int, close_timeout: float, can_preempt: bool
+) -> None:
     draw, clock = random.Random(seed), FakeClock()
     scheduler = Scheduler(3, clock, lambda what, error: None)
     scheduler.start(lambda: can_preempt, lambda: None)
@@ -64,8 +76,15 @@ def test_each_job_ends_exactly_once(operations: list[Operation], seed: int, clos
     for name, number in operations:
         if name in ('question', 'caption'):
             deadline = clock() + draw.randrange(1, 60) if draw.random() < 0.5 else None
-            work = Work(f'{name}-{number}', Priority[name.upper()], f'camera-{number % 3}', deadline, clock,
-                        draw.randrange(0, 30), draw.randrange(0, 60))
+            work = Work(
+                f'{name}-{number}',
+                Priority[name.upper()],
+                f'camera-{number % 3}',
+                deadline,
+                clock,
+                draw.randrange(0, 30),
+                draw.randrange(0, 60),
+            )
             try:
                 scheduler.submit(work)
                 taken.append(work)
@@ -85,8 +104,15 @@ def test_each_job_ends_exactly_once(operations: list[Operation], seed: int, clos
             assert scheduler.wait_idle(LIVENESS_SECONDS)
     scheduler.close(close_timeout)
     assert scheduler.close(LIVENESS_SECONDS)
-    assert all(len(work.ends) == 1 and work.holds == 0 for work in taken), [(work.id, work.ends, work.holds) for work in taken]
+    assert all(len(work.ends) == 1 and work.holds == 0 for work in taken), [
+        (work.id, work.ends, work.holds) for work in taken
+    ]
     assert all(work.ends == [] for work in refused)
     counts = scheduler.counts()
-    ended = counts.questions_finished + counts.questions_failed + counts.captions_finished + counts.captions_dropped
+    ended = (
+        counts.questions_finished
+        + counts.questions_failed
+        + counts.captions_finished
+        + counts.captions_dropped
+    )
     assert ended == len(taken) and counts.questions_waiting == counts.captions_waiting == 0

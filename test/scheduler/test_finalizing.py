@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """However a job ends, it ends once, with the error that says why, and the worker goes on."""
+
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-from support.stepped_jobs import LIVENESS_SECONDS, FakeClock, Stage, SteppedJob, house, raising, steps_done
+from support.stepped_jobs import (
+    LIVENESS_SECONDS,
+    FakeClock,
+    Stage,
+    SteppedJob,
+    house,
+    raising,
+    steps_done,
+)
 
 from penguin_ros.errors import BackendError, DeadlineExceeded, RequestCancelled
 from penguin_ros.scheduler.scheduler import Scheduler
@@ -24,7 +33,9 @@ def test_a_waiting_job_leaves_the_line_when_cancelled_and_its_place_is_free_at_o
         assert isinstance(waiting.ends[0], RequestCancelled)
 
 
-def test_a_running_job_is_cancelled_after_its_step_and_frees_what_it_holds_before_it_is_told() -> None:
+def test_a_running_job_is_cancelled_after_its_step_and_frees_what_it_holds_before_it_is_told() -> (
+    None
+):
     with house() as inside:
         held_at_end: list[bool] = []
         job = inside.submit('job', step_count=100)
@@ -68,7 +79,9 @@ def test_the_deadline_of_a_waiting_job_ends_it_while_another_runs() -> None:
         inside.clock.turn(1)
         inside.stage.permit()
         inside.wait('waiting DeadlineExceeded')
-        assert 'running finished' not in inside.stage.events and 'waiting?0' not in inside.stage.events
+        assert (
+            'running finished' not in inside.stage.events and 'waiting?0' not in inside.stage.events
+        )
 
 
 def test_the_deadline_of_a_running_job_ends_it_between_two_steps() -> None:
@@ -111,7 +124,9 @@ def test_any_other_exception_becomes_a_backend_error_is_counted_and_logged() -> 
         inside.stage.open()
         inside.wait('next finished')
         assert isinstance(failed.ends[0], BackendError) and failed.ends[0].__cause__ is cause
-        assert [error for _, error in inside.logged] == [cause] and inside.scheduler.counts().job_failures == 1
+        assert [error for _, error in inside.logged] == [
+            cause
+        ] and inside.scheduler.counts().job_failures == 1
         assert next_job.ends == [None]
 
 
@@ -172,21 +187,37 @@ def test_a_log_that_raises_does_not_end_the_worker() -> None:
 def test_what_is_to_end_ends_from_outside_while_a_step_hangs() -> None:
     with house() as inside:
         deadline_ns = inside.clock() + 50
-        hanging, waiting = (inside.submit(name, deadline_ns=deadline_ns, step_count=50) for name in ('hanging', 'waiting'))
+        hanging, waiting = (
+            inside.submit(name, deadline_ns=deadline_ns, step_count=50)
+            for name in ('hanging', 'waiting')
+        )
         cancelled, patient = inside.submit('cancelled'), inside.submit('patient')
         inside.wait('hanging?0')
         inside.scheduler.cancel('cancelled')
         inside.clock.turn(60)
         inside.scheduler.end_stuck(60)
-        assert not hanging.ends and not waiting.ends and not cancelled.ends, 'the worker itself may still end them'
+        assert not hanging.ends and not waiting.ends and not cancelled.ends, (
+            'the worker itself may still end them'
+        )
         inside.clock.turn(1)
         inside.scheduler.end_stuck(60)
-        assert [type(job.ends[0]) for job in (hanging, waiting, cancelled)] == [DeadlineExceeded, DeadlineExceeded,
-                                                                               RequestCancelled]
-        assert not patient.ends and hanging.is_holding and hanging.threads == [threading.current_thread().name]
+        assert [type(job.ends[0]) for job in (hanging, waiting, cancelled)] == [
+            DeadlineExceeded,
+            DeadlineExceeded,
+            RequestCancelled,
+        ]
+        assert (
+            not patient.ends
+            and hanging.is_holding
+            and hanging.threads == [threading.current_thread().name]
+        )
         inside.stage.open()
         inside.wait('patient finished')
-        assert not hanging.is_holding and hanging.freed_by == 'penguin worker' and 'hanging?1' not in inside.stage.events
+        assert (
+            not hanging.is_holding
+            and hanging.freed_by == 'penguin worker'
+            and 'hanging?1' not in inside.stage.events
+        )
         assert [len(job.ends) for job in (hanging, waiting, cancelled, patient)] == [1, 1, 1, 1]
         counts = inside.scheduler.counts()
         assert (counts.questions_failed, counts.job_failures, counts.callback_failures) == (3, 0, 0)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who runs when: questions first, captions in the order in which they were asked for, never too many."""
+"""Who runs when: questions first, captions in the order in which they were asked for, never too
+many.
+"""
+
 from __future__ import annotations
 
 import pytest
@@ -19,16 +22,28 @@ def test_questions_run_in_order_of_arrival_and_finish_on_the_worker() -> None:
         assert {name for job in jobs for name in job.threads} == {'penguin worker'}
 
 
-def test_a_question_interrupts_a_caption_between_two_steps_and_the_caption_goes_on_afterwards() -> None:
+def test_a_question_interrupts_a_caption_between_two_steps_and_the_caption_goes_on_afterwards() -> (
+    None
+):
     with house() as inside:
         inside.caption('caption', step_count=3)
         inside.wait('caption?0')
         inside.submit('question')
         inside.stage.open()
         inside.wait('caption finished')
-        assert steps_done(inside) == ['caption:0', 'question:0', 'question:1', 'caption:1', 'caption:2']
+        assert steps_done(inside) == [
+            'caption:0',
+            'question:0',
+            'question:1',
+            'caption:1',
+            'caption:2',
+        ]
         counts = inside.scheduler.counts()
-        assert (counts.captions_preempted, counts.captions_delayed, counts.captions_finished) == (1, 1, 1)
+        assert (counts.captions_preempted, counts.captions_delayed, counts.captions_finished) == (
+            1,
+            1,
+            1,
+        )
 
 
 def test_a_question_goes_before_captions_that_came_earlier() -> None:
@@ -40,21 +55,30 @@ def test_a_question_goes_before_captions_that_came_earlier() -> None:
         inside.stage.open()
         inside.wait('caption finished')
         assert [event for event in inside.stage.events if 'finished' in event] == [
-            'first finished', 'second finished', 'caption finished']
+            'first finished',
+            'second finished',
+            'caption finished',
+        ]
 
 
 def test_a_newer_caption_replaces_the_waiting_one_of_its_camera_only() -> None:
     with house() as inside:
         inside.submit('question')
         inside.wait('question?0')
-        old, other, new = inside.caption('old'), inside.caption('other', 'rear'), inside.caption('new')
+        old, other, new = (
+            inside.caption('old'),
+            inside.caption('other', 'rear'),
+            inside.caption('new'),
+        )
         inside.stage.open()
         inside.wait('other finished')
         assert isinstance(old.ends[0], RequestReplaced) and new.ends == other.ends == [None]
         assert inside.scheduler.counts().captions_replaced == 1
 
 
-def test_a_newer_caption_takes_the_place_of_the_one_it_replaces_so_that_its_camera_is_not_passed_over() -> None:
+def test_a_newer_caption_takes_the_place_of_the_one_it_replaces_so_that_its_camera_is_not_passed_over() -> (
+    None
+):
     with house() as inside:
         inside.submit('question')
         inside.wait('question?0')
@@ -114,8 +138,15 @@ def test_a_camera_whose_caption_was_given_up_for_a_question_is_not_passed_over()
         inside.caption('front-2')
         inside.stage.open()
         inside.wait('rear-2 finished')
-        assert [event for event in inside.stage.events if event.endswith(('finished', 'Replaced'))] == [
-            'rear-1 finished', 'front-1 RequestReplaced', 'question finished', 'front-2 finished', 'rear-2 finished']
+        assert [
+            event for event in inside.stage.events if event.endswith(('finished', 'Replaced'))
+        ] == [
+            'rear-1 finished',
+            'front-1 RequestReplaced',
+            'question finished',
+            'front-2 finished',
+            'rear-2 finished',
+        ]
 
 
 def test_captions_of_many_cameras_have_as_many_turns_each_however_often_each_asks() -> None:
@@ -144,7 +175,11 @@ def test_a_caption_that_rests_for_longer_than_its_longest_pause_is_given_up_as_s
         inside.wait('question finished')
         assert [type(error) for error in caption.ends] == [StaleFrames] and not caption.is_holding
         counts = inside.scheduler.counts()
-        assert (counts.captions_stale, counts.captions_dropped, counts.captions_finished) == (1, 1, 0)
+        assert (counts.captions_stale, counts.captions_dropped, counts.captions_finished) == (
+            1,
+            1,
+            0,
+        )
 
 
 def test_pauses_add_up_and_time_in_which_it_runs_does_not_count() -> None:
@@ -172,7 +207,13 @@ def test_work_ahead_runs_when_nothing_else_is_to_do_and_gives_way_between_two_st
         inside.submit('question', step_count=1)
         inside.stage.open()
         inside.wait('ahead finished')
-        assert steps_done(inside) == ['ahead:0', 'question:0', 'caption:0', 'ahead:1', 'ahead:2'] and ahead.ends == [None]
+        assert steps_done(inside) == [
+            'ahead:0',
+            'question:0',
+            'caption:0',
+            'ahead:1',
+            'ahead:2',
+        ] and ahead.ends == [None]
         assert inside.scheduler.counts().precomputes_finished == 1
 
 
@@ -180,13 +221,19 @@ def test_newer_work_ahead_replaces_the_waiting_one_of_its_camera() -> None:
     with house() as inside:
         inside.submit('question')
         inside.wait('question?0')
-        old, other, new = (inside.submit(name, priority=Priority.BACKGROUND, key=key)
-                           for name, key in [('old', 'front'), ('other', 'rear'), ('new', 'front')])
+        old, other, new = (
+            inside.submit(name, priority=Priority.BACKGROUND, key=key)
+            for name, key in [('old', 'front'), ('other', 'rear'), ('new', 'front')]
+        )
         inside.stage.open()
         assert inside.scheduler.wait_idle(LIVENESS_SECONDS)
         assert isinstance(old.ends[0], RequestReplaced) and new.ends == other.ends == [None]
         counts = inside.scheduler.counts()
-        assert (counts.precomputes_replaced, counts.precomputes_dropped, counts.captions_replaced) == (1, 1, 0)
+        assert (
+            counts.precomputes_replaced,
+            counts.precomputes_dropped,
+            counts.captions_replaced,
+        ) == (1, 1, 0)
 
 
 def test_a_full_queue_is_busy_at_once_and_the_refused_job_is_never_called() -> None:

@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker opens, pauses, closes and dies without leaving a job behind."""
+
 from __future__ import annotations
 
 import threading
 
 import pytest
-from support.stepped_jobs import LIVENESS_SECONDS, FakeClock, House, Stage, SteppedJob, house, raising, steps_done
+from support.stepped_jobs import (
+    LIVENESS_SECONDS,
+    FakeClock,
+    House,
+    Stage,
+    SteppedJob,
+    house,
+    raising,
+    steps_done,
+)
 
 from penguin_ros.errors import BackendError, BackendUnavailable, Inactive, OutOfMemory, PenguinError
 from penguin_ros.scheduler.job import WorkerState
@@ -22,7 +32,10 @@ def test_pausing_ends_everything_and_refuses_until_resumed() -> None:
             inside.submit('refused')
         inside.stage.permit()
         assert inside.scheduler.wait_idle(LIVENESS_SECONDS)
-        assert all(isinstance(job.ends[0], Inactive) and len(job.ends) == 1 for job in (running, waiting, caption))
+        assert all(
+            isinstance(job.ends[0], Inactive) and len(job.ends) == 1
+            for job in (running, waiting, caption)
+        )
         inside.scheduler.resume()
         inside.stage.open()
         inside.submit('again')
@@ -67,7 +80,9 @@ def test_a_hanging_step_that_fails_after_the_close_ends_its_job_no_second_time()
         assert len(job.ends) == 1 and isinstance(job.ends[0], Inactive)
 
 
-def test_what_a_resting_caption_holds_is_freed_by_the_worker_also_when_closing_could_not_wait() -> None:
+def test_what_a_resting_caption_holds_is_freed_by_the_worker_also_when_closing_could_not_wait() -> (
+    None
+):
     with house() as inside:
         caption = inside.caption('caption')
         inside.wait('caption?0')
@@ -78,7 +93,11 @@ def test_what_a_resting_caption_holds_is_freed_by_the_worker_also_when_closing_c
         assert len(caption.ends) == 1 and caption.is_holding
         inside.stage.open()
         assert inside.scheduler.close(LIVENESS_SECONDS)
-        assert (caption.is_holding, caption.freed_by, len(caption.ends)) == (False, 'penguin worker', 1)
+        assert (caption.is_holding, caption.freed_by, len(caption.ends)) == (
+            False,
+            'penguin worker',
+            1,
+        )
 
 
 def test_a_callback_may_close_the_scheduler() -> None:
@@ -157,7 +176,11 @@ def test_the_death_of_the_worker_ends_every_job_and_is_seen() -> None:
     for job in (dying, waiting, caption):
         assert len(job.ends) == 1 and isinstance(job.ends[0], BackendError)
     status = inside.scheduler.worker()
-    assert status.state == WorkerState.FAILED and isinstance(status.failure, BackendError) and status.step_ns == 0
+    assert (
+        status.state == WorkerState.FAILED
+        and isinstance(status.failure, BackendError)
+        and status.step_ns == 0
+    )
     with pytest.raises(Inactive, match='worker thread failed'):
         inside.submit('late')
     assert inside.scheduler.close(LIVENESS_SECONDS)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Over an installed ROS 2, what it brings is neither installed a second time nor replaced."""
+
 from __future__ import annotations
 
 import subprocess
@@ -16,13 +17,20 @@ def kept(tmp_path: Path, system_modules: tuple[str, ...]) -> tuple[list[str], li
         (site / module).mkdir(parents=True)
         (site / module / '__init__.py').touch()
         (site / f'{module}-1.26.4.dist-info').mkdir()
-        (site / f'{module}-1.26.4.dist-info' / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {module}\nVersion: 1.26.4\n')
+        (site / f'{module}-1.26.4.dist-info' / 'METADATA').write_text(
+            f'Metadata-Version: 2.1\nName: {module}\nVersion: 1.26.4\n'
+        )
     arguments = [str(ROOT / 'requirements' / 'test.txt'), str(tmp_path)]
-    code = (f'import sys, runpy; sys.path.append({str(site)!r}); sys.argv[1:] = {arguments}; '
-            f'runpy.run_path({str(ROOT / "scripts" / "kept_requirements.py")!r}, run_name="__main__")')
+    code = (
+        f'import sys, runpy; sys.path.append({str(site)!r}); sys.argv[1:] = {arguments}; '
+        f'runpy.run_path({str(ROOT / "scripts" / "kept_requirements.py")!r}, run_name="__main__")'
+    )
     base = Path(sys.base_prefix) / 'bin' / f'python3.{sys.version_info.minor}'
     subprocess.run([base, '-I', '-S', '-c', code], check=True)
-    return ((tmp_path / 'requirements.txt').read_text().splitlines(), (tmp_path / 'constraints.txt').read_text().splitlines())
+    return (
+        (tmp_path / 'requirements.txt').read_text().splitlines(),
+        (tmp_path / 'constraints.txt').read_text().splitlines(),
+    )
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -31,7 +39,9 @@ def names(requirements: list[str]) -> set[str]:
 
 def test_everything_is_installed_where_the_system_brings_nothing(tmp_path: Path) -> None:
     requirements, constraints = kept(tmp_path, ())
-    assert {'numpy', 'torch', 'opencv-python-headless', 'pytest', 'safetensors'} <= names(requirements)
+    assert {'numpy', 'torch', 'opencv-python-headless', 'pytest', 'safetensors'} <= names(
+        requirements
+    )
     assert constraints == []
 
 

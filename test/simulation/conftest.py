@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A world to draw in."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clips by seed, whole."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -15,7 +16,11 @@ def test_a_clip_is_the_same_again_by_its_seed(world: World, level: int) -> None:
     first, other = make_clip(world, 11, level), make_clip(world, 12, level)
     again = make_clip(world, 11, level)
     assert (first.frames == again.frames).all() and (first.segments == again.segments).all()
-    assert (first.caption, first.questions, first.truth) == (again.caption, again.questions, again.truth)
+    assert (first.caption, first.questions, first.truth) == (
+        again.caption,
+        again.questions,
+        again.truth,
+    )
     assert (first.frames != other.frames).any()
 
 
@@ -23,7 +28,10 @@ def test_shapes_and_times(world: World) -> None:
     clip = make_clip(world, 3, 3, frames=5, fps=2.0, max_questions=4)
     assert clip.frames.shape == (5, 112, 168, 3) and clip.frames.dtype == np.uint8
     assert clip.segments.shape == (5, 112, 168) and clip.segments.dtype == np.int32
-    assert clip.stamps.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0] and (clip.truth.start_s, clip.truth.end_s) == (0.0, 2.0)
+    assert clip.stamps.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0] and (
+        clip.truth.start_s,
+        clip.truth.end_s,
+    ) == (0.0, 2.0)
     assert len(clip.questions) == 4 and parse_caption(clip.caption) == facts(clip.truth)
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a showing's ground truth tells: the same as the simulation, for the whole of it and for every part, and through JSON."""
+"""What a showing's ground truth tells: the same as the simulation, for the whole of it and for
+every part, and through JSON.
+"""
+
 from __future__ import annotations
 
 import importlib.util
@@ -19,7 +22,7 @@ from penguin_ros.simulation.world import World
 # MuJoCo is imported by World alone, which first says how it shall draw.
 pytestmark = pytest.mark.skipif(importlib.util.find_spec('mujoco') is None, reason='no MuJoCo here')
 
-SECOND = 10 ** 9
+SECOND = 10**9
 
 
 @pytest.fixture(scope='module')
@@ -38,25 +41,40 @@ def test_it_survives_json_with_everything_in_it(world: World, seed: int) -> None
 @pytest.mark.parametrize('seed', range(6))
 def test_caption_facts_and_events_are_those_of_the_scene(world: World, seed: int) -> None:
     scene = random_scene(seed)
-    told, seen = ground_truth(world, scene, Showing(0, 0, 40 * SECOND, 3.5, 0)), truth(scene, world, 0.0, 3.5)
+    told, seen = (
+        ground_truth(world, scene, Showing(0, 0, 40 * SECOND, 3.5, 0)),
+        truth(scene, world, 0.0, 3.5),
+    )
     assert parse_caption(told.caption) == facts(seen) and told.is_clear == seen.is_clear
     assert f'count: {seen.count}' in told.facts
-    assert {(event.colour, event.shape) for event in told.events} == {sight.name for sight in seen.changed}
-    assert all(told.start_ns <= event.start_ns < event.end_ns <= told.end_ns for event in told.events)
+    assert {(event.colour, event.shape) for event in told.events} == {
+        sight.name for sight in seen.changed
+    }
+    assert all(
+        told.start_ns <= event.start_ns < event.end_ns <= told.end_ns for event in told.events
+    )
 
 
 def test_a_part_has_a_truth_of_its_own(world: World) -> None:
     """Somebody who leaves is there in the beginning and gone at the end."""
-    scene = next(scene for scene in map(random_scene, range(200))
-                 if sorted(thing.motion.kind for thing in scene.things) == ['leave', 'static'])
+    scene = next(
+        scene
+        for scene in map(random_scene, range(200))
+        if sorted(thing.motion.kind for thing in scene.things) == ['leave', 'static']
+    )
     told = ground_truth(world, scene, Showing(0, 0, 40 * SECOND, 3.5, 0))
-    whole, part = told.truth_between(world, told.start_ns, told.end_ns), told.truth_between(world, told.start_ns, told.start_ns)
+    whole, part = (
+        told.truth_between(world, told.start_ns, told.end_ns),
+        told.truth_between(world, told.start_ns, told.start_ns),
+    )
     assert score_caption(told.caption, whole).right == score_caption(told.caption, whole).wanted
     assert len(whole.gone) == 1 and not part.gone and part.count == 2
     assert told.holds(told.start_ns, told.end_ns) and not told.holds(told.start_ns - 1, told.end_ns)
 
 
-@pytest.mark.parametrize('text', ['', 'null', '{}', '{"number": 1}', '{"scene": {"seed": 1, "things": 3}}'])
+@pytest.mark.parametrize(
+    'text', ['', 'null', '{}', '{"number": 1}', '{"scene": {"seed": 1, "things": 3}}']
+)
 def test_other_texts_are_refused_with_a_reason(text: str) -> None:
     with pytest.raises(PenguinError):
         from_json(text)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions are true to their scene, can be answered from it, and give little away."""
+
 from __future__ import annotations
 
 import random
@@ -31,21 +32,42 @@ def asked(world: World) -> list[tuple[Truth, QuestionAnswer]]:
     return found
 
 
-@pytest.mark.parametrize(('one', 'other'), [
-    ('Three.', '3'), ('A box.', 'box'), ('The red box and the blue ball.', 'the Red box, the blue ball'),
-    ('It moves left.', ' moves  left'), ('Yes.', 'yes'),
-])
+@pytest.mark.parametrize(
+    ('one', 'other'),
+    [
+        ('Three.', '3'),
+        ('A box.', 'box'),
+        ('The red box and the blue ball.', 'the Red box, the blue ball'),
+        ('It moves left.', ' moves  left'),
+        ('Yes.', 'yes'),
+    ],
+)
 def test_answers_are_compared_by_value(one: str, other: str) -> None:
     assert normalised(one) == normalised(other)
 
 
 def test_different_values_stay_different() -> None:
-    answers = ['Left.', 'Right.', 'Yes.', 'No.', 'Two.', 'Zero.', 'Nothing.', words.CANNOT_SEE, *words.DOES.values(),
-               'The red box.', 'The blue box.', 'The red box and the blue box.', 'The blue box and the red box.']
+    answers = [
+        'Left.',
+        'Right.',
+        'Yes.',
+        'No.',
+        'Two.',
+        'Zero.',
+        'Nothing.',
+        words.CANNOT_SEE,
+        *words.DOES.values(),
+        'The red box.',
+        'The blue box.',
+        'The red box and the blue box.',
+        'The blue box and the red box.',
+    ]
     assert len({normalised(answer) for answer in answers}) == len(answers)
 
 
-def test_every_kind_is_asked_about_rich_scenes_and_no_question_twice(asked: list[tuple[Truth, QuestionAnswer]]) -> None:
+def test_every_kind_is_asked_about_rich_scenes_and_no_question_twice(
+    asked: list[tuple[Truth, QuestionAnswer]],
+) -> None:
     tally = Counter(item.kind for _, item in asked)
     assert set(tally) == set(KINDS) and min(tally.values()) > 0.06 * len(asked)
     assert len(asked) >= 11.5 * 250
@@ -59,35 +81,58 @@ def test_answers_are_balanced(asked: list[tuple[Truth, QuestionAnswer]]) -> None
         tallies[item.kind][item.answer] += 1
     shares = {kind: max(tally.values()) / sum(tally.values()) for kind, tally in tallies.items()}
     assert all(shares[kind] < 0.58 for kind in ('yes_no', 'position'))
-    assert all(shares[kind] < 0.45 for kind in ('count', 'motion', 'shape')) and shares['colour'] < 0.25
+    assert (
+        all(shares[kind] < 0.45 for kind in ('count', 'motion', 'shape'))
+        and shares['colour'] < 0.25
+    )
     assert shares['changed'] < 0.35 and shares['order'] < 0.1
 
 
-def test_colours_shapes_and_sides_are_those_of_the_scene(asked: list[tuple[Truth, QuestionAnswer]]) -> None:
+def test_colours_shapes_and_sides_are_those_of_the_scene(
+    asked: list[tuple[Truth, QuestionAnswer]],
+) -> None:
     checked = Counter[str]()
     for seen, item in asked:
         names = [' '.join(sight.name) for sight in seen.present]
         if match := re.search(r'colou?r (?:is|does) the (box|ball|cylinder|cone)', item.question):
             colours = {name.split()[0] for name in names if name.endswith(match[1])}
             assert colours == ({normalised(item.answer)} if item.kind == 'colour' else set())
-        elif match := re.fullmatch(rf'Is the {THING} left or right of the {THING}\?', item.question):
+        elif match := re.fullmatch(
+            rf'Is the {THING} left or right of the {THING}\?', item.question
+        ):
             if item.kind == 'position':
                 assert (names.index(match[1]) < names.index(match[2])) == (item.answer == 'Left.')
             else:
                 assert not {match[1], match[2]} <= set(names)
         elif match := re.fullmatch(rf'Is the {THING} (left|right) of the {THING}\?', item.question):
-            assert ((names.index(match[1]) < names.index(match[3])) == (match[2] == 'left')) == (item.answer == 'Yes.')
-        elif match := re.fullmatch(r'(?:Is there|Do you see) a (?:(\w+) )?(box|ball|cylinder|cone)\?', item.question):
-            is_there = any(name.endswith(match[2]) and (not match[1] or name.startswith(match[1])) for name in names)
+            assert ((names.index(match[1]) < names.index(match[3])) == (match[2] == 'left')) == (
+                item.answer == 'Yes.'
+            )
+        elif match := re.fullmatch(
+            r'(?:Is there|Do you see) a (?:(\w+) )?(box|ball|cylinder|cone)\?', item.question
+        ):
+            is_there = any(
+                name.endswith(match[2]) and (not match[1] or name.startswith(match[1]))
+                for name in names
+            )
             assert is_there == (item.answer == 'Yes.')
         elif item.question in words.COUNT:
             assert normalised(item.answer) == str(len(names))
         elif item.question in words.ORDER_ALL:
-            assert re.findall(THING, item.answer.replace('the ', '').replace('The ', '').replace(' and ', ', ')) == names
+            assert (
+                re.findall(
+                    THING,
+                    item.answer.replace('the ', '').replace('The ', '').replace(' and ', ', '),
+                )
+                == names
+            )
         else:
             continue
         checked[item.kind] += 1
-    assert all(checked[kind] > 15 for kind in ('colour', 'position', 'yes_no', 'count', 'order', 'unanswerable'))
+    assert all(
+        checked[kind] > 15
+        for kind in ('colour', 'position', 'yes_no', 'count', 'order', 'unanswerable')
+    )
 
 
 def test_motions_are_those_of_the_scene(asked: list[tuple[Truth, QuestionAnswer]]) -> None:
@@ -107,17 +152,29 @@ def test_motions_are_those_of_the_scene(asked: list[tuple[Truth, QuestionAnswer]
     assert checked > 250
 
 
-def test_nothing_that_can_be_told_counts_as_unanswerable(asked: list[tuple[Truth, QuestionAnswer]]) -> None:
-    unknowable = [re.compile(re.escape(template).replace(r'\{thing\}', THING)) for template in words.UNKNOWABLE]
+def test_nothing_that_can_be_told_counts_as_unanswerable(
+    asked: list[tuple[Truth, QuestionAnswer]],
+) -> None:
+    unknowable = [
+        re.compile(re.escape(template).replace(r'\{thing\}', THING))
+        for template in words.UNKNOWABLE
+    ]
     for seen, item in asked:
         assert (item.kind == 'unanswerable') == (item.answer == words.CANNOT_SEE)
-        if item.kind == 'unanswerable' and not any(pattern.fullmatch(item.question) for pattern in unknowable):
+        if item.kind == 'unanswerable' and not any(
+            pattern.fullmatch(item.question) for pattern in unknowable
+        ):
             names = {' '.join(sight.name) for sight in seen.sights}
             named = re.findall(THING, item.question)
-            colours, shapes = {name.split()[0] for name in names}, {name.split()[1] for name in names}
+            colours, shapes = (
+                {name.split()[0] for name in names},
+                {name.split()[1] for name in names},
+            )
             absent = [name for name in named if name.split()[0] != 'the' and name not in names]
             about = re.search(r'the (\w+) thing|colou?r (?:is|does|of) the (\w+)', item.question)
-            assert absent or (about and (about[1] not in colours if about[1] else about[2] not in shapes)), item
+            assert absent or (
+                about and (about[1] not in colours if about[1] else about[2] not in shapes)
+            ), item
 
 
 @settings(max_examples=200, deadline=None)

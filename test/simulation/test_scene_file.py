@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenes as JSON: every random one survives the way there and back, and nonsense is named."""
+
 from __future__ import annotations
 
 import json
@@ -22,21 +23,31 @@ def test_a_scene_survives_json(seed: int) -> None:
 
 def test_what_is_left_out_has_its_default() -> None:
     thing = {'shape': 'box', 'colour': 'red', 'size': 0.3, 'place': [2, 0]}
-    assert scene_from({'seed': 4, 'things': [thing]}) == Scene(4, (Thing('box', 'red', 0.3, (2.0, 0.0)),))
+    assert scene_from({'seed': 4, 'things': [thing]}) == Scene(
+        4, (Thing('box', 'red', 0.3, (2.0, 0.0)),)
+    )
 
 
 BOX = {'shape': 'box', 'colour': 'red', 'size': 0.3, 'place': [2, 0]}
 
 
-@pytest.mark.parametrize(('record', 'reason'), [
-    ([], 'scene ='), ({}, 'scene is incomplete'), ({'seed': 1, 'things': [BOX], 'weather': 'rain'}, 'weather'),
-    ({'seed': 1.5, 'things': []}, 'scene.seed'), ({'seed': 1, 'things': BOX}, 'scene.things'),
-    ({'seed': 1, 'things': [{**BOX, 'shape': 'dog'}]}, r'scene.things\[0\].shape'),
-    ({'seed': 1, 'things': [{**BOX, 'colour': 'beige'}]}, 'beige'), ({'seed': 1, 'things': [{**BOX, 'place': [1]}]}, 'list of 2'),
-    ({'seed': 1, 'things': [{**BOX, 'size': 'large'}]}, 'size'), ({'seed': 1, 'things': [BOX] * 6}, '6 things'),
-    ({'seed': 1, 'things': [BOX], 'seconds': None}, 'scene.seconds'),
-    ({'seed': 1, 'things': [BOX], 'seconds': 0}, 'scene.seconds'),
-])
+@pytest.mark.parametrize(
+    ('record', 'reason'),
+    [
+        ([], 'scene ='),
+        ({}, 'scene is incomplete'),
+        ({'seed': 1, 'things': [BOX], 'weather': 'rain'}, 'weather'),
+        ({'seed': 1.5, 'things': []}, 'scene.seed'),
+        ({'seed': 1, 'things': BOX}, 'scene.things'),
+        ({'seed': 1, 'things': [{**BOX, 'shape': 'dog'}]}, r'scene.things\[0\].shape'),
+        ({'seed': 1, 'things': [{**BOX, 'colour': 'beige'}]}, 'beige'),
+        ({'seed': 1, 'things': [{**BOX, 'place': [1]}]}, 'list of 2'),
+        ({'seed': 1, 'things': [{**BOX, 'size': 'large'}]}, 'size'),
+        ({'seed': 1, 'things': [BOX] * 6}, '6 things'),
+        ({'seed': 1, 'things': [BOX], 'seconds': None}, 'scene.seconds'),
+        ({'seed': 1, 'things': [BOX], 'seconds': 0}, 'scene.seconds'),
+    ],
+)
 def test_what_does_not_fit_is_named(record: Any, reason: str) -> None:
     with pytest.raises(SceneError, match=reason):
         scene_from(record)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Right and wrong, counted."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -21,7 +22,9 @@ from penguin_ros.simulation.scoring import (
 )
 from penguin_ros.simulation.truth import Truth
 
-TRUTH = truth_with(('red', 'box', 'still'), ('blue', 'ball', 'left'))  # two things, the count and one pair: four facts
+TRUTH = truth_with(
+    ('red', 'box', 'still'), ('blue', 'ball', 'left')
+)  # two things, the count and one pair: four facts
 
 
 @settings(max_examples=200, deadline=None)
@@ -31,20 +34,33 @@ def test_a_true_caption_is_wholly_right(truth: Truth) -> None:
     assert score.right == score.claimed == score.wanted > 0 and score.is_parsed
 
 
-@pytest.mark.parametrize(('text', 'right', 'claimed'), [
-    ('There are two things. From left to right: a red box and a blue ball.', 3, 4),
-    ('There are two things. From left to right: a blue ball moving left and a red box.', 3, 4),
-    ('There is one thing: a red box.', 1, 2),
-    ('There are three things. From left to right: a red box, a blue ball moving left and a pink cone.', 3, 6),
-    ('There is nothing.', 0, 1),
-    ('Something is there.', 0, 0),
-])
-def test_captions_lose_what_they_get_wrong_and_what_they_leave_out(text: str, right: int, claimed: int) -> None:
+@pytest.mark.parametrize(
+    ('text', 'right', 'claimed'),
+    [
+        ('There are two things. From left to right: a red box and a blue ball.', 3, 4),
+        ('There are two things. From left to right: a blue ball moving left and a red box.', 3, 4),
+        ('There is one thing: a red box.', 1, 2),
+        (
+            'There are three things. From left to right: a red box, a blue ball moving left and a pink cone.',
+            3,
+            6,
+        ),
+        ('There is nothing.', 0, 1),
+        ('Something is there.', 0, 0),
+    ],
+)
+def test_captions_lose_what_they_get_wrong_and_what_they_leave_out(
+    text: str, right: int, claimed: int
+) -> None:
     assert score_caption(text, TRUTH) == CaptionScore(right, claimed, 4, claimed > 0)
 
 
 def test_answers_are_right_by_value() -> None:
-    assert score_answer(' three', 'Three.') and score_answer('box.', 'A box.') and not score_answer('Left.', 'Right.')
+    assert (
+        score_answer(' three', 'Three.')
+        and score_answer('box.', 'A box.')
+        and not score_answer('Left.', 'Right.')
+    )
     assert not score_answer('', 'No.') and not score_answer('Yes. No.', 'Yes.')
     assert is_abstention('I cannot see that.') and not is_abstention('Nothing.')
 
@@ -52,7 +68,9 @@ def test_answers_are_right_by_value() -> None:
 def test_wilson_intervals_have_their_published_values() -> None:
     share = wilson(8, 10)
     assert (share.value, share.low, share.high) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
-    assert wilson(10, 10).high == pytest.approx(1.0) and wilson(10, 10).low == pytest.approx(0.7225, abs=1e-4)
+    assert wilson(10, 10).high == pytest.approx(1.0) and wilson(10, 10).low == pytest.approx(
+        0.7225, abs=1e-4
+    )
     assert (wilson(0, 0).value, wilson(0, 0).low, wilson(0, 0).high) == (0.0, 0.0, 1.0)
 
 
@@ -75,5 +93,7 @@ def test_a_paired_difference_is_surer_than_the_scores_it_is_made_of() -> None:
 
 
 def test_the_most_frequent_answer_is_taken_per_kind_and_by_value() -> None:
-    asked = [QuestionAnswer('count', '', answer) for answer in ('Two.', 'two', 'Three.')] + [QuestionAnswer('yes_no', '', 'No.')]
+    asked = [QuestionAnswer('count', '', answer) for answer in ('Two.', 'two', 'Three.')] + [
+        QuestionAnswer('yes_no', '', 'No.')
+    ]
     assert most_frequent(asked) == {'count': '2', 'yes_no': 'no'}

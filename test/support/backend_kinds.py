@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The backends that the contract test runs over, and random inputs for any of them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
@@ -20,12 +21,15 @@ from penguin_ros.model_inputs import FramePatches
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
-CONFIG = ModelConfig(device='cpu', precision='float32', max_length=64, kv_slots=3, encode_patches=4096, threads=1)
+CONFIG = ModelConfig(
+    device='cpu', precision='float32', max_length=64, kv_slots=3, encode_patches=4096, threads=1
+)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One backend: `make` gives a new one, not open; equal computations along other ways agree to `tolerance` (relative).
+    """One backend: `make` gives a new one, not open; equal computations along other ways agree to
+    `tolerance` (relative).
 
     `can_slice`: an encode step can be less than a frame.
     """
@@ -53,6 +57,7 @@ def onnx_kind(folder: Path, variant: str) -> Kind:
     pytest.importorskip('onnx', reason='onnx is not installed')
     from penguin_ros.backends.onnxruntime.library import OLDEST_IN_PLACE, version_of
     from penguin_ros.export.build import BuildOrder, build_bundle
+
     if variant == 'full' and version_of(onnxruntime) < OLDEST_IN_PLACE:
         pytest.skip(f'onnxruntime {onnxruntime.__version__} cannot write to a cache in place')
     checkpoint = open_checkpoint(write_random_checkpoint(folder))
@@ -61,7 +66,9 @@ def onnx_kind(folder: Path, variant: str) -> Kind:
 
 
 def tensorrt_kind(folder: Path, version: str) -> Kind:
-    """TensorRT of a version that is not here, on a GPU that is not: the graphs run in ONNX Runtime, strictly watched."""
+    """TensorRT of a version that is not here, on a GPU that is not: the graphs run in ONNX Runtime,
+    strictly watched.
+    """
     pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
     from support.fake_gpu.installed import Machine, use
@@ -70,6 +77,7 @@ def tensorrt_kind(folder: Path, version: str) -> Kind:
     from penguin_ros.export.build import BuildOrder, build_bundle
     from penguin_ros.export.precision import BuildChoice
     from penguin_ros.export.tensorrt.build import EngineOptions, build_engines
+
     machine, checkpoint = Machine(version), open_checkpoint(write_random_checkpoint(folder))
     use(machine)
     order = BuildOrder(BuildChoice('tensorrt', 'float32'), max_length=64)
@@ -88,11 +96,14 @@ def scripted_kind(folder: Path) -> Kind:
     return Kind(ScriptedBackend, 0.0)
 
 
-KINDS = {'torch': torch_kind, 'scripted': scripted_kind,
-         'onnxruntime window': lambda folder: onnx_kind(folder, 'full'),
-         'onnxruntime two-part': lambda folder: onnx_kind(folder, 'two_part'),
-         'tensorrt window': lambda folder: tensorrt_kind(folder, '10.16.2'),
-         'tensorrt two-part': lambda folder: tensorrt_kind(folder, '10.3.0')}
+KINDS = {
+    'torch': torch_kind,
+    'scripted': scripted_kind,
+    'onnxruntime window': lambda folder: onnx_kind(folder, 'full'),
+    'onnxruntime two-part': lambda folder: onnx_kind(folder, 'two_part'),
+    'tensorrt window': lambda folder: tensorrt_kind(folder, '10.16.2'),
+    'tensorrt two-part': lambda folder: tensorrt_kind(folder, '10.3.0'),
+}
 
 
 def frame(seed: int, rows: int = 4, columns: int = 6, merge_size: int = 2) -> FramePatches:
@@ -123,16 +134,21 @@ def piece(ids: np.ndarray, spans: tuple[FeatureSpan, ...], start: int, end: int)
     for span in spans:
         low, high = max(span.offset, start), min(span.offset + span.count, end)
         if low < high:
-            cut.append(FeatureSpan(low - start, span.features, span.first + low - span.offset, high - low))
+            cut.append(
+                FeatureSpan(low - start, span.features, span.first + low - span.offset, high - low)
+            )
     return Chunk(ids[start:end], tuple(cut))
 
 
 each_example_takes_new_slots = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def prompt(backend: Backend) -> tuple[np.ndarray, tuple[FeatureSpan, ...]]:
-    """31 positions: text, the 6 tokens of a frame, text, 4 rows out of the middle of another frame, text."""
+    """31 positions: text, the 6 tokens of a frame, text, 4 rows out of the middle of another frame,
+    text.
+    """
     first, second = run_to_end(backend.encode([frame(1), frame(2)]))[0]
     return tokens(3, 31), (FeatureSpan(5, first, 0, 6), FeatureSpan(20, second, 1, 4))
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of `penguin bench` share: small bundles, short runs, and their JSON."""
+
 from __future__ import annotations
 
 import json
@@ -11,21 +12,42 @@ from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.cli import bench_engine
 from penguin_ros.cli.main import parser
 
-SHORT = ('--rounds', '1', '--position', '40', '--steps', '4', '--max-tokens', '6', '--threads', '1',
-         '--set', 'visual.max_visual_tokens=160')
+SHORT = (
+    '--rounds',
+    '1',
+    '--position',
+    '40',
+    '--steps',
+    '4',
+    '--max-tokens',
+    '6',
+    '--threads',
+    '1',
+    '--set',
+    'visual.max_visual_tokens=160',
+)
 
 
 def onnx_bundle(checkpoint: Path, folder: Path, precision: str, max_length: int = 512) -> Path:
     """For ONNX Runtime on a CPU."""
     from penguin_ros.export.build import BuildOrder, build_bundle
     from penguin_ros.export.precision import BuildChoice
-    return build_bundle(open_checkpoint(checkpoint), folder, BuildOrder(BuildChoice('onnxruntime', precision), max_length))
+
+    return build_bundle(
+        open_checkpoint(checkpoint),
+        folder,
+        BuildOrder(BuildChoice('onnxruntime', precision), max_length),
+    )
 
 
-def bench(folder: Path, *words: str | Path, runner: Runner = run_apart) -> tuple[int, dict[str, Any]]:
+def bench(
+    folder: Path, *words: str | Path, runner: Runner = run_apart
+) -> tuple[int, dict[str, Any]]:
     """Exit code and record of `penguin bench engine`; later words win over those of SHORT."""
     record = folder / 'record.json'
-    arguments = parser('bench').parse_args(['bench', 'engine', *SHORT, '--json', str(record), *map(str, words)])
+    arguments = parser('bench').parse_args(
+        ['bench', 'engine', *SHORT, '--json', str(record), *map(str, words)]
+    )
     return bench_engine.run(arguments, runner), json.loads(record.read_text())
 
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parses and builds the graphs of a bundle with TensorRT for RTX, by the very code that builds with TensorRT. Needs no GPU.
+"""Parses and builds the graphs of a bundle with TensorRT for RTX, by the very code that builds with
+TensorRT. Needs no GPU.
 
-Runs as a program in a process of its own, with the wheels on its path:
-`build_with_rtx.py BUNDLE TARGET`, TARGET a compute capability to build for, 'parse' to stop after parsing, or 'interrupt' to send
-itself an interrupt while it builds. Prints JSON.
+Runs as a program in a process of its own, with the wheels on its path: `build_with_rtx.py BUNDLE
+TARGET`, TARGET a compute capability to build for, 'parse' to stop after parsing, or 'interrupt' to
+send itself an interrupt while it builds. Prints JSON.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -40,8 +42,13 @@ def attempt(bundle: Any, candidate: Any, target: str) -> dict[str, Any]:
     """What became of one: its layers and inputs, the size of its plan, or the error."""
     graph = prepared(bundle, candidate, ProfileSizes())
     spec = bundle.graph(candidate.part, candidate.variant)
-    result: dict[str, Any] = {'part': candidate.part, 'variant': candidate.variant, 'quantised': spec.quantised, 'expected_inputs': [
-        tensor.name for tensor in spec.inputs], 'weight_bytes': weight_bytes(graph.model)}
+    result: dict[str, Any] = {
+        'part': candidate.part,
+        'variant': candidate.variant,
+        'quantised': spec.quantised,
+        'expected_inputs': [tensor.name for tensor in spec.inputs],
+        'weight_bytes': weight_bytes(graph.model),
+    }
     shown: list[float] = []
     try:
         network = Network(graph)
@@ -49,7 +56,11 @@ def attempt(bundle: Any, candidate: Any, target: str) -> dict[str, Any]:
         if target != 'parse':
             with tempfile.TemporaryDirectory() as folder:
                 plan = Path(folder) / 'plan'
-                network.build(BuilderSettings(Path(folder) / 'timing' / 'cache', target=target), plan, shown.append)
+                network.build(
+                    BuilderSettings(Path(folder) / 'timing' / 'cache', target=target),
+                    plan,
+                    shown.append,
+                )
                 result['plan_bytes'] = plan.stat().st_size
                 result['has_timing_cache'] = (Path(folder) / 'timing' / 'cache').is_file()
             check_size(result['plan_bytes'], result['weight_bytes'])
@@ -68,7 +79,11 @@ def interrupted(folder: str) -> dict[str, Any]:
         if len(shown) == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
-    network = Network(prepared(bundle, candidates('decoder', bundle.manifest.precision.linears)[0], ProfileSizes()))
+    network = Network(
+        prepared(
+            bundle, candidates('decoder', bundle.manifest.precision.linears)[0], ProfileSizes()
+        )
+    )
     with tempfile.TemporaryDirectory() as place:
         try:
             network.build(BuilderSettings(target='SM86'), Path(place) / 'plan', show)
@@ -78,4 +93,9 @@ def interrupted(folder: str) -> dict[str, Any]:
 
 
 if __name__ == '__main__':
-    print('\n' + json.dumps(interrupted(sys.argv[1]) if sys.argv[2] == 'interrupt' else main(*sys.argv[1:])))
+    print(
+        '\n'
+        + json.dumps(
+            interrupted(sys.argv[1]) if sys.argv[2] == 'interrupt' else main(*sys.argv[1:])
+        )
+    )

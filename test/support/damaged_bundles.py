@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process of its own: damages a bundle in many ways, one after the other, and tries to run each with ONNX Runtime.
+"""A process of its own: damages a bundle in many ways, one after the other, and tries to run each
+with ONNX Runtime.
 
-`python damaged_bundles.py BUNDLE WORK is_fitted`; prints one line of JSON per damage: what was done and what came of it. With
-is_fitted = 1 the manifest is made to fit the damage, so that the library meets the damaged file itself.
+`python damaged_bundles.py BUNDLE WORK is_fitted`; prints one line of JSON per damage: what was done
+and what came of it. With is_fitted = 1 the manifest is made to fit the damage, so that the library
+meets the damaged file itself.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -26,11 +29,17 @@ def damages(bundle: Path) -> Iterator[tuple[str, str, bytes]]:
     for path in sorted(each for each in bundle.rglob('*') if each.is_file()):
         name, content = str(path.relative_to(bundle)), path.read_bytes()
         size = len(content)
-        for length in sorted({0, 1, size // 100, size // 3, size // 2, size * 9 // 10, size - 4096, size - 1}):
+        for length in sorted(
+            {0, 1, size // 100, size // 3, size // 2, size * 9 // 10, size - 4096, size - 1}
+        ):
             if 0 <= length < size:
                 yield f'{name} cut to {length} of {size}', name, content[:length]
         for place in (0, size // 2, size - 1):
-            yield f'{name} changed at {place}', name, content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1:]
+            yield (
+                f'{name} changed at {place}',
+                name,
+                content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :],
+            )
         yield f'{name} all zeros', name, bytes(size)
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The penguin node with one part broken on purpose, chosen by the variable PENGUIN_FAULT. Run as a module."""
+"""The penguin node with one part broken on purpose, chosen by the variable PENGUIN_FAULT. Run as a
+module.
+"""
+
 import itertools
 import os
 import sys
@@ -9,10 +12,18 @@ from penguin_ros.ros.node.main import main
 
 
 def failing_callbacks():
-    """Every second frame raises in the callback of its subscription; the first caption raises where it is published."""
+    """Every second frame raises in the callback of its subscription; the first caption raises where
+    it is published.
+    """
     from penguin_ros.pipeline import Pipeline
     from penguin_ros.ros.node import captions
-    add_frame, to_message, numbers, texts = Pipeline.add_frame, captions.caption_message, itertools.count(), itertools.count()
+
+    add_frame, to_message, numbers, texts = (
+        Pipeline.add_frame,
+        captions.caption_message,
+        itertools.count(),
+        itertools.count(),
+    )
 
     def broken_add_frame(self, frame):
         if next(numbers) % 2 == 0:
@@ -31,6 +42,7 @@ def failing_callbacks():
 def hanging_step():
     """The model does not return from its 20th step for a minute."""
     from penguin_ros.testing.scripted_backend import ScriptedBackend
+
     forward, numbers = ScriptedBackend.forward, itertools.count()
 
     def hanging_forward(self, *arguments, **named):
@@ -44,6 +56,7 @@ def hanging_step():
 def dying_worker():
     """The worker thread ends in the middle of a job."""
     from penguin_ros.scheduler.scheduler import Scheduler
+
     advance, numbers = Scheduler._advance, itertools.count()
 
     def broken_advance(self, entry):

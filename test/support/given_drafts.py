@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drafts of every kind, right and wrong, for the tests of what verifies them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ class GivenDrafts(Drafter):
         self.passes: list[int] = []
 
     def draft(self, room: int) -> list[int]:
-        return list(self._draft(self._taken, min(room - 1, 63)))[:room - 1]
+        return list(self._draft(self._taken, min(room - 1, 63)))[: room - 1]
 
     def add(self, token_ids: Sequence[int]) -> None:
         self._taken += len(token_ids)
@@ -39,21 +40,27 @@ def drafts_of(truth: Sequence[int], stop: int, vocabulary: int, seed: int) -> di
         return [int(token_id) for token_id in random.integers(0, vocabulary, count)]
 
     def partly(start: int, room: int) -> list[int]:
-        right = list(truth[start:start + room])
-        return [token_id if random.random() < 0.8 else noise(1)[0] for token_id in right[:random.integers(0, 17)]]
+        right = list(truth[start : start + room])
+        return [
+            token_id if random.random() < 0.8 else noise(1)[0]
+            for token_id in right[: random.integers(0, 17)]
+        ]
 
     def with_stop(start: int, room: int) -> list[int]:
-        right = list(truth[start:start + room])
+        right = list(truth[start : start + room])
         right.insert(int(random.integers(0, len(right) + 1)), stop)
         return right
 
     return {
-        'perfect': lambda start, room: truth[start:start + room],
-        'perfect but short': lambda start, room: truth[start:start + 2],
-        'perfect and then noise': lambda start, room: [*truth[start:start + random.integers(0, 9)], *noise(4)],
+        'perfect': lambda start, room: truth[start : start + room],
+        'perfect but short': lambda start, room: truth[start : start + 2],
+        'perfect and then noise': lambda start, room: [
+            *truth[start : start + random.integers(0, 9)],
+            *noise(4),
+        ],
         'partly right': partly,
         'random': lambda start, room: noise(int(random.integers(1, 17))),
-        'shifted by one': lambda start, room: truth[start + 1:start + 9],
+        'shifted by one': lambda start, room: truth[start + 1 : start + 9],
         'with a stop token': with_stop,
         'always the same token': lambda start, room: [truth[start - 1]] * 8,
         'none': lambda start, room: (),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A golden case as frames and chunks of a backend, and how far a result is from the reference's."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,7 +10,16 @@ import numpy as np
 from penguin_ros.backends.base.backend import Chunk, Features, FeatureSpan
 from penguin_ros.model_inputs import FramePatches
 
-CASES = ('text', 'image', 'image_small', 'dialogue', 'video', 'video_compressed', 'video_floor', 'video_still')
+CASES = (
+    'text',
+    'image',
+    'image_small',
+    'dialogue',
+    'video',
+    'video_compressed',
+    'video_floor',
+    'video_still',
+)
 
 
 def error(got: np.ndarray, expected: np.ndarray) -> float:
@@ -22,7 +32,9 @@ def golden_frames(case: Any) -> list[FramePatches]:
     frames, start = [], 0
     for (_, rows, columns), merge_size in zip(case['grid_sizes'], case['merge_sizes'], strict=True):
         end = start + int(rows * columns)
-        frames.append(FramePatches(case['pixel_values'][start:end], int(rows), int(columns), int(merge_size)))
+        frames.append(
+            FramePatches(case['pixel_values'][start:end], int(rows), int(columns), int(merge_size))
+        )
         start = end
     return frames
 
@@ -33,5 +45,5 @@ def golden_chunk(case: Any, features: list[Features], image_token_id: int) -> Ch
     places = np.flatnonzero(ids == image_token_id)
     for each in features:
         spans.append(FeatureSpan(int(places[0]), each, 0, each.tokens))
-        places = places[each.tokens:]
+        places = places[each.tokens :]
     return Chunk(ids, tuple(spans))

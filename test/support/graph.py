@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real ROS graph for tests: a domain of its own, a client node, node processes with their logs, pictures on topics.
+"""A real ROS graph for tests: a domain of its own, a client node, node processes with their logs,
+pictures on topics.
 
-Everything waits on conditions with deadlines. The client spins in the thread of the test, inside `wait_for`.
+Everything waits on conditions with deadlines. The client spins in the thread of the test, inside
+`wait_for`.
 """
+
 from __future__ import annotations
 
 import array
@@ -33,7 +36,9 @@ _LOCK_PORT = 23000
 
 
 class Domain:
-    """A ROS_DOMAIN_ID that no other test process of this machine holds: a bound port per domain is the lock."""
+    """A ROS_DOMAIN_ID that no other test process of this machine holds: a bound port per domain is
+    the lock.
+    """
 
     def __init__(self) -> None:
         for number in (1 + (os.getpid() * 7 + offset) % 100 for offset in range(100)):
@@ -58,25 +63,41 @@ class Graph:
         self.folder = folder
         self.domain = Domain()
         self.context = rclpy.Context()
-        rclpy.init(args=[], context=self.context, domain_id=self.domain.number, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=[],
+            context=self.context,
+            domain_id=self.domain.number,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
         self.node = Node('test_client', context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self._processes: list[NodeProcess] = []
 
-    def start(self, module: str = PENGUIN_NODE, *, parameters: Mapping[str, Any] | None = None, arguments: tuple[str, ...] = (),
-              environment: Mapping[str, str] | None = None) -> NodeProcess:
+    def start(
+        self,
+        module: str = PENGUIN_NODE,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        arguments: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> NodeProcess:
         """A node process; it is stopped with the graph when the test does not do so."""
         process = NodeProcess(self, module, parameters or {}, arguments, environment or {})
         self._processes.append(process)
         return process
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0, what: str = '') -> Any:
-        """Spins until the condition gives something true, and returns that; AssertionError after the deadline."""
+        """Spins until the condition gives something true, and returns that; AssertionError after
+        the deadline.
+        """
         end = time.monotonic() + seconds
         while not (value := condition()):
             if time.monotonic() > end:
-                logs = '\n'.join(f'--- {process.log_path.name}\n{process.log[-4000:]}' for process in self._processes)
+                logs = '\n'.join(
+                    f'--- {process.log_path.name}\n{process.log[-4000:]}'
+                    for process in self._processes
+                )
                 raise AssertionError(f'not within {seconds} s: {what or condition}\n{logs}')
             self.executor.spin_once(timeout_sec=0.02)
         return value
@@ -96,10 +117,15 @@ class Graph:
         self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
 
-    def publisher(self, kind: type, topic: str, qos: QoSProfile | int = QUESTION_DEPTH, subscribers: int = 1) -> Any:
+    def publisher(
+        self, kind: type, topic: str, qos: QoSProfile | int = QUESTION_DEPTH, subscribers: int = 1
+    ) -> Any:
         """A publisher that is matched by that many subscribers."""
         publisher = self.node.create_publisher(kind, topic, qos)
-        self.wait_for(lambda: publisher.get_subscription_count() >= subscribers, what=f'a subscriber of {topic}')
+        self.wait_for(
+            lambda: publisher.get_subscription_count() >= subscribers,
+            what=f'a subscriber of {topic}',
+        )
         return publisher
 
     def client(self, kind: type, name: str) -> Any:
@@ -119,9 +145,15 @@ class Graph:
 
     def action_client(self, kind: Any, name: str) -> ActionClient:
         """An action client with depths for floods, the server being there."""
-        client = ActionClient(self.node, kind, name, goal_service_qos_profile=QUESTION_DEPTH,
-                              result_service_qos_profile=QUESTION_DEPTH, cancel_service_qos_profile=QUESTION_DEPTH,
-                              feedback_sub_qos_profile=QUESTION_DEPTH)
+        client = ActionClient(
+            self.node,
+            kind,
+            name,
+            goal_service_qos_profile=QUESTION_DEPTH,
+            result_service_qos_profile=QUESTION_DEPTH,
+            cancel_service_qos_profile=QUESTION_DEPTH,
+            feedback_sub_qos_profile=QUESTION_DEPTH,
+        )
         self.wait_for(client.server_is_ready, what=f'action {name}')
         return client
 
@@ -138,8 +170,14 @@ class Graph:
 class NodeProcess:
     """A node started from its entry point as a process; `log` is all it printed."""
 
-    def __init__(self, graph: Graph, module: str, parameters: Mapping[str, Any], arguments: tuple[str, ...],
-                 environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        module: str,
+        parameters: Mapping[str, Any],
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+    ) -> None:
         self._graph = graph
         self.log_path = graph.folder / f'{module.rpartition(".")[2]}_{time.monotonic_ns()}.log'
         command = [sys.executable, '-m', module, '--ros-args']
@@ -147,9 +185,20 @@ class NodeProcess:
             command += ['-p', f'{name}:={_yaml(value)}']
         with self.log_path.open('wb') as log:
             self.process = subprocess.Popen(
-                [*command, *arguments], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=REPOSITORY,
-                start_new_session=True, env={**os.environ, 'ROS_DOMAIN_ID': str(graph.domain.number),
-                                             'ROS_LOG_DIR': str(graph.folder / 'log'), 'PYTHONFAULTHANDLER': '1', **environment})
+                [*command, *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=REPOSITORY,
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    'ROS_DOMAIN_ID': str(graph.domain.number),
+                    'ROS_LOG_DIR': str(graph.folder / 'log'),
+                    'PYTHONFAULTHANDLER': '1',
+                    **environment,
+                },
+            )
 
     @property
     def log(self) -> str:
@@ -168,19 +217,27 @@ class NodeProcess:
         try:
             self._graph.wait_for(lambda: not self.is_running, seconds, 'the end of the process')
         except AssertionError:
-            self.process.send_signal(signal.SIGABRT)  # upon which it writes where each of its threads stands
+            self.process.send_signal(
+                signal.SIGABRT
+            )  # upon which it writes where each of its threads stands
             self.process.wait(STOP_SECONDS)
-            raise AssertionError(f'the process did not end within {seconds} s:\n{self.log}') from None
+            raise AssertionError(
+                f'the process did not end within {seconds} s:\n{self.log}'
+            ) from None
         return int(self.process.returncode)
 
     def stop(self, number: int = signal.SIGINT, seconds: float = STOP_SECONDS) -> None:
-        """Signals, and asserts a quiet end in time: exit code 0, no traceback. The graph spins meanwhile."""
+        """Signals, and asserts a quiet end in time: exit code 0, no traceback. The graph spins
+        meanwhile.
+        """
         self.process.send_signal(number)
         assert self.wait_for_exit(seconds) == 0, self.log
         assert 'Traceback' not in self.log, self.log
 
     def end(self) -> None:
-        """Asks it to stop, kills it when it does not: Fast DDS leaves its shared memory behind in a process that is killed."""
+        """Asks it to stop, kills it when it does not: Fast DDS leaves its shared memory behind in a
+        process that is killed.
+        """
         if self.is_running:
             self.process.send_signal(signal.SIGINT)
         try:
@@ -195,13 +252,16 @@ class NodeProcess:
 
 
 class SyntheticCamera:
-    """Publishes raw pictures that differ from frame to frame; by hand, or by a timer while the graph spins."""
+    """Publishes raw pictures that differ from frame to frame; by hand, or by a timer while the
+    graph spins.
+    """
 
     def __init__(self, graph: Graph, topic: str, qos: QoSProfile | None = None) -> None:
         self._graph, self._count = graph, 0
         self.stamps_ns: list[int] = []
         self.publisher = graph.node.create_publisher(
-            Image, topic, qos or QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE))
+            Image, topic, qos or QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
+        )
         self._timer: Any = None
 
     def start(self, hertz: float = 10.0) -> None:
@@ -229,16 +289,22 @@ def picture_message(number: int, stamp_ns: int, width: int = 64, height: int = 4
     """An rgb8 message with a bright square that moves with `number`."""
     pixels = np.full((height, width, 3), 40, np.uint8)
     left = (number * 5) % (width - 12)
-    pixels[10:22, left:left + 12] = (250, 200 - number % 100, 30)
-    message = Image(height=height, width=width, encoding='rgb8', step=width * 3, data=array.array('B', pixels.tobytes()))
+    pixels[10:22, left : left + 12] = (250, 200 - number % 100, 30)
+    message = Image(
+        height=height,
+        width=width,
+        encoding='rgb8',
+        step=width * 3,
+        data=array.array('B', pixels.tobytes()),
+    )
     message.header.frame_id = 'camera_optical'
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10 ** 9)
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
     return message
 
 
 def stamp_ns(stamp: Any) -> int:
     """A message's time in nanoseconds."""
-    return int(stamp.sec) * 10 ** 9 + int(stamp.nanosec)
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def _yaml(value: Any) -> str:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the graphs of a bundle in ONNX Runtime in the simplest way, and makes checkpoints of any shape to build them from."""
+"""Runs the graphs of a bundle in ONNX Runtime in the simplest way, and makes checkpoints of any
+shape to build them from.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -25,21 +28,32 @@ VARIANTS = {'full': 'onnxruntime', 'window': 'tensorrt', 'two_part': 'onnxruntim
 """Decoders, and a backend whose bundles have them."""
 
 
-def checkpoint_of(folder: Path, layout: str = 'nested', dtype: str = 'float32', seed: int = 0,
-                  **changes: Any) -> Checkpoint:
+def checkpoint_of(
+    folder: Path, layout: str = 'nested', dtype: str = 'float32', seed: int = 0, **changes: Any
+) -> Checkpoint:
     """A random checkpoint of the tiny shape with `changes`."""
     variant = Variant(is_tied=changes.get('is_tied'))
     with patch.dict(SHAPES, {'other': dataclasses.replace(SHAPES['tiny'], **changes)}):
-        return open_checkpoint(write_random_checkpoint(folder, 'other', seed, layout, dtype, variant))
+        return open_checkpoint(
+            write_random_checkpoint(folder, 'other', seed, layout, dtype, variant)
+        )
 
 
-def stack(heads: int, kv_heads: int, head_dim: int, hidden: int = 64, ffn: int = 96, layers: int = 2) -> TransformerShape:
+def stack(
+    heads: int, kv_heads: int, head_dim: int, hidden: int = 64, ffn: int = 96, layers: int = 2
+) -> TransformerShape:
     """A stack of layers."""
     return TransformerShape(layers, hidden, ffn, heads, kv_heads, head_dim, 1e6, 1e-6)
 
 
-def built(checkpoint: Checkpoint, folder: Path, backend: str = 'onnxruntime', precision: str = 'float32', max_length: int = 256,
-          **choice: str) -> Bundle:
+def built(
+    checkpoint: Checkpoint,
+    folder: Path,
+    backend: str = 'onnxruntime',
+    precision: str = 'float32',
+    max_length: int = 256,
+    **choice: str,
+) -> Bundle:
     """A bundle."""
     order = BuildOrder(BuildChoice(backend, precision, **choice), max_length, threads=1)
     return open_bundle(build_bundle(checkpoint, folder, order))
@@ -53,14 +67,18 @@ def session(bundle: Bundle, file: str, is_plain: bool = False, **entries: str) -
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     for key, value in entries.items():
         options.add_session_config_entry('session.' + key, value)
-    return onnxruntime.InferenceSession(str(bundle.file(file)), options, providers=['CPUExecutionProvider'])
+    return onnxruntime.InferenceSession(
+        str(bundle.file(file)), options, providers=['CPUExecutionProvider']
+    )
 
 
 def optimised(bundle: Bundle, file: str, folder: Path) -> Counter[str]:
     """How many nodes of each kind ONNX Runtime runs after its own rewriting."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.optimized_model_filepath = 3, str(folder / 'optimised.onnx')
-    onnxruntime.InferenceSession(str(bundle.file(file)), options, providers=['CPUExecutionProvider'])
+    onnxruntime.InferenceSession(
+        str(bundle.file(file)), options, providers=['CPUExecutionProvider']
+    )
     model = onnx.load(folder / 'optimised.onnx', load_external_data=False)
     return Counter(node.op_type for node in model.graph.node)
 
@@ -68,7 +86,10 @@ def optimised(bundle: Bundle, file: str, folder: Path) -> Counter[str]:
 def distance(got: Array, expected: Array) -> float:
     """||got - expected|| / ||expected||."""
     assert got.shape == expected.shape
-    return float(np.linalg.norm(got.astype(np.float64) - expected) / np.linalg.norm(expected.astype(np.float64)))
+    return float(
+        np.linalg.norm(got.astype(np.float64) - expected)
+        / np.linalg.norm(expected.astype(np.float64))
+    )
 
 
 def patches(seed: int, rows: int, columns: int, merge_size: int) -> FramePatches:
@@ -83,14 +104,23 @@ class Vision:
     def __init__(self, bundle: Bundle, variant: str = 'fused', **entries: Any) -> None:
         self._shape = bundle.shape.encoder
         self._whole = session(bundle, bundle.graph('vision', variant).file, **entries)
-        self._stages = [session(bundle, stage.file, **entries) for stage in bundle.manifest.stages('vision_stage', variant)]
-        self._formats = {item.name: np.dtype(item.dtype) for graph in bundle.manifest.graphs
-                         if graph.part.startswith('vision') for item in graph.inputs}
+        self._stages = [
+            session(bundle, stage.file, **entries)
+            for stage in bundle.manifest.stages('vision_stage', variant)
+        ]
+        self._formats = {
+            item.name: np.dtype(item.dtype)
+            for graph in bundle.manifest.graphs
+            if graph.part.startswith('vision')
+            for item in graph.inputs
+        }
 
     def whole(self, frames: list[FramePatches]) -> tuple[Array, Array]:
         """(frames, tokens, size) encoded, and projected."""
         pixels, tables, shares = self._inputs(frames)
-        encoded, embeds = self._run(self._whole, pixel_patches=pixels, merge_weights=shares, **tables)
+        encoded, embeds = self._run(
+            self._whole, pixel_patches=pixels, merge_weights=shares, **tables
+        )
         return encoded, embeds
 
     def in_stages(self, frames: list[FramePatches], block: int) -> tuple[Array, Array]:
@@ -104,21 +134,37 @@ class Vision:
                 feed = {name: table[rows] for name, table in tables.items()}
                 feed = {'merge_weights': shares} if index == len(self._stages) - 1 else feed
                 if index:
-                    feed |= {'hidden': state[0][:, rows], 'queries': state[1][:, :, rows], 'keys': state[2], 'values': state[3]}
+                    feed |= {
+                        'hidden': state[0][:, rows],
+                        'queries': state[1][:, :, rows],
+                        'keys': state[2],
+                        'values': state[3],
+                    }
                 else:
                     feed['pixel_patches'] = pixels[:, rows]
                 results.append(self._run(stage, **feed))
-            state = [np.concatenate(parts, axis=1 if parts[0].ndim == 3 else 2) for parts in zip(*results, strict=True)]
+            state = [
+                np.concatenate(parts, axis=1 if parts[0].ndim == 3 else 2)
+                for parts in zip(*results, strict=True)
+            ]
         return state[0], state[1]
 
     def _inputs(self, frames: list[FramePatches]) -> tuple[Array, dict[str, Array], Array]:
         one = frames[0]
-        cosine, sine = rope_tables(one.rows, one.columns, one.merge_size, self._shape.head_dim, self._shape.rope_theta)
+        cosine, sine = rope_tables(
+            one.rows, one.columns, one.merge_size, self._shape.head_dim, self._shape.rope_theta
+        )
         pixels = np.stack([frame.pixels for frame in frames])
         return pixels, {'rope_cos': cosine, 'rope_sin': sine}, merge_weights(one.merge_size)
 
     def _run(self, session: Any, **feed: Array) -> list[Array]:
-        return session.run(None, {name: np.ascontiguousarray(values, self._formats[name]) for name, values in feed.items()})
+        return session.run(
+            None,
+            {
+                name: np.ascontiguousarray(values, self._formats[name])
+                for name, values in feed.items()
+            },
+        )
 
 
 class Decoder:
@@ -126,11 +172,19 @@ class Decoder:
 
     def __init__(self, bundle: Bundle, variant: str, **entries: Any) -> None:
         graph = bundle.graph('decoder', variant)
-        self._bundle, self._variant, self._session = bundle, variant, session(bundle, graph.file, **entries)
+        self._bundle, self._variant, self._session = (
+            bundle,
+            variant,
+            session(bundle, graph.file, **entries),
+        )
         self._names = [item.name for item in graph.outputs]
-        self._format = np.dtype(next(item.dtype for item in graph.inputs if item.name == 'inputs_embeds'))
+        self._format = np.dtype(
+            next(item.dtype for item in graph.inputs if item.name == 'inputs_embeds')
+        )
         llm = bundle.shape.llm
-        self.cache = np.zeros((2 * llm.layers, llm.kv_heads, bundle.manifest.max_length, llm.head_dim), self._format)
+        self.cache = np.zeros(
+            (2 * llm.layers, llm.kv_heads, bundle.manifest.max_length, llm.head_dim), self._format
+        )
         self.position = 0
 
     def embed(self, token_ids: Array) -> Array:
@@ -138,14 +192,18 @@ class Decoder:
         return self._bundle.embedding_table.read(token_ids)
 
     def append(self, embeds: Array, wanted: list[int] | None = None, length: int = 0) -> Array:
-        """Appends rows (n, hidden); logits (wanted, vocabulary), of all rows when None. `length`: of the cache that is shown, the
-        shortest possible when 0."""
+        """Appends rows (n, hidden); logits (wanted, vocabulary), of all rows when None. `length`:
+        of the cache that is shown, the shortest possible when 0.
+        """
         rows = len(embeds)
         wanted = list(range(rows)) if wanted is None else wanted
         shortest = self.position + (0 if self._variant == 'two_part' else rows)
         feed = self._state(rows, max(length, shortest))
-        feed |= {'inputs_embeds': embeds[None].astype(self._format), 'logits_indices': np.array(wanted, np.int64),
-                 'position_ids': np.arange(self.position, self.position + rows)[None]}
+        feed |= {
+            'inputs_embeds': embeds[None].astype(self._format),
+            'logits_indices': np.array(wanted, np.int64),
+            'position_ids': np.arange(self.position, self.position + rows)[None],
+        }
         results = dict(zip(self._names, self._session.run(None, feed), strict=True))
         self._keep(results, rows)
         self.position += rows
@@ -155,9 +213,16 @@ class Decoder:
         own = self.position + np.arange(rows)[:, None]
         if self._variant == 'two_part':
             past = np.broadcast_to(np.arange(length) < self.position, (rows, length))
-            feed = {'attention_mask': np.concatenate([past, np.tril(np.ones((rows, rows), bool))], 1)[None, None]}
+            feed = {
+                'attention_mask': np.concatenate([past, np.tril(np.ones((rows, rows), bool))], 1)[
+                    None, None
+                ]
+            }
         else:
-            feed = {'attention_mask': (np.arange(length) <= own)[None, None], 'write_indices': np.array([self.position])}
+            feed = {
+                'attention_mask': (np.arange(length) <= own)[None, None],
+                'write_indices': np.array([self.position]),
+            }
         held = self.cache if self._variant == 'window' else self.cache[:, :, :length]
         for index in range(len(held) // 2):
             feed[f'past_key_{index}'] = np.ascontiguousarray(held[2 * index][None])
@@ -166,9 +231,9 @@ class Decoder:
 
     def _keep(self, results: dict[str, Array], rows: int) -> None:
         if self._variant == 'two_part':
-            self.cache[:, :, self.position:self.position + rows] = results['new_kv']
+            self.cache[:, :, self.position : self.position + rows] = results['new_kv']
             return
         for index in range(len(self.cache) // 2):
             for offset, kind in enumerate(('key', 'value')):
                 present = results[f'present_{kind}_{index}'][0]
-                self.cache[2 * index + offset][:, :present.shape[1]] = present
+                self.cache[2 * index + offset][:, : present.shape[1]] = present

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine with a hub cache of its own, that opens checkpoints in new processes: the hub's client reads its settings once."""
+"""A machine with a hub cache of its own, that opens checkpoints in new processes: the hub's client
+reads its settings once.
+"""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, ENCODER = 'penguin/tiny', 'penguin/encoder'
-OPEN = '''
+OPEN = """
 import json, sys, time
 start = time.monotonic()
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
@@ -25,7 +28,7 @@ try:
 except CheckpointError as error:
     result = dict(error=type(error).__name__, what=error.what, why=error.why, fix=error.fix)
 print(json.dumps(dict(result, lines=lines, seconds=time.monotonic() - start)))
-'''
+"""
 
 
 @dataclass
@@ -36,13 +39,29 @@ class Client:
     home: Path
 
     def environment(self, **more: str) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(('HF_', 'HUGGING', 'TRANSFORMERS'))}
-        return {**kept, 'HF_ENDPOINT': self.url, 'HF_HOME': str(self.home), 'PYTHONPATH': str(ROOT), 'NO_PROXY': '127.0.0.1',
-                'no_proxy': '127.0.0.1', **more}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(('HF_', 'HUGGING', 'TRANSFORMERS'))
+        }
+        return {
+            **kept,
+            'HF_ENDPOINT': self.url,
+            'HF_HOME': str(self.home),
+            'PYTHONPATH': str(ROOT),
+            'NO_PROXY': '127.0.0.1',
+            'no_proxy': '127.0.0.1',
+            **more,
+        }
 
     def start(self, source: str, **more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([sys.executable, '-c', OPEN, source], env=self.environment(**more), text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, '-c', OPEN, source],
+            env=self.environment(**more),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def open(self, source: str, **more: str) -> dict[str, Any]:
         process = self.start(source, **more)

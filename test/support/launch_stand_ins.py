@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-ins for `launch` and `launch_ros`, which come with an installed ROS 2 only: they record what they were given.
+"""Stand-ins for `launch` and `launch_ros`, which come with an installed ROS 2 only: they record
+what they were given.
 
 How ros2 launch itself treats the result is not covered by them.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -35,23 +37,40 @@ class FindPackageShare(Recorded):
 
 class PathJoinSubstitution(Recorded):
     def perform(self, context: dict[str, str]) -> str:
-        return '/'.join(part if isinstance(part, str) else part.perform(context) for part in self.values[0])
+        return '/'.join(
+            part if isinstance(part, str) else part.perform(context) for part in self.values[0]
+        )
 
 
 class Action(Recorded):
-    """DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, IncludeLaunchDescription, Node."""
+    """DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, IncludeLaunchDescription,
+    Node.
+    """
 
 
 STAND_INS: dict[str, dict[str, type]] = {
     'launch': {'LaunchDescription': Recorded, 'LaunchContext': dict},
-    'launch.actions': {name: type(name, (Action,), {}) for name in
-                       ('DeclareLaunchArgument', 'OpaqueFunction', 'SetEnvironmentVariable', 'IncludeLaunchDescription')},
+    'launch.actions': {
+        name: type(name, (Action,), {})
+        for name in (
+            'DeclareLaunchArgument',
+            'OpaqueFunction',
+            'SetEnvironmentVariable',
+            'IncludeLaunchDescription',
+        )
+    },
     'launch.launch_description_sources': {
-        'PythonLaunchDescriptionSource': type('PythonLaunchDescriptionSource', (Recorded,), {})},
-    'launch.substitutions': {'LaunchConfiguration': LaunchConfiguration, 'PathJoinSubstitution': PathJoinSubstitution},
+        'PythonLaunchDescriptionSource': type('PythonLaunchDescriptionSource', (Recorded,), {})
+    },
+    'launch.substitutions': {
+        'LaunchConfiguration': LaunchConfiguration,
+        'PathJoinSubstitution': PathJoinSubstitution,
+    },
     'launch_ros': {},
     'launch_ros.actions': {'Node': type('Node', (Action,), {})},
-    'launch_ros.parameter_descriptions': {'ParameterValue': type('ParameterValue', (Recorded,), {})},
+    'launch_ros.parameter_descriptions': {
+        'ParameterValue': type('ParameterValue', (Recorded,), {})
+    },
     'launch_ros.substitutions': {'FindPackageShare': FindPackageShare},
 }
 
@@ -79,6 +98,8 @@ def arguments_of(entities: list[Any], **given: str) -> dict[str, str]:
     for entity in entities:
         if kind(entity) == 'DeclareLaunchArgument':
             default = entity.named['default_value']
-            context[entity.values[0]] = default if isinstance(default, str) else default.perform(context)
+            context[entity.values[0]] = (
+                default if isinstance(default, str) else default.perform(context)
+            )
     assert set(given) <= set(context)
     return {**context, **given}

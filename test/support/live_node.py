@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running penguin node with a tiny random network, its clients, and lists of what it publishes."""
+
 from __future__ import annotations
 
 import functools
@@ -17,16 +18,30 @@ from rclpy.parameter import Parameter
 from support.graph import Graph, NodeProcess, SyntheticCamera
 
 # One thread: the tests share their machine, and a network this small gains nothing from more.
-SMALL: dict[str, Any] = {'model.threads': 1, 'model.max_length': 4096, 'visual.max_visual_tokens': 64, 'caption.max_tokens': 8,
-                         'question.max_tokens': 8, 'generation.max_repeats': 0}
+SMALL: dict[str, Any] = {
+    'model.threads': 1,
+    'model.max_length': 4096,
+    'visual.max_visual_tokens': 64,
+    'caption.max_tokens': 8,
+    'question.max_tokens': 8,
+    'generation.max_repeats': 0,
+}
 LOAD_SECONDS = 90.0
 
 
 class LiveNode:
     """`name` is the node's full name; `process` (module, environment) goes to Graph.start."""
 
-    def __init__(self, graph: Graph, checkpoint: Path | None, parameters: Mapping[str, Any] | None = None, *,
-                 name: str = '/penguin', arguments: tuple[str, ...] = (), **process: Any) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        checkpoint: Path | None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        name: str = '/penguin',
+        arguments: tuple[str, ...] = (),
+        **process: Any,
+    ) -> None:
         self.graph, self.name = graph, name
         self.statuses: list[Any] = graph.collect(Status, f'{name}/status')
         self.captions: list[Any] = graph.collect(Caption, f'{name}/caption')
@@ -34,10 +49,16 @@ class LiveNode:
         self.diagnostics: list[Any] = graph.collect(DiagnosticArray, '/diagnostics')
         namespace, _, base = name.rpartition('/')
         self.process: NodeProcess = graph.start(
-            parameters={**SMALL, **({'model.checkpoint': str(checkpoint)} if checkpoint else {}), **(parameters or {})},
-            arguments=('-r', f'__ns:={namespace or "/"}', '-r', f'__node:={base}', *arguments), **process)
+            parameters={
+                **SMALL,
+                **({'model.checkpoint': str(checkpoint)} if checkpoint else {}),
+                **(parameters or {}),
+            },
+            arguments=('-r', f'__ns:={namespace or "/"}', '-r', f'__node:={base}', *arguments),
+            **process,
+        )
 
-    # --- state ------------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------
 
     @property
     def status(self) -> Any:
@@ -46,8 +67,13 @@ class LiveNode:
     def wait_until(self, state: str, seconds: float = LOAD_SECONDS) -> LiveNode:
         """Until its status tells of this lifecycle state."""
         seen = len(self.statuses)
-        self.graph.wait_for(lambda: any(status.lifecycle_state == state for status in self.statuses[max(0, seen - 1):]), seconds,
-                            f'{self.name} {state}')
+        self.graph.wait_for(
+            lambda: any(
+                status.lifecycle_state == state for status in self.statuses[max(0, seen - 1) :]
+            ),
+            seconds,
+            f'{self.name} {state}',
+        )
         return self
 
     def camera_status(self, camera: str = 'camera') -> Any:
@@ -61,7 +87,11 @@ class LiveNode:
 
     def state(self) -> str:
         """As the lifecycle service tells."""
-        return str(self.graph.call(self._client(GetState, 'get_state'), GetState.Request()).current_state.label)
+        return str(
+            self.graph.call(
+                self._client(GetState, 'get_state'), GetState.Request()
+            ).current_state.label
+        )
 
     def change(self, transition: str, seconds: float = LOAD_SECONDS) -> bool:
         """A transition by its label; whether it succeeded."""
@@ -70,38 +100,72 @@ class LiveNode:
     def begin(self, transition: str) -> Any:
         """The future of a transition."""
         request = ChangeState.Request()
-        request.transition.id = {'configure': 1, 'cleanup': 2, 'activate': 3, 'deactivate': 4, 'unconfigured_shutdown': 5,
-                                 'inactive_shutdown': 6, 'active_shutdown': 7}[transition]
+        request.transition.id = {
+            'configure': 1,
+            'cleanup': 2,
+            'activate': 3,
+            'deactivate': 4,
+            'unconfigured_shutdown': 5,
+            'inactive_shutdown': 6,
+            'active_shutdown': 7,
+        }[transition]
         return self._client(ChangeState, 'change_state').call_async(request)
 
     def set(self, **values: Any) -> list[Any]:
         """Results of setting parameters; `__` in a name stands for a dot."""
-        parameters = [Parameter(name.replace('__', '.'), value=value).to_parameter_msg() for name, value in values.items()]
-        return list(self.graph.call(self._client(SetParameters, 'set_parameters'),
-                                    SetParameters.Request(parameters=parameters)).results)
+        parameters = [
+            Parameter(name.replace('__', '.'), value=value).to_parameter_msg()
+            for name, value in values.items()
+        ]
+        return list(
+            self.graph.call(
+                self._client(SetParameters, 'set_parameters'),
+                SetParameters.Request(parameters=parameters),
+            ).results
+        )
 
     def entry(self, task: str) -> DiagnosticStatus | None:
         """The newest diagnostic entry of a task, 'model' for example."""
         name = f'{self.name}: {task}'
-        return next((status for array in reversed(self.diagnostics) for status in array.status if status.name == name), None)
+        return next(
+            (
+                status
+                for array in reversed(self.diagnostics)
+                for status in array.status
+                if status.name == name
+            ),
+            None,
+        )
 
     def entry_values(self, task: str) -> dict[str, str]:
         """What the newest diagnostic entry of a task tells by name."""
         entry = self.entry(task)
         return {} if entry is None else {value.key: value.value for value in entry.values}
 
-    def wait_for_entry(self, task: str, level: bytes, text: str = '', seconds: float = 20.0) -> DiagnosticStatus:
+    def wait_for_entry(
+        self, task: str, level: bytes, text: str = '', seconds: float = 20.0
+    ) -> DiagnosticStatus:
         """The entry, once it has this level and holds this text."""
+
         def found() -> DiagnosticStatus | None:
             entry = self.entry(task)
-            return entry if entry is not None and entry.level == level and text in entry.message else None
-        return self.graph.wait_for(found, seconds, f'{task} at level {level!r} with {text!r}, is {self.entry(task)}')
+            return (
+                entry
+                if entry is not None and entry.level == level and text in entry.message
+                else None
+            )
 
-    # --- questions --------------------------------------------------------------------------------------------
+        return self.graph.wait_for(
+            found, seconds, f'{task} at level {level!r} with {text!r}, is {self.entry(task)}'
+        )
+
+    # --- questions --------------------------------------------------------------------------------
 
     def ask(self, question: str = 'What is this?', seconds: float = 30.0, **fields: Any) -> Any:
         """The response of the service."""
-        return self.graph.call(self._client(Ask, 'ask'), Ask.Request(question=question, **fields), seconds)
+        return self.graph.call(
+            self._client(Ask, 'ask'), Ask.Request(question=question, **fields), seconds
+        )
 
     def publish_question(self, question: str = 'What is this?', **fields: Any) -> None:
         """By the topic."""
@@ -120,8 +184,11 @@ class LiveNode:
 
     def wait_for_answer(self, identity: str, seconds: float = 30.0) -> Any:
         """The answer with this id on the topic."""
-        return self.graph.wait_for(lambda: next((answer for answer in self.answers if answer.id == identity), None), seconds,
-                                   f'answer {identity}')
+        return self.graph.wait_for(
+            lambda: next((answer for answer in self.answers if answer.id == identity), None),
+            seconds,
+            f'answer {identity}',
+        )
 
     def _client(self, kind: type, name: str) -> Any:
         clients = self.__dict__.setdefault('_clients', {})
@@ -136,13 +203,18 @@ class Goal:
     def __init__(self, graph: Graph, client: Any, request: Any) -> None:
         self._graph = graph
         self.feedback: list[Any] = []
-        self.handle = graph.result(client.send_goal_async(
-            request, feedback_callback=lambda message: self.feedback.append(message.feedback)))
+        self.handle = graph.result(
+            client.send_goal_async(
+                request, feedback_callback=lambda message: self.feedback.append(message.feedback)
+            )
+        )
         self.result_future = self.handle.get_result_async()
 
     def wait_for_text(self, pieces: int = 1, seconds: float = 30.0) -> None:
         """Until that many feedback messages have arrived."""
-        self._graph.wait_for(lambda: len(self.feedback) >= pieces, seconds, f'{pieces} pieces of feedback')
+        self._graph.wait_for(
+            lambda: len(self.feedback) >= pieces, seconds, f'{pieces} pieces of feedback'
+        )
 
     def result(self, seconds: float = 30.0) -> tuple[int, Any]:
         """Status of the goal and its Answer."""
@@ -154,10 +226,15 @@ class Goal:
         self._graph.result(self.handle.cancel_goal_async())
 
 
-def with_frames(node: LiveNode, topic: str = '/camera/image', hertz: float = 10.0) -> SyntheticCamera:
+def with_frames(
+    node: LiveNode, topic: str = '/camera/image', hertz: float = 10.0
+) -> SyntheticCamera:
     """A camera that publishes whenever the graph spins; returns when the node has frames of it."""
     camera = SyntheticCamera(node.graph, topic)
     camera.start(hertz)
-    node.graph.wait_for(lambda: node.statuses and any(status.frames_buffered for status in node.status.cameras), 30.0,
-                        'frames in the buffer')
+    node.graph.wait_for(
+        lambda: node.statuses and any(status.frames_buffered for status in node.status.cameras),
+        30.0,
+        'frames in the buffer',
+    )
     return camera

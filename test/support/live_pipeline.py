@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pipeline on a scripted backend and two clocks that stand still until they are turned."""
+
 from __future__ import annotations
 
 import threading
@@ -25,7 +26,9 @@ TEXT = 'A bear walks over the ice.'
 
 
 class Gate:
-    """Holds the worker before a step of the backend, from `close(step)` until `open()`; `arrived` is set when it stands there."""
+    """Holds the worker before a step of the backend, from `close(step)` until `open()`; `arrived`
+    is set when it stands there.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -55,12 +58,19 @@ class Gate:
 
 
 class LivePipeline:
-    """`pipeline` with what it delivered: `answers` and `pieces` by id, ids in the order in which they `ended`.
+    """`pipeline` with what it delivered: `answers` and `pieces` by id, ids in the order in which
+    they `ended`.
 
     `logged`: exceptions; `steps`: of the backend; `in_step` is called in each.
     """
 
-    def __init__(self, checkpoint: Path, cameras: tuple[str, ...] = ('front',), text: str = TEXT, **values: Any) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        cameras: tuple[str, ...] = ('front',),
+        text: str = TEXT,
+        **values: Any,
+    ) -> None:
         self.now, self.steady, self.gate = FakeClock(), FakeClock(), Gate()
         self.now.turn(START)
         self.text = text
@@ -71,13 +81,23 @@ class LivePipeline:
         self.steps: list[str] = []
         self.logged: list[BaseException] = []
         self._changed = threading.Condition()
-        settings = {'model.checkpoint': str(checkpoint), 'model.backend': 'scripted', 'visual.max_visual_tokens': 512,
-                    'clip.precompute': 'off',  # its steps come when they like
-                    **{name.replace('__', '.'): value for name, value in values.items()}}
+        settings = {
+            'model.checkpoint': str(checkpoint),
+            'model.backend': 'scripted',
+            'visual.max_visual_tokens': 512,
+            'clip.precompute': 'off',  # its steps come when they like
+            **{name.replace('__', '.'): value for name, value in values.items()},
+        }
         self.config = with_values(PenguinConfig(), settings)
         self.backend: ScriptedBackend | None = None
-        self.pipeline = Pipeline(self.config, cameras, now_ns=self.now, steady_ns=self.steady, backend_factory=self._make_backend,
-                                 log=lambda what, error: self.logged.append(error))
+        self.pipeline = Pipeline(
+            self.config,
+            cameras,
+            now_ns=self.now,
+            steady_ns=self.steady,
+            backend_factory=self._make_backend,
+            log=lambda what, error: self.logged.append(error),
+        )
 
     def __enter__(self) -> LivePipeline:
         self.facts = self.pipeline.open()
@@ -88,7 +108,9 @@ class LivePipeline:
         self.gate.open()
         assert self.pipeline.close(LIVENESS_SECONDS)
 
-    def frames(self, *milliseconds: int, camera: str = 'front', size: tuple[int, int] = (56, 84)) -> None:
+    def frames(
+        self, *milliseconds: int, camera: str = 'front', size: tuple[int, int] = (56, 84)
+    ) -> None:
         """Frames at these times after START, each seen when it was taken."""
         for ms in milliseconds:
             late_ns = START + ms * MS - self.now()
@@ -97,7 +119,9 @@ class LivePipeline:
             self.pipeline.add_frame(Frame(START + ms * MS, image, camera, f'{camera}_optical'))
 
     def ask(self, request_id: str = 'q', text: str = 'What is there?', **facts: Any) -> str:
-        ticket = self.pipeline.submit(Request(request_id, text, **facts), self.take, self.pieces[request_id].append)
+        ticket = self.pipeline.submit(
+            Request(request_id, text, **facts), self.take, self.pieces[request_id].append
+        )
         return ticket.id
 
     def answer(self, request_id: str = 'q', text: str = 'What is there?', **facts: Any) -> Answer:
@@ -114,13 +138,17 @@ class LivePipeline:
 
     def wait(self, request_id: str) -> Answer:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.answers[request_id], LIVENESS_SECONDS), f'no answer to {request_id}'
+            assert self._changed.wait_for(lambda: self.answers[request_id], LIVENESS_SECONDS), (
+                f'no answer to {request_id}'
+            )
             return self.answers[request_id][-1]
 
     def _make_backend(self, config: ModelConfig, checkpoint: Checkpoint | None) -> ScriptedBackend:
         assert checkpoint is not None
         script = [*checkpoint.tokenizer.encode_text(self.text), checkpoint.shape.stop_token_ids[0]]
-        self.backend = ScriptedBackend(config, ScriptedModel.of(checkpoint), script=script, on_step=self._step)
+        self.backend = ScriptedBackend(
+            config, ScriptedModel.of(checkpoint), script=script, on_step=self._step
+        )
         return self.backend
 
     def _step(self, step: str) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A live pipeline with a window, whose cameras show scenes."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,14 +15,29 @@ from penguin_ros.frame import Frame
 class LiveWindow(LivePipeline):
     """Cameras that show scenes; work ahead is off unless asked for."""
 
-    def __init__(self, checkpoint: Path, *, cameras: tuple[str, ...] = ('front',), window: str = 'growing', ahead: str = 'off',
-                 **values: object) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        *,
+        cameras: tuple[str, ...] = ('front',),
+        window: str = 'growing',
+        ahead: str = 'off',
+        **values: object,
+    ) -> None:
         super().__init__(checkpoint, cameras, clip__window=window, clip__precompute=ahead, **values)
 
-    def scene(self, *milliseconds: int, scene: int = 0, camera: str = 'front', size: tuple[int, int] = (56, 84)) -> None:
+    def scene(
+        self,
+        *milliseconds: int,
+        scene: int = 0,
+        camera: str = 'front',
+        size: tuple[int, int] = (56, 84),
+    ) -> None:
         for ms in milliseconds:
             self.now.turn(max(0, START + ms * MS - self.now()))
-            self.pipeline.add_frame(Frame(START + ms * MS, picture(scene, size, noise=ms), camera, f'{camera}_optical'))
+            self.pipeline.add_frame(
+                Frame(START + ms * MS, picture(scene, size, noise=ms), camera, f'{camera}_optical')
+            )
 
     def wait_idle(self) -> None:
         assert self.pipeline._scheduler.wait_idle(LIVENESS_SECONDS)

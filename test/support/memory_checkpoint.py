@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint of any shape with random weights, in memory: what a backend reads of one, without files."""
+"""A checkpoint of any shape with random weights, in memory: what a backend reads of one, without
+files.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +19,9 @@ TINY: CheckpointShape = SHAPES['tiny']
 
 
 class MemoryCheckpoint:
-    """Stands where a Checkpoint is expected; `tensors` is the object itself. `dtype` is F32, F16 or BF16."""
+    """Stands where a Checkpoint is expected; `tensors` is the object itself. `dtype` is F32, F16 or
+    BF16.
+    """
 
     name, digest = 'memory', 'f' * 64
 

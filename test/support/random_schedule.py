@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random cameras, questions, cancels and pauses on one `Caches`; every generation is compared with one that reuses nothing."""
+"""Random cameras, questions, cancels and pauses on one `Caches`; every generation is compared with
+one that reuses nothing.
+"""
+
 from __future__ import annotations
 
 import itertools
@@ -49,12 +52,17 @@ class Camera:
     def add(self, is_new_scene: bool = False) -> None:
         self.stamp_ns += int(self.random.integers(1, 20)) * 100_000_000
         if is_new_scene or not self.frames or self.random.random() < 0.15:
-            image = np.kron(self.random.integers(0, 256, (self.size[0] // 14, self.size[1] // 14, 3)),
-                            np.ones((14, 14, 1))).astype(np.uint8)
+            image = np.kron(
+                self.random.integers(0, 256, (self.size[0] // 14, self.size[1] // 14, 3)),
+                np.ones((14, 14, 1)),
+            ).astype(np.uint8)
         else:
             image = self.frames[-1].image.copy()
-            top, left = self.random.integers(0, self.size[0] - 9), self.random.integers(0, self.size[1] - 9)
-            image[top:top + 8, left:left + 8] = self.random.integers(0, 256, 3)
+            top, left = (
+                self.random.integers(0, self.size[0] - 9),
+                self.random.integers(0, self.size[1] - 9),
+            )
+            image[top : top + 8, left : left + 8] = self.random.integers(0, 256, 3)
         self.frames.append(Frame(self.stamp_ns, image))
 
     def resize(self) -> None:
@@ -63,14 +71,28 @@ class Camera:
 
 
 class Schedule:
-    """`run` does random operations; `fresh` is another backend of the same model, which computes everything anew."""
+    """`run` does random operations; `fresh` is another backend of the same model, which computes
+    everything anew.
+    """
 
-    def __init__(self, reuse: Caches, fresh: Backend, model: Checkpoint | Bundle, seed: int, policy: str = 'fixed') -> None:
+    def __init__(
+        self,
+        reuse: Caches,
+        fresh: Backend,
+        model: Checkpoint | Bundle,
+        seed: int,
+        policy: str = 'fixed',
+    ) -> None:
         self.reuse, self._fresh, self._tokenizer = reuse, fresh, model.tokenizer
         self._random = np.random.default_rng(seed)
-        visual = VisualConfig(policy, max_visual_tokens=64, min_visual_tokens=1, key_tokens=12, intermediate_tokens=4)
+        visual = VisualConfig(
+            policy, max_visual_tokens=64, min_visual_tokens=1, key_tokens=12, intermediate_tokens=4
+        )
         self._preprocessor = Preprocessor(model.shape, model.tokenizer, visual)
-        self._cameras = [Camera(np.random.default_rng([seed, number]), SIZES[number % len(SIZES)]) for number in range(3)]
+        self._cameras = [
+            Camera(np.random.default_rng([seed, number]), SIZES[number % len(SIZES)])
+            for number in range(3)
+        ]
         for camera in self._cameras:
             camera.add()
         self._camera = self._cameras[0]
@@ -82,9 +104,21 @@ class Schedule:
     def run(self, operations: int) -> None:
         """The operations, of which most are requests."""
         choices: dict[Callable[[], None], int] = {
-            self._append: 4, self._slide: 2, self._ask: 6, self._talk: 2, self._show: 1, self._switch: 1, self._cancel: 3,
-            self._interrupt: 6, self._precompute_features: 1, self._precompute_prefix: 2}
-        rare: dict[Callable[[], None], float] = {self._camera_resized: 0.02, self.reuse.forget: 0.01}
+            self._append: 4,
+            self._slide: 2,
+            self._ask: 6,
+            self._talk: 2,
+            self._show: 1,
+            self._switch: 1,
+            self._cancel: 3,
+            self._interrupt: 6,
+            self._precompute_features: 1,
+            self._precompute_prefix: 2,
+        }
+        rare: dict[Callable[[], None], float] = {
+            self._camera_resized: 0.02,
+            self.reuse.forget: 0.01,
+        }
         weights = np.array(list(choices.values()), float) / sum(choices.values())
         for _ in range(operations):
             list(choices)[self._random.choice(len(choices), p=weights)]()
@@ -93,7 +127,7 @@ class Schedule:
                     act()
             self._check_bounds()
 
-    # --- what can happen ------------------------------------------------------------------------------------------
+    # --- what can happen --------------------------------------------------------------------------
 
     def _append(self) -> None:
         self._camera.add()
@@ -121,18 +155,25 @@ class Schedule:
         self._talked_about = clip
         self._turns.append(('user', self._question()))
         video = VideoPart(clip.seconds_from_start, len(clip.frames))
-        messages = [Message(role, (video, TextPart(text)) if number == 0 else (TextPart(text),))
-                    for number, (role, text) in enumerate(self._turns)]
+        messages = [
+            Message(role, (video, TextPart(text)) if number == 0 else (TextPart(text),))
+            for number, (role, text) in enumerate(self._turns)
+        ]
         inputs = self._preprocessor.messages_inputs(messages, [clip.frames])
         generation = self._finish(*self._started(inputs))
         self._turns.append(('assistant', generation.text.replace('\ufffd', '?')))
 
     def _show(self) -> None:
-        images = [self._camera.frames[index].image for index in self._random.integers(0, len(self._camera.frames), 2)]
+        images = [
+            self._camera.frames[index].image
+            for index in self._random.integers(0, len(self._camera.frames), 2)
+        ]
         self._finish(*self._started(self._preprocessor.images_inputs(images, self._question())))
 
     def _cancel(self) -> None:
-        """Closes a generation, or throws into it, at a random step; what it gave until then must have been right."""
+        """Closes a generation, or throws into it, at a random step; what it gave until then must
+        have been right.
+        """
         inputs = self._clip_inputs()
         running, progress, logits = self._started(inputs)
         self._advance(running, logits, int(self._random.integers(0, 25)))
@@ -144,7 +185,9 @@ class Schedule:
         self._compare(inputs, progress.token_ids, logits)
 
     def _interrupt(self) -> None:
-        """A caption rests at a random step while questions are answered, then goes on or is given up."""
+        """A caption rests at a random step while questions are answered, then goes on or is given
+        up.
+        """
         inputs = self._clip_inputs()
         caption = self._started(inputs)
         for _ in range(self._random.integers(1, 3)):
@@ -164,9 +207,11 @@ class Schedule:
         self._drive(precompute_features(self.reuse, self._clip_inputs().frames))
 
     def _precompute_prefix(self) -> None:
-        self._drive(precompute_prefix(self.reuse, self._clip_inputs(), int(self._random.choice([3, 7, 64]))))
+        self._drive(
+            precompute_prefix(self.reuse, self._clip_inputs(), int(self._random.choice([3, 7, 64])))
+        )
 
-    # --- how it is done -------------------------------------------------------------------------------------------
+    # --- how it is done ---------------------------------------------------------------------------
 
     def _drive(self, steps: Generator[None, None, int]) -> None:
         """To its end, or as far as chance wants it, maybe with a question in between."""
@@ -179,11 +224,19 @@ class Schedule:
         return str(self._random.choice(QUESTIONS))
 
     def _clip_inputs(self) -> ModelInputs:
-        return self._preprocessor.clip_inputs(Clip('', tuple(self._camera.frames)), self._question())
+        return self._preprocessor.clip_inputs(
+            Clip('', tuple(self._camera.frames)), self._question()
+        )
 
     def _started(self, inputs: ModelInputs) -> tuple[Running, GenerationStats, list[np.ndarray]]:
-        limits = SamplingParams(int(self._random.integers(1, MAX_TOKENS + 1)), (), GenerationConfig(max_repeats=0),
-                        int(self._random.choice([5, 32, 256])), keep_logits=True, drafts=self._drafts(inputs))
+        limits = SamplingParams(
+            int(self._random.integers(1, MAX_TOKENS + 1)),
+            (),
+            GenerationConfig(max_repeats=0),
+            int(self._random.choice([5, 32, 256])),
+            keep_logits=True,
+            drafts=self._drafts(inputs),
+        )
         progress = GenerationStats()
         self._inputs = inputs
         return generate(self.reuse, inputs, limits, self._text(), lambda: 0, progress), progress, []
@@ -204,26 +257,39 @@ class Schedule:
             if step.logits is not None:
                 logits += list(step.logits.reshape(-1, step.logits.shape[-1]))
 
-    def _finish(self, running: Running, progress: GenerationStats, logits: list[np.ndarray],
-                inputs: ModelInputs | None = None) -> Generation:
+    def _finish(
+        self,
+        running: Running,
+        progress: GenerationStats,
+        logits: list[np.ndarray],
+        inputs: ModelInputs | None = None,
+    ) -> Generation:
         inputs = inputs or self._inputs
-        self._advance(running, logits, 10 ** 6)
+        self._advance(running, logits, 10**6)
         generation = progress.generation()
         assert generation.reused_tokens < len(inputs.prompt.token_ids)
         self.accepted += generation.accepted_tokens
         self._compare(inputs, generation.token_ids, logits)
         return generation
 
-    def _compare(self, inputs: ModelInputs, token_ids: Iterable[int], logits: list[np.ndarray]) -> None:
-        """Against a generation that computes everything: the same tokens until a choice is within rounding, and logits."""
+    def _compare(
+        self, inputs: ModelInputs, token_ids: Iterable[int], logits: list[np.ndarray]
+    ) -> None:
+        """Against a generation that computes everything: the same tokens until a choice is within
+        rounding, and logits.
+        """
         expected_ids, expected = self._recomputed(inputs)
         for step, (token_id, got) in enumerate(zip(token_ids, logits, strict=True)):
-            difference = float(np.linalg.norm(got - expected[step]) / np.linalg.norm(expected[step]))
+            difference = float(
+                np.linalg.norm(got - expected[step]) / np.linalg.norm(expected[step])
+            )
             self.worst = max(self.worst, difference)
             assert difference <= TOLERANCE, f'logits of step {step} differ by {difference:.2e}'
             second, first = np.partition(expected[step], -2)[-2:]
             if token_id != expected_ids[step]:
-                assert first - second < MARGIN, f'another token at step {step}, whose margin is {first - second:.2e}'
+                assert first - second < MARGIN, (
+                    f'another token at step {step}, whose margin is {first - second:.2e}'
+                )
                 break
             self.tokens += 1
         self.compared += 1
@@ -231,9 +297,15 @@ class Schedule:
     def _recomputed(self, inputs: ModelInputs) -> tuple[list[int], np.ndarray]:
         key = inputs.prompt.token_ids.tobytes() + b''.join(frame.key for frame in inputs.frames)
         if key not in self._expected:
-            limits = SamplingParams(MAX_TOKENS, (), GenerationConfig(max_repeats=0), 64, keep_logits=True)
+            limits = SamplingParams(
+                MAX_TOKENS, (), GenerationConfig(max_repeats=0), 64, keep_logits=True
+            )
             progress, logits = GenerationStats(), list[np.ndarray]()
-            self._advance(generate(self._fresh, inputs, limits, self._text(), lambda: 0, progress), logits, 10 ** 6)
+            self._advance(
+                generate(self._fresh, inputs, limits, self._text(), lambda: 0, progress),
+                logits,
+                10**6,
+            )
             self._expected[key] = progress.token_ids, np.stack(logits)
         return self._expected[key]
 

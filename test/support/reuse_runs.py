@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generations on a scripted backend that counts what it computes, each checked against one that reuses nothing."""
+"""Generations on a scripted backend that counts what it computes, each checked against one that
+reuses nothing.
+"""
+
 from __future__ import annotations
 
 import itertools
@@ -48,7 +51,9 @@ class CountingBackend(ScriptedBackend):
 
 
 def started(reuse: Caches, asked: ModelInputs, progress: GenerationStats | None = None) -> Iterator:
-    return generate(reuse, asked, LIMITS, Detokenizer(lambda token: b'x'), itertools.count().__next__, progress)
+    return generate(
+        reuse, asked, LIMITS, Detokenizer(lambda token: b'x'), itertools.count().__next__, progress
+    )
 
 
 def answered(reuse: Caches, asked: ModelInputs) -> Generation:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints made from others: copied, with a file changed or the tensors under other names."""
+
 from __future__ import annotations
 
 import json
@@ -43,8 +44,11 @@ def without(path: Path, key: str) -> None:
 
 def published_tensors(folder: Path) -> Tensors:
     """Every tensor of a checkpoint as its files have it."""
-    return {name: (header.dtype, map_tensor(header).copy()) for path in sorted(folder.glob('*.safetensors'))
-            for name, header in read_headers(path).items()}
+    return {
+        name: (header.dtype, map_tensor(header).copy())
+        for path in sorted(folder.glob('*.safetensors'))
+        for name, header in read_headers(path).items()
+    }
 
 
 def with_tensors(folder: Path, tensors: Tensors) -> Path:
@@ -57,4 +61,7 @@ def with_tensors(folder: Path, tensors: Tensors) -> Path:
 
 def renamed(tensors: Tensors, old: str, new: str) -> Tensors:
     """The same tensors with the beginning `old` of their names replaced."""
-    return {new + name.removeprefix(old) if name.startswith(old) else name: value for name, value in tensors.items()}
+    return {
+        new + name.removeprefix(old) if name.startswith(old) else name: value
+        for name, value in tensors.items()
+    }

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions on a machine whose passes take what a formula says: how long do they take with drafts, in plain steps?"""
+"""Captions on a machine whose passes take what a formula says: how long do they take with drafts,
+in plain steps?
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -30,7 +33,9 @@ class Machine:
         self.record = PromptHistory()
 
     def caption(self, text: Sequence[int], noise: float = 0.0) -> float:
-        """Time per token behind the first one, in plain steps; `noise`: how far the time of a pass may be off."""
+        """Time per token behind the first one, in plain steps; `noise`: how far the time of a pass
+        may be off.
+        """
         whole = [*text, STOP]
         drafter = Drafter(self.record, (), (STOP,), self._max_tokens)
         drafter.add(whole[:1])
@@ -38,8 +43,11 @@ class Machine:
         while done < len(whole):
             draft = drafter.draft(200 - done)
             assert len(draft) <= self._max_tokens
-            right = next((count for count, token_id in enumerate(draft) if token_id != whole[done + count]), len(draft))
-            taken = whole[done:done + right + 1]
+            right = next(
+                (count for count, token_id in enumerate(draft) if token_id != whole[done + count]),
+                len(draft),
+            )
+            taken = whole[done : done + right + 1]
             took = self.costs(1 + len(draft)) * (1 + noise * self._random.random())
             drafter.note_pass(1 + len(draft), round(took * PLAIN_NS))
             drafter.add(taken)
@@ -58,4 +66,7 @@ def words(seed: int, count: int = 60) -> list[int]:
 def changed(text: Sequence[int], share: float, seed: int) -> list[int]:
     """The text with so many of its tokens replaced."""
     random = np.random.default_rng(seed)
-    return [int(random.integers(6000, 9000)) if random.random() < share else token_id for token_id in text]
+    return [
+        int(random.integers(6000, 9000)) if random.random() < share else token_id
+        for token_id in text
+    ]

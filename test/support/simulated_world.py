@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A penguin node that watches a simulated camera, both as processes, and what is true about everything it says."""
+"""A penguin node that watches a simulated camera, both as processes, and what is true about
+everything it says.
+"""
+
 from __future__ import annotations
 
 import time
@@ -53,19 +56,28 @@ class Tally:
     right: int = 0
     claimed: int = 0
     wanted: int = 0
-    answers: list[tuple[str, str, str, bool]] = field(default_factory=list)  # kind, right answer, answer, whether it is right
+    answers: list[tuple[str, str, str, bool]] = field(
+        default_factory=list
+    )  # kind, right answer, answer, whether it is right
 
     @property
     def shares(self) -> dict[str, float]:
         """By the names of simulation_model.Measured."""
-        return {'caption_precision': self.right / max(1, self.claimed), 'caption_recall': self.right / max(1, self.wanted),
-                'answers': sum(is_right for *_, is_right in self.answers) / max(1, len(self.answers))}
+        return {
+            'caption_precision': self.right / max(1, self.claimed),
+            'caption_recall': self.right / max(1, self.wanted),
+            'answers': sum(is_right for *_, is_right in self.answers) / max(1, len(self.answers)),
+        }
 
 
 class SimulatedWorld:
-    """Starts the node, then the camera. `described` grows while the graph spins; what is wrong with a caption is in `faults`."""
+    """Starts the node, then the camera. `described` grows while the graph spins; what is wrong with
+    a caption is in `faults`.
+    """
 
-    def __init__(self, graph: Graph, world: World, node: Mapping[str, Any], camera: Mapping[str, Any]) -> None:
+    def __init__(
+        self, graph: Graph, world: World, node: Mapping[str, Any], camera: Mapping[str, Any]
+    ) -> None:
         self.graph, self._world = graph, world
         self.showings: list[GroundTruth] = []
         self.described: list[Described] = []
@@ -74,10 +86,23 @@ class SimulatedWorld:
         self._reset_s = 0.0
         latched = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         graph.node.create_subscription(String, '/sim_camera/ground_truth', self._on_truth, latched)
-        graph.node.create_subscription(CompressedImage, '/camera/image/compressed', self._on_picture, QoSProfile(depth=500))
+        graph.node.create_subscription(
+            CompressedImage, '/camera/image/compressed', self._on_picture, QoSProfile(depth=500)
+        )
         files = ('--params-file', str(simulation_parameters()))
-        self.node = LiveNode(graph, None, {'model.max_length': 4096, 'visual.max_visual_tokens': 1024, 'caption.max_tokens': 96,
-                                           'question.max_tokens': 64, 'generation.max_repeats': 8, **node}, arguments=files)
+        self.node = LiveNode(
+            graph,
+            None,
+            {
+                'model.max_length': 4096,
+                'visual.max_visual_tokens': 1024,
+                'caption.max_tokens': 96,
+                'question.max_tokens': 64,
+                'generation.max_repeats': 8,
+                **node,
+            },
+            arguments=files,
+        )
         self._taken = 0
         self.node.wait_until('active')
         self.camera: NodeProcess = graph.start(SIM_CAMERA, parameters=camera, arguments=files)
@@ -93,14 +118,19 @@ class SimulatedWorld:
 
     def wait_for(self, condition: Callable[[], Any], seconds: float, what: str) -> Any:
         """Spins and looks at new captions until the condition holds."""
+
         def looked() -> Any:
             self._take_captions()
             return condition()
+
         return self.graph.wait_for(looked, seconds, what)
 
     def ask(self, question: str, showing: GroundTruth) -> Any:
         """The answer about a whole showing."""
-        start, end = (Time(sec=time_ns // 10 ** 9, nanosec=time_ns % 10 ** 9) for time_ns in (showing.start_ns, showing.end_ns))
+        start, end = (
+            Time(sec=time_ns // 10**9, nanosec=time_ns % 10**9)
+            for time_ns in (showing.start_ns, showing.end_ns)
+        )
         return self.node.ask(question, has_interval=True, start=start, end=end).answer
 
     def ask_all(self, item: Described, count: int, tally: Tally) -> None:
@@ -108,12 +138,18 @@ class SimulatedWorld:
         for asked in item.showing.questions[:count]:
             answer = self.ask(asked.question, item.showing)
             assert answer.error_code == 0, answer.error_message
-            assert item.showing.holds(stamp_ns(answer.evidence.start), stamp_ns(answer.evidence.end))
-            tally.answers.append((asked.kind, asked.answer, answer.text, score_answer(answer.text, asked.answer)))
+            assert item.showing.holds(
+                stamp_ns(answer.evidence.start), stamp_ns(answer.evidence.end)
+            )
+            tally.answers.append(
+                (asked.kind, asked.answer, answer.text, score_answer(answer.text, asked.answer))
+            )
 
     def reset(self) -> None:
         """Sets the world's time back."""
-        assert self.graph.call(self.graph.client(Trigger, '/sim_camera/reset'), Trigger.Request()).success
+        assert self.graph.call(
+            self.graph.client(Trigger, '/sim_camera/reset'), Trigger.Request()
+        ).success
         self._reset_s = time.monotonic()
 
     def stop(self) -> None:
@@ -130,7 +166,9 @@ class SimulatedWorld:
 
     def _on_picture(self, message: Any) -> None:
         """A picture comes after the truth of its scene."""
-        self._pictures[self.showings[-1].epoch if self.showings else 0].add(stamp_ns(message.header.stamp))
+        self._pictures[self.showings[-1].epoch if self.showings else 0].add(
+            stamp_ns(message.header.stamp)
+        )
 
     def _take_captions(self) -> None:
         captions = self.node.captions
@@ -143,28 +181,50 @@ class SimulatedWorld:
             self.faults.append(f'caption with error {caption.error_code}: {caption.error_message}')
             return
         start_ns, end_ns = stamp_ns(caption.evidence.start), stamp_ns(caption.evidence.end)
-        if not self.showings or (self.showings[-1].epoch == 0 and end_ns < self.showings[0].start_ns):
+        if not self.showings or (
+            self.showings[-1].epoch == 0 and end_ns < self.showings[0].start_ns
+        ):
             return  # of a scene that was over before its truth could be heard
         epoch = self.showings[-1].epoch
-        showing = next((item for item in self.showings if item.epoch == epoch and item.holds(start_ns, end_ns)), None)
+        showing = next(
+            (
+                item
+                for item in self.showings
+                if item.epoch == epoch and item.holds(start_ns, end_ns)
+            ),
+            None,
+        )
         stamps = {stamp_ns(frame.stamp) for frame in caption.evidence.frames}
         if showing is None or not stamps <= self._pictures[epoch]:
-            if time.monotonic() - self._reset_s > LATE_S:  # else it may have been under way when the time was set back
+            if (
+                time.monotonic() - self._reset_s > LATE_S
+            ):  # else it may have been under way when the time was set back
                 missing = sorted(stamps - self._pictures[epoch]) if showing else 'no scene'
-                self.faults.append(f'caption of {start_ns} to {end_ns} belongs to no single scene of epoch {epoch}: {missing}')
+                self.faults.append(
+                    f'caption of {start_ns} to {end_ns} belongs to no single scene of epoch {epoch}: {missing}'
+                )
             return
         is_whole = start_ns - showing.start_ns <= SLACK_NS and showing.end_ns - end_ns <= SLACK_NS
         truth = showing.truth_between(self._world, start_ns, end_ns)
-        self.described.append(Described(caption, showing, truth, is_whole, score_caption(caption.text, truth)))
+        self.described.append(
+            Described(caption, showing, truth, is_whole, score_caption(caption.text, truth))
+        )
 
 
 def tally_of(items: list[Described]) -> Tally:
     """Facts of captions."""
-    return Tally(*(sum(getattr(item.score, name) for item in items) for name in ('right', 'claimed', 'wanted')))
+    return Tally(
+        *(
+            sum(getattr(item.score, name) for item in items)
+            for name in ('right', 'claimed', 'wanted')
+        )
+    )
 
 
 def events_outside(item: Described) -> list[str]:
-    """Events that a caption tells rightly and that did not happen in its stretch; for a whole showing, not all of them."""
+    """Events that a caption tells rightly and that did not happen in its stretch; for a whole
+    showing, not all of them.
+    """
     found = parse_caption(item.caption.text)
     told = found.things if found is not None else frozenset()
     outside = []
@@ -172,6 +232,13 @@ def events_outside(item: Described) -> list[str]:
         if (event.colour, event.shape, event.motion) in told:
             is_inside = event.start_ns <= item.end_ns and event.end_ns >= item.start_ns
             if item.is_whole:
-                is_inside = item.start_ns <= event.start_ns + SLACK_NS and item.end_ns >= event.end_ns - SLACK_NS
-            outside += [] if is_inside else [f'{event} in {item.caption.text!r} of {item.start_ns} to {item.end_ns}']
+                is_inside = (
+                    item.start_ns <= event.start_ns + SLACK_NS
+                    and item.end_ns >= event.end_ns - SLACK_NS
+                )
+            outside += (
+                []
+                if is_inside
+                else [f'{event} in {item.caption.text!r} of {item.start_ns} to {item.end_ns}']
+            )
     return outside

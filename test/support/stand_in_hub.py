@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hub on 127.0.0.1 that answers what huggingface_hub asks when it downloads a model, with the real one's error codes."""
+"""A hub on 127.0.0.1 that answers what huggingface_hub asks when it downloads a model, with the
+real one's error codes.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -20,8 +23,9 @@ CHUNK = 64 * 1024
 class StandIn:
     """What the hub holds and how it behaves; may be changed while it runs.
 
-    `folders`: model folder by repository; `gated`: repositories that ask to accept terms; `stall_after`: bytes after which
-    a weight file stops coming, for ever; `broken_status`: answer to everything; `extra_bytes`: added to stated file sizes.
+    `folders`: model folder by repository; `gated`: repositories that ask to accept terms;
+    `stall_after`: bytes after which a weight file stops coming, for ever; `broken_status`: answer
+    to everything; `extra_bytes`: added to stated file sizes.
     """
 
     folders: dict[str, Path]
@@ -41,17 +45,25 @@ class StandIn:
     def files(self, repository: str) -> dict[str, Path]:
         """Files by path in the repository."""
         folder = self.folders[repository]
-        return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob('*')) if path.is_file()}
+        return {
+            path.relative_to(folder).as_posix(): path
+            for path in sorted(folder.rglob('*'))
+            if path.is_file()
+        }
 
 
 @contextmanager
 def serving(hub: StandIn) -> Iterator[StandIn]:
     """Runs the hub on a free port."""
+
     class Request(_Request):
         stand_in = hub
+
     server = ThreadingHTTPServer(('127.0.0.1', 0), Request)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True
+    )
     thread.start()
     hub.url = f'http://127.0.0.1:{server.server_port}'
     try:
@@ -92,20 +104,37 @@ class _Request(BaseHTTPRequestHandler):
         elif is_api and rest[:1] == ['revision']:
             self._send_json(self._facts(repository))
         elif is_api and rest[:1] == ['tree']:
-            self._send_json([{'type': 'file', 'path': name, **self._sizes(path)}
-                             for name, path in self.stand_in.files(repository).items()])
+            self._send_json(
+                [
+                    {'type': 'file', 'path': name, **self._sizes(path)}
+                    for name, path in self.stand_in.files(repository).items()
+                ]
+            )
         elif rest[:1] == ['resolve'] and '/'.join(rest[2:]) in self.stand_in.files(repository):
             self._send_file(repository, self.stand_in.files(repository)['/'.join(rest[2:])])
         else:
             self._refuse(404, 'EntryNotFound')
 
     def _facts(self, repository: str) -> dict[str, Any]:
-        return {'id': repository, '_id': '0', 'sha': self.stand_in.commit(repository), 'private': False, 'downloads': 0,
-                'likes': 0, 'tags': [], 'siblings': [{'rfilename': name, 'size': self._sizes(path)['size']}
-                                                     for name, path in self.stand_in.files(repository).items()]}
+        return {
+            'id': repository,
+            '_id': '0',
+            'sha': self.stand_in.commit(repository),
+            'private': False,
+            'downloads': 0,
+            'likes': 0,
+            'tags': [],
+            'siblings': [
+                {'rfilename': name, 'size': self._sizes(path)['size']}
+                for name, path in self.stand_in.files(repository).items()
+            ],
+        }
 
     def _sizes(self, path: Path) -> dict[str, Any]:
-        return {'size': path.stat().st_size + self.stand_in.extra_bytes, 'oid': hashlib.sha1(path.read_bytes()).hexdigest()}
+        return {
+            'size': path.stat().st_size + self.stand_in.extra_bytes,
+            'oid': hashlib.sha1(path.read_bytes()).hexdigest(),
+        }
 
     def _refuse(self, status: int, code: str) -> None:
         self.send_response(status)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs whose steps a test lets through one by one, a clock that it turns, and a scheduler that runs both."""
+"""Jobs whose steps a test lets through one by one, a clock that it turns, and a scheduler that runs
+both.
+"""
+
 from __future__ import annotations
 
 import threading
@@ -47,7 +50,9 @@ class Stage:
 
     def pass_gate(self) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self._is_open or self._permits > 0, LIVENESS_SECONDS)
+            assert self._changed.wait_for(
+                lambda: self._is_open or self._permits > 0, LIVENESS_SECONDS
+            )
             self._permits -= not self._is_open
 
     def permit(self, steps: int = 1) -> None:
@@ -62,7 +67,10 @@ class Stage:
 
     def wait(self, event: str) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: event in self._events, LIVENESS_SECONDS), (event, self._events)
+            assert self._changed.wait_for(lambda: event in self._events, LIVENESS_SECONDS), (
+                event,
+                self._events,
+            )
 
     @property
     def events(self) -> list[str]:
@@ -72,7 +80,9 @@ class Stage:
 
 @dataclass(eq=False)
 class SteppedJob:
-    """A step notes 'id?n' when it begins, waits at the gate, and notes 'id:n'; the end notes 'id finished' or 'id ErrorName'."""
+    """A step notes 'id?n' when it begins, waits at the gate, and notes 'id:n'; the end notes 'id
+    finished' or 'id ErrorName'.
+    """
 
     id: str
     stage: Stage
@@ -108,7 +118,9 @@ class SteppedJob:
     def _end(self, error: PenguinError | None) -> None:
         self.ends.append(error)
         self.threads.append(threading.current_thread().name)
-        self.stage.note(f'{self.id} finished' if error is None else f'{self.id} {type(error).__name__}')
+        self.stage.note(
+            f'{self.id} finished' if error is None else f'{self.id} {type(error).__name__}'
+        )
 
 
 class House:
@@ -117,7 +129,9 @@ class House:
     def __init__(self, queue_length: int = 4, can_preempt: bool = True) -> None:
         self.stage, self.clock = Stage(), FakeClock()
         self.logged: list[tuple[str, BaseException]] = []
-        self.scheduler = Scheduler(queue_length, self.clock, lambda what, error: self.logged.append((what, error)))
+        self.scheduler = Scheduler(
+            queue_length, self.clock, lambda what, error: self.logged.append((what, error))
+        )
         self.scheduler.start(lambda: can_preempt, lambda: self.stage.note('backend closed'))
         self.scheduler.wait_open()
 
@@ -153,4 +167,5 @@ def steps_done(inside: House) -> list[str]:
 def raising(error: BaseException) -> Callable[[int], None]:
     def in_step(number: int) -> None:
         raise error
+
     return in_step

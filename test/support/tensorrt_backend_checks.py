@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of the TensorRT backend share."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,7 +15,9 @@ from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 def assert_close(got: np.ndarray, expected: np.ndarray) -> None:
     """Row by row; only rounding may differ."""
     assert got.shape == expected.shape
-    assert (np.linalg.norm(got - expected, axis=-1) < 1e-4 * np.linalg.norm(expected, axis=-1)).all()
+    assert (
+        np.linalg.norm(got - expected, axis=-1) < 1e-4 * np.linalg.norm(expected, axis=-1)
+    ).all()
 
 
 def decoder_of(backend: TensorrtBackend) -> Any:

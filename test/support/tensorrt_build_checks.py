@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of building engines share."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wheels of a given version in folders of their own, outside the repository and outside this environment.
+"""Wheels of a given version in folders of their own, outside the repository and outside this
+environment.
 
-A folder goes on PYTHONPATH of a process of its own, so that several versions of one library can be tested in one run.
+A folder goes on PYTHONPATH of a process of its own, so that several versions of one library can be
+tested in one run.
 """
+
 from __future__ import annotations
 
 import os
@@ -23,7 +26,9 @@ _refused: dict[str, str] = {}  # why, by folder, so that pip is asked once in a 
 
 def cache_folder() -> Path:
     """Where wheels are kept between runs."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros' / 'wheels'
+    return (
+        Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros' / 'wheels'
+    )
 
 
 def tensorrt_bindings(version: str) -> Path:
@@ -38,7 +43,11 @@ def rtx_bindings(version: str) -> Path:
 
 def tensorrt_for_rtx(version: str) -> Path:
     """TensorRT for RTX: real parser and builder."""
-    return installed(f'tensorrt-rtx-{version}', f'tensorrt-rtx-cu13-bindings=={version}', f'tensorrt-rtx-cu13-libs=={version}')
+    return installed(
+        f'tensorrt-rtx-{version}',
+        f'tensorrt-rtx-cu13-bindings=={version}',
+        f'tensorrt-rtx-cu13-libs=={version}',
+    )
 
 
 def cuda_bindings(version: str) -> Path:
@@ -47,7 +56,9 @@ def cuda_bindings(version: str) -> Path:
 
 
 def installed(name: str, *requirements: str) -> Path:
-    """The folder `name` of the cache with these wheels in it; the test is skipped when they cannot be had."""
+    """The folder `name` of the cache with these wheels in it; the test is skipped when they cannot
+    be had.
+    """
     folder = cache_folder() / f'{name}-py{sys.version_info.major}{sys.version_info.minor}'
     if folder.name in _refused:
         pytest.skip(_refused[folder.name])
@@ -67,8 +78,21 @@ def installed(name: str, *requirements: str) -> Path:
 
 def _install(folder: Path, requirements: tuple[str, ...], name: str) -> None:
     # In one call: two packages that share a namespace (cuda) are not merged by two.
-    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--only-binary=:all:', '--retries=1',
-               '--timeout=15', '--disable-pip-version-check', '--target', str(folder), *requirements]
+    command = [
+        sys.executable,
+        '-m',
+        'pip',
+        'install',
+        '--quiet',
+        '--no-deps',
+        '--only-binary=:all:',
+        '--retries=1',
+        '--timeout=15',
+        '--disable-pip-version-check',
+        '--target',
+        str(folder),
+        *requirements,
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

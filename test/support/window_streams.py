@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames for tests of windows: pictures that are alike, or not, at stamps of choice."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,20 +17,30 @@ UNIT = PatchUnit(2, 14)
 
 
 def picture(scene: int = 0, size: tuple[int, int] = (56, 84), noise: int = 0) -> Image:
-    """Pictures of one scene are alike whatever their noise but not the same, those of two scenes are not alike."""
+    """Pictures of one scene are alike whatever their noise but not the same, those of two scenes
+    are not alike.
+    """
     random = np.random.default_rng(scene)
     image = 240 * random.integers(0, 2, (*size, 1)).repeat(3, 2)
     return (image + np.random.default_rng(noise).integers(0, 8, (*size, 1))).astype(np.uint8)
 
 
-def frame(ms: int, scene: int = 0, size: tuple[int, int] = (56, 84), camera: str = 'front') -> Frame:
+def frame(
+    ms: int, scene: int = 0, size: tuple[int, int] = (56, 84), camera: str = 'front'
+) -> Frame:
     return Frame(ms * MS, picture(scene, size, noise=ms), camera, f'{camera}_optical')
 
 
 def rules(**values: object) -> WindowRules:
     """`clip__fps=2.0` sets clip.fps; unless said otherwise two frames a second and at most eight."""
-    settings = {'clip.window': 'growing', 'clip.fps': 2.0, 'clip.max_frames': 8, 'clip.overlap': 2,
-                'visual.max_visual_tokens': 512, **{name.replace('__', '.'): value for name, value in values.items()}}
+    settings = {
+        'clip.window': 'growing',
+        'clip.fps': 2.0,
+        'clip.max_frames': 8,
+        'clip.overlap': 2,
+        'visual.max_visual_tokens': 512,
+        **{name.replace('__', '.'): value for name, value in values.items()},
+    }
     return WindowRules(with_values(PenguinConfig(), settings), UNIT)
 
 

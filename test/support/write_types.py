@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what a compiled Python module really offers as type stubs (.pyi), so that mypy can check code against it.
+"""Writes what a compiled Python module really offers as type stubs (.pyi), so that mypy can check
+code against it.
 
-Runs as a program in a process of its own: `write_types.py MODULE FILE`. Two kinds are read: pybind11 modules (TensorRT), whose
-docstrings hold the signature of every method, and Cython modules with embedded signatures (cuda.bindings). Nothing becomes Any:
-a type that is not understood becomes `object`, so that using it is an error.
+Runs as a program in a process of its own: `write_types.py MODULE FILE`. Two kinds are read:
+pybind11 modules (TensorRT), whose docstrings hold the signature of every method, and Cython modules
+with embedded signatures (cuda.bindings). Nothing becomes Any: a type that is not understood becomes
+`object`, so that using it is an error.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -17,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-HEADER = '''\
+HEADER = """\
 import collections.abc
 import typing
 import typing_extensions
@@ -25,16 +28,70 @@ from typing import Callable, ClassVar, Dict, Iterable, Iterator, List, Optional,
 from typing_extensions import Buffer
 Boolean = bool
 __version__: str
-'''
-# What pybind11 writes for types of Python: the module's own names may hide a builtin (tensorrt.bool is a DataType).
-WORDS = {'bool': 'Boolean', 'typing.SupportsInt': 'int', 'SupportsInt': 'int', 'typing.SupportsFloat': 'float',
-         'buffer': 'Buffer', 'capsule': 'object', 'handle': 'object', 'function': 'Callable[..., object]',
-         'numpy.ndarray': 'object', 'tuple': 'Tuple[object, ...]', 'list': 'List[object]', 'dict': 'Dict[str, object]'}
-PLAIN = {'Boolean', 'int', 'list', 'dict', 'set', 'tuple', 'str', 'float', 'bytes', 'object', 'None', 'slice', 'Buffer',
-         'Callable', 'Dict', 'List', 'Optional', 'Set', 'Sequence', 'Tuple', 'Union', 'typing', 'typing_extensions',
-         'collections', 'abc', 'Iterable', 'Iterator'}
-SKIPPED = {'__doc__', '__module__', '__eq__', '__ne__', '__hash__', '__repr__', '__str__', '__getstate__', '__setstate__',
-           '__members__', '__del__', '__weakref__', '__dict__', '__enter__', '__exit__', '__entries'}
+"""
+# What pybind11 writes for types of Python: the module's own names may hide a builtin (tensorrt.bool
+# is a DataType).
+WORDS = {
+    'bool': 'Boolean',
+    'typing.SupportsInt': 'int',
+    'SupportsInt': 'int',
+    'typing.SupportsFloat': 'float',
+    'buffer': 'Buffer',
+    'capsule': 'object',
+    'handle': 'object',
+    'function': 'Callable[..., object]',
+    'numpy.ndarray': 'object',
+    'tuple': 'Tuple[object, ...]',
+    'list': 'List[object]',
+    'dict': 'Dict[str, object]',
+}
+PLAIN = {
+    'Boolean',
+    'int',
+    'list',
+    'dict',
+    'set',
+    'tuple',
+    'str',
+    'float',
+    'bytes',
+    'object',
+    'None',
+    'slice',
+    'Buffer',
+    'Callable',
+    'Dict',
+    'List',
+    'Optional',
+    'Set',
+    'Sequence',
+    'Tuple',
+    'Union',
+    'typing',
+    'typing_extensions',
+    'collections',
+    'abc',
+    'Iterable',
+    'Iterator',
+}
+SKIPPED = {
+    '__doc__',
+    '__module__',
+    '__eq__',
+    '__ne__',
+    '__hash__',
+    '__repr__',
+    '__str__',
+    '__getstate__',
+    '__setstate__',
+    '__members__',
+    '__del__',
+    '__weakref__',
+    '__dict__',
+    '__enter__',
+    '__exit__',
+    '__entries',
+}
 BUFFER_SLOT = 1  # Py_bf_getbuffer
 
 
@@ -43,7 +100,9 @@ class Types:
 
     def __init__(self, module: ModuleType) -> None:
         self.module = module
-        self.inner = importlib.import_module(f'{module.__name__}.{module.__name__.removesuffix("_bindings")}')
+        self.inner = importlib.import_module(
+            f'{module.__name__}.{module.__name__.removesuffix("_bindings")}'
+        )
         self.prefix = re.compile(rf'{module.__name__}\.{self.inner.__name__.rpartition(".")[2]}\.')
         self.names = {name for name, value in vars(module).items() if isinstance(value, type)}
 
@@ -64,11 +123,18 @@ class Types:
     def of_class(self, name: str, value: type, indent: str = '') -> list[str]:
         """A class with its methods, properties, enum members and inner classes."""
         bases = [base.__name__ for base in value.__bases__ if base.__name__ in self.names]
-        lines, body = [f'{indent}class {name}({", ".join(bases)}):' if bases else f'{indent}class {name}:'], []
+        lines, body = (
+            [f'{indent}class {name}({", ".join(bases)}):' if bases else f'{indent}class {name}:'],
+            [],
+        )
         for key, item in vars(value).items():
             if key not in SKIPPED and not key.startswith(('__pybind11', '_pybind11')):
                 body += self.of_member(value, key, item)
-        if '__getitem__' in vars(value) and '__len__' in vars(value) and '__iter__' not in vars(value):
+        if (
+            '__getitem__' in vars(value)
+            and '__len__' in vars(value)
+            and '__iter__' not in vars(value)
+        ):
             body += self.of_old_iteration(vars(value)['__getitem__'])
         if hasattr(value, '__members__'):
             body.append(f'__members__: ClassVar[Dict[str, {value.__qualname__}]]')
@@ -95,11 +161,17 @@ class Types:
         found = re.search(r'-> (.+)', (item.fget.__doc__ if item.fget else '') or '')
         kind = self.of_type(found[1]) if found else 'str' if key == 'name' else 'object'
         lines = ['@property', f'def {key}(self) -> {kind}: ...']
-        return [*lines, f'@{key}.setter', f'def {key}(self, value: {kind} | None) -> None: ...'] if item.fset else lines
+        return (
+            [*lines, f'@{key}.setter', f'def {key}(self, value: {kind} | None) -> None: ...']
+            if item.fset
+            else lines
+        )
 
     def of_method(self, key: str, doc: str) -> list[str]:
         """A method with all its overloads."""
-        signatures = re.findall(rf'^(?:\d+\. )?{re.escape(key)}\((.*)\) -> (.+)$', doc, re.MULTILINE)
+        signatures = re.findall(
+            rf'^(?:\d+\. )?{re.escape(key)}\((.*)\) -> (.+)$', doc, re.MULTILINE
+        )
         signatures = [each for each in signatures if each[0] != '*args, **kwargs']
         lines: list[str] = []
         for arguments, result in signatures:
@@ -120,7 +192,11 @@ class Types:
             if name == 'self' or not colon:
                 parts.append(name)
             else:
-                name = f'{name}_' if keyword.iskeyword(name) else re.sub(r'^arg(\d)$', r'__arg\1', name)
+                name = (
+                    f'{name}_'
+                    if keyword.iskeyword(name)
+                    else re.sub(r'^arg(\d)$', r'__arg\1', name)
+                )
                 parts.append(f'{name}: {self.of_type(kind)}{" = ..." if has_default else ""}')
         return ', '.join(parts)
 
@@ -128,14 +204,21 @@ class Types:
         """A type as it is written in a docstring, in this module's names."""
         written = self.prefix.sub('', written.strip())
         # Some are given by their C++ names, which have an I in front where Python's may have none.
-        written = re.sub(r'nv\w+::(?:\w+::)*(\w+)', lambda found: self.of_cpp_name(found[1]), written)
+        written = re.sub(
+            r'nv\w+::(?:\w+::)*(\w+)', lambda found: self.of_cpp_name(found[1]), written
+        )
         written = re.sub(r'\btyping\.SupportsInt\b', 'int', written)
         written = re.sub(r'\btyping\.SupportsFloat\b', 'float', written)
         for word, meaning in WORDS.items():
             written = re.sub(rf'(?<![\w.]){re.escape(word)}(?![\w.\[])', meaning, written)
         words = re.findall(r'[A-Za-z_]\w*', written)
-        known = all(word in self.names or word in PLAIN or hasattr(sys.modules['collections.abc'], word) or
-                    any(word in vars(each) for each in map(vars(self.module).get, self.names) if each) for word in words)
+        known = all(
+            word in self.names
+            or word in PLAIN
+            or hasattr(sys.modules['collections.abc'], word)
+            or any(word in vars(each) for each in map(vars(self.module).get, self.names) if each)
+            for word in words
+        )
         return written if known and '::' not in written else 'object'
 
     def of_cpp_name(self, name: str) -> str:
@@ -144,7 +227,10 @@ class Types:
 
     def of_old_iteration(self, getter: object) -> list[str]:
         """`__iter__` for what Python iterates by index."""
-        found = re.findall(r'__getitem__\(self: .*arg0: (?:int|typing\.SupportsInt)[^)]*\) -> (.+)', getter.__doc__ or '')
+        found = re.findall(
+            r'__getitem__\(self: .*arg0: (?:int|typing\.SupportsInt)[^)]*\) -> (.+)',
+            getter.__doc__ or '',
+        )
         return [f'def __iter__(self) -> Iterator[{self.of_type(found[0])}]: ...'] if found else []
 
     def of_function(self, name: str, value: object) -> str:
@@ -170,22 +256,33 @@ def _split(arguments: str) -> Iterator[str]:
 
 
 def cython_types(module: ModuleType) -> str:
-    """The stub of a Cython module: functions by their embedded signatures, enums, and integer constants."""
+    """The stub of a Cython module: functions by their embedded signatures, enums, and integer
+    constants.
+    """
     lines = ['import enum', 'import typing']
     for name, value in vars(module).items():
         if name.startswith('_'):
             continue
         if isinstance(value, type) and hasattr(value, '__members__'):
-            members = (f'    {member} = {int(number)}' for member, number in value.__members__.items())
+            members = (
+                f'    {member} = {int(number)}' for member, number in value.__members__.items()
+            )
             lines += [f'class {name}(enum.IntEnum):', *members]
         elif isinstance(value, type):
-            lines += [f'class {name}:', '    def __init__(self, *values: object) -> None: ...',
-                      '    def __int__(self) -> int: ...']
+            lines += [
+                f'class {name}:',
+                '    def __init__(self, *values: object) -> None: ...',
+                '    def __int__(self) -> int: ...',
+            ]
         elif isinstance(value, int):
             lines.append(f'{name}: int')
-        elif name.startswith('cuda') and (found := re.match(rf'{name}\((.*)\)', value.__doc__ or '')):
+        elif name.startswith('cuda') and (
+            found := re.match(rf'{name}\((.*)\)', value.__doc__ or '')
+        ):
             names = [re.split('[:=]', part)[0].split()[-1] for part in _split(found[1])]
-            lines.append(f'def {name}({", ".join(f"{each}: object" for each in names)}) -> tuple[typing.Any, ...]: ...')
+            lines.append(
+                f'def {name}({", ".join(f"{each}: object" for each in names)}) -> tuple[typing.Any, ...]: ...'
+            )
     return '\n'.join(lines) + '\n'
 
 
@@ -193,7 +290,9 @@ def main(name: str, file: str) -> None:
     """Imports the module and writes its stub."""
     module = importlib.import_module(name)
     Path(file).parent.mkdir(parents=True, exist_ok=True)
-    Path(file).write_text(cython_types(module) if name.startswith('cuda') else Types(module).text(), encoding='utf-8')
+    Path(file).write_text(
+        cython_types(module) if name.startswith('cuda') else Types(module).text(), encoding='utf-8'
+    )
 
 
 if __name__ == '__main__':

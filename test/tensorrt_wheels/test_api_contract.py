@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every use of TensorRT and CUDA in the code against the real bindings of each supported version, by a type checker.
+"""Every use of TensorRT and CUDA in the code against the real bindings of each supported version,
+by a type checker.
 
-What a version offers is read from its bindings wheel in a process of its own and written down as type stubs; mypy then checks
-the code with these. An attribute, a parameter, a member of an enumeration or a type that is not there is an error. Behind
-`hasattr` a name may be missing in some versions, not in all. Nothing is executed here.
+What a version offers is read from its bindings wheel in a process of its own and written down as
+type stubs; mypy then checks the code with these. An attribute, a parameter, a member of an
+enumeration or a type that is not there is an error. Behind `hasattr` a name may be missing in some
+versions, not in all. Nothing is executed here.
 """
+
 from __future__ import annotations
 
 import ast
@@ -37,12 +40,22 @@ def imported(path: Path) -> set[str]:
     """The first words of what a file imports."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding='utf-8'))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    return {name.split('.')[0] for name in (*names, *(node.module or '' for node in nodes if isinstance(node, ast.ImportFrom)))}
+    return {
+        name.split('.')[0]
+        for name in (
+            *names,
+            *(node.module or '' for node in nodes if isinstance(node, ast.ImportFrom)),
+        )
+    }
 
 
 def users(*libraries: str) -> list[Path]:
     """The files of the package that import one of these."""
-    return [path for path in sorted((ROOT / 'penguin_ros').rglob('*.py')) if imported(path) & set(libraries)]
+    return [
+        path
+        for path in sorted((ROOT / 'penguin_ros').rglob('*.py'))
+        if imported(path) & set(libraries)
+    ]
 
 
 @pytest.fixture(scope='session')
@@ -52,14 +65,26 @@ def stub_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def types_of(module: str, wheel: Path, target: str, libraries: Path | None = None) -> Path:
-    """A folder with the stub `target` of a module; kept between runs as long as the generator stays the same."""
+    """A folder with the stub `target` of a module; kept between runs as long as the generator stays
+    the same.
+    """
     digest = hashlib.sha256(GENERATOR.read_bytes()).hexdigest()[:12]
     folder = cache_folder() / 'types' / f'{wheel.name}-{digest}'
     if not (folder / target).exists():
         draft = folder.with_suffix(f'.{os.getpid()}')
-        environment = {**os.environ, 'PYTHONPATH': str(wheel), 'LD_LIBRARY_PATH': str(libraries or '')}
-        done = subprocess.run([sys.executable, str(GENERATOR), module, str(draft / target)], env=environment, capture_output=True,
-                              text=True, timeout=120, check=False)
+        environment = {
+            **os.environ,
+            'PYTHONPATH': str(wheel),
+            'LD_LIBRARY_PATH': str(libraries or ''),
+        }
+        done = subprocess.run(
+            [sys.executable, str(GENERATOR), module, str(draft / target)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
@@ -69,8 +94,12 @@ def types_of(module: str, wheel: Path, target: str, libraries: Path | None = Non
 def tensorrt_types(version: str, libraries: Path) -> Path:
     """Stubs of a TensorRT, or of a TensorRT for RTX, as `tensorrt`."""
     if version in RTX_VERSIONS:
-        return types_of('tensorrt_rtx_bindings', rtx_bindings(version), 'tensorrt/__init__.pyi', libraries)
-    return types_of('tensorrt_bindings', tensorrt_bindings(version), 'tensorrt/__init__.pyi', libraries)
+        return types_of(
+            'tensorrt_rtx_bindings', rtx_bindings(version), 'tensorrt/__init__.pyi', libraries
+        )
+    return types_of(
+        'tensorrt_bindings', tensorrt_bindings(version), 'tensorrt/__init__.pyi', libraries
+    )
 
 
 def cuda_types(version: str) -> Path:
@@ -82,23 +111,49 @@ def complaints(files: list[Path], *types: Path) -> list[str]:
     """What mypy says about the files with these stubs."""
     cache = types[0].with_name(f'mypy-{"-".join(folder.name for folder in types)}')
     done = subprocess.run(
-        [sys.executable, '-m', 'mypy', '--strict', '--config-file=', '--follow-imports=silent', '--ignore-missing-imports',
-         '--no-error-summary', '--hide-error-context', '--explicit-package-bases', f'--cache-dir={cache}',
-         *(str(file) for file in files)],
-        cwd=ROOT, env={**os.environ, 'MYPYPATH': os.pathsep.join(map(str, types))}, capture_output=True, text=True, timeout=280,
-        check=False)
+        [
+            sys.executable,
+            '-m',
+            'mypy',
+            '--strict',
+            '--config-file=',
+            '--follow-imports=silent',
+            '--ignore-missing-imports',
+            '--no-error-summary',
+            '--hide-error-context',
+            '--explicit-package-bases',
+            f'--cache-dir={cache}',
+            *(str(file) for file in files),
+        ],
+        cwd=ROOT,
+        env={**os.environ, 'MYPYPATH': os.pathsep.join(map(str, types))},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     errors = [line for line in done.stdout.splitlines() if ': error:' in line]
-    # The bindings break some rules of subclassing themselves; but an unknown name in a stub would be Any.
-    assert not [line for line in errors if line.endswith(('[name-defined]', '[syntax]', '[valid-type]')) and '.pyi:' in line]
+    # The bindings break some rules of subclassing themselves; but an unknown name in a stub would
+    # be Any.
+    assert not [
+        line
+        for line in errors
+        if line.endswith(('[name-defined]', '[syntax]', '[valid-type]')) and '.pyi:' in line
+    ]
     return [line for line in errors if '.pyi:' not in line]
 
 
 @pytest.mark.parametrize('version', (*TENSORRT_VERSIONS, *RTX_VERSIONS))
-def test_every_use_of_tensorrt_exists_in_the_real_bindings(version: str, stub_libraries: Path) -> None:
+def test_every_use_of_tensorrt_exists_in_the_real_bindings(
+    version: str, stub_libraries: Path
+) -> None:
     files = users('tensorrt')
     assert files
-    assert complaints(files, tensorrt_types(version, stub_libraries), cuda_types(CUDA_VERSIONS[-1])) == []
+    assert (
+        complaints(files, tensorrt_types(version, stub_libraries), cuda_types(CUDA_VERSIONS[-1]))
+        == []
+    )
 
 
 @pytest.mark.parametrize('version', CUDA_VERSIONS)
@@ -117,19 +172,33 @@ def test_no_object_of_tensorrt_escapes_the_check() -> None:
 
 
 def test_what_stands_behind_hasattr_exists_in_some_version(stub_libraries: Path) -> None:
-    guarded = {node.args[1].value for path in users('tensorrt') for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
-               if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'hasattr'
-               and isinstance(node.args[1], ast.Constant)}
+    guarded = {
+        node.args[1].value
+        for path in users('tensorrt')
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == 'hasattr'
+        and isinstance(node.args[1], ast.Constant)
+    }
     assert guarded
-    known = {version: (tensorrt_types(version, stub_libraries) / 'tensorrt' / '__init__.pyi').read_text(encoding='utf-8')
-             for version in (*TENSORRT_VERSIONS, *RTX_VERSIONS)}
+    known = {
+        version: (tensorrt_types(version, stub_libraries) / 'tensorrt' / '__init__.pyi').read_text(
+            encoding='utf-8'
+        )
+        for version in (*TENSORRT_VERSIONS, *RTX_VERSIONS)
+    }
     for name in guarded:
-        holders = [version for version, text in known.items() if f'def {name}(' in text or f'class {name}' in text]
+        holders = [
+            version
+            for version, text in known.items()
+            if f'def {name}(' in text or f'class {name}' in text
+        ]
         assert holders, f'no version has {name}'
         assert len(holders) < len(known), f'every version has {name}: the guard is not needed'
 
 
-WRONG = '''
+WRONG = """
 import tensorrt as trt
 def misuse(builder: trt.Builder, network: trt.INetworkDefinition, engine: trt.ICudaEngine) -> None:
     network.add_kv_cache()
@@ -140,7 +209,7 @@ def misuse(builder: trt.Builder, network: trt.INetworkDefinition, engine: trt.IC
     network.get_input(0).dtype.size_in_bytes()
     for name in engine.num_io_tensors: ...
     builder.create_optimization_profile().set_shape('x', min=trt.Dims([1]), opt=trt.Dims([1]), most=trt.Dims([1]))
-'''
+"""
 
 
 @pytest.mark.parametrize('version', [TENSORRT_VERSIONS[0], TENSORRT_VERSIONS[-1]])

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls of `tensorrt_device` reach the real CUDA runtime: without a driver each ends in CUDA's own error."""
+"""The calls of `tensorrt_device` reach the real CUDA runtime: without a driver each ends in CUDA's
+own error.
+"""
+
 from __future__ import annotations
 
 import json
@@ -12,7 +15,7 @@ import pytest
 from support.wheels import CUDA_VERSIONS, cuda_bindings
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = '''
+PROGRAM = """
 import json
 from cuda.bindings import runtime as cudart
 from penguin_ros.backends.tensorrt.buffers import Grid
@@ -46,14 +49,23 @@ else:
     found['graph handle'] = int(cudart.cudaGraphExec_t(1234))
     found['no memory'] = int(cudart.cudaError_t.cudaErrorMemoryAllocation)
 print(json.dumps(found))
-'''
+"""
 
 
 @pytest.mark.parametrize('version', CUDA_VERSIONS)
 def test_every_call_is_understood_by_the_real_bindings(version: str) -> None:
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join((str(ROOT), str(cuda_bindings(version))))}
-    done = subprocess.run([sys.executable, '-c', PROGRAM], env=environment, capture_output=True, text=True, timeout=60,
-                          check=False)
+    environment = {
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join((str(ROOT), str(cuda_bindings(version)))),
+    }
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     if 'a GPU' in found:

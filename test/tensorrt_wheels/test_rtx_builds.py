@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real parser and a real builder of NVIDIA, TensorRT for RTX, on every graph that a bundle for TensorRT holds. Needs no GPU.
+"""A real parser and a real builder of NVIDIA, TensorRT for RTX, on every graph that a bundle for
+TensorRT holds. Needs no GPU.
 
-It builds ahead of time for a compute capability. It has no target for a Jetson, and what it builds cannot be loaded without a
-driver, so this proves that graphs are legal and buildable, not how fast or how exact they are.
+It builds ahead of time for a compute capability. It has no target for a Jetson, and what it builds
+cannot be loaded without a driver, so this proves that graphs are legal and buildable, not how fast
+or how exact they are.
 """
+
 from __future__ import annotations
 
 import json
@@ -34,14 +37,21 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILDER = Path(__file__).resolve().parents[1] / 'support' / 'build_with_rtx.py'
 OLDEST, NEWEST = RTX_VERSIONS
 LAYERS, VISION_LAYERS = 2, 2
-SMALL = replace(random_checkpoint.SHAPES['tiny'], llm=TransformerShape(LAYERS, 512, 1024, 4, 2, 128, 1e6, 1e-6),
-                encoder=TransformerShape(VISION_LAYERS, 256, 512, 4, 2, 64, 1e6, 1e-6))
-"""Heads as in the published models, everything else small. Block 128 does not divide the 588 values of a patch."""
+SMALL = replace(
+    random_checkpoint.SHAPES['tiny'],
+    llm=TransformerShape(LAYERS, 512, 1024, 4, 2, 128, 1e6, 1e-6),
+    encoder=TransformerShape(VISION_LAYERS, 256, 512, 4, 2, 64, 1e6, 1e-6),
+)
+"""Heads as in the published models, everything else small. Block 128 does not divide the 588 values
+of a patch.
+"""
 
-CHOICES = {**{precision: BuildChoice('tensorrt', precision) for precision in GPU_PRECISIONS},
-           'int8 encoder': BuildChoice('tensorrt', 'int8', vision='int8'),
-           'int4 head': BuildChoice('tensorrt', 'int4', head='int4'),
-           'bfloat16 around int4': BuildChoice('tensorrt', 'int4', compute='bfloat16')}
+CHOICES = {
+    **{precision: BuildChoice('tensorrt', precision) for precision in GPU_PRECISIONS},
+    'int8 encoder': BuildChoice('tensorrt', 'int8', vision='int8'),
+    'int4 head': BuildChoice('tensorrt', 'int4', head='int4'),
+    'bfloat16 around int4': BuildChoice('tensorrt', 'int4', compute='bfloat16'),
+}
 RUNG = dict[str, Any]
 Results = Callable[[str, str, str], dict[str, RUNG]]
 
@@ -52,17 +62,29 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder = tmp_path_factory.mktemp('rtx')
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(random_checkpoint.SHAPES, 'small', SMALL)
-        checkpoint = random_checkpoint.write_random_checkpoint(folder / 'checkpoint', 'small', dtype='bfloat16')
+        checkpoint = random_checkpoint.write_random_checkpoint(
+            folder / 'checkpoint', 'small', dtype='bfloat16'
+        )
 
     @cache
     def bundle(choice: str) -> Path:
-        return build_bundle(open_checkpoint(checkpoint), folder / choice.replace(' ', '_'), BuildOrder(CHOICES[choice], 1024))
+        return build_bundle(
+            open_checkpoint(checkpoint),
+            folder / choice.replace(' ', '_'),
+            BuildOrder(CHOICES[choice], 1024),
+        )
 
     @cache
     def results(version: str, choice: str, target: str) -> dict[str, RUNG]:
         path = os.pathsep.join((str(ROOT), str(tensorrt_for_rtx(version))))
-        done = subprocess.run([sys.executable, str(BUILDER), str(bundle(choice)), target], timeout=1200, check=False,
-                              env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, str(BUILDER), str(bundle(choice)), target],
+            timeout=1200,
+            check=False,
+            env={**os.environ, 'PYTHONPATH': path},
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         found: dict[str, RUNG] = json.loads(done.stdout.splitlines()[-1])
         return found
@@ -73,7 +95,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def check_parsed(candidates: dict[str, RUNG]) -> None:
     """Every input is there, and the layers are the ones that the graph means."""
     assert {(candidate['part'], candidate['variant']) for candidate in candidates.values()} == {
-        ('decoder', 'window'), ('decoder', 'two_part'), ('vision', 'fused'), ('vision', 'plain')}
+        ('decoder', 'window'),
+        ('decoder', 'two_part'),
+        ('vision', 'fused'),
+        ('vision', 'plain'),
+    }
     for name, candidate in candidates.items():
         layers = candidate['layers']
         assert sorted(candidate['inputs']) == sorted(candidate['expected_inputs']), name
@@ -82,14 +108,19 @@ def check_parsed(candidates: dict[str, RUNG]) -> None:
         depth = {'window': LAYERS, 'fused': VISION_LAYERS}.get(candidate['variant'], 0)
         assert layers.get('ATTENTION_INPUT', 0) == layers.get('ATTENTION_OUTPUT', 0) == depth, name
         caches = LAYERS if candidate['variant'] == 'window' else 0
-        assert layers.get('KV_CACHE_UPDATE', 0) == layers.get('ROTARY_EMBEDDING', 0) == 2 * caches, name
+        assert (
+            layers.get('KV_CACHE_UPDATE', 0) == layers.get('ROTARY_EMBEDDING', 0) == 2 * caches
+        ), name
 
 
 def check_built(candidates: dict[str, RUNG]) -> None:
     """All are built, with progress and a timing cache, at a sensible size."""
     for name, candidate in candidates.items():
         assert 'error' not in candidate, f'{name}: {candidate["error"]}'
-        assert candidate['plan_bytes'] > candidate['weight_bytes'] * 0.9 and candidate['has_timing_cache'], name
+        assert (
+            candidate['plan_bytes'] > candidate['weight_bytes'] * 0.9
+            and candidate['has_timing_cache']
+        ), name
         count, least, most = candidate['progress']
         assert count > 10 and least >= 0 and 0.5 < most <= 1, name
 
@@ -121,12 +152,20 @@ def test_the_oldest_parses_integer_weights(built: Results, choice: str) -> None:
     assert not [name for name, candidate in candidates.items() if 'error' in candidate]
 
 
-@pytest.mark.parametrize(('choice', 'name'), [('int8', 'decoder: window'), ('int4', 'decoder: window'),
-                                              ('int4', 'decoder: two_part')])
+@pytest.mark.parametrize(
+    ('choice', 'name'),
+    [('int8', 'decoder: window'), ('int4', 'decoder: window'), ('int4', 'decoder: two_part')],
+)
 def test_integer_weights_stay_packed_in_the_plan(built: Results, choice: str, name: str) -> None:
-    """A plan of unpacked weights would be as large as one of float16 weights; it is smaller by most of the difference."""
+    """A plan of unpacked weights would be as large as one of float16 weights; it is smaller by most
+    of the difference.
+    """
     narrow = built(NEWEST, choice, 'SM86')[name]
-    wide = next(candidate for candidate in built(NEWEST, 'float16', 'SM86').values() if candidate['variant'] == narrow['variant'])
+    wide = next(
+        candidate
+        for candidate in built(NEWEST, 'float16', 'SM86').values()
+        if candidate['variant'] == narrow['variant']
+    )
     saved = wide['weight_bytes'] - narrow['weight_bytes']
     assert saved > 4_000_000
     assert wide['plan_bytes'] - narrow['plan_bytes'] > 0.7 * saved

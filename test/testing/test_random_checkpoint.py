@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random checkpoints: every variant opens, the same seed writes the same, and the network would speak in words."""
+"""Random checkpoints: every variant opens, the same seed writes the same, and the network would
+speak in words.
+"""
+
 from __future__ import annotations
 
 import json
@@ -33,36 +36,56 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('encoder_config', ENCODER_CONFIGS)
 @pytest.mark.parametrize('shards, is_tied', [(1, True), (3, False)])
-def test_every_variant_opens_with_the_same_numbers(tmp_path: Path, layout: str, dtype: str, encoder_config: str, shards: int,
-                                                   is_tied: bool) -> None:
-    folder = write_random_checkpoint(tmp_path / 'c', layout=layout, dtype=dtype,
-                                     variant=Variant(encoder_config, shards, is_tied))
+def test_every_variant_opens_with_the_same_numbers(
+    tmp_path: Path, layout: str, dtype: str, encoder_config: str, shards: int, is_tied: bool
+) -> None:
+    folder = write_random_checkpoint(
+        tmp_path / 'c', layout=layout, dtype=dtype, variant=Variant(encoder_config, shards, is_tied)
+    )
     checkpoint = open_checkpoint(folder)
     shape, expected = checkpoint.shape, SHAPES['tiny']
     assert (shape.llm, shape.encoder, shape.processor, shape.is_tied) == (
-        expected.llm, expected.encoder, expected.processor, is_tied)
+        expected.llm,
+        expected.encoder,
+        expected.processor,
+        is_tied,
+    )
     assert checkpoint.tokenizer.markup_id('<image>') == shape.image_token_id
-    assert {checkpoint.tokenizer.markup_id(token) for token in ('<|im_end|>', '<|endoftext|>')} == set(shape.stop_token_ids)
+    assert {
+        checkpoint.tokenizer.markup_id(token) for token in ('<|im_end|>', '<|endoftext|>')
+    } == set(shape.stop_token_ids)
     assert len(list(folder.glob('*.safetensors'))) == shards
 
 
 def test_the_published_file_set_is_there(written: Path, golden_dir: Path) -> None:
-    weights = {'model.safetensors', 'model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors',
-               'model.safetensors.index.json'}
-    published, ours = ({path.relative_to(folder).as_posix() for path in folder.rglob('*')} - weights
-                       for folder in (golden_dir / 'checkpoint', written))
+    weights = {
+        'model.safetensors',
+        'model-00001-of-00002.safetensors',
+        'model-00002-of-00002.safetensors',
+        'model.safetensors.index.json',
+    }
+    published, ours = (
+        {path.relative_to(folder).as_posix() for path in folder.rglob('*')} - weights
+        for folder in (golden_dir / 'checkpoint', written)
+    )
     assert ours == published
 
 
 def test_layouts_and_shards_hold_the_same_weights(tmp_path: Path, written: Path) -> None:
-    other = open_checkpoint(write_random_checkpoint(tmp_path / 'c', layout='flat', variant=Variant(shards=4))).tensors
+    other = open_checkpoint(
+        write_random_checkpoint(tmp_path / 'c', layout='flat', variant=Variant(shards=4))
+    ).tensors
     assert other.fingerprints() == open_checkpoint(written).tensors.fingerprints()
 
 
 def test_the_seed_decides_the_weights(tmp_path: Path, written: Path) -> None:
-    same, other = (open_checkpoint(write_random_checkpoint(tmp_path / str(seed), seed=seed)) for seed in (0, 1))
+    same, other = (
+        open_checkpoint(write_random_checkpoint(tmp_path / str(seed), seed=seed)) for seed in (0, 1)
+    )
     assert same.digest == open_checkpoint(written).digest
-    assert not np.array_equal(same.tensors.read('llm.norm.weight'), other.tensors.read('llm.norm.weight'))
+    assert not np.array_equal(
+        same.tensors.read('llm.norm.weight'), other.tensors.read('llm.norm.weight')
+    )
 
 
 def test_only_whole_words_have_large_rows_in_the_head(written: Path) -> None:
@@ -88,27 +111,59 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert open_checkpoint(write_random_checkpoint(tmp_path / 'empty')).name == 'empty'
 
 
-def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_when_writing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(source: object, target: object) -> None:
         raise OSError(28, 'No space left on device')
+
     monkeypatch.setattr(os, 'replace', refuse)
     with pytest.raises(CheckpointError, match='No space left'):
         write_random_checkpoint(tmp_path / 'c')
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('options', [{'shape': 'huge'}, {'layout': 'x'}, {'dtype': 'int8'}, {'variant': Variant('nowhere')},
-                                     {'variant': Variant(shards=0)}])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'shape': 'huge'},
+        {'layout': 'x'},
+        {'dtype': 'int8'},
+        {'variant': Variant('nowhere')},
+        {'variant': Variant(shards=0)},
+    ],
+)
 def test_unknown_choices_are_named(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(CheckpointError, match='known: '):
         write_random_checkpoint(tmp_path / 'c', **options)  # type: ignore[arg-type]
 
 
 def test_the_tool_writes_one_and_refuses_to_write_over_it(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / 'tools' / 'random_checkpoint.py'), '--shape', 'tiny', '--layout', 'flat', '--dtype',
-               'bfloat16', '--encoder-config', 'inside', '--shards', '2', '--untied', '--seed', '3', str(tmp_path / 'c')]
+    command = [
+        sys.executable,
+        str(ROOT / 'tools' / 'random_checkpoint.py'),
+        '--shape',
+        'tiny',
+        '--layout',
+        'flat',
+        '--dtype',
+        'bfloat16',
+        '--encoder-config',
+        'inside',
+        '--shards',
+        '2',
+        '--untied',
+        '--seed',
+        '3',
+        str(tmp_path / 'c'),
+    ]
     assert subprocess.run(command, timeout=60, capture_output=True, text=True).returncode == 0
-    assert json.loads((tmp_path / 'c' / 'config.json').read_text())['vision_encoder_config']['hidden_size'] == 48
+    assert (
+        json.loads((tmp_path / 'c' / 'config.json').read_text())['vision_encoder_config'][
+            'hidden_size'
+        ]
+        == 48
+    )
     assert open_checkpoint(tmp_path / 'c').tensors.dtype('llm.lm_head.weight') == 'BF16'
     again = subprocess.run(command, timeout=60, capture_output=True, text=True)
     assert again.returncode == 1
@@ -117,15 +172,22 @@ def test_the_tool_writes_one_and_refuses_to_write_over_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize('shape, billions', [('2b', 2.17), ('8b', 8.64)])
-def test_the_large_shapes_have_as_many_parameters_as_the_published_models(shape: str, billions: float) -> None:
+def test_the_large_shapes_have_as_many_parameters_as_the_published_models(
+    shape: str, billions: float
+) -> None:
     sizes = expected_shapes(SHAPES[shape])
-    counted = sum(math.prod(size) for name, size in sizes.items() if name != HEAD or not SHAPES[shape].is_tied)
+    counted = sum(
+        math.prod(size) for name, size in sizes.items() if name != HEAD or not SHAPES[shape].is_tied
+    )
     assert counted / 1e9 == pytest.approx(billions, abs=0.02)
 
 
 def test_a_tensor_read_in_pieces_is_the_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = RandomWeights(3, SHAPES['tiny'], [5, 300, 639])
-    whole = {name: weights.tensor(name) for name in (EMBEDDING, 'llm.layers.1.mlp.up_proj.weight', 'encoder.norm.weight')}
+    whole = {
+        name: weights.tensor(name)
+        for name in (EMBEDDING, 'llm.layers.1.mlp.up_proj.weight', 'encoder.norm.weight')
+    }
     monkeypatch.setattr(random_weights, 'PIECE_ELEMENTS', 1000)
     for name, values in whole.items():
         pieces = list(weights.pieces(name))

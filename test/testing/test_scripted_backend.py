@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scripted backend adds to the contract: scripts and the hook."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -28,7 +29,7 @@ def greedy(backend: ScriptedBackend, prompt: np.ndarray, count: int) -> list[int
         ids = prompt if start == len(prompt) else np.array(chosen[-1:])
         chosen.append(int(backend.forward(slot, Chunk(ids), [-1])[0].argmax()))
     backend.free_slot(slot)
-    return chosen[len(prompt):]
+    return chosen[len(prompt) :]
 
 
 @pytest.mark.parametrize('script', [[9, 8, 7, 2], [5, 5, 5, 2], [1, 2, 1, 3, 1, 2], [4]])
@@ -93,6 +94,8 @@ def test_a_step_that_the_hook_makes_fail_changes_nothing() -> None:
 def test_it_can_play_a_checkpoint(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(write_random_checkpoint(tmp_path / 'checkpoint'))
     description = ScriptedBackend(CONFIG, ScriptedModel.of(checkpoint)).open()
-    assert description.model_name == checkpoint.name and description.model_digest == checkpoint.digest
+    assert (
+        description.model_name == checkpoint.name and description.model_digest == checkpoint.digest
+    )
     assert description.vocabulary_size == checkpoint.shape.vocabulary_size
     assert description.hidden_size == checkpoint.shape.llm.hidden_size

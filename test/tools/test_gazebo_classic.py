@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Gazebo Classic, where scripts/gazebo_test has set one up: what it draws and tells is the scene; nothing of it stays."""
+"""A real Gazebo Classic, where scripts/gazebo_test has set one up: what it draws and tells is the
+scene; nothing of it stays.
+"""
+
 from __future__ import annotations
 
 import os
@@ -25,8 +28,13 @@ from penguin_ros.simulation.world import World
 TREE = Path(os.environ.get('PENGUIN_GAZEBO', '/var/cache/penguin_ros/gazebo')) / 'tree'
 NUMBER = 900  # of the folder in the tree, others than those of a run of scripts/gazebo_test
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(
-    os.geteuid() != 0 or not (TREE / '.complete').is_file(), reason=f'no Gazebo in {TREE}, or not root; scripts/gazebo_test')]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not (TREE / '.complete').is_file(),
+        reason=f'no Gazebo in {TREE}, or not root; scripts/gazebo_test',
+    ),
+]
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +44,9 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture(scope='module')
-def played(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[GazeboRun, list[Picture]]:
+def played(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[GazeboRun, list[Picture]]:
     """A scene with moving things, played to its end; the server is gone."""
     scene = next(islice(moving_scenes(world, 3), 4, None))
     run = GazeboRun(TREE, scene, NUMBER, tmp_path_factory.mktemp('gazebo'))
@@ -46,19 +56,25 @@ def played(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Gaze
         run.close()
 
 
-def test_pictures_come_at_the_cameras_rate_with_stamps_of_simulated_time(played: tuple[GazeboRun, list[Picture]]) -> None:
+def test_pictures_come_at_the_cameras_rate_with_stamps_of_simulated_time(
+    played: tuple[GazeboRun, list[Picture]],
+) -> None:
     stamps = [picture.stamp_ns for picture in played[1]]
     assert stamps == sorted(set(stamps)) and stamps[0] < LEAD_S * NANOSECONDS
     assert max(np.diff(stamps)) <= 1.5 * NANOSECONDS / RATE_HZ
     assert stamps[-1] > (LEAD_S + SECONDS - 2 / RATE_HZ) * NANOSECONDS
 
 
-def test_everything_is_where_the_scene_has_it_by_gazebos_own_poses(played: tuple[GazeboRun, list[Picture]]) -> None:
+def test_everything_is_where_the_scene_has_it_by_gazebos_own_poses(
+    played: tuple[GazeboRun, list[Picture]],
+) -> None:
     assert played[0].largest_error_m() <= TOLERANCE_M
     assert len(played[0].poses) > 20, 'they were told all along the way'
 
 
-def test_what_moves_is_seen_where_mujoco_draws_it(played: tuple[GazeboRun, list[Picture]], world: World) -> None:
+def test_what_moves_is_seen_where_mujoco_draws_it(
+    played: tuple[GazeboRun, list[Picture]], world: World
+) -> None:
     """Every pixel well inside a thing has the thing's hue in Gazebo's picture."""
     run, pictures = played
     world.load(run.scene)
@@ -73,13 +89,21 @@ def test_what_moves_is_seen_where_mujoco_draws_it(played: tuple[GazeboRun, list[
                 continue
             seen = np.median(picture.image[inside].astype(float), axis=0)
             names = list(COLOURS)
-            signature_similarity = [_signature_similarity(seen, np.asarray(COLOURS[name])) for name in names]
-            assert names[int(np.argmax(signature_similarity))] == thing.colour, (seen, thing, seconds)
+            signature_similarity = [
+                _signature_similarity(seen, np.asarray(COLOURS[name])) for name in names
+            ]
+            assert names[int(np.argmax(signature_similarity))] == thing.colour, (
+                seen,
+                thing,
+                seconds,
+            )
 
 
-def test_a_server_that_ended_is_an_error_with_its_last_words(world: World, tmp_path: Path,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_ended_is_an_error_with_its_last_words(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import gazebo_run
+
     monkeypatch.setattr(gazebo_run, 'SILENCE_S', 3.0)
     run = GazeboRun(tmp_path / 'nowhere', next(moving_scenes(world, 2)), NUMBER + 1, tmp_path)
     try:
@@ -91,7 +115,9 @@ def test_a_server_that_ended_is_an_error_with_its_last_words(world: World, tmp_p
 
 def test_nothing_that_was_started_is_left(played: tuple[GazeboRun, list[Picture]]) -> None:
     folder = f'/srv/penguin_worlds/{NUMBER}/'
-    left = [path.parent.name for path in Path('/proc').glob('[0-9]*/cmdline') if folder in _text(path)]
+    left = [
+        path.parent.name for path in Path('/proc').glob('[0-9]*/cmdline') if folder in _text(path)
+    ]
     assert left == []
     assert str(TREE) not in Path('/proc/mounts').read_text()
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of Gazebo's transport in the wire format of Protocol Buffers: read as they are meant, refused when cut off."""
+"""Messages of Gazebo's transport in the wire format of Protocol Buffers: read as they are meant,
+refused when cut off.
+"""
+
 from __future__ import annotations
 
 import struct
@@ -30,26 +33,42 @@ def time_message(seconds: int, nanoseconds: int) -> bytes:
     return number_field(1, seconds) + number_field(2, nanoseconds)
 
 
-def image_message(pixels: bytes, width: int, height: int, step: int, pixel_format: int = 3) -> bytes:
+def image_message(
+    pixels: bytes, width: int, height: int, step: int, pixel_format: int = 3
+) -> bytes:
     parts = (width, height, pixel_format, step)
-    image = b''.join(number_field(number, value) for number, value in enumerate(parts, 1)) + text_field(5, pixels)
+    image = b''.join(
+        number_field(number, value) for number, value in enumerate(parts, 1)
+    ) + text_field(5, pixels)
     return text_field(1, time_message(12, 340_000_000)) + text_field(2, image)
 
 
 def vector(x: float, y: float, z: float) -> bytes:
-    return b''.join(bytes([number << 3 | 1]) + struct.pack('<d', value) for number, value in enumerate((x, y, z), 1))
+    return b''.join(
+        bytes([number << 3 | 1]) + struct.pack('<d', value)
+        for number, value in enumerate((x, y, z), 1)
+    )
 
 
 def test_what_the_documentation_of_the_format_shows_is_read() -> None:
     assert fields_of(bytes.fromhex('089601')) == {1: [150]}
     assert fields_of(bytes.fromhex('120774657374696e67')) == {2: [b'testing']}
-    assert number_field(1, 150).hex() == '089601' and text_field(2, 'testing').hex() == '120774657374696e67'
+    assert (
+        number_field(1, 150).hex() == '089601'
+        and text_field(2, 'testing').hex() == '120774657374696e67'
+    )
 
 
-@given(st.lists(st.tuples(st.integers(1, 1000), st.one_of(st.integers(0, 2 ** 63), st.binary(max_size=300)))))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 1000), st.one_of(st.integers(0, 2**63), st.binary(max_size=300)))
+    )
+)
 def test_fields_come_back_in_their_order(items: list[tuple[int, int | bytes]]) -> None:
-    message = b''.join(text_field(number, value) if isinstance(value, bytes) else number_field(number, value)
-                       for number, value in items)
+    message = b''.join(
+        text_field(number, value) if isinstance(value, bytes) else number_field(number, value)
+        for number, value in items
+    )
     wanted: dict[int, list[int | bytes]] = {}
     for number, value in items:
         wanted.setdefault(number, []).append(value)
@@ -81,7 +100,9 @@ def test_a_picture_with_padded_rows_keeps_its_pixels_and_its_stamp() -> None:
     np.testing.assert_array_equal(picture.image, pixels)
 
 
-@pytest.mark.parametrize('fault', [{'width': 5}, {'height': 3}, {'pixel_format': 8}, {'pixels': b''}])
+@pytest.mark.parametrize(
+    'fault', [{'width': 5}, {'height': 3}, {'pixel_format': 8}, {'pixels': b''}]
+)
 def test_a_picture_that_does_not_fit_is_refused(fault: dict[str, int | bytes]) -> None:
     facts = {'pixels': bytes(18), 'width': 3, 'height': 2, 'step': 9, **fault}
     with pytest.raises(MalformedMessage):
@@ -98,6 +119,11 @@ def test_poses_have_the_names_and_places_of_things() -> None:
 
 def test_a_publisher_is_read_as_it_was_written() -> None:
     found = publisher_of(publication('/gazebo/a', 'gazebo.msgs.Image', '127.0.0.1', 40000))
-    assert (found.topic, found.kind, found.host, found.port) == ('/gazebo/a', 'gazebo.msgs.Image', '127.0.0.1', 40000)
+    assert (found.topic, found.kind, found.host, found.port) == (
+        '/gazebo/a',
+        'gazebo.msgs.Image',
+        '127.0.0.1',
+        40000,
+    )
     assert topic_of(subscription('/gazebo/a', 'gazebo.msgs.Image', '127.0.0.1', 1)) == '/gazebo/a'
     assert world_control(is_paused=False).hex() == '0800'

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Worlds for Gazebo: what a scene says is what the SDF says, SDFormat's parser accepts it, and the demo's file is up to date."""
+"""Worlds for Gazebo: what a scene says is what the SDF says, SDFormat's parser accepts it, and the
+demo's file is up to date.
+"""
+
 from __future__ import annotations
 
 import math
@@ -46,7 +49,9 @@ def numbers(element: Element, path: str) -> list[float]:
 def test_every_thing_is_there_with_its_size_colour_and_place(is_classic: bool) -> None:
     for scene in islice(scenes(), 40):
         world = world_of(scene, SdfOptions(is_classic=is_classic))
-        found = {element.get('name'): element for element in world if element.tag in ('model', 'actor')}
+        found = {
+            element.get('name'): element for element in world if element.tag in ('model', 'actor')
+        }
         assert len(found) == len(scene.things) + 2 + 3 * (scene.background.wall_distance > 0)
         for thing in scene.things:
             element = found[name_of(thing)]
@@ -54,13 +59,19 @@ def test_every_thing_is_there_with_its_size_colour_and_place(is_classic: bool) -
             if element.tag == 'actor' and not is_classic:
                 assert element.find('pose') is None, 'Gazebo Sim adds the waypoints to it'
             else:
-                assert numbers(element, 'pose') == pytest.approx([*thing.position(0.0), 0, 0, thing.yaw], abs=1e-3)
+                assert numbers(element, 'pose') == pytest.approx(
+                    [*thing.position(0.0), 0, 0, thing.yaw], abs=1e-3
+                )
             visual = element.find('link/visual')
             assert visual is not None
             assert numbers(visual, 'material/diffuse') == pytest.approx([*COLOURS[thing.colour], 1])
             radius, height = thing.size, 2 * thing.half_height
-            sizes = {'box': ('box/size', [2 * radius, 2 * radius, height]), 'ball': ('sphere/radius', [radius]),
-                     'cylinder': ('cylinder/length', [height]), 'cone': ('mesh/scale', [radius, radius, height / 2])}
+            sizes = {
+                'box': ('box/size', [2 * radius, 2 * radius, height]),
+                'ball': ('sphere/radius', [radius]),
+                'cylinder': ('cylinder/length', [height]),
+                'cone': ('mesh/scale', [radius, radius, height / 2]),
+            }
             path, expected = sizes[thing.shape]
             assert numbers(visual, f'geometry/{path}') == pytest.approx(expected)
 
@@ -74,18 +85,28 @@ def test_actors_follow_the_scenes_paths_from_the_delay_on() -> None:
             if actor is None:
                 continue
             kinds.add(thing.motion.kind)
-            assert actor.findtext('script/delay_start') == '1.5' and actor.findtext('script/loop') == 'false'
+            assert (
+                actor.findtext('script/delay_start') == '1.5'
+                and actor.findtext('script/loop') == 'false'
+            )
             waypoints = actor.findall('script/trajectory/waypoint')
-            assert float(waypoints[0].findtext('time') or '') == 0 and float(waypoints[-1].findtext('time') or '') == 3
+            assert (
+                float(waypoints[0].findtext('time') or '') == 0
+                and float(waypoints[-1].findtext('time') or '') == 3
+            )
             for waypoint in waypoints:
                 time = float(waypoint.findtext('time') or '')
-                assert numbers(waypoint, 'pose')[:3] == pytest.approx(thing.position(time), abs=1e-3)
+                assert numbers(waypoint, 'pose')[:3] == pytest.approx(
+                    thing.position(time), abs=1e-3
+                )
     assert kinds == {'left', 'right', 'toward', 'away', 'circle', 'stop', 'appear', 'leave'}
 
 
 def test_the_camera_sees_what_the_scenes_camera_sees() -> None:
     scene = next(scenes())
-    sensor = world_of(scene, SdfOptions(width=300, height=200)).find("model[@name='camera']/link/sensor")
+    sensor = world_of(scene, SdfOptions(width=300, height=200)).find(
+        "model[@name='camera']/link/sensor"
+    )
     assert sensor is not None
     fov_x = numbers(sensor, 'camera/horizontal_fov')[0]
     assert math.tan(fov_x / 2) == pytest.approx(1.5 * math.tan(scene.camera.fov_y / 2), rel=1e-3)
@@ -113,14 +134,22 @@ def test_the_cone_is_closed_and_its_faces_look_outwards() -> None:
     lines = [line.split() for line in cone_obj().splitlines()]
     vertices = np.array([[float(word) for word in line[1:]] for line in lines if line[0] == 'v'])
     normals = np.array([[float(word) for word in line[1:]] for line in lines if line[0] == 'vn'])
-    faces = [[tuple(int(part) for part in corner.split('//')) for corner in line[1:]] for line in lines if line[0] == 'f']
+    faces = [
+        [tuple(int(part) for part in corner.split('//')) for corner in line[1:]]
+        for line in lines
+        if line[0] == 'f'
+    ]
     assert vertices.min() == -1 and vertices.max() == 1
     edges = [(face[corner][0], face[(corner + 1) % 3][0]) for face in faces for corner in range(3)]
-    assert len(edges) == len(set(edges)) and {(second, first) for first, second in edges} == set(edges)
+    assert len(edges) == len(set(edges)) and {(second, first) for first, second in edges} == set(
+        edges
+    )
     for face in faces:
         first, second, third = (vertices[vertex - 1] for vertex, _ in face)
         across = np.cross(second - first, third - first)
-        assert np.dot(across / np.linalg.norm(across), normals[face[0][1] - 1]) == pytest.approx(1, abs=1e-3)
+        assert np.dot(across / np.linalg.norm(across), normals[face[0][1] - 1]) == pytest.approx(
+            1, abs=1e-3
+        )
         assert np.dot(across, first + second + third) > 0
 
 
@@ -131,7 +160,9 @@ def test_the_demo_is_the_file_that_is_there() -> None:
     finally:
         sys.path.remove(str(ROOT / 'tools'))
     for name, text in files().items():
-        assert (ROOT / 'worlds' / name).read_text(encoding='utf-8') == text, 'python tools/make_gazebo_world.py'
+        assert (ROOT / 'worlds' / name).read_text(encoding='utf-8') == text, (
+            'python tools/make_gazebo_world.py'
+        )
 
 
 def test_what_moves_in_the_demo_comes_back_to_its_beginning() -> None:
@@ -139,8 +170,12 @@ def test_what_moves_in_the_demo_comes_back_to_its_beginning() -> None:
     actors = world.findall('.//actor')
     assert len(actors) == 2
     for actor in actors:
-        poses = [numbers(waypoint, 'pose') for waypoint in actor.findall('script/trajectory/waypoint')]
-        assert actor.findtext('script/loop') == 'true' and poses[0] == pytest.approx(poses[-1], abs=1e-3)
+        poses = [
+            numbers(waypoint, 'pose') for waypoint in actor.findall('script/trajectory/waypoint')
+        ]
+        assert actor.findtext('script/loop') == 'true' and poses[0] == pytest.approx(
+            poses[-1], abs=1e-3
+        )
 
 
 @pytest.mark.parametrize('start_s', [0.0, 0.4 * PERIOD_S, 0.9 * PERIOD_S, 100.0])
@@ -149,20 +184,35 @@ def test_the_demos_truth_is_clear_and_the_same_at_any_time(start_s: float) -> No
     from penguin_ros.simulation.language import facts
     from penguin_ros.simulation.truth import truth
     from penguin_ros.simulation.world import World
+
     with World() as world:
         seen = truth(demo_scene(), world, start_s, start_s + 3.0)
     assert seen.is_clear
-    assert facts(seen).things == {('red', 'ball', 'circle'), ('cyan', 'cylinder', 'circle'), ('blue', 'box', 'still'),
-                                  ('yellow', 'cone', 'still')}
-    assert facts(seen).order == (('red', 'ball'), ('blue', 'box'), ('cyan', 'cylinder'), ('yellow', 'cone'))
+    assert facts(seen).things == {
+        ('red', 'ball', 'circle'),
+        ('cyan', 'cylinder', 'circle'),
+        ('blue', 'box', 'still'),
+        ('yellow', 'cone', 'still'),
+    }
+    assert facts(seen).order == (
+        ('red', 'ball'),
+        ('blue', 'box'),
+        ('cyan', 'cylinder'),
+        ('yellow', 'cone'),
+    )
 
 
 def parser() -> list[str]:
     """The command of an installed SDFormat that checks a file."""
     for command in PARSERS:
-        if shutil.which(command[0]) and subprocess.run([*command[:2], '--help'], capture_output=True).returncode == 0:
+        if (
+            shutil.which(command[0])
+            and subprocess.run([*command[:2], '--help'], capture_output=True).returncode == 0
+        ):
             return command
-    pytest.skip('no parser of SDFormat here (Debian 12: apt-get install libsdformat-dev ignition-tools)')
+    pytest.skip(
+        'no parser of SDFormat here (Debian 12: apt-get install libsdformat-dev ignition-tools)'
+    )
 
 
 @pytest.fixture(scope='module')
@@ -190,10 +240,21 @@ def test_the_parser_sees_what_is_wrong(check_command: list[str], tmp_path: Path)
 
 
 @pytest.mark.parametrize('is_classic', [True, False], ids=['classic', 'sim'])
-def test_the_parser_of_sdformat_accepts_random_worlds(is_classic: bool, check_command: list[str], tmp_path: Path) -> None:
+def test_the_parser_of_sdformat_accepts_random_worlds(
+    is_classic: bool, check_command: list[str], tmp_path: Path
+) -> None:
     (tmp_path / 'cone.obj').write_text(cone_obj())
     for number, scene in enumerate(islice(scenes(), 5)):
         path = tmp_path / f'{number}.sdf'
-        path.write_text(world_sdf(scene, SdfOptions(is_classic=is_classic, mesh_folder=tmp_path.as_uri(), loops=True,
-                                                    has_shadows=True)))
+        path.write_text(
+            world_sdf(
+                scene,
+                SdfOptions(
+                    is_classic=is_classic,
+                    mesh_folder=tmp_path.as_uri(),
+                    loops=True,
+                    has_shadows=True,
+                ),
+            )
+        )
         check(check_command, path)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client of Gazebo's transport, over real sockets with a stand-in that speaks as Gazebo's master and publishers do."""
+"""The client of Gazebo's transport, over real sockets with a stand-in that speaks as Gazebo's
+master and publishers do.
+"""
+
 from __future__ import annotations
 
 import queue
@@ -49,7 +52,13 @@ class StandIn:
                 kind, content = packet_of(receive(master))
                 self.told.put((kind, content))
                 if kind == 'subscribe':
-                    send(master, packet('publisher_subscribe', publication(topic_of(content), KIND, '127.0.0.1', self.port)))
+                    send(
+                        master,
+                        packet(
+                            'publisher_subscribe',
+                            publication(topic_of(content), KIND, '127.0.0.1', self.port),
+                        ),
+                    )
         except (OSError, ValueError):
             return
 
@@ -80,7 +89,9 @@ def test_messages_of_a_topic_arrive_in_their_order(gazebo: StandIn) -> None:
         assert found.is_connected.wait(5)
         for number in range(20):
             send(publisher, b'message %d' % number * 1000)
-        assert [found.messages.get(timeout=5) for _ in range(20)] == [b'message %d' % number * 1000 for number in range(20)]
+        assert [found.messages.get(timeout=5) for _ in range(20)] == [
+            b'message %d' % number * 1000 for number in range(20)
+        ]
 
 
 def test_what_is_published_reaches_who_subscribed(gazebo: StandIn) -> None:
@@ -104,7 +115,10 @@ def test_what_is_published_reaches_who_subscribed(gazebo: StandIn) -> None:
 
 
 def test_an_advertisement_that_nobody_answers_has_a_deadline(gazebo: StandIn) -> None:
-    with GazeboTransport(gazebo.port) as transport, pytest.raises(GazeboUnreachable, match='nobody'):
+    with (
+        GazeboTransport(gazebo.port) as transport,
+        pytest.raises(GazeboUnreachable, match='nobody'),
+    ):
         transport.advertise('/gazebo/control', KIND, 0.1)
 
 
@@ -139,4 +153,8 @@ def test_a_full_subscription_drops_its_oldest_messages_and_counts_them() -> None
     found = Subscription('/a', KIND, queue.Queue(maxsize=3))
     for number in range(5):
         found.put(bytes([number]))
-    assert [found.messages.get_nowait() for _ in range(3)] == [b'\x02', b'\x03', b'\x04'] and found.dropped == 2
+    assert [found.messages.get_nowait() for _ in range(3)] == [
+        b'\x02',
+        b'\x03',
+        b'\x04',
+    ] and found.dropped == 2

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training tool end to end, briefly: scenes are drawn, lessons learnt, a checkpoint written, and a run goes on exactly."""
+"""The training tool end to end, briefly: scenes are drawn, lessons learnt, a checkpoint written,
+and a run goes on exactly.
+"""
+
 from __future__ import annotations
 
 import os
@@ -23,6 +26,7 @@ def can_draw() -> None:
         pytest.importorskip(module, reason=f'training needs {module}')
     from penguin_ros.errors import BackendUnavailable
     from penguin_ros.simulation.world import World
+
     try:
         World().close()
     except BackendUnavailable as error:
@@ -31,14 +35,33 @@ def can_draw() -> None:
 
 def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(TOOL), '--smoke', '600', '--device', 'cpu', '--out', str(folder / 'model'), '--state',
-         str(folder / 'model.state'), '--level', SCHEDULE, *arguments],
-        capture_output=True, text=True, timeout=280, check=False, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        [
+            sys.executable,
+            str(TOOL),
+            '--smoke',
+            '600',
+            '--device',
+            'cpu',
+            '--out',
+            str(folder / 'model'),
+            '--state',
+            str(folder / 'model.state'),
+            '--level',
+            SCHEDULE,
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
 
 
 @pytest.mark.slow
 def test_a_short_run_leaves_a_checkpoint_scores_a_curve_and_a_state_that_another_run_goes_on_from(
-        can_draw: None, tmp_path: Path) -> None:
+    can_draw: None, tmp_path: Path
+) -> None:
     done = train(tmp_path)
     assert done.returncode == 0, done.stderr
     checkpoint = open_checkpoint(tmp_path / 'model')
@@ -54,11 +77,16 @@ def test_a_short_run_leaves_a_checkpoint_scores_a_curve_and_a_state_that_another
 
 
 @pytest.mark.slow
-def test_the_same_seed_trains_the_same_weights_stopped_in_between_or_not(can_draw: None, tmp_path: Path) -> None:
+def test_the_same_seed_trains_the_same_weights_stopped_in_between_or_not(
+    can_draw: None, tmp_path: Path
+) -> None:
     for name in ('unbroken', 'broken'):
         (tmp_path / name).mkdir()
     assert train(tmp_path / 'unbroken').returncode == 0
     assert train(tmp_path / 'broken', '--stop-after', '2').returncode == 0
     assert train(tmp_path / 'broken', '--resume').returncode == 0
-    weights = [(tmp_path / name / 'model' / 'model.safetensors').read_bytes() for name in ('unbroken', 'broken')]
+    weights = [
+        (tmp_path / name / 'model' / 'model.safetensors').read_bytes()
+        for name in ('unbroken', 'broken')
+    ]
     assert weights[0] == weights[1]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The window of a camera follows its buffer: new frames, jumps, restarts, other sizes, other settings, too many frames."""
+"""The window of a camera follows its buffer: new frames, jumps, restarts, other sizes, other
+settings, too many frames.
+"""
+
 from __future__ import annotations
 
 import random
@@ -37,7 +40,9 @@ class Camera:
 
 
 @pytest.mark.parametrize('policy', ['growing', 'sliding'])
-def test_the_same_frames_are_chosen_again_and_a_frame_between_two_of_the_grid_never(policy: str) -> None:
+def test_the_same_frames_are_chosen_again_and_a_frame_between_two_of_the_grid_never(
+    policy: str,
+) -> None:
     camera, by = Camera(), rules(clip__window=policy)
     camera.add(0, 200, 500, 700)
     assert camera.clip(by) == [0, 500]
@@ -50,7 +55,9 @@ def test_recent_is_the_newest_clip_of_the_buffer() -> None:
     camera, by = Camera(), rules(clip__window='recent')
     camera.add(0, 200, 500, 700)
     window_clip = taken(camera.window, by)
-    assert offsets(window_clip) == [200, 700] and window_clip is not None and window_clip.plan is None
+    assert (
+        offsets(window_clip) == [200, 700] and window_clip is not None and window_clip.plan is None
+    )
 
 
 def test_growing_types_follow_the_picture_and_the_clip_begins_anew_with_another_scene() -> None:
@@ -79,7 +86,9 @@ def test_an_anchor_that_a_limit_makes_is_what_later_frames_are_compared_with() -
 
 def test_what_changes_little_by_little_is_compared_with_the_newest_anchor() -> None:
     camera, by = Camera(), rules(clip__max_frames=3, clip__overlap=1)
-    for number, covered in enumerate([0, 0, 0, 8, 16]):  # of 200 patches: a twenty-fifth is alike, two are not
+    for number, covered in enumerate(
+        [0, 0, 0, 8, 16]
+    ):  # of 200 patches: a twenty-fifth is alike, two are not
         camera.buffer.add(Frame(number * 500 * MS, _covered(covered), 'front'), number * 500 * MS)
         window_clip = taken(camera.window, by)
     assert window_clip is not None and window_clip.plan is not None
@@ -89,7 +98,7 @@ def test_what_changes_little_by_little_is_compared_with_the_newest_anchor() -> N
 
 def _covered(patches: int) -> Image:
     image = picture(size=(140, 280))
-    image[:14, :14 * patches] = 255 - image[:14, :14 * patches]
+    image[:14, : 14 * patches] = 255 - image[:14, : 14 * patches]
     return image
 
 
@@ -115,7 +124,9 @@ def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_a
 
 
 @pytest.mark.parametrize(('budget', 'floor'), [(16, 16), (17, 1), (40, 16), (100, 16)])
-def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew(budget: int, floor: int) -> None:
+def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew(
+    budget: int, floor: int
+) -> None:
     camera, by = Camera(), rules(visual__max_visual_tokens=budget, visual__min_visual_tokens=floor)
     for ms in range(0, 6000, 500):
         camera.add(ms, scene=ms // 1000, size=(280, 280))
@@ -126,7 +137,10 @@ def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew(budge
 
 
 def test_sliding_frames_have_one_size_whose_total_keeps_the_budget() -> None:
-    camera, by = Camera(), rules(clip__window='sliding', visual__max_visual_tokens=100, clip__seconds=4.0)
+    camera, by = (
+        Camera(),
+        rules(clip__window='sliding', visual__max_visual_tokens=100, clip__seconds=4.0),
+    )
     camera.add(*range(0, 8000, 500), size=(480, 640))
     window_clip = taken(camera.window, by)
     assert window_clip is not None and window_clip.plan is not None
@@ -142,7 +156,9 @@ def test_a_flush_a_restart_of_the_camera_and_another_size_begin_a_new_window() -
     assert taken(camera.window, by) is None
     camera.add(20_000)
     assert camera.clip(by) == [20_000]
-    camera.add(500, 1000, 1500, 2000)  # the stream began anew: the buffer believes it at the second or fourth
+    camera.add(
+        500, 1000, 1500, 2000
+    )  # the stream began anew: the buffer believes it at the second or fourth
     assert max(camera.clip(by)) <= 2000
     camera.add(2500, size=(84, 56))
     assert camera.clip(by) == [2500]
@@ -206,7 +222,9 @@ def test_no_more_frames_are_taken_than_could_have_been_encoded_meanwhile() -> No
     assert camera.window.status().skipped == 10 and camera.window.status().taken == 3
     camera.add(*range(6500, 9001, 500))
     camera.steady.turn(9 * SECOND)
-    assert camera.clip(by) == [0, 3000, 6000, 6500, 8000, 9000], 'evenly, the newest always among them'
+    assert camera.clip(by) == [0, 3000, 6000, 6500, 8000, 9000], (
+        'evenly, the newest always among them'
+    )
 
 
 def test_the_first_encode_alone_which_is_slow_skips_no_frames() -> None:
@@ -229,11 +247,16 @@ def test_what_is_due_is_told_from_any_thread_while_frames_are_taken() -> None:
                     act()
             except BaseException as error:
                 failures.append(error)
+
         return run
 
-    threads = [threading.Thread(target=guarded(lambda: camera.window.is_due(0))),
-               threading.Thread(target=guarded(camera.window.status)),
-               threading.Thread(target=guarded(lambda: camera.buffer.flush() if random.random() < 0.01 else None))]
+    threads = [
+        threading.Thread(target=guarded(lambda: camera.window.is_due(0))),
+        threading.Thread(target=guarded(camera.window.status)),
+        threading.Thread(
+            target=guarded(lambda: camera.buffer.flush() if random.random() < 0.01 else None)
+        ),
+    ]
     for thread in threads:
         thread.start()
     for number in range(150):
@@ -246,16 +269,32 @@ def test_what_is_due_is_told_from_any_thread_while_frames_are_taken() -> None:
     assert not failures
 
 
-events = st.lists(st.one_of(
-    st.tuples(st.just('frame'), st.sampled_from([33, 400, 500, 600, 4000]), st.sampled_from([0, 0, 0, 1])),
-    st.tuples(st.sampled_from(['clip', 'back', 'flush', 'size', 'begin', 'told']), st.just(0), st.just(0))), max_size=60)
+events = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just('frame'),
+            st.sampled_from([33, 400, 500, 600, 4000]),
+            st.sampled_from([0, 0, 0, 1]),
+        ),
+        st.tuples(
+            st.sampled_from(['clip', 'back', 'flush', 'size', 'begin', 'told']),
+            st.just(0),
+            st.just(0),
+        ),
+    ),
+    max_size=60,
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(['growing', 'sliding', 'recent']), events)
 def test_a_clip_is_of_one_stream_one_size_and_within_its_limits_whatever_happens(
-        policy: str, happenings: list[tuple[str, int, int]]) -> None:
-    camera, by = Camera(), rules(clip__window=policy, clip__max_frames=5, visual__max_visual_tokens=60)
+    policy: str, happenings: list[tuple[str, int, int]]
+) -> None:
+    camera, by = (
+        Camera(),
+        rules(clip__window=policy, clip__max_frames=5, visual__max_visual_tokens=60),
+    )
     now, size, begun = 100_000, (56, 84), None
     for what, gap, scene in happenings:
         if what == 'frame':
@@ -277,7 +316,11 @@ def test_a_clip_is_of_one_stream_one_size_and_within_its_limits_whatever_happens
             continue
         frames = window_clip.clip.frames
         stamps = [item.stamp_ns for item in frames]
-        assert stamps == sorted(set(stamps)) and len(frames) <= 5 and len({item.size for item in frames}) == 1
+        assert (
+            stamps == sorted(set(stamps))
+            and len(frames) <= 5
+            and len({item.size for item in frames}) == 1
+        )
         assert stamps[-1] <= held.end_ns
         if window_clip.plan is not None:
             assert sum(tokens_of(shape, 28) for shape in window_clip.plan.sizes) <= 60

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate lets a caption through whenever something changed, and is never silent for longer than its heartbeat."""
+"""The gate lets a caption through whenever something changed, and is never silent for longer than
+its heartbeat.
+"""
+
 from __future__ import annotations
 
 from hypothesis import given, settings
@@ -55,7 +58,9 @@ def test_what_had_changed_before_a_caption_was_begun_is_told_by_it() -> None:
     assert gate.unchanged('What?') is not None
 
 
-def test_a_caption_that_failed_another_question_and_a_new_stream_are_no_reason_for_silence() -> None:
+def test_a_caption_that_failed_another_question_and_a_new_stream_are_no_reason_for_silence() -> (
+    None
+):
     gate = captioned()
     gate.look(1, OTHER, 0.95)
     gate.begin('What?', 1)
@@ -101,4 +106,6 @@ def test_silence_never_lasts_longer_than_the_heartbeat(gaps: list[int], heartbea
         if gate.is_heartbeat_due(now, 1100, heartbeat):
             gate.note_sent(now)
             sent.append(now)
-    assert all(later - earlier <= heartbeat for earlier, later in zip(sent, [*sent[1:], now], strict=True))
+    assert all(
+        later - earlier <= heartbeat for earlier, later in zip(sent, [*sent[1:], now], strict=True)
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Growing clips: a prefix that stays, limits that hold, and nothing between two captions."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -9,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penguin_ros.frame import Frame, FrameType
-from penguin_ros.window.policies import AppendOnlyClip, RestartLimits, TokenCosts, TypedFrame, appended, tokens_of_frames
+from penguin_ros.window.policies import (
+    AppendOnlyClip,
+    RestartLimits,
+    TokenCosts,
+    TypedFrame,
+    appended,
+    tokens_of_frames,
+)
 
 KEY, INTERMEDIATE = FrameType.KEY, FrameType.INTERMEDIATE
 COSTS = {KEY: 16, INTERMEDIATE: 4}
@@ -20,7 +28,9 @@ LARGER = np.zeros((2, 1, 3), np.uint8)
 
 @dataclass
 class Stream:
-    """Frames as they come, the clip after each, and captions of it: `told` has (first, last) stamp of each one that was made."""
+    """Frames as they come, the clip after each, and captions of it: `told` has (first, last) stamp
+    of each one that was made.
+    """
 
     limits: RestartLimits = LIMITS
     costs: TokenCosts = field(default_factory=lambda: dict(COSTS))
@@ -30,7 +40,14 @@ class Stream:
     told: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, stamp_ns: int, is_similar: bool = True, image: np.ndarray = PICTURE) -> list[int]:
-        self.append_only = appended(self.append_only, Frame(stamp_ns, image), is_similar, self.limits, self.costs, self.captioned_ns)
+        self.append_only = appended(
+            self.append_only,
+            Frame(stamp_ns, image),
+            is_similar,
+            self.limits,
+            self.costs,
+            self.captioned_ns,
+        )
         return self.stamps
 
     @property
@@ -56,7 +73,9 @@ def test_frames_of_one_scene_are_appended_behind_the_anchor() -> None:
     assert [frame.type for frame in stream.append_only.frames] == [KEY] + [INTERMEDIATE] * 7
 
 
-def test_at_the_limit_of_frames_the_clip_begins_anew_with_the_last_two_before_its_new_anchor() -> None:
+def test_at_the_limit_of_frames_the_clip_begins_anew_with_the_last_two_before_its_new_anchor() -> (
+    None
+):
     stream = Stream()
     for number in range(9):
         stream.add(number * 500, number > 0)
@@ -65,14 +84,18 @@ def test_at_the_limit_of_frames_the_clip_begins_anew_with_the_last_two_before_it
 
 
 def test_at_the_limit_of_tokens_too() -> None:
-    stream = Stream(RestartLimits(max_frames=99, max_tokens=28, max_age_ns=30_000, span_ns=4_000, overlap=1))
+    stream = Stream(
+        RestartLimits(max_frames=99, max_tokens=28, max_age_ns=30_000, span_ns=4_000, overlap=1)
+    )
     for number in range(5):
         stream.add(number * 500, number > 0)
     assert stream.stamps == [1500, 2000]
 
 
 def test_after_its_maximum_age_too() -> None:
-    stream = Stream(RestartLimits(max_frames=99, max_tokens=999, max_age_ns=1_500, span_ns=4_000, overlap=1))
+    stream = Stream(
+        RestartLimits(max_frames=99, max_tokens=999, max_age_ns=1_500, span_ns=4_000, overlap=1)
+    )
     for number in range(5):
         stream.add(number * 500, number > 0)
     assert stream.stamps == [1500, 2000]
@@ -86,7 +109,13 @@ def test_another_scene_begins_a_clip_and_a_moving_camera_does_not() -> None:
     for number in range(5, 9):
         stream.add(number * 500, False)
     assert stream.stamps == [1000, 1500, 2000, 2500, 3000, 3500, 4000]
-    assert [frame.type for frame in stream.append_only.frames] == [INTERMEDIATE, INTERMEDIATE, KEY, *3 * [INTERMEDIATE], KEY]
+    assert [frame.type for frame in stream.append_only.frames] == [
+        INTERMEDIATE,
+        INTERMEDIATE,
+        KEY,
+        *3 * [INTERMEDIATE],
+        KEY,
+    ]
 
 
 def test_what_no_caption_has_told_of_is_kept_and_the_last_frame_told_of_with_it() -> None:
@@ -102,7 +131,9 @@ def test_what_no_caption_has_told_of_is_kept_and_the_last_frame_told_of_with_it(
 
 
 def test_where_one_frame_can_be_kept_it_is_the_one_that_the_last_caption_ended_with() -> None:
-    stream = Stream(RestartLimits(max_frames=99, max_tokens=32, max_age_ns=30_000, span_ns=4_000, overlap=1))
+    stream = Stream(
+        RestartLimits(max_frames=99, max_tokens=32, max_age_ns=30_000, span_ns=4_000, overlap=1)
+    )
     stream.add(0, False)
     stream.begin()
     stream.end()
@@ -119,30 +150,51 @@ def test_frames_of_another_size_begin_a_clip_of_their_own() -> None:
 
 
 def test_recent_frames_that_are_too_far_back_are_not_kept() -> None:
-    stream = Stream(RestartLimits(max_frames=3, max_tokens=999, max_age_ns=30_000, span_ns=4_000, overlap=2))
+    stream = Stream(
+        RestartLimits(max_frames=3, max_tokens=999, max_age_ns=30_000, span_ns=4_000, overlap=2)
+    )
     for stamp_ns in (0, 500, 1000, 9000):
         stream.add(stamp_ns, stamp_ns > 0)
     assert stream.stamps == [9000]
 
 
-limits = st.builds(RestartLimits, max_frames=st.integers(2, 12), max_tokens=st.integers(32, 200),
-                   max_age_ns=st.integers(2_000, 60_000), span_ns=st.integers(500, 8_000), overlap=st.integers(1, 6))
-events = st.lists(st.tuples(st.sampled_from([500, 480, 520, 500, 1000, 3500]), st.sampled_from([False, True, True]),
-                            st.sampled_from(['', '', '', 'begin', 'end', 'fail', 'told'])), min_size=1, max_size=120)
+limits = st.builds(
+    RestartLimits,
+    max_frames=st.integers(2, 12),
+    max_tokens=st.integers(32, 200),
+    max_age_ns=st.integers(2_000, 60_000),
+    span_ns=st.integers(500, 8_000),
+    overlap=st.integers(1, 6),
+)
+events = st.lists(
+    st.tuples(
+        st.sampled_from([500, 480, 520, 500, 1000, 3500]),
+        st.sampled_from([False, True, True]),
+        st.sampled_from(['', '', '', 'begin', 'end', 'fail', 'told']),
+    ),
+    min_size=1,
+    max_size=120,
+)
 
 
 @given(limits, events)
 def test_limits_hold_and_a_clip_that_goes_on_shares_all_but_the_appended_frame(
-        bounds: RestartLimits, stream_of: list[tuple[int, bool, str]]) -> None:
+    bounds: RestartLimits, stream_of: list[tuple[int, bool, str]]
+) -> None:
     stream, types, now_ns = Stream(bounds), dict[int, FrameType](), 0
     for gap, is_similar, event in stream_of:
         before, now_ns = stream.append_only.frames, now_ns + gap
         stamps = stream.add(now_ns, is_similar)
         after = stream.append_only.frames
         assert stamps == sorted(set(stamps)) and stamps[-1] == now_ns
-        assert len(after) <= bounds.max_frames and tokens_of_frames(after, COSTS) <= bounds.max_tokens
+        assert (
+            len(after) <= bounds.max_frames and tokens_of_frames(after, COSTS) <= bounds.max_tokens
+        )
         is_appended = after[:-1] == before
-        assert is_appended or (after[stream.append_only.anchor].type is KEY and stream.append_only.anchor == len(after) - 1)
+        assert is_appended or (
+            after[stream.append_only.anchor].type is KEY
+            and stream.append_only.anchor == len(after) - 1
+        )
         assert set(after[:-1]) <= set(before), 'a frame never changes its type'
         assert after[-1].stamp_ns - after[stream.append_only.anchor].stamp_ns <= bounds.max_age_ns
         assert after[0].stamp_ns >= now_ns - 2 * bounds.max_age_ns
@@ -153,19 +205,26 @@ def test_limits_hold_and_a_clip_that_goes_on_shares_all_but_the_appended_frame(
 
 @given(limits, events)
 def test_the_intervals_of_consecutive_captions_overlap_or_touch(
-        bounds: RestartLimits, stream_of: list[tuple[int, bool, str]]) -> None:
+    bounds: RestartLimits, stream_of: list[tuple[int, bool, str]]
+) -> None:
     stream, now_ns = Stream(bounds), 0
     for gap, is_similar, event in stream_of:
         now_ns += gap
         stream.add(now_ns, is_similar)
         act(stream, event)
-    for (_, earlier_end), (later_start, later_end) in zip(stream.told, stream.told[1:], strict=False):
+    for (_, earlier_end), (later_start, later_end) in zip(
+        stream.told, stream.told[1:], strict=False
+    ):
         assert later_start <= earlier_end or later_end - earlier_end > bounds.max_age_ns
 
 
-@given(limits, st.lists(st.sampled_from([500, 470, 1500]), min_size=20, max_size=80), st.integers(1, 6))
-def test_without_a_limit_in_reach_a_still_scene_is_never_begun_anew(bounds: RestartLimits, gaps: list[int], every: int) -> None:
-    wide = RestartLimits(len(gaps) + 1, 10_000, 10 ** 9, bounds.span_ns, bounds.overlap)
+@given(
+    limits, st.lists(st.sampled_from([500, 470, 1500]), min_size=20, max_size=80), st.integers(1, 6)
+)
+def test_without_a_limit_in_reach_a_still_scene_is_never_begun_anew(
+    bounds: RestartLimits, gaps: list[int], every: int
+) -> None:
+    wide = RestartLimits(len(gaps) + 1, 10_000, 10**9, bounds.span_ns, bounds.overlap)
     stream, now_ns = Stream(wide), 0
     for number, gap in enumerate(gaps):
         now_ns += gap

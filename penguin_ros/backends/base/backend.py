@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend offers. Knows no inference library: numpy arrays and opaque handles go in and out.
+"""What every backend offers. Knows no inference library: numpy arrays and opaque handles go in and
+out.
 
-One thread, the scheduler's worker, opens, uses and closes a backend. Visual features and the KV cache stay on the device.
+One thread, the scheduler's worker, opens, uses and closes a backend. Visual features and the KV
+cache stay on the device.
 """
+
 from __future__ import annotations
 
 import math
@@ -20,7 +23,9 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class GreedyToken:
-    """The most probable next token and its logit, which is NaN when any of the logits is not finite."""
+    """The most probable next token and its logit, which is NaN when any of the logits is not
+    finite.
+    """
 
     token_id: int
     logit: float
@@ -28,7 +33,9 @@ class GreedyToken:
 
 @dataclass(frozen=True)
 class BackendDescription:
-    """What is open: `max_length` positions per KV slot, `slots` of them, `slot_bytes` each; sizes in numbers of elements."""
+    """What is open: `max_length` positions per KV slot, `slots` of them, `slot_bytes` each; sizes
+    in numbers of elements.
+    """
 
     name: str
     device: str
@@ -44,7 +51,9 @@ class BackendDescription:
 
 
 class Features(ABC):
-    """Opaque: the projected features of one frame, (tokens, hidden_size), on the device of the backend that made them."""
+    """Opaque: the projected features of one frame, (tokens, hidden_size), on the device of the
+    backend that made them.
+    """
 
     tokens: int
     nbytes: int
@@ -52,7 +61,9 @@ class Features(ABC):
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpan:
-    """Rows `first` .. `first + count` of `features` stand at `offset` .. `offset + count` of a chunk."""
+    """Rows `first` .. `first + count` of `features` stand at `offset` .. `offset + count` of a
+    chunk.
+    """
 
     offset: int
     features: Features
@@ -62,14 +73,18 @@ class FeatureSpan:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """S consecutive positions of a sequence: `token_ids` (S,) int64, of which the spans are replaced by visual features."""
+    """S consecutive positions of a sequence: `token_ids` (S,) int64, of which the spans are
+    replaced by visual features.
+    """
 
     token_ids: NDArray[np.int64]
     spans: tuple[FeatureSpan, ...] = ()
 
 
 class Backend(ABC):
-    """Runs one checkpoint or bundle. `open` may raise BackendUnavailable, OutOfMemory or a CheckpointError."""
+    """Runs one checkpoint or bundle. `open` may raise BackendUnavailable, OutOfMemory or a
+    CheckpointError.
+    """
 
     @abstractmethod
     def open(self) -> BackendDescription:
@@ -86,15 +101,19 @@ class Backend(ABC):
 
     @abstractmethod
     def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
-        """Encodes and projects frames; yields between slices of bounded work, returns one handle per frame in order.
+        """Encodes and projects frames; yields between slices of bounded work, returns one handle
+        per frame in order.
 
-        The result of a frame depends on that frame alone. Closing the generator early frees what was computed.
+        The result of a frame depends on that frame alone. Closing the generator early frees what
+        was computed.
         """
 
     @abstractmethod
     def read_features(self, features: Features, stage: str = 'projected') -> NDArray[np.float32]:
-        """Copies features to the host: stage 'projected' (tokens, hidden_size), or 'encoded' (tokens, encoder size; what
-        the encoder gave after merging, recomputed or kept; for parity and tests)."""
+        """Copies features to the host: stage 'projected' (tokens, hidden_size), or 'encoded'
+        (tokens, encoder size; what the encoder gave after merging, recomputed or kept; for parity
+        and tests).
+        """
 
     @abstractmethod
     def new_slot(self) -> int:
@@ -114,29 +133,39 @@ class Backend(ABC):
 
     @abstractmethod
     def fork(self, slot: int, length: int) -> int:
-        """A new slot that holds a copy of the first `length` positions; NoFreeSlot when all are in use."""
+        """A new slot that holds a copy of the first `length` positions; NoFreeSlot when all are in
+        use.
+        """
 
     @abstractmethod
     def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
-        """Appends the S positions of `chunk` to the slot; returns logits (len(logits_indices), vocabulary_size) float32.
+        """Appends the S positions of `chunk` to the slot; returns logits (len(logits_indices),
+        vocabulary_size) float32.
 
-        `logits_indices` are indices into the chunk (negative ones count from its end). Decoding is S = 1, verifying a draft
-        S > 1, a prefill chunk asks for nothing until the last. CacheOverflow before anything is written when
-        slot_length + S > max_length.
+        `logits_indices` are indices into the chunk (negative ones count from its end). Decoding is
+        S = 1, verifying a draft S > 1, a prefill chunk asks for nothing until the last.
+        CacheOverflow before anything is written when slot_length + S > max_length.
         """
 
     def forward_greedy(self, slot: int, chunk: Chunk) -> GreedyToken:
-        """Appends `chunk` as `forward` does, and chooses what is most probable after its last position, of equal ones one.
+        """Appends `chunk` as `forward` does, and chooses what is most probable after its last
+        position, of equal ones one.
 
-        For greedy decoding: a backend may choose on the device and move a few bytes instead of all logits.
+        For greedy decoding: a backend may choose on the device and move a few bytes instead of all
+        logits.
         """
         return self.forward_greedy_each(slot, chunk, (-1,))[0]
 
-    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
-        """Appends `chunk` as `forward` does, and chooses what is most probable after each of the positions `logits_indices`.
+    def forward_greedy_each(
+        self, slot: int, chunk: Chunk, logits_indices: Sequence[int]
+    ) -> list[GreedyToken]:
+        """Appends `chunk` as `forward` does, and chooses what is most probable after each of the
+        positions `logits_indices`.
 
         For verifying a greedy draft.
         """
         logits = self.forward(slot, chunk, logits_indices)
-        return [GreedyToken(int(token_id), float(row[token_id]) if np.isfinite(row).all() else math.nan)
-                for row, token_id in zip(logits, logits.argmax(axis=1), strict=True)]
+        return [
+            GreedyToken(int(token_id), float(row[token_id]) if np.isfinite(row).all() else math.nan)
+            for row, token_id in zip(logits, logits.argmax(axis=1), strict=True)
+        ]

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder that `penguin build` wrote, opened and checked: graphs, weights, token table, tokenizer. Runs nothing.
+"""A folder that `penguin build` wrote, opened and checked: graphs, weights, token table, tokenizer.
+Runs nothing.
 
-Knows no inference library. A runtime takes a `Bundle` where another takes a `Checkpoint`: name, digest, shape and tokenizer
-are there under the same names.
+Knows no inference library. A runtime takes a `Bundle` where another takes a `Checkpoint`: name,
+digest, shape and tokenizer are there under the same names.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -15,7 +17,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from penguin_ros.backends.base.embedding_table import EmbeddingTable
-from penguin_ros.backends.base.manifest import CONTRACT, MANIFEST, FileSpec, GraphSpec, Manifest, from_plain, to_plain
+from penguin_ros.backends.base.manifest import (
+    CONTRACT,
+    MANIFEST,
+    FileSpec,
+    GraphSpec,
+    Manifest,
+    from_plain,
+    to_plain,
+)
 from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
@@ -64,8 +74,11 @@ class Bundle:
         """BundleMismatch when this bundle was built without it."""
         found = self.manifest.graph(part, variant)
         if found is None:
-            raise BundleMismatch(f'{self.path} has no {part} graph of the variant {variant}',
-                                 f'it was built for {self.manifest.backend}', rebuild(self.manifest))
+            raise BundleMismatch(
+                f'{self.path} has no {part} graph of the variant {variant}',
+                f'it was built for {self.manifest.backend}',
+                rebuild(self.manifest),
+            )
         return found
 
     def file(self, name: str) -> Path:
@@ -74,7 +87,8 @@ class Bundle:
 
 
 def open_bundle(folder: str | Path, *, is_thorough: bool = True) -> Bundle:
-    """Opens a bundle; every file is compared with the manifest: its size, and when `is_thorough` its sha256 too.
+    """Opens a bundle; every file is compared with the manifest: its size, and when `is_thorough`
+    its sha256 too.
 
     BundleNotFound, BundleCorrupt and BundleOutdated carry the command that builds it again.
     """
@@ -88,22 +102,34 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest alone, checked in itself; no other file is looked at."""
     plain = _read_plain(folder)
     command = plain.get('command')
-    command = command if isinstance(command, str) and command.strip() else DEFAULT_COMMAND.format(folder=folder)
+    command = (
+        command
+        if isinstance(command, str) and command.strip()
+        else DEFAULT_COMMAND.format(folder=folder)
+    )
     if plain.get('contract') != CONTRACT:
-        raise BundleOutdated(f'{folder} was built for contract {plain.get("contract")!r}',
-                             f'this version of penguin_ros runs contract {CONTRACT}', f'Type: {command}')
+        raise BundleOutdated(
+            f'{folder} was built for contract {plain.get("contract")!r}',
+            f'this version of penguin_ros runs contract {CONTRACT}',
+            f'Type: {command}',
+        )
     try:
         manifest: Manifest = from_plain(Manifest, plain)
         _check_consistency(manifest)
     except (ValueError, TypeError) as error:
-        raise BundleCorrupt(f'{folder / MANIFEST} is damaged', str(error), f'Type: {command}') from error
+        raise BundleCorrupt(
+            f'{folder / MANIFEST} is damaged', str(error), f'Type: {command}'
+        ) from error
     return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes bundle.yaml."""
     import yaml
-    text = yaml.safe_dump(to_plain(manifest), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+    text = yaml.safe_dump(
+        to_plain(manifest), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+    )
     (folder / MANIFEST).write_text(text, encoding='utf-8')
 
 
@@ -113,22 +139,33 @@ def rebuild(manifest: Manifest) -> str:
 
 
 def file_spec(path: Path, show: Callable[[int], None] = lambda done: None) -> FileSpec:
-    """Size and digest of a file as it is; `show` is told the bytes that were read since it was told last."""
+    """Size and digest of a file as it is; `show` is told the bytes that were read since it was told
+    last.
+    """
     return FileSpec(path.stat().st_size, _sha256(path, show))
 
 
 def _read_plain(folder: Path) -> dict[str, Any]:
     import yaml
+
     path, command = folder / MANIFEST, DEFAULT_COMMAND.format(folder=folder)
     try:
         if not path.is_file():
-            raise BundleNotFound(f'{folder} is no bundle', f'there is no {MANIFEST} in it', f'Type: {command}')
+            raise BundleNotFound(
+                f'{folder} is no bundle', f'there is no {MANIFEST} in it', f'Type: {command}'
+            )
         if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise BundleCorrupt(f'{path} is damaged', f'it is larger than {MAX_MANIFEST_BYTES} bytes', f'Type: {command}')
+            raise BundleCorrupt(
+                f'{path} is damaged',
+                f'it is larger than {MAX_MANIFEST_BYTES} bytes',
+                f'Type: {command}',
+            )
         # The C loader where PyYAML has it: ten times faster.
         plain = yaml.load(path.read_bytes(), getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise BundleCorrupt(f'{path} cannot be read', str(error).partition('\n')[0], f'Type: {command}') from error
+        raise BundleCorrupt(
+            f'{path} cannot be read', str(error).partition('\n')[0], f'Type: {command}'
+        ) from error
     if not isinstance(plain, dict):
         raise BundleCorrupt(f'{path} is damaged', 'it holds no mapping', f'Type: {command}')
     return plain
@@ -136,7 +173,9 @@ def _read_plain(folder: Path) -> dict[str, Any]:
 
 def _check_consistency(manifest: Manifest) -> None:
     """ValueError when parts of the manifest contradict each other or point outside the folder."""
-    named = {MANIFEST, manifest.table.file}.union(*({graph.file, *graph.needs} for graph in manifest.graphs)) - {MANIFEST}
+    named = {MANIFEST, manifest.table.file}.union(
+        *({graph.file, *graph.needs} for graph in manifest.graphs)
+    ) - {MANIFEST}
     for name in (*manifest.files, *named):
         if PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts:
             raise ValueError(f'{name!r} lies outside the bundle')
@@ -144,9 +183,15 @@ def _check_consistency(manifest: Manifest) -> None:
     if absent:
         raise ValueError(f'files lacks {absent[0]}')
     table, shape = manifest.table, manifest.shape
-    if (table.rows, table.columns) != (shape.vocabulary_size, shape.llm.hidden_size) or table.dtype not in STORAGE:
+    if (table.rows, table.columns) != (
+        shape.vocabulary_size,
+        shape.llm.hidden_size,
+    ) or table.dtype not in STORAGE:
         raise ValueError(f'the token table is {table.rows} x {table.columns} {table.dtype}')
-    if manifest.files[table.file].bytes != table.rows * table.columns * STORAGE[table.dtype].itemsize:
+    if (
+        manifest.files[table.file].bytes
+        != table.rows * table.columns * STORAGE[table.dtype].itemsize
+    ):
         raise ValueError(f'{table.file} has {manifest.files[table.file].bytes} bytes')
     if manifest.max_length < 1 or not manifest.graphs:
         raise ValueError(f'max_length = {manifest.max_length}, {len(manifest.graphs)} graphs')

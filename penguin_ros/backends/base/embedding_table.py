@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The token table of a bundle, memory-mapped: embeddings are looked up on the host, a few rows at a time."""
+"""The token table of a bundle, memory-mapped: embeddings are looked up on the host, a few rows at a
+time.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,11 +18,15 @@ from penguin_ros.checkpoint.tensors import widened
 
 
 class EmbeddingTable:
-    """Rows of `columns` numbers in the format of the checkpoint; reading touches the pages of the rows asked for."""
+    """Rows of `columns` numbers in the format of the checkpoint; reading touches the pages of the
+    rows asked for.
+    """
 
     def __init__(self, folder: Path, spec: TableSpec) -> None:
         self.rows, self.columns, self._dtype = spec.rows, spec.columns, spec.dtype
-        self._values: NDArray[Any] = np.memmap(folder / spec.file, STORAGE[spec.dtype], 'r', shape=(spec.rows, spec.columns))
+        self._values: NDArray[Any] = np.memmap(
+            folder / spec.file, STORAGE[spec.dtype], 'r', shape=(spec.rows, spec.columns)
+        )
 
     def read(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """(n, columns) float32, a copy; exact. IndexError for an id outside the table."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the vision graphs of a bundle take beside pixels: rotary tables and merge weights of a frame. Numpy only."""
+"""What the vision graphs of a bundle take beside pixels: rotary tables and merge weights of a
+frame. Numpy only.
+"""
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -13,12 +16,15 @@ Table = NDArray[np.float32]
 
 
 @lru_cache(maxsize=16)
-def rope_tables(rows: int, columns: int, merge_size: int, head_dim: int, theta: float) -> tuple[Table, Table]:
-    """cos and sin (rows * columns, head_dim) of every patch of a grid, in merge-block order; read-only.
+def rope_tables(
+    rows: int, columns: int, merge_size: int, head_dim: int, theta: float
+) -> tuple[Table, Table]:
+    """cos and sin (rows * columns, head_dim) of every patch of a grid, in merge-block order;
+    read-only.
 
-    The first half follows the patch's row, the second its column. In `sin` the first half is negated, for
-    x * cos + (x with its halves exchanged) * sin. Two members of a pair turn by different angles: this is no rotation, and
-    no rotary operator computes it.
+    The first half follows the patch's row, the second its column. In `sin` the first half is
+    negated, for x * cos + (x with its halves exchanged) * sin. Two members of a pair turn by
+    different angles: this is no rotation, and no rotary operator computes it.
     """
     frequencies = inverse_frequencies(head_dim, theta)
     grids = np.indices((rows, columns), np.float32)
@@ -31,10 +37,11 @@ def rope_tables(rows: int, columns: int, merge_size: int, head_dim: int, theta: 
 
 
 def merge_weights(merge_size: int) -> Table:
-    """(merge_size ** 2,) what each patch of a block counts in the block's feature, patches in the order of the block.
+    """(merge_size ** 2,) what each patch of a block counts in the block's feature, patches in the
+    order of the block.
 
-    Equals bilinear interpolation by 1 / merge_size (align_corners false): the mean of the four central patches, or the one
-    in the centre when merge_size is odd.
+    Equals bilinear interpolation by 1 / merge_size (align_corners false): the mean of the four
+    central patches, or the one in the centre when merge_size is odd.
     """
     weights = np.zeros((merge_size, merge_size), np.float32)
     centre = slice((merge_size - 1) // 2, merge_size // 2 + 1)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend refuses before it computes, with the numbers. Knows no inference library."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,26 +13,40 @@ from penguin_ros.model_inputs import FramePatches
 
 
 def check_frames(frames: Sequence[FramePatches], patch_values: int) -> None:
-    """BackendError unless each frame has rows * columns patches of `patch_values` float32 and a grid that merges evenly."""
+    """BackendError unless each frame has rows * columns patches of `patch_values` float32 and a
+    grid that merges evenly.
+    """
     for index, frame in enumerate(frames):
         shape, grid = frame.pixels.shape, f'a grid of {frame.rows} x {frame.columns}'
         merge = frame.merge_size
         if min(frame.rows, frame.columns, merge) < 1 or frame.rows % merge or frame.columns % merge:
-            raise BackendError(f'frame {index} has {grid}', f'both must be positive multiples of its merge size {merge}')
+            raise BackendError(
+                f'frame {index} has {grid}',
+                f'both must be positive multiples of its merge size {merge}',
+            )
         if shape != (frame.rows * frame.columns, patch_values) or frame.pixels.dtype != np.float32:
-            raise BackendError(f'frame {index} has pixels {shape} {frame.pixels.dtype}',
-                               f'{grid} needs ({frame.rows * frame.columns}, {patch_values}) float32')
+            raise BackendError(
+                f'frame {index} has pixels {shape} {frame.pixels.dtype}',
+                f'{grid} needs ({frame.rows * frame.columns}, {patch_values}) float32',
+            )
 
 
 def check_chunk(chunk: Chunk, vocabulary_size: int) -> None:
-    """BackendError unless `chunk` has an id, all ids are in the vocabulary, and its spans lie inside it and their features."""
+    """BackendError unless `chunk` has an id, all ids are in the vocabulary, and its spans lie
+    inside it and their features.
+    """
     ids = chunk.token_ids
     if ids.ndim != 1 or ids.size == 0 or ids.dtype.kind not in 'iu':
-        raise BackendError(f'token ids of shape {ids.shape} {ids.dtype}', 'a chunk is one row of at least one integer')
+        raise BackendError(
+            f'token ids of shape {ids.shape} {ids.dtype}',
+            'a chunk is one row of at least one integer',
+        )
     low, high = int(ids.min()), int(ids.max())
     if low < 0 or high >= vocabulary_size:
-        raise BackendError(f'token id {low if low < 0 else high} is out of range',
-                           f'the vocabulary has {vocabulary_size} entries')
+        raise BackendError(
+            f'token id {low if low < 0 else high} is out of range',
+            f'the vocabulary has {vocabulary_size} entries',
+        )
     end = 0
     for span in sorted(chunk.spans, key=lambda each: each.offset):
         _check_span(span, end, ids.size)
@@ -40,16 +55,24 @@ def check_chunk(chunk: Chunk, vocabulary_size: int) -> None:
 
 def _check_span(span: FeatureSpan, low: int, high: int) -> None:
     if span.count < 1 or span.offset < low or span.offset + span.count > high:
-        raise BackendError(f'a feature span at {span.offset} .. {span.offset + span.count} is out of range',
-                           f'here it may lie in {low} .. {high}; spans are not empty and do not overlap')
+        raise BackendError(
+            f'a feature span at {span.offset} .. {span.offset + span.count} is out of range',
+            f'here it may lie in {low} .. {high}; spans are not empty and do not overlap',
+        )
     if span.first < 0 or span.first + span.count > span.features.tokens:
-        raise BackendError(f'rows {span.first} .. {span.first + span.count} of features are out of range',
-                           f'they have {span.features.tokens} rows')
+        raise BackendError(
+            f'rows {span.first} .. {span.first + span.count} of features are out of range',
+            f'they have {span.features.tokens} rows',
+        )
 
 
 def logit_indices(logits_indices: Sequence[int], count: int) -> list[int]:
-    """`logits_indices` as indices 0 .. count - 1 into a chunk of `count` positions; BackendError when one is out of range."""
+    """`logits_indices` as indices 0 .. count - 1 into a chunk of `count` positions; BackendError
+    when one is out of range.
+    """
     for index in logits_indices:
         if not -count <= index < count:
-            raise BackendError(f'logits at {index} are out of range', f'the chunk has {count} positions')
+            raise BackendError(
+                f'logits at {index} are out of range', f'the chunk has {count} positions'
+            )
     return [int(index) % count for index in logits_indices]

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bundle says about itself, as values, and how that stands in bundle.yaml. Knows no graph and no inference library.
+"""What a bundle says about itself, as values, and how that stands in bundle.yaml. Knows no graph
+and no inference library.
 
-The contract between the builder (room export) and the runtimes. CONTRACT rises when a runtime could not read an older bundle.
+The contract between the builder (room export) and the runtimes. CONTRACT rises when a runtime could
+not read an older bundle.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -20,7 +23,9 @@ MANIFEST = 'bundle.yaml'
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output of a graph: `dtype` as numpy calls it (bfloat16 too); a dimension is a size or a name."""
+    """One input or output of a graph: `dtype` as numpy calls it (bfloat16 too); a dimension is a
+    size or a name.
+    """
 
     name: str
     dtype: str
@@ -29,10 +34,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One ONNX file. `part` is decoder, vision or vision_stage; `variant` says which operators it is made of.
+    """One ONNX file. `part` is decoder, vision or vision_stage; `variant` says which operators it
+    is made of.
 
-    `index` counts the stages of a part from 0. `needs` lists the weight files beside it. `quantised` is the number of matrix
-    products whose weights are int8 or int4.
+    `index` counts the stages of a part from 0. `needs` lists the weight files beside it.
+    `quantised` is the number of matrix products whose weights are int8 or int4.
     """
 
     part: str
@@ -66,8 +72,10 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class PrecisionSpec:
-    """Number formats: `compute` of activations, cache and whatever else is not named; weights of the LLM's `linears`, of
-    its `head`, of the `vision` encoder and projector. `exceptions`: matrices stored otherwise, by name, with format and why."""
+    """Number formats: `compute` of activations, cache and whatever else is not named; weights of
+    the LLM's `linears`, of its `head`, of the `vision` encoder and projector. `exceptions`:
+    matrices stored otherwise, by name, with format and why.
+    """
 
     compute: str
     linears: str
@@ -81,8 +89,9 @@ class PrecisionSpec:
 class Manifest:
     """Everything in bundle.yaml.
 
-    `model_name`, `model_digest` of the checkpoint; `backend` that the bundle was built for; `max_length` positions per KV
-    slot; `parameters` by part; `versions` of the libraries that wrote it; `command` that builds it again.
+    `model_name`, `model_digest` of the checkpoint; `backend` that the bundle was built for;
+    `max_length` positions per KV slot; `parameters` by part; `versions` of the libraries that wrote
+    it; `command` that builds it again.
     """
 
     contract: int
@@ -112,7 +121,9 @@ class Manifest:
 def to_plain(value: Any) -> Any:
     """Dataclasses and tuples as what YAML writes: mappings and lists."""
     if dataclasses.is_dataclass(value):
-        return {item.name: to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {
+            item.name: to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     return [to_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
@@ -128,11 +139,15 @@ def from_plain(kind: Any, value: Any, where: str = 'manifest') -> Any:
         kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else list(inner)
         if len(kinds) != len(items):
             raise ValueError(f'{where} takes {len(kinds)} values')
-        return tuple(from_plain(one, item, f'{where}[{index}]')
-                     for index, (one, item) in enumerate(zip(kinds, items, strict=True)))
+        return tuple(
+            from_plain(one, item, f'{where}[{index}]')
+            for index, (one, item) in enumerate(zip(kinds, items, strict=True))
+        )
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return {from_plain(inner[0], key, where): from_plain(inner[1], item, f'{where}.{key}')
-                for key, item in _typed(value, dict, where).items()}
+        return {
+            from_plain(inner[0], key, where): from_plain(inner[1], item, f'{where}.{key}')
+            for key, item in _typed(value, dict, where).items()
+        }
     if origin in (typing.Union, types.UnionType):
         return value if type(value) in inner else _refuse(where, value)
     if kind is float and type(value) is int:
@@ -145,8 +160,12 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
     hints, fields = typing.get_type_hints(kind), {item.name for item in dataclasses.fields(kind)}
     unknown, missing = sorted(map(str, set(given) - fields)), sorted(fields - set(given))
     if unknown or missing:
-        raise ValueError(f'{where} ' + ('has an unknown ' + unknown[0] if unknown else 'lacks ' + missing[0]))
-    return kind(**{name: from_plain(hints[name], given[name], f'{where}.{name}') for name in fields})
+        raise ValueError(
+            f'{where} ' + ('has an unknown ' + unknown[0] if unknown else 'lacks ' + missing[0])
+        )
+    return kind(
+        **{name: from_plain(hints[name], given[name], f'{where}.{name}') for name in fields}
+    )
 
 
 def _typed(value: Any, kind: type, where: str) -> Any:

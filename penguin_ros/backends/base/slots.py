@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bookkeeping of KV slots: which are in use, how many positions each holds. Knows no tensors."""
+
 from __future__ import annotations
 
 import itertools
@@ -8,13 +9,15 @@ from dataclasses import dataclass
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, CacheOverflow, NoFreeSlot
 
-# Numbers are never reused, by any table: a slot that was freed, or belongs to a closed or another backend, is refused instead
-# of showing somebody else's positions.
+# Numbers are never reused, by any table: a slot that was freed, or belongs to a closed or another
+# backend, is refused instead of showing somebody else's positions.
 _numbers = itertools.count(1)
 
 
 def slots_within(config: ModelConfig, slot_bytes: int) -> int:
-    """How many slots of `slot_bytes` there are: kv_slots, or fewer when these exceed kv_bytes; at least one."""
+    """How many slots of `slot_bytes` there are: kv_slots, or fewer when these exceed kv_bytes; at
+    least one.
+    """
     return max(1, min(config.kv_slots, config.kv_bytes // max(1, slot_bytes)))
 
 
@@ -36,8 +39,11 @@ class SlotTable:
     def take(self, length: int = 0) -> int:
         """The number of a slot that holds `length` positions; NoFreeSlot when all are in use."""
         if not self._free:
-            raise NoFreeSlot(f'all {self._slots} KV slots are in use', 'each running request holds one',
-                             'Free a slot, or raise model.kv_slots')
+            raise NoFreeSlot(
+                f'all {self._slots} KV slots are in use',
+                'each running request holds one',
+                'Free a slot, or raise model.kv_slots',
+            )
         number = next(_numbers)
         self._used[number] = _Slot(self._free.pop(), length)
         return number
@@ -59,14 +65,19 @@ class SlotTable:
         """CacheOverflow when `count` more positions do not fit."""
         length = self._known(slot).length
         if length + count > self.max_length:
-            raise CacheOverflow(f'{count} positions do not fit into KV slot {slot}',
-                                f'it holds {length} of at most {self.max_length}', 'Shorten the prompt or raise model.max_length')
+            raise CacheOverflow(
+                f'{count} positions do not fit into KV slot {slot}',
+                f'it holds {length} of at most {self.max_length}',
+                'Shorten the prompt or raise model.max_length',
+            )
 
     def require_length(self, slot: int, length: int) -> None:
         """BackendError when the slot does not hold `length` positions."""
         held = self._known(slot).length
         if not 0 <= length <= held:
-            raise BackendError(f'length {length} of KV slot {slot} is out of range', f'it holds {held} positions')
+            raise BackendError(
+                f'length {length} of KV slot {slot} is out of range', f'it holds {held} positions'
+            )
 
     def set_length(self, slot: int, length: int) -> None:
         """What the slot holds from now on."""
@@ -76,4 +87,6 @@ class SlotTable:
         try:
             return self._used[slot]
         except (KeyError, TypeError):
-            raise BackendError(f'KV slot {slot} is not in use', 'it was freed, or its backend was closed') from None
+            raise BackendError(
+                f'KV slot {slot} is not in use', 'it was freed, or its backend was closed'
+            ) from None

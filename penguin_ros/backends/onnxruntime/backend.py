@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a bundle with ONNX Runtime: slots, handles and checks around `onnx_decoder` and `onnx_encoder`. Needs no torch.
+"""Runs a bundle with ONNX Runtime: slots, handles and checks around `onnx_decoder` and
+`onnx_encoder`. Needs no torch.
 
 Importing this file needs no onnxruntime; `open` does.
 """
+
 from __future__ import annotations
 
 import weakref
@@ -11,7 +13,14 @@ from collections.abc import Generator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, FeatureSpan, Logits
+from penguin_ros.backends.base.backend import (
+    Backend,
+    BackendDescription,
+    Chunk,
+    Features,
+    FeatureSpan,
+    Logits,
+)
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_indices
 from penguin_ros.backends.base.slots import SlotTable
@@ -26,7 +35,9 @@ from penguin_ros.model_inputs import FramePatches
 
 
 class OnnxFeatures(Features):
-    """Features of one frame on the host; empty once the backend that made them is closed. Both stages are kept."""
+    """Features of one frame on the host; empty once the backend that made them is closed. Both
+    stages are kept.
+    """
 
     def __init__(self, encoded: NDArray[np.floating], projected: NDArray[np.floating]) -> None:
         self.stages = {'encoded': encoded, 'projected': projected}
@@ -36,7 +47,8 @@ class OnnxFeatures(Features):
 class OnnxBackend(Backend):
     """Penguin-VL in ONNX Runtime; all threads but the one that opened it keep away.
 
-    `variant`: the graph of the LLM, full or two_part; empty takes the best that the installed version runs.
+    `variant`: the graph of the LLM, full or two_part; empty takes the best that the installed
+    version runs.
     """
 
     def __init__(self, bundle: Bundle, config: ModelConfig, variant: str = '') -> None:
@@ -48,9 +60,11 @@ class OnnxBackend(Backend):
         self._encodes: weakref.WeakSet[Slices] = weakref.WeakSet()
 
     def open(self) -> BackendDescription:
-        """Loads the graphs and allocates the slots; harmless when open. A slot is at most as long as the bundle was built for.
+        """Loads the graphs and allocates the slots; harmless when open. A slot is at most as long
+        as the bundle was built for.
 
-        BackendUnavailable without onnxruntime or the provider asked for, BundleMismatch when this version cannot run the bundle.
+        BackendUnavailable without onnxruntime or the provider asked for, BundleMismatch when this
+        version cannot run the bundle.
         """
         if self._description is not None:
             return self._description
@@ -64,9 +78,18 @@ class OnnxBackend(Backend):
         self._network, self._slots = (encoder, decoder), SlotTable(decoder.slots, length)
         shape, item_bytes = manifest.shape, decoder.cache.shape.dtype.itemsize
         self._description = BackendDescription(
-            'onnxruntime', placement.device, manifest.precision.linears, self._bundle.name, self._bundle.digest,
-            shape.llm.hidden_size, shape.vocabulary_size, length, decoder.slots, decoder.cache.shape.slot_bytes,
-            (shape.llm.hidden_size + shape.encoder.hidden_size) * item_bytes)
+            'onnxruntime',
+            placement.device,
+            manifest.precision.linears,
+            self._bundle.name,
+            self._bundle.digest,
+            shape.llm.hidden_size,
+            shape.vocabulary_size,
+            length,
+            decoder.slots,
+            decoder.cache.shape.slot_bytes,
+            (shape.llm.hidden_size + shape.encoder.hidden_size) * item_bytes,
+        )
         return self._description
 
     def close(self) -> None:
@@ -85,12 +108,16 @@ class OnnxBackend(Backend):
         return self._description
 
     def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
-        """See Backend. A slice is `encode_patches` rows of one layer of one frame, 512 at most; on a GPU it is a frame."""
+        """See Backend. A slice is `encode_patches` rows of one layer of one frame, 512 at most; on
+        a GPU it is a frame.
+        """
         encoder, _ = self._opened()
         check_frames(frames, self._bundle.shape.patch_values)
         return self._encode(frames, encoder)
 
-    def _encode(self, frames: Sequence[FramePatches], encoder: OnnxEncoder) -> Generator[None, None, list[Features]]:
+    def _encode(
+        self, frames: Sequence[FramePatches], encoder: OnnxEncoder
+    ) -> Generator[None, None, list[Features]]:
         done: list[Features] = []
         for frame in frames:
             if self._network is None or self._network[0] is not encoder:
@@ -101,7 +128,9 @@ class OnnxBackend(Backend):
         return done
 
     def _kept(self, encoded: Encoded | None) -> OnnxFeatures:
-        """A handle that `close` will find; BackendError for None, which is what a closed encode returns."""
+        """A handle that `close` will find; BackendError for None, which is what a closed encode
+        returns.
+        """
         if encoded is None:
             raise _not_open()
         features = OnnxFeatures(*encoded)
@@ -112,7 +141,9 @@ class OnnxBackend(Backend):
         """See Backend; both stages are kept."""
         self._opened()
         if stage not in ('projected', 'encoded'):
-            raise BackendError(f'unknown stage {stage!r} of features', "there are 'projected' and 'encoded'")
+            raise BackendError(
+                f'unknown stage {stage!r} of features', "there are 'projected' and 'encoded'"
+            )
         return self._stage(features, stage).astype(np.float32)
 
     def new_slot(self) -> int:
@@ -166,13 +197,20 @@ class OnnxBackend(Backend):
         features = [(span, self._stage(span.features, 'projected')) for span in chunk.spans]
         embeddings = self._bundle.embedding_table.read(chunk.token_ids)
         for span, rows in features:
-            embeddings[_place(span)] = rows[span.first:span.first + span.count]
+            embeddings[_place(span)] = rows[span.first : span.first + span.count]
         return embeddings
 
     def _stage(self, features: Features, stage: str) -> NDArray[np.floating]:
-        if not isinstance(features, OnnxFeatures) or features not in self._features or not features.stages:
-            raise BackendError('these features cannot be used', 'another backend made them, or theirs was closed',
-                               'Encode the frames again')
+        if (
+            not isinstance(features, OnnxFeatures)
+            or features not in self._features
+            or not features.stages
+        ):
+            raise BackendError(
+                'these features cannot be used',
+                'another backend made them, or theirs was closed',
+                'Encode the frames again',
+            )
         return features.stages[stage]
 
     def _opened(self) -> tuple[OnnxEncoder, OnnxDecoder]:
@@ -186,4 +224,6 @@ def _place(span: FeatureSpan) -> slice:
 
 
 def _not_open() -> BackendError:
-    return BackendError('the onnxruntime backend is not open', 'it was closed, or never opened', 'Call open first')
+    return BackendError(
+        'the onnxruntime backend is not open', 'it was closed, or never opened', 'Call open first'
+    )

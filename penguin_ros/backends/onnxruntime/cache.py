@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and values of all slots as ONNX Runtime is given them: one buffer per layer and kind, read and written in place.
+"""Keys and values of all slots as ONNX Runtime is given them: one buffer per layer and kind, read
+and written in place.
 
-Knows places 0 .. slots - 1; which are in use is the slot table's matter. Importing this file needs no onnxruntime.
+Knows places 0 .. slots - 1; which are in use is the slot table's matter. Importing this file needs
+no onnxruntime.
 
-The graph attends over as many positions as its cache has, so a slot shows it no more than a step of BUCKET beyond what it
-holds. Heads come before positions, hence what a slot holds is laid out anew, in the same buffer, when it grows by a bucket.
-Positions beyond what it holds are zero or left from before, and always finite: they are masked, but zero times NaN is NaN.
+The graph attends over as many positions as its cache has, so a slot shows it no more than a step of
+BUCKET beyond what it holds. Heads come before positions, hence what a slot holds is laid out anew,
+in the same buffer, when it grows by a bucket. Positions beyond what it holds are zero or left from
+before, and always finite: they are masked, but zero times NaN is NaN.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -45,7 +49,9 @@ class HostCache:
     def __init__(self, library: ModuleType, shape: CacheShape, slots: int) -> None:
         self.shape, self._library = shape, library
         size = shape.kv_heads * shape.max_length * shape.head_dim
-        self._flat = [[np.zeros(size, shape.dtype) for _ in range(shape.tensors)] for _ in range(slots)]
+        self._flat = [
+            [np.zeros(size, shape.dtype) for _ in range(shape.tensors)] for _ in range(slots)
+        ]
         self._lengths = [0] * slots
 
     def length(self, place: int) -> int:
@@ -53,7 +59,9 @@ class HostCache:
         return self._lengths[place]
 
     def reserve(self, place: int, held: int, needed: int) -> bool:
-        """Makes room for `needed` positions, of which the first `held` are kept; True when `tensors` are others now."""
+        """Makes room for `needed` positions, of which the first `held` are kept; True when
+        `tensors` are others now.
+        """
         length = min(-(-needed // BUCKET) * BUCKET, self.shape.max_length)
         old = self._lengths[place]
         if held and length <= old <= length + SPARE:
@@ -64,7 +72,9 @@ class HostCache:
         return length != old
 
     def _lay_out(self, flat: NDArray[Any], old: int, new: int, held: int) -> None:
-        """From heads of `old` to heads of `new` positions; when they move up, the last one first, for they overlap."""
+        """From heads of `old` to heads of `new` positions; when they move up, the last one first,
+        for they overlap.
+        """
         before, after = self._heads(flat, old), self._heads(flat, new)
         heads = range(self.shape.kv_heads)
         for head in heads if new < old else reversed(heads):
@@ -81,21 +91,31 @@ class HostCache:
         """The first `length` positions of one place to another."""
         self.reserve(target, 0, max(length, 1))
         for theirs, ours in zip(self._flat[source], self._flat[target], strict=True):
-            self._heads(ours, self._lengths[target])[:, :length] = self._heads(theirs, self._lengths[source])[:, :length]
+            self._heads(ours, self._lengths[target])[:, :length] = self._heads(
+                theirs, self._lengths[source]
+            )[:, :length]
 
     def write(self, place: int, past: int, new: NDArray[Any]) -> None:
         """Appends `new` (tensors, kv_heads, rows, head_dim) behind `past` positions."""
         for flat, values in zip(self._flat[place], new, strict=True):
-            self._heads(flat, self._lengths[place])[:, past:past + values.shape[1]] = values
+            self._heads(flat, self._lengths[place])[:, past : past + values.shape[1]] = values
 
     def tensors(self, place: int) -> list[Any]:
-        """OrtValues (1, kv_heads, length, head_dim) over the buffers of the place: keys and values of each layer in turn."""
-        return [self._library.OrtValue.ortvalue_from_numpy(self._heads(flat, self._lengths[place])[None])
-                for flat in self._flat[place]]
+        """OrtValues (1, kv_heads, length, head_dim) over the buffers of the place: keys and values
+        of each layer in turn.
+        """
+        return [
+            self._library.OrtValue.ortvalue_from_numpy(
+                self._heads(flat, self._lengths[place])[None]
+            )
+            for flat in self._flat[place]
+        ]
 
     def _heads(self, flat: NDArray[Any], length: int) -> NDArray[Any]:
         shape = self.shape
-        return flat[:shape.kv_heads * length * shape.head_dim].reshape(shape.kv_heads, length, shape.head_dim)
+        return flat[: shape.kv_heads * length * shape.head_dim].reshape(
+            shape.kv_heads, length, shape.head_dim
+        )
 
 
 class DeviceCache:
@@ -105,8 +125,13 @@ class DeviceCache:
         self.shape = shape
         size = (1, shape.kv_heads, shape.max_length, shape.head_dim)
         self._zeros = np.zeros(size, shape.dtype)
-        self._values = [[library.OrtValue.ortvalue_from_shape_and_type(size, shape.dtype, device, 0)
-                         for _ in range(shape.tensors)] for _ in range(slots)]
+        self._values = [
+            [
+                library.OrtValue.ortvalue_from_shape_and_type(size, shape.dtype, device, 0)
+                for _ in range(shape.tensors)
+            ]
+            for _ in range(slots)
+        ]
 
     def length(self, place: int) -> int:
         """See HostCache."""
@@ -120,7 +145,9 @@ class DeviceCache:
         return False
 
     def forget(self, place: int, length: int, held: int) -> None:
-        """Leaves the positions as they are until the place is emptied: clearing them would go through the host."""
+        """Leaves the positions as they are until the place is emptied: clearing them would go
+        through the host.
+        """
 
     def copy(self, source: int, target: int, length: int) -> None:
         """See HostCache."""
@@ -133,7 +160,7 @@ class DeviceCache:
         """See HostCache."""
         for value, values in zip(self._values[place], new, strict=True):
             kept = value.numpy()
-            kept[0, :, past:past + values.shape[1]] = values
+            kept[0, :, past : past + values.shape[1]] = values
             value.update_inplace(kept)
 
     def tensors(self, place: int) -> list[Any]:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The LLM of a bundle in ONNX Runtime: embeddings in, logits out, keys and values kept in the cache. Knows places, no slots.
+"""The LLM of a bundle in ONNX Runtime: embeddings in, logits out, keys and values kept in the
+cache. Knows places, no slots.
 
-Two graphs do the same. `full` writes new keys and values into the cache itself: past and present are bound to one buffer.
-`two_part` reads the cache and returns them, and they are copied here; older versions of the library run no other.
+Two graphs do the same. `full` writes new keys and values into the cache itself: past and present
+are bound to one buffer. `two_part` reads the cache and returns them, and they are copied here;
+older versions of the library run no other.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,7 +21,13 @@ from penguin_ros.backends.base.manifest import GraphSpec
 from penguin_ros.backends.base.slots import slots_within
 from penguin_ros.backends.onnxruntime.cache import CacheShape, DeviceCache, HostCache
 from penguin_ros.backends.onnxruntime.library import running
-from penguin_ros.backends.onnxruntime.session import ACTIVATIONS, QUIET, SessionMaker, require_activations, tensor_of
+from penguin_ros.backends.onnxruntime.session import (
+    ACTIVATIONS,
+    QUIET,
+    SessionMaker,
+    require_activations,
+    tensor_of,
+)
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
 
@@ -29,29 +38,39 @@ NEW = 'new_kv'
 class OnnxDecoder:
     """One session and the cache of `slots` places of `max_length` positions."""
 
-    def __init__(self, maker: SessionMaker, variant: str, config: ModelConfig, max_length: int) -> None:
+    def __init__(
+        self, maker: SessionMaker, variant: str, config: ModelConfig, max_length: int
+    ) -> None:
         bundle = maker.bundle
         spec = bundle.graph(PART, variant)
         require_activations(bundle, spec)
         _check_sizes(bundle, spec, variant)
         llm = bundle.shape.llm
         self._dtype = np.dtype(ACTIVATIONS[tensor_of(spec, 'inputs_embeds').dtype])
-        self._is_in_place, self._vocabulary_size = variant != 'two_part', bundle.shape.vocabulary_size
+        self._is_in_place, self._vocabulary_size = (
+            variant != 'two_part',
+            bundle.shape.vocabulary_size,
+        )
         self._library, self._device = maker.library, maker.placement.device
         shape = CacheShape(2 * llm.layers, llm.kv_heads, max_length, llm.head_dim, self._dtype)
         self.slots = slots = slots_within(config, shape.slot_bytes)
         with running(f'allocating {slots} KV slots of {max_length} positions'):
             self.cache: HostCache | DeviceCache = (
-                HostCache(maker.library, shape, slots) if self._device == 'cpu' else
-                DeviceCache(maker.library, shape, slots, self._device))
+                HostCache(maker.library, shape, slots)
+                if self._device == 'cpu'
+                else DeviceCache(maker.library, shape, slots, self._device)
+            )
         self._session = maker.open(spec)
         self._options = maker.library.RunOptions()
         self._options.log_severity_level = QUIET
         self._bindings: dict[int, Any] = {}
         self._is_even = spec.quantised > 0 and self._device == 'cpu'
 
-    def append(self, place: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]) -> Logits:
-        """Appends `embeddings` (rows, hidden_size) behind `past` positions; logits (len(wanted), vocabulary_size).
+    def append(
+        self, place: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
+    ) -> Logits:
+        """Appends `embeddings` (rows, hidden_size) behind `past` positions; logits (len(wanted),
+        vocabulary_size).
 
         On an error the place holds what it held.
         """
@@ -69,21 +88,33 @@ class OnnxDecoder:
         return logits
 
     def _evened(self, past: int, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """With the last row twice where there is an odd number of several, of which the second is forgotten.
+        """With the last row twice where there is an odd number of several, of which the second is
+        forgotten.
 
-        ONNX Runtime multiplies packed weights with the last of an odd number of rows in another order of additions than with
-        pairs of rows. The last bit then tips a rounding of activations, and a prompt cut elsewhere (reuse) would differ visibly.
+        ONNX Runtime multiplies packed weights with the last of an odd number of rows in another
+        order of additions than with pairs of rows. The last bit then tips a rounding of
+        activations, and a prompt cut elsewhere (reuse) would differ visibly.
         """
         rows = len(embeddings)
-        if not self._is_even or rows == 1 or rows % 2 == 0 or past + rows >= self.cache.shape.max_length:
+        if (
+            not self._is_even
+            or rows == 1
+            or rows % 2 == 0
+            or past + rows >= self.cache.shape.max_length
+        ):
             return embeddings
         return np.concatenate((embeddings, embeddings[-1:]))
 
-    def _run(self, place: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]) -> Logits:
+    def _run(
+        self, place: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
+    ) -> Logits:
         rows, binding = len(embeddings), self._binding(place)
-        inputs = {'inputs_embeds': embeddings.astype(self._dtype, copy=False)[None],
-                  'position_ids': np.arange(past, past + rows, dtype=np.int64)[None],
-                  'logits_indices': np.array(wanted, np.int64), 'attention_mask': self._mask(place, past, rows)}
+        inputs = {
+            'inputs_embeds': embeddings.astype(self._dtype, copy=False)[None],
+            'position_ids': np.arange(past, past + rows, dtype=np.int64)[None],
+            'logits_indices': np.array(wanted, np.int64),
+            'attention_mask': self._mask(place, past, rows),
+        }
         if self._is_in_place:
             inputs['write_indices'] = np.array([past], np.int64)
         for name, values in inputs.items():
@@ -99,7 +130,9 @@ class OnnxDecoder:
         return chosen
 
     def _mask(self, place: int, past: int, rows: int) -> NDArray[np.bool_]:
-        """Row i sees the positions up to its own: (1, 1, rows, length), and for two_part the cache first, then the new rows."""
+        """Row i sees the positions up to its own: (1, 1, rows, length), and for two_part the cache
+        first, then the new rows.
+        """
         length, own = self.cache.length(place), np.arange(rows)[:, None]
         if self._is_in_place:
             return (np.arange(length) <= past + own)[None, None]
@@ -107,7 +140,9 @@ class OnnxDecoder:
         return np.concatenate((cached, np.arange(rows) <= own), 1)[None, None]
 
     def _binding(self, place: int) -> Any:
-        """The place's keys and values, bound as past and, where the graph writes in place, as present too."""
+        """The place's keys and values, bound as past and, where the graph writes in place, as
+        present too.
+        """
         if place not in self._bindings:
             binding = self._session.io_binding()
             for index, tensor in enumerate(self.cache.tensors(place)):
@@ -127,14 +162,28 @@ class OnnxDecoder:
 
 def _check_sizes(bundle: Bundle, spec: GraphSpec, variant: str) -> None:
     """BundleMismatch unless the graph is that of the manifest's model."""
-    llm, fixed = bundle.shape.llm, (1, bundle.shape.llm.kv_heads, 'length', bundle.shape.llm.head_dim)
+    llm, fixed = (
+        bundle.shape.llm,
+        (1, bundle.shape.llm.kv_heads, 'length', bundle.shape.llm.head_dim),
+    )
     expected: dict[str, tuple[int | str, ...]] = {
-        'inputs_embeds': (1, 'rows', llm.hidden_size), 'logits': (1, 'wanted', bundle.shape.vocabulary_size)}
-    expected |= {f'past_{kind}_{index}': fixed for index in range(llm.layers) for kind in ('key', 'value')}
-    found = {tensor.name: tensor.shape for tensor in (*spec.inputs, *spec.outputs)
-             if tensor.name.startswith('past_') or tensor.name in expected}
+        'inputs_embeds': (1, 'rows', llm.hidden_size),
+        'logits': (1, 'wanted', bundle.shape.vocabulary_size),
+    }
+    expected |= {
+        f'past_{kind}_{index}': fixed for index in range(llm.layers) for kind in ('key', 'value')
+    }
+    found = {
+        tensor.name: tensor.shape
+        for tensor in (*spec.inputs, *spec.outputs)
+        if tensor.name.startswith('past_') or tensor.name in expected
+    }
     if found != expected:
-        name = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))[0]
-        raise BundleMismatch(f'{spec.file} of {bundle.path} does not fit the model in its manifest ({variant})',
-                             f'{name} is {found.get(name, "absent")} instead of {expected.get(name, "absent")}',
-                             rebuild(bundle.manifest))
+        name = sorted(
+            name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)
+        )[0]
+        raise BundleMismatch(
+            f'{spec.file} of {bundle.path} does not fit the model in its manifest ({variant})',
+            f'{name} is {found.get(name, "absent")} instead of {expected.get(name, "absent")}',
+            rebuild(bundle.manifest),
+        )

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder and projector of a bundle in ONNX Runtime, in slices. Knows frames as patches, no features of the backend.
+"""Encoder and projector of a bundle in ONNX Runtime, in slices. Knows frames as patches, no
+features of the backend.
 
-On a CPU the encoder comes as layers + 1 graphs, of which each ends one layer and begins the next for a block of rows; keys and
-values of all patches are collected between them. So a slice is as small as its block, and memory too: attention of all rows to
-all patches at once would take gigabytes for a large frame. On a GPU a frame is one slice.
+On a CPU the encoder comes as layers + 1 graphs, of which each ends one layer and begins the next
+for a block of rows; keys and values of all patches are collected between them. So a slice is as
+small as its block, and memory too: attention of all rows to all patches at once would take
+gigabytes for a large frame. On a GPU a frame is one slice.
 """
+
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
@@ -22,11 +25,15 @@ from penguin_ros.model_inputs import FramePatches
 WHOLE, STAGE, VARIANT = 'vision', 'vision_stage', 'fused'
 
 MOST_ROWS = 512
-"""Of a block. Larger ones are no faster and take more memory for scores, heads x rows x patches; under 256 they are slower."""
+"""Of a block. Larger ones are no faster and take more memory for scores, heads x rows x patches;
+under 256 they are slower.
+"""
 
 Array = NDArray[Any]
 Encoded = tuple[Array, Array]
-"""What the encoder gave after merging (tokens, encoder size), and the projector (tokens, hidden_size)."""
+"""What the encoder gave after merging (tokens, encoder size), and the projector (tokens,
+hidden_size).
+"""
 
 Slices = Generator[None, None, Encoded]
 
@@ -37,40 +44,67 @@ class OnnxEncoder:
     def __init__(self, maker: SessionMaker, rows_per_slice: int) -> None:
         bundle = maker.bundle
         self._shape, self._rows = bundle.shape.encoder, min(rows_per_slice, MOST_ROWS)
-        stages: tuple[GraphSpec, ...] = bundle.manifest.stages(STAGE, VARIANT) if maker.placement.device == 'cpu' else ()
+        stages: tuple[GraphSpec, ...] = (
+            bundle.manifest.stages(STAGE, VARIANT) if maker.placement.device == 'cpu' else ()
+        )
         specs = stages or (bundle.graph(WHOLE, VARIANT),)
         require_activations(bundle, *specs)
         self._sessions = [maker.open(spec) for spec in specs]
 
     def encode(self, frame: FramePatches) -> Slices:
-        """Yields between slices of at most `rows_per_slice` and MOST_ROWS patches, or of one merged token when that has more."""
-        tables = rope_tables(frame.rows, frame.columns, frame.merge_size, self._shape.head_dim, self._shape.rope_theta)
+        """Yields between slices of at most `rows_per_slice` and MOST_ROWS patches, or of one merged
+        token when that has more.
+        """
+        tables = rope_tables(
+            frame.rows,
+            frame.columns,
+            frame.merge_size,
+            self._shape.head_dim,
+            self._shape.rope_theta,
+        )
         if len(self._sessions) == 1:
             return self._whole(frame, tables)
         return self._staged(frame, tables)
 
     def _whole(self, frame: FramePatches, tables: tuple[Array, Array]) -> Slices:
-        encoded, projected = self._run(0, {'pixel_patches': frame.pixels[None], 'rope_cos': tables[0], 'rope_sin': tables[1],
-                                           'merge_weights': merge_weights(frame.merge_size)})
+        encoded, projected = self._run(
+            0,
+            {
+                'pixel_patches': frame.pixels[None],
+                'rope_cos': tables[0],
+                'rope_sin': tables[1],
+                'merge_weights': merge_weights(frame.merge_size),
+            },
+        )
         yield
         return encoded[0], projected[0]
 
     def _staged(self, frame: FramePatches, tables: tuple[Array, Array]) -> Slices:
-        blocks = list(_blocks(len(frame.pixels), self._rows, frame.merge_size ** 2))
-        state: list[dict[str, Array]] = [{'pixel_patches': frame.pixels[None, block]} for block in blocks]
+        blocks = list(_blocks(len(frame.pixels), self._rows, frame.merge_size**2))
+        state: list[dict[str, Array]] = [
+            {'pixel_patches': frame.pixels[None, block]} for block in blocks
+        ]
         last = len(self._sessions) - 1
         results: list[list[Array]] = []
         for stage in range(last + 1):
             seen = {} if stage == 0 else _collected(state)
             for index, block in enumerate(blocks):
-                extra = {'merge_weights': merge_weights(frame.merge_size)} if stage == last else {
-                    'rope_cos': tables[0][block], 'rope_sin': tables[1][block]}
+                extra = (
+                    {'merge_weights': merge_weights(frame.merge_size)}
+                    if stage == last
+                    else {'rope_cos': tables[0][block], 'rope_sin': tables[1][block]}
+                )
                 results.append(self._run(stage, {**state[index], **seen, **extra}))
                 yield
             if stage < last:
-                state = [dict(zip(('hidden', 'queries', 'keys', 'values'), result, strict=True)) for result in results]
+                state = [
+                    dict(zip(('hidden', 'queries', 'keys', 'values'), result, strict=True))
+                    for result in results
+                ]
                 results = []
-        encoded, projected = (np.concatenate([result[which][0] for result in results]) for which in (0, 1))
+        encoded, projected = (
+            np.concatenate([result[which][0] for result in results]) for which in (0, 1)
+        )
         return encoded, projected
 
     def _run(self, stage: int, inputs: dict[str, Array]) -> list[Array]:
@@ -80,7 +114,9 @@ class OnnxEncoder:
 
 
 def _blocks(patches: int, rows: int, merged: int) -> Iterator[slice]:
-    """Even blocks of at most `rows` patches, or of `merged` when that is more; all of them multiples of `merged`."""
+    """Even blocks of at most `rows` patches, or of `merged` when that is more; all of them
+    multiples of `merged`.
+    """
     tokens, most = patches // merged, max(1, rows // merged)
     count = -(-tokens // most)
     borders = [tokens * index // count * merged for index in range(count + 1)]
@@ -89,4 +125,7 @@ def _blocks(patches: int, rows: int, merged: int) -> Iterator[slice]:
 
 def _collected(state: list[dict[str, Array]]) -> dict[str, Array]:
     """Keys and values of all patches, taken out of the blocks' states."""
-    return {name: np.concatenate([block.pop(name) for block in state], axis=2) for name in ('keys', 'values')}
+    return {
+        name: np.concatenate([block.pop(name) for block in state], axis=2)
+        for name in ('keys', 'values')
+    }

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime itself: whether it is there, what its version can run, its exceptions as named errors. Knows no graph.
+"""ONNX Runtime itself: whether it is there, what its version can run, its exceptions as named
+errors. Knows no graph.
 
 Importing this file needs no onnxruntime; `load_library` does.
 """
+
 from __future__ import annotations
 
 import re
@@ -13,12 +15,20 @@ from types import ModuleType
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 
 OLDEST, OLDEST_IN_PLACE = (1, 23), (1, 25)
-"""Versions from which on the operators of the graphs exist: Attention of opset 23, and TensorScatter of opset 24."""
+"""Versions from which on the operators of the graphs exist: Attention of opset 23, and
+TensorScatter of opset 24.
+"""
 
 DECODER_VARIANTS = {OLDEST_IN_PLACE: 'full', OLDEST: 'two_part'}
 """Best first: which graph of the LLM runs from which version on."""
 
-_MEMORY_WORDS = ('bad_alloc', 'bad allocation', 'failed to allocate memory', 'out of memory', 'unable to allocate')
+_MEMORY_WORDS = (
+    'bad_alloc',
+    'bad allocation',
+    'failed to allocate memory',
+    'out of memory',
+    'unable to allocate',
+)
 
 
 def load_library() -> ModuleType:
@@ -26,11 +36,17 @@ def load_library() -> ModuleType:
     try:
         import onnxruntime
     except (ImportError, OSError) as error:
-        raise BackendUnavailable('backend onnxruntime is not available', f'importing onnxruntime failed ({error})',
-                                 'Type: pip install onnxruntime') from error
+        raise BackendUnavailable(
+            'backend onnxruntime is not available',
+            f'importing onnxruntime failed ({error})',
+            'Type: pip install onnxruntime',
+        ) from error
     if version_of(onnxruntime) < OLDEST:
-        raise BackendUnavailable(f'onnxruntime {onnxruntime.__version__} is too old', 'the graphs need operators that came with '
-                                 + '.'.join(map(str, OLDEST)), 'Type: pip install --upgrade onnxruntime')
+        raise BackendUnavailable(
+            f'onnxruntime {onnxruntime.__version__} is too old',
+            'the graphs need operators that came with ' + '.'.join(map(str, OLDEST)),
+            'Type: pip install --upgrade onnxruntime',
+        )
     library: ModuleType = onnxruntime
     return library
 
@@ -42,8 +58,12 @@ def version_of(library: ModuleType) -> tuple[int, int]:
 
 
 def decoder_variant(library: ModuleType) -> str:
-    """The best graph of the LLM that this version runs. Python 3.10 has 1.23 at most, which cannot write to a cache in place."""
-    return next(variant for version, variant in DECODER_VARIANTS.items() if version_of(library) >= version)
+    """The best graph of the LLM that this version runs. Python 3.10 has 1.23 at most, which cannot
+    write to a cache in place.
+    """
+    return next(
+        variant for version, variant in DECODER_VARIANTS.items() if version_of(library) >= version
+    )
 
 
 @contextmanager
@@ -63,7 +83,9 @@ def running(what: str) -> Iterator[None]:
 
 
 def _is_of_the_library(error: Exception) -> bool:
-    return type(error).__module__.startswith('onnxruntime') or isinstance(error, (RuntimeError, ValueError, TypeError))
+    return type(error).__module__.startswith('onnxruntime') or isinstance(
+        error, (RuntimeError, ValueError, TypeError)
+    )
 
 
 def _first_line(error: BaseException) -> str:
@@ -71,5 +93,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _out_of_memory(what: str, error: BaseException) -> OutOfMemory:
-    return OutOfMemory(f'memory ran out while {what}', _first_line(error),
-                       'Lower model.max_length, model.kv_slots or the visual token budget, or build a smaller --precision')
+    return OutOfMemory(
+        f'memory ran out while {what}',
+        _first_line(error),
+        'Lower model.max_length, model.kv_slots or the visual token budget, or build a smaller --precision',
+    )

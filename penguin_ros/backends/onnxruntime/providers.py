@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where ONNX Runtime computes: the execution providers for a setting, and threads. Knows no graph."""
+
 from __future__ import annotations
 
 import os
@@ -22,7 +23,9 @@ Provider = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Placement:
-    """`providers` in the order in which ONNX Runtime asks them, each with options; `device` of the KV cache: cpu or cuda."""
+    """`providers` in the order in which ONNX Runtime asks them, each with options; `device` of the
+    KV cache: cpu or cuda.
+    """
 
     providers: tuple[Provider, ...]
     device: str
@@ -36,40 +39,68 @@ class Placement:
 def choose_placement(library: ModuleType, config: ModelConfig, compute: str) -> Placement:
     """The providers for model.device and model.provider.
 
-    auto takes CUDA when this onnxruntime has it and the bundle computes in float16, which is what a bundle for a GPU does.
-    SettingError when device and provider contradict each other, BackendUnavailable when this onnxruntime lacks the provider.
+    auto takes CUDA when this onnxruntime has it and the bundle computes in float16, which is what a
+    bundle for a GPU does. SettingError when device and provider contradict each other,
+    BackendUnavailable when this onnxruntime lacks the provider.
     """
     wanted = config.provider
     if wanted == 'auto':
         has_cuda = CUDA in library.get_available_providers() and compute == 'float16'
-        wanted = 'cuda' if config.device == 'cuda' or (config.device == 'auto' and has_cuda) else 'cpu'
+        wanted = (
+            'cuda' if config.device == 'cuda' or (config.device == 'auto' and has_cuda) else 'cpu'
+        )
     if config.device != 'auto' and (config.device == 'cpu') != (wanted == 'cpu'):
-        raise SettingError(f'model.device = {config.device!r}', f'model.provider is {wanted}', 'Leave one of them at auto')
+        raise SettingError(
+            f'model.device = {config.device!r}',
+            f'model.provider is {wanted}',
+            'Leave one of them at auto',
+        )
     if NAMES[wanted] not in library.get_available_providers():
         raise missing(NAMES[wanted], f'onnxruntime {library.__version__} was built without it')
     if wanted == 'cpu':
         return Placement(((CPU, {}),), 'cpu')
     chain: list[Provider] = [(CUDA, {}), (CPU, {})]
     if wanted == 'tensorrt':
-        folder = str(_cache_folder())  # TensorRT builds engines when a session is opened, and again for new shapes
-        chain.insert(0, (TENSORRT, {'trt_engine_cache_enable': True, 'trt_engine_cache_path': folder,
-                                    'trt_timing_cache_enable': True, 'trt_timing_cache_path': folder}))
+        folder = str(
+            _cache_folder()
+        )  # TensorRT builds engines when a session is opened, and again for new shapes
+        chain.insert(
+            0,
+            (
+                TENSORRT,
+                {
+                    'trt_engine_cache_enable': True,
+                    'trt_engine_cache_path': folder,
+                    'trt_timing_cache_enable': True,
+                    'trt_timing_cache_path': folder,
+                },
+            ),
+        )
     return Placement(tuple(chain), 'cuda')
 
 
 def missing(provider: str, why: str) -> BackendUnavailable:
     """The error when a provider is asked for and cannot be had."""
-    return BackendUnavailable(f'ONNX Runtime has no {provider} here', why,
-                              'Type: pip uninstall onnxruntime; pip install onnxruntime-gpu; or set model.provider to cpu')
+    return BackendUnavailable(
+        f'ONNX Runtime has no {provider} here',
+        why,
+        'Type: pip uninstall onnxruntime; pip install onnxruntime-gpu; or set model.provider to cpu',
+    )
 
 
 def usable_cores() -> int:
-    """Physical cores that this process may run on: matrix products gain nothing from two threads on one core."""
+    """Physical cores that this process may run on: matrix products gain nothing from two threads on
+    one core.
+    """
     return len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
 
 
 def _cache_folder() -> Path:
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros' / 'onnxruntime_tensorrt'
+    return (
+        Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+        / 'penguin_ros'
+        / 'onnxruntime_tensorrt'
+    )
 
 
 def _siblings(cpu: int) -> str:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One graph of a bundle as a session of ONNX Runtime, checked against what the manifest says of it. Knows no KV slot."""
+"""One graph of a bundle as a session of ONNX Runtime, checked against what the manifest says of it.
+Knows no KV slot.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,8 +19,13 @@ from penguin_ros.backends.onnxruntime.library import running, version_of
 from penguin_ros.backends.onnxruntime.providers import Placement, missing
 from penguin_ros.errors import BackendError, BundleMismatch, OutOfMemory
 
-TYPES = {'float32': 'tensor(float)', 'float16': 'tensor(float16)', 'bfloat16': 'tensor(bfloat16)', 'int64': 'tensor(int64)',
-         'bool': 'tensor(bool)'}
+TYPES = {
+    'float32': 'tensor(float)',
+    'float16': 'tensor(float16)',
+    'bfloat16': 'tensor(bfloat16)',
+    'int64': 'tensor(int64)',
+    'bool': 'tensor(bool)',
+}
 """What ONNX Runtime calls the number formats of inputs and outputs."""
 
 ACTIVATIONS: dict[str, type[np.floating[Any]]] = {'float32': np.float32, 'float16': np.float16}
@@ -27,8 +35,10 @@ QUIET = 3
 """Log severity: errors. What the library warns of is either checked here or of no use to a user."""
 
 OLDEST_WITH_SPIN_LIMIT, SPIN_MICROSECONDS = (1, 26), '50'
-"""How long an idle thread waits actively. The next piece of work of the same step comes sooner than that; with the library's own
-limit, threads of this and other processes on the same cores wait for those that spin: a token took two to three times as long."""
+"""How long an idle thread waits actively. The next piece of work of the same step comes sooner than
+that; with the library's own limit, threads of this and other processes on the same cores wait for
+those that spin: a token took two to three times as long.
+"""
 
 AS_REQUESTED = 1
 """How the shared memory grows; the alternative doubles it."""
@@ -46,19 +56,27 @@ class SessionMaker:
     def open(self, spec: GraphSpec) -> Any:
         """An InferenceSession.
 
-        BundleMismatch when this version cannot run the graph or finds other inputs or outputs than the manifest, OutOfMemory,
-        BackendUnavailable when the provider does not start.
+        BundleMismatch when this version cannot run the graph or finds other inputs or outputs than
+        the manifest, OutOfMemory, BackendUnavailable when the provider does not start.
         """
         try:
             with running(f'loading {spec.file}'):
                 session = self.library.InferenceSession(
-                    str(self.bundle.file(spec.file)), self._options(), providers=list(self.placement.providers))
+                    str(self.bundle.file(spec.file)),
+                    self._options(),
+                    providers=list(self.placement.providers),
+                )
         except OutOfMemory:
             raise
         except BackendError as error:
-            raise BundleMismatch(f'onnxruntime {self.library.__version__} cannot run {spec.file} of {self.bundle.path}',
-                                 error.why, rebuild(self.bundle.manifest)) from error
-        if self.placement.best not in session.get_providers():  # it goes on without, and says so in its log only
+            raise BundleMismatch(
+                f'onnxruntime {self.library.__version__} cannot run {spec.file} of {self.bundle.path}',
+                error.why,
+                rebuild(self.bundle.manifest),
+            ) from error
+        if (
+            self.placement.best not in session.get_providers()
+        ):  # it goes on without, and says so in its log only
             raise missing(self.placement.best, 'its libraries or the device did not load')
         self._check(spec, session)
         return session
@@ -78,37 +96,58 @@ class SessionMaker:
         return options
 
     def _check(self, spec: GraphSpec, session: Any) -> None:
-        """Formats and numbers of dimensions; of inputs the sizes too, of outputs the library may know less than the file says."""
-        for which, tensors, arguments in (('inputs', spec.inputs, session.get_inputs()),
-                                          ('outputs', spec.outputs, session.get_outputs())):
-            expected = {item.name: _signature(TYPES.get(item.dtype, item.dtype), item.shape, which) for item in tensors}
+        """Formats and numbers of dimensions; of inputs the sizes too, of outputs the library may
+        know less than the file says.
+        """
+        for which, tensors, arguments in (
+            ('inputs', spec.inputs, session.get_inputs()),
+            ('outputs', spec.outputs, session.get_outputs()),
+        ):
+            expected = {
+                item.name: _signature(TYPES.get(item.dtype, item.dtype), item.shape, which)
+                for item in tensors
+            }
             found = {item.name: _signature(item.type, item.shape, which) for item in arguments}
-            differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            differing = sorted(
+                name
+                for name in expected.keys() | found.keys()
+                if expected.get(name) != found.get(name)
+            )
             if differing:
                 name = differing[0]
-                raise BundleMismatch(f'{spec.file} of {self.bundle.path} has other {which} than its manifest says',
-                                     f'{name} is {found.get(name, "absent")} instead of {expected.get(name, "absent")}',
-                                     rebuild(self.bundle.manifest))
+                raise BundleMismatch(
+                    f'{spec.file} of {self.bundle.path} has other {which} than its manifest says',
+                    f'{name} is {found.get(name, "absent")} instead of {expected.get(name, "absent")}',
+                    rebuild(self.bundle.manifest),
+                )
 
 
 @cache
 def _share_memory(library: ModuleType) -> None:
-    """Once per process: working memory that all sessions share and keep, as large as the largest needs.
+    """Once per process: working memory that all sessions share and keep, as large as the largest
+    needs.
 
-    One per session would be thirty times that; none means that each call gets its memory, page by page, from the system, by
-    which the encoder takes a third longer.
+    One per session would be thirty times that; none means that each call gets its memory, page by
+    page, from the system, by which the encoder takes a third longer.
     """
-    place = library.OrtMemoryInfo('Cpu', library.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, library.OrtMemType.DEFAULT)
+    place = library.OrtMemoryInfo(
+        'Cpu', library.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, library.OrtMemType.DEFAULT
+    )
     with running('registering an allocator'):
-        library.create_and_register_allocator(place, library.OrtArenaCfg({'arena_extend_strategy': AS_REQUESTED}))
+        library.create_and_register_allocator(
+            place, library.OrtArenaCfg({'arena_extend_strategy': AS_REQUESTED})
+        )
 
 
 def require_activations(bundle: Bundle, *specs: GraphSpec) -> None:
     """BundleMismatch when a tensor has a number format that numpy does not have."""
     for tensor in (tensor for spec in specs for tensor in (*spec.inputs, *spec.outputs)):
         if tensor.dtype not in ACTIVATIONS and tensor.dtype not in ('int64', 'bool'):
-            raise BundleMismatch(f'{bundle.path} computes in {tensor.dtype}', 'which cannot be handed over to ONNX Runtime here',
-                                 'Build it with --precision float16 or int4, or run it with TensorRT')
+            raise BundleMismatch(
+                f'{bundle.path} computes in {tensor.dtype}',
+                'which cannot be handed over to ONNX Runtime here',
+                'Build it with --precision float16 or int4, or run it with TensorRT',
+            )
 
 
 def tensor_of(spec: GraphSpec, name: str) -> TensorSpec:

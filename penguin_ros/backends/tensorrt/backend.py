@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a bundle with TensorRT engines: slots, handles and checks around `tensorrt_session`. Needs neither torch nor ONNX.
+"""Runs a bundle with TensorRT engines: slots, handles and checks around `tensorrt_session`. Needs
+neither torch nor ONNX.
 
 Importing this file needs no inference library; `open` does.
 """
+
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
@@ -11,7 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, FeatureSpan, GreedyToken, Logits
+from penguin_ros.backends.base.backend import (
+    Backend,
+    BackendDescription,
+    Chunk,
+    Features,
+    FeatureSpan,
+    GreedyToken,
+    Logits,
+)
 from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_indices
 from penguin_ros.backends.base.slots import SlotTable
 from penguin_ros.backends.tensorrt.chunks import Rows
@@ -30,7 +40,9 @@ OUTPUTS = {'projected': 'image_embeds', 'encoded': 'encoded'}
 
 
 class TensorrtBackend(Backend):
-    """Penguin-VL on an NVIDIA GPU, a Jetson's for one; all threads but the one that opened it keep away."""
+    """Penguin-VL on an NVIDIA GPU, a Jetson's for one; all threads but the one that opened it keep
+    away.
+    """
 
     def __init__(self, bundle: Bundle, config: ModelConfig) -> None:
         self._bundle, self._config = bundle, config
@@ -39,10 +51,11 @@ class TensorrtBackend(Backend):
         self._slots = SlotTable(0, 0)
 
     def open(self) -> BackendDescription:
-        """Loads the engines and allocates the slots; harmless when open. A slot is at most as long as the engine's cache.
+        """Loads the engines and allocates the slots; harmless when open. A slot is at most as long
+        as the engine's cache.
 
-        BackendUnavailable without TensorRT, CUDA or a GPU; BundleNotFound, BundleOutdated or BundleCorrupt when there are no
-        engines for this machine; OutOfMemory.
+        BackendUnavailable without TensorRT, CUDA or a GPU; BundleNotFound, BundleOutdated or
+        BundleCorrupt when there are no engines for this machine; OutOfMemory.
         """
         if self._description is not None:
             return self._description
@@ -50,16 +63,28 @@ class TensorrtBackend(Backend):
         try:
             from penguin_ros.backends.tensorrt.session import TensorrtSession
         except (ImportError, OSError) as error:
-            raise BackendUnavailable('backend tensorrt is not available', f'an import failed ({error})',
-                                     'Type: pip install cuda-bindings, in the version of your CUDA') from error
+            raise BackendUnavailable(
+                'backend tensorrt is not available',
+                f'an import failed ({error})',
+                'Type: pip install cuda-bindings, in the version of your CUDA',
+            ) from error
         manifest, config = self._bundle.manifest, self._config
         length = min(config.max_length, manifest.max_length)
         session = TensorrtSession(self._bundle, version, config, length)
         self._session, self._slots = session, SlotTable(session.slots, length)
         self._description = BackendDescription(
-            'tensorrt', session.gpu.name, manifest.precision.linears, self._bundle.name, self._bundle.digest,
-            manifest.shape.llm.hidden_size, manifest.shape.vocabulary_size, length, session.slots,
-            session.decoder.cache.shape.slot_bytes, sum(session.encoder.token_bytes.values()))
+            'tensorrt',
+            session.gpu.name,
+            manifest.precision.linears,
+            self._bundle.name,
+            self._bundle.digest,
+            manifest.shape.llm.hidden_size,
+            manifest.shape.vocabulary_size,
+            length,
+            session.slots,
+            session.decoder.cache.shape.slot_bytes,
+            sum(session.encoder.token_bytes.values()),
+        )
         return self._description
 
     def close(self) -> None:
@@ -84,7 +109,9 @@ class TensorrtBackend(Backend):
             session.encoder.check(frame)
         return self._encode(frames, session)
 
-    def _encode(self, frames: Sequence[FramePatches], session: TensorrtSession) -> Generator[None, None, list[Features]]:
+    def _encode(
+        self, frames: Sequence[FramePatches], session: TensorrtSession
+    ) -> Generator[None, None, list[Features]]:
         done: list[Features] = []
         for frame in frames:
             if self._session is not session:
@@ -99,7 +126,9 @@ class TensorrtBackend(Backend):
         """See Backend; both stages are kept."""
         session = self._opened()
         if stage not in OUTPUTS:
-            raise BackendError(f'unknown stage {stage!r} of features', "there are 'projected' and 'encoded'")
+            raise BackendError(
+                f'unknown stage {stage!r} of features', "there are 'projected' and 'encoded'"
+            )
         return session.encoder.read(self._own(features), OUTPUTS[stage])
 
     def new_slot(self) -> int:
@@ -136,25 +165,35 @@ class TensorrtBackend(Backend):
         return copy
 
     def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
-        """See Backend; the slot is as long as before when anything is raised. Any S: long chunks run in several parts."""
+        """See Backend; the slot is as long as before when anything is raised. Any S: long chunks
+        run in several parts.
+        """
         session, rows = self._checked(slot, chunk)
         count, past = len(chunk.token_ids), self._slots.length(slot)
         wanted = logit_indices(logits_indices, count)
-        logits = session.decoder.append(self._slots.place(slot), past, chunk.token_ids, rows, wanted)
+        logits = session.decoder.append(
+            self._slots.place(slot), past, chunk.token_ids, rows, wanted
+        )
         self._slots.set_length(slot, past + count)
         return logits
 
-    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
+    def forward_greedy_each(
+        self, slot: int, chunk: Chunk, logits_indices: Sequence[int]
+    ) -> list[GreedyToken]:
         """See Backend; the device chooses, and the host does not look at the logits."""
         session, rows = self._checked(slot, chunk)
         count, past = len(chunk.token_ids), self._slots.length(slot)
         wanted = logit_indices(logits_indices, count)
-        best = session.decoder.append_greedy(self._slots.place(slot), past, chunk.token_ids, rows, wanted)
+        best = session.decoder.append_greedy(
+            self._slots.place(slot), past, chunk.token_ids, rows, wanted
+        )
         self._slots.set_length(slot, past + count)
         return best
 
     def _checked(self, slot: int, chunk: Chunk) -> tuple[TensorrtSession, list[Rows]]:
-        """The session, and where the chunk's features lie; BackendError or CacheOverflow when the slot cannot take it."""
+        """The session, and where the chunk's features lie; BackendError or CacheOverflow when the
+        slot cannot take it.
+        """
         session = self._opened()
         check_chunk(chunk, self.description.vocabulary_size)
         self._slots.require_room(slot, len(chunk.token_ids))
@@ -163,13 +202,18 @@ class TensorrtBackend(Backend):
 
     def _rows(self, span: FeatureSpan, row_bytes: int) -> Rows:
         features = self._own(span.features)
-        return Rows(span.offset, features.projected_address + span.first * row_bytes, span.count, row_bytes)
+        return Rows(
+            span.offset, features.projected_address + span.first * row_bytes, span.count, row_bytes
+        )
 
     def _own(self, features: Features) -> TensorrtFeatures:
         session = self._opened()
         if not isinstance(features, TensorrtFeatures) or features.pool is not session.features:
-            raise BackendError('these features cannot be used', 'another backend made them, or theirs was closed',
-                               'Encode the frames again')
+            raise BackendError(
+                'these features cannot be used',
+                'another backend made them, or theirs was closed',
+                'Encode the frames again',
+            )
         return features
 
     def _opened(self) -> TensorrtSession:
@@ -179,4 +223,6 @@ class TensorrtBackend(Backend):
 
 
 def _not_open() -> BackendError:
-    return BackendError('the tensorrt backend is not open', 'it was closed, or never opened', 'Call open first')
+    return BackendError(
+        'the tensorrt backend is not open', 'it was closed, or never opened', 'Call open first'
+    )

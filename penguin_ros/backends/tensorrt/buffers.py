@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pieces of a GPU's memory, as values. Knows no CUDA."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ ALIGNMENT = 256
 
 @dataclass(frozen=True)
 class Gpu:
-    """What an engine depends on: `compute` is the compute capability ('8.7'), `cuda` the version of the runtime library."""
+    """What an engine depends on: `compute` is the compute capability ('8.7'), `cuda` the version of
+    the runtime library.
+    """
 
     name: str
     compute: str
@@ -24,7 +27,9 @@ class Gpu:
 
 @dataclass(frozen=True)
 class HostBuffer:
-    """Pinned host memory that the device reads and writes too: `bytes` for the host, `address` for the device."""
+    """Pinned host memory that the device reads and writes too: `bytes` for the host, `address` for
+    the device.
+    """
 
     bytes: NDArray[np.uint8]
     address: int
@@ -38,7 +43,9 @@ class HostBuffer:
 
 @dataclass(frozen=True)
 class StridedRows:
-    """`rows` pieces of memory, `pitch` bytes from the start of one to the next, the first at `address`."""
+    """`rows` pieces of memory, `pitch` bytes from the start of one to the next, the first at
+    `address`.
+    """
 
     address: int
     pitch: int

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cuts a chunk into runs that fit an engine's profiles. Knows positions, no tensors."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -8,8 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of visual features that stand at `offset` of a chunk: `count` of them in device memory from `address` on, each of
-    `row_bytes`."""
+    """Rows of visual features that stand at `offset` of a chunk: `count` of them in device memory
+    from `address` on, each of `row_bytes`.
+    """
 
     offset: int
     address: int
@@ -21,7 +23,12 @@ class Rows:
         low, high = max(self.offset, start), min(self.offset + self.count, end)
         if low >= high:
             return None
-        return Rows(low - start, self.address + (low - self.offset) * self.row_bytes, high - low, self.row_bytes)
+        return Rows(
+            low - start,
+            self.address + (low - self.offset) * self.row_bytes,
+            high - low,
+            self.row_bytes,
+        )
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,15 @@ class Run:
 
 
 def runs(count: int, wanted: Sequence[int], max_rows: int, max_wanted: int) -> Iterator[Run]:
-    """Cuts `count` positions into runs of at most `max_rows` with at most `max_wanted` of the positions wanted (ascending)."""
+    """Cuts `count` positions into runs of at most `max_rows` with at most `max_wanted` of the
+    positions wanted (ascending).
+    """
     start, left = 0, list(wanted)
     while start < count:
         end = min(count, start + max_rows)
         if len(left) > max_wanted:
             end = min(end, left[max_wanted])
         inside = tuple(index for index in left if index < end)
-        left = left[len(inside):]
+        left = left[len(inside) :]
         yield Run(start, end, inside)
         start = end

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one engine again and again under few shapes and addresses, each as a captured CUDA graph. Knows no model.
+"""Runs one engine again and again under few shapes and addresses, each as a captured CUDA graph.
+Knows no model.
 
-The rules are those of TensorRT's guide: a graph holds the shapes and addresses that its context had, so each has a context of its
-own, which is left alone afterwards; a context runs once before it is captured. All share one memory for intermediate values.
+The rules are those of TensorRT's guide: a graph holds the shapes and addresses that its context
+had, so each has a context of its own, which is left alone afterwards; a context runs once before it
+is captured. All share one memory for intermediate values.
 """
+
 from __future__ import annotations
 
 import logging
@@ -46,7 +49,8 @@ class GraphCache:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def run(self, key: Hashable, prepare: Callable[[], Context]) -> None:
-        """Queues one run; `prepare` makes the context, bound and shaped, when there is none for `key` yet.
+        """Queues one run; `prepare` makes the context, bound and shaped, when there is none for
+        `key` yet.
 
         The same key must always mean the same addresses and shapes.
         """

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inputs of the LLM's engine for one run, in memory that host and device share. Knows the graph's contract, no slots.
+"""The inputs of the LLM's engine for one run, in memory that host and device share. Knows the
+graph's contract, no slots.
 
 Written while the stream is idle, so no earlier run still reads them.
 """
+
 from __future__ import annotations
 
 import math
@@ -28,7 +30,9 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class DecoderSizes:
-    """What an engine takes at most in one run, and how its tensors are stored: `dtypes` by name, as TensorRT calls them."""
+    """What an engine takes at most in one run, and how its tensors are stored: `dtypes` by name, as
+    TensorRT calls them.
+    """
 
     hidden: int
     vocabulary: int
@@ -39,11 +43,20 @@ class DecoderSizes:
     dtypes: Mapping[str, str]
 
     def byte_counts(self) -> dict[str, int]:
-        """Of a buffer for each input, for the logits and for what was chosen of them, at their largest."""
+        """Of a buffer for each input, for the logits and for what was chosen of them, at their
+        largest.
+        """
         rows = self.max_rows
-        counts = {'inputs_embeds': rows * self.hidden, 'position_ids': rows, 'logits_indices': self.max_wanted,
-                  'attention_mask': rows * self.mask_columns(self.max_length, rows), 'logits': self.max_wanted * self.vocabulary,
-                  'best_token': self.max_wanted, 'best_logit': self.max_wanted, 'logit_sum': self.max_wanted}
+        counts = {
+            'inputs_embeds': rows * self.hidden,
+            'position_ids': rows,
+            'logits_indices': self.max_wanted,
+            'attention_mask': rows * self.mask_columns(self.max_length, rows),
+            'logits': self.max_wanted * self.vocabulary,
+            'best_token': self.max_wanted,
+            'best_logit': self.max_wanted,
+            'logit_sum': self.max_wanted,
+        }
         if self.is_in_place:
             counts['write_indices'] = 1
         return {name: count * STORAGE[self.dtypes[name]].itemsize for name, count in counts.items()}
@@ -59,7 +72,9 @@ class DecoderInputs:
     def __init__(self, device: CudaDevice, sizes: DecoderSizes, table: EmbeddingTable) -> None:
         self.sizes, self._device, self._table = sizes, device, table
         self._buffers: dict[str, HostBuffer] = {
-            name: device.allocate_host(byte_count) for name, byte_count in sizes.byte_counts().items()}
+            name: device.allocate_host(byte_count)
+            for name, byte_count in sizes.byte_counts().items()
+        }
 
     def addresses(self) -> dict[str, int]:
         """For the device, by tensor name."""
@@ -67,11 +82,24 @@ class DecoderInputs:
 
     def shapes(self, length: int, count: int, wanted: int) -> dict[str, Shape]:
         """Of the inputs for `count` rows over a cache of `length`."""
-        return {'inputs_embeds': (1, count, self.sizes.hidden), 'position_ids': (1, count), 'logits_indices': (wanted,),
-                'attention_mask': (1, 1, count, self.sizes.mask_columns(length, count))}
+        return {
+            'inputs_embeds': (1, count, self.sizes.hidden),
+            'position_ids': (1, count),
+            'logits_indices': (wanted,),
+            'attention_mask': (1, 1, count, self.sizes.mask_columns(length, count)),
+        }
 
-    def fill(self, past: int, length: int, token_ids: NDArray[np.int64], rows: Sequence[Rows], wanted: Sequence[int]) -> None:
-        """Positions `past` and on; features are copied on the device, where the run will wait for them."""
+    def fill(
+        self,
+        past: int,
+        length: int,
+        token_ids: NDArray[np.int64],
+        rows: Sequence[Rows],
+        wanted: Sequence[int],
+    ) -> None:
+        """Positions `past` and on; features are copied on the device, where the run will wait for
+        them.
+        """
         count = len(token_ids)
         self._embed(token_ids, rows)
         self._view('position_ids', (count,))[:] = np.arange(past, past + count)
@@ -79,7 +107,7 @@ class DecoderInputs:
         mask = self._view('attention_mask', (count, self.sizes.mask_columns(length, count)))
         mask[:, :past], mask[:, past:] = True, False
         new = past if self.sizes.is_in_place else length
-        mask[:, new:new + count] = np.tri(count, dtype=bool)
+        mask[:, new : new + count] = np.tri(count, dtype=bool)
         if self.sizes.is_in_place:
             self._view('write_indices', (1,))[:] = past
 
@@ -89,20 +117,27 @@ class DecoderInputs:
 
     def best(self, count: int) -> list[GreedyToken]:
         """What the last run chose at each of the `count` positions that were wanted."""
-        token_ids, logits, totals = (self._view(name, (count,)).tolist() for name in ('best_token', 'best_logit', 'logit_sum'))
-        return [GreedyToken(int(token_id), float(logit) if math.isfinite(total) else math.nan)
-                for token_id, logit, total in zip(token_ids, logits, totals, strict=True)]
+        token_ids, logits, totals = (
+            self._view(name, (count,)).tolist()
+            for name in ('best_token', 'best_logit', 'logit_sum')
+        )
+        return [
+            GreedyToken(int(token_id), float(logit) if math.isfinite(total) else math.nan)
+            for token_id, logit, total in zip(token_ids, logits, totals, strict=True)
+        ]
 
     def _embed(self, token_ids: NDArray[np.int64], rows: Sequence[Rows]) -> None:
         dtype = self.sizes.dtypes['inputs_embeds']
         values = self._view('inputs_embeds', (len(token_ids), self.sizes.hidden))
         is_text = np.ones(len(token_ids), bool)
         for span in rows:
-            is_text[span.offset:span.offset + span.count] = False
+            is_text[span.offset : span.offset + span.count] = False
         values[is_text] = narrowed(SAFETENSORS[dtype], self._table.read(token_ids[is_text]))[1]
         start = self._buffers['inputs_embeds'].address
         for span in rows:
-            self._device.copy(start + span.offset * span.row_bytes, span.address, span.count * span.row_bytes)
+            self._device.copy(
+                start + span.offset * span.row_bytes, span.address, span.count * span.row_bytes
+            )
 
     def _view(self, name: str, shape: Shape) -> NDArray[Any]:
         return self._buffers[name].view(STORAGE[self.sizes.dtypes[name]], shape)

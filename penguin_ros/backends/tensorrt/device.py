@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One NVIDIA GPU through NVIDIA's own Python bindings: memory, copies, one stream, captured graphs. Knows no TensorRT.
+"""One NVIDIA GPU through NVIDIA's own Python bindings: memory, copies, one stream, captured graphs.
+Knows no TensorRT.
 
-Importing this file needs `cuda-bindings`; nothing here needs torch. Addresses are plain integers. Every copy and every launch
-is queued on the one stream and done in order; the host sees results after `synchronize`.
+Importing this file needs `cuda-bindings`; nothing here needs torch. Addresses are plain integers.
+Every copy and every launch is queued on the one stream and done in order; the host sees results
+after `synchronize`.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -26,11 +29,16 @@ class CudaDevice:
     def __init__(self) -> None:
         try:
             _call('cudaSetDevice', cudart.cudaSetDevice(0))
-            (self._stream,) = _call('cudaStreamCreateWithFlags',
-                                    cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking))
+            (self._stream,) = _call(
+                'cudaStreamCreateWithFlags',
+                cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking),
+            )
         except (BackendError, RuntimeError) as error:
-            raise BackendUnavailable('no CUDA device can be used', str(error),
-                                     'Check the driver with nvidia-smi, or choose another backend') from error
+            raise BackendUnavailable(
+                'no CUDA device can be used',
+                str(error),
+                'Check the driver with nvidia-smi, or choose another backend',
+            ) from error
         self._allocated: dict[int, Callable[[], tuple[Any, ...]]] = {}
 
     @property
@@ -44,8 +52,12 @@ class CudaDevice:
         (facts,) = _call('cudaGetDeviceProperties', cudart.cudaGetDeviceProperties(0))
         (version,) = _call('cudaRuntimeGetVersion', cudart.cudaRuntimeGetVersion())
         name = facts.name.decode() if isinstance(facts.name, bytes) else str(facts.name)
-        return Gpu(name.rstrip('\0'), f'{facts.major}.{facts.minor}', f'{version // 1000}.{version % 1000 // 10}',
-                   bool(facts.integrated))
+        return Gpu(
+            name.rstrip('\0'),
+            f'{facts.major}.{facts.minor}',
+            f'{version // 1000}.{version % 1000 // 10}',
+            bool(facts.integrated),
+        )
 
     def memory(self) -> tuple[int, int]:
         """Free and total bytes. On a Jetson this is the memory of the whole system."""
@@ -54,14 +66,18 @@ class CudaDevice:
 
     def allocate(self, byte_count: int) -> int:
         """Device memory with unknown content; OutOfMemory with the numbers."""
-        (address,) = self._memory_call('cudaMalloc', byte_count, lambda: cudart.cudaMalloc(byte_count))
+        (address,) = self._memory_call(
+            'cudaMalloc', byte_count, lambda: cudart.cudaMalloc(byte_count)
+        )
         self._allocated[int(address)] = lambda: cudart.cudaFree(address)
         return int(address)
 
     def allocate_host(self, byte_count: int) -> HostBuffer:
         """Pinned memory, zeroed, mapped into the device's address space."""
         flags = cudart.cudaHostAllocMapped | cudart.cudaHostAllocPortable
-        (pointer,) = self._memory_call('cudaHostAlloc', byte_count, lambda: cudart.cudaHostAlloc(byte_count, flags))
+        (pointer,) = self._memory_call(
+            'cudaHostAlloc', byte_count, lambda: cudart.cudaHostAlloc(byte_count, flags)
+        )
         host = int(pointer)
         self._allocated[host] = lambda: cudart.cudaFreeHost(pointer)
         (address,) = _call('cudaHostGetDevicePointer', cudart.cudaHostGetDevicePointer(pointer, 0))
@@ -70,31 +86,54 @@ class CudaDevice:
         return HostBuffer(values, int(address), host)
 
     def free(self, address: int) -> None:
-        """Gives back what `allocate` returned, or the host address of a HostBuffer. Waits for the stream."""
+        """Gives back what `allocate` returned, or the host address of a HostBuffer. Waits for the
+        stream.
+        """
         _call('cudaFree', self._allocated.pop(address)())
 
     def copy(self, target: int, source: int, byte_count: int) -> None:
         """Queues a copy; both may be device memory or mapped host memory, and must not overlap."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyDefault
-        _call('cudaMemcpyAsync', cudart.cudaMemcpyAsync(target, source, byte_count, kind, self._stream))
+        _call(
+            'cudaMemcpyAsync',
+            cudart.cudaMemcpyAsync(target, source, byte_count, kind, self._stream),
+        )
 
-    def copy_rows(self, target: StridedRows, source: StridedRows, row_bytes: int, rows: int) -> None:
+    def copy_rows(
+        self, target: StridedRows, source: StridedRows, row_bytes: int, rows: int
+    ) -> None:
         """Queues a copy of `rows` pieces of `row_bytes`; source and target must not overlap."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyDefault
-        _call('cudaMemcpy2DAsync', cudart.cudaMemcpy2DAsync(
-            target.address, target.pitch, source.address, source.pitch, row_bytes, rows, kind, self._stream))
+        _call(
+            'cudaMemcpy2DAsync',
+            cudart.cudaMemcpy2DAsync(
+                target.address,
+                target.pitch,
+                source.address,
+                source.pitch,
+                row_bytes,
+                rows,
+                kind,
+                self._stream,
+            ),
+        )
 
     def zero_rows(self, target: StridedRows, row_bytes: int, rows: int) -> None:
         """Queues setting `rows` pieces of `row_bytes` to zero."""
-        _call('cudaMemset2DAsync',
-              cudart.cudaMemset2DAsync(target.address, target.pitch, 0, row_bytes, rows, self._stream))
+        _call(
+            'cudaMemset2DAsync',
+            cudart.cudaMemset2DAsync(
+                target.address, target.pitch, 0, row_bytes, rows, self._stream
+            ),
+        )
 
     def synchronize(self) -> None:
         """Waits for all that was queued; BackendError when any of it failed."""
         _call('cudaStreamSynchronize', cudart.cudaStreamSynchronize(self._stream))
 
     def capture(self, enqueue: Callable[[], None]) -> int:
-        """Records what `enqueue` queues, without running it, as a graph to be launched; whatever stops it comes out.
+        """Records what `enqueue` queues, without running it, as a graph to be launched; whatever
+        stops it comes out.
 
         The stream is usable again in any case.
         """
@@ -115,10 +154,14 @@ class CudaDevice:
 
     def launch(self, graph: int) -> None:
         """Queues a captured graph."""
-        _call('cudaGraphLaunch', cudart.cudaGraphLaunch(cudart.cudaGraphExec_t(graph), self._stream))
+        _call(
+            'cudaGraphLaunch', cudart.cudaGraphLaunch(cudart.cudaGraphExec_t(graph), self._stream)
+        )
 
     def close(self) -> None:
-        """Frees everything that was allocated and captured, then the stream; harmless when called again."""
+        """Frees everything that was allocated and captured, then the stream; harmless when called
+        again.
+        """
         if self._stream is None:
             return
         cudart.cudaStreamSynchronize(self._stream)
@@ -134,24 +177,32 @@ class CudaDevice:
             cudart.cudaGraphDestroy(graph)
         cudart.cudaGetLastError()
 
-    def _memory_call(self, name: str, byte_count: int, call: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    def _memory_call(
+        self, name: str, byte_count: int, call: Callable[[], tuple[Any, ...]]
+    ) -> tuple[Any, ...]:
         if byte_count < 1:
             raise BackendError(f'{name} of {byte_count} bytes', 'a buffer has at least one')
         result = call()
         if result[0] == cudart.cudaError_t.cudaErrorMemoryAllocation:
             cudart.cudaGetLastError()
             free, total = self.memory()
-            raise OutOfMemory(f'the GPU has no room for {byte_count / 1e6:.1f} MB',
-                              f'{free / 1e6:.0f} of {total / 1e6:.0f} MB are free',
-                              'Lower model.max_length or model.kv_slots, close other programs, or run without a desktop')
+            raise OutOfMemory(
+                f'the GPU has no room for {byte_count / 1e6:.1f} MB',
+                f'{free / 1e6:.0f} of {total / 1e6:.0f} MB are free',
+                'Lower model.max_length or model.kv_slots, close other programs, or run without a desktop',
+            )
         return _call(name, result)
 
 
 def _call(name: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a CUDA function returned, without the error code in front; BackendError with CUDA's words when it is one."""
+    """What a CUDA function returned, without the error code in front; BackendError with CUDA's
+    words when it is one.
+    """
     error, *values = result
     if error != cudart.cudaError_t.cudaSuccess:
         _, text = cudart.cudaGetErrorString(error)
         words = text.decode() if isinstance(text, bytes) else str(text)
-        raise BackendError(f'{name} failed', words, 'If it repeats, restart; the log of the driver is in dmesg')
+        raise BackendError(
+            f'{name} failed', words, 'If it repeats, restart; the log of the driver is in dmesg'
+        )
     return tuple(values)

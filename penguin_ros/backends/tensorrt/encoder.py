@@ -3,6 +3,7 @@
 
 A frame is one run: whatever its company, it runs alone, so its features do not depend on it.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -27,37 +28,63 @@ class Encoder:
     def __init__(self, engine: Engine, shape: TransformerShape, workspace: Workspace) -> None:
         self._engine, self._shape, self._device = engine, shape, engine.device
         self._context = Context(engine, 0, workspace)
-        self._max_patches, self._max_merged = engine.largest('pixel_patches', 1), engine.largest('merge_weights', 0)
+        self._max_patches, self._max_merged = (
+            engine.largest('pixel_patches', 1),
+            engine.largest('merge_weights', 0),
+        )
         values = engine.tensors['pixel_patches'].shape[2]
         table = self._max_patches * shape.head_dim
         counts = (self._max_patches * values, table, table, self._max_merged)
-        self._buffers = {name: self._device.allocate_host(count * self._storage(name).itemsize)
-                         for name, count in zip(INPUTS, counts, strict=True)}
+        self._buffers = {
+            name: self._device.allocate_host(count * self._storage(name).itemsize)
+            for name, count in zip(INPUTS, counts, strict=True)
+        }
         self._context.bind({name: buffer.address for name, buffer in self._buffers.items()})
-        self.token_bytes = {name: engine.tensors[name].shape[2] * self._storage(name).itemsize
-                            for name in ('encoded', 'image_embeds')}
+        self.token_bytes = {
+            name: engine.tensors[name].shape[2] * self._storage(name).itemsize
+            for name in ('encoded', 'image_embeds')
+        }
 
     def check(self, frame: FramePatches) -> None:
         """BackendError when the engine was built for smaller frames."""
         if len(frame.pixels) > self._max_patches:
-            raise BackendError(f'a frame has {len(frame.pixels)} patches', f'the engine takes {self._max_patches}',
-                               'Lower visual.max_visual_tokens, or build the engines again with a larger --max-patches')
-        if frame.merge_size ** 2 > self._max_merged:
-            raise BackendError(f'a frame has merge size {frame.merge_size}',
-                               f'the engine takes {self._max_merged} patches a token')
+            raise BackendError(
+                f'a frame has {len(frame.pixels)} patches',
+                f'the engine takes {self._max_patches}',
+                'Lower visual.max_visual_tokens, or build the engines again with a larger --max-patches',
+            )
+        if frame.merge_size**2 > self._max_merged:
+            raise BackendError(
+                f'a frame has merge size {frame.merge_size}',
+                f'the engine takes {self._max_merged} patches a token',
+            )
 
     def encode(self, frame: FramePatches, pool: FeaturePool) -> TensorrtFeatures:
         """Runs one frame."""
         self.check(frame)
         shape, patches = self._shape, len(frame.pixels)
-        cosine, sine = rope_tables(frame.rows, frame.columns, frame.merge_size, shape.head_dim, shape.rope_theta)
-        inputs = dict(zip(INPUTS, (frame.pixels[None], cosine, sine, merge_weights(frame.merge_size)), strict=True))
+        cosine, sine = rope_tables(
+            frame.rows, frame.columns, frame.merge_size, shape.head_dim, shape.rope_theta
+        )
+        inputs = dict(
+            zip(
+                INPUTS,
+                (frame.pixels[None], cosine, sine, merge_weights(frame.merge_size)),
+                strict=True,
+            )
+        )
         for name, values in inputs.items():
             self._buffers[name].view(self._storage(name), values.shape)[...] = values
-        features = TensorrtFeatures(pool, frame.tokens, frame.tokens * self.token_bytes['encoded'],
-                                    frame.tokens * self.token_bytes['image_embeds'])
-        assert features.tokens * frame.merge_size ** 2 == patches
-        self._context.bind({'encoded': features.address, 'image_embeds': features.projected_address})
+        features = TensorrtFeatures(
+            pool,
+            frame.tokens,
+            frame.tokens * self.token_bytes['encoded'],
+            frame.tokens * self.token_bytes['image_embeds'],
+        )
+        assert features.tokens * frame.merge_size**2 == patches
+        self._context.bind(
+            {'encoded': features.address, 'image_embeds': features.projected_address}
+        )
         self._context.reshape({name: values.shape for name, values in inputs.items()})
         self._context.enqueue()
         self._device.synchronize()

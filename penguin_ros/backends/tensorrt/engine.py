@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A built TensorRT engine: loading it, its tensors and profiles, and contexts that run it. Knows no model.
+"""A built TensorRT engine: loading it, its tensors and profiles, and contexts that run it. Knows no
+model.
 
-Importing this file needs tensorrt. Every object of the library stands in a variable whose type is known, so that a type checker
-can hold each call against the bindings of each supported version.
+Importing this file needs tensorrt. Every object of the library stands in a variable whose type is
+known, so that a type checker can hold each call against the bindings of each supported version.
 """
+
 from __future__ import annotations
 
 import mmap
@@ -24,8 +26,9 @@ Workspace = tuple[int, int]
 
 @dataclass(frozen=True)
 class EngineTensor:
-    """An input or output of an engine: `dtype` as TensorRT calls it ('HALF'), -1 where `shape` is dynamic; for inputs the
-    smallest and the largest shape of each profile."""
+    """An input or output of an engine: `dtype` as TensorRT calls it ('HALF'), -1 where `shape` is
+    dynamic; for inputs the smallest and the largest shape of each profile.
+    """
 
     name: str
     is_input: bool
@@ -35,15 +38,21 @@ class EngineTensor:
 
 
 class Engine:
-    """A plan in the device's memory; `close` gives the memory back once its contexts are closed too."""
+    """A plan in the device's memory; `close` gives the memory back once its contexts are closed
+    too.
+    """
 
     def __init__(self, plan: Path, device: CudaDevice) -> None:
         self.name, self.device = plan.name, device
         LOG.clear()
         runtime: trt.Runtime = trt.Runtime(LOG)
         try:
-            with plan.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                # A map, not a copy: a plan is gigabytes, and what is read of it may leave memory again.
+            with (
+                plan.open('rb') as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ):
+                # A map, not a copy: a plan is gigabytes, and what is read of it may leave memory
+                # again.
                 engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(content)
         except (OSError, ValueError) as error:
             raise BackendError(f'{plan} does not load', str(error)) from error
@@ -52,7 +61,9 @@ class Engine:
         self._runtime: trt.Runtime | None = runtime
         self._engine: trt.ICudaEngine | None = engine
         self.profiles: int = engine.num_optimization_profiles
-        self.tensors = {facts.name: facts for facts in map(self._facts, range(engine.num_io_tensors))}
+        self.tensors = {
+            facts.name: facts for facts in map(self._facts, range(engine.num_io_tensors))
+        }
 
     @property
     def engine(self) -> trt.ICudaEngine:
@@ -62,7 +73,9 @@ class Engine:
         return self._engine
 
     def aliased_input(self, output: str) -> str | None:
-        """The input that shares its memory with an output; None when none does, or TensorRT has no such outputs yet."""
+        """The input that shares its memory with an output; None when none does, or TensorRT has no
+        such outputs yet.
+        """
         engine: trt.ICudaEngine = self.engine
         if hasattr(engine, 'get_aliased_input_tensor'):
             name: str | None = engine.get_aliased_input_tensor(output)
@@ -72,7 +85,9 @@ class Engine:
     def workspace_bytes(self) -> int:
         """What a context needs for its intermediate values, for the profile that needs most."""
         engine: trt.ICudaEngine = self.engine
-        sizes: list[int] = [engine.get_device_memory_size_for_profile_v2(index) for index in range(self.profiles)]
+        sizes: list[int] = [
+            engine.get_device_memory_size_for_profile_v2(index) for index in range(self.profiles)
+        ]
         return max(sizes)
 
     def profile_for(self, name: str, axis: int, size: int) -> int:
@@ -80,8 +95,10 @@ class Engine:
         for index, (low, high) in enumerate(self.tensors[name].limits):
             if low[axis] <= size <= high[axis]:
                 return index
-        raise BackendError(f'{self.name} takes no {name} of size {size} on axis {axis}',
-                           f'its profiles take {[(low[axis], high[axis]) for low, high in self.tensors[name].limits]}')
+        raise BackendError(
+            f'{self.name} takes no {name} of size {size} on axis {axis}',
+            f'its profiles take {[(low[axis], high[axis]) for low, high in self.tensors[name].limits]}',
+        )
 
     def largest(self, name: str, axis: int) -> int:
         """The largest size of an input's axis in any profile."""
@@ -97,8 +114,15 @@ class Engine:
         name: str = engine.get_tensor_name(index)
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         dtype: trt.DataType = engine.get_tensor_dtype(name)
-        return EngineTensor(name, is_input, dtype.name, tuple(engine.get_tensor_shape(name)),
-                           tuple(self._limits(name, profile) for profile in range(self.profiles)) if is_input else ())
+        return EngineTensor(
+            name,
+            is_input,
+            dtype.name,
+            tuple(engine.get_tensor_shape(name)),
+            tuple(self._limits(name, profile) for profile in range(self.profiles))
+            if is_input
+            else (),
+        )
 
     def _limits(self, name: str, profile: int) -> tuple[Shape, Shape]:
         engine: trt.ICudaEngine = self.engine
@@ -107,9 +131,11 @@ class Engine:
 
 
 class Context:
-    """One way of running an engine: a profile, the addresses of all tensors, the shapes of the inputs.
+    """One way of running an engine: a profile, the addresses of all tensors, the shapes of the
+    inputs.
 
-    Intermediate values lie in memory that the caller gives and may share between contexts that do not run at the same time.
+    Intermediate values lie in memory that the caller gives and may share between contexts that do
+    not run at the same time.
     """
 
     def __init__(self, engine: Engine, profile: int, workspace: Workspace) -> None:
@@ -151,12 +177,16 @@ class Context:
                 self._shapes[name] = shape
 
     def enqueue(self) -> None:
-        """Queues one run on the device's stream; BackendError when a tensor has no address or an input no shape."""
+        """Queues one run on the device's stream; BackendError when a tensor has no address or an
+        input no shape.
+        """
         context: trt.IExecutionContext = self.context
         unbound = [name for name in self.engine.tensors if name not in self._addresses]
         missing = unbound or context.infer_shapes()
         if missing:
-            raise BackendError(f'{self.engine.name} cannot run', f'these are not set: {", ".join(missing)}')
+            raise BackendError(
+                f'{self.engine.name} cannot run', f'these are not set: {", ".join(missing)}'
+            )
         if not context.execute_async_v3(self.engine.device.stream):
             raise failed(f'{self.engine.name} failed')
 

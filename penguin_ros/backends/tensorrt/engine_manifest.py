@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the engines that lie beside a bundle's graphs, and whether they fit here. Knows no TensorRT.
+"""What is known of the engines that lie beside a bundle's graphs, and whether they fit here. Knows
+no TensorRT.
 
-Engines live in the folder `tensorrt` of a bundle, with `engines.json`: an engine runs only with the TensorRT version and on the
-kind of GPU that it was built with, and only while the graph is the one that it was built from.
+Engines live in the folder `tensorrt` of a bundle, with `engines.json`: an engine runs only with the
+TensorRT version and on the kind of GPU that it was built with, and only while the graph is the one
+that it was built from.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -34,9 +37,11 @@ class GpuSpec:
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """One engine. `part` and `variant` of the graph, `graph` its digest; `profiles`: sizes of the named dimensions;
-    `weight_bytes` as they lie in the graph; `is_decomposable`: attention may be taken apart into plain operators. `request`:
-    the options it was built with; `failures`: what was tried in vain before, and why."""
+    """One engine. `part` and `variant` of the graph, `graph` its digest; `profiles`: sizes of the
+    named dimensions; `weight_bytes` as they lie in the graph; `is_decomposable`: attention may be
+    taken apart into plain operators. `request`: the options it was built with; `failures`: what was
+    tried in vain before, and why.
+    """
 
     part: str
     variant: str
@@ -72,11 +77,15 @@ def rebuild_command(folder: Path) -> str:
 def graph_digest(bundle: Bundle, graph: GraphSpec) -> str:
     """Of a graph and the weights that it needs."""
     names = (graph.file, *sorted(graph.needs))
-    return hashlib.sha256(''.join(bundle.manifest.files[name].sha256 for name in names).encode()).hexdigest()
+    return hashlib.sha256(
+        ''.join(bundle.manifest.files[name].sha256 for name in names).encode()
+    ).hexdigest()
 
 
 def read_engine_manifest(folder: Path) -> EngineManifest | None:
-    """engines.json of a bundle; None when there is none. BundleCorrupt when it is damaged, BundleOutdated when it is older."""
+    """engines.json of a bundle; None when there is none. BundleCorrupt when it is damaged,
+    BundleOutdated when it is older.
+    """
     path, fix = folder / FOLDER / RECORD, f'Type: {rebuild_command(folder)}'
     try:
         if not path.is_file():
@@ -85,7 +94,9 @@ def read_engine_manifest(folder: Path) -> EngineManifest | None:
             raise ValueError(f'it is larger than {MAX_MANIFEST_BYTES} bytes')
         plain = json.loads(path.read_text(encoding='utf-8'))
         if isinstance(plain, dict) and plain.get('format') != FORMAT:
-            raise BundleOutdated(f'{path} has format {plain.get("format")!r}', f'this version reads {FORMAT}', fix)
+            raise BundleOutdated(
+                f'{path} has format {plain.get("format")!r}', f'this version reads {FORMAT}', fix
+            )
         record: EngineManifest = from_plain(EngineManifest, plain, 'engines')
     except (OSError, ValueError, RecursionError) as error:
         raise BundleCorrupt(f'{path} is damaged', str(error).partition('\n')[0], fix) from error
@@ -103,30 +114,40 @@ def write_engine_manifest(folder: Path, record: EngineManifest) -> None:
 def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> EngineSpec:
     """The engine of a part that runs here.
 
-    BundleNotFound when it was never built, BundleOutdated when it was built with another TensorRT, on another GPU or from
-    another graph, BundleCorrupt when its file is not the one that was written. Each carries the command that helps.
+    BundleNotFound when it was never built, BundleOutdated when it was built with another TensorRT,
+    on another GPU or from another graph, BundleCorrupt when its file is not the one that was
+    written. Each carries the command that helps.
     """
     fix = f'Type: {rebuild_command(bundle.path)}'
     record = read_engine_manifest(bundle.path)
     engine = record.engine(part) if record else None
     if record is None or engine is None:
-        raise BundleNotFound(f'{bundle.path} has no TensorRT engine for the {part}', 'engines are built on the machine that '
-                             'runs them', fix)
+        raise BundleNotFound(
+            f'{bundle.path} has no TensorRT engine for the {part}',
+            'engines are built on the machine that runs them',
+            fix,
+        )
     reasons = list(_differences(bundle, record, engine, tensorrt, gpu))
     if reasons:
-        raise BundleOutdated(f'the TensorRT engines of {bundle.path} do not fit here', '; '.join(reasons), fix)
+        raise BundleOutdated(
+            f'the TensorRT engines of {bundle.path} do not fit here', '; '.join(reasons), fix
+        )
     path = bundle.path / FOLDER / engine.file
     if not path.is_file() or file_spec(path) != engine.content:
         raise BundleCorrupt(f'{path} is damaged', 'it is not the file that was written', fix)
     return engine
 
 
-def _differences(bundle: Bundle, record: EngineManifest, engine: EngineSpec, tensorrt: str, gpu: GpuSpec) -> list[str]:
+def _differences(
+    bundle: Bundle, record: EngineManifest, engine: EngineSpec, tensorrt: str, gpu: GpuSpec
+) -> list[str]:
     found = []
     if record.tensorrt != tensorrt:
         found.append(f'they were built with TensorRT {record.tensorrt}, here is {tensorrt}')
     if record.gpu != gpu:
-        found.append(f'they were built on {record.gpu.name} (SM {record.gpu.compute}), here is {gpu.name} (SM {gpu.compute})')
+        found.append(
+            f'they were built on {record.gpu.name} (SM {record.gpu.compute}), here is {gpu.name} (SM {gpu.compute})'
+        )
     if engine.graph != graph_digest(bundle, bundle.graph(engine.part, engine.variant)):
         found.append(f'the graph of the {engine.part} has changed since')
     return found

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Visual features in device memory: one block per frame, given back when its handle is dropped. Knows no engine."""
+"""Visual features in device memory: one block per frame, given back when its handle is dropped.
+Knows no engine.
+"""
+
 from __future__ import annotations
 
 import weakref
@@ -17,10 +20,14 @@ MAX_KEPT_BYTES = 64 * 1024 * 1024
 
 
 class TensorrtFeatures(Features):
-    """The features of one frame: `encoded` (tokens, encoder size) from `address` on, `projected` (tokens, hidden size) from
-    `projected_address` on. `pool` tells which opening of which backend made it."""
+    """The features of one frame: `encoded` (tokens, encoder size) from `address` on, `projected`
+    (tokens, hidden size) from `projected_address` on. `pool` tells which opening of which backend
+    made it.
+    """
 
-    def __init__(self, pool: FeaturePool, tokens: int, encoded_bytes: int, projected_bytes: int) -> None:
+    def __init__(
+        self, pool: FeaturePool, tokens: int, encoded_bytes: int, projected_bytes: int
+    ) -> None:
         self.pool, self.tokens, self.nbytes = pool, tokens, encoded_bytes + projected_bytes
         padded = -(-encoded_bytes // ALIGNMENT) * ALIGNMENT
         block = padded + projected_bytes
@@ -30,7 +37,9 @@ class TensorrtFeatures(Features):
 
 
 class FeaturePool:
-    """Blocks of device memory. Handles may be dropped on any thread; memory is taken and freed on the backend's only."""
+    """Blocks of device memory. Handles may be dropped on any thread; memory is taken and freed on
+    the backend's only.
+    """
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device

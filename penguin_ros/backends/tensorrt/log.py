@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorRT says: passed on to Python's logging, the last errors kept for the text of an exception.
+"""What TensorRT says: passed on to Python's logging, the last errors kept for the text of an
+exception.
 
 Importing this file needs tensorrt.
 """
+
 from __future__ import annotations
 
 import logging
@@ -25,7 +27,7 @@ class Log(trt.ILogger):
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
         """One message."""
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-            self.errors = [*self.errors[1 - KEPT:], msg.strip()]
+            self.errors = [*self.errors[1 - KEPT :], msg.strip()]
             logging.getLogger(__name__).info('TensorRT: %s', msg)
         elif severity == trt.ILogger.Severity.WARNING:
             logging.getLogger(__name__).debug('TensorRT: %s', msg)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is open while a TensorRT backend is: the device, both engines, caches, the pool of features. Knows no slots.
+"""Everything that is open while a TensorRT backend is: the device, both engines, caches, the pool
+of features. Knows no slots.
 
 Importing this file needs tensorrt and cuda-bindings.
 """
+
 from __future__ import annotations
 
 from penguin_ros.backends.base.bundle import Bundle
@@ -20,7 +22,9 @@ WORKSPACE_MINIMUM = 1024
 
 
 class TensorrtSession:
-    """Opens the engines of a bundle; `slots`: how many KV slots of at most `max_length` positions there are."""
+    """Opens the engines of a bundle; `slots`: how many KV slots of at most `max_length` positions
+    there are.
+    """
 
     def __init__(self, bundle: Bundle, tensorrt: str, config: ModelConfig, max_length: int) -> None:
         self.device = CudaDevice()
@@ -28,17 +32,28 @@ class TensorrtSession:
         try:
             gpu = self.device.gpu
             self.gpu = GpuSpec(gpu.name, gpu.compute)
-            encoder, decoder = (self._opened(bundle, part, tensorrt) for part in ('vision', 'decoder'))
+            encoder, decoder = (
+                self._opened(bundle, part, tensorrt) for part in ('vision', 'decoder')
+            )
             if encoder.tensors['image_embeds'].dtype != decoder.tensors['inputs_embeds'].dtype:
-                raise BundleMismatch(f'the engines of {bundle.path} do not fit together', 'features of the encoder are '
-                                     f'{encoder.tensors["image_embeds"].dtype}, the decoder takes '
-                                     f'{decoder.tensors["inputs_embeds"].dtype}', 'Build the engines again')
-            # Encoder and decoder never run at the same time, so they share the memory for intermediate values.
-            workspace_bytes = max(WORKSPACE_MINIMUM, *(engine.workspace_bytes() for engine in self._engines))
+                raise BundleMismatch(
+                    f'the engines of {bundle.path} do not fit together',
+                    'features of the encoder are '
+                    f'{encoder.tensors["image_embeds"].dtype}, the decoder takes '
+                    f'{decoder.tensors["inputs_embeds"].dtype}',
+                    'Build the engines again',
+                )
+            # Encoder and decoder never run at the same time, so they share the memory for
+            # intermediate values.
+            workspace_bytes = max(
+                WORKSPACE_MINIMUM, *(engine.workspace_bytes() for engine in self._engines)
+            )
             workspace: Workspace = (self.device.allocate(workspace_bytes), workspace_bytes)
             self.encoder = Encoder(encoder, bundle.shape.encoder, workspace)
             self.slots = slots_within(config, cache_shape(decoder, max_length).slot_bytes)
-            self.decoder = Decoder(decoder, bundle.embedding_table, max_length, self.slots, workspace)
+            self.decoder = Decoder(
+                decoder, bundle.embedding_table, max_length, self.slots, workspace
+            )
             self.features = FeaturePool(self.device)
             self.device.synchronize()
         except BaseException:

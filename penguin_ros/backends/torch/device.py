@@ -3,6 +3,7 @@
 
 Which device and number format torch runs with, and what its exceptions become. Knows no network.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,12 @@ import torch
 
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 
-_MEMORY_WORDS = ('out of memory', "can't allocate memory", 'not enough memory', 'cannot allocate memory')
+_MEMORY_WORDS = (
+    'out of memory',
+    "can't allocate memory",
+    'not enough memory',
+    'cannot allocate memory',
+)
 
 
 def choose_device(setting: str) -> torch.device:
@@ -21,10 +27,18 @@ def choose_device(setting: str) -> torch.device:
         return torch.device('cpu')
     if not torch.cuda.is_available():
         built = torch.version.cuda
-        why = 'torch finds no CUDA device or driver' if built else f'torch {torch.__version__} is built without CUDA'
-        raise BackendUnavailable('device cuda is not available', why,
-                                 'Check nvidia-smi, or set model.device to cpu' if built else
-                                 'Install a torch with CUDA (pip install --force-reinstall torch), or set model.device to cpu')
+        why = (
+            'torch finds no CUDA device or driver'
+            if built
+            else f'torch {torch.__version__} is built without CUDA'
+        )
+        raise BackendUnavailable(
+            'device cuda is not available',
+            why,
+            'Check nvidia-smi, or set model.device to cpu'
+            if built
+            else 'Install a torch with CUDA (pip install --force-reinstall torch), or set model.device to cpu',
+        )
     return torch.device('cuda', torch.cuda.current_device())
 
 
@@ -52,18 +66,26 @@ def _named(what: str, error: Exception) -> BackendError:
     if any(words in text.lower() for words in _MEMORY_WORDS):
         return _out_of_memory(what, error)
     if 'not implemented for' in text:
-        return BackendError(f'{what} failed', f'this torch cannot compute it in this precision here ({text})',
-                            'Set model.precision to float32 or bfloat16')
+        return BackendError(
+            f'{what} failed',
+            f'this torch cannot compute it in this precision here ({text})',
+            'Set model.precision to float32 or bfloat16',
+        )
     return BackendError(f'{what} failed', text or type(error).__name__)
 
 
 def _out_of_memory(what: str, error: BaseException) -> OutOfMemory:
-    return OutOfMemory(f'memory ran out while {what}', str(error).strip().partition('\n')[0],
-                       'Lower model.max_length, model.kv_slots or the visual token budget, or use a smaller precision')
+    return OutOfMemory(
+        f'memory ran out while {what}',
+        str(error).strip().partition('\n')[0],
+        'Lower model.max_length, model.kv_slots or the visual token budget, or use a smaller precision',
+    )
 
 
 def copy_work(size: int, repeats: int) -> Callable[[], None]:
-    """Copies `size` bytes `repeats` times on the CUDA device and waits for it; BackendUnavailable without one."""
+    """Copies `size` bytes `repeats` times on the CUDA device and waits for it; BackendUnavailable
+    without one.
+    """
     device = choose_device('cuda')
     source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder and projector: the patches of one frame to its visual features, in slices. Knows one frame at a time.
+"""Encoder and projector: the patches of one frame to its visual features, in slices. Knows one
+frame at a time.
 
-Every operation runs on one frame alone, so its features are the same bits whatever else is encoded before, after or between.
+Every operation runs on one frame alone, so its features are the same bits whatever else is encoded
+before, after or between.
 """
+
 from __future__ import annotations
 
 from collections.abc import Generator
@@ -10,7 +13,15 @@ from collections.abc import Generator
 import torch
 import torch.nn.functional as F
 
-from penguin_ros.backends.torch.layers import Rope, attend, finish, inverse_frequencies, project, rms_norm, rope_tables
+from penguin_ros.backends.torch.layers import (
+    Rope,
+    attend,
+    finish,
+    inverse_frequencies,
+    project,
+    rms_norm,
+    rope_tables,
+)
 from penguin_ros.backends.torch.weights import EncoderWeights, LayerWeights
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.model_inputs import FramePatches
@@ -19,8 +30,12 @@ Encoded = tuple[torch.Tensor, torch.Tensor]
 """(tokens, encoder size) after merging, and (tokens, hidden_size) after the projector."""
 
 
-def encode_frame(weights: EncoderWeights, frame: FramePatches, rows_per_slice: int) -> Generator[None, None, Encoded]:
-    """Yields after each slice: a layer, or of a frame with more patches than `rows_per_slice` that many rows of one."""
+def encode_frame(
+    weights: EncoderWeights, frame: FramePatches, rows_per_slice: int
+) -> Generator[None, None, Encoded]:
+    """Yields after each slice: a layer, or of a frame with more patches than `rows_per_slice` that
+    many rows of one.
+    """
     x = F.linear(torch.tensor(frame.pixels).to(weights.patches[0]), *weights.patches)
     rope = _rope(frame, weights.stack.shape, x)
     yield
@@ -29,8 +44,9 @@ def encode_frame(weights: EncoderWeights, frame: FramePatches, rows_per_slice: i
     return (yield from _tail(x, weights, frame.merge_size, rows_per_slice))
 
 
-def _layer(x: torch.Tensor, layer: LayerWeights, shape: TransformerShape, rope: Rope,
-           rows_per_slice: int) -> Generator[None, None, None]:
+def _layer(
+    x: torch.Tensor, layer: LayerWeights, shape: TransformerShape, rope: Rope, rows_per_slice: int
+) -> Generator[None, None, None]:
     """Runs one layer on `x` in place."""
     blocks = [slice(start, start + rows_per_slice) for start in range(0, len(x), rows_per_slice)]
     projected = []
@@ -39,22 +55,30 @@ def _layer(x: torch.Tensor, layer: LayerWeights, shape: TransformerShape, rope: 
         if len(blocks) > 1:
             yield
     # (kv_heads, patches, head_dim): every row of the frame sees all of its patches
-    keys, values = (torch.cat(parts).transpose(0, 1) for parts in list(zip(*projected, strict=True))[1:])
+    keys, values = (
+        torch.cat(parts).transpose(0, 1) for parts in list(zip(*projected, strict=True))[1:]
+    )
     for block, (queries, _, _) in zip(blocks, projected, strict=True):
         x[block] = finish(x[block], attend(queries, keys, values), layer, shape)
         yield
 
 
-def _tail(x: torch.Tensor, weights: EncoderWeights, merge_size: int, rows_per_slice: int) -> Generator[None, None, Encoded]:
+def _tail(
+    x: torch.Tensor, weights: EncoderWeights, merge_size: int, rows_per_slice: int
+) -> Generator[None, None, Encoded]:
     """Final norm, merging, projector."""
     parts = []
-    for block in torch.split(x, max(1, rows_per_slice // merge_size ** 2) * merge_size ** 2):
-        encoded = merge(rms_norm(block, weights.stack.norm, weights.stack.shape.norm_eps), merge_size)
+    for block in torch.split(x, max(1, rows_per_slice // merge_size**2) * merge_size**2):
+        encoded = merge(
+            rms_norm(block, weights.stack.norm, weights.stack.shape.norm_eps), merge_size
+        )
         parts.append((encoded, _project_features(encoded, weights)))
         yield
     if len(parts) == 1:
         return parts[0]
-    return torch.cat([encoded for encoded, _ in parts]), torch.cat([projected for _, projected in parts])
+    return torch.cat([encoded for encoded, _ in parts]), torch.cat(
+        [projected for _, projected in parts]
+    )
 
 
 def _project_features(encoded: torch.Tensor, weights: EncoderWeights) -> torch.Tensor:
@@ -63,10 +87,12 @@ def _project_features(encoded: torch.Tensor, weights: EncoderWeights) -> torch.T
 
 
 def merge(x: torch.Tensor, merge_size: int) -> torch.Tensor:
-    """(patches, size) in merge-block order to (patches / merge_size ** 2, size), blocks in rows of the grid.
+    """(patches, size) in merge-block order to (patches / merge_size ** 2, size), blocks in rows of
+    the grid.
 
-    Equals bilinear interpolation of the grid by 1 / merge_size with align_corners=False: its sampling point is the centre of
-    the block, so it takes the mean of the block's four central patches, or the one in the centre when merge_size is odd.
+    Equals bilinear interpolation of the grid by 1 / merge_size with align_corners=False: its
+    sampling point is the centre of the block, so it takes the mean of the block's four central
+    patches, or the one in the centre when merge_size is odd.
     """
     if merge_size == 1:
         return x
@@ -80,7 +106,10 @@ def _rope(frame: FramePatches, shape: TransformerShape, like: torch.Tensor) -> R
     rows = torch.arange(frame.rows, device=like.device)[:, None].expand(-1, frame.columns)
     columns = torch.arange(frame.columns, device=like.device).expand(frame.rows, -1)
     frequencies = inverse_frequencies(shape, like.device)
-    angles = [_in_blocks(positions, frame.merge_size)[:, None].float() * frequencies for positions in (rows, columns)]
+    angles = [
+        _in_blocks(positions, frame.merge_size)[:, None].float() * frequencies
+        for positions in (rows, columns)
+    ]
     return rope_tables(angles[0], angles[1], like.dtype)
 
 

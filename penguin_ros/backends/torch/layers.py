@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operations that a Qwen3 layer consists of, as functions of tensors. Knows neither frames nor caches nor where weights lie.
+"""The operations that a Qwen3 layer consists of, as functions of tensors. Knows neither frames nor
+caches nor where weights lie.
 
 Rows are positions: (rows, hidden_size). Heads lie as (rows, heads, head_dim).
 """
+
 from __future__ import annotations
 
 import torch
@@ -16,21 +18,26 @@ Rope = tuple[torch.Tensor, torch.Tensor]
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    """Root-mean-square norm over the last axis in float32, rounded to the type of `x` before the weight, as Qwen3 does."""
+    """Root-mean-square norm over the last axis in float32, rounded to the type of `x` before the
+    weight, as Qwen3 does.
+    """
     return F.rms_norm(x, x.shape[-1:], eps=eps) * weight
 
 
 def inverse_frequencies(shape: TransformerShape, device: torch.device) -> torch.Tensor:
     """(head_dim / 2,) float32."""
-    exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=device) / shape.head_dim
-    return 1.0 / shape.rope_theta ** exponents
+    exponents = (
+        torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=device) / shape.head_dim
+    )
+    return 1.0 / shape.rope_theta**exponents
 
 
 def rope_tables(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -> Rope:
     """Tables from the angles (rows, head_dim / 2) float32 of each pair's first and second member.
 
-    In the LLM both are the same and the result is a rotation. In the encoder they are the angles of the patch's row and of
-    its column: two members of a pair turn by different angles, which is no rotation; the checkpoints were trained so.
+    In the LLM both are the same and the result is a rotation. In the encoder they are the angles of
+    the patch's row and of its column: two members of a pair turn by different angles, which is no
+    rotation; the checkpoints were trained so.
     """
     sine = torch.cat((-first.sin(), second.sin()), dim=-1)
     cosine = torch.cat((first.cos(), second.cos()), dim=-1)
@@ -38,44 +45,68 @@ def rope_tables(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -
 
 
 def apply_rope(x: torch.Tensor, rope: Rope) -> torch.Tensor:
-    """x * cos + rotate_half(x) * sin for (rows, heads, head_dim); the minus of rotate_half is in the table."""
+    """x * cos + rotate_half(x) * sin for (rows, heads, head_dim); the minus of rotate_half is in
+    the table.
+    """
     cosine, sine = rope
     return x * cosine + x.roll(x.shape[-1] // 2, dims=-1) * sine
 
 
-def project(x: torch.Tensor, weights: LayerWeights, shape: TransformerShape,
-            rope: Rope) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Queries (rows, heads, head_dim), keys and values (rows, kv_heads, head_dim) of a layer, normed and with positions."""
+def project(
+    x: torch.Tensor, weights: LayerWeights, shape: TransformerShape, rope: Rope
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Queries (rows, heads, head_dim), keys and values (rows, kv_heads, head_dim) of a layer,
+    normed and with positions.
+    """
     normed = rms_norm(x, weights.input_norm, shape.norm_eps)
     heads = F.linear(normed, weights.qkv).view(len(x), -1, shape.head_dim)
     turning = shape.heads + shape.kv_heads
     queries_keys = apply_rope(rms_norm(heads[:, :turning], weights.qk_norm, shape.norm_eps), rope)
-    return queries_keys[:, :shape.heads], queries_keys[:, shape.heads:], heads[:, turning:]
+    return queries_keys[:, : shape.heads], queries_keys[:, shape.heads :], heads[:, turning:]
 
 
-def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Grouped-query attention: queries (rows, heads, head_dim), keys and values (kv_heads, length, head_dim), views allowed.
+def attend(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Grouped-query attention: queries (rows, heads, head_dim), keys and values (kv_heads, length,
+    head_dim), views allowed.
 
-    The queries that share a head of keys are stacked as rows of one product, so keys and values are never repeated. `mask`
-    (rows * heads / kv_heads, length) is added to the scores; see `causal_mask`. Returns (rows, heads * head_dim).
+    The queries that share a head of keys are stacked as rows of one product, so keys and values are
+    never repeated. `mask` (rows * heads / kv_heads, length) is added to the scores; see
+    `causal_mask`. Returns (rows, heads * head_dim).
     """
     rows, heads, head_dim = queries.shape
     groups = heads // len(keys)
-    stacked = queries.view(rows, -1, groups, head_dim).permute(1, 2, 0, 3).reshape(1, -1, groups * rows, head_dim)
+    stacked = (
+        queries.view(rows, -1, groups, head_dim)
+        .permute(1, 2, 0, 3)
+        .reshape(1, -1, groups * rows, head_dim)
+    )
     mixed = F.scaled_dot_product_attention(stacked, keys[None], values[None], attn_mask=mask)
     return mixed.view(-1, groups, rows, head_dim).permute(2, 0, 1, 3).reshape(rows, -1)
 
 
 def causal_mask(past: int, rows: int, groups: int, like: torch.Tensor) -> torch.Tensor | None:
-    """What `attend` adds so that row i sees the `past` positions and the first i + 1 of its own; None when rows is 1."""
+    """What `attend` adds so that row i sees the `past` positions and the first i + 1 of its own;
+    None when rows is 1.
+    """
     if rows == 1:
         return None
-    mask = torch.full((rows, past + rows), float('-inf'), dtype=like.dtype, device=like.device).triu(past + 1)
+    mask = torch.full(
+        (rows, past + rows), float('-inf'), dtype=like.dtype, device=like.device
+    ).triu(past + 1)
     return mask.repeat(groups, 1)
 
 
-def finish(x: torch.Tensor, mixed: torch.Tensor, weights: LayerWeights, shape: TransformerShape) -> torch.Tensor:
+def finish(
+    x: torch.Tensor, mixed: torch.Tensor, weights: LayerWeights, shape: TransformerShape
+) -> torch.Tensor:
     """The rest of a layer after attention: output product, residual, SwiGLU, residual."""
     x = x + F.linear(mixed, weights.output)
-    gate, up = F.linear(rms_norm(x, weights.ffn_norm, shape.norm_eps), weights.gate_up).chunk(2, dim=-1)
+    gate, up = F.linear(rms_norm(x, weights.ffn_norm, shape.norm_eps), weights.gate_up).chunk(
+        2, dim=-1
+    )
     return x + F.linear(F.silu(gate) * up, weights.down)

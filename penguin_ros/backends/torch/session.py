@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole Penguin-VL on one device: frames to features, chunks to logits. Knows places of the cache, not who uses them.
+"""A whole Penguin-VL on one device: frames to features, chunks to logits. Knows places of the
+cache, not who uses them.
 
 Every entry runs without gradients, and what torch raises leaves as a named error.
 """
+
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
@@ -38,7 +40,9 @@ class TorchNetwork:
             loader = WeightLoader(checkpoint, device, getattr(torch, self.precision))
             self._encoder, self._language = loader.encoder(), loader.language()
         with inference(f'allocating KV slots of {max_length} positions'):
-            self._cache = KeyValueCache(checkpoint.shape.llm, config, max_length, self._language.embedding)
+            self._cache = KeyValueCache(
+                checkpoint.shape.llm, config, max_length, self._language.embedding
+            )
         self._rows_per_slice = config.encode_patches
         self.slots, self.slot_bytes = self._cache.slots, self._cache.slot_bytes
         self.element_bytes = self._language.embedding.itemsize
@@ -53,7 +57,8 @@ class TorchNetwork:
         """See torch_encoder.encode_frame."""
         slices = encode_frame(self._encoder, frame, self._rows_per_slice)
         while True:
-            # Gradient mode belongs to the thread: it must not stay switched while the generator is suspended.
+            # Gradient mode belongs to the thread: it must not stay switched while the generator is
+            # suspended.
             with inference('encoding a frame'):
                 try:
                     next(slices)
@@ -62,28 +67,51 @@ class TorchNetwork:
                     return result
             yield
 
-    def append(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
-               logits_indices: Sequence[int]) -> Logits:
+    def append(
+        self,
+        place: int,
+        past: int,
+        token_ids: NDArray[np.int64],
+        features: Sequence[FeatureRows],
+        logits_indices: Sequence[int],
+    ) -> Logits:
         """Appends a chunk to `place`, which holds `past` positions; logits of the chosen ones."""
         with inference('appending a chunk'):
             return _to_numpy(self._append(place, past, token_ids, features, logits_indices))
 
-    def append_greedy(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
-                    logits_indices: Sequence[int]) -> list[GreedyToken]:
-        """The same; the best token after each of the chosen ones, of which the device moves two numbers each."""
+    def append_greedy(
+        self,
+        place: int,
+        past: int,
+        token_ids: NDArray[np.int64],
+        features: Sequence[FeatureRows],
+        logits_indices: Sequence[int],
+    ) -> list[GreedyToken]:
+        """The same; the best token after each of the chosen ones, of which the device moves two
+        numbers each.
+        """
         with inference('appending a chunk'):
             logits = self._append(place, past, token_ids, features, logits_indices)
             best, choices = logits.max(dim=-1)
             best = torch.where(logits.isfinite().all(dim=-1), best, torch.nan)
-            return [GreedyToken(int(token_id), float(logit)) for token_id, logit in zip(choices.tolist(), best.tolist(), strict=True)]
+            return [
+                GreedyToken(int(token_id), float(logit))
+                for token_id, logit in zip(choices.tolist(), best.tolist(), strict=True)
+            ]
 
-    def _append(self, place: int, past: int, token_ids: NDArray[np.int64], features: Sequence[FeatureRows],
-                logits_indices: Sequence[int]) -> torch.Tensor:
+    def _append(
+        self,
+        place: int,
+        past: int,
+        token_ids: NDArray[np.int64],
+        features: Sequence[FeatureRows],
+        logits_indices: Sequence[int],
+    ) -> torch.Tensor:
         """(len(logits_indices), vocabulary_size) float32 on the device."""
         ids = torch.tensor(token_ids, dtype=torch.int64, device=self._language.embedding.device)
         embeddings = F.embedding(ids, self._language.embedding)
         for offset, rows in features:
-            embeddings[offset:offset + len(rows)] = rows
+            embeddings[offset : offset + len(rows)] = rows
         hidden = decoder.append(self._language, self._cache, place, past, embeddings)
         return decoder.logits(self._language, hidden, logits_indices)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of the network as torch tensors on their device. Knows canonical tensor names, not what is computed."""
+"""The weights of the network as torch tensors on their device. Knows canonical tensor names, not
+what is computed.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -21,8 +24,8 @@ Affine = tuple[torch.Tensor, torch.Tensor]
 class LayerWeights:
     """One Qwen3 layer; matrices that read the same input are one, so that they are one product.
 
-    `qkv` (heads + 2 * kv_heads) * head_dim rows, `qk_norm` (heads + kv_heads, head_dim): the norm of q on the first rows,
-    that of k on the last; `gate_up` 2 * ffn_size rows.
+    `qkv` (heads + 2 * kv_heads) * head_dim rows, `qk_norm` (heads + kv_heads, head_dim): the norm
+    of q on the first rows, that of k on the last; `gate_up` 2 * ffn_size rows.
     """
 
     input_norm: torch.Tensor
@@ -70,7 +73,9 @@ class WeightLoader:
 
     def encoder(self) -> EncoderWeights:
         """Patch embedding, encoder and projector."""
-        patches, first, second = (self._affine(name) for name in ('encoder.patch_embedding', 'projector.0', 'projector.2'))
+        patches, first, second = (
+            self._affine(name) for name in ('encoder.patch_embedding', 'projector.0', 'projector.2')
+        )
         return EncoderWeights(patches, self._stack('encoder', self._shape.encoder), (first, second))
 
     def _affine(self, name: str) -> Affine:
@@ -83,7 +88,9 @@ class WeightLoader:
         return LanguageWeights(embedding, self._stack('llm', self._shape.llm), head)
 
     def _stack(self, prefix: str, shape: TransformerShape) -> StackWeights:
-        layers = tuple(self._layer(f'{prefix}.layers.{index}.', shape) for index in range(shape.layers))
+        layers = tuple(
+            self._layer(f'{prefix}.layers.{index}.', shape) for index in range(shape.layers)
+        )
         return StackWeights(shape, layers, self._read(f'{prefix}.norm.weight'))
 
     def _layer(self, prefix: str, shape: TransformerShape) -> LayerWeights:
@@ -95,7 +102,8 @@ class WeightLoader:
             output=self._read(prefix + 'self_attn.o_proj.weight'),
             ffn_norm=self._read(prefix + 'post_attention_layernorm.weight'),
             gate_up=self._read(prefix + 'mlp.gate_proj.weight', prefix + 'mlp.up_proj.weight'),
-            down=self._read(prefix + 'mlp.down_proj.weight'))
+            down=self._read(prefix + 'mlp.down_proj.weight'),
+        )
 
     def _read(self, *names: str) -> torch.Tensor:
         """The tensors of `names` below one another."""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two sides are compared by, as arrays in a file: features, logits under the same tokens, tokens. Judges nothing.
+"""What two sides are compared by, as arrays in a file: features, logits under the same tokens,
+tokens. Judges nothing.
 
-The first side to run writes its own greedy tokens; the other is fed the same ones, so that its logits stand beside those of the
-first at every step whatever it would have said itself.
+The first side to run writes its own greedy tokens; the other is fed the same ones, so that its
+logits stand beside those of the first at every step whatever it would have said itself.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,8 +24,10 @@ from penguin_ros.model_inputs import ModelInputs
 
 @dataclass(frozen=True, eq=False)
 class AnswerArrays:
-    """`features` (visual tokens, hidden size) of all frames in order, of which `frame_tokens` has the numbers; `logits` (steps,
-    vocabulary) after the prompt and each of `fed`; `greedy`: the side's own tokens, up to its stop token."""
+    """`features` (visual tokens, hidden size) of all frames in order, of which `frame_tokens` has
+    the numbers; `logits` (steps, vocabulary) after the prompt and each of `fed`; `greedy`: the
+    side's own tokens, up to its stop token.
+    """
 
     digest: str
     frame_tokens: NDArray[np.int64]
@@ -33,10 +37,17 @@ class AnswerArrays:
     greedy: NDArray[np.int64]
 
 
-def write_answer(task: Task, opened: Opened, slot: int, inputs: ModelInputs, features: Sequence[Features],
-                 greedy: Sequence[int]) -> None:
-    """Feeds the teacher's tokens into `slot`, which holds all of the prompt but its last position; its own without a teacher, or
-    where that is another model, which `compare` will say."""
+def write_answer(
+    task: Task,
+    opened: Opened,
+    slot: int,
+    inputs: ModelInputs,
+    features: Sequence[Features],
+    greedy: Sequence[int],
+) -> None:
+    """Feeds the teacher's tokens into `slot`, which holds all of the prompt but its last position;
+    its own without a teacher, or where that is another model, which `compare` will say.
+    """
     digest, fed = opened.model.digest, list(greedy)
     if task.teacher and (teacher := read_answer(task.teacher)).digest == digest:
         fed = teacher.fed.tolist()
@@ -44,13 +55,25 @@ def write_answer(task: Task, opened: Opened, slot: int, inputs: ModelInputs, fea
     rows = [opened.backend.forward(slot, last, (-1,))[0]]
     for token_id in fed[:-1]:
         rows.append(opened.backend.forward(slot, Chunk(np.array([token_id], np.int64)), (-1,))[0])
-    np.savez(task.arrays, digest=np.array(digest), frame_tokens=np.array([item.tokens for item in features], np.int64),
-             features=np.concatenate([opened.backend.read_features(item) for item in features]), logits=np.stack(rows),
-             fed=np.array(fed, np.int64), greedy=np.array(greedy, np.int64))
+    np.savez(
+        task.arrays,
+        digest=np.array(digest),
+        frame_tokens=np.array([item.tokens for item in features], np.int64),
+        features=np.concatenate([opened.backend.read_features(item) for item in features]),
+        logits=np.stack(rows),
+        fed=np.array(fed, np.int64),
+        greedy=np.array(greedy, np.int64),
+    )
 
 
 def read_answer(path: str | Path) -> AnswerArrays:
     """What `write_answer` wrote."""
     with np.load(path) as file:
-        return AnswerArrays(str(file['digest']), file['frame_tokens'], file['features'], file['logits'], file['fed'],
-                            file['greedy'])
+        return AnswerArrays(
+            str(file['digest']),
+            file['frame_tokens'],
+            file['features'],
+            file['logits'],
+            file['fed'],
+            file['greedy'],
+        )

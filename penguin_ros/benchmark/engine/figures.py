@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounds of a side to figures: medians, rates and shares, each with the words that say how it was measured. Runs nothing."""
+"""Rounds of a side to figures: medians, rates and shares, each with the words that say how it was
+measured. Runs nothing.
+"""
+
 from __future__ import annotations
 
 import statistics
@@ -12,7 +15,9 @@ from penguin_ros.benchmark.tasks import Round
 
 @dataclass(frozen=True)
 class Figure:
-    """One number: `value` in `unit`, None when it was not measured; `how` it was measured, or why not. `rounds`: each of them."""
+    """One number: `value` in `unit`, None when it was not measured; `how` it was measured, or why
+    not. `rounds`: each of them.
+    """
 
     name: str
     unit: str
@@ -40,7 +45,9 @@ class Figures:
         """In the order of the table."""
         return [*self._first_token(), *self._decoding(), *self._bandwidth(), *self._memory()]
 
-    def median(self, name: str, unit: str, how: str, of: Callable[[Mapping[str, float]], float]) -> Figure:
+    def median(
+        self, name: str, unit: str, how: str, of: Callable[[Mapping[str, float]], float]
+    ) -> Figure:
         """Of a value made of each round's samples."""
         values = tuple(of(each.samples) for each in self._rounds)
         return Figure(name, unit, statistics.median(values), how, values)
@@ -48,11 +55,24 @@ class Figures:
     def _first_token(self) -> list[Figure]:
         facts = self.facts
         parts = (
-            ('first token', 'first_token_s', 'frames and question to the first token, sum of the next three'),
+            (
+                'first token',
+                'first_token_s',
+                'frames and question to the first token, sum of the next three',
+            ),
             ('  prepare', 'prepare_s', 'sizes, patches and prompt, on the CPU'),
-            ('  encode', 'encode_s', f'patches {_counted(facts["patches"])}: {facts["visual_tokens"]} visual tokens'),
-            ('  prefill', 'prefill_s', f'{facts["prompt_tokens"]} tokens in chunks, and the choice of the first'),
-            ('  each further token', 'answer_token_s', 'mean over the greedy answer to it'))
+            (
+                '  encode',
+                'encode_s',
+                f'patches {_counted(facts["patches"])}: {facts["visual_tokens"]} visual tokens',
+            ),
+            (
+                '  prefill',
+                'prefill_s',
+                f'{facts["prompt_tokens"]} tokens in chunks, and the choice of the first',
+            ),
+            ('  each further token', 'answer_token_s', 'mean over the greedy answer to it'),
+        )
         return [self._milliseconds(*part) for part in parts]
 
     def _milliseconds(self, name: str, key: str, how: str) -> Figure:
@@ -60,42 +80,95 @@ class Figures:
 
     def _decoding(self) -> list[Figure]:
         position = self.facts['position']
-        return [self.median('decode', 'tok/s', f'at position {position}: median of single steps',
-                            lambda samples: 1 / samples['token_s']),
-                self.median('prefill', 'tok/s', f'{position} random tokens in chunks',
-                            lambda samples: position / samples['position_prefill_s'])]
+        return [
+            self.median(
+                'decode',
+                'tok/s',
+                f'at position {position}: median of single steps',
+                lambda samples: 1 / samples['token_s'],
+            ),
+            self.median(
+                'prefill',
+                'tok/s',
+                f'{position} random tokens in chunks',
+                lambda samples: position / samples['position_prefill_s'],
+            ),
+        ]
 
     def _bandwidth(self) -> list[Figure]:
-        weights, seconds = self.facts['read_bytes_per_token'], [each.samples['token_s'] for each in self._rounds]
+        weights, seconds = (
+            self.facts['read_bytes_per_token'],
+            [each.samples['token_s'] for each in self._rounds],
+        )
         cache = self.facts['slot_bytes'] * self.facts['position'] / self.facts['max_length']
         per_second, limit = weights / statistics.median(seconds), self._limit.bytes_per_s
         both = (weights + cache) / statistics.median(seconds)
-        return [Figure('weights read per token', 'MB', weights / 1e6, self.facts['read_bytes_from']),
-                Figure('weights read', 'GB/s', per_second / 1e9, 'by the time of one token',
-                       tuple(weights / each / 1e9 for each in seconds)),
-                Figure('memory bandwidth', 'GB/s', None if limit is None else limit / 1e9, self._limit.how),
-                Figure('share of it, weights', '%', None if limit is None else 100 * per_second / limit,
-                       'weights read over memory bandwidth'),
-                Figure('share of it, with the KV cache', '%', None if limit is None else 100 * both / limit,
-                       f'and {cache / 1e6:.1f} MB of the cache, what {self.facts["position"]} positions take of a slot')]
+        return [
+            Figure('weights read per token', 'MB', weights / 1e6, self.facts['read_bytes_from']),
+            Figure(
+                'weights read',
+                'GB/s',
+                per_second / 1e9,
+                'by the time of one token',
+                tuple(weights / each / 1e9 for each in seconds),
+            ),
+            Figure(
+                'memory bandwidth', 'GB/s', None if limit is None else limit / 1e9, self._limit.how
+            ),
+            Figure(
+                'share of it, weights',
+                '%',
+                None if limit is None else 100 * per_second / limit,
+                'weights read over memory bandwidth',
+            ),
+            Figure(
+                'share of it, with the KV cache',
+                '%',
+                None if limit is None else 100 * both / limit,
+                f'and {cache / 1e6:.1f} MB of the cache, what {self.facts["position"]} positions take of a slot',
+            ),
+        ]
 
     def _memory(self) -> list[Figure]:
         facts, highest = self.facts, max(each.samples['resident_peak'] for each in self._rounds)
-        figures = [self.median('load', 's', 'folder to open backend, digests of all files compared; warm-up apart',
-                               lambda samples: samples['load_s']),
-                   self.median('memory, loaded', 'MB', 'RSS of the process when the backend is open (mapped files count)',
-                               lambda samples: samples['resident_loaded'] / 1e6),
-                   Figure('memory, highest', 'MB', highest / 1e6, 'highest RSS of any round'),
-                   self.median('memory, taken', 'MB', 'how far MemAvailable of the machine fell; on a Jetson the GPU\'s too',
-                               lambda samples: samples['taken'] / 1e6),
-                   Figure('KV slot', 'MB', facts['slot_bytes'] / 1e6, f'{facts["max_length"]} positions, by its sizes')]
-        plans = Figure('plans', 'MB', facts['plan_bytes'] / 1e6, 'TensorRT\'s files of both engines')
+        figures = [
+            self.median(
+                'load',
+                's',
+                'folder to open backend, digests of all files compared; warm-up apart',
+                lambda samples: samples['load_s'],
+            ),
+            self.median(
+                'memory, loaded',
+                'MB',
+                'RSS of the process when the backend is open (mapped files count)',
+                lambda samples: samples['resident_loaded'] / 1e6,
+            ),
+            Figure('memory, highest', 'MB', highest / 1e6, 'highest RSS of any round'),
+            self.median(
+                'memory, taken',
+                'MB',
+                "how far MemAvailable of the machine fell; on a Jetson the GPU's too",
+                lambda samples: samples['taken'] / 1e6,
+            ),
+            Figure(
+                'KV slot',
+                'MB',
+                facts['slot_bytes'] / 1e6,
+                f'{facts["max_length"]} positions, by its sizes',
+            ),
+        ]
+        plans = Figure('plans', 'MB', facts['plan_bytes'] / 1e6, "TensorRT's files of both engines")
         return [*figures, plans] if facts['plan_bytes'] else figures
 
 
 def device_limit(rounds: Sequence[Round]) -> Limit:
     """Of the GPU that a side ran on, the best of its rounds."""
-    rates = [each.samples['device_bytes_per_s'] for each in rounds if 'device_bytes_per_s' in each.samples]
+    rates = [
+        each.samples['device_bytes_per_s']
+        for each in rounds
+        if 'device_bytes_per_s' in each.samples
+    ]
     return Limit(max(rates, default=None), str(rounds[0].facts.get('device_copy', 'not measured')))
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One round of measurements on an open backend: the stored clip to its first token and an answer, decoding at a position.
+"""One round of measurements on an open backend: the stored clip to its first token and an answer,
+decoding at a position.
 
-Greedy, with the calls that the generation loop makes. A small picture and two tokens go before, uncounted: weights come into
-memory, and working memory is laid out.
+Greedy, with the calls that the generation loop makes. A small picture and two tokens go before,
+uncounted: weights come into memory, and working memory is laid out.
 """
+
 from __future__ import annotations
 
 import time
@@ -26,7 +28,9 @@ from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.steps import run_to_end
 
 POSITION = 700
-"""Where decoding is measured when nothing else is asked for: about a clip of eight frames and its question."""
+"""Where decoding is measured when nothing else is asked for: about a clip of eight frames and its
+question.
+"""
 
 PICTURE_TOKENS = 64
 """Visual tokens at most of the one picture of a short task and of what goes before a long one."""
@@ -34,7 +38,9 @@ PICTURE_TOKENS = 64
 
 @dataclass(eq=False)
 class MeasuredAnswer:
-    """The stored input on its way: `ids` what was chosen, one after the other; `features` of its frames; seconds by phase."""
+    """The stored input on its way: `ids` what was chosen, one after the other; `features` of its
+    frames; seconds by phase.
+    """
 
     inputs: ModelInputs
     features: list[Features] = field(default_factory=list)
@@ -47,17 +53,26 @@ def measure(task: Task) -> Round:
     free = available_bytes()
     opened = open_target(task.target)
     try:
-        samples: dict[str, float] = {'load_s': opened.load_s, 'resident_loaded': resident_bytes()[0]}
+        samples: dict[str, float] = {
+            'load_s': opened.load_s,
+            'resident_loaded': resident_bytes()[0],
+        }
         facts = opened.facts()
         if not task.is_short:
             facts['position'] = position = _position(opened, task)
             _answer(opened, _picture_inputs(opened), 2)
         start = time.perf_counter()
-        inputs = _picture_inputs(opened) if task.is_short else opened.preprocessor().clip_inputs(stored_clip(), QUESTION)
+        inputs = (
+            _picture_inputs(opened)
+            if task.is_short
+            else opened.preprocessor().clip_inputs(stored_clip(), QUESTION)
+        )
         prepare_s = time.perf_counter() - start
         answer = _answer(opened, inputs, task.max_tokens, task)
         samples |= {'prepare_s': prepare_s, **answer.seconds}
-        samples['first_token_s'] = sum(samples[phase] for phase in ('prepare_s', 'encode_s', 'prefill_s'))
+        samples['first_token_s'] = sum(
+            samples[phase] for phase in ('prepare_s', 'encode_s', 'prefill_s')
+        )
         facts |= _input_facts(inputs)
         answer.features.clear()
         if not task.is_short:
@@ -76,17 +91,27 @@ def _picture_inputs(opened: Opened) -> ModelInputs:
 
 
 def _input_facts(inputs: ModelInputs) -> dict[str, Any]:
-    return {'patches': [len(frame.pixels) for frame in inputs.frames], 'visual_tokens': inputs.visual_tokens,
-            'prompt_tokens': len(inputs.prompt.token_ids)}
+    return {
+        'patches': [len(frame.pixels) for frame in inputs.frames],
+        'visual_tokens': inputs.visual_tokens,
+        'prompt_tokens': len(inputs.prompt.token_ids),
+    }
 
 
-def _answer(opened: Opened, inputs: ModelInputs, max_tokens: int, task: Task | None = None) -> MeasuredAnswer:
-    """Encode, prefill, decode `max_tokens` without a stop; then, where `task` wants it, the arrays of a comparison."""
+def _answer(
+    opened: Opened, inputs: ModelInputs, max_tokens: int, task: Task | None = None
+) -> MeasuredAnswer:
+    """Encode, prefill, decode `max_tokens` without a stop; then, where `task` wants it, the arrays
+    of a comparison.
+    """
     backend, answer = opened.backend, MeasuredAnswer(inputs)
     prompt_tokens, room = len(inputs.prompt.token_ids), backend.description.max_length
     if prompt_tokens + max_tokens > room:
-        raise PromptTooLong(f'the stored input has {prompt_tokens} tokens, its answer {max_tokens}', f'a KV slot holds {room}',
-                            'Add --set visual.max_visual_tokens=N, or build the bundle with a larger --max-length')
+        raise PromptTooLong(
+            f'the stored input has {prompt_tokens} tokens, its answer {max_tokens}',
+            f'a KV slot holds {room}',
+            'Add --set visual.max_visual_tokens=N, or build the bundle with a larger --max-length',
+        )
     slot = backend.new_slot()
     try:
         _encode(backend, answer)
@@ -94,14 +119,18 @@ def _answer(opened: Opened, inputs: ModelInputs, max_tokens: int, task: Task | N
         _decode(backend, slot, answer, max_tokens)
         if task is not None and task.arrays:
             backend.truncate(slot, prompt_tokens - 1)
-            write_answer(task, opened, slot, inputs, answer.features, _until_stop(opened, answer.ids))
+            write_answer(
+                task, opened, slot, inputs, answer.features, _until_stop(opened, answer.ids)
+            )
         return answer
     finally:
         backend.free_slot(slot)
 
 
 def _encode(backend: Backend, answer: MeasuredAnswer) -> None:
-    """A GPU may still be at work when the call returns, hence the last frame's features are read there."""
+    """A GPU may still be at work when the call returns, hence the last frame's features are read
+    there.
+    """
     start = time.perf_counter()
     answer.features.extend(run_to_end(backend.encode(answer.inputs.frames)))
     if backend.description.device != 'cpu':
@@ -121,33 +150,45 @@ def _prefill(backend: Backend, slot: int, answer: MeasuredAnswer, chunk_size: in
 def _decode(backend: Backend, slot: int, answer: MeasuredAnswer, max_tokens: int) -> None:
     start = time.perf_counter()
     while len(answer.ids) < max_tokens:
-        answer.ids.append(checked(backend.forward_greedy(slot, Chunk(np.array(answer.ids[-1:], np.int64)))))
+        answer.ids.append(
+            checked(backend.forward_greedy(slot, Chunk(np.array(answer.ids[-1:], np.int64))))
+        )
     answer.seconds['answer_token_s'] = (time.perf_counter() - start) / max(1, max_tokens - 1)
 
 
 def _position(opened: Opened, task: Task) -> int:
-    """How many tokens go before the first one decoded; SettingError when those asked for do not fit."""
+    """How many tokens go before the first one decoded; SettingError when those asked for do not
+    fit.
+    """
     room = opened.backend.description.max_length - task.steps
     if room < 1 or task.position > room:
-        raise SettingError(f'--position {task.position or POSITION} and {task.steps} steps',
-                           f'a KV slot of {task.target.source} holds {opened.backend.description.max_length}',
-                           f'Give --position {room} at most' if room > 0 else 'Give fewer --steps')
+        raise SettingError(
+            f'--position {task.position or POSITION} and {task.steps} steps',
+            f'a KV slot of {task.target.source} holds {opened.backend.description.max_length}',
+            f'Give --position {room} at most' if room > 0 else 'Give fewer --steps',
+        )
     return task.position or min(POSITION, room)
 
 
 def _at_position(opened: Opened, position: int, steps: int) -> dict[str, float]:
-    """Prefills random tokens and decodes as many more, fed one by one, whatever the model would say."""
+    """Prefills random tokens and decodes as many more, fed one by one, whatever the model would
+    say.
+    """
     backend, chunk = opened.backend, opened.config.model.prefill_chunk
-    ids = np.random.default_rng(0).integers(0, backend.description.vocabulary_size, position + steps)
+    ids = np.random.default_rng(0).integers(
+        0, backend.description.vocabulary_size, position + steps
+    )
     slot, times = backend.new_slot(), []
     try:
         start = time.perf_counter()
         for first in range(0, position, chunk):
-            _append(backend, slot, ids[first:min(first + chunk, position)], first + chunk >= position)
+            _append(
+                backend, slot, ids[first : min(first + chunk, position)], first + chunk >= position
+            )
         prefill = time.perf_counter() - start
         for index in range(position, position + steps):
             start = time.perf_counter()
-            _append(backend, slot, ids[index:index + 1], True)
+            _append(backend, slot, ids[index : index + 1], True)
             times.append(time.perf_counter() - start)
     finally:
         backend.free_slot(slot)
@@ -173,11 +214,17 @@ def _until_stop(opened: Opened, ids: Sequence[int]) -> list[int]:
     """Up to the first stop token, that one too."""
     stops = opened.model.shape.stop_token_ids
     end = next((index for index, token_id in enumerate(ids) if token_id in stops), len(ids))
-    return list(ids[:end + 1])
+    return list(ids[: end + 1])
 
 
 def _text(opened: Opened, ids: Sequence[int]) -> str:
     from penguin_ros.generation.detokenizer import Detokenizer
+
     stops = opened.model.shape.stop_token_ids
     stream = Detokenizer(opened.model.tokenizer.token_bytes)
-    return ''.join(stream.push(token_id) for token_id in _until_stop(opened, ids) if token_id not in stops) + stream.finish()
+    return (
+        ''.join(
+            stream.push(token_id) for token_id in _until_stop(opened, ids) if token_id not in stops
+        )
+        + stream.finish()
+    )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a side of a benchmark names, opened: bundle or checkpoint, settings, backend. Measures nothing but the time that takes."""
+"""What a side of a benchmark names, opened: bundle or checkpoint, settings, backend. Measures
+nothing but the time that takes.
+"""
+
 from __future__ import annotations
 
 import time
@@ -22,7 +25,9 @@ from penguin_ros.requests.loaded_model import Model, open_model
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """Ready to be measured; `load_s` from the folder to the open backend, every file's digest compared on the way."""
+    """Ready to be measured; `load_s` from the folder to the open backend, every file's digest
+    compared on the way.
+    """
 
     config: PenguinConfig
     model: Model
@@ -32,22 +37,38 @@ class Opened:
     def preprocessor(self, max_visual_tokens: int = 0) -> Preprocessor:
         """With the settings of the side, or with another budget."""
         visual = self.config.visual
-        visual = replace(visual, max_visual_tokens=max_visual_tokens) if max_visual_tokens else visual
+        visual = (
+            replace(visual, max_visual_tokens=max_visual_tokens) if max_visual_tokens else visual
+        )
         return Preprocessor(self.model.shape, self.model.tokenizer, visual)
 
     def facts(self) -> dict[str, Any]:
         """What does not change from round to round."""
         opened = self.backend.description
-        variant = decoder_variant_of(self.model, opened.name) if isinstance(self.model, Bundle) else ''
+        variant = (
+            decoder_variant_of(self.model, opened.name) if isinstance(self.model, Bundle) else ''
+        )
         read, how = bytes_per_token(self.model, opened, variant)
-        plans = plan_bytes(self.model) if isinstance(self.model, Bundle) and opened.name == 'tensorrt' else 0
-        return {**vars(opened), 'variant': variant, 'read_bytes_per_token': read, 'read_bytes_from': how, 'plan_bytes': plans}
+        plans = (
+            plan_bytes(self.model)
+            if isinstance(self.model, Bundle) and opened.name == 'tensorrt'
+            else 0
+        )
+        return {
+            **vars(opened),
+            'variant': variant,
+            'read_bytes_per_token': read,
+            'read_bytes_from': how,
+            'plan_bytes': plans,
+        }
 
 
 def open_target(target: Target) -> Opened:
-    """Opens what the side names, with one KV slot; the errors of the backend and of the bundle or checkpoint.
+    """Opens what the side names, with one KV slot; the errors of the backend and of the bundle or
+    checkpoint.
 
-    A checkpoint runs on PyTorch, or as a bundle for ONNX Runtime, which is built first, where there is none.
+    A checkpoint runs on PyTorch, or as a bundle for ONNX Runtime, which is built first, where there
+    is none.
     """
     config = with_values(PenguinConfig(), {**target.settings, 'model.kv_slots': 1})
     if target.is_bundle:
@@ -67,11 +88,19 @@ def open_target(target: Target) -> Opened:
 
 
 def _onnxruntime(source: Model, model: ModelConfig) -> Backend:
-    """The graphs of a bundle for TensorRT in ONNX Runtime: the form that both run, and the encoder in one piece."""
+    """The graphs of a bundle for TensorRT in ONNX Runtime: the form that both run, and the encoder
+    in one piece.
+    """
     if not isinstance(source, Bundle):
-        raise SettingError(f'--against {ONNXRUNTIME}', f'{model.checkpoint} is a checkpoint, which has no graphs',
-                           'Build it first, and name both bundles')
+        raise SettingError(
+            f'--against {ONNXRUNTIME}',
+            f'{model.checkpoint} is a checkpoint, which has no graphs',
+            'Build it first, and name both bundles',
+        )
     if source.manifest.backend == ONNXRUNTIME:
-        raise BundleMismatch(f'{source.path} is a bundle for ONNX Runtime', 'it would be compared with itself',
-                             'Name another bundle or the checkpoint, e.g. one in float32: --against engines/NAME_float32')
+        raise BundleMismatch(
+            f'{source.path} is a bundle for ONNX Runtime',
+            'it would be compared with itself',
+            'Name another bundle or the checkpoint, e.g. one in float32: --against engines/NAME_float32',
+        )
     return OnnxBackend(source, replace(model, device='cpu', provider='auto'), 'two_part')

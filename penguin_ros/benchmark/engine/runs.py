@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounds of the sides of `penguin bench engine`, in turns, and the memory bandwidth measured between them."""
+"""Rounds of the sides of `penguin bench engine`, in turns, and the memory bandwidth measured
+between them.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,7 +15,9 @@ from penguin_ros.console import status_line
 
 @dataclass(eq=False)
 class TargetRun:
-    """A side with its rounds so far; `error` of the first that failed, after which it is left alone."""
+    """A side with its rounds so far; `error` of the first that failed, after which it is left
+    alone.
+    """
 
     target: Target
     rounds: list[Round] = field(default_factory=list)
@@ -36,11 +41,14 @@ class Plan:
 
 
 def measure(targets: Sequence[TargetRun], plan: Plan, folder: Path, runner: Runner) -> float:
-    """Fills the sides; the memory bandwidth, bytes per second, best of what was measured before each round and at the end.
+    """Fills the sides; the memory bandwidth, bytes per second, best of what was measured before
+    each round and at the end.
 
-    The side that is compared with goes first: its tokens are fed to the other one, in the first round.
+    The side that is compared with goes first: its tokens are fed to the other one, in the first
+    round.
     """
     from penguin_ros.benchmark.machine import read_bandwidth
+
     bandwidth = 0.0
     for index in range(plan.rounds):
         bandwidth = max(bandwidth, read_bandwidth(plan.threads))
@@ -56,9 +64,16 @@ def arrays_of(folder: Path, number: int) -> Path:
     return folder / f'{number}.npz'
 
 
-def _task(plan: Plan, targets: Sequence[TargetRun], number: int, is_first: bool, folder: Path) -> Task:
+def _task(
+    plan: Plan, targets: Sequence[TargetRun], number: int, is_first: bool, folder: Path
+) -> Task:
     wants_arrays = is_first and len(targets) > 1
     teacher = arrays_of(folder, 1)
-    return Task(targets[number].target, plan.task.position, plan.task.steps, plan.task.max_tokens,
-                arrays=str(arrays_of(folder, number)) if wants_arrays else '',
-                teacher=str(teacher) if wants_arrays and number == 0 and teacher.is_file() else '')
+    return Task(
+        targets[number].target,
+        plan.task.position,
+        plan.task.steps,
+        plan.task.max_tokens,
+        arrays=str(arrays_of(folder, number)) if wants_arrays else '',
+        teacher=str(teacher) if wants_arrays and number == 0 and teacher.is_file() else '',
+    )

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A caption every second of a camera's window, as fast as the model can: computed anew, with reuse, with drafts, with the gate.
+"""A caption every second of a camera's window, as fast as the model can: computed anew, with reuse,
+with drafts, with the gate.
 
-Knows windows and texts. The same frames go into a window of each kind's own, so that the clips are the same; with the gate they
-may differ, since a caption that is not made moves what the next one must tell of.
+Knows windows and texts. The same frames go into a window of each kind's own, so that the clips are
+the same; with the gate they may differ, since a caption that is not made moves what the next one
+must tell of.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -50,7 +53,8 @@ class CaptionRuns:
         self._question = cleaned(bench.config.caption.prompt)
 
     def all(self, streams: Sequence[Stream]) -> Record:
-        """`captions`: a record per scene and course; `texts` of each scene, for drafts at another model's costs.
+        """`captions`: a record per scene and course; `texts` of each scene, for drafts at another
+        model's costs.
 
         Texts of a fixed number of tokens are not drafted: what random weights say tells nothing.
         """
@@ -63,15 +67,26 @@ class CaptionRuns:
                     continue
                 made = self._made(stream, suite)
                 reference = reference or made
-                records.append({'scene': stream.scene, 'source': stream.source, 'course': suite.name,
-                                **self._record(made, [] if made is reference or suite.is_gated else reference)})
+                records.append(
+                    {
+                        'scene': stream.scene,
+                        'source': stream.source,
+                        'course': suite.name,
+                        **self._record(
+                            made, [] if made is reference or suite.is_gated else reference
+                        ),
+                    }
+                )
             texts[stream.scene] = [self._trace(text) for text in reference if text is not None]
         return {'captions': records, 'texts': texts}
 
     def _made(self, stream: Stream, suite: Suite) -> list[Text | None]:
         """A text per second; None where nothing had changed."""
         if suite.name == RECOMPUTE:
-            return [self._caption(self._bench.plain, found, None) for found in self._clips(stream, suite)]
+            return [
+                self._caption(self._bench.plain, found, None)
+                for found in self._clips(stream, suite)
+            ]
         with self._bench.kept() as reuse:
             drafts = DraftHistory() if suite.is_drafted else None
             return [self._caption(reuse, found, drafts) for found in self._clips(stream, suite)]
@@ -88,11 +103,20 @@ class CaptionRuns:
             now_ns[0] = frame.stamp_ns
             view.buffer.add(frame, frame.stamp_ns)
             run_to_end(view.window.take(rules))
-            is_second = index == last or stream.frames[index + 1].stamp_ns // NANOSECONDS > frame.stamp_ns // NANOSECONDS
+            is_second = (
+                index == last
+                or stream.frames[index + 1].stamp_ns // NANOSECONDS > frame.stamp_ns // NANOSECONDS
+            )
             if is_second and index < self._count * config.clip.fps:
                 found = view.window.clip(rules)
                 assert found is not None
-                turn = CaptionTurn(view.window, config.caption, self._question, lambda: now_ns[0], lambda: now_ns[0])
+                turn = CaptionTurn(
+                    view.window,
+                    config.caption,
+                    self._question,
+                    lambda: now_ns[0],
+                    lambda: now_ns[0],
+                )
                 yield found if turn.begin(found.clip) else None
                 turn.end(Answer('', self._question, CAMERA, ''))
 
@@ -100,7 +124,9 @@ class CaptionRuns:
     def _count(self) -> int:
         return self._bench.task.captions or (FEW_CAPTIONS if self._bench.is_slow else MOST_CAPTIONS)
 
-    def _caption(self, reuse: Caches, found: WindowClip | None, drafts: DraftHistory | None) -> Text | None:
+    def _caption(
+        self, reuse: Caches, found: WindowClip | None, drafts: DraftHistory | None
+    ) -> Text | None:
         """As AnswerJob does, drafts from the last caption of the camera included."""
         if found is None:
             return None
@@ -112,16 +138,31 @@ class CaptionRuns:
 
     def _record(self, made: Sequence[Text | None], reference: Sequence[Text | None]) -> Record:
         samples = [text.samples for text in made if text is not None]
-        agreements = [agreement(ours.tokens, theirs.tokens, self._bench.rounding or 0.0)
-                      for ours, theirs in zip(made, reference, strict=False) if ours is not None and theirs is not None]
-        return {'seconds': len(made), 'made': len(samples), **means(samples), 'agreement': plain(worst(agreements))}
+        agreements = [
+            agreement(ours.tokens, theirs.tokens, self._bench.rounding or 0.0)
+            for ours, theirs in zip(made, reference, strict=False)
+            if ours is not None and theirs is not None
+        ]
+        return {
+            'seconds': len(made),
+            'made': len(samples),
+            **means(samples),
+            'agreement': plain(worst(agreements)),
+        }
 
     def _trace(self, text: Text) -> Record:
         ids = text.inputs.prompt.token_ids
-        return {'prompt_ids': ids[ids != text.inputs.image_token_id].tolist(), 'ids': list(text.tokens.ids),
-                'stop_ids': list(self._bench.loaded.source.shape.stop_token_ids)}
+        return {
+            'prompt_ids': ids[ids != text.inputs.image_token_id].tolist(),
+            'ids': list(text.tokens.ids),
+            'stop_ids': list(self._bench.loaded.source.shape.stop_token_ids),
+        }
 
 
 def means(samples: Sequence[Samples]) -> Samples:
     """Of each value, per caption that was made."""
-    return {name: sum(each[name] for each in samples) / len(samples) for name in samples[0]} if samples else {}
+    return (
+        {name: sum(each[name] for each in samples) / len(samples) for name in samples[0]}
+        if samples
+        else {}
+    )

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What drafting saves: what passes over several positions cost on one model, and the texts of another drafted at that cost.
+"""What drafting saves: what passes over several positions cost on one model, and the texts of
+another drafted at that cost.
 
-Random weights loop, so that their texts prove nothing about drafts; the cost of a pass does not depend on the weights. So the
-texts of the default model are generated again with the drafts that would be chosen at the costs of the model at hand.
+Random weights loop, so that their texts prove nothing about drafts; the cost of a pass does not
+depend on the weights. So the texts of the default model are generated again with the drafts that
+would be chosen at the costs of the model at hand.
 """
+
 from __future__ import annotations
 
 import time
@@ -50,22 +53,29 @@ def pass_costs(reuse: Caches, inputs: ModelInputs) -> dict[int, float]:
 
 
 def replayed(texts: Sequence[Record], pass_s: Mapping[str, float], draft_tokens: int) -> Record:
-    """The decode time of texts, one after the other, with drafts over without, at the costs `pass_s` by positions.
+    """The decode time of texts, one after the other, with drafts over without, at the costs
+    `pass_s` by positions.
 
-    A text: `prompt_ids`, `ids`, `stop_ids`, in the order in which they were made of one prompt. `ratio` of all together,
-    `worst_ratio` of any one text.
+    A text: `prompt_ids`, `ids`, `stop_ids`, in the order in which they were made of one prompt.
+    `ratio` of all together, `worst_ratio` of any one text.
     """
     memory, costs = DraftHistory(), {int(rows): seconds for rows, seconds in pass_s.items()}
     spent = [_drafted(text, memory, costs, draft_tokens) for text in texts]
     plain_s = [(len(text['ids']) - 1) * costs[1] for text in texts]
     ratios = [ours / plain for (ours, _), plain in zip(spent, plain_s, strict=True) if plain]
     tokens = sum(len(text['ids']) for text in texts)
-    return {'texts': len(texts), 'tokens': tokens, 'passes_per_token': sum(passes for _, passes in spent) / max(tokens, 1),
-            'ratio': sum(ours for ours, _ in spent) / sum(plain_s) if sum(plain_s) else None,
-            'worst_ratio': max(ratios, default=None)}
+    return {
+        'texts': len(texts),
+        'tokens': tokens,
+        'passes_per_token': sum(passes for _, passes in spent) / max(tokens, 1),
+        'ratio': sum(ours for ours, _ in spent) / sum(plain_s) if sum(plain_s) else None,
+        'worst_ratio': max(ratios, default=None),
+    }
 
 
-def _drafted(text: Record, memory: DraftHistory, costs: Mapping[int, float], draft_tokens: int) -> tuple[float, int]:
+def _drafted(
+    text: Record, memory: DraftHistory, costs: Mapping[int, float], draft_tokens: int
+) -> tuple[float, int]:
     """Seconds of the decode of one text, and passes with the one that gave the first token."""
     ids, record = text['ids'], memory.record(CAPTION_KEY)
     drafter = Drafter(record, text['prompt_ids'], text['stop_ids'], draft_tokens)
@@ -77,14 +87,16 @@ def _drafted(text: Record, memory: DraftHistory, costs: Mapping[int, float], dra
         pass_s = interpolated(costs, 1 + len(draft))
         spent_s, passes = spent_s + pass_s, passes + 1
         drafter.note_pass(1 + len(draft), round(pass_s * 1e9))
-        drafter.add(ids[done:done + taken])
+        drafter.add(ids[done : done + taken])
         done += taken
     memory.keep(record, GenerationStats(token_ids=list(ids), stop_reason=StopReason.STOP_TOKEN))
     return spent_s, passes
 
 
 def interpolated(costs: Mapping[int, float], rows: int) -> float:
-    """Between the sizes that were measured, in proportion; beyond the largest, its own per position."""
+    """Between the sizes that were measured, in proportion; beyond the largest, its own per
+    position.
+    """
     sizes = sorted(costs)
     index = bisect_left(sizes, rows)
     if index == len(sizes):

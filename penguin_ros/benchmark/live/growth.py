@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""First tokens as a clip grows frame by frame, with and without reuse, and the picture of it. Judges nothing."""
+"""First tokens as a clip grows frame by frame, with and without reuse, and the picture of it.
+Judges nothing.
+"""
+
 from __future__ import annotations
 
 import textwrap
@@ -28,12 +31,25 @@ LEAST_TOKENS = 8
 
 
 def growth(bench: TextBench) -> Record:
-    """`frames`, `reuse_s`: first token when the newest frame is new; `recomputed` frames, `recompute_s`. The budget of a clip
-    is what fits in a KV slot; PromptTooLong when that is too little for MOST_FRAMES."""
+    """`frames`, `reuse_s`: first token when the newest frame is new; `recomputed` frames,
+    `recompute_s`. The budget of a clip is what fits in a KV slot; PromptTooLong when that is too
+    little for MOST_FRAMES.
+    """
     tokens = _intermediate_tokens(bench)
-    further = {**WIDE, 'visual.max_visual_tokens': 16384, 'visual.min_visual_tokens': 1, 'visual.intermediate_tokens': tokens}
+    further = {
+        **WIDE,
+        'visual.max_visual_tokens': 16384,
+        'visual.min_visual_tokens': 1,
+        'visual.intermediate_tokens': tokens,
+    }
     frames = framed(clip_pictures(MOST_FRAMES, bench.task.size), FPS)
-    found: Record = {'intermediate_tokens': tokens, 'frames': [], 'reuse_s': [], 'recomputed': [], 'recompute_s': []}
+    found: Record = {
+        'intermediate_tokens': tokens,
+        'frames': [],
+        'reuse_s': [],
+        'recomputed': [],
+        'recompute_s': [],
+    }
     with bench.kept() as reuse:
         for count in range(1, MOST_FRAMES + 1):
             clip = windowed(bench, 'growing', frames[:count], further)
@@ -52,8 +68,11 @@ def _intermediate_tokens(bench: TextBench) -> int:
     room = length - QUESTION_TOKENS - MOST_FRAMES * LABEL_TOKENS - visual.key_tokens
     tokens = min(visual.intermediate_tokens, room // (MOST_FRAMES - 1))
     if tokens < LEAST_TOKENS:
-        raise PromptTooLong(f'{MOST_FRAMES} frames do not fit in a KV slot of {length}', '', 'Raise model.max_length, or build '
-                            'the bundle with a larger --max-length')
+        raise PromptTooLong(
+            f'{MOST_FRAMES} frames do not fit in a KV slot of {length}',
+            '',
+            'Raise model.max_length, or build the bundle with a larger --max-length',
+        )
     return tokens
 
 
@@ -62,9 +81,15 @@ def check_plot(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise PenguinError('no picture can be drawn', f'importing {error.name} failed', 'Type: pip install matplotlib') from error
+        raise PenguinError(
+            'no picture can be drawn',
+            f'importing {error.name} failed',
+            'Type: pip install matplotlib',
+        ) from error
     if path.suffix.lower() not in ('.png', '.svg', '.pdf'):
-        raise PenguinError(f'{path} cannot be drawn', 'its ending says what it is', 'Use .png, .svg or .pdf')
+        raise PenguinError(
+            f'{path} cannot be drawn', 'its ending says what it is', 'Use .png, .svg or .pdf'
+        )
     if not path.absolute().parent.is_dir():
         raise PenguinError(f'{path} cannot be written', f'there is no folder {path.parent}')
 
@@ -72,9 +97,13 @@ def check_plot(path: Path) -> None:
 def draw(path: Path, named: Sequence[tuple[str, Record]], machine: str) -> None:
     """A panel per model: its title and what `growth` found."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot
-    figure, panels = pyplot.subplots(1, len(named), figsize=(6.4 * len(named), 4.2), squeeze=False, layout='constrained')
+
+    figure, panels = pyplot.subplots(
+        1, len(named), figsize=(6.4 * len(named), 4.2), squeeze=False, layout='constrained'
+    )
     for axes, (title, found) in zip(panels[0], named, strict=True):
         _panel(axes, title, found)
     where = textwrap.fill(machine, CHARACTERS * len(named))
@@ -88,7 +117,9 @@ def draw(path: Path, named: Sequence[tuple[str, Record]], machine: str) -> None:
 
 
 def _panel(axes: Any, title: str, found: Record) -> None:
-    axes.plot(found['recomputed'], found['recompute_s'], 'o-', color='#b04030', label='computed anew')
+    axes.plot(
+        found['recomputed'], found['recompute_s'], 'o-', color='#b04030', label='computed anew'
+    )
     axes.plot(found['frames'][1:], found['reuse_s'][1:], '.-', color='#2060a0', label='with reuse')
     axes.set_title(title, fontsize=10)
     axes.set_ylabel('first token, s')

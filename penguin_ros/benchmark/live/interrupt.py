@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A question while a caption runs, through the node's pipeline and its worker thread. Knows no windows and no logits.
+"""A question while a caption runs, through the node's pipeline and its worker thread. Knows no
+windows and no logits.
 
-The question is asked at the very beginning of a step of the caption, from within it, so that it waits for the whole step.
+The question is asked at the very beginning of a step of the caption, from within it, so that it
+waits for the whole step.
 """
+
 from __future__ import annotations
 
 import time
@@ -34,15 +37,25 @@ SLOW_S = 10.0
 """A model that takes longer to begin is measured in fewer rounds, unless more are asked for."""
 
 CONFIG: Mapping[str, Value] = {
-    **WIDE, 'clip.window': 'growing', 'clip.precompute': 'off', 'caption.deadline': 3600.0, 'caption.max_preemption': 3600.0,
-    'question.deadline': 3600.0, 'generation.draft_tokens': 0, 'generation.max_repeats': 0,
-    'caption.max_tokens': CAPTION_TOKENS, 'question.max_tokens': ANSWER_TOKENS}
+    **WIDE,
+    'clip.window': 'growing',
+    'clip.precompute': 'off',
+    'caption.deadline': 3600.0,
+    'caption.max_preemption': 3600.0,
+    'question.deadline': 3600.0,
+    'generation.draft_tokens': 0,
+    'generation.max_repeats': 0,
+    'caption.max_tokens': CAPTION_TOKENS,
+    'question.max_tokens': ANSWER_TOKENS,
+}
 """Nothing runs but what is measured, each token is a step, and nothing is given up."""
 
 
 @dataclass(eq=False)
 class Ask:
-    """A question of a running number, so that no two are the same and all have about the same length."""
+    """A question of a running number, so that no two are the same and all have about the same
+    length.
+    """
 
     number: int = 100
 
@@ -58,7 +71,9 @@ class Interruptions:
         self._task, self._probe, self._now_ns = task, list[ProbedBackend](), 0
         self._question = Ask()
         self._frames: list[Frame] = []
-        self.pipeline = Pipeline(config, [CAMERA], now_ns=lambda: self._now_ns, backend_factory=self._probed)
+        self.pipeline = Pipeline(
+            config, [CAMERA], now_ns=lambda: self._now_ns, backend_factory=self._probed
+        )
 
     def begin(self) -> None:
         """Shows a clip, and warms up; what is measured next finds the clip known."""
@@ -68,17 +83,28 @@ class Interruptions:
 
     def measured(self, rounds: int) -> list[Record]:
         """Both phases of a caption in which a question may come."""
-        return [self._phase('while it decodes', DECODE, rounds, 0),
-                self._phase('while it encodes a new frame', ENCODE, rounds, 1)]
+        return [
+            self._phase('while it decodes', DECODE, rounds, 0),
+            self._phase('while it encodes a new frame', ENCODE, rounds, 1),
+        ]
 
     def _phase(self, name: str, phase: str, rounds: int, new_frames: int) -> Record:
-        """`idle_s`: first token on an engine with nothing else to do, in the same state; `busy_s`: with a caption in that phase;
-        `step_s`: the longest call of the backend meanwhile."""
+        """`idle_s`: first token on an engine with nothing else to do, in the same state; `busy_s`:
+        with a caption in that phase; `step_s`: the longest call of the backend meanwhile.
+        """
         found = [self._round(phase, new_frames) for _ in range(rounds)]
-        medians = {key: float(np.median([each[key] for each in found])) for key in ('idle_s', 'busy_s', 'step_s', 'wait_s')}
+        medians = {
+            key: float(np.median([each[key] for each in found]))
+            for key in ('idle_s', 'busy_s', 'step_s', 'wait_s')
+        }
         compared = [each['same'] for each in found if each['same']]
-        return {'name': name, **medians, 'rounds': found, 'asked': len(compared),
-                'same': min(compared, key=lambda same: same['tokens'] - same['of'], default=None)}
+        return {
+            'name': name,
+            **medians,
+            'rounds': found,
+            'asked': len(compared),
+            'same': min(compared, key=lambda same: same['tokens'] - same['of'], default=None),
+        }
 
     def _round(self, phase: str, new_frames: int) -> Record:
         self._show(new_frames)
@@ -91,12 +117,18 @@ class Interruptions:
         self._answer(question)
         probe.choices = None
         evidence = busy.evidence if busy is not None else idle.evidence
-        return {'idle_s': idle.evidence.first_token_ns / 1e9, 'busy_s': evidence.first_token_ns / 1e9,
-                'wait_s': evidence.wait_ns / 1e9, 'step_s': step_s,
-                'same': same_tokens(during, alone) if busy is not None else None}
+        return {
+            'idle_s': idle.evidence.first_token_ns / 1e9,
+            'busy_s': evidence.first_token_ns / 1e9,
+            'wait_s': evidence.wait_ns / 1e9,
+            'step_s': step_s,
+            'same': same_tokens(during, alone) if busy is not None else None,
+        }
 
     def _interrupted(self, phase: str, question: str) -> Answer | None:
-        """The answer to a question asked within a step of a caption; None when the caption had no such step."""
+        """The answer to a question asked within a step of a caption; None when the caption had no
+        such step.
+        """
         probe, answers, failures = self._probe[0], SimpleQueue[Answer](), list[BaseException]()
 
         def ask(called: str) -> None:
@@ -119,8 +151,11 @@ class Interruptions:
         """So many frames more, each another picture."""
         for _ in range(count):
             number = len(self._frames)
-            picture = clip_pictures(FRAMES, self._task.size)[number] if number < FRAMES else further_pictures(
-                number, 1, self._task.size)[0]
+            picture = (
+                clip_pictures(FRAMES, self._task.size)[number]
+                if number < FRAMES
+                else further_pictures(number, 1, self._task.size)[0]
+            )
             frame = framed([picture], FPS, number)[0]
             self._now_ns = frame.stamp_ns
             self._frames.append(frame)
@@ -152,18 +187,30 @@ def interrupt_record(task: LiveTask) -> Record:
         start = time.perf_counter()
         bench.begin()
         is_slow = time.perf_counter() - start > SLOW_S
-        return {'facts': asdict(facts), 'interrupt': bench.measured(task.rounds or (2 if is_slow else ROUNDS))}
+        return {
+            'facts': asdict(facts),
+            'interrupt': bench.measured(task.rounds or (2 if is_slow else ROUNDS)),
+        }
     finally:
         bench.pipeline.close(10.0)
 
 
 def same_tokens(during: Sequence[Choice], alone: Sequence[Choice]) -> Record:
-    """How many `tokens` of the answer that was made `alone` came `during` a caption too, `of` how many, and the lead of the first
-    one that did not, None: all did. Of the slots used meanwhile the answer's is the one that agrees most."""
+    """How many `tokens` of the answer that was made `alone` came `during` a caption too, `of` how
+    many, and the lead of the first one that did not, None: all did. Of the slots used meanwhile the
+    answer's is the one that agrees most.
+    """
     ids = [choice.token_id for choice in alone]
-    texts = [[choice.token_id for choice in during if choice.slot == slot] for slot in {choice.slot for choice in during}]
+    texts = [
+        [choice.token_id for choice in during if choice.slot == slot]
+        for slot in {choice.slot for choice in during}
+    ]
     same = max((common(text, ids) for text in texts), default=0)
-    return {'tokens': same, 'of': len(ids), 'margin': alone[same].margin if same < len(ids) else None}
+    return {
+        'tokens': same,
+        'of': len(ids),
+        'margin': alone[same].margin if same < len(ids) else None,
+    }
 
 
 def _waited(answers: SimpleQueue[Answer]) -> Answer:
@@ -171,7 +218,9 @@ def _waited(answers: SimpleQueue[Answer]) -> Answer:
     try:
         answer = answers.get(timeout=ANSWER_LIMIT_S)
     except Empty:
-        raise PenguinError('the pipeline gave no answer', f'waited {ANSWER_LIMIT_S:.0f} s') from None
+        raise PenguinError(
+            'the pipeline gave no answer', f'waited {ANSWER_LIMIT_S:.0f} s'
+        ) from None
     if answer.error is not None:
         raise answer.error
     return answer

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backend between the loop and the real one: bounds its slots, times its calls, tells when one begins. Changes no number."""
+"""A backend between the loop and the real one: bounds its slots, times its calls, tells when one
+begins. Changes no number.
+"""
+
 from __future__ import annotations
 
 import time
@@ -10,7 +13,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, GreedyToken, Logits
+from penguin_ros.backends.base.backend import (
+    Backend,
+    BackendDescription,
+    Chunk,
+    Features,
+    GreedyToken,
+    Logits,
+)
 from penguin_ros.errors import NoFreeSlot
 from penguin_ros.evaluation.tolerance import margins
 from penguin_ros.model_inputs import FramePatches
@@ -22,7 +32,9 @@ Result = TypeVar('Result')
 
 @dataclass(frozen=True)
 class Choice:
-    """A token that was chosen greedily behind the positions of `slot`, and its lead over the second best."""
+    """A token that was chosen greedily behind the positions of `slot`, and its lead over the second
+    best.
+    """
 
     slot: int
     token_id: int
@@ -30,11 +42,15 @@ class Choice:
 
 
 class ProbedBackend(Backend):
-    """`most_slots` of the inner backend's, 0: all, so that what is kept here leaves others free. `on_call` gets the phase of each
-    call at its beginning, on the thread that makes it. `longest_s`: the longest call since it was set to 0. `choices`: of
-    `forward_greedy`, as long as it is a list."""
+    """`most_slots` of the inner backend's, 0: all, so that what is kept here leaves others free.
+    `on_call` gets the phase of each call at its beginning, on the thread that makes it.
+    `longest_s`: the longest call since it was set to 0. `choices`: of `forward_greedy`, as long as
+    it is a list.
+    """
 
-    def __init__(self, inner: Backend, most_slots: int = 0, on_call: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, inner: Backend, most_slots: int = 0, on_call: Callable[[str], None] | None = None
+    ) -> None:
         self._inner, self._most_slots, self.on_call = inner, most_slots, on_call
         self._slots: set[int] = set()
         self.longest_s = 0.0
@@ -103,11 +119,17 @@ class ProbedBackend(Backend):
         logits = self.forward(slot, chunk, (-1,))
         best = int(logits[0].argmax())
         self.choices.append(Choice(slot, best, float(margins(logits)[0])))
-        return GreedyToken(best, float(logits[0, best]) if np.isfinite(logits).all() else float('nan'))
+        return GreedyToken(
+            best, float(logits[0, best]) if np.isfinite(logits).all() else float('nan')
+        )
 
-    def forward_greedy_each(self, slot: int, chunk: Chunk, logits_indices: Sequence[int]) -> list[GreedyToken]:
+    def forward_greedy_each(
+        self, slot: int, chunk: Chunk, logits_indices: Sequence[int]
+    ) -> list[GreedyToken]:
         """See Backend."""
-        return self._called(_phase(chunk), lambda: self._inner.forward_greedy_each(slot, chunk, logits_indices))
+        return self._called(
+            _phase(chunk), lambda: self._inner.forward_greedy_each(slot, chunk, logits_indices)
+        )
 
     def _taken(self, take: Callable[[], int]) -> int:
         if self._most_slots and len(self._slots) >= self._most_slots:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the cases come to, as ratios, each with what is wanted of it. Knows records, runs nothing.
 
-What is wanted holds for the 2B shape in int4 on two CPU cores; it is shown for every model and judged for none.
+What is wanted holds for the 2B shape in int4 on two CPU cores; it is shown for every model and
+judged for none.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +38,11 @@ class TextSource:
 def ratios(record: Record, speaker: TextSource | None, draft_tokens: int) -> list[Ratio]:
     """All that the record of one model allows."""
     cases = {case['name']: case for case in record.get('cases', [])}
-    found = [*_clips(cases), *_interrupted(record.get('interrupt', [])), *_own_drafts(record.get('captions', []))]
+    found = [
+        *_clips(cases),
+        *_interrupted(record.get('interrupt', [])),
+        *_own_drafts(record.get('captions', [])),
+    ]
     if speaker is not None and 'pass_s' in record:
         found += _others_drafts(record['pass_s'], speaker, draft_tokens)
     return found
@@ -45,16 +51,31 @@ def ratios(record: Record, speaker: TextSource | None, draft_tokens: int) -> lis
 def _clips(cases: Mapping[str, Record]) -> Iterator[Ratio]:
     if 'append 1 to 7' in cases:
         ours, cold = cases['append 1 to 7']['reuse'], cases['cold clip']['recompute']
-        yield Ratio('next caption after one new frame', _work(ours) / _work(cold), 0.12,
-                    'encode + prefill, growing window of one anchor and seven intermediates, over the cold clip\'s')
+        yield Ratio(
+            'next caption after one new frame',
+            _work(ours) / _work(cold),
+            0.12,
+            "encode + prefill, growing window of one anchor and seven intermediates, over the cold clip's",
+        )
     if 'slide by 1 of 8' in cases:
-        ours, cold = cases['slide by 1 of 8']['reuse'], cases['cold clip, 8 equal frames']['recompute']
-        yield Ratio('encode after a slide by 1 of 8', ours['encode_s'] / cold['encode_s'], 0.15,
-                    'sliding window of equal frames, over the cold clip\'s encode')
+        ours, cold = (
+            cases['slide by 1 of 8']['reuse'],
+            cases['cold clip, 8 equal frames']['recompute'],
+        )
+        yield Ratio(
+            'encode after a slide by 1 of 8',
+            ours['encode_s'] / cold['encode_s'],
+            0.15,
+            "sliding window of equal frames, over the cold clip's encode",
+        )
     if 'second question' in cases:
         ours, cold = cases['second question']['reuse'], cases['cold clip']['recompute']
-        yield Ratio('first token of the second question', ours['first_token_s'] / cold['first_token_s'], 0.025,
-                    'over the cold clip\'s first token')
+        yield Ratio(
+            'first token of the second question',
+            ours['first_token_s'] / cold['first_token_s'],
+            0.025,
+            "over the cold clip's first token",
+        )
 
 
 def _work(target: Record) -> float:
@@ -64,8 +85,12 @@ def _work(target: Record) -> float:
 def _interrupted(phases: list[Record]) -> Iterator[Ratio]:
     for phase in phases:
         if phase['asked']:
-            yield Ratio(f'question during a caption, {phase["name"]}', phase['busy_s'] / (IDLE_FACTOR * phase['idle_s']
-                        + phase['step_s']), 1.0, f'first token over {IDLE_FACTOR} x that of an idle engine + one step')
+            yield Ratio(
+                f'question during a caption, {phase["name"]}',
+                phase['busy_s'] / (IDLE_FACTOR * phase['idle_s'] + phase['step_s']),
+                1.0,
+                f'first token over {IDLE_FACTOR} x that of an idle engine + one step',
+            )
 
 
 def _own_drafts(captions: list[Record]) -> Iterator[Ratio]:
@@ -73,14 +98,24 @@ def _own_drafts(captions: list[Record]) -> Iterator[Ratio]:
     for scene, wanted in ((STATIC, 0.5), (CHANGING, 1.05)):
         ours, plain = found.get((scene, 'reuse, drafts'), {}), found.get((scene, 'reuse'), {})
         if ours.get('decode_s') and plain.get('decode_s'):
-            yield Ratio(f'decode with drafts, {scene} scene', ours['decode_s'] / plain['decode_s'], wanted,
-                        'its own texts, measured, over decode without drafts')
+            yield Ratio(
+                f'decode with drafts, {scene} scene',
+                ours['decode_s'] / plain['decode_s'],
+                wanted,
+                'its own texts, measured, over decode without drafts',
+            )
 
 
-def _others_drafts(pass_s: Mapping[str, float], speaker: TextSource, draft_tokens: int) -> Iterator[Ratio]:
+def _others_drafts(
+    pass_s: Mapping[str, float], speaker: TextSource, draft_tokens: int
+) -> Iterator[Ratio]:
     for scene, wanted in ((STATIC, 0.5), (CHANGING, 1.05)):
         made = replayed(speaker.texts.get(scene, []), pass_s, draft_tokens)
         if made['ratio'] is not None:
-            yield Ratio(f'decode with drafts at its costs, {scene} scene', made['ratio'], wanted,
-                        f'{made["texts"]} texts of {speaker.name} ({made["tokens"]} tokens, {made["passes_per_token"]:.2f} '
-                        f'passes each, worst text {made["worst_ratio"]:.2f}) at the cost per pass measured here')
+            yield Ratio(
+                f'decode with drafts at its costs, {scene} scene',
+                made['ratio'],
+                wanted,
+                f'{made["texts"]} texts of {speaker.name} ({made["tokens"]} tokens, {made["passes_per_token"]:.2f} '
+                f'passes each, worst text {made["worst_ratio"]:.2f}) at the cost per pass measured here',
+            )

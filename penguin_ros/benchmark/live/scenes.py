@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the camera of `penguin bench live` sees: a scene that stands and one that changes, and clips of the stored pictures.
+"""What the camera of `penguin bench live` sees: a scene that stands and one that changes, and clips
+of the stored pictures.
 
-Scenes come from the simulated world, from a video, or, where neither is there, from the pictures made in code.
+Scenes come from the simulated world, from a video, or, where neither is there, from the pictures
+made in code.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -33,7 +36,9 @@ STATIC_SEED, CHANGING_SEED = 17, 100
 
 @dataclass(frozen=True)
 class Stream:
-    """`scene` STATIC or CHANGING; `frames` at a steady rate from stamp 0 on; `source`: where the pictures are from."""
+    """`scene` STATIC or CHANGING; `frames` at a steady rate from stamp 0 on; `source`: where the
+    pictures are from.
+    """
 
     scene: str
     frames: tuple[Frame, ...]
@@ -42,7 +47,10 @@ class Stream:
 
 def framed(pictures: Iterable[Image], fps: float, first: int = 0) -> tuple[Frame, ...]:
     """Pictures as frames of the camera; `first`: number of the first one on the grid of `fps`."""
-    return tuple(Frame(round((first + index) * NANOSECONDS / fps), picture, CAMERA) for index, picture in enumerate(pictures))
+    return tuple(
+        Frame(round((first + index) * NANOSECONDS / fps), picture, CAMERA)
+        for index, picture in enumerate(pictures)
+    )
 
 
 def clip_pictures(count: int, size: tuple[int, int]) -> list[Image]:
@@ -51,20 +59,24 @@ def clip_pictures(count: int, size: tuple[int, int]) -> list[Image]:
 
 
 def further_pictures(number: int, count: int, size: tuple[int, int]) -> list[Image]:
-    """`count` pictures that go on behind a clip of the stored ones; of another `number` all are others."""
+    """`count` pictures that go on behind a clip of the stored ones; of another `number` all are
+    others.
+    """
     first, *_ = stored_pictures(9)
     pictures = []
     for index in range(count):
         picture = first.copy()
         top = (7 + 41 * number) % (HEIGHT - SQUARE)
         left = (WIDTH - SQUARE - 29 * index - 11 * number) % (WIDTH - SQUARE)
-        picture[top:top + SQUARE, left:left + SQUARE] = 30, 90 + 3 * number, 220
+        picture[top : top + SQUARE, left : left + SQUARE] = 30, 90 + 3 * number, 220
         pictures.append(_sized(picture, size))
     return pictures
 
 
 def stream(scene: str, seconds: int, fps: float, size: tuple[int, int], video: str = '') -> Stream:
-    """STATIC or CHANGING, `seconds` long; RecordingError when the video cannot be read or is too short."""
+    """STATIC or CHANGING, `seconds` long; RecordingError when the video cannot be read or is too
+    short.
+    """
     count = round(seconds * fps)
     if video:
         pictures, source = _of_video(scene, Path(video), count, fps, size)
@@ -76,10 +88,13 @@ def stream(scene: str, seconds: int, fps: float, size: tuple[int, int], video: s
     return Stream(scene, framed(pictures, fps), source)
 
 
-def _simulated(scene: str, count: int, fps: float, size: tuple[int, int]) -> tuple[list[Image], str]:
+def _simulated(
+    scene: str, count: int, fps: float, size: tuple[int, int]
+) -> tuple[list[Image], str]:
     from penguin_ros.simulation.clips import HELD_OUT
     from penguin_ros.simulation.random_scene import random_scene
     from penguin_ros.simulation.world import World
+
     times = [index / fps for index in range(count)]
     with World(*size) as world:
         if scene == STATIC:
@@ -98,18 +113,26 @@ def _with_noise(scene: Scene) -> Scene:
     return replace(scene, noise=max(scene.noise, NOISE))
 
 
-def _of_video(scene: str, path: Path, count: int, fps: float, size: tuple[int, int]) -> tuple[list[Image], str]:
+def _of_video(
+    scene: str, path: Path, count: int, fps: float, size: tuple[int, int]
+) -> tuple[list[Image], str]:
     from penguin_ros.media.video import RecordingError, VideoRecording
+
     wanted, pictures = (1 if scene == STATIC else count), list[Image]()
     for _, picture in VideoRecording(path).frames(fps):
         pictures.append(_sized(picture, size))
         if len(pictures) == wanted:
             break
     if len(pictures) < wanted:
-        raise RecordingError(f'{path} is too short', f'{count} frames at {fps:g} Hz are wanted, it gives {len(pictures)}',
-                             'Give a longer video or fewer --captions')
+        raise RecordingError(
+            f'{path} is too short',
+            f'{count} frames at {fps:g} Hz are wanted, it gives {len(pictures)}',
+            'Give a longer video or fewer --captions',
+        )
     if scene == STATIC:
-        return _noisy(pictures[0], count), f'first picture of {path.name}, with the noise of a camera'
+        return _noisy(
+            pictures[0], count
+        ), f'first picture of {path.name}, with the noise of a camera'
     return pictures, path.name
 
 
@@ -117,17 +140,24 @@ def _drawn(scene: str, count: int, fps: float, size: tuple[int, int]) -> list[Im
     if scene == STATIC:
         return _noisy(clip_pictures(1, size)[0], count)
     every = max(1, round(SCENE_S * fps))
-    return [np.roll(picture, index // every, axis=2) for index, picture in enumerate(clip_pictures(count, size))]  # new colours
+    return [
+        np.roll(picture, index // every, axis=2)
+        for index, picture in enumerate(clip_pictures(count, size))
+    ]  # new colours
 
 
 def _noisy(picture: Image, count: int) -> list[Image]:
     """As a camera that stands sees it."""
     random = np.random.default_rng(1)
-    return [np.clip(picture + random.normal(0.0, NOISE, picture.shape), 0, 255).astype(np.uint8) for _ in range(count)]
+    return [
+        np.clip(picture + random.normal(0.0, NOISE, picture.shape), 0, 255).astype(np.uint8)
+        for _ in range(count)
+    ]
 
 
 def _sized(picture: Image, size: tuple[int, int]) -> Image:
     if (picture.shape[1], picture.shape[0]) == size:
         return picture
     import cv2
+
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

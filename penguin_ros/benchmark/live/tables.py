@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of `penguin bench live` on a terminal. Knows the fields of its records, no model."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,12 @@ from penguin_ros.evaluation.agreement import Agreement, in_words
 if TYPE_CHECKING:
     from rich.console import Console
 
-PHASES = (('encode', 'encode_s'), ('prefill', 'prefill_s'), ('first', 'first_token_s'), ('decode', 'decode_s'))
+PHASES = (
+    ('encode', 'encode_s'),
+    ('prefill', 'prefill_s'),
+    ('first', 'first_token_s'),
+    ('decode', 'decode_s'),
+)
 FIRST = PHASES[:3]
 AGREED = 'tokens same; logits'
 
@@ -22,20 +28,64 @@ def print_model(console: Console, title: str, record: Record, found: Sequence[Ra
     console.print(f'\n{title}', style='bold', markup=False)
     print_error(console, record.get('error'))
     if record.get('cases'):
-        _print(console, ('ms', 'frames', 'prompt', 'reused', *(f'anew:\n{name}' for name, _ in FIRST),
-                         *(f'reuse:\n{name}' for name, _ in FIRST), 'of anew', AGREED),
-               [_case(case) for case in record['cases']])
+        _print(
+            console,
+            (
+                'ms',
+                'frames',
+                'prompt',
+                'reused',
+                *(f'anew:\n{name}' for name, _ in FIRST),
+                *(f'reuse:\n{name}' for name, _ in FIRST),
+                'of anew',
+                AGREED,
+            ),
+            [_case(case) for case in record['cases']],
+        )
     if record.get('captions'):
-        _print(console, ('a caption every second, mean, ms', 'made', *(name for name, _ in PHASES), 'tokens', 'passes/tok',
-                         'drafts right', AGREED), [_caption(each) for each in record['captions']])
+        _print(
+            console,
+            (
+                'a caption every second, mean, ms',
+                'made',
+                *(name for name, _ in PHASES),
+                'tokens',
+                'passes/tok',
+                'drafts right',
+                AGREED,
+            ),
+            [_caption(each) for each in record['captions']],
+        )
     if record.get('interrupt'):
-        _print(console, ('question during a caption, ms', 'idle', 'busy', 'waited', 'longest step', 'tokens same as idle'),
-               [(each['name'], *(_ms(each[key]) for key in ('idle_s', 'busy_s', 'wait_s', 'step_s')), _same(each['same']))
-                for each in record['interrupt']])
+        _print(
+            console,
+            (
+                'question during a caption, ms',
+                'idle',
+                'busy',
+                'waited',
+                'longest step',
+                'tokens same as idle',
+            ),
+            [
+                (
+                    each['name'],
+                    *(_ms(each[key]) for key in ('idle_s', 'busy_s', 'wait_s', 'step_s')),
+                    _same(each['same']),
+                )
+                for each in record['interrupt']
+            ],
+        )
     if record.get('pass_s'):
         costs = record['pass_s']
-        _print(console, ('pass over N positions', *costs), [
-            ('ms', *map(_ms, costs.values())), ('of one', *(f'{each / costs["1"]:.2f}' for each in costs.values()))])
+        _print(
+            console,
+            ('pass over N positions', *costs),
+            [
+                ('ms', *map(_ms, costs.values())),
+                ('of one', *(f'{each / costs["1"]:.2f}' for each in costs.values())),
+            ],
+        )
     if found:
         _print(console, ('ratio', 'value', 'wanted', 'of what'), [_ratio(each) for each in found])
     _print_memory(console, record)
@@ -43,7 +93,11 @@ def print_model(console: Console, title: str, record: Record, found: Sequence[Ra
 
 def print_node(console: Console, node: Record) -> None:
     """The run over real topics."""
-    console.print(f'\nthe node over real topics, on {node.get("model", "a model")}', style='bold', markup=False)
+    console.print(
+        f'\nthe node over real topics, on {node.get("model", "a model")}',
+        style='bold',
+        markup=False,
+    )
     print_error(console, node['error'])
     if not node['error']:
         _print(console, (f'{node["seconds"]:.0f} s', 'value'), list(_node_rows(node)))
@@ -52,49 +106,100 @@ def print_node(console: Console, node: Record) -> None:
 def print_error(console: Console, error: Record | None) -> None:
     """What failed, why, and the way out."""
     if error:
-        text = f'failed: {error["kind"]}: {error["what"]}' + (f': {error["why"]}' if error['why'] else '')
-        console.print(text + (f'\n→ {error["fix"]}' if error['fix'] else ''), markup=False, style='red', soft_wrap=True)
+        text = f'failed: {error["kind"]}: {error["what"]}' + (
+            f': {error["why"]}' if error['why'] else ''
+        )
+        console.print(
+            text + (f'\n→ {error["fix"]}' if error['fix'] else ''),
+            markup=False,
+            style='red',
+            soft_wrap=True,
+        )
 
 
 def _case(case: Record) -> tuple[str, ...]:
     ours, anew = case['reuse'], case['recompute'] or {}
     ratio = f'{ours["first_token_s"] / anew["first_token_s"]:.3f}' if anew else '–'
-    return (case['name'], f'{ours["frames"]:.0f}', f'{ours["prompt_tokens"]:.0f}', f'{ours["reused_tokens"]:.0f}',
-            *(_ms(anew.get(key)) for _, key in FIRST), *(_ms(ours[key]) for _, key in FIRST), ratio, _agreed(case['agreement']))
+    return (
+        case['name'],
+        f'{ours["frames"]:.0f}',
+        f'{ours["prompt_tokens"]:.0f}',
+        f'{ours["reused_tokens"]:.0f}',
+        *(_ms(anew.get(key)) for _, key in FIRST),
+        *(_ms(ours[key]) for _, key in FIRST),
+        ratio,
+        _agreed(case['agreement']),
+    )
 
 
 def _caption(each: Record) -> tuple[str, ...]:
     drafts = f'{each["accepted"]:.1f} of {each["drafted"]:.1f}' if each.get('drafted') else '–'
-    return (f'{each["scene"]} scene, {each["course"]}', f'{each["made"]} of {each["seconds"]}',
-            *(_ms(each.get(key)) for _, key in PHASES), f'{each.get("tokens", 0):.1f}', _passes(each), drafts,
-            _agreed(each['agreement']))
+    return (
+        f'{each["scene"]} scene, {each["course"]}',
+        f'{each["made"]} of {each["seconds"]}',
+        *(_ms(each.get(key)) for _, key in PHASES),
+        f'{each.get("tokens", 0):.1f}',
+        _passes(each),
+        drafts,
+        _agreed(each['agreement']),
+    )
 
 
 def _ratio(each: Ratio) -> tuple[str, ...]:
-    return each.name, f'{each.value:.3f}', f'≤ {each.wanted:g}' + ('' if each.value <= each.wanted else ' missed'), each.how
+    return (
+        each.name,
+        f'{each.value:.3f}',
+        f'≤ {each.wanted:g}' + ('' if each.value <= each.wanted else ' missed'),
+        each.how,
+    )
 
 
 def _node_rows(node: Record) -> Iterator[tuple[str, str]]:
-    yield 'captions', f'{node["captions"]}, {node["captions_hz"]:.2f} Hz, {node["caption_errors"]} with an error'
-    yield 'captions replaced, dropped, unchanged', (f'{node["captions_replaced"]}, {node["captions_dropped"]}, '
-                                                    f'{node["captions_unchanged"]}')
+    yield (
+        'captions',
+        f'{node["captions"]}, {node["captions_hz"]:.2f} Hz, {node["caption_errors"]} with an error',
+    )
+    yield (
+        'captions replaced, dropped, unchanged',
+        (f'{node["captions_replaced"]}, {node["captions_dropped"]}, {node["captions_unchanged"]}'),
+    )
     yield 'questions answered', f'{node["answered"]} of {node["questions"]}'
-    for name, key in (('first token, seen by the client', 'first_token'), ('first token, in the node', 'first_token_in_node')):
-        shown = ', '.join(f'{part} {_ms(node[key][part])}' for part in ('p50', 'p95', 'max')) if node[key] else '–'
+    for name, key in (
+        ('first token, seen by the client', 'first_token'),
+        ('first token, in the node', 'first_token_in_node'),
+    ):
+        shown = (
+            ', '.join(f'{part} {_ms(node[key][part])}' for part in ('p50', 'p95', 'max'))
+            if node[key]
+            else '–'
+        )
         yield f'{name} [ms]', shown
     yield 'CPU of the node', f'{node["cpu_percent"]:.0f} % of a core'
-    yield 'memory (RSS) first and last quarter, highest', ', '.join(
-        f'{node[key] / 1e6:.1f} MB' for key in ('resident_start', 'resident_end', 'resident_highest'))
-    yield 'camera', f'{node["film"]}; {node["camera_hz"]:.1f} frames/s taken' if node['camera_hz'] is not None else node['film']
+    yield (
+        'memory (RSS) first and last quarter, highest',
+        ', '.join(
+            f'{node[key] / 1e6:.1f} MB'
+            for key in ('resident_start', 'resident_end', 'resident_highest')
+        ),
+    )
+    yield (
+        'camera',
+        f'{node["film"]}; {node["camera_hz"]:.1f} frames/s taken'
+        if node['camera_hz'] is not None
+        else node['film'],
+    )
 
 
 def _print_memory(console: Console, record: Record) -> None:
     held = record.get('memory')
     if held:
-        console.print(f'kept at most: {held["features"]} frames of features, {held["feature_bytes"] / 1e6:.1f} MB; '
-                      f'{held["kv_slots"]} KV slots, {held["kv_positions"]} positions, {held["kv_bytes"] / 1e6:.1f} MB (a slot: '
-                      f'{held["slot_bytes"] / 1e6:.1f} MB). Rounds: {record["rounds"]}.{_rounding(record)}', markup=False,
-                      soft_wrap=True)
+        console.print(
+            f'kept at most: {held["features"]} frames of features, {held["feature_bytes"] / 1e6:.1f} MB; '
+            f'{held["kv_slots"]} KV slots, {held["kv_positions"]} positions, {held["kv_bytes"] / 1e6:.1f} MB (a slot: '
+            f'{held["slot_bytes"] / 1e6:.1f} MB). Rounds: {record["rounds"]}.{_rounding(record)}',
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _same(found: Record | None) -> str:
@@ -106,7 +211,11 @@ def _same(found: Record | None) -> str:
 
 def _rounding(record: Record) -> str:
     found = record['rounding']
-    return '' if found is None else f' Rounding of this model, computed anew in chunks of another size: logits ±{found:.1e}.'
+    return (
+        ''
+        if found is None
+        else f' Rounding of this model, computed anew in chunks of another size: logits ±{found:.1e}.'
+    )
 
 
 def _passes(target: Record) -> str:
@@ -128,10 +237,15 @@ def _ms(seconds: float | None) -> str:
 def _print(console: Console, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for index, name in enumerate(header):
-        table.add_column(escape(name), justify='right' if 0 < index < len(header) - 1 else 'left', no_wrap=not index,
-                         overflow='fold')
+        table.add_column(
+            escape(name),
+            justify='right' if 0 < index < len(header) - 1 else 'left',
+            no_wrap=not index,
+            overflow='fold',
+        )
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     console.print(table)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One part of `penguin bench live`: what it runs, in a process of its own, and the plain values that come of it.
+"""One part of `penguin bench live`: what it runs, in a process of its own, and the plain values
+that come of it.
 
 A part that dies takes nothing else with it, and the memory that is counted is its own.
 """
+
 from __future__ import annotations
 
 import json
@@ -28,8 +30,10 @@ LIMIT_S = 3600.0
 
 @dataclass(frozen=True)
 class LiveTask:
-    """`cases` of one model; `tokens` of each text, 0: it ends by itself; (`width`, `height`) of the pictures; `video`: scenes of
-    the captions, '': simulated. `rounds`, `captions` of a scene: 0: as many as suit the model's speed."""
+    """`cases` of one model; `tokens` of each text, 0: it ends by itself; (`width`, `height`) of the
+    pictures; `video`: scenes of the captions, '': simulated. `rounds`, `captions` of a scene: 0: as
+    many as suit the model's speed.
+    """
 
     target: Target
     cases: tuple[str, ...]
@@ -54,8 +58,12 @@ def run_here(task: LiveTask) -> Record:
     """In this process; whatever goes wrong is the record's `error`."""
     from penguin_ros.benchmark.live.interrupt import interrupt_record
     from penguin_ros.benchmark.live.texts import texts_record
+
     try:
-        return {'error': None, **(interrupt_record(task) if INTERRUPT in task.cases else texts_record(task))}
+        return {
+            'error': None,
+            **(interrupt_record(task) if INTERRUPT in task.cases else texts_record(task)),
+        }
     except Exception as error:
         return failed(TargetError.of(error))
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of an open model with and without reuse, timed by phase, and the record of the cases made of them.
+"""Texts of an open model with and without reuse, timed by phase, and the record of the cases made
+of them.
 
-Both sides run in one process on one set of weights, in turns, with the prompts, the frames and the loop of the node.
+Both sides run in one process on one set of weights, in turns, with the prompts, the frames and the
+loop of the node.
 """
+
 from __future__ import annotations
 
 import time
@@ -34,7 +37,9 @@ from penguin_ros.steps import run_to_end
 from penguin_ros.window.camera_window import WindowClip
 
 SLOW_S = 0.5
-"""A model that takes longer for two small frames is slow: one round is measured, and few captions, unless more are asked for."""
+"""A model that takes longer for two small frames is slow: one round is measured, and few captions,
+unless more are asked for.
+"""
 
 ROUNDS = 3
 
@@ -60,16 +65,30 @@ class TextBench:
         self.is_slow = False
         self.memory: list[Record] = []
 
-    def text(self, reuse: Backend | Caches, found: WindowClip, question: str, drafts: PromptHistory | None = None,
-             limits: Mapping[str, Any] | None = None) -> Text:
+    def text(
+        self,
+        reuse: Backend | Caches,
+        found: WindowClip,
+        question: str,
+        drafts: PromptHistory | None = None,
+        limits: Mapping[str, Any] | None = None,
+    ) -> Text:
         """One text about a clip; `limits`: fields of Limits that are others than the settings say."""
         start = time.perf_counter()
         preprocessor = self.loaded.preprocessor(self.config.visual)
         inputs = run_to_end(preprocessor.clip_steps(found.clip, question, plan=found.plan))
         prepare_s = time.perf_counter() - start
         progress, rows = GenerationStats(), []
-        with closing(generate(reuse, inputs, replace(self._limits(drafts), **(limits or {})), self.loaded.detokenizer(),
-                              time.perf_counter_ns, progress)) as steps:
+        with closing(
+            generate(
+                reuse,
+                inputs,
+                replace(self._limits(drafts), **(limits or {})),
+                self.loaded.detokenizer(),
+                time.perf_counter_ns,
+                progress,
+            )
+        ) as steps:
             for step in steps:
                 if step.logits is not None:
                     rows.append(step.logits)
@@ -103,32 +122,64 @@ class TextBench:
     def _limits(self, drafts: PromptHistory | None) -> SamplingParams:
         config, tokens = self.config, self.task.tokens
         sampling = replace(config.generation, max_repeats=0) if tokens else config.generation
-        return SamplingParams(tokens or config.caption.max_tokens, () if tokens else self.loaded.source.shape.stop_token_ids, sampling,
-                      config.model.prefill_chunk, keep_logits=True, drafts=drafts)
+        return SamplingParams(
+            tokens or config.caption.max_tokens,
+            () if tokens else self.loaded.source.shape.stop_token_ids,
+            sampling,
+            config.model.prefill_chunk,
+            keep_logits=True,
+            drafts=drafts,
+        )
 
     def _held(self, reuse: Caches) -> Record:
         counts, opened = reuse.counts(), self.loaded.backend.description
         positions = counts.prefixes.kept_positions
-        return {'features': counts.features.frames, 'feature_bytes': counts.features.bytes,
-                'kv_slots': counts.prefixes.kept_slots, 'kv_positions': positions,
-                'kv_bytes': positions * opened.slot_bytes // opened.max_length, 'slot_bytes': opened.slot_bytes}
+        return {
+            'features': counts.features.frames,
+            'feature_bytes': counts.features.bytes,
+            'kv_slots': counts.prefixes.kept_slots,
+            'kv_positions': positions,
+            'kv_bytes': positions * opened.slot_bytes // opened.max_length,
+            'slot_bytes': opened.slot_bytes,
+        }
 
 
 def _samples(made: Generation, prepare_s: float, inputs: ModelInputs) -> Samples:
-    encode_s, prefill_s, decode_s = made.encode_ns / 1e9, made.prefill_ns / 1e9, made.decode_ns / 1e9
-    return {'prepare_s': prepare_s, 'encode_s': encode_s, 'prefill_s': prefill_s, 'decode_s': decode_s,
-            'first_token_s': prepare_s + encode_s + prefill_s, 'tokens': len(made.token_ids),
-            'passes': made.forward_passes, 'drafted': made.drafted_tokens, 'accepted': made.accepted_tokens,
-            'frames': len(inputs.frames), 'prompt_tokens': made.prompt_tokens, 'visual_tokens': made.visual_tokens,
-            'reused_tokens': made.reused_tokens, 'reused_frames': made.reused_frames}
+    encode_s, prefill_s, decode_s = (
+        made.encode_ns / 1e9,
+        made.prefill_ns / 1e9,
+        made.decode_ns / 1e9,
+    )
+    return {
+        'prepare_s': prepare_s,
+        'encode_s': encode_s,
+        'prefill_s': prefill_s,
+        'decode_s': decode_s,
+        'first_token_s': prepare_s + encode_s + prefill_s,
+        'tokens': len(made.token_ids),
+        'passes': made.forward_passes,
+        'drafted': made.drafted_tokens,
+        'accepted': made.accepted_tokens,
+        'frames': len(inputs.frames),
+        'prompt_tokens': made.prompt_tokens,
+        'visual_tokens': made.visual_tokens,
+        'reused_tokens': made.reused_tokens,
+        'reused_frames': made.reused_frames,
+    }
 
 
 def live_config(target: Target, further: Mapping[str, Value] | None = None) -> PenguinConfig:
-    """The settings of a side: a growing window, unless it says otherwise; a checkpoint becomes a bundle where that is needed."""
-    config = with_values(PenguinConfig(), {'clip.window': 'growing', **(further or {}), **target.settings})
+    """The settings of a side: a growing window, unless it says otherwise; a checkpoint becomes a
+    bundle where that is needed.
+    """
+    config = with_values(
+        PenguinConfig(), {'clip.window': 'growing', **(further or {}), **target.settings}
+    )
     if target.is_bundle:
         return replace(config, model=replace(config.model, bundle=target.source, checkpoint=''))
-    return replace(config, model=with_bundle(replace(config.model, bundle='', checkpoint=target.source)))
+    return replace(
+        config, model=with_bundle(replace(config.model, bundle='', checkpoint=target.source))
+    )
 
 
 def texts_record(task: LiveTask) -> Record:
@@ -136,12 +187,20 @@ def texts_record(task: LiveTask) -> Record:
     config = live_config(task.target)
     scenes = _streams(task, config)  # before the model is there: drawing takes memory and time
     # The side that keeps nothing needs a slot that nothing is kept in.
-    one_more = replace(config.model, kv_slots=config.model.kv_slots + 1, kv_bytes=2 ** 40)
+    one_more = replace(config.model, kv_slots=config.model.kv_slots + 1, kv_bytes=2**40)
     loaded = load_model(one_more, make_backend, status_line, time.monotonic_ns)
     try:
         bench = TextBench(loaded, config, task)
-        record = {'facts': {**asdict(loaded.facts), 'resident_loaded': resident_bytes()[0]}, **_cases(bench, scenes)}
-        return {**record, 'memory': _most(bench.memory), 'rounding': bench.rounding, 'resident_peak': resident_bytes()[1]}
+        record = {
+            'facts': {**asdict(loaded.facts), 'resident_loaded': resident_bytes()[0]},
+            **_cases(bench, scenes),
+        }
+        return {
+            **record,
+            'memory': _most(bench.memory),
+            'rounding': bench.rounding,
+            'resident_peak': resident_bytes()[1],
+        }
     finally:
         loaded.backend.close()
 
@@ -151,20 +210,28 @@ def _streams(task: LiveTask, config: PenguinConfig) -> Any:
         return None
     from penguin_ros.benchmark.live.captions import MOST_CAPTIONS
     from penguin_ros.benchmark.live.scenes import CHANGING, STATIC, stream
+
     seconds = task.captions or MOST_CAPTIONS
-    return [stream(scene, seconds, config.clip.fps, task.size, task.video) for scene in (STATIC, CHANGING)]
+    return [
+        stream(scene, seconds, config.clip.fps, task.size, task.video)
+        for scene in (STATIC, CHANGING)
+    ]
 
 
 def _cases(bench: TextBench, scenes: Any) -> Record:
     from penguin_ros.benchmark.live.captions import CaptionRuns
     from penguin_ros.benchmark.live.clips import Clips
     from penguin_ros.benchmark.live.growth import growth
+
     clips = Clips(bench)
     bench.is_slow = clips.warm_up() > SLOW_S
     record: Record = {'is_slow': bench.is_slow, 'rounds': bench.rounds, 'cases': []}
     parts: dict[str, Callable[[], Record]] = {
-        CLIP: lambda: clips.clip(bench.rounds), SLIDE: lambda: clips.slide(bench.rounds),
-        CAPTIONS: lambda: CaptionRuns(bench).all(scenes), GROWTH: lambda: {'growth': growth(bench)}}
+        CLIP: lambda: clips.clip(bench.rounds),
+        SLIDE: lambda: clips.slide(bench.rounds),
+        CAPTIONS: lambda: CaptionRuns(bench).all(scenes),
+        GROWTH: lambda: {'growth': growth(bench)},
+    }
     for name in bench.task.cases:
         status_line(f'{bench.task.target.name}: {name}')
         try:

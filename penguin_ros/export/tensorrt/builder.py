@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One graph to one plan with TensorRT's parser and builder, or with those of TensorRT for RTX. Knows no model.
+"""One graph to one plan with TensorRT's parser and builder, or with those of TensorRT for RTX.
+Knows no model.
 
-Importing this file needs tensorrt. Every object of the library stands in a variable whose type is known, so that a type checker
-can hold each call against the bindings of each supported version. What a version may lack is asked for by `hasattr`.
+Importing this file needs tensorrt. Every object of the library stands in a variable whose type is
+known, so that a type checker can hold each call against the bindings of each supported version.
+What a version may lack is asked for by `hasattr`.
 """
+
 from __future__ import annotations
 
 import signal
@@ -29,8 +32,10 @@ MAX_ERRORS = 4
 
 @dataclass(frozen=True)
 class BuilderSettings:
-    """`timing_cache`: a file that makes the next build faster; `workspace_bytes` at most for intermediate values of one layer, 0:
-    whatever there is. `target`: a compute capability ('SM86') to build for where there is no GPU; TensorRT for RTX only."""
+    """`timing_cache`: a file that makes the next build faster; `workspace_bytes` at most for
+    intermediate values of one layer, 0: whatever there is. `target`: a compute capability ('SM86')
+    to build for where there is no GPU; TensorRT for RTX only.
+    """
 
     timing_cache: Path | None = None
     workspace_bytes: int = 0
@@ -39,7 +44,9 @@ class BuilderSettings:
 
 @dataclass(frozen=True)
 class BuildInput:
-    """A graph: `model` as TensorRT is to see it, `path` where its weights are beside, its inputs and the profiles."""
+    """A graph: `model` as TensorRT is to see it, `path` where its weights are beside, its inputs
+    and the profiles.
+    """
 
     model: onnx.ModelProto
     path: Path
@@ -48,7 +55,9 @@ class BuildInput:
 
 
 def has_cache_updates() -> bool:
-    """Whether this TensorRT updates caches in place, which came together with fused attention, norm and rotation."""
+    """Whether this TensorRT updates caches in place, which came together with fused attention, norm
+    and rotation.
+    """
     return hasattr(trt.INetworkDefinition, 'add_kv_cache_update')
 
 
@@ -60,11 +69,15 @@ class Network:
         self._graph = graph
         self._builder: trt.Builder = trt.Builder(LOG)
         self._network: trt.INetworkDefinition = self._builder.create_network(
-            1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+            1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        )
         # The parser's weights live as long as the parser does.
         self._parser: trt.OnnxParser = trt.OnnxParser(self._network, LOG)
         if not self._parser.parse(graph.model.SerializeToString(), str(graph.path)):
-            raise BackendError(f'{graph.path.name} was not understood', '; '.join(self._parser_errors()) or LOG.reason())
+            raise BackendError(
+                f'{graph.path.name} was not understood',
+                '; '.join(self._parser_errors()) or LOG.reason(),
+            )
 
     def layers(self) -> dict[str, int]:
         """How many layers there are of each kind."""
@@ -86,7 +99,9 @@ class Network:
         return names
 
     def build(self, settings: BuilderSettings, plan: Path, show: Callable[[float], None]) -> None:
-        """Writes the plan. BackendError when there is no way to run the graph, or TensorRT would ignore one of its inputs."""
+        """Writes the plan. BackendError when there is no way to run the graph, or TensorRT would
+        ignore one of its inputs.
+        """
         config: trt.IBuilderConfig = self._builder.create_builder_config()
         for profile in self._graph.profiles:
             config.add_optimization_profile(self._profile(profile))
@@ -98,12 +113,16 @@ class Network:
         monitor = Monitor(show)
         config.progress_monitor = monitor
         with interrupts_to(monitor.cancel):
-            content: trt.IHostMemory | None = self._builder.build_serialized_network(self._network, config)
+            content: trt.IHostMemory | None = self._builder.build_serialized_network(
+                self._network, config
+            )
         monitor.raise_error()
         if content is None:
             raise failed(f'{self._graph.path.name} was not built')
         if LOG.ignored_inputs:
-            raise BackendError(f'{self._graph.path.name} would be wrong', '; '.join(LOG.ignored_inputs))
+            raise BackendError(
+                f'{self._graph.path.name} would be wrong', '; '.join(LOG.ignored_inputs)
+            )
         with plan.open('wb') as file:
             file.write(content)
         if cache is not None and settings.timing_cache is not None:
@@ -128,7 +147,9 @@ class Network:
 
 
 class Monitor(trt.IProgressMonitor):
-    """Turns TensorRT's nested phases into one fraction. Called on TensorRT's threads; an exception of `show` ends the build."""
+    """Turns TensorRT's nested phases into one fraction. Called on TensorRT's threads; an exception
+    of `show` ends the build.
+    """
 
     def __init__(self, show: Callable[[float], None]) -> None:
         trt.IProgressMonitor.__init__(self)
@@ -169,7 +190,9 @@ class Monitor(trt.IProgressMonitor):
 
 @contextmanager
 def interrupts_to(cancel: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C calls `cancel` for the time of a build: an exception in the middle of a callback would end the process."""
+    """Ctrl-C calls `cancel` for the time of a build: an exception in the middle of a callback would
+    end the process.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -182,7 +205,9 @@ def interrupts_to(cancel: Callable[[], None]) -> Iterator[None]:
 
 def _set_target(config: trt.IBuilderConfig, target: str) -> None:
     if not hasattr(trt, 'ComputeCapability') or not hasattr(config, 'set_compute_capability'):
-        raise BackendError(f'no engine for {target}', 'this TensorRT builds for the GPU that it runs on')
+        raise BackendError(
+            f'no engine for {target}', 'this TensorRT builds for the GPU that it runs on'
+        )
     if hasattr(config, 'num_compute_capabilities'):
         config.num_compute_capabilities = 1
     config.set_compute_capability(trt.ComputeCapability.__members__[target], 0)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The copy of a graph that TensorRT's parser is given: in memory, weights left in their files. Knows ONNX, not TensorRT.
+"""The copy of a graph that TensorRT's parser is given: in memory, weights left in their files.
+Knows ONNX, not TensorRT.
 
-What only TensorRT understands, or only its runtime wants, is added here and never written to the bundle.
+What only TensorRT understands, or only its runtime wants, is added here and never written to the
+bundle.
 
-What of a graph is known before it runs: constants, and numbers that follow from shapes. Knows ONNX, reads weight files.
+What of a graph is known before it runs: constants, and numbers that follow from shapes. Knows ONNX,
+reads weight files.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,7 +22,18 @@ from onnx.external_data_helper import load_external_data_for_tensor
 
 from penguin_ros.export.graph import ELEMENT_TYPES
 
-SHAPE_ARITHMETIC = {'Add', 'Cast', 'Concat', 'Div', 'Gather', 'Mul', 'Reshape', 'Slice', 'Sub', 'Unsqueeze'}
+SHAPE_ARITHMETIC = {
+    'Add',
+    'Cast',
+    'Concat',
+    'Div',
+    'Gather',
+    'Mul',
+    'Reshape',
+    'Slice',
+    'Sub',
+    'Unsqueeze',
+}
 
 
 class Constants:
@@ -28,8 +43,13 @@ class Constants:
         self._folder = folder
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._makers = {name: node for node in model.graph.node for name in node.output}
-        self.inputs = {value.name: [size.dim_value if size.HasField('dim_value') else -1
-                                    for size in value.type.tensor_type.shape.dim] for value in model.graph.input}
+        self.inputs = {
+            value.name: [
+                size.dim_value if size.HasField('dim_value') else -1
+                for size in value.type.tensor_type.shape.dim
+            ]
+            for value in model.graph.input
+        }
         self.outputs = {value.name for value in model.graph.output}
 
     def tensor(self, name: str) -> TensorProto | None:
@@ -51,7 +71,9 @@ class Constants:
         maker = self._makers.get(name)
         if maker is None:
             return False
-        return maker.op_type == 'Shape' or (maker.op_type in SHAPE_ARITHMETIC and all(map(self.is_shape, maker.input)))
+        return maker.op_type == 'Shape' or (
+            maker.op_type in SHAPE_ARITHMETIC and all(map(self.is_shape, maker.input))
+        )
 
     def attribute(self, node: onnx.NodeProto, name: str, default: str) -> str:
         """A text."""
@@ -64,9 +86,11 @@ FEATURES, LOGITS = 'image_embeds', 'logits'
 
 
 def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -> onnx.ModelProto:
-    """The graph at `path`. `is_decomposable`: attention may be taken apart where there is no kernel for it.
+    """The graph at `path`. `is_decomposable`: attention may be taken apart where there is no kernel
+    for it.
 
-    `feature_format`: what an encoder's features are given out as, so that the decoder can take them as they are.
+    `feature_format`: what an encoder's features are given out as, so that the decoder can take them
+    as they are.
     """
     model = onnx.load_model(path, load_external_data=False)
     if is_decomposable:
@@ -81,13 +105,32 @@ def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -
 
 
 def _choose_greedy(model: onnx.ModelProto) -> None:
-    """Adds the most probable token, its logit, and the sum of all logits, which is finite only when all of them are."""
+    """Adds the most probable token, its logit, and the sum of all logits, which is finite only when
+    all of them are.
+    """
     model.graph.initializer.append(helper.make_tensor('best_count', TensorProto.INT64, [1], [1]))
     model.graph.initializer.append(helper.make_tensor('best_axis', TensorProto.INT64, [1], [-1]))
-    model.graph.node.extend((
-        helper.make_node('TopK', [LOGITS, 'best_count'], ['best_logit', 'best_token'], name='best', axis=-1, largest=1, sorted=1),
-        helper.make_node('ReduceSum', [LOGITS, 'best_axis'], ['logit_sum'], name='logit_sum', keepdims=1)))
-    for name, kind in (('best_token', TensorProto.INT64), ('best_logit', TensorProto.FLOAT), ('logit_sum', TensorProto.FLOAT)):
+    model.graph.node.extend(
+        (
+            helper.make_node(
+                'TopK',
+                [LOGITS, 'best_count'],
+                ['best_logit', 'best_token'],
+                name='best',
+                axis=-1,
+                largest=1,
+                sorted=1,
+            ),
+            helper.make_node(
+                'ReduceSum', [LOGITS, 'best_axis'], ['logit_sum'], name='logit_sum', keepdims=1
+            ),
+        )
+    )
+    for name, kind in (
+        ('best_token', TensorProto.INT64),
+        ('best_logit', TensorProto.FLOAT),
+        ('logit_sum', TensorProto.FLOAT),
+    ):
         model.graph.output.append(helper.make_tensor_value_info(name, kind, [1, 'wanted', 1]))
 
 
@@ -122,5 +165,7 @@ def _cast_features(model: onnx.ModelProto, kind: int) -> None:
     for node in model.graph.node:
         node.output[:] = [source if name == FEATURES else name for name in node.output]
         node.input[:] = [source if name == FEATURES else name for name in node.input]
-    model.graph.node.append(helper.make_node('Cast', [source], [FEATURES], name=f'{FEATURES}_cast', to=kind))
+    model.graph.node.append(
+        helper.make_node('Cast', [source], [FEATURES], name=f'{FEATURES}_cast', to=kind)
+    )
     output.type.tensor_type.elem_type = TensorProto.DataType.ValueType(kind)

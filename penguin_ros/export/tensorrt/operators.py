@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorRT's ONNX parser takes, by version, and whether a graph keeps to it. A table of facts; needs onnx, not TensorRT.
+"""What TensorRT's ONNX parser takes, by version, and whether a graph keeps to it. A table of facts;
+needs onnx, not TensorRT.
 
-Facts are from the documentation and sources of onnx-tensorrt for 10.1 (the parser changed little up to 10.13), the release notes
-of 10.14, 10.15 and 11.0, and from trying TensorRT for RTX. A rule stands here also where the parser accepts a graph and then
-computes something else.
+Facts are from the documentation and sources of onnx-tensorrt for 10.1 (the parser changed little up
+to 10.13), the release notes of 10.14, 10.15 and 11.0, and from trying TensorRT for RTX. A rule
+stands here also where the parser accepts a graph and then computes something else.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -17,20 +19,58 @@ from penguin_ros.export.tensorrt.graph import Constants
 Version = tuple[int, int]
 
 OPSETS: tuple[tuple[Version, int], ...] = (((10, 0), 20), ((10, 14), 24))
-"""From a version on, the newest opset that is documented. A newer one in a file is no error: its operators may be old."""
+"""From a version on, the newest opset that is documented. A newer one in a file is no error: its
+operators may be old.
+"""
 
-BASE = ('Add', 'Cast', 'Concat', 'Constant', 'DequantizeLinear', 'Div', 'Erf', 'Gather', 'MatMul', 'Mul', 'Neg', 'Pow',
-        'ReduceMean', 'ReduceSum', 'Reshape', 'Shape', 'Sigmoid', 'Slice', 'Softmax', 'Split', 'Sqrt', 'Sub', 'Transpose',
-        'TopK', 'Unsqueeze', 'Where')
+BASE = (
+    'Add',
+    'Cast',
+    'Concat',
+    'Constant',
+    'DequantizeLinear',
+    'Div',
+    'Erf',
+    'Gather',
+    'MatMul',
+    'Mul',
+    'Neg',
+    'Pow',
+    'ReduceMean',
+    'ReduceSum',
+    'Reshape',
+    'Shape',
+    'Sigmoid',
+    'Slice',
+    'Softmax',
+    'Split',
+    'Sqrt',
+    'Sub',
+    'Transpose',
+    'TopK',
+    'Unsqueeze',
+    'Where',
+)
 SINCE: dict[str, Version] = {
-    **dict.fromkeys(BASE, (10, 0)), 'Attention': (10, 14), 'RMSNormalization': (10, 15), 'RotaryEmbedding': (10, 15),
-    'TensorScatter': (10, 15)}
+    **dict.fromkeys(BASE, (10, 0)),
+    'Attention': (10, 14),
+    'RMSNormalization': (10, 15),
+    'RotaryEmbedding': (10, 15),
+    'TensorScatter': (10, 15),
+}
 """The first version that takes an operator; of those that graphs here are made of."""
 
 NEWER_ATTRIBUTES = {'DequantizeLinear': {'block_size'}}
 """Of opsets above the documented one, but understood: the block follows from the scale's shape."""
 
-TYPES = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
+TYPES = {
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.BFLOAT16,
+    TensorProto.INT64,
+    TensorProto.INT32,
+    TensorProto.BOOL,
+}
 MAX_TOP = 3840
 
 Rule = Callable[[onnx.NodeProto, Constants], 'str | None']
@@ -40,10 +80,13 @@ def problems(model: onnx.ModelProto, version: Version, constants: Constants) -> 
     """Why TensorRT of `version` would refuse the graph or get it wrong; empty when it is fine."""
     found = list(_of_inputs(model))
     opset = max(newest for since, newest in OPSETS if since <= version)
-    declared = next(entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx'))
+    declared = next(
+        entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx')
+    )
     for node in model.graph.node:
-        why = _of_operator(node, version, min(opset, declared)) or (RULES[node.op_type](node, constants)
-                                                                    if node.op_type in RULES else None)
+        why = _of_operator(node, version, min(opset, declared)) or (
+            RULES[node.op_type](node, constants) if node.op_type in RULES else None
+        )
         if why:
             found.append(f'{node.op_type} {node.name}: {why}')
     return found
@@ -82,7 +125,9 @@ def _dequantize(node: onnx.NodeProto, constants: Constants) -> str | None:
         return 'int4 needs zero points of int4: 10.3 takes the type from them'
     if is_int4 and values.dims[-1] % 2:
         return 'an odd last dimension of int4'
-    if zeros is not None and (list(zeros.dims) != list(scales.dims) or constants.numbers(zeros).any()):
+    if zeros is not None and (
+        list(zeros.dims) != list(scales.dims) or constants.numbers(zeros).any()
+    ):
         return 'zero points must be zero, as many as scales'
     if not (constants.numbers(scales) > 0).all():
         return 'a scale is not positive'
@@ -95,7 +140,10 @@ def _blocks(values: TensorProto, scales: TensorProto, axis: int) -> str | None:
     if len(scales.dims) != len(values.dims):
         return 'the scale has another rank than the weight'
     ratios = [size / count for size, count in zip(values.dims, scales.dims, strict=True)]
-    if any(ratio != int(ratio) for ratio in ratios) or sum(ratio == 1 for ratio in ratios) != len(ratios) - 1:
+    if (
+        any(ratio != int(ratio) for ratio in ratios)
+        or sum(ratio == 1 for ratio in ratios) != len(ratios) - 1
+    ):
         return f'blocks must divide one dimension: {list(values.dims)} by {list(scales.dims)}'
     return None
 
@@ -109,11 +157,16 @@ def _attention(node: onnx.NodeProto, constants: Constants) -> str | None:
 
 
 def _scatter(node: onnx.NodeProto, constants: Constants) -> str | None:
-    if _attribute(node, 'axis', -2) not in (2, -2) or constants.attribute(node, 'mode', 'linear') != 'linear':
+    if (
+        _attribute(node, 'axis', -2) not in (2, -2)
+        or constants.attribute(node, 'mode', 'linear') != 'linear'
+    ):
         return 'only positions along axis 2, in order'
     if node.input[0] not in constants.inputs or node.output[0] not in constants.outputs:
         return 'the cache must be an input of the graph, and its update an output'
-    return 'the length of the cache must be fixed' if constants.inputs[node.input[0]][2] < 0 else None
+    return (
+        'the length of the cache must be fixed' if constants.inputs[node.input[0]][2] < 0 else None
+    )
 
 
 def _slice(node: onnx.NodeProto, constants: Constants) -> str | None:
@@ -127,27 +180,47 @@ def _constant_input(index: int) -> Rule:
     def rule(node: onnx.NodeProto, constants: Constants) -> str | None:
         is_fine = len(node.input) <= index or constants.tensor(node.input[index]) is not None
         return None if is_fine else f'input {index} must be constant'
+
     return rule
 
 
 def _shape_input(index: int) -> Rule:
     def rule(node: onnx.NodeProto, constants: Constants) -> str | None:
-        return None if constants.is_shape(node.input[index]) else f'input {index} must come from shapes, not from data'
+        return (
+            None
+            if constants.is_shape(node.input[index])
+            else f'input {index} must come from shapes, not from data'
+        )
+
     return rule
 
 
 def _top(node: onnx.NodeProto, constants: Constants) -> str | None:
     count = constants.tensor(node.input[1])
-    if count is None or constants.numbers(count).max() >= MAX_TOP or not _attribute(node, 'sorted', 1):
+    if (
+        count is None
+        or constants.numbers(count).max() >= MAX_TOP
+        or not _attribute(node, 'sorted', 1)
+    ):
         return f'k must be constant and below {MAX_TOP}, the result sorted'
     return None
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: int) -> int:
-    return next((int(entry.i or entry.f) for entry in node.attribute if entry.name == name), default)
+    return next(
+        (int(entry.i or entry.f) for entry in node.attribute if entry.name == name), default
+    )
 
 
 RULES: dict[str, Rule] = {
-    'DequantizeLinear': _dequantize, 'Attention': _attention, 'TensorScatter': _scatter, 'Slice': _slice, 'TopK': _top,
-    'Unsqueeze': _constant_input(1), 'ReduceMean': _constant_input(1), 'ReduceSum': _constant_input(1),
-    'Reshape': _shape_input(1), 'Split': _shape_input(1)}
+    'DequantizeLinear': _dequantize,
+    'Attention': _attention,
+    'TensorScatter': _scatter,
+    'Slice': _slice,
+    'TopK': _top,
+    'Unsqueeze': _constant_input(1),
+    'ReduceMean': _constant_input(1),
+    'ReduceSum': _constant_input(1),
+    'Reshape': _shape_input(1),
+    'Split': _shape_input(1),
+}

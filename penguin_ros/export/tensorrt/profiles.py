@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sizes that engines are built for. Knows the named dimensions of the graphs, not TensorRT.
 
-An engine takes what lies between the smallest and the largest size of one of its profiles, and is fastest at the optimum.
+An engine takes what lies between the smallest and the largest size of one of its profiles, and is
+fastest at the optimum.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,9 @@ Profile = Mapping[str, Range]
 Shape = tuple[int, ...]
 
 SHARED_DECODE_ROWS = 8
-"""With a range, decoding and prefill share one copy of float weights; fixed at one row they had two (TensorRT for RTX)."""
+"""With a range, decoding and prefill share one copy of float weights; fixed at one row they had two
+(TensorRT for RTX).
+"""
 
 MAX_WANTED = 16
 USUAL_ROWS, USUAL_LENGTH, USUAL_PATCHES = 256, 1024, 1024
@@ -33,24 +37,43 @@ class ProfileSizes:
 
 
 def decoder_profiles(sizes: ProfileSizes, max_length: int, decode_rows: int) -> tuple[Profile, ...]:
-    """For decoding 1 .. `decode_rows` positions, and for prefill of more; every number of rows belongs to one of them."""
+    """For decoding 1 .. `decode_rows` positions, and for prefill of more; every number of rows
+    belongs to one of them.
+    """
     length = (min(BUCKET, max_length), min(USUAL_LENGTH, max_length), max_length)
     most = max(sizes.max_rows, decode_rows + 1)
-    decode, prefill = (1, 1, decode_rows), (decode_rows + 1, max(min(USUAL_ROWS, most), decode_rows + 1), most)
-    return tuple({'rows': rows, 'length': length, 'wanted': (1, 1, min(MAX_WANTED, rows[2])),
-                  'length_and_rows': tuple(a + b for a, b in zip(length, rows, strict=True))}  # type: ignore[dict-item]
-                 for rows in (decode, prefill))
+    decode, prefill = (
+        (1, 1, decode_rows),
+        (decode_rows + 1, max(min(USUAL_ROWS, most), decode_rows + 1), most),
+    )
+    return tuple(
+        {
+            'rows': rows,
+            'length': length,
+            'wanted': (1, 1, min(MAX_WANTED, rows[2])),
+            'length_and_rows': tuple(a + b for a, b in zip(length, rows, strict=True)),
+        }  # type: ignore[dict-item]
+        for rows in (decode, prefill)
+    )
 
 
 def vision_profiles(sizes: ProfileSizes) -> tuple[Profile, ...]:
     """One frame of up to `max_patches`."""
-    return ({'frames': (1, 1, 1), 'patches': (1, min(USUAL_PATCHES, sizes.max_patches), sizes.max_patches), 'merged': MERGED},)
+    return (
+        {
+            'frames': (1, 1, 1),
+            'patches': (1, min(USUAL_PATCHES, sizes.max_patches), sizes.max_patches),
+            'merged': MERGED,
+        },
+    )
 
 
 def input_shapes(tensor: TensorSpec, profile: Profile) -> tuple[Shape, Shape, Shape] | None:
     """Smallest, optimal and largest shape of an input; None when it has only one."""
     if all(isinstance(size, int) for size in tensor.shape):
         return None
-    ranges: Sequence[Range] = [(size, size, size) if isinstance(size, int) else profile[size] for size in tensor.shape]
+    ranges: Sequence[Range] = [
+        (size, size, size) if isinstance(size, int) else profile[size] for size in tensor.shape
+    ]
     low, best, high = (tuple(sizes[index] for sizes in ranges) for index in range(3))
     return low, best, high

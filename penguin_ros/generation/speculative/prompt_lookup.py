@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guesses how a text goes on by following another one that it resembles. Knows token ids only, no model and no costs.
+"""Guesses how a text goes on by following another one that it resembles. Knows token ids only, no
+model and no costs.
 
-The guess is what stands next in the text that is followed. Where the two part, the longest run of last tokens that stands in it
-too says where to go on. Nothing here has to be right: every guess is verified before it counts.
+The guess is what stands next in the text that is followed. Where the two part, the longest run of
+last tokens that stands in it too says where to go on. Nothing here has to be right: every guess is
+verified before it counts.
 """
+
 from __future__ import annotations
 
 from collections import deque
@@ -19,9 +22,10 @@ _PLACES = 64
 class PromptLookup:
     """Follows one text. `match_length`: so many tokens before the guess agree, 0 .. STRONGEST.
 
-    `name` tells kinds of sources apart. `shortest`: a run of fewer tokens leads nowhere. With `is_previous` the text is an
-    earlier version of the new one: it is followed from its beginning, and a token that agrees with nothing took the place of
-    one. Without, the new text is added to it, since texts quote themselves.
+    `name` tells kinds of sources apart. `shortest`: a run of fewer tokens leads nowhere. With
+    `is_previous` the text is an earlier version of the new one: it is followed from its beginning,
+    and a token that agrees with nothing took the place of one. Without, the new text is added to
+    it, since texts quote themselves.
     """
 
     def __init__(self, name: str, text: Iterable[int], shortest: int, is_previous: bool) -> None:
@@ -36,10 +40,12 @@ class PromptLookup:
         self.match_length = STRONGEST if is_previous else 0
 
     def guess(self, count: int) -> list[int]:
-        """Up to `count` tokens that may come next; empty when nothing is followed or its end is reached."""
+        """Up to `count` tokens that may come next; empty when nothing is followed or its end is
+        reached.
+        """
         if self._next is None:
             return []
-        guessed = self._text[self._next:self._next + count]
+        guessed = self._text[self._next : self._next + count]
         while guessed and not self._is_previous and len(guessed) < count:
             # What grows is copied past its end, as a repetition goes on.
             guessed.append(guessed[self._next - len(self._text)])
@@ -57,9 +63,16 @@ class PromptLookup:
             self._append(token_id)
 
     def _find(self) -> None:
-        """Goes on where the longest run stands; of equally long ones, nearest to where it was, or last in a text that grows."""
-        expected = len(self._text) if self._next is None or not self._is_previous else self._next + 1
-        found = [(self._run_length(place), -abs(place - expected), place) for place in self._places.get(self._recent[-1], ())]
+        """Goes on where the longest run stands; of equally long ones, nearest to where it was, or
+        last in a text that grows.
+        """
+        expected = (
+            len(self._text) if self._next is None or not self._is_previous else self._next + 1
+        )
+        found = [
+            (self._run_length(place), -abs(place - expected), place)
+            for place in self._places.get(self._recent[-1], ())
+        ]
         length, _, place = max(found, default=(0, 0, 0))
         if length >= self._shortest:
             self._next, self.match_length = place, length

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One configured camera: subscribes, takes a frame when one is wanted, converts it, and can say why none comes.
+"""One configured camera: subscribes, takes a frame when one is wanted, converts it, and can say why
+none comes.
 
-Knows topics and messages; frames and drops go to functions it is given. Everything runs on the executor's thread, and no
-exception leaves a callback.
+Knows topics and messages; frames and drops go to functions it is given. Everything runs on the
+executor's thread, and no exception leaves a callback.
 """
+
 from __future__ import annotations
 
 import time
@@ -29,22 +31,40 @@ from penguin_ros.frame import NANOSECONDS, Frame
 from penguin_ros.frame_sampling import SamplingTimes
 from penguin_ros.media.convert import message_to_rgb
 from penguin_ros.ros.camera_input.discovery import TransportChoice, image_topics, publishers
-from penguin_ros.ros.camera_input.health import CameraHealth, CameraObservation, CameraState, Publisher, camera_health
+from penguin_ros.ros.camera_input.health import (
+    CameraHealth,
+    CameraObservation,
+    CameraState,
+    Publisher,
+    camera_health,
+)
 from penguin_ros.ros.camera_input.sampling_gate import SamplingGate
 from penguin_ros.ros.camera_input.stats import CameraStats
-from penguin_ros.ros.conversions.topics import AUTO, COMPRESSED, RAW, TYPES, CameraSetting, newest_frame_qos, transport_topics
+from penguin_ros.ros.conversions.topics import (
+    AUTO,
+    COMPRESSED,
+    RAW,
+    TYPES,
+    CameraSetting,
+    newest_frame_qos,
+    transport_topics,
+)
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 
 CHECK_SECONDS = 0.5
 QUIET_NS = 2 * NANOSECONDS
-"""Discovery takes a moment: for so long after the start, a camera that waits is not worth a line in the log."""
+"""Discovery takes a moment: for so long after the start, a camera that waits is not worth a line in
+the log.
+"""
 
 _MESSAGES = {RAW: Image, COMPRESSED: CompressedImage}
 
 
 @dataclass(frozen=True)
 class FrameSinks:
-    """Where frames go; both are called on the executor's thread. `on_drop` is given the cause, one word."""
+    """Where frames go; both are called on the executor's thread. `on_drop` is given the cause, one
+    word.
+    """
 
     on_frame: Callable[[Frame], None]
     on_drop: Callable[[str], None]
@@ -53,12 +73,26 @@ class FrameSinks:
 class CameraInput:
     """Between `start` and `stop`, frames of one camera at the rate `clip.fps` go to the sinks.
 
-    A picture that cannot be used is dropped and counted under its ImageError's cause; an exception in a callback under
-    'exception', and `guard` reports it. Nothing is queued here: the middleware holds the newest frame.
+    A picture that cannot be used is dropped and counted under its ImageError's cause; an exception
+    in a callback under 'exception', and `guard` reports it. Nothing is queued here: the middleware
+    holds the newest frame.
     """
 
-    def __init__(self, node: Node, camera: CameraSetting, config: PenguinConfig, guard: CallbackGuard, sinks: FrameSinks) -> None:
-        self._node, self._camera, self._config, self._guard, self._sinks = node, camera, config, guard, sinks
+    def __init__(
+        self,
+        node: Node,
+        camera: CameraSetting,
+        config: PenguinConfig,
+        guard: CallbackGuard,
+        sinks: FrameSinks,
+    ) -> None:
+        self._node, self._camera, self._config, self._guard, self._sinks = (
+            node,
+            camera,
+            config,
+            guard,
+            sinks,
+        )
         self._topics = transport_topics(node, camera.topic)
         self._is_running = False
         self._publishers: tuple[Publisher, ...] = ()
@@ -74,10 +108,16 @@ class CameraInput:
         self._is_running = True
         self._record, self._since_ns = CameraStats(), time.monotonic_ns()
         self._choice = TransportChoice(self._camera.transport, self._since_ns)
-        self._gate = SamplingGate(self._node, SamplingTimes(self._config.clip.fps, time.monotonic_ns, self._ros_ns))
+        self._gate = SamplingGate(
+            self._node, SamplingTimes(self._config.clip.fps, time.monotonic_ns, self._ros_ns)
+        )
         self._subscribe()
-        self._check_timer = self._node.create_timer(CHECK_SECONDS, self._guard.wrap(self._check), callback_group=self._gate,
-                                                    clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._check_timer = self._node.create_timer(
+            CHECK_SECONDS,
+            self._guard.wrap(self._check),
+            callback_group=self._gate,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
 
     def stop(self) -> None:
         """Unsubscribes; no sink is called afterwards."""
@@ -102,27 +142,50 @@ class CameraInput:
         watch = self._config.watch
         # Between two samples silence means nothing.
         stale_s = max(watch.stale_after, 2 / self._config.clip.fps)
-        return camera_health(CameraObservation(
-            camera=self._camera.name, transport=transport, topic=self._resolved(requested), type=TYPES[requested],
-            is_auto=self._camera.transport == AUTO, publishers=self._publishers, clash_event=self._clash_event,
-            image_topics=self._image_topics, record=self._record, now_ns=time.monotonic_ns(), since_ns=self._since_ns,
-            ros_now_ns=self._ros_ns(), stale_after_ns=round(stale_s * NANOSECONDS),
-            future_tolerance_ns=round(watch.future_tolerance * NANOSECONDS)))
+        return camera_health(
+            CameraObservation(
+                camera=self._camera.name,
+                transport=transport,
+                topic=self._resolved(requested),
+                type=TYPES[requested],
+                is_auto=self._camera.transport == AUTO,
+                publishers=self._publishers,
+                clash_event=self._clash_event,
+                image_topics=self._image_topics,
+                record=self._record,
+                now_ns=time.monotonic_ns(),
+                since_ns=self._since_ns,
+                ros_now_ns=self._ros_ns(),
+                stale_after_ns=round(stale_s * NANOSECONDS),
+                future_tolerance_ns=round(watch.future_tolerance * NANOSECONDS),
+            )
+        )
 
-    # --- subscription -----------------------------------------------------------------------------------------
+    # --- subscription -----------------------------------------------------------------------------
 
     def _subscribe(self) -> None:
         try:
-            self._subscription = self._subscription_with({'message_lost': self._guard.wrap(self._on_lost)})
+            self._subscription = self._subscription_with(
+                {'message_lost': self._guard.wrap(self._on_lost)}
+            )
         except UnsupportedEventTypeError:  # a middleware that cannot tell what it lost
             self._subscription = self._subscription_with({})
 
     def _subscription_with(self, events: dict[str, Any]) -> Subscription:
-        callback = self._on_message if hasattr(Subscription, 'CallbackType') else self._on_bare_message
+        callback = (
+            self._on_message if hasattr(Subscription, 'CallbackType') else self._on_bare_message
+        )
         return self._node.create_subscription(
-            _MESSAGES[self._choice.current], self._topics[self._choice.current], self._guard.wrap(callback), newest_frame_qos(),
-            callback_group=self._gate, qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._guard.wrap(self._on_clash), **events))
+            _MESSAGES[self._choice.current],
+            self._topics[self._choice.current],
+            self._guard.wrap(callback),
+            newest_frame_qos(),
+            callback_group=self._gate,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=self._guard.wrap(self._on_clash), **events
+            ),
+        )
 
     def _on_clash(self, event: Any) -> None:
         self._clash_event = qos_policy_name_from_kind(event.last_policy_kind)
@@ -130,7 +193,7 @@ class CameraInput:
     def _on_lost(self, event: Any) -> None:
         self._record.note_lost(time.monotonic_ns(), event.total_count_change)
 
-    # --- frames -----------------------------------------------------------------------------------------------
+    # --- frames -----------------------------------------------------------------------------------
 
     def _on_bare_message(self, message: Any) -> None:
         self._on_message(message, {})  # before Iron, rclpy gives no facts with a message
@@ -141,7 +204,9 @@ class CameraInput:
         self._gate.close_until_due()
         now_ns = time.monotonic_ns()
         try:
-            self._record.note_arrival(now_ns, _message_bytes(message), facts.get('publication_sequence_number'))
+            self._record.note_arrival(
+                now_ns, _message_bytes(message), facts.get('publication_sequence_number')
+            )
             frame = self._frame(message)
             self._sinks.on_frame(frame)
             self._record.note_frame(now_ns, frame.stamp_ns)
@@ -166,17 +231,31 @@ class CameraInput:
     def _ros_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
 
-    # --- the graph --------------------------------------------------------------------------------------------
+    # --- the graph --------------------------------------------------------------------------------
 
     def _check(self) -> None:
         """Looks who publishes, changes the transport when that is better, and logs what changed."""
-        transports = (RAW, COMPRESSED) if self._camera.transport == AUTO else (self._choice.current,)
-        found = {transport: publishers(self._node, self._resolved(transport), self._subscription.qos_profile)
-                 for transport in transports}
-        self._publishers = tuple(publisher for of_transport in found.values() for publisher in of_transport)
+        transports = (
+            (RAW, COMPRESSED) if self._camera.transport == AUTO else (self._choice.current,)
+        )
+        found = {
+            transport: publishers(
+                self._node, self._resolved(transport), self._subscription.qos_profile
+            )
+            for transport in transports
+        }
+        self._publishers = tuple(
+            publisher for of_transport in found.values() for publisher in of_transport
+        )
         self._image_topics = () if self._publishers else tuple(image_topics(self._node))
-        usable = {transport for transport, of_transport in found.items()
-                  if any(publisher.type == TYPES[transport] and not publisher.clash for publisher in of_transport)}
+        usable = {
+            transport
+            for transport, of_transport in found.items()
+            if any(
+                publisher.type == TYPES[transport] and not publisher.clash
+                for publisher in of_transport
+            )
+        }
         before = self._choice.current
         if self._choice.choose(usable, self._record.last_frame_ns, time.monotonic_ns()) != before:
             self._node.destroy_subscription(self._subscription)

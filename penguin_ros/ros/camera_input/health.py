@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a camera is doing, and why nothing arrives when nothing does: a verdict over facts that others collect.
+"""How a camera is doing, and why nothing arrives when nothing does: a verdict over facts that
+others collect.
 
 Knows no ROS call; each verdict names the cause and, where there is one, what to do.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,12 +15,16 @@ from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.camera_input.stats import WINDOW_NS, CameraStats
 
 LARGE_MESSAGE_BYTES = 500_000
-"""A larger message does not fit into the shared-memory segment that Fast DDS makes by default (512 KiB)."""
+"""A larger message does not fit into the shared-memory segment that Fast DDS makes by default (512
+KiB).
+"""
 REJECTS_IN_ROW = 3
 LOSS_PERCENT = 5
 
-_SEGMENT_FIX = ('raw pictures over 0.5 MB overflow the default shared memory of Fast DDS unless the camera\'s process has '
-                'FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_images.xml of penguin_ros; its compressed topic needs none')
+_SEGMENT_FIX = (
+    "raw pictures over 0.5 MB overflow the default shared memory of Fast DDS unless the camera's process has "
+    'FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_images.xml of penguin_ros; its compressed topic needs none'
+)
 
 
 class CameraState(IntEnum):
@@ -32,7 +38,9 @@ class CameraState(IntEnum):
 
 @dataclass(frozen=True)
 class Publisher:
-    """A publisher on one of the camera's topics; `clash` names the QoS policies that keep its messages out."""
+    """A publisher on one of the camera's topics; `clash` names the QoS policies that keep its
+    messages out.
+    """
 
     node: str
     topic: str
@@ -42,8 +50,9 @@ class Publisher:
 
 @dataclass(frozen=True)
 class CameraObservation:
-    """What the verdict is made from. Times in nanoseconds: `now_ns`, `since_ns` (start of the subscription) and `stale_after_ns`
-    steady, `ros_now_ns` of the node's clock."""
+    """What the verdict is made from. Times in nanoseconds: `now_ns`, `since_ns` (start of the
+    subscription) and `stale_after_ns` steady, `ros_now_ns` of the node's clock.
+    """
 
     camera: str
     transport: str
@@ -63,11 +72,12 @@ class CameraObservation:
 
 @dataclass(frozen=True)
 class CameraHealth:
-    """One camera's state; `cause` is one word for it, `reason` the whole sentence, both empty when OK.
+    """One camera's state; `cause` is one word for it, `reason` the whole sentence, both empty when
+    OK.
 
-    `warnings`: sentences on what is wrong while frames arrive, by such a word. `age_ns`: ROS time now minus the newest stamp,
-    None before the first frame. `publish_rate_hz` 0 when unknown. `drops` by cause; `lost` counts what the middleware lost in
-    transport.
+    `warnings`: sentences on what is wrong while frames arrive, by such a word. `age_ns`: ROS time
+    now minus the newest stamp, None before the first frame. `publish_rate_hz` 0 when unknown.
+    `drops` by cause; `lost` counts what the middleware lost in transport.
     """
 
     camera: str
@@ -93,20 +103,42 @@ def camera_health(facts: CameraObservation) -> CameraHealth:
     state, cause, reason = _verdict(facts)
     age_ns = None if record.newest_stamp_ns is None else facts.ros_now_ns - record.newest_stamp_ns
     return CameraHealth(
-        camera=facts.camera, topic=facts.topic, state=state, cause=cause, reason=reason,
-        transport='auto' if facts.is_auto and not facts.publishers and record.last_arrival_ns is None else facts.transport,
-        warnings=_warnings(facts, state, age_ns), rate_hz=record.rate_hz(facts.now_ns),
-        publish_rate_hz=record.publish_rate_hz(), age_ns=age_ns, frames=record.frames, drops=dict(record.drops),
-        zero_stamps=record.zero_stamps, lost=record.lost, publishers=tuple(publisher.node for publisher in _on_topic(facts)))
+        camera=facts.camera,
+        topic=facts.topic,
+        state=state,
+        cause=cause,
+        reason=reason,
+        transport='auto'
+        if facts.is_auto and not facts.publishers and record.last_arrival_ns is None
+        else facts.transport,
+        warnings=_warnings(facts, state, age_ns),
+        rate_hz=record.rate_hz(facts.now_ns),
+        publish_rate_hz=record.publish_rate_hz(),
+        age_ns=age_ns,
+        frames=record.frames,
+        drops=dict(record.drops),
+        zero_stamps=record.zero_stamps,
+        lost=record.lost,
+        publishers=tuple(publisher.node for publisher in _on_topic(facts)),
+    )
 
 
 def _verdict(facts: CameraObservation) -> tuple[CameraState, str, str]:
     record = facts.record
-    is_fresh = record.last_frame_ns is not None and facts.now_ns - record.last_frame_ns <= facts.stale_after_ns
-    is_arriving = record.last_arrival_ns is not None and facts.now_ns - record.last_arrival_ns <= facts.stale_after_ns
+    is_fresh = (
+        record.last_frame_ns is not None
+        and facts.now_ns - record.last_frame_ns <= facts.stale_after_ns
+    )
+    is_arriving = (
+        record.last_arrival_ns is not None
+        and facts.now_ns - record.last_arrival_ns <= facts.stale_after_ns
+    )
     if is_arriving and record.rejected_in_row >= (REJECTS_IN_ROW if is_fresh else 1):
-        return (CameraState.REJECTED, record.last_reject_cause,
-                f'the last {record.rejected_in_row} pictures could not be used: {record.last_reject}')
+        return (
+            CameraState.REJECTED,
+            record.last_reject_cause,
+            f'the last {record.rejected_in_row} pictures could not be used: {record.last_reject}',
+        )
     if is_fresh:
         return CameraState.OK, '', ''
     cause, reason = _silence(facts)
@@ -131,11 +163,16 @@ def _silence(facts: CameraObservation) -> tuple[str, str]:
     names = _names(matching)
     lost = facts.record.lost_lately(facts.now_ns)
     if lost:
-        return 'transport', f'{lost} messages of {names} were lost in transport' + _segment_advice(facts)
+        return 'transport', f'{lost} messages of {names} were lost in transport' + _segment_advice(
+            facts
+        )
     if facts.transport == 'raw' and facts.record.message_bytes in range(1, LARGE_MESSAGE_BYTES):
         return 'silent', f'{names} has a publisher there but publishes nothing'
     if facts.transport == 'raw':
-        return 'silent', f'{names} has a publisher there, but nothing arrives: it publishes nothing, or {_SEGMENT_FIX}'
+        return (
+            'silent',
+            f'{names} has a publisher there, but nothing arrives: it publishes nothing, or {_SEGMENT_FIX}',
+        )
     return 'silent', f'{names} has a publisher there, but nothing arrives'
 
 
@@ -145,8 +182,10 @@ def _on_topic(facts: CameraObservation) -> list[Publisher]:
 
 def _clash(publisher: Publisher, facts: CameraObservation) -> str:
     policies = ', '.join(publisher.clash) or facts.clash_event
-    return (f'incompatible QoS policy {policies}: {publisher.node} offers less than this subscription asks for; change the '
-            f'publisher, or the parameter qos_overrides.{facts.topic}.subscription')
+    return (
+        f'incompatible QoS policy {policies}: {publisher.node} offers less than this subscription asks for; change the '
+        f'publisher, or the parameter qos_overrides.{facts.topic}.subscription'
+    )
 
 
 def _other_topics(facts: CameraObservation) -> str:
@@ -158,7 +197,11 @@ def _other_topics(facts: CameraObservation) -> str:
 def _segment_advice(facts: CameraObservation) -> str:
     is_large = facts.record.message_bytes == 0 or facts.record.message_bytes > LARGE_MESSAGE_BYTES
     slow = 'the network or the machine is too slow for them'
-    return f': {_SEGMENT_FIX}. Where it is set, {slow}' if facts.transport == 'raw' and is_large else f': {slow}'
+    return (
+        f': {_SEGMENT_FIX}. Where it is set, {slow}'
+        if facts.transport == 'raw' and is_large
+        else f': {slow}'
+    )
 
 
 def _names(publishers: list[Publisher]) -> str:
@@ -178,11 +221,15 @@ def _warnings(facts: CameraObservation, state: CameraState, age_ns: int | None) 
     warnings.update(_losses(facts))
     zero_ns = facts.record.last_zero_stamp_ns
     if zero_ns is not None and facts.now_ns - zero_ns <= max(WINDOW_NS, facts.stale_after_ns):
-        warnings['zero_stamp'] = f'{facts.record.zero_stamps} frames carried no stamp; their time of receipt is used'
+        warnings['zero_stamp'] = (
+            f'{facts.record.zero_stamps} frames carried no stamp; their time of receipt is used'
+        )
     if age_ns is not None and not -facts.future_tolerance_ns <= age_ns <= facts.stale_after_ns:
         side = 'ahead of' if age_ns < 0 else 'behind'
-        warnings['clock_skew'] = (f'stamps are {abs(age_ns) / NANOSECONDS:.1f} s {side} this node\'s clock: the clocks differ, '
-                                  'or use_sim_time does')
+        warnings['clock_skew'] = (
+            f"stamps are {abs(age_ns) / NANOSECONDS:.1f} s {side} this node's clock: the clocks differ, "
+            'or use_sim_time does'
+        )
     return warnings
 
 
@@ -192,5 +239,7 @@ def _losses(facts: CameraObservation) -> dict[str, str]:
     if lost <= max(1.0, expected * LOSS_PERCENT / 100):
         return {}
     share = f' of about {expected:.0f}' if expected else ''
-    return {'transport': f'{lost}{share} messages of {facts.topic} were lost in transport within {WINDOW_NS // NANOSECONDS} s'
-            + _segment_advice(facts)}
+    return {
+        'transport': f'{lost}{share} messages of {facts.topic} were lost in transport within {WINDOW_NS // NANOSECONDS} s'
+        + _segment_advice(facts)
+    }

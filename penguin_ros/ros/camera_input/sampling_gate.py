@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A callback group that leaves frames in the middleware until one is wanted.
 
-Taking a raw frame costs far more than looking at it, so an `if` in the callback saves nothing. A subscription in this group, with
-KEEP_LAST depth 1, is not even waited for between two samples; the middleware keeps the newest frame meanwhile. Works with
-executors that ask callback groups (SingleThreadedExecutor, MultiThreadedExecutor), not with rclpy's EventsExecutor.
-Runs on the executor's threads.
+Taking a raw frame costs far more than looking at it, so an `if` in the callback saves nothing. A
+subscription in this group, with KEEP_LAST depth 1, is not even waited for between two samples; the
+middleware keeps the newest frame meanwhile. Works with executors that ask callback groups
+(SingleThreadedExecutor, MultiThreadedExecutor), not with rclpy's EventsExecutor. Runs on the
+executor's threads.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -25,13 +27,19 @@ class SamplingGate(MutuallyExclusiveCallbackGroup):
         super().__init__()
         self._node, self._times = node, times
         # An executor looks at its callback groups only when something wakes it.
-        self._alarm: Timer = node.create_timer(times.period_ns / 1e9, self._ring, callback_group=self,
-                                               clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._alarm: Timer = node.create_timer(
+            times.period_ns / 1e9,
+            self._ring,
+            callback_group=self,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
         self._alarm.cancel()
 
     def can_execute(self, entity: Any) -> bool:
         """Whether the executor may wait for and run `entity` now."""
-        return bool(super().can_execute(entity)) and (isinstance(entity, Timer) or self._times.is_due())
+        return bool(super().can_execute(entity)) and (
+            isinstance(entity, Timer) or self._times.is_due()
+        )
 
     def close_until_due(self) -> None:
         """To be called by the callback that took a frame."""
@@ -52,5 +60,7 @@ class SamplingGate(MutuallyExclusiveCallbackGroup):
         self._alarm.reset()
 
     def _ring(self) -> None:
-        """Waking the executor was all; a gate that stays open, because no frame comes, needs no more of it."""
+        """Waking the executor was all; a gate that stays open, because no frame comes, needs no
+        more of it.
+        """
         self._alarm.cancel()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened on one camera's topic: frames, drops, losses, rates. Knows neither ROS nor what it means.
+"""What happened on one camera's topic: frames, drops, losses, rates. Knows neither ROS nor what it
+means.
 
 Times are steady nanoseconds. One thread writes (the executor's), any thread may read.
 """
+
 from __future__ import annotations
 
 from collections import Counter, deque
@@ -46,7 +48,9 @@ class CameraStats:
     _losses: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
     def note_arrival(self, now_ns: int, message_bytes: int, sequence: int | None) -> None:
-        """A message was taken; `sequence` is its number at the publisher, where the middleware tells."""
+        """A message was taken; `sequence` is its number at the publisher, where the middleware
+        tells.
+        """
         self.last_arrival_ns, self.message_bytes = now_ns, message_bytes
         self._taken_ns.append(now_ns)
         if sequence is None or (self._published and sequence <= self._published[-1][1]):

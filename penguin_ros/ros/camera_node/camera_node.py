@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node that publishes the pictures of a source as a camera does: raw, and compressed below it.
 
-Knows topics, parameters and time; the source gives pictures. One thread paces, encodes and publishes; the executor's thread only
-serves parameters.
+Knows topics, parameters and time; the source gives pictures. One thread paces, encodes and
+publishes; the executor's thread only serves parameters.
 """
+
 from __future__ import annotations
 
 import array
@@ -30,42 +31,62 @@ from penguin_ros.ros.camera_node.parameters import CameraParameters, camera_para
 from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, camera_qos, transport_topics
 
 # From OpenCV's BGR to each encoding that is published.
-_CONVERSIONS = {'rgb8': cv2.COLOR_BGR2RGB, 'bgr8': None, 'mono8': cv2.COLOR_BGR2GRAY, 'rgba8': cv2.COLOR_BGR2RGBA,
-                'bgra8': cv2.COLOR_BGR2BGRA}
+_CONVERSIONS = {
+    'rgb8': cv2.COLOR_BGR2RGB,
+    'bgr8': None,
+    'mono8': cv2.COLOR_BGR2GRAY,
+    'rgba8': cv2.COLOR_BGR2RGBA,
+    'bgra8': cv2.COLOR_BGR2BGRA,
+}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a camera has done: pictures sent, and pictures that came too late because this process was too slow."""
+    """What a camera has done: pictures sent, and pictures that came too late because this process
+    was too slow.
+    """
 
     sent: int = 0
     skipped: int = 0
 
 
 class CameraNode(Node):
-    """Publishes from `start` to the end of the source or `stop`; stamps are the time of the start plus media time.
+    """Publishes from `start` to the end of the source or `stop`; stamps are the time of the start
+    plus media time.
 
-    Raises PenguinError when parameters or the source cannot be used. `on_end` is called once on the camera's thread when the
-    source has ended, or with the error that ended it.
+    Raises PenguinError when parameters or the source cannot be used. `on_end` is called once on the
+    camera's thread when the source has ended, or with the error that ended it.
     """
 
-    def __init__(self, on_end: Callable[[BaseException | None], None], **node_arguments: Any) -> None:
+    def __init__(
+        self, on_end: Callable[[BaseException | None], None], **node_arguments: Any
+    ) -> None:
         super().__init__('camera', **node_arguments)
         self._on_end = on_end
         self.parameters: CameraParameters = camera_parameters(self)
         settings = self.parameters
-        self._source: CameraSource = open_source(settings.source, is_looping=settings.loop, hz=settings.rate,
-                                                 width=settings.width, height=settings.height)
+        self._source: CameraSource = open_source(
+            settings.source,
+            is_looping=settings.loop,
+            hz=settings.rate,
+            width=settings.width,
+            height=settings.height,
+        )
         self._hz = settings.rate or self._source.native_hz
         topics = transport_topics(self, settings.topic)
-        self._raw, self._compressed = self._publisher(Image, topics[RAW]), self._publisher(CompressedImage, topics[COMPRESSED])
+        self._raw, self._compressed = (
+            self._publisher(Image, topics[RAW]),
+            self._publisher(CompressedImage, topics[COMPRESSED]),
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name='camera', daemon=True)
         self.counts = Counts()
 
     def start(self) -> None:
         """Begins to publish."""
-        self.get_logger().info(f'{self.parameters.source} at {self._hz:.4g} Hz on {self._raw.topic_name}')
+        self.get_logger().info(
+            f'{self.parameters.source} at {self._hz:.4g} Hz on {self._raw.topic_name}'
+        )
         self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
@@ -75,10 +96,14 @@ class CameraNode(Node):
             self._thread.join(timeout_s)
 
     def _publisher(self, kind: type, topic: str) -> Publisher:
-        return self.create_publisher(kind, topic, camera_qos(),
-                                     qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        return self.create_publisher(
+            kind,
+            topic,
+            camera_qos(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
 
-    # --- the camera's thread ----------------------------------------------------------------------------------
+    # --- the camera's thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
         error: BaseException | None = None
@@ -93,7 +118,9 @@ class CameraNode(Node):
             self._on_end(error)
 
     def _play(self) -> None:
-        """One picture per tick; ticks that are over already are skipped, so that a slow machine lags by one picture at most."""
+        """One picture per tick; ticks that are over already are skipped, so that a slow machine
+        lags by one picture at most.
+        """
         start_ns, steady_start_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
         tick = sent = skipped = 0
         while not self._stop.is_set():
@@ -104,7 +131,9 @@ class CameraNode(Node):
                 return
             elapsed_ns = time.monotonic_ns() - steady_start_ns
             self._publish(start_ns + (elapsed_ns if self._source.is_live else media_ns))
-            next_tick = max(tick + 1, int((time.monotonic_ns() - steady_start_ns) * self._hz / NANOSECONDS))
+            next_tick = max(
+                tick + 1, int((time.monotonic_ns() - steady_start_ns) * self._hz / NANOSECONDS)
+            )
             sent, skipped = sent + 1, skipped + next_tick - tick - 1
             self.counts, tick = Counts(sent, skipped), next_tick
 
@@ -120,11 +149,17 @@ class CameraNode(Node):
             return
         picture = self._resized(self._source.picture())
         seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
-        header = Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=self.parameters.frame_id)
+        header = Header(
+            stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=self.parameters.frame_id
+        )
         if is_raw_wanted:
             self._raw.publish(raw_message(header, picture, self.parameters.encoding))
         if is_compressed_wanted:
-            self._compressed.publish(jpeg_message(header, picture, self.parameters.encoding, self.parameters.jpeg_quality))
+            self._compressed.publish(
+                jpeg_message(
+                    header, picture, self.parameters.encoding, self.parameters.jpeg_quality
+                )
+            )
 
     def _resized(self, picture: Picture) -> Picture:
         """To the width and height of the parameters; one of them alone keeps the proportions."""
@@ -135,7 +170,9 @@ class CameraNode(Node):
         if (new_width, new_height) == (width, height):
             return picture
         method = cv2.INTER_AREA if new_width < width else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(picture, (new_width, new_height), interpolation=method), dtype=np.uint8)
+        return np.asarray(
+            cv2.resize(picture, (new_width, new_height), interpolation=method), dtype=np.uint8
+        )
 
 
 def raw_message(header: Header, picture: Picture, encoding: str) -> Image:
@@ -144,7 +181,14 @@ def raw_message(header: Header, picture: Picture, encoding: str) -> Image:
     pixels = picture if conversion is None else cv2.cvtColor(picture, conversion)
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    return Image(header=header, height=height, width=width, encoding=encoding, step=width * channels, data=_message_bytes(pixels))
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=width * channels,
+        data=_message_bytes(pixels),
+    )
 
 
 def jpeg_message(header: Header, picture: Picture, encoding: str, quality: int) -> CompressedImage:
@@ -154,7 +198,9 @@ def jpeg_message(header: Header, picture: Picture, encoding: str, quality: int) 
     if not is_encoded:
         raise PenguinError('a picture could not be compressed', 'OpenCV gave no JPEG')
     stored = 'mono8' if encoding == 'mono8' else 'bgr8'
-    return CompressedImage(header=header, format=f'{encoding}; jpeg compressed {stored}', data=_message_bytes(content))
+    return CompressedImage(
+        header=header, format=f'{encoding}; jpeg compressed {stored}', data=_message_bytes(content)
+    )
 
 
 def _message_bytes(pixels: NDArray[Any]) -> array.array[int]:

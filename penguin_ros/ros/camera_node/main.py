@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry point `camera_node`: prepares the process, runs the node, ends quietly. The simulated camera starts here too.
+"""Entry point `camera_node`: prepares the process, runs the node, ends quietly. The simulated
+camera starts here too.
 
-Exit codes: 0 asked to stop, or the source has ended; 2 nothing to run with (ROS, parameters, source); 1 a defect.
+Exit codes: 0 asked to stop, or the source has ended; 2 nothing to run with (ROS, parameters,
+source); 1 a defect.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -21,12 +24,15 @@ def main() -> None:
 
 
 def run_camera(module: str, node_class: str) -> None:
-    """Runs a node of this room that publishes pictures; it has `start` and `stop`, and is made with a callback for its end."""
+    """Runs a node of this room that publishes pictures; it has `start` and `stop`, and is made with
+    a callback for its end.
+    """
     stop = StopSignal()
     stop.install()
     from penguin_ros.ros.process.allocator import keep_freed_memory
     from penguin_ros.ros.process.image_profile import shared_memory_shortage, use_image_profile
     from penguin_ros.ros.process.requirements import require_ros
+
     keep_freed_memory()
     shortage = shared_memory_shortage() if use_image_profile() else ''
     require_ros()
@@ -40,19 +46,29 @@ def run_camera(module: str, node_class: str) -> None:
 def _run(stop: StopSignal, shortage: str, module: str, node_class: str) -> None:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
+
     try:
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rcl's own classes, private to rclpy
-        raise PenguinError('the command line cannot be used', str(error).strip(), 'Parameters go after --ros-args, each as '
-                           '-p name:=value') from error
+        raise PenguinError(
+            'the command line cannot be used',
+            str(error).strip(),
+            'Parameters go after --ros-args, each as -p name:=value',
+        ) from error
     try:
-        _serve(stop, shortage, getattr(importlib.import_module(f'penguin_ros.ros.{module}.{module}'), node_class))
+        _serve(
+            stop,
+            shortage,
+            getattr(importlib.import_module(f'penguin_ros.ros.{module}.{module}'), node_class),
+        )
     finally:
         rclpy.try_shutdown()
 
 
 def _serve(stop: StopSignal, shortage: str, make_node: Any) -> None:
-    """Publishes until the source ends or the process is asked to stop; raises what ended the source."""
+    """Publishes until the source ends or the process is asked to stop; raises what ended the
+    source.
+    """
     from rclpy.executors import SingleThreadedExecutor
 
     executor, ends = SingleThreadedExecutor(), []

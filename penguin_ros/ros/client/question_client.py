@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a running node one question through its action and follows the answer. Knows nothing of terminals."""
+"""Asks a running node one question through its action and follows the answer. Knows nothing of
+terminals.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -13,15 +16,17 @@ from penguin_ros.ros.client.session import ACTION_NAME, Session
 
 CANCEL_TIMEOUT_S = 5.0
 STATUS_TIMEOUT_S = 3.0
-# All clients of a node share the topics its responses travel on; at the default depth those of a flood push ours out.
+# All clients of a node share the topics its responses travel on; at the default depth those of a
+# flood push ours out.
 DEPTH = 1000
 
 
 @dataclass(frozen=True)
 class AskedQuestion:
-    """A question as typed. `last_seconds` above 0 asks about that stretch of the past up to now, `interval_ns` about the stretch
-    between two stamps; `deadline_s` 0 leaves the node's default; `images` are files of JPEG or PNG data, sent instead of a
-    camera's frames."""
+    """A question as typed. `last_seconds` above 0 asks about that stretch of the past up to now,
+    `interval_ns` about the stretch between two stamps; `deadline_s` 0 leaves the node's default;
+    `images` are files of JPEG or PNG data, sent instead of a camera's frames.
+    """
 
     question: str
     camera: str = ''
@@ -39,24 +44,42 @@ class QuestionClient:
         from penguin_msgs.action import AnswerQuestion
         from rclpy.action import ActionClient
         from rclpy.qos import QoSProfile
+
         self._session, self._node_name = session, node_name
         deep = QoSProfile(depth=DEPTH)
-        self._client = ActionClient(session.node, AnswerQuestion, f'{node_name}/{ACTION_NAME}', goal_service_qos_profile=deep,
-                                    result_service_qos_profile=deep, cancel_service_qos_profile=deep)
+        self._client = ActionClient(
+            session.node,
+            AnswerQuestion,
+            f'{node_name}/{ACTION_NAME}',
+            goal_service_qos_profile=deep,
+            result_service_qos_profile=deep,
+            cancel_service_qos_profile=deep,
+        )
 
     def ask(self, ask: AskedQuestion, on_text: Callable[[str], None], timeout_s: float) -> Any:
-        """Returns the penguin_msgs/Answer; `on_text` gets the whole text so far, some steps may be missing.
+        """Returns the penguin_msgs/Answer; `on_text` gets the whole text so far, some steps may be
+        missing.
 
-        DeadlineExceeded when nothing came within `timeout_s`, Inactive when the node takes no goals. An interrupt cancels.
+        DeadlineExceeded when nothing came within `timeout_s`, Inactive when the node takes no
+        goals. An interrupt cancels.
         """
         if not self._session.spin_until(self._client.server_is_ready, 5.0):
-            raise Inactive(f'{self._node_name} does not answer', 'its action server is not ready', 'penguin doctor')
-        sent = self._client.send_goal_async(self._goal(ask), feedback_callback=lambda message: on_text(message.feedback.text))
+            raise Inactive(
+                f'{self._node_name} does not answer',
+                'its action server is not ready',
+                'penguin doctor',
+            )
+        sent = self._client.send_goal_async(
+            self._goal(ask), feedback_callback=lambda message: on_text(message.feedback.text)
+        )
         self._wait(sent, timeout_s)
         handle = sent.result()
         if not handle.accepted:
-            raise Inactive(f'{self._node_name} refused the question', 'it is not active',
-                           f'ros2 lifecycle set {self._node_name} activate')
+            raise Inactive(
+                f'{self._node_name} refused the question',
+                'it is not active',
+                f'ros2 lifecycle set {self._node_name} activate',
+            )
         result = handle.get_result_async()
         try:
             self._wait(result, timeout_s)
@@ -71,28 +94,49 @@ class QuestionClient:
 
     def _wait(self, future: Any, timeout_s: float) -> None:
         if not self._session.spin_until(future.done, timeout_s):
-            raise DeadlineExceeded(f'no answer from {self._node_name}', f'waited {timeout_s:g} s',
-                                   'penguin watch shows what it does')
+            raise DeadlineExceeded(
+                f'no answer from {self._node_name}',
+                f'waited {timeout_s:g} s',
+                'penguin watch shows what it does',
+            )
         if future.exception() is not None:
-            raise RequestCancelled(f'the question to {self._node_name} failed', str(future.exception()))
+            raise RequestCancelled(
+                f'the question to {self._node_name} failed', str(future.exception())
+            )
 
     def _node_time_ns(self) -> int:
-        """The time on the node's clock, which may be simulated: from its status, else our own clock."""
+        """The time on the node's clock, which may be simulated: from its status, else our own
+        clock.
+        """
         from penguin_msgs.msg import Status
+
         stamps: list[Any] = []
         node = self._session.node
-        subscription = node.create_subscription(Status, f'{self._node_name}/status',
-                                                lambda message: stamps.append(message.header.stamp), 1)
+        subscription = node.create_subscription(
+            Status,
+            f'{self._node_name}/status',
+            lambda message: stamps.append(message.header.stamp),
+            1,
+        )
         self._session.spin_until(lambda: bool(stamps), STATUS_TIMEOUT_S)
         node.destroy_subscription(subscription)
-        return stamps[-1].sec * NANOSECONDS + stamps[-1].nanosec if stamps else node.get_clock().now().nanoseconds
+        return (
+            stamps[-1].sec * NANOSECONDS + stamps[-1].nanosec
+            if stamps
+            else node.get_clock().now().nanoseconds
+        )
 
     def _goal(self, ask: AskedQuestion) -> Any:
         from builtin_interfaces.msg import Duration
         from penguin_msgs.action import AnswerQuestion
         from rclpy.time import Time
-        goal = AnswerQuestion.Goal(question=ask.question, camera=ask.camera, max_tokens=ask.max_tokens,
-                                   images=[_compressed_image(path) for path in ask.images])
+
+        goal = AnswerQuestion.Goal(
+            question=ask.question,
+            camera=ask.camera,
+            max_tokens=ask.max_tokens,
+            images=[_compressed_image(path) for path in ask.images],
+        )
         nanoseconds = round(ask.deadline_s * NANOSECONDS)
         goal.deadline = Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
         interval_ns = ask.interval_ns
@@ -109,4 +153,7 @@ def _compressed_image(path: Path) -> Any:
     import array
 
     from sensor_msgs.msg import CompressedImage
-    return CompressedImage(format=path.suffix.lstrip('.').lower(), data=array.array('B', path.read_bytes()))
+
+    return CompressedImage(
+        format=path.suffix.lstrip('.').lower(), data=array.array('B', path.read_bytes())
+    )

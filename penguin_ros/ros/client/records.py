@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions and answers as plain JSON values, for scripts that read our output. Knows message fields by name only."""
+"""Captions and answers as plain JSON values, for scripts that read our output. Knows message fields
+by name only.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,7 +11,9 @@ from penguin_ros.frame import NANOSECONDS
 
 
 def record(message: Any) -> Any:
-    """Any message as dictionaries, lists and numbers; times as integer nanoseconds, durations as seconds."""
+    """Any message as dictionaries, lists and numbers; times as integer nanoseconds, durations as
+    seconds.
+    """
     if isinstance(message, (list, tuple)):
         return [record(item) for item in message]
     fields = getattr(message, 'get_fields_and_field_types', None)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A short-lived node for the command line: finds a running penguin node, spins, and goes away quietly. Knows no verb."""
+"""A short-lived node for the command line: finds a running penguin node, spins, and goes away
+quietly. Knows no verb.
+"""
+
 from __future__ import annotations
 
 import time
@@ -34,7 +37,9 @@ class Session:
         return True
 
     def find_node(self, name: str = '', timeout_s: float = 5.0) -> str:
-        """The full name of the penguin node called `name`, or of the only one; NodeNotFound otherwise."""
+        """The full name of the penguin node called `name`, or of the only one; NodeNotFound
+        otherwise.
+        """
         found: list[str] = []
 
         def is_found() -> bool:
@@ -43,24 +48,35 @@ class Session:
 
         if not self.spin_until(is_found, timeout_s):
             listed = f'running: {", ".join(found)}' if found else 'none runs on this ROS_DOMAIN_ID'
-            raise NodeNotFound(f'no penguin node {name}'.rstrip(), listed,
-                               'Start one with: penguin_node --ros-args -p model.checkpoint:=DIR')
+            raise NodeNotFound(
+                f'no penguin node {name}'.rstrip(),
+                listed,
+                'Start one with: penguin_node --ros-args -p model.checkpoint:=DIR',
+            )
         if name:
             return _absolute(name)
         if len(found) > 1:
-            raise NodeNotFound('several penguin nodes run', ', '.join(found), 'Choose one with --node NAME')
+            raise NodeNotFound(
+                'several penguin nodes run', ', '.join(found), 'Choose one with --node NAME'
+            )
         return found[0]
 
     def answering_nodes(self) -> list[str]:
         """Nodes that offer our action; the graph fills in during discovery."""
         from rclpy.action import get_action_names_and_types
-        return sorted(name.rpartition('/')[0] for name, types in get_action_names_and_types(self.node)
-                      if ACTION_TYPE in types and name.rpartition('/')[2] == ACTION_NAME)
+
+        return sorted(
+            name.rpartition('/')[0]
+            for name, types in get_action_names_and_types(self.node)
+            if ACTION_TYPE in types and name.rpartition('/')[2] == ACTION_NAME
+        )
 
 
 @contextmanager
 def session(name: str) -> Iterator[Session]:
-    """A node called `name` with the process number behind it; Ctrl-C stays KeyboardInterrupt, so that goals can be cancelled."""
+    """A node called `name` with the process number behind it; Ctrl-C stays KeyboardInterrupt, so
+    that goals can be cancelled.
+    """
     import os
 
     import rclpy

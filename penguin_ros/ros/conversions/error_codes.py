@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which constant of penguin_msgs/ErrorCode each error of the core becomes. Knows classes and numbers, no texts."""
+"""Which constant of penguin_msgs/ErrorCode each error of the core becomes. Knows classes and
+numbers, no texts.
+"""
+
 from __future__ import annotations
 
 from penguin_msgs.msg import ErrorCode
@@ -31,10 +34,15 @@ _CODES: dict[type[BaseException], int] = {
 
 
 def error_code(error: BaseException | None) -> int:
-    """The code of the nearest base class that has one; NONE without error, INTERNAL for a fault that nothing names."""
+    """The code of the nearest base class that has one; NONE without error, INTERNAL for a fault
+    that nothing names.
+    """
     if error is None:
         return int(ErrorCode.NONE)
-    return next((code for kind in type(error).__mro__ if (code := _CODES.get(kind)) is not None), int(ErrorCode.INTERNAL))
+    return next(
+        (code for kind in type(error).__mro__ if (code := _CODES.get(kind)) is not None),
+        int(ErrorCode.INTERNAL),
+    )
 
 
 def error_message(error: BaseException | None) -> str:

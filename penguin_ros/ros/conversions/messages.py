@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of the core to penguin_msgs and back: times, texts, evidence, answers, captions, questions.
+"""Values of the core to penguin_msgs and back: times, texts, evidence, answers, captions,
+questions.
 
 Knows fields, not topics. Pictures are converted in image_conversion.py.
 """
+
 from __future__ import annotations
 
 import uuid
@@ -19,8 +21,8 @@ from penguin_ros.request import Answer, Evidence, FrameRef, Interval, Request, S
 from penguin_ros.ros.conversions.error_codes import error_code, error_message
 from penguin_ros.text import cleaned
 
-_UINT32_MAX = 2 ** 32 - 1
-_INT32_MAX = 2 ** 31 - 1
+_UINT32_MAX = 2**32 - 1
+_INT32_MAX = 2**31 - 1
 _CUT_SHORT = (StopReason.MAX_TOKENS, StopReason.REPETITION, StopReason.DEADLINE)
 
 
@@ -50,22 +52,41 @@ def evidence_message(evidence: Evidence) -> EvidenceMessage:
     """Field by field."""
     return EvidenceMessage(
         frames=[_frame_ref_message(frame) for frame in evidence.frames],
-        start=time_message(evidence.start_ns), end=time_message(evidence.end_ns), age=duration_message(evidence.age_ns),
-        model_name=cleaned(evidence.model_name), model_digest=evidence.model_digest, backend=evidence.backend,
-        precision=evidence.precision, visual_tokens=_count(evidence.visual_tokens),
-        prompt_tokens=_count(evidence.prompt_tokens), generated_tokens=_count(evidence.generated_tokens),
-        wait=duration_message(evidence.wait_ns), encode=duration_message(evidence.encode_ns),
-        prefill=duration_message(evidence.prefill_ns), decode=duration_message(evidence.decode_ns),
-        first_token_latency=duration_message(evidence.first_token_ns), stop_reason=int(evidence.stop_reason),
-        is_truncated=evidence.is_truncated, is_stale=evidence.is_stale, frames_dropped=_count(evidence.frames_dropped),
-        unchanged_since=time_message(evidence.unchanged_since_ns), reused_tokens=_count(evidence.reused_tokens),
-        reused_frames=_count(evidence.reused_frames), forward_passes=_count(evidence.forward_passes),
-        drafted_tokens=_count(evidence.drafted_tokens), accepted_tokens=_count(evidence.accepted_tokens))
+        start=time_message(evidence.start_ns),
+        end=time_message(evidence.end_ns),
+        age=duration_message(evidence.age_ns),
+        model_name=cleaned(evidence.model_name),
+        model_digest=evidence.model_digest,
+        backend=evidence.backend,
+        precision=evidence.precision,
+        visual_tokens=_count(evidence.visual_tokens),
+        prompt_tokens=_count(evidence.prompt_tokens),
+        generated_tokens=_count(evidence.generated_tokens),
+        wait=duration_message(evidence.wait_ns),
+        encode=duration_message(evidence.encode_ns),
+        prefill=duration_message(evidence.prefill_ns),
+        decode=duration_message(evidence.decode_ns),
+        first_token_latency=duration_message(evidence.first_token_ns),
+        stop_reason=int(evidence.stop_reason),
+        is_truncated=evidence.is_truncated,
+        is_stale=evidence.is_stale,
+        frames_dropped=_count(evidence.frames_dropped),
+        unchanged_since=time_message(evidence.unchanged_since_ns),
+        reused_tokens=_count(evidence.reused_tokens),
+        reused_frames=_count(evidence.reused_frames),
+        forward_passes=_count(evidence.forward_passes),
+        drafted_tokens=_count(evidence.drafted_tokens),
+        accepted_tokens=_count(evidence.accepted_tokens),
+    )
 
 
 def _frame_ref_message(frame: FrameRef) -> FrameRefMessage:
-    return FrameRefMessage(stamp=time_message(frame.stamp_ns), camera=frame.camera, frame_id=cleaned(frame.frame_id),
-                           type=int(frame.type))
+    return FrameRefMessage(
+        stamp=time_message(frame.stamp_ns),
+        camera=frame.camera,
+        frame_id=cleaned(frame.frame_id),
+        type=int(frame.type),
+    )
 
 
 def _count(value: int) -> int:
@@ -75,16 +96,26 @@ def _count(value: int) -> int:
 def answer_message(answer: Answer) -> AnswerMessage:
     """For `~/answer`, the service's response and the action's result."""
     return AnswerMessage(
-        id=cleaned(answer.id), question=cleaned(answer.question), camera=answer.camera, text=cleaned(answer.text),
-        error_code=error_code(answer.error), error_message=cleaned(error_message(answer.error)),
-        evidence=evidence_message(answer.evidence))
+        id=cleaned(answer.id),
+        question=cleaned(answer.question),
+        camera=answer.camera,
+        text=cleaned(answer.text),
+        error_code=error_code(answer.error),
+        error_message=cleaned(error_message(answer.error)),
+        evidence=evidence_message(answer.evidence),
+    )
 
 
 def caption_message(answer: Answer) -> Caption:
     """For `~/caption`; the header is that of the newest frame that the text holds for."""
     message = Caption(
-        camera=answer.camera, text=cleaned(answer.text), state=_caption_state(answer), error_code=error_code(answer.error),
-        error_message=cleaned(error_message(answer.error)), evidence=evidence_message(answer.evidence))
+        camera=answer.camera,
+        text=cleaned(answer.text),
+        state=_caption_state(answer),
+        error_code=error_code(answer.error),
+        error_message=cleaned(error_message(answer.error)),
+        evidence=evidence_message(answer.evidence),
+    )
     if answer.evidence.frames:
         message.header.stamp = message.evidence.end
         message.header.frame_id = message.evidence.frames[-1].frame_id
@@ -92,7 +123,9 @@ def caption_message(answer: Answer) -> Caption:
 
 
 def _caption_state(answer: Answer) -> int:
-    if answer.error is not None and not (answer.text and answer.evidence.stop_reason is StopReason.DEADLINE):
+    if answer.error is not None and not (
+        answer.text and answer.evidence.stop_reason is StopReason.DEADLINE
+    ):
         return int(Caption.ERROR)
     if answer.evidence.unchanged_since_ns:
         return int(Caption.UNCHANGED)
@@ -100,15 +133,27 @@ def _caption_state(answer: Answer) -> int:
 
 
 def question_id(message: Any) -> str:
-    """The id that a Question, an Ask request or a goal carries, as one printable line, or a new one."""
+    """The id that a Question, an Ask request or a goal carries, as one printable line, or a new
+    one.
+    """
     return ' '.join(cleaned(message.id).split()) or uuid.uuid4().hex
 
 
 def request_from(message: Any, name: str, images: tuple[Image, ...] = ()) -> Request:
-    """The request that a Question, an Ask request or a goal of AnswerQuestion asks for; they have the same fields.
+    """The request that a Question, an Ask request or a goal of AnswerQuestion asks for; they have
+    the same fields.
 
     `images` are its pictures, decoded. The core checks the values.
     """
-    interval = Interval(time_ns(message.start), time_ns(message.end)) if message.has_interval else None
-    return Request(id=name, text=message.question, camera=message.camera, interval=interval, images=images,
-                   max_tokens=int(message.max_tokens), deadline_ns=duration_ns(message.deadline))
+    interval = (
+        Interval(time_ns(message.start), time_ns(message.end)) if message.has_interval else None
+    )
+    return Request(
+        id=name,
+        text=message.question,
+        camera=message.camera,
+        interval=interval,
+        images=images,
+        max_tokens=int(message.max_tokens),
+        deadline_ns=duration_ns(message.deadline),
+    )

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the core for captions by a steady timer per camera and publishes them: `~/caption`, `~/last_caption`, `~/caption_text`.
+"""Asks the core for captions by a steady timer per camera and publishes them: `~/caption`,
+`~/last_caption`, `~/caption_text`.
 
-Knows no models. Runs on the executor's thread; captions come over from the worker's through the executor_queue.
+Knows no models. Runs on the executor's thread; captions come over from the worker's through the
+executor_queue.
 """
+
 from __future__ import annotations
 
 import functools
@@ -36,11 +39,22 @@ _SILENT = (NoFrames, StaleFrames, RequestReplaced, Inactive)
 class CaptionPublisher:
     """Publishers for the life of the node; timers between `start` and `stop`."""
 
-    def __init__(self, node: Node, executor_queue: ExecutorQueue, guard: CallbackGuard, is_enabled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        executor_queue: ExecutorQueue,
+        guard: CallbackGuard,
+        is_enabled: Callable[[], bool],
+    ) -> None:
         self.published = 0
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self.first_token_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
-        self._node, self._executor_queue, self._guard, self._is_enabled = node, executor_queue, guard, is_enabled
+        self._node, self._executor_queue, self._guard, self._is_enabled = (
+            node,
+            executor_queue,
+            guard,
+            is_enabled,
+        )
         overridable = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
         self._caption = node.create_publisher(Caption, '~/caption', CAPTION_QOS, **overridable)
         self._last_caption = node.create_publisher(Caption, '~/last_caption', LATCHED_QOS)
@@ -53,7 +67,9 @@ class CaptionPublisher:
         group, clock = ReentrantCallbackGroup(), Clock(clock_type=ClockType.STEADY_TIME)
         for camera in cameras:
             tick = self._guard.wrap(functools.partial(self._request, pipeline, camera))
-            self._timers.append(self._node.create_timer(period_s, tick, callback_group=group, clock=clock))
+            self._timers.append(
+                self._node.create_timer(period_s, tick, callback_group=group, clock=clock)
+            )
 
     def stop(self) -> None:
         """No more captions are asked for."""
@@ -66,7 +82,10 @@ class CaptionPublisher:
             return
         start_ns = time.monotonic_ns()
         try:
-            pipeline.submit_caption(camera, lambda answer: self._executor_queue.post(lambda: self._publish(answer, start_ns)))
+            pipeline.submit_caption(
+                camera,
+                lambda answer: self._executor_queue.post(lambda: self._publish(answer, start_ns)),
+            )
         except PenguinError as error:
             if not isinstance(error, _SILENT):
                 raise

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry point `penguin_node`: `penguin_node --ros-args -p model.checkpoint:=DIR`. Knows in which order things must start and end.
+"""Entry point `penguin_node`: `penguin_node --ros-args -p model.checkpoint:=DIR`. Knows in which
+order things must start and end.
 
-Exit code 0 after SIGINT or SIGTERM, 2 when the node cannot be started as asked. A model that cannot be loaded does not end it.
+Exit code 0 after SIGINT or SIGTERM, 2 when the node cannot be started as asked. A model that cannot
+be loaded does not end it.
 
-Runs a node's callbacks until the process is asked to stop, whatever a callback or rclpy raises. Knows nothing of models.
+Runs a node's callbacks until the process is asked to stop, whatever a callback or rclpy raises.
+Knows nothing of models.
 
-SingleThreadedExecutor: the multi-threaded one of rclpy before 10.0.4 can fall to a few callbacks per second.
+SingleThreadedExecutor: the multi-threaded one of rclpy before 10.0.4 can fall to a few callbacks
+per second.
 """
+
 from __future__ import annotations
 
 import os
@@ -50,13 +55,15 @@ class Spinning:
     def _once(self, timeout_s: float | None) -> None:
         try:
             self._executor.spin_once(timeout_sec=timeout_s)
-        except Exception as error:  # from rclpy itself, a client that is gone for example: callbacks have their own guard
+        # from rclpy itself, a client that is gone for example: callbacks have their own guard
+        except Exception as error:
             self._guard.report('the executor', error)
             time.sleep(PAUSE_AFTER_FAULT_S)
 
 
 UNUSABLE = 2
-# How long a thread may keep the interpreter: the worker calls it in many small pieces, between which frames must be taken.
+# How long a thread may keep the interpreter: the worker calls it in many small pieces, between
+# which frames must be taken.
 SWITCH_INTERVAL_S = 0.0005
 
 
@@ -71,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     if any(thread.name == 'penguin worker' for thread in threading.enumerate()):
-        # In a step that cannot be interrupted: ending the interpreter under it would crash inside the library.
+        # In a step that cannot be interrupted: ending the interpreter under it would crash inside
+        # the library.
         os._exit(code)
     return code
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lifecycle node: wires parameters, cameras, captions, questions and diagnostics to the core's pipeline.
+"""The lifecycle node: wires parameters, cameras, captions, questions and diagnostics to the core's
+pipeline.
 
-configure loads the model, activate subscribes and serves, deactivate ends every request with INACTIVE, cleanup frees the model.
-Everything runs on the executor's thread except `on_configure` and `on_cleanup`, which have one of their own (transitions.py), and
-the pipeline's worker, whose results come through the executor_queue.
+configure loads the model, activate subscribes and serves, deactivate ends every request with
+INACTIVE, cleanup frees the model. Everything runs on the executor's thread except `on_configure`
+and `on_cleanup`, which have one of their own (transitions.py), and the pipeline's worker, whose
+results come through the executor_queue.
 """
+
 from __future__ import annotations
 
 import time
@@ -29,7 +32,12 @@ from penguin_ros.ros.node.diagnostics import Diagnostics
 from penguin_ros.ros.node.parameters import Parameters
 from penguin_ros.ros.node.question_endpoints import QuestionEndpoints
 from penguin_ros.ros.node.question_server import QuestionServer
-from penguin_ros.ros.node.snapshot import CameraSnapshot, NodeSnapshot, TextStats, model_info_message
+from penguin_ros.ros.node.snapshot import (
+    CameraSnapshot,
+    NodeSnapshot,
+    TextStats,
+    model_info_message,
+)
 from penguin_ros.ros.node.surroundings import NodeWatch, on_clock_jump
 from penguin_ros.ros.node.transitions import Transitions
 from penguin_ros.ros.process.callback_guard import CallbackGuard
@@ -48,13 +56,19 @@ class PenguinNode(LifecycleNodeMixin, Node):
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.guard = CallbackGuard(self.get_logger())
         self.executor_queue = ExecutorQueue(self, self.guard)
-        self.parameters = Parameters(self, self._is_configured, lambda: self.executor_queue.post(self._apply_parameters))
+        self.parameters = Parameters(
+            self, self._is_configured, lambda: self.executor_queue.post(self._apply_parameters)
+        )
         self.config: PenguinConfig = self.parameters.config()
         self.cameras: tuple[CameraSetting, ...] = self.parameters.cameras()
         self.transitions = Transitions(self, self.executor_queue)
-        self.question_server = QuestionServer(self, self.executor_queue, self.guard, lambda: self.config)
+        self.question_server = QuestionServer(
+            self, self.executor_queue, self.guard, lambda: self.config
+        )
         self._questions = QuestionEndpoints(self, self.question_server, self.guard)
-        self._captions = CaptionPublisher(self, self.executor_queue, self.guard, lambda: self.config.caption.enabled)
+        self._captions = CaptionPublisher(
+            self, self.executor_queue, self.guard, lambda: self.config.caption.enabled
+        )
         self._inputs: dict[str, CameraInput] = {}
         self._pipeline: Pipeline | None = None
         self._loading, self._load_failure = '', None  # type: tuple[str, PenguinError | None]
@@ -66,23 +80,33 @@ class PenguinNode(LifecycleNodeMixin, Node):
         for error in self.parameters.unknown_overrides():
             self.get_logger().warning(str(error))
 
-    # --- lifecycle --------------------------------------------------------------------------------------------
+    # --- lifecycle --------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the model; on the thread of transitions."""
         self._load_failure = None
         try:
             self.config, self.cameras = self.parameters.config(), self.parameters.cameras()
-            self._pipeline = Pipeline(self.config, [camera.name for camera in self.cameras], now_ns=self._now_ns,
-                                      log=self.guard.report)
+            self._pipeline = Pipeline(
+                self.config,
+                [camera.name for camera in self.cameras],
+                now_ns=self._now_ns,
+                log=self.guard.report,
+            )
             facts = self._pipeline.open(self._on_progress)
         except PenguinError as error:
             return self._failed_to_load(error)
         except Exception as error:
             self.guard.report('configure', error)
-            return self._failed_to_load(PenguinError('the model could not be loaded', repr(error), 'The log has the details'))
-        self.get_logger().info(f'{facts.name} runs on {facts.device} in {facts.precision} ({facts.backend}), loaded in '
-                               f'{facts.load_ns / 1e9:.1f} s')
+            return self._failed_to_load(
+                PenguinError(
+                    'the model could not be loaded', repr(error), 'The log has the details'
+                )
+            )
+        self.get_logger().info(
+            f'{facts.name} runs on {facts.device} in {facts.precision} ({facts.backend}), loaded in '
+            f'{facts.load_ns / 1e9:.1f} s'
+        )
         self.executor_queue.post(lambda: self._on_loaded(facts))
         return SUCCESS
 
@@ -100,7 +124,9 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self._stop_serving('activation failed')
             return FAILURE
         self.executor_queue.post(self._diagnostics.publish)  # runs when the transition is over
-        topics = ', '.join(f'{camera.name} on {self.resolve_topic_name(camera.topic)}' for camera in self.cameras)
+        topics = ', '.join(
+            f'{camera.name} on {self.resolve_topic_name(camera.topic)}' for camera in self.cameras
+        )
         self.get_logger().info(f'active; cameras: {topics or "none"}')
         return SUCCESS
 
@@ -126,12 +152,16 @@ class PenguinNode(LifecycleNodeMixin, Node):
         return self.on_shutdown(state)
 
     async def autostart(self) -> None:
-        """Configures and activates, unless the parameter says no; after a failure the node stays and can be configured again."""
+        """Configures and activates, unless the parameter says no; after a failure the node stays
+        and can be configured again.
+        """
         if self.parameters.is_autostarted():
             await self.transitions.autostart()
 
     def stop(self, spin_until: Callable[[Callable[[], bool], float], bool]) -> None:
-        """The end: requests are told, then the model is freed. `spin_until(condition, seconds)` runs callbacks meanwhile."""
+        """The end: requests are told, then the model is freed. `spin_until(condition, seconds)`
+        runs callbacks meanwhile.
+        """
         self._stop_serving('the node shuts down')
         spin_until(lambda: self.question_server.is_idle, 1.5)
         self.question_server.abandon(Inactive('the node is not active', 'the node shuts down'))
@@ -178,12 +208,16 @@ class PenguinNode(LifecycleNodeMixin, Node):
     def _close_pipeline(self, timeout_s: float = 4.0) -> None:
         pipeline, self._pipeline, self.question_server.pipeline = self._pipeline, None, None
         if pipeline is not None and not pipeline.close(timeout_s):
-            self.get_logger().warning(f'a step of the model did not end within {timeout_s} s; its memory is freed when it does')
+            self.get_logger().warning(
+                f'a step of the model did not end within {timeout_s} s; its memory is freed when it does'
+            )
 
-    # --- what runs --------------------------------------------------------------------------------------------
+    # --- what runs --------------------------------------------------------------------------------
 
     def _started_input(self, camera: CameraSetting, pipeline: Pipeline) -> CameraInput:
-        sinks = FrameSinks(pipeline.add_frame, lambda cause: pipeline.count_drop(camera.name, cause))
+        sinks = FrameSinks(
+            pipeline.add_frame, lambda cause: pipeline.count_drop(camera.name, cause)
+        )
         camera_input = CameraInput(self, camera, self.config, self.guard, sinks)
         camera_input.start()
         return camera_input
@@ -213,7 +247,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self.get_logger().warning(f'{reason}: frames are forgotten, requests about them end')
             self._pipeline.flush(reason)
 
-    # --- what it tells ----------------------------------------------------------------------------------------
+    # --- what it tells ----------------------------------------------------------------------------
 
     def _is_configured(self) -> bool:
         return self.lifecycle_state != 'unconfigured'
@@ -226,24 +260,48 @@ class PenguinNode(LifecycleNodeMixin, Node):
     def _snapshot(self) -> NodeSnapshot:
         pipeline = self._pipeline.status() if self._pipeline is not None else None
         return NodeSnapshot(
-            name=self.get_fully_qualified_name(), stamp=self.get_clock().now().to_msg(), lifecycle_state=self.lifecycle_state,
-            config=self.config, steady_ns=time.monotonic_ns(), pipeline=pipeline, texts=self._text_stats(),
-            cameras=tuple(self._camera_snapshot(camera, pipeline) for camera in self.cameras), loading=self._loading,
-            load_failure=self._load_failure, faults=self.guard.faults, last_fault=self.guard.last_fault,
-            warnings=self._watch.warnings())
+            name=self.get_fully_qualified_name(),
+            stamp=self.get_clock().now().to_msg(),
+            lifecycle_state=self.lifecycle_state,
+            config=self.config,
+            steady_ns=time.monotonic_ns(),
+            pipeline=pipeline,
+            texts=self._text_stats(),
+            cameras=tuple(self._camera_snapshot(camera, pipeline) for camera in self.cameras),
+            loading=self._loading,
+            load_failure=self._load_failure,
+            faults=self.guard.faults,
+            last_fault=self.guard.last_fault,
+            warnings=self._watch.warnings(),
+        )
 
-    def _camera_snapshot(self, camera: CameraSetting, pipeline: PipelineStatus | None) -> CameraSnapshot:
+    def _camera_snapshot(
+        self, camera: CameraSetting, pipeline: PipelineStatus | None
+    ) -> CameraSnapshot:
         camera_input = self._inputs.get(camera.name)
         return CameraSnapshot(
-            name=camera.name, topic=self.resolve_topic_name(camera.topic), transport=camera.transport,
+            name=camera.name,
+            topic=self.resolve_topic_name(camera.topic),
+            transport=camera.transport,
             health=camera_input.health() if camera_input is not None else None,
-            buffer=pipeline.cameras.get(camera.name) if pipeline is not None else None)
+            buffer=pipeline.cameras.get(camera.name) if pipeline is not None else None,
+        )
 
     def _text_stats(self) -> TextStats:
-        counts, captions, question_server = self.question_server.counts, self._captions, self.question_server
-        return TextStats(counts['answered'], counts['refused'], counts['failed'], captions.published,
-                          tuple(question_server.latencies_ns), tuple(captions.latencies_ns),
-                          (*question_server.first_token_ns, *captions.first_token_ns))
+        counts, captions, question_server = (
+            self.question_server.counts,
+            self._captions,
+            self.question_server,
+        )
+        return TextStats(
+            counts['answered'],
+            counts['refused'],
+            counts['failed'],
+            captions.published,
+            tuple(question_server.latencies_ns),
+            tuple(captions.latencies_ns),
+            (*question_server.first_token_ns, *captions.first_token_ns),
+        )
 
     def _now_ns(self) -> int:
         """ROS time; on any thread."""

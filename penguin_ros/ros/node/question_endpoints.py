@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The three entries for questions: topic `~/question`, service `~/ask`, action `~/answer_question`.
 
-Knows messages and goal states, not what becomes of a question. Runs on the executor's thread. Its callbacks wait for answers,
-so they share a group in which they do not wait for each other.
+Knows messages and goal states, not what becomes of a question. Runs on the executor's thread. Its
+callbacks wait for answers, so they share a group in which they do not wait for each other.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -36,12 +37,24 @@ class QuestionEndpoints:
         self._goals: dict[bytes, PendingQuestion] = {}
         self._owed = 0
         group = ReentrantCallbackGroup()
-        node.create_subscription(Question, '~/question', guard.wrap(self._on_question), _ENTRY_QOS, callback_group=group)
-        node.create_service(Ask, '~/ask', self._on_ask, qos_profile=_ENTRY_QOS, callback_group=group)
+        node.create_subscription(
+            Question, '~/question', guard.wrap(self._on_question), _ENTRY_QOS, callback_group=group
+        )
+        node.create_service(
+            Ask, '~/ask', self._on_ask, qos_profile=_ENTRY_QOS, callback_group=group
+        )
         self._action = ActionServer(
-            node, AnswerQuestion, '~/answer_question', self._on_goal, cancel_callback=self._on_cancel, callback_group=group,
-            goal_service_qos_profile=_ENTRY_QOS, result_service_qos_profile=_ENTRY_QOS, cancel_service_qos_profile=_ENTRY_QOS,
-            result_timeout=RESULT_SECONDS)
+            node,
+            AnswerQuestion,
+            '~/answer_question',
+            self._on_goal,
+            cancel_callback=self._on_cancel,
+            callback_group=group,
+            goal_service_qos_profile=_ENTRY_QOS,
+            result_service_qos_profile=_ENTRY_QOS,
+            cancel_service_qos_profile=_ENTRY_QOS,
+            result_timeout=RESULT_SECONDS,
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -64,7 +77,9 @@ class QuestionEndpoints:
 
     async def _on_goal(self, goal: Any) -> AnswerQuestion.Result:
         feedback = _Feedback(goal)
-        pending = feedback.pending = self._question_server.start(goal.request, self._guard.wrap(feedback.publish))
+        pending = feedback.pending = self._question_server.start(
+            goal.request, self._guard.wrap(feedback.publish)
+        )
         key = bytes(goal.goal_id.uuid)
         self._goals[key] = pending
         try:
@@ -101,8 +116,11 @@ class _Feedback:
     def publish(self, text: str) -> None:
         """`text` continues the one before."""
         identity = '' if self.pending is None else self.pending.id
-        self._goal.publish_feedback(AnswerQuestion.Feedback(
-            id=identity, sequence=self._sequence, text=text, piece=text[len(self._text):]))
+        self._goal.publish_feedback(
+            AnswerQuestion.Feedback(
+                id=identity, sequence=self._sequence, text=text, piece=text[len(self._text) :]
+            )
+        )
         self._sequence, self._text = self._sequence + 1, text
 
 

@@ -3,10 +3,12 @@
 
 Knows nothing of models. Runs on the executor's thread.
 
-Notices that ROS time went back (a bag that starts again, a simulation that is reset) or that its source changed.
+Notices that ROS time went back (a bag that starts again, a simulation that is reset) or that its
+source changed.
 
 Knows no frames. The callback runs on the executor's thread, in the subscription to /clock.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -21,13 +23,22 @@ BACKWARD_JUMP = Duration(nanoseconds=-100_000_000)
 
 
 def on_clock_jump(node: Node, callback: Callable[[str], None]) -> Any:
-    """Calls back with a sentence; returns the handle, to be unregistered before the node is destroyed."""
+    """Calls back with a sentence; returns the handle, to be unregistered before the node is
+    destroyed.
+    """
+
     def describe(jump: Any) -> None:
         seconds = jump.delta.nanoseconds / 1e9
-        callback(f'ROS time went back by {-seconds:.3f} s' if seconds < 0 else 'the source of ROS time changed')
+        callback(
+            f'ROS time went back by {-seconds:.3f} s'
+            if seconds < 0
+            else 'the source of ROS time changed'
+        )
 
     return node.get_clock().create_jump_callback(
-        JumpThreshold(min_forward=None, min_backward=BACKWARD_JUMP, on_clock_change=True), post_callback=describe)
+        JumpThreshold(min_forward=None, min_backward=BACKWARD_JUMP, on_clock_change=True),
+        post_callback=describe,
+    )
 
 
 class NodeWatch:
@@ -50,11 +61,18 @@ class NodeWatch:
         own = (self._node.get_name(), self._node.get_namespace())
         if self._node.get_node_names_and_namespaces().count(own) < 2:
             return ''
-        return (f'another node is called {self._node.get_fully_qualified_name()} too: parameters, services and answers of the '
-                'two get mixed up. Give one of them another name (--ros-args -r __node:=NAME) or namespace (-r __ns:=/NAMESPACE)')
+        return (
+            f'another node is called {self._node.get_fully_qualified_name()} too: parameters, services and answers of the '
+            'two get mixed up. Give one of them another name (--ros-args -r __node:=NAME) or namespace (-r __ns:=/NAMESPACE)'
+        )
 
     def _standing_clock(self) -> str:
-        if not self._node.get_parameter('use_sim_time').value or self._node.get_clock().now().nanoseconds > 0:
+        if (
+            not self._node.get_parameter('use_sim_time').value
+            or self._node.get_clock().now().nanoseconds > 0
+        ):
             return ''
-        return ('use_sim_time is set, but nothing arrives on /clock: ROS time stands at zero, frames and captions wait for it. '
-                'Start the simulation or `ros2 bag play --clock`, or set use_sim_time to false')
+        return (
+            'use_sim_time is set, but nothing arrives on /clock: ROS time stands at zero, frames and captions wait for it. '
+            'Start the simulation or `ros2 bag play --clock`, or set use_sim_time to false'
+        )

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lifecycle transitions that take long run on a thread of their own, so that the executor goes on serving meanwhile.
+"""Lifecycle transitions that take long run on a thread of their own, so that the executor goes on
+serving meanwhile.
 
-rclpy runs every transition inside the service's callback: loading a model there would silence diagnostics, parameters and
-`get_state` for minutes. It also lets a request for a transition that the state does not allow end the executor's spin. Knows
-nothing of models. Called from the executor's thread.
+rclpy runs every transition inside the service's callback: loading a model there would silence
+diagnostics, parameters and `get_state` for minutes. It also lets a request for a transition that
+the state does not allow end the executor's spin. Knows nothing of models. Called from the
+executor's thread.
 """
+
 from __future__ import annotations
 
 import threading
@@ -18,7 +21,8 @@ from rclpy.task import Future
 
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
-# Those that load or free a model; the others touch subscriptions and timers, which belong to the executor's thread.
+# Those that load or free a model; the others touch subscriptions and timers, which belong to the
+# executor's thread.
 SLOW = {'configure': Transition.TRANSITION_CONFIGURE, 'cleanup': Transition.TRANSITION_CLEANUP}
 
 
@@ -29,35 +33,46 @@ class Transitions:
         self._node, self._executor_queue = node, executor_queue
         self._thread: threading.Thread | None = None
         self._is_busy = False
-        # The service is created by rclpy with its synchronous callback, and kept in this attribute by every distribution
-        # since Humble.
+        # The service is created by rclpy with its synchronous callback, and kept in this attribute
+        # by every distribution since Humble.
         service = node._service_change_state
         self._change_state: Callable[[Any, Any], Any] = service.callback
         service.callback = self.serve
 
-    async def serve(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
-        """The callback of `change_state`; a transition that is not possible now is answered without success."""
+    async def serve(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        """The callback of `change_state`; a transition that is not possible now is answered without
+        success.
+        """
         name = request.transition.label or _label(request.transition.id)
         if self._is_busy:
             response.success = False
             self._node.get_logger().warning(f'{name} refused: another transition is under way')
             return response
         if name in SLOW:
-            result = await self._on_thread(lambda: self._attempt(name, lambda: self._change_state(request, response)))
+            result = await self._on_thread(
+                lambda: self._attempt(name, lambda: self._change_state(request, response))
+            )
         else:
             result = self._attempt(name, lambda: self._change_state(request, response))
         response.success = bool(result is not None and result.success)
         return response
 
     async def autostart(self) -> None:
-        """Configures and activates; a failure is logged, and leaves the node to whoever mends its cause."""
-        result = await self._on_thread(lambda: self._attempt('configure', self._node.trigger_configure))
+        """Configures and activates; a failure is logged, and leaves the node to whoever mends its
+        cause.
+        """
+        result = await self._on_thread(
+            lambda: self._attempt('configure', self._node.trigger_configure)
+        )
         if result == TransitionCallbackReturn.SUCCESS:
             result = self._attempt('activate', self._node.trigger_activate)
         if result != TransitionCallbackReturn.SUCCESS:
             self._node.get_logger().error(
                 'not started; the node stays, and its diagnostics tell why. When the cause is mended: ros2 lifecycle set '
-                f'{self._node.get_fully_qualified_name()} configure, then activate; or start it anew')
+                f'{self._node.get_fully_qualified_name()} configure, then activate; or start it anew'
+            )
 
     def join(self, timeout_s: float) -> bool:
         """Waits for the thread of a transition; False when it is still running."""
@@ -70,7 +85,9 @@ class Transitions:
         """The transition's result, None when the state does not allow it."""
         try:
             return transition()
-        except Exception as error:  # rclpy raises its RCLError, which is not the same class in all distributions
+        except (
+            Exception
+        ) as error:  # rclpy raises its RCLError, which is not the same class in all distributions
             self._node.get_logger().warning(f'{name} refused in this state: {error}')
             return None
 
@@ -91,4 +108,7 @@ class Transitions:
 
 
 def _label(transition_id: int) -> str:
-    return next((name for name, number in SLOW.items() if number == transition_id), f'transition {transition_id}')
+    return next(
+        (name for name, number in SLOW.items() if number == transition_id),
+        f'transition {transition_id}',
+    )

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a node alive when one of its callbacks raises: counts, logs once with its traceback, goes on.
+"""Keeps a node alive when one of its callbacks raises: counts, logs once with its traceback, goes
+on.
 
 Without it an exception in any callback ends the executor's spin. Safe from any thread.
 """
+
 from __future__ import annotations
 
 import functools
@@ -15,7 +17,9 @@ from typing import Any
 
 
 class CallbackGuard:
-    """Wraps callbacks; `faults` counts exceptions by place and type, `last_fault` describes the newest."""
+    """Wraps callbacks; `faults` counts exceptions by place and type, `last_fault` describes the
+    newest.
+    """
 
     def __init__(self, logger: Any) -> None:
         self._logger, self._lock = logger, threading.Lock()
@@ -33,6 +37,7 @@ class CallbackGuard:
         named = callback.func if isinstance(callback, functools.partial) else callback
         place = getattr(named, '__qualname__', repr(named))
         if inspect.iscoroutinefunction(callback):
+
             @functools.wraps(callback)
             async def guarded_coroutine(*arguments: Any) -> Any:
                 try:
@@ -52,7 +57,9 @@ class CallbackGuard:
         return guarded
 
     def report(self, place: str, error: BaseException) -> None:
-        """Counts an exception; the first of its place and type is logged with its traceback, the others are only counted."""
+        """Counts an exception; the first of its place and type is logged with its traceback, the
+        others are only counted.
+        """
         key = f'{type(error).__name__} in {place}'
         with self._lock:
             self._faults[key] += 1
@@ -60,4 +67,6 @@ class CallbackGuard:
             self.last_fault = f'{key}: {error}'
         if is_first:
             text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
-            self._logger.error(f'{key}; the node goes on, repetitions are counted in its diagnostics.\n{text}')
+            self._logger.error(
+                f'{key}; the node goes on, repetitions are counted in its diagnostics.\n{text}'
+            )

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way from the worker thread to the executor's: calls are queued here and run there.
 
-Everything is published by the executor's thread, so nothing is ever published on a context that is shut down, and a guard
-condition wakes the executor (a future completed by another thread would not). Holds what the core's bounded queues let through:
-at most one growing text and one end per request, and the captions in flight.
+Everything is published by the executor's thread, so nothing is ever published on a context that is
+shut down, and a guard condition wakes the executor (a future completed by another thread would
+not). Holds what the core's bounded queues let through: at most one growing text and one end per
+request, and the captions in flight.
 """
+
 from __future__ import annotations
 
 from collections import deque
@@ -23,7 +25,9 @@ class ExecutorQueue:
     def __init__(self, node: Node, guard: CallbackGuard) -> None:
         self._node, self._guard = node, guard
         self._calls: deque[Callable[[], None]] = deque()
-        self._trigger = node.create_guard_condition(guard.wrap(self.drain), ReentrantCallbackGroup())
+        self._trigger = node.create_guard_condition(
+            guard.wrap(self.drain), ReentrantCallbackGroup()
+        )
 
     def post(self, call: Callable[[], None]) -> None:
         """From any thread; quiet when the node is gone."""
@@ -37,6 +41,7 @@ class ExecutorQueue:
         """Runs what is queued; on the executor's thread."""
         while self._calls:
             self._guard.wrap(self._calls.popleft())()
-        # What awaits a future that was completed here is only looked at when the executor comes round again.
+        # What awaits a future that was completed here is only looked at when the executor comes
+        # round again.
         if self._node.executor is not None:
             self._node.executor.wake()

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gives a process that publishes raw pictures the Fast DDS profile with room for them. Knows no ROS call.
+"""Gives a process that publishes raw pictures the Fast DDS profile with room for them. Knows no ROS
+call.
 
-To be called before rclpy is imported. Without the profile a writer's shared memory has 512 KiB, and larger pictures overwrite
-themselves on their way.
+To be called before rclpy is imported. Without the profile a writer's shared memory has 512 KiB, and
+larger pictures overwrite themselves on their way.
 """
+
 from __future__ import annotations
 
 import os
@@ -21,11 +23,13 @@ _SHARED_MEMORY = Path('/dev/shm')
 def use_image_profile() -> Path | None:
     """Points Fast DDS at our profile and returns its path.
 
-    None when the user's environment names a profile (an empty one too, which leaves the defaults), when another middleware is
-    chosen, or when the file is not installed.
+    None when the user's environment names a profile (an empty one too, which leaves the defaults),
+    when another middleware is chosen, or when the file is not installed.
     """
     middleware = os.environ.get('RMW_IMPLEMENTATION', '')
-    if any(variable in os.environ for variable in VARIABLES) or (middleware and 'fastrtps' not in middleware):
+    if any(variable in os.environ for variable in VARIABLES) or (
+        middleware and 'fastrtps' not in middleware
+    ):
         return None
     path = find_image_profile()
     if path is not None:
@@ -34,15 +38,22 @@ def use_image_profile() -> Path | None:
 
 
 def find_image_profile() -> Path | None:
-    """The profile of this installation: in the checkout, or in the share folder of an ament or Python prefix."""
-    prefixes = [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)), sys.prefix]
+    """The profile of this installation: in the checkout, or in the share folder of an ament or
+    Python prefix.
+    """
+    prefixes = [
+        *filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)),
+        sys.prefix,
+    ]
     candidates = [Path(__file__).resolve().parents[2] / _FILE]
     candidates += [Path(prefix) / 'share' / 'penguin_ros' / _FILE for prefix in prefixes]
     return next((path for path in candidates if path.is_file()), None)
 
 
 def shared_memory_shortage() -> str:
-    """A sentence when the machine has less shared memory than the profile wants (containers have 64 MB), else ''."""
+    """A sentence when the machine has less shared memory than the profile wants (containers have 64
+    MB), else ''.
+    """
     try:
         facts = os.statvfs(_SHARED_MEMORY)
     except OSError:
@@ -50,5 +61,7 @@ def shared_memory_shortage() -> str:
     free = facts.f_bavail * facts.f_frsize
     if free > SEGMENT_BYTES:
         return ''
-    return (f'{_SHARED_MEMORY} has {free // 2 ** 20} MiB left, raw pictures want over {SEGMENT_BYTES // 2 ** 20}: they go '
-            'through UDP, and many are lost. In a container, start it with --shm-size=1g or --ipc=host')
+    return (
+        f'{_SHARED_MEMORY} has {free // 2**20} MiB left, raw pictures want over {SEGMENT_BYTES // 2**20}: they go '
+        'through UDP, and many are lost. In a container, start it with --shm-size=1g or --ipc=host'
+    )

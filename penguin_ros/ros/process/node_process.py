@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One of our nodes as a child process with a log file. Knows its command line, not what it does."""
+
 from __future__ import annotations
 
 import json
@@ -30,8 +31,14 @@ class NodeProcess:
     `stop` interrupts it as Ctrl-C would and kills it only when that fails.
     """
 
-    def __init__(self, name: str, folder: Path, parameters: Mapping[str, object], remaps: Mapping[str, str],
-                 files: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        parameters: Mapping[str, object],
+        remaps: Mapping[str, str],
+        files: Sequence[Path] = (),
+    ) -> None:
         self.name, self.log = name, folder / f'{name}.log'
         self.exit_code: int | None = None
         self._command = [sys.executable, '-m', MAIN_MODULES[name], '--ros-args']
@@ -44,10 +51,17 @@ class NodeProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Own process group, so that Ctrl-C in the terminal reaches only us and the order of stopping is ours."""
+        """Own process group, so that Ctrl-C in the terminal reaches only us and the order of
+        stopping is ours.
+        """
         with self.log.open('wb') as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                             start_new_session=True)
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:
@@ -58,7 +72,9 @@ class NodeProcess:
     def check(self) -> None:
         """NodeStopped with the end of its log when the process is gone."""
         if self._process is not None and self._process.poll() is not None:
-            raise NodeStopped(f'{self.name} ended with exit code {self._process.returncode}', self.tail())
+            raise NodeStopped(
+                f'{self.name} ended with exit code {self._process.returncode}', self.tail()
+            )
 
     def wait(self, timeout_s: float) -> int:
         """The exit code, once it ends by itself; subprocess.TimeoutExpired."""
@@ -79,4 +95,8 @@ class NodeProcess:
 
     def tail(self, lines: int = 8) -> str:
         """The end of what it printed."""
-        return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:]) if self.log.exists() else ''
+        return (
+            '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
+            if self.log.exists()
+            else ''
+        )

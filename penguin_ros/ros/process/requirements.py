@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says what is missing before a node starts: ROS 2 itself, or the built messages. Called first by the entry points."""
+"""Says what is missing before a node starts: ROS 2 itself, or the built messages. Called first by
+the entry points.
+"""
+
 from __future__ import annotations
 
 import sys
 
-ROS_MISSING = '''ROS 2 is not found: {error}
+ROS_MISSING = """ROS 2 is not found: {error}
 Source your installation (source /opt/ros/<distro>/setup.bash), or, in the checkout of penguin_ros, type:
-    ./scripts/setup && source scripts/env.sh'''
+    ./scripts/setup && source scripts/env.sh"""
 
-MESSAGES_MISSING = '''penguin_msgs is not built, or its setup is not sourced: {error}
+MESSAGES_MISSING = """penguin_msgs is not built, or its setup is not sourced: {error}
 Type, in the checkout of penguin_ros:
     ./scripts/setup && source scripts/env.sh
 or, in a workspace:
-    colcon build --base-paths src src/penguin_ros/penguin_msgs && source install/setup.bash'''
+    colcon build --base-paths src src/penguin_ros/penguin_msgs && source install/setup.bash"""
 
 
 def require_ros() -> None:
@@ -31,6 +34,7 @@ def require_messages() -> None:
         # The source folder imports as an empty package; only what colcon generated has the message.
         from penguin_msgs.msg import Caption
         from rclpy.type_support import check_is_valid_msg_type
+
         check_is_valid_msg_type(Caption)  # loads the generated library
     except Exception as error:  # a library that is not found or does not fit shows in many ways
         _exit(MESSAGES_MISSING.format(error=error))

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGINT and SIGTERM, noticed without interrupting anyone and while C code runs. Knows nothing of ROS.
+"""SIGINT and SIGTERM, noticed without interrupting anyone and while C code runs. Knows nothing of
+ROS.
 
-rclpy's own handlers shut the context down at once, after which no goal could be told that it is aborted.
+rclpy's own handlers shut the context down at once, after which no goal could be told that it is
+aborted.
 """
+
 from __future__ import annotations
 
 import os
@@ -24,20 +27,26 @@ class StopSignal:
         self._lock = threading.Lock()
 
     def install(self) -> None:
-        """Takes over SIGINT and SIGTERM; the interpreter writes their numbers into a pipe that a thread reads."""
+        """Takes over SIGINT and SIGTERM; the interpreter writes their numbers into a pipe that a
+        thread reads.
+        """
         read_end, write_end = os.pipe()
         os.set_blocking(write_end, False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _ignore)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, args=(read_end,), name='stop-signal', daemon=True).start()
+        threading.Thread(
+            target=self._watch, args=(read_end,), name='stop-signal', daemon=True
+        ).start()
 
     def is_set(self) -> bool:
         """Whether the process was asked to stop."""
         return self._is_set.is_set()
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Calls back once when the process is asked to stop (at once, when it was), on another thread."""
+        """Calls back once when the process is asked to stop (at once, when it was), on another
+        thread.
+        """
         with self._lock:
             if not self._is_set.is_set():
                 self._callbacks.append(callback)
@@ -58,7 +67,9 @@ class StopSignal:
         self.request()
         threading.Event().wait(LIMIT_S)
         # A call into a library cannot be interrupted; leaving is what was asked for.
-        sys.stderr.write(f'penguin_ros: a call of the model did not end within {LIMIT_S} s; leaving without waiting for it\n')
+        sys.stderr.write(
+            f'penguin_ros: a call of the model did not end within {LIMIT_S} s; leaving without waiting for it\n'
+        )
         sys.stderr.flush()
         os._exit(0)
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time of a simulated world: it runs with the steady clock, faster or slower, and can be set back. Knows no ROS.
+"""The time of a simulated world: it runs with the steady clock, faster or slower, and can be set
+back. Knows no ROS.
 
 Any thread may read, wait and reset.
 """
+
 from __future__ import annotations
 
 import threading
@@ -13,9 +15,13 @@ from penguin_ros.frame import NANOSECONDS
 
 
 class SimulatedClock:
-    """Starts at `start_ns` and gains `factor` seconds per steady second. `epoch` counts how often it was set back."""
+    """Starts at `start_ns` and gains `factor` seconds per steady second. `epoch` counts how often
+    it was set back.
+    """
 
-    def __init__(self, start_ns: int, factor: float, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, start_ns: int, factor: float, steady_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._start_ns, self._factor, self._steady_ns = start_ns, factor, steady_ns
         self._changed = threading.Condition()
         self._origin_ns = steady_ns()
@@ -50,7 +56,9 @@ class SimulatedClock:
             self._changed.notify_all()
 
     def wait_until(self, epoch: int, time_ns: int) -> bool:
-        """True when that time has come; False as soon as the epoch is another one or the clock is closed."""
+        """True when that time has come; False as soon as the epoch is another one or the clock is
+        closed.
+        """
         with self._changed:
             while epoch == self._epoch and not self._is_closed:
                 left_ns = time_ns - self._now_ns()
@@ -60,7 +68,9 @@ class SimulatedClock:
             return False
 
     def run_in(self, epoch: int, action: Callable[[], None]) -> bool:
-        """Runs a short `action` during which the clock cannot be reset; False, without running it, in another epoch."""
+        """Runs a short `action` during which the clock cannot be reset; False, without running it,
+        in another epoch.
+        """
         with self._changed:
             if epoch != self._epoch or self._is_closed:
                 return False

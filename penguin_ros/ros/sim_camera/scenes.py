@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which scene is shown when: scenes one after the other, each with its truth, and the pictures' times. Knows no ROS."""
+"""Which scene is shown when: scenes one after the other, each with its truth, and the pictures'
+times. Knows no ROS.
+"""
+
 from __future__ import annotations
 
 import random
@@ -20,7 +23,9 @@ from penguin_ros.simulation.world import World
 
 @dataclass(frozen=True)
 class SceneChoice:
-    """What is shown: the file `scene` again and again, or random scenes of a level from `seed` on; `count` times, 0: endless."""
+    """What is shown: the file `scene` again and again, or random scenes of a level from `seed` on;
+    `count` times, 0: endless.
+    """
 
     scene: str = ''
     seed: int = 1
@@ -44,8 +49,9 @@ def picture_times_s(scene: Scene, hz: float) -> list[float]:
 
 @dataclass(frozen=True)
 class Showing:
-    """The `number`-th showing of a scene: its first picture is of `start_ns`, its last one of `last_s` later. The others are as
-    in GroundTruth."""
+    """The `number`-th showing of a scene: its first picture is of `start_ns`, its last one of
+    `last_s` later. The others are as in GroundTruth.
+    """
 
     number: int
     epoch: int
@@ -58,6 +64,16 @@ def ground_truth(world: World, scene: Scene, showing: Showing) -> GroundTruth:
     """Everything true about a showing; the world is left with the scene loaded."""
     seen = truth(scene, world, 0.0, showing.last_s)
     source = random.Random(f'penguin questions {scene.seed} {showing.number}')
-    return GroundTruth(showing.number, showing.epoch, showing.start_ns, showing.start_ns + round(showing.last_s * NANOSECONDS),
-                       scene, seen.is_clear, caption(seen), fact_texts(seen), events_of(seen, scene, showing.start_ns),
-                       tuple(questions(seen, source)), showing.skipped)
+    return GroundTruth(
+        showing.number,
+        showing.epoch,
+        showing.start_ns,
+        showing.start_ns + round(showing.last_s * NANOSECONDS),
+        scene,
+        seen.is_clear,
+        caption(seen),
+        fact_texts(seen),
+        events_of(seen, scene, showing.start_ns),
+        tuple(questions(seen, source)),
+        showing.skipped,
+    )

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera in a simulated world as a node: pictures, calibration, the world's clock, and what is true about it.
+"""A camera in a simulated world as a node: pictures, calibration, the world's clock, and what is
+true about it.
 
-The camera's thread draws and publishes pictures; the executor's thread publishes /clock and serves the reset, so that time
-goes on however slow drawing is. Knows the simulation's scenes and truth through sim_camera_scenes.py.
+The camera's thread draws and publishes pictures; the executor's thread publishes /clock and serves
+the reset, so that time goes on however slow drawing is. Knows the simulation's scenes and truth
+through sim_camera_scenes.py.
 """
+
 from __future__ import annotations
 
 import math
@@ -29,7 +32,11 @@ from penguin_ros.frame import Image as Pixels
 from penguin_ros.ros.camera_node.camera_node import Counts, jpeg_message, raw_message
 from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, camera_qos, transport_topics
 from penguin_ros.ros.sim_camera.clock import SimulatedClock, WallClock
-from penguin_ros.ros.sim_camera.parameters import SIMULATED, SimCameraParameters, sim_camera_parameters
+from penguin_ros.ros.sim_camera.parameters import (
+    SIMULATED,
+    SimCameraParameters,
+    sim_camera_parameters,
+)
 from penguin_ros.ros.sim_camera.scenes import SceneChoice, Showing, ground_truth, picture_times_s
 from penguin_ros.simulation.ground_truth import GroundTruth, to_json
 from penguin_ros.simulation.scene import Scene
@@ -43,28 +50,43 @@ TRUTH_QOS = QoSProfile(depth=16, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class SimCamera(Node):
     """Shows scenes from `start` to the last one or `stop`; PenguinError when parameters do not fit.
 
-    `on_end` is called once on the camera's thread after the last scene, or with the error that ended it. `make_world` makes what
-    draws, on that thread.
+    `on_end` is called once on the camera's thread after the last scene, or with the error that
+    ended it. `make_world` makes what draws, on that thread.
     """
 
-    def __init__(self, on_end: Callable[[BaseException | None], None],
-                 make_world: Callable[[int, int], World] = World, **node_arguments: Any) -> None:
+    def __init__(
+        self,
+        on_end: Callable[[BaseException | None], None],
+        make_world: Callable[[int, int], World] = World,
+        **node_arguments: Any,
+    ) -> None:
         super().__init__('sim_camera', **node_arguments)
         self._on_end, self._make_world = on_end, make_world
         self.parameters: SimCameraParameters = sim_camera_parameters(self)
         settings = self.parameters
-        self._scenes = SceneChoice(settings.scene, settings.seed, settings.level, settings.seconds, settings.scenes)
+        self._scenes = SceneChoice(
+            settings.scene, settings.seed, settings.level, settings.seconds, settings.scenes
+        )
         topics = transport_topics(self, settings.topic)
-        self._raw, self._compressed = self._publisher(Image, topics[RAW]), self._publisher(CompressedImage, topics[COMPRESSED])
+        self._raw, self._compressed = (
+            self._publisher(Image, topics[RAW]),
+            self._publisher(CompressedImage, topics[COMPRESSED]),
+        )
         self._calibration = self._publisher(CameraInfo, settings.info_topic)
         self._truth = self.create_publisher(String, '~/ground_truth', TRUTH_QOS)
         self._clock_topic: Publisher | None = None
         self.create_service(Trigger, '~/reset', self._reset)
         self._world_clock: SimulatedClock = WallClock(self.get_clock().now().nanoseconds)
         if settings.clock == SIMULATED:
-            self._world_clock = SimulatedClock(round(settings.clock_start * NANOSECONDS), settings.real_time_factor)
+            self._world_clock = SimulatedClock(
+                round(settings.clock_start * NANOSECONDS), settings.real_time_factor
+            )
             self._clock_topic = self.create_publisher(Clock, '/clock', 10)
-            self.create_timer(1.0 / settings.clock_rate, self._publish_clock, clock=RosClock(clock_type=ClockType.STEADY_TIME))
+            self.create_timer(
+                1.0 / settings.clock_rate,
+                self._publish_clock,
+                clock=RosClock(clock_type=ClockType.STEADY_TIME),
+            )
         self._thread = threading.Thread(target=self._run, name='camera', daemon=True)
         self.counts = Counts()
 
@@ -82,10 +104,14 @@ class SimCamera(Node):
             self._thread.join(timeout_s)
 
     def _publisher(self, kind: type, topic: str) -> Publisher:
-        return self.create_publisher(kind, topic, camera_qos(),
-                                     qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        return self.create_publisher(
+            kind,
+            topic,
+            camera_qos(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
 
-    # --- the executor's thread --------------------------------------------------------------------------------
+    # --- the executor's thread --------------------------------------------------------------------
 
     def _publish_clock(self) -> None:
         assert self._clock_topic is not None
@@ -93,13 +119,17 @@ class SimCamera(Node):
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._clock_topic is not None
-        response.message = 'time begins again' if response.success else 'real time cannot be set back: set clock to simulated'
+        response.message = (
+            'time begins again'
+            if response.success
+            else 'real time cannot be set back: set clock to simulated'
+        )
         if response.success:
             self._world_clock.reset()
             self._publish_clock()
         return response
 
-    # --- the camera's thread ----------------------------------------------------------------------------------
+    # --- the camera's thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
         error: BaseException | None = None
@@ -122,37 +152,55 @@ class SimCamera(Node):
             start_ns = _full(now_ns + LEAD_NS if now_epoch != epoch else max(start_ns, now_ns))
             epoch = now_epoch
             times_s = picture_times_s(scene, self.parameters.rate)
-            truth = ground_truth(world, scene, Showing(number, epoch, start_ns, times_s[-1], self.counts.skipped))
+            truth = ground_truth(
+                world, scene, Showing(number, epoch, start_ns, times_s[-1], self.counts.skipped)
+            )
             if self._world_clock.is_closed:
                 return
             self._truth.publish(String(data=to_json(truth)))
             self._show(world, truth, times_s)
-            start_ns = truth.end_ns + round(max(self.parameters.pause, 1.0 / self.parameters.rate) * NANOSECONDS)
+            start_ns = truth.end_ns + round(
+                max(self.parameters.pause, 1.0 / self.parameters.rate) * NANOSECONDS
+            )
         self._world_clock.wait_until(epoch, start_ns)
 
     def _show(self, world: World, truth: GroundTruth, times_s: list[float]) -> None:
-        """A picture per time; those whose successor is due already are left out, so that a slow machine lags by one at most."""
+        """A picture per time; those whose successor is due already are left out, so that a slow
+        machine lags by one at most.
+        """
         for tick, seconds in enumerate(times_s):
             stamp_ns = truth.start_ns + round(seconds * NANOSECONDS)
             if not self._world_clock.wait_until(truth.epoch, stamp_ns):
                 return
-            is_late = tick + 1 < len(times_s) and self._world_clock.now()[1] >= stamp_ns + NANOSECONDS / self.parameters.rate
+            is_late = (
+                tick + 1 < len(times_s)
+                and self._world_clock.now()[1] >= stamp_ns + NANOSECONDS / self.parameters.rate
+            )
             sent, skipped = self.counts.sent, self.counts.skipped
             if not is_late:
                 self._publish(world, truth, seconds, stamp_ns)
             self.counts = Counts(sent + (not is_late), skipped + is_late)
 
     def _publish(self, world: World, truth: GroundTruth, seconds: float, stamp_ns: int) -> None:
-        """Nothing is encoded that nobody has subscribed to; nothing of before a reset is sent after it."""
+        """Nothing is encoded that nobody has subscribed to; nothing of before a reset is sent after
+        it.
+        """
         settings = self.parameters
         header = Header(stamp=_time(stamp_ns), frame_id=settings.frame_id)
-        messages: list[tuple[Publisher, Any]] = [(self._calibration, camera_info(header, truth.scene, world.width, world.height))]
+        messages: list[tuple[Publisher, Any]] = [
+            (self._calibration, camera_info(header, truth.scene, world.width, world.height))
+        ]
         if self._raw.get_subscription_count() or self._compressed.get_subscription_count():
             bgr: Pixels = np.ascontiguousarray(world.render(seconds)[..., ::-1])
             if self._raw.get_subscription_count():
                 messages.append((self._raw, raw_message(header, bgr, settings.encoding)))
             if self._compressed.get_subscription_count():
-                messages.append((self._compressed, jpeg_message(header, bgr, settings.encoding, settings.jpeg_quality)))
+                messages.append(
+                    (
+                        self._compressed,
+                        jpeg_message(header, bgr, settings.encoding, settings.jpeg_quality),
+                    )
+                )
         self._world_clock.run_in(truth.epoch, lambda: _publish_all(messages))
 
 
@@ -173,8 +221,17 @@ def _time(stamp_ns: int) -> Time:
 
 def camera_info(header: Header, scene: Scene, width: int, height: int) -> CameraInfo:
     """The calibration of a scene's camera: square pixels, no distortion."""
-    focal, centre = height / 2 / math.tan(scene.camera.fov_y / 2), ((width - 1) / 2, (height - 1) / 2)
+    focal, centre = (
+        height / 2 / math.tan(scene.camera.fov_y / 2),
+        ((width - 1) / 2, (height - 1) / 2),
+    )
     return CameraInfo(
-        header=header, width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5,
-        k=[focal, 0.0, centre[0], 0.0, focal, centre[1], 0.0, 0.0, 1.0], r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[focal, 0.0, centre[0], 0.0, 0.0, focal, centre[1], 0.0, 0.0, 0.0, 1.0, 0.0])
+        header=header,
+        width=width,
+        height=height,
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
+        k=[focal, 0.0, centre[0], 0.0, focal, centre[1], 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[focal, 0.0, centre[0], 0.0, 0.0, focal, centre[1], 0.0, 0.0, 0.0, 1.0, 0.0],
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opening a bundle: what is checked, and which named error each kind of damage gives."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penguin_ros.backends.base import bundle as bundle_file
-from penguin_ros.backends.base.bundle import Bundle, file_spec, open_bundle, read_manifest, rebuild, write_manifest
+from penguin_ros.backends.base.bundle import (
+    Bundle,
+    file_spec,
+    open_bundle,
+    read_manifest,
+    rebuild,
+    write_manifest,
+)
 from penguin_ros.backends.base.manifest import (
     CONTRACT,
     MANIFEST,
@@ -27,12 +35,27 @@ from penguin_ros.backends.base.manifest import (
     TensorSpec,
 )
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.errors import BundleCorrupt, BundleError, BundleMismatch, BundleNotFound, BundleOutdated, CheckpointError
+from penguin_ros.errors import (
+    BundleCorrupt,
+    BundleError,
+    BundleMismatch,
+    BundleNotFound,
+    BundleOutdated,
+    CheckpointError,
+)
 
 COMMAND = 'penguin build somewhere --out here'
-GRAPH = GraphSpec('decoder', 'full', 0, 'decoder.onnx', 24, ('decoder.onnx.data',), 3,
-                  (TensorSpec('inputs_embeds', 'float32', (1, 'rows', 64)),),
-                  (TensorSpec('logits', 'float32', (1, 'wanted', 640)),))
+GRAPH = GraphSpec(
+    'decoder',
+    'full',
+    0,
+    'decoder.onnx',
+    24,
+    ('decoder.onnx.data',),
+    3,
+    (TensorSpec('inputs_embeds', 'float32', (1, 'rows', 64)),),
+    (TensorSpec('logits', 'float32', (1, 'wanted', 640)),),
+)
 
 
 @pytest.fixture(scope='module')
@@ -45,12 +68,33 @@ def sound(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     (folder / 'decoder.onnx').write_bytes(b'graph')
     (folder / 'decoder.onnx.data').write_bytes(bytes(5000))
     checkpoint.tensors.read('llm.embed_tokens.weight').tofile(folder / 'table.bin')
-    files = {path.relative_to(folder).as_posix(): file_spec(path) for path in sorted(folder.rglob('*')) if path.is_file()}
-    shape, precision = checkpoint.shape, PrecisionSpec('float32', 'int4', 'int8', 'int8', 128, {'a': 'b'})
-    write_manifest(folder, Manifest(
-        CONTRACT, 'tiny', checkpoint.digest, 'onnxruntime', 512, precision,
-        shape, TableSpec('table.bin', 'F32', shape.vocabulary_size, shape.llm.hidden_size), (GRAPH,), files, {'language': 1},
-        {'onnx': '1'}, COMMAND))
+    files = {
+        path.relative_to(folder).as_posix(): file_spec(path)
+        for path in sorted(folder.rglob('*'))
+        if path.is_file()
+    }
+    shape, precision = (
+        checkpoint.shape,
+        PrecisionSpec('float32', 'int4', 'int8', 'int8', 128, {'a': 'b'}),
+    )
+    write_manifest(
+        folder,
+        Manifest(
+            CONTRACT,
+            'tiny',
+            checkpoint.digest,
+            'onnxruntime',
+            512,
+            precision,
+            shape,
+            TableSpec('table.bin', 'F32', shape.vocabulary_size, shape.llm.hidden_size),
+            (GRAPH,),
+            files,
+            {'language': 1},
+            {'onnx': '1'},
+            COMMAND,
+        ),
+    )
     return folder
 
 
@@ -68,10 +112,16 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def test_a_sound_bundle_opens_and_says_everything_again(sound: Path, tiny_checkpoint: Path) -> None:
     bundle, checkpoint = open_bundle(sound), open_checkpoint(tiny_checkpoint)
-    assert (bundle.name, bundle.digest, bundle.shape) == ('tiny', checkpoint.digest, checkpoint.shape)
+    assert (bundle.name, bundle.digest, bundle.shape) == (
+        'tiny',
+        checkpoint.digest,
+        checkpoint.shape,
+    )
     assert bundle.graph('decoder', 'full') == GRAPH
     assert bundle.manifest.precision.exceptions == {'a': 'b'}
-    assert bundle.tokenizer.encode_text('a red box') == checkpoint.tokenizer.encode_text('a red box')
+    assert bundle.tokenizer.encode_text('a red box') == checkpoint.tokenizer.encode_text(
+        'a red box'
+    )
     assert bundle.file('decoder.onnx').read_bytes() == b'graph'
     assert rebuild(bundle.manifest) == f'Type: {COMMAND}'
 
@@ -105,7 +155,9 @@ def test_no_bundle_is_named_with_the_command(tmp_path: Path, where: str) -> None
 
 
 def test_a_missing_variant_is_named_with_the_command(sound: Path) -> None:
-    with pytest.raises(BundleMismatch, match='no decoder graph of the variant window: it was built for onnxruntime') as refused:
+    with pytest.raises(
+        BundleMismatch, match='no decoder graph of the variant window: it was built for onnxruntime'
+    ) as refused:
         open_bundle(sound).graph('decoder', 'window')
     assert COMMAND in refused.value.fix
 
@@ -123,16 +175,23 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     'weights cut short': lambda folder: os.truncate(folder / 'decoder.onnx.data', 4999),
     'weights grown': lambda folder: os.truncate(folder / 'decoder.onnx.data', 5001),
     'weights empty': lambda folder: os.truncate(folder / 'decoder.onnx.data', 0),
-    'a byte changed': lambda folder: (folder / 'decoder.onnx.data').write_bytes(bytes(4000) + b'x' + bytes(999)),
+    'a byte changed': lambda folder: (folder / 'decoder.onnx.data').write_bytes(
+        bytes(4000) + b'x' + bytes(999)
+    ),
     'weights gone': lambda folder: (folder / 'decoder.onnx.data').unlink(),
     'table gone': lambda folder: (folder / 'table.bin').unlink(),
     'tokenizer gone': lambda folder: shutil.rmtree(folder / 'tokenizer'),
-    'a folder instead': lambda folder: ((folder / 'decoder.onnx').unlink(), (folder / 'decoder.onnx').mkdir()),
+    'a folder instead': lambda folder: (
+        (folder / 'decoder.onnx').unlink(),
+        (folder / 'decoder.onnx').mkdir(),
+    ),
 }
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
-def test_damaged_files_are_named_with_the_command(folder: Path, damage: Callable[[Path], object]) -> None:
+def test_damaged_files_are_named_with_the_command(
+    folder: Path, damage: Callable[[Path], object]
+) -> None:
     damage(folder)
     with pytest.raises(BundleCorrupt) as refused:
         open_bundle(folder)
@@ -155,7 +214,9 @@ NONSENSE: dict[str, Callable[[dict[str, Any]], object]] = {
     'a number for text': lambda values: values.update(backend=3),
     'a bool for a number': lambda values: values.update(max_length=True),
     'no graphs': lambda values: values.update(graphs=[]),
-    'a path outside': lambda values: values['files'].update({'../../etc/passwd': {'bytes': 1, 'sha256': ''}}),
+    'a path outside': lambda values: values['files'].update(
+        {'../../etc/passwd': {'bytes': 1, 'sha256': ''}}
+    ),
     'an absolute path': lambda values: values['graphs'][0].update(file='/etc/passwd'),
     'a graph without a file': lambda values: values['graphs'][0].update(file='other.onnx'),
     'weights without a file': lambda values: values['graphs'][0].update(needs=['other.data']),
@@ -169,16 +230,28 @@ NONSENSE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize('change', NONSENSE.values(), ids=NONSENSE)
-def test_a_manifest_that_makes_no_sense_is_named_with_the_command(folder: Path,
-                                                                  change: Callable[[dict[str, Any]], object]) -> None:
+def test_a_manifest_that_makes_no_sense_is_named_with_the_command(
+    folder: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
     edit(folder, change)
     with pytest.raises(BundleCorrupt, match='bundle.yaml is damaged') as refused:
         open_bundle(folder)
     assert refused.value.fix == f'Type: {COMMAND}'
 
 
-@pytest.mark.parametrize('text', ['', '[1, 2]', 'contract: {', '!!python/object/apply:os.getcwd []', '\0', 'a: &x [*x]',
-                                  'contract: 1\n' * 3, '- ' * 5000])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        '[1, 2]',
+        'contract: {',
+        '!!python/object/apply:os.getcwd []',
+        '\0',
+        'a: &x [*x]',
+        'contract: 1\n' * 3,
+        '- ' * 5000,
+    ],
+)
 def test_text_that_is_no_manifest_is_a_bundle_error(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text)
     with pytest.raises(BundleError):
@@ -187,10 +260,14 @@ def test_text_that_is_no_manifest_is_a_bundle_error(folder: Path, text: str) -> 
 
 @settings(deadline=None, max_examples=80)
 @given(st.data())
-def test_a_manifest_cut_or_changed_anywhere_opens_or_is_a_named_error(sound: Path, data: st.DataObject) -> None:
+def test_a_manifest_cut_or_changed_anywhere_opens_or_is_a_named_error(
+    sound: Path, data: st.DataObject
+) -> None:
     raw = (sound / MANIFEST).read_bytes()
     place = data.draw(st.integers(0, len(raw) - 1))
-    changed = data.draw(st.sampled_from([raw[:place], raw[:place] + bytes([raw[place] ^ 5]) + raw[place + 1:]]))
+    changed = data.draw(
+        st.sampled_from([raw[:place], raw[:place] + bytes([raw[place] ^ 5]) + raw[place + 1 :]])
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, 'read_bytes', lambda path: changed)
         try:

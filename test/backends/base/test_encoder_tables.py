@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rotary tables and merge weights of a frame."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -13,13 +14,18 @@ THETA = 1e6
 def slowly(row: int, column: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of one patch, from the definition."""
     frequencies = [THETA ** (-2 * index / head_dim) for index in range(head_dim // 2)]
-    angles = np.array([row * frequency for frequency in frequencies] + [column * frequency for frequency in frequencies])
+    angles = np.array(
+        [row * frequency for frequency in frequencies]
+        + [column * frequency for frequency in frequencies]
+    )
     sign = np.repeat([-1.0, 1.0], head_dim // 2)
     return np.cos(angles), sign * np.sin(angles)
 
 
 @pytest.mark.parametrize('rows, columns, merge', [(4, 6, 2), (3, 5, 1), (6, 3, 3)])
-def test_patches_carry_row_and_column_in_merge_block_order(rows: int, columns: int, merge: int) -> None:
+def test_patches_carry_row_and_column_in_merge_block_order(
+    rows: int, columns: int, merge: int
+) -> None:
     cosine, sine = rope_tables(rows, columns, merge, 8, THETA)
     index = 0
     for block_row in range(rows // merge):
@@ -41,9 +47,14 @@ def test_tables_are_shared_and_cannot_be_changed() -> None:
         first[0][0] = 0
 
 
-@pytest.mark.parametrize('merge, expected', [
-    (1, [1.0]), (2, [0.25] * 4), (3, [0, 0, 0, 0, 1, 0, 0, 0, 0]),
-    (4, [0, 0, 0, 0, 0, .25, .25, 0, 0, .25, .25, 0, 0, 0, 0, 0]),
-])
+@pytest.mark.parametrize(
+    'merge, expected',
+    [
+        (1, [1.0]),
+        (2, [0.25] * 4),
+        (3, [0, 0, 0, 0, 1, 0, 0, 0, 0]),
+        (4, [0, 0, 0, 0, 0, 0.25, 0.25, 0, 0, 0.25, 0.25, 0, 0, 0, 0, 0]),
+    ],
+)
 def test_merging_takes_what_bilinear_interpolation_would(merge: int, expected: list[float]) -> None:
     assert np.array_equal(merge_weights(merge), np.array(expected, np.float32))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slot numbers and places, in any order of taking and releasing."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ONNX Runtime backend against golden values of the reference, its cache in place, and what it refuses."""
+"""The ONNX Runtime backend against golden values of the reference, its cache in place, and what it
+refuses.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -20,7 +23,13 @@ from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.onnxruntime.cache import DeviceCache
 from penguin_ros.backends.onnxruntime.library import OLDEST_IN_PLACE, version_of
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.errors import BackendError, BackendUnavailable, BundleMismatch, OutOfMemory, SettingError
+from penguin_ros.errors import (
+    BackendError,
+    BackendUnavailable,
+    BundleMismatch,
+    OutOfMemory,
+    SettingError,
+)
 
 onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 pytest.importorskip('onnx', reason='onnx is not installed')
@@ -32,29 +41,55 @@ VARIANTS = ('full', 'two_part') if is_in_place else ('two_part',)
 @pytest.fixture(scope='module')
 def golden_bundle(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     from penguin_ros.export.build import BuildOrder, build_bundle
-    return open_bundle(build_bundle(open_checkpoint(golden_dir / 'checkpoint'), tmp_path_factory.mktemp('golden') / 'bundle',
-                                    BuildOrder(max_length=1024)))
+
+    return open_bundle(
+        build_bundle(
+            open_checkpoint(golden_dir / 'checkpoint'),
+            tmp_path_factory.mktemp('golden') / 'bundle',
+            BuildOrder(max_length=1024),
+        )
+    )
 
 
 @pytest.fixture(scope='module')
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     from penguin_ros.export.build import BuildOrder, build_bundle
-    return open_bundle(build_bundle(open_checkpoint(tiny_checkpoint), tmp_path_factory.mktemp('tiny') / 'bundle', BuildOrder()))
+
+    return open_bundle(
+        build_bundle(
+            open_checkpoint(tiny_checkpoint),
+            tmp_path_factory.mktemp('tiny') / 'bundle',
+            BuildOrder(),
+        )
+    )
 
 
 @pytest.mark.parametrize('rows', [64, 4096])
 @pytest.mark.parametrize('variant', VARIANTS)
 @pytest.mark.parametrize('name', CASES)
-def test_golden_values_come_out(golden_dir: Path, golden_bundle: Bundle, name: str, variant: str, rows: int) -> None:
+def test_golden_values_come_out(
+    golden_dir: Path, golden_bundle: Bundle, name: str, variant: str, rows: int
+) -> None:
     case = np.load(golden_dir / 'cases' / f'{name}.npz')
-    backend = OnnxBackend(golden_bundle, replace(CONFIG, max_length=1024, encode_patches=rows), variant)
+    backend = OnnxBackend(
+        golden_bundle, replace(CONFIG, max_length=1024, encode_patches=rows), variant
+    )
     backend.open()
     features: list[Features] = []
     if 'grid_sizes' in case:
         features = run_to_end(backend.encode(golden_frames(case)))[0]
         for stage, key in (('encoded', 'vision_features'), ('projected', 'projected')):
-            assert error(np.concatenate([backend.read_features(each, stage) for each in features]), case[key]) < 1e-5
-    slot, chunk = backend.new_slot(), golden_chunk(case, features, golden_bundle.shape.image_token_id)
+            assert (
+                error(
+                    np.concatenate([backend.read_features(each, stage) for each in features]),
+                    case[key],
+                )
+                < 1e-5
+            )
+    slot, chunk = (
+        backend.new_slot(),
+        golden_chunk(case, features, golden_bundle.shape.image_token_id),
+    )
     logits = backend.forward(slot, chunk, range(len(chunk.token_ids)))
     assert np.array_equal(logits.argmax(axis=1), case['logits_argmax'].reshape(-1))
     for token_id, expected in zip(case['generated'].reshape(-1), case['step_logits'], strict=True):
@@ -64,7 +99,9 @@ def test_golden_values_come_out(golden_dir: Path, golden_bundle: Bundle, name: s
 
 
 @pytest.mark.skipif(not is_in_place, reason='this onnxruntime cannot write to a cache in place')
-def test_past_and_present_are_one_buffer_in_which_only_the_new_positions_change(tiny_bundle: Bundle) -> None:
+def test_past_and_present_are_one_buffer_in_which_only_the_new_positions_change(
+    tiny_bundle: Bundle,
+) -> None:
     backend = OnnxBackend(tiny_bundle, CONFIG)
     backend.open()
     slot = backend.new_slot()
@@ -72,10 +109,15 @@ def test_past_and_present_are_one_buffer_in_which_only_the_new_positions_change(
     _, decoder = backend._opened()
     place = backend._slots.place(slot)
     buffers, binding = decoder.cache._flat[place], decoder._binding(place)  # type: ignore[union-attr]
-    before, addresses = [buffer.copy() for buffer in buffers], [buffer.ctypes.data for buffer in buffers]
+    before, addresses = (
+        [buffer.copy() for buffer in buffers],
+        [buffer.ctypes.data for buffer in buffers],
+    )
     backend.forward(slot, Chunk(tokens(2, 3)), [-1])
     outputs = {value.data_ptr() for value in binding.get_outputs()}
-    assert len(outputs) == len(buffers) + 1 and outputs > set(addresses), 'beside the logits, each present is where its past was'
+    assert len(outputs) == len(buffers) + 1 and outputs > set(addresses), (
+        'beside the logits, each present is where its past was'
+    )
     assert [buffer.ctypes.data for buffer in decoder.cache._flat[place]] == addresses  # type: ignore[union-attr]
     for old, new in zip(before, buffers, strict=True):
         changed = (old != new).reshape(2, 64, -1).any(axis=2)
@@ -98,7 +140,9 @@ def test_a_slot_shows_the_graph_little_more_than_it_holds(golden_bundle: Bundle)
 
 
 def test_what_a_slot_held_before_cannot_spoil_it(tiny_bundle: Bundle) -> None:
-    """A network that overflowed leaves NaN in the cache: zero times NaN is NaN, also where the mask hides it."""
+    """A network that overflowed leaves NaN in the cache: zero times NaN is NaN, also where the mask
+    hides it.
+    """
     for variant in VARIANTS:
         backend = OnnxBackend(tiny_bundle, replace(CONFIG, kv_slots=1), variant)
         backend.open()
@@ -106,17 +150,23 @@ def test_what_a_slot_held_before_cannot_spoil_it(tiny_bundle: Bundle) -> None:
         expected = backend.forward(slot, Chunk(tokens(1, 30)), [-1])
         features = run_to_end(backend.encode([frame(1)]))[0][0]
         features.stages['projected'][:] = np.nan  # type: ignore[attr-defined]
-        poisoned = backend.forward(slot, Chunk(tokens(2, 8), (FeatureSpan(0, features, 0, 6),)), [-1])
+        poisoned = backend.forward(
+            slot, Chunk(tokens(2, 8), (FeatureSpan(0, features, 0, 6),)), [-1]
+        )
         assert np.isnan(poisoned).all()
         backend.truncate(slot, 29)
         again = backend.forward(slot, Chunk(tokens(1, 30)[29:]), [-1])
         assert error(again, expected) < 1e-5
         backend.forward(slot, Chunk(tokens(2, 8), (FeatureSpan(0, features, 0, 6),)))
         backend.free_slot(slot)
-        assert np.array_equal(backend.forward(backend.new_slot(), Chunk(tokens(1, 30)), [-1]), expected)
+        assert np.array_equal(
+            backend.forward(backend.new_slot(), Chunk(tokens(1, 30)), [-1]), expected
+        )
 
 
-def test_a_failed_call_leaves_what_the_slot_held(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_call_leaves_what_the_slot_held(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend = OnnxBackend(tiny_bundle, CONFIG)
     backend.open()
     slot, ids = backend.new_slot(), tokens(1, 12)
@@ -124,7 +174,9 @@ def test_a_failed_call_leaves_what_the_slot_held(tiny_bundle: Bundle, monkeypatc
     backend.truncate(slot, 11)
     _, decoder = backend._opened()
     with monkeypatch.context() as patch:
-        patch.setattr(decoder, '_vocabulary_size', 7)  # the buffer for the logits no longer fits, as the library finds out
+        patch.setattr(
+            decoder, '_vocabulary_size', 7
+        )  # the buffer for the logits no longer fits, as the library finds out
         with pytest.raises(BackendError, match='appending a chunk failed'):
             backend.forward(slot, Chunk(tokens(2, 5)), [-1])
     assert backend.slot_length(slot) == 11
@@ -132,9 +184,11 @@ def test_a_failed_call_leaves_what_the_slot_held(tiny_bundle: Bundle, monkeypatc
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
-def test_a_cache_on_a_device_holds_what_one_on_the_host_holds(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch,
-                                                             variant: str) -> None:
+def test_a_cache_on_a_device_holds_what_one_on_the_host_holds(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
     """The class that is used on a GPU, on the one device that is here."""
+
     def logits() -> list[np.ndarray]:
         backend = OnnxBackend(tiny_bundle, CONFIG, variant)
         backend.open()
@@ -142,38 +196,64 @@ def test_a_cache_on_a_device_holds_what_one_on_the_host_holds(tiny_bundle: Bundl
         found.append(backend.forward(slot, Chunk(tokens(1, 30)), [-1]))
         fork = backend.fork(slot, 17)
         backend.truncate(slot, 25)
-        found += [backend.forward(each, Chunk(tokens(2, 4)), range(4)) for each in (slot, fork, slot, fork)]
+        found += [
+            backend.forward(each, Chunk(tokens(2, 4)), range(4))
+            for each in (slot, fork, slot, fork)
+        ]
         backend.free_slot(slot)
         found.append(backend.forward(backend.new_slot(), Chunk(tokens(3, 64)), [-1]))
         return found
 
     expected = logits()
-    monkeypatch.setattr(decoder, 'HostCache', lambda library, shape, slots: DeviceCache(library, shape, slots, 'cpu'))
+    monkeypatch.setattr(
+        decoder,
+        'HostCache',
+        lambda library, shape, slots: DeviceCache(library, shape, slots, 'cpu'),
+    )
     for got, other in zip(logits(), expected, strict=True):
         assert error(got, other) < 1e-5
 
 
 def test_the_whole_encoder_gives_what_its_stages_give(tiny_bundle: Bundle) -> None:
     """On a GPU a frame is encoded in one piece."""
+
     def features(bundle: Bundle) -> list[np.ndarray]:
         backend = OnnxBackend(bundle, CONFIG)
         backend.open()
         frames = [frame(1), frame(2, 7, 9, 1), frame(3, 6, 9, 3)]
         encoded, slices = run_to_end(backend.encode(frames))
         assert slices == (3 if bundle is whole else 3 * (bundle.shape.encoder.layers + 1))
-        return [backend.read_features(each, stage) for each in encoded for stage in ('encoded', 'projected')]
+        return [
+            backend.read_features(each, stage)
+            for each in encoded
+            for stage in ('encoded', 'projected')
+        ]
 
     graphs = tuple(graph for graph in tiny_bundle.manifest.graphs if graph.part != 'vision_stage')
-    whole = dataclasses.replace(tiny_bundle, manifest=dataclasses.replace(tiny_bundle.manifest, graphs=graphs))
+    whole = dataclasses.replace(
+        tiny_bundle, manifest=dataclasses.replace(tiny_bundle.manifest, graphs=graphs)
+    )
     for got, expected in zip(features(whole), features(tiny_bundle), strict=True):
         assert error(got, expected) < 1e-5
 
 
 def test_the_description_follows_bundle_and_settings(tiny_bundle: Bundle) -> None:
-    description, llm = OnnxBackend(tiny_bundle, replace(CONFIG, max_length=1 << 16, device='auto')).open(), tiny_bundle.shape.llm
-    assert (description.name, description.device, description.precision) == ('onnxruntime', 'cpu', 'float32')
-    assert (description.model_name, description.model_digest) == (tiny_bundle.name, tiny_bundle.digest)
-    assert description.max_length == tiny_bundle.manifest.max_length == 4096, 'a slot is not longer than the bundle was built for'
+    description, llm = (
+        OnnxBackend(tiny_bundle, replace(CONFIG, max_length=1 << 16, device='auto')).open(),
+        tiny_bundle.shape.llm,
+    )
+    assert (description.name, description.device, description.precision) == (
+        'onnxruntime',
+        'cpu',
+        'float32',
+    )
+    assert (description.model_name, description.model_digest) == (
+        tiny_bundle.name,
+        tiny_bundle.digest,
+    )
+    assert description.max_length == tiny_bundle.manifest.max_length == 4096, (
+        'a slot is not longer than the bundle was built for'
+    )
     assert description.slot_bytes == llm.layers * 2 * llm.kv_heads * 4096 * llm.head_dim * 4
 
 
@@ -184,8 +264,12 @@ def test_the_newest_graph_that_the_version_runs_is_taken(tiny_bundle: Bundle) ->
     assert ('write_indices' in names) == is_in_place
 
 
-@pytest.mark.parametrize('device', [{'device': 'cuda'}, {'provider': 'cuda'}, {'provider': 'tensorrt', 'device': 'cuda'}])
-def test_a_provider_that_this_onnxruntime_lacks_is_a_named_error(tiny_bundle: Bundle, device: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    'device', [{'device': 'cuda'}, {'provider': 'cuda'}, {'provider': 'tensorrt', 'device': 'cuda'}]
+)
+def test_a_provider_that_this_onnxruntime_lacks_is_a_named_error(
+    tiny_bundle: Bundle, device: dict[str, str]
+) -> None:
     if 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
         pytest.skip('this onnxruntime has CUDA')
     with pytest.raises(BackendUnavailable, match='pip install onnxruntime-gpu'):
@@ -199,7 +283,9 @@ def test_device_and_provider_must_not_contradict_each_other(tiny_bundle: Bundle)
 
 
 def test_slots_beyond_the_memory_are_a_named_error(tiny_bundle: Bundle) -> None:
-    huge = dataclasses.replace(tiny_bundle, manifest=dataclasses.replace(tiny_bundle.manifest, max_length=1 << 45))
+    huge = dataclasses.replace(
+        tiny_bundle, manifest=dataclasses.replace(tiny_bundle.manifest, max_length=1 << 45)
+    )
     backend = OnnxBackend(huge, replace(CONFIG, max_length=1 << 45))
     with pytest.raises(OutOfMemory, match='allocating 1 KV slots of 35184372088832 positions'):
         backend.open()
@@ -215,18 +301,41 @@ def rewritten(bundle: Bundle, change: Callable[[Any], Any]) -> Bundle:
 
 
 def resized(tensor: Any) -> Any:
-    return dataclasses.replace(tensor, shape=tuple(size + 1 if isinstance(size, int) else size for size in tensor.shape))
+    return dataclasses.replace(
+        tensor, shape=tuple(size + 1 if isinstance(size, int) else size for size in tensor.shape)
+    )
 
 
-@pytest.mark.parametrize(('change', 'words'), [
-    (lambda graph: dataclasses.replace(graph, inputs=graph.inputs[:-1]), 'other inputs|does not fit'),
-    (lambda graph: dataclasses.replace(graph, inputs=tuple(map(resized, graph.inputs))), 'other inputs|does not fit'),
-    (lambda graph: dataclasses.replace(graph, outputs=graph.outputs[::-1][:-1]), 'other outputs|does not fit'),
-    (lambda graph: dataclasses.replace(graph, part='other'), 'has no decoder graph'),
-    (lambda graph: dataclasses.replace(graph, outputs=tuple(dataclasses.replace(each, dtype='bfloat16')
-                                                            for each in graph.outputs)), 'computes in bfloat16')])
-def test_graphs_that_are_not_as_the_manifest_says_are_refused_with_the_command(tiny_bundle: Bundle, change: Callable[[Any], Any],
-                                                                              words: str) -> None:
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (
+            lambda graph: dataclasses.replace(graph, inputs=graph.inputs[:-1]),
+            'other inputs|does not fit',
+        ),
+        (
+            lambda graph: dataclasses.replace(graph, inputs=tuple(map(resized, graph.inputs))),
+            'other inputs|does not fit',
+        ),
+        (
+            lambda graph: dataclasses.replace(graph, outputs=graph.outputs[::-1][:-1]),
+            'other outputs|does not fit',
+        ),
+        (lambda graph: dataclasses.replace(graph, part='other'), 'has no decoder graph'),
+        (
+            lambda graph: dataclasses.replace(
+                graph,
+                outputs=tuple(
+                    dataclasses.replace(each, dtype='bfloat16') for each in graph.outputs
+                ),
+            ),
+            'computes in bfloat16',
+        ),
+    ],
+)
+def test_graphs_that_are_not_as_the_manifest_says_are_refused_with_the_command(
+    tiny_bundle: Bundle, change: Callable[[Any], Any], words: str
+) -> None:
     with pytest.raises(BundleMismatch, match=f'(?s)({words}).*(penguin build|Build it)'):
         OnnxBackend(rewritten(tiny_bundle, change), CONFIG).open()
 

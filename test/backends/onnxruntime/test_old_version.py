@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backend on onnxruntime 1.23.2, the newest for Python 3.10, in a folder and a process of its own.
+"""The backend on onnxruntime 1.23.2, the newest for Python 3.10, in a folder and a process of its
+own.
 
 It can neither write to a cache in place nor read opset 24: the two-part graph serves it.
 """
+
 from __future__ import annotations
 
 import os
@@ -32,22 +34,60 @@ def environment() -> dict[str, str]:
 
 
 def run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280,
-                          check=False)
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
 
 
 @pytest.mark.slow
-def test_the_contract_and_the_golden_values_hold_with_the_two_part_graph(environment: dict[str, str]) -> None:
-    tests = [f'test/backends/test_{name}.py' for name in ('contract', 'contract_forward', 'contract_slots', 'onnx_backend')]
-    done = run(environment, '-m', 'pytest', '-q', '-rs', '-p', 'no:cacheprovider', '-k', 'onnxruntime or onnx_backend', *tests)
+def test_the_contract_and_the_golden_values_hold_with_the_two_part_graph(
+    environment: dict[str, str],
+) -> None:
+    tests = [
+        f'test/backends/test_{name}.py'
+        for name in ('contract', 'contract_forward', 'contract_slots', 'onnx_backend')
+    ]
+    done = run(
+        environment,
+        '-m',
+        'pytest',
+        '-q',
+        '-rs',
+        '-p',
+        'no:cacheprovider',
+        '-k',
+        'onnxruntime or onnx_backend',
+        *tests,
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     passed = re.search(r'(\d+) passed', done.stdout)
     assert passed and int(passed[1]) > 60, done.stdout[-2000:]
-    assert f'onnxruntime {VERSION} cannot write to a cache in place' in done.stdout, 'it was another version'
+    assert f'onnxruntime {VERSION} cannot write to a cache in place' in done.stdout, (
+        'it was another version'
+    )
 
 
 def test_parity_holds_to_the_reference(environment: dict[str, str], golden_dir: Path) -> None:
-    done = run(environment, '-m', 'penguin_ros.cli.main', 'parity', str(golden_dir), '--backend', 'onnxruntime',
-               '--case', 'image_small', '--case', 'text', '--set', 'model.threads=1')
+    done = run(
+        environment,
+        '-m',
+        'penguin_ros.cli.main',
+        'parity',
+        str(golden_dir),
+        '--backend',
+        'onnxruntime',
+        '--case',
+        'image_small',
+        '--case',
+        'text',
+        '--set',
+        'model.threads=1',
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'on onnxruntime, cpu, float32: 2 cases' in done.stdout

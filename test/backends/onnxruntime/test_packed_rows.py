@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A prompt in packed weights: the same bits however it is cut, since a last bit tips a rounding of activations."""
+"""A prompt in packed weights: the same bits however it is cut, since a last bit tips a rounding of
+activations.
+"""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -26,8 +29,14 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Wide enough for blocks of 128, whose kernels for one row and for several differ."""
     from penguin_ros.export.build import BuildOrder, build_bundle
     from penguin_ros.export.precision import BuildChoice
+
     folder, tiny = tmp_path_factory.mktemp(request.param), SHAPES['tiny']
-    wide = replace(tiny, llm=replace(tiny.llm, layers=3, hidden_size=256, ffn_size=512, heads=4, kv_heads=2, head_dim=64))
+    wide = replace(
+        tiny,
+        llm=replace(
+            tiny.llm, layers=3, hidden_size=256, ffn_size=512, heads=4, kv_heads=2, head_dim=64
+        ),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SHAPES, 'tiny', wide)
         checkpoint = open_checkpoint(write_random_checkpoint(folder / 'checkpoint'))
@@ -40,9 +49,14 @@ def logits_after(bundle: Bundle, cuts: list[int]) -> np.ndarray:
     backend = OnnxBackend(bundle, replace(CONFIG, max_length=256))
     backend.open()
     ids = np.random.default_rng(0).integers(0, bundle.shape.vocabulary_size, POSITIONS + 3)
-    slot, borders = backend.new_slot(), [0, *cuts, POSITIONS, POSITIONS + 1, POSITIONS + 2, POSITIONS + 3]
-    found = [backend.forward(slot, Chunk(ids[begin:end]), (-1,))[0]
-             for begin, end in zip(borders[:-1], borders[1:], strict=True)]
+    slot, borders = (
+        backend.new_slot(),
+        [0, *cuts, POSITIONS, POSITIONS + 1, POSITIONS + 2, POSITIONS + 3],
+    )
+    found = [
+        backend.forward(slot, Chunk(ids[begin:end]), (-1,))[0]
+        for begin, end in zip(borders[:-1], borders[1:], strict=True)
+    ]
     assert backend.slot_length(slot) == POSITIONS + 3
     backend.close()
     return np.stack(found[-4:])
@@ -54,7 +68,9 @@ def test_a_prompt_gives_the_same_bits_however_it_is_cut(bundle: Bundle) -> None:
         assert np.array_equal(logits_after(bundle, cuts), whole), cuts
 
 
-def test_a_slot_may_be_filled_to_its_last_position_with_an_odd_number_of_rows(bundle: Bundle) -> None:
+def test_a_slot_may_be_filled_to_its_last_position_with_an_odd_number_of_rows(
+    bundle: Bundle,
+) -> None:
     backend = OnnxBackend(bundle, replace(CONFIG, max_length=64))
     backend.open()
     slot = backend.new_slot()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine that updates caches in place and one that is too old for it, a bundle, and backends on both."""
+"""A machine that updates caches in place and one that is too old for it, a bundle, and backends on
+both.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,7 +19,8 @@ from penguin_ros.config import ModelConfig
 if TYPE_CHECKING:
     from support.fake_gpu.installed import Machine
 
-# The fake GPU needs onnx and onnxruntime, without which the tests here are skipped; it is imported where it is used.
+# The fake GPU needs onnx and onnxruntime, without which the tests here are skipped; it is imported
+# where it is used.
 VERSIONS = {'window': '10.16.2', 'two_part': '10.3.0'}
 
 
@@ -24,14 +28,18 @@ VERSIONS = {'window': '10.16.2', 'two_part': '10.3.0'}
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """One that updates caches in place, and one that is too old for it."""
     from support.fake_gpu.installed import Machine, remove
+
     yield Machine(VERSIONS[request.param])
     remove()
 
 
 @pytest.fixture(scope='module')
-def bundle(machine: Machine, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(
+    machine: Machine, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """For TensorRT, without engines."""
     from support.fake_gpu.bundles import tensorrt_bundle
+
     return tensorrt_bundle(tiny_checkpoint, tmp_path_factory.mktemp('bundles') / 'bundle')
 
 
@@ -39,6 +47,7 @@ def bundle(machine: Machine, tiny_checkpoint: Path, tmp_path_factory: pytest.Tem
 def backend(machine: Machine, bundle: Path) -> Iterator[TensorrtBackend]:
     """Open, with three slots of 1040 positions."""
     from support.fake_gpu.bundles import opened
+
     made = opened(machine, bundle)
     yield made
     made.close()
@@ -49,6 +58,7 @@ def torch_backend(tiny_checkpoint: Path) -> Iterator[Backend]:
     """What the numbers must be."""
     pytest.importorskip('torch', reason='torch is not installed')
     from penguin_ros.backends.torch.backend import TorchBackend
+
     config = ModelConfig(device='cpu', precision='float32', max_length=1040)
     made = TorchBackend(open_checkpoint(tiny_checkpoint), config)
     made.open()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of a cache whose pitch grows keep their content, whatever the order of what is done with them."""
+"""Rows of a cache whose pitch grows keep their content, whatever the order of what is done with
+them.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -31,8 +34,11 @@ class Model:
 
     def __init__(self, machine: Machine, rows: int, max_length: int) -> None:
         from penguin_ros.backends.tensorrt.device import CudaDevice
+
         self.device, self.gpu = CudaDevice(), machine.gpu
-        self.cache = KvCache(self.device, CacheShape(rows, 1, 256, max_length), PLACES, can_grow=True)
+        self.cache = KvCache(
+            self.device, CacheShape(rows, 1, 256, max_length), PLACES, can_grow=True
+        )
         self.held = [np.zeros((rows, 0), np.uint8) for _ in range(PLACES)]
         self.numbers = np.random.default_rng(0)
 
@@ -66,19 +72,29 @@ class Model:
             for row, expected in enumerate(held):
                 if len(expected):
                     values = self.gpu.view(grid.address + row * grid.pitch, len(expected) * 256)
-                    assert np.array_equal(values.reshape(-1, 256), np.repeat(expected[:, None], 256, 1))
+                    assert np.array_equal(
+                        values.reshape(-1, 256), np.repeat(expected[:, None], 256, 1)
+                    )
 
 
 PLACE = st.integers(0, PLACES - 1)
-STEPS = st.lists(st.one_of(
-    st.tuples(st.just('append'), PLACE, st.integers(1, 40)), st.tuples(st.just('truncate'), PLACE, st.integers(0, 90)),
-    st.tuples(st.just('copy'), PLACE, PLACE, st.integers(0, 90))), max_size=12)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just('append'), PLACE, st.integers(1, 40)),
+        st.tuples(st.just('truncate'), PLACE, st.integers(0, 90)),
+        st.tuples(st.just('copy'), PLACE, PLACE, st.integers(0, 90)),
+    ),
+    max_size=12,
+)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=st.integers(1, 12), max_length=st.integers(1, 90), steps=STEPS)
-def test_content_stays_through_growth_copies_and_truncation(machine: Machine, rows: int, max_length: int,
-                                                            steps: list[tuple[Any, ...]]) -> None:
+def test_content_stays_through_growth_copies_and_truncation(
+    machine: Machine, rows: int, max_length: int, steps: list[tuple[Any, ...]]
+) -> None:
     model = Model(machine, rows, max_length)
     for name, *arguments in steps:
         getattr(model, name)(*arguments)
@@ -98,6 +114,7 @@ def test_a_long_row_moves_by_less_than_its_length(machine: Machine) -> None:
 
 def test_a_cache_that_is_updated_in_place_keeps_its_pitch(machine: Machine) -> None:
     from penguin_ros.backends.tensorrt.device import CudaDevice
+
     device = CudaDevice()
     cache = KvCache(device, CacheShape(4, 2, 256, 90), 1, can_grow=False)
     cache.make_room(0, 0, 1)

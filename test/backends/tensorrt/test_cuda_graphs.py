@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CUDA graphs of the TensorRT backend: when they are captured, launched, given up and dropped."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,12 +19,12 @@ def test_each_bucket_is_captured_once_and_launched_from_then_on(backend: Tensorr
     slot = backend.new_slot()
     backend.forward(slot, Chunk(tokens(1, 250)))
     counts = decoder_of(backend).graphs.counts
-    decode(backend, slot, 6)   # positions 250 .. 255: the first bucket
+    decode(backend, slot, 6)  # positions 250 .. 255: the first bucket
     assert (counts.plain, counts.captured, counts.launched) == (1, 1, 5)
     decode(backend, slot, 10)  # the second
     assert (counts.plain, counts.captured, counts.launched) == (2, 2, 14)
     backend.truncate(slot, 100)
-    decode(backend, slot, 5)   # the first again, or with a cache whose pitch has grown the second
+    decode(backend, slot, 5)  # the first again, or with a cache whose pitch has grown the second
     assert (counts.plain, counts.captured, counts.launched) == (2, 2, 19)
     assert counts.failure == ''
 
@@ -46,7 +47,9 @@ def test_every_slot_has_graphs_of_its_own(backend: TensorrtBackend) -> None:
         assert_close(backend.forward(slot, Chunk(ids), [3])[0], logits)
 
 
-def test_without_captures_every_step_is_queued_and_the_reason_kept(machine: Machine, bundle: Path) -> None:
+def test_without_captures_every_step_is_queued_and_the_reason_kept(
+    machine: Machine, bundle: Path
+) -> None:
     machine.gpu.can_capture = False
     backend = opened(machine, bundle)
     try:

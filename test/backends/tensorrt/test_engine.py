@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines, contexts and the device: what is forgotten or wrong becomes a named error, and the fake GPU notices each of it."""
+"""Engines, contexts and the device: what is forgotten or wrong becomes a named error, and the fake
+GPU notices each of it.
+"""
+
 from __future__ import annotations
 
 import shutil
@@ -22,7 +25,9 @@ from penguin_ros.export.tensorrt.build import build_engines
 def plan(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A decoder that updates its cache in place."""
     use(Machine('10.16.2'))
-    folder = tensorrt_bundle(tiny_checkpoint, tmp_path_factory.mktemp('engine') / 'bundle', max_length=512)
+    folder = tensorrt_bundle(
+        tiny_checkpoint, tmp_path_factory.mktemp('engine') / 'bundle', max_length=512
+    )
     decoder = build_engines(folder, OPTIONS).engine('decoder')
     remove()
     assert decoder is not None
@@ -35,12 +40,17 @@ class Bench:
     def __init__(self, plan: Path, machine: Machine) -> None:
         from penguin_ros.backends.tensorrt.device import CudaDevice
         from penguin_ros.backends.tensorrt.engine import Context, Engine
+
         self.machine, self.device = machine, CudaDevice()
         self.engine = Engine(plan, self.device)
         size = self.engine.workspace_bytes()
         self.context = Context(self.engine, 0, (self.device.allocate(size), size))
-        self.shapes = {'inputs_embeds': (1, 5, 64), 'position_ids': (1, 5), 'attention_mask': (1, 1, 5, 256),
-                       'logits_indices': (1,)}
+        self.shapes = {
+            'inputs_embeds': (1, 5, 64),
+            'position_ids': (1, 5),
+            'attention_mask': (1, 1, 5, 256),
+            'logits_indices': (1,),
+        }
         self.addresses: dict[str, int] = {}
         for name, facts in self.engine.tensors.items():
             past = name.replace('present', 'past')
@@ -129,21 +139,34 @@ def never_written(bench: Bench) -> None:
 
 
 WRONG: dict[Callable[[Bench], None], str] = {
-    forget_shape: 'attention_mask', forget_address: 'not set: logits', forget_both: 'not set: .*inputs_embeds',
-    too_many_rows: r'inputs_embeds of shape \(1, 9, 64\) was refused: .*profile', too_long: 'attention_mask of shape .* refused',
-    too_few_axes: 'position_ids', another_hidden_size: 'inputs_embeds', apart_from_its_input: 'not bound to the memory',
-    crooked_address: 'address of logits was refused', past_the_end: 'IllegalAddress', outside_memory: 'IllegalAddress',
-    no_booleans: 'IllegalAddress', never_written: 'IllegalAddress'}
+    forget_shape: 'attention_mask',
+    forget_address: 'not set: logits',
+    forget_both: 'not set: .*inputs_embeds',
+    too_many_rows: r'inputs_embeds of shape \(1, 9, 64\) was refused: .*profile',
+    too_long: 'attention_mask of shape .* refused',
+    too_few_axes: 'position_ids',
+    another_hidden_size: 'inputs_embeds',
+    apart_from_its_input: 'not bound to the memory',
+    crooked_address: 'address of logits was refused',
+    past_the_end: 'IllegalAddress',
+    outside_memory: 'IllegalAddress',
+    no_booleans: 'IllegalAddress',
+    never_written: 'IllegalAddress',
+}
 
 
 @pytest.mark.parametrize('wrong', WRONG)
-def test_what_is_wrong_is_an_error_that_names_it(bench: Bench, wrong: Callable[[Bench], None]) -> None:
+def test_what_is_wrong_is_an_error_that_names_it(
+    bench: Bench, wrong: Callable[[Bench], None]
+) -> None:
     wrong(bench)
     with pytest.raises(BackendError, match=WRONG[wrong]):
         bench.run()
 
 
-def test_a_graph_is_captured_only_of_a_context_that_ran_and_dies_with_any_change_of_it(bench: Bench) -> None:
+def test_a_graph_is_captured_only_of_a_context_that_ran_and_dies_with_any_change_of_it(
+    bench: Bench,
+) -> None:
     bench.context.bind(bench.addresses)
     bench.context.reshape(bench.shapes)
     with pytest.raises(BackendError, match='captured before it ran'):
@@ -168,8 +191,11 @@ def test_nothing_runs_after_close(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize('damage', [b'', b'short', None])
-def test_a_plan_that_is_none_is_an_error(plan: Path, bench: Bench, tmp_path: Path, damage: bytes | None) -> None:
+def test_a_plan_that_is_none_is_an_error(
+    plan: Path, bench: Bench, tmp_path: Path, damage: bytes | None
+) -> None:
     from penguin_ros.backends.tensorrt.engine import Engine
+
     broken = tmp_path / 'broken.plan'
     if damage is None:
         shutil.copyfile(plan, broken)
@@ -180,10 +206,18 @@ def test_a_plan_that_is_none_is_an_error(plan: Path, bench: Bench, tmp_path: Pat
         Engine(broken, bench.device)
 
 
-def test_an_engine_that_does_not_share_its_cache_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_does_not_share_its_cache_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from penguin_ros.backends.tensorrt.decoder import Decoder
-    monkeypatch.setattr(bench.engine, 'aliased_input', lambda output: None if output == 'present_key_2' else output.replace(
-        'present', 'past'))
+
+    monkeypatch.setattr(
+        bench.engine,
+        'aliased_input',
+        lambda output: None if output == 'present_key_2' else output.replace('present', 'past'),
+    )
     table: Any = None
-    with pytest.raises(BundleMismatch, match=r'in place: present_key_2 shares memory with no input.*two_part'):
+    with pytest.raises(
+        BundleMismatch, match=r'in place: present_key_2 shares memory with no input.*two_part'
+    ):
         Decoder(bench.engine, table, 512, 1, (0, 0))

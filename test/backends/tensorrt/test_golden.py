@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin build --backend tensorrt` and `penguin parity` on its bundle, on a fake GPU: the reference's numbers at every step."""
+"""`penguin build --backend tensorrt` and `penguin parity` on its bundle, on a fake GPU: the
+reference's numbers at every step.
+"""
+
 from __future__ import annotations
 
 import json
@@ -21,11 +24,21 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     remove()
 
 
-def test_what_penguin_build_makes_is_within_the_tolerance_of_the_reference(golden_dir: Path, tmp_path: Path, machine: Machine,
-                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_penguin_build_makes_is_within_the_tolerance_of_the_reference(
+    golden_dir: Path, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     bundle, table = tmp_path / 'bundle', tmp_path / 'parity.json'
-    options = ['--backend', 'tensorrt', '--precision', 'float32', '--max-length', '2048', '--max-rows', '64']
+    options = [
+        '--backend',
+        'tensorrt',
+        '--precision',
+        'float32',
+        '--max-length',
+        '2048',
+        '--max-rows',
+        '64',
+    ]
     assert main(['build', str(golden_dir / 'checkpoint'), *options, '--out', str(bundle)]) == 0
     record = read_engine_manifest(bundle)
     assert record is not None and record.tensorrt == machine.version

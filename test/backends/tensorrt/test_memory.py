@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of the TensorRT backend: all of it comes back, too little is an error, a failed run changes nothing."""
+"""Memory of the TensorRT backend: all of it comes back, too little is an error, a failed run
+changes nothing.
+"""
+
 from __future__ import annotations
 
 import gc
@@ -30,7 +33,9 @@ def test_close_gives_back_all_memory(machine: Machine, bundle: Path) -> None:
         assert machine.gpu.used_bytes == before and not machine.gpu.graphs
 
 
-def test_features_that_nobody_holds_make_room_for_others(backend: TensorrtBackend, machine: Machine) -> None:
+def test_features_that_nobody_holds_make_room_for_others(
+    backend: TensorrtBackend, machine: Machine
+) -> None:
     run_to_end(backend.encode([frame(1)]))
     gc.collect()
     used = machine.gpu.used_bytes
@@ -41,7 +46,9 @@ def test_features_that_nobody_holds_make_room_for_others(backend: TensorrtBacken
     assert machine.gpu.used_bytes > used and held
 
 
-def test_too_little_memory_is_an_error_with_the_numbers_and_leaves_nothing_behind(machine: Machine, bundle: Path) -> None:
+def test_too_little_memory_is_an_error_with_the_numbers_and_leaves_nothing_behind(
+    machine: Machine, bundle: Path
+) -> None:
     opened(machine, bundle).close()
     before, total = machine.gpu.used_bytes, machine.gpu.total_bytes
     made = TensorrtBackend(open_bundle(bundle), ModelConfig(max_length=MAX_LENGTH, kv_slots=40))
@@ -58,12 +65,17 @@ def test_too_little_memory_is_an_error_with_the_numbers_and_leaves_nothing_behin
     made.close()
 
 
-def test_a_failed_run_leaves_the_slot_as_it_was(backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_leaves_the_slot_as_it_was(
+    backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from penguin_ros.backends.tensorrt.engine import Context
+
     slot, ids = backend.new_slot(), tokens(1, 9)
     backend.forward(slot, Chunk(ids[:5]))
     with monkeypatch.context() as patch:
-        patch.setattr(Context, 'enqueue', lambda self: (_ for _ in ()).throw(BackendError('it failed')))
+        patch.setattr(
+            Context, 'enqueue', lambda self: (_ for _ in ()).throw(BackendError('it failed'))
+        )
         with pytest.raises(BackendError, match='it failed'):
             backend.forward(slot, Chunk(tokens(2, 20)))
     assert backend.slot_length(slot) == 5

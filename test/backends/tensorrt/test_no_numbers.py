@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """NaN and infinity in a cache of the TensorRT backend end with the request that made them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -28,12 +29,18 @@ def poisoned(backend: TensorrtBackend) -> Chunk:
     return Chunk(tokens(1, 20), (FeatureSpan(2, features, 0, 6),))
 
 
-def test_logits_that_are_no_numbers_are_seen_although_the_device_chooses(backend: TensorrtBackend) -> None:
+def test_logits_that_are_no_numbers_are_seen_although_the_device_chooses(
+    backend: TensorrtBackend,
+) -> None:
     assert not np.isfinite(backend.forward_greedy(backend.new_slot(), poisoned(backend)).logit)
-    assert not np.isfinite(backend.forward_greedy_each(backend.new_slot(), poisoned(backend), [5, -1])[1].logit)
+    assert not np.isfinite(
+        backend.forward_greedy_each(backend.new_slot(), poisoned(backend), [5, -1])[1].logit
+    )
     fresh = backend.new_slot()
     assert np.isfinite(backend.forward_greedy(fresh, Chunk(tokens(1, 1))).logit)
-    assert np.isfinite([best.logit for best in backend.forward_greedy_each(fresh, Chunk(tokens(1, 5)), range(5))]).all()
+    assert np.isfinite(
+        [best.logit for best in backend.forward_greedy_each(fresh, Chunk(tokens(1, 5)), range(5))]
+    ).all()
 
 
 def freed(backend: TensorrtBackend, slot: int) -> int:
@@ -57,15 +64,19 @@ def forked_into(backend: TensorrtBackend, slot: int) -> int:
 
 @pytest.mark.parametrize('more', [0, 30, 280, 600])
 @pytest.mark.parametrize('how', [freed, truncated, forked_into])
-def test_numbers_that_are_none_do_not_outlive_their_request(backend: TensorrtBackend, how: Callable[..., int], more: int) -> None:
-    """Masked positions count zero times their value, so NaN behind the end of a slot would spoil whoever has it next."""
+def test_numbers_that_are_none_do_not_outlive_their_request(
+    backend: TensorrtBackend, how: Callable[..., int], more: int
+) -> None:
+    """Masked positions count zero times their value, so NaN behind the end of a slot would spoil
+    whoever has it next.
+    """
     slot, ids = backend.new_slot(), tokens(1, 9)
     expected = backend.forward(slot, Chunk(ids), [-1])[0]
     backend.forward(slot, poisoned(backend))
     if more:
         assert np.isnan(backend.forward(slot, Chunk(tokens(3, more)), [-1])).all()
     slot = how(backend, slot)
-    logits = backend.forward(slot, Chunk(ids[backend.slot_length(slot):]), [-1])[0]
+    logits = backend.forward(slot, Chunk(ids[backend.slot_length(slot) :]), [-1])[0]
     assert_close(logits, expected)
     longer = backend.forward(slot, Chunk(tokens(4, 400)), [-1])[0]
     fresh = backend.new_slot()
@@ -73,11 +84,17 @@ def test_numbers_that_are_none_do_not_outlive_their_request(backend: TensorrtBac
     assert_close(longer, backend.forward(fresh, Chunk(tokens(4, 400)), [-1])[0])
 
 
-def test_a_prompt_in_chunks_zeroes_nothing_twice(backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_in_chunks_zeroes_nothing_twice(
+    backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What follows a slot that only grows is as finite as it was."""
     decoder, zeroed = decoder_of(backend), []
     zero = decoder._device.zero_rows
-    monkeypatch.setattr(decoder._device, 'zero_rows', lambda grid, size, rows: (zeroed.append(size), zero(grid, size, rows)))
+    monkeypatch.setattr(
+        decoder._device,
+        'zero_rows',
+        lambda grid, size, rows: (zeroed.append(size), zero(grid, size, rows)),
+    )
     slot = backend.new_slot()
     for start in range(0, 900, 100):
         backend.forward(slot, Chunk(tokens(start, 100)))

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of the TensorRT backend on a strict fake GPU are those of torch: across lengths, profiles and chunks.
+"""The numbers of the TensorRT backend on a strict fake GPU are those of torch: across lengths,
+profiles and chunks.
 
-The fake runs the graphs in ONNX Runtime; `test_contract*.py` holds the backend to what every backend promises.
+The fake runs the graphs in ONNX Runtime; `test_contract*.py` holds the backend to what every
+backend promises.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,7 +19,9 @@ from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.errors import BackendError, CacheOverflow
 
 
-def greedy(backend: Backend, count: int, prompt_seed: int = 3, length: int = 31) -> tuple[list[int], np.ndarray]:
+def greedy(
+    backend: Backend, count: int, prompt_seed: int = 3, length: int = 31
+) -> tuple[list[int], np.ndarray]:
     """A prompt of `length` positions with pictures, and `count` greedy tokens with their logits."""
     ids, spans = prompt(backend)
     slot, found, rows = backend.new_slot(), [], []
@@ -31,8 +36,9 @@ def greedy(backend: Backend, count: int, prompt_seed: int = 3, length: int = 31)
 
 
 @pytest.mark.parametrize(('length', 'count'), [(31, 20), (240, 40), (500, 30)])
-def test_tokens_and_logits_are_those_of_torch_across_buckets(backend: TensorrtBackend, torch_backend: Backend, length: int,
-                                                             count: int) -> None:
+def test_tokens_and_logits_are_those_of_torch_across_buckets(
+    backend: TensorrtBackend, torch_backend: Backend, length: int, count: int
+) -> None:
     ours, logits = greedy(backend, count, length=length)
     theirs, expected = greedy(torch_backend, count, length=length)
     assert_close(logits, expected)
@@ -41,16 +47,25 @@ def test_tokens_and_logits_are_those_of_torch_across_buckets(backend: TensorrtBa
 
 def test_features_are_those_of_torch(backend: TensorrtBackend, torch_backend: Backend) -> None:
     for picture in (frame(1), frame(2, 9, 6, 3), frame(3, 5, 3, 1), frame(4, 16, 16)):
-        ours, theirs = (run_to_end(each.encode([picture]))[0][0] for each in (backend, torch_backend))
+        ours, theirs = (
+            run_to_end(each.encode([picture]))[0][0] for each in (backend, torch_backend)
+        )
         for stage in ('encoded', 'projected'):
-            assert_close(backend.read_features(ours, stage), torch_backend.read_features(theirs, stage))
+            assert_close(
+                backend.read_features(ours, stage), torch_backend.read_features(theirs, stage)
+            )
 
 
-def test_a_whole_slot_is_filled_and_not_one_position_more(backend: TensorrtBackend, torch_backend: Backend) -> None:
+def test_a_whole_slot_is_filled_and_not_one_position_more(
+    backend: TensorrtBackend, torch_backend: Backend
+) -> None:
     ids, slot, other = tokens(5, MAX_LENGTH), backend.new_slot(), torch_backend.new_slot()
     for each, number in ((backend, slot), (torch_backend, other)):
         each.forward(number, Chunk(ids[:-2]))
-    assert_close(backend.forward(slot, Chunk(ids[-2:]), [0, 1]), torch_backend.forward(other, Chunk(ids[-2:]), [0, 1]))
+    assert_close(
+        backend.forward(slot, Chunk(ids[-2:]), [0, 1]),
+        torch_backend.forward(other, Chunk(ids[-2:]), [0, 1]),
+    )
     with pytest.raises(CacheOverflow, match=f'holds {MAX_LENGTH} of at most {MAX_LENGTH}'):
         backend.forward(slot, Chunk(tokens(1, 1)))
 
@@ -61,8 +76,9 @@ def test_the_decoder_itself_refuses_a_write_past_the_end(backend: TensorrtBacken
 
 
 @pytest.mark.parametrize('count', [1, 2, 8, 9, 47, 48, 49, 97, 300])
-def test_a_chunk_of_any_length_runs_in_parts_that_fit_the_profiles(backend: TensorrtBackend, torch_backend: Backend,
-                                                                   count: int) -> None:
+def test_a_chunk_of_any_length_runs_in_parts_that_fit_the_profiles(
+    backend: TensorrtBackend, torch_backend: Backend, count: int
+) -> None:
     results = []
     for each in (backend, torch_backend):
         slot = each.new_slot()
@@ -81,11 +97,15 @@ def test_features_are_split_between_parts_of_a_chunk(backend: TensorrtBackend) -
     for size in (1, 17, 48):
         backend.truncate(slot, 0)
         for start in range(0, 110, size):
-            logits = backend.forward(slot, piece(ids, spans, start, min(start + size, 110)), [-1])[0]
+            logits = backend.forward(slot, piece(ids, spans, start, min(start + size, 110)), [-1])[
+                0
+            ]
         assert_close(logits, whole)
 
 
-def test_a_frame_that_the_engine_is_too_small_for_is_refused_with_the_way_out(backend: TensorrtBackend) -> None:
+def test_a_frame_that_the_engine_is_too_small_for_is_refused_with_the_way_out(
+    backend: TensorrtBackend,
+) -> None:
     with pytest.raises(BackendError, match=r'272 patches: the engine takes 256.*--max-patches'):
         backend.encode([frame(1), frame(2, 16, 17, 1)])
     with pytest.raises(BackendError, match='merge size 5'):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The torch backend against golden values of the reference, in each precision, and what it does with its device."""
+"""The torch backend against golden values of the reference, in each precision, and what it does
+with its device.
+"""
+
 from __future__ import annotations
 
 import gc
@@ -19,15 +22,18 @@ from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 
 torch = pytest.importorskip('torch', reason='torch is not installed')
 
-# Largest relative error of features and of logits: float32 as agreed with the reference, the others what their 8 and 11 bits
-# allow in a network with random weights.
+# Largest relative error of features and of logits: float32 as agreed with the reference, the others
+# what their 8 and 11 bits allow in a network with random weights.
 TOLERANCES = {'float32': (1e-5, 1e-4), 'bfloat16': (2e-2, 0.5), 'float16': (4e-3, 0.1)}
 
 
 @pytest.mark.parametrize('precision', TOLERANCES)
 @pytest.mark.parametrize('name', CASES)
 def test_golden_values_come_out(golden_dir: Path, name: str, precision: str) -> None:
-    checkpoint, case = open_checkpoint(golden_dir / 'checkpoint'), np.load(golden_dir / 'cases' / f'{name}.npz')
+    checkpoint, case = (
+        open_checkpoint(golden_dir / 'checkpoint'),
+        np.load(golden_dir / 'cases' / f'{name}.npz'),
+    )
     for_features, for_logits = TOLERANCES[precision]
     backend = TorchBackend(checkpoint, replace(CONFIG, precision=precision, max_length=1024))
     backend.open()
@@ -35,7 +41,13 @@ def test_golden_values_come_out(golden_dir: Path, name: str, precision: str) -> 
     if 'grid_sizes' in case:
         features = run_to_end(backend.encode(golden_frames(case)))[0]
         for stage, key in (('encoded', 'vision_features'), ('projected', 'projected')):
-            assert error(np.concatenate([backend.read_features(each, stage) for each in features]), case[key]) < for_features
+            assert (
+                error(
+                    np.concatenate([backend.read_features(each, stage) for each in features]),
+                    case[key],
+                )
+                < for_features
+            )
     slot, chunk = backend.new_slot(), golden_chunk(case, features, checkpoint.shape.image_token_id)
     logits = backend.forward(slot, chunk, range(len(chunk.token_ids)))
     assert error(logits[-1], case['logits_last']) < for_logits
@@ -54,7 +66,11 @@ def test_narrow_weights_are_widened_exactly(dtype: str) -> None:
     class Widened(MemoryCheckpoint):
         def read_raw(self, name: str) -> tuple[str, np.ndarray]:
             _, bits = narrow.read_raw(name)
-            wide = (bits.astype(np.uint32) << 16).view(np.float32) if dtype == 'BF16' else bits.astype(np.float32)
+            wide = (
+                (bits.astype(np.uint32) << 16).view(np.float32)
+                if dtype == 'BF16'
+                else bits.astype(np.float32)
+            )
             return 'F32', wide
 
     results = []
@@ -70,7 +86,11 @@ def test_narrow_weights_are_widened_exactly(dtype: str) -> None:
 def test_the_description_follows_device_precision_and_model() -> None:
     backend = TorchBackend(MemoryCheckpoint(max_positions=50), replace(CONFIG, precision='auto'))  # type: ignore[arg-type]
     description, llm = backend.open(), TINY.llm
-    assert (description.name, description.device, description.precision) == ('torch', 'cpu', 'float32')
+    assert (description.name, description.device, description.precision) == (
+        'torch',
+        'cpu',
+        'float32',
+    )
     assert description.max_length == 50, 'a slot is not longer than the model reads'
     assert description.slot_bytes == llm.layers * 2 * llm.kv_heads * 50 * llm.head_dim * 4
     half = TorchBackend(MemoryCheckpoint(max_positions=50), replace(CONFIG, precision='bfloat16'))  # type: ignore[arg-type]
@@ -118,7 +138,10 @@ def test_close_frees_every_tensor_though_handles_are_still_held() -> None:
     before = held()
     backend = TorchBackend(MemoryCheckpoint(), CONFIG)  # type: ignore[arg-type]
     backend.open()
-    features, running = run_to_end(backend.encode([frame(1)]))[0], backend.encode([frame(1), frame(2)])
+    features, running = (
+        run_to_end(backend.encode([frame(1)]))[0],
+        backend.encode([frame(1), frame(2)]),
+    )
     for _ in range(7):
         next(running)
     assert held() > before + 20
@@ -138,6 +161,7 @@ def test_the_number_of_threads_is_set() -> None:
 
 def test_what_torch_raises_leaves_as_a_named_error() -> None:
     from penguin_ros.backends.torch.device import inference
+
     with pytest.raises(BackendError, match='multiplying failed'), inference('multiplying'):
         torch.ones(2, 2) @ torch.ones(3, 3)
     with pytest.raises(BackendError, match='Set model.precision to float32'), inference('counting'):

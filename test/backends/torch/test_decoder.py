@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The LLM against transformers' own Qwen3 on the same random weights."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,8 +18,14 @@ torch = pytest.importorskip('torch', reason='torch is not installed')
 transformers = pytest.importorskip('transformers', reason='transformers is not installed')
 
 SHAPES = {
-    'tied, head_dim above hidden / heads': (TransformerShape(3, 64, 160, 4, 2, 24, 1e6, 1e-6), True),
-    'untied, head_dim below hidden / heads': (TransformerShape(2, 96, 100, 6, 2, 8, 5e5, 1e-5), False),
+    'tied, head_dim above hidden / heads': (
+        TransformerShape(3, 64, 160, 4, 2, 24, 1e6, 1e-6),
+        True,
+    ),
+    'untied, head_dim below hidden / heads': (
+        TransformerShape(2, 96, 100, 6, 2, 8, 5e5, 1e-5),
+        False,
+    ),
     'one head of keys': (TransformerShape(2, 32, 48, 4, 1, 16, 1e4, 1e-6), False),
     'as many keys as queries': (TransformerShape(2, 32, 48, 2, 2, 32, 1e6, 1e-6), True),
 }
@@ -28,14 +35,30 @@ def qwen3(checkpoint: MemoryCheckpoint) -> Any:
     """transformers' network with the weights of `checkpoint`, every one of them."""
     llm = checkpoint.shape.llm
     config = transformers.Qwen3Config(
-        vocab_size=checkpoint.shape.vocabulary_size, hidden_size=llm.hidden_size, intermediate_size=llm.ffn_size,
-        num_hidden_layers=llm.layers, num_attention_heads=llm.heads, num_key_value_heads=llm.kv_heads, head_dim=llm.head_dim,
-        rope_theta=llm.rope_theta, rms_norm_eps=llm.norm_eps, tie_word_embeddings=checkpoint.shape.is_tied,
-        attn_implementation='eager')
+        vocab_size=checkpoint.shape.vocabulary_size,
+        hidden_size=llm.hidden_size,
+        intermediate_size=llm.ffn_size,
+        num_hidden_layers=llm.layers,
+        num_attention_heads=llm.heads,
+        num_key_value_heads=llm.kv_heads,
+        head_dim=llm.head_dim,
+        rope_theta=llm.rope_theta,
+        rms_norm_eps=llm.norm_eps,
+        tie_word_embeddings=checkpoint.shape.is_tied,
+        attn_implementation='eager',
+    )
     model = transformers.Qwen3ForCausalLM(config).eval()
-    published = {name: 'lm_head.weight' if 'lm_head' in name else 'model.' + name.removeprefix('llm.')
-                 for name in checkpoint.names() if name.startswith('llm.')}
-    model.load_state_dict({other: torch.from_numpy(checkpoint.read_raw(name)[1].copy()) for name, other in published.items()})
+    published = {
+        name: 'lm_head.weight' if 'lm_head' in name else 'model.' + name.removeprefix('llm.')
+        for name in checkpoint.names()
+        if name.startswith('llm.')
+    }
+    model.load_state_dict(
+        {
+            other: torch.from_numpy(checkpoint.read_raw(name)[1].copy())
+            for name, other in published.items()
+        }
+    )
     return model
 
 
@@ -53,7 +76,9 @@ def difference(ours: np.ndarray, theirs: Any) -> float:
     """Largest relative error of a row."""
     reference = theirs.numpy()
     assert ours.shape == reference.shape
-    return float((np.linalg.norm(ours - reference, axis=-1) / np.linalg.norm(reference, axis=-1)).max())
+    return float(
+        (np.linalg.norm(ours - reference, axis=-1) / np.linalg.norm(reference, axis=-1)).max()
+    )
 
 
 def test_logits_of_every_position_are_those_of_transformers(pair: tuple[TorchBackend, Any]) -> None:
@@ -71,11 +96,17 @@ def test_cached_steps_are_those_of_transformers(pair: tuple[TorchBackend, Any]) 
         for ids in (tokens(6, 20), *tokens(7, 12)[:, None], tokens(8, 9)):
             made = model(torch.from_numpy(ids)[None], past_key_values=cache, use_cache=True)
             cache = made.past_key_values
-            assert difference(backend.forward(slot, Chunk(ids), range(len(ids))), made.logits[0]) < 1e-4
+            assert (
+                difference(backend.forward(slot, Chunk(ids), range(len(ids))), made.logits[0])
+                < 1e-4
+            )
 
 
-def test_a_chunk_that_runs_in_parts_equals_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_that_runs_in_parts_equals_one_that_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from penguin_ros.backends.torch import decoder
+
     backend = TorchBackend(MemoryCheckpoint(), CONFIG)  # type: ignore[arg-type]
     backend.open()
     whole = backend.forward(backend.new_slot(), Chunk(tokens(1, 50)), range(50))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single operations against the formulas they stand for."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -21,7 +22,9 @@ SHAPE = TransformerShape(1, 48, 96, 4, 2, 16, 1e6, 1e-6)
 
 
 def random(*shape: int) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(list(shape)).standard_normal(shape).astype(np.float32))
+    return torch.from_numpy(
+        np.random.default_rng(list(shape)).standard_normal(shape).astype(np.float32)
+    )
 
 
 def test_the_norm_is_computed_in_float32() -> None:
@@ -39,22 +42,36 @@ def test_the_norm_rounds_where_qwen3_does() -> None:
 
 
 def test_the_tables_of_two_angles_give_cos_and_rotate_half() -> None:
-    x, rows, columns = random(6, 3, 16), torch.arange(6.0)[:, None], torch.tensor([5.0, 0, 3, 1, 1, 2])[:, None]
+    x, rows, columns = (
+        random(6, 3, 16),
+        torch.arange(6.0)[:, None],
+        torch.tensor([5.0, 0, 3, 1, 1, 2])[:, None],
+    )
     frequencies = inverse_frequencies(SHAPE, torch.device('cpu'))
-    turned = apply_rope(x, rope_tables(rows * frequencies, columns * frequencies, torch.float32)).numpy()
-    angles = np.concatenate((rows.numpy() * frequencies.numpy(), columns.numpy() * frequencies.numpy()), axis=1)[:, None]
+    turned = apply_rope(
+        x, rope_tables(rows * frequencies, columns * frequencies, torch.float32)
+    ).numpy()
+    angles = np.concatenate(
+        (rows.numpy() * frequencies.numpy(), columns.numpy() * frequencies.numpy()), axis=1
+    )[:, None]
     half = np.concatenate((-x.numpy()[..., 8:], x.numpy()[..., :8]), axis=-1)
     assert np.allclose(turned, x.numpy() * np.cos(angles) + half * np.sin(angles), atol=1e-6)
-    assert not np.allclose(np.linalg.norm(turned, axis=-1), np.linalg.norm(x, axis=-1), atol=1e-2), 'it is no rotation'
+    assert not np.allclose(
+        np.linalg.norm(turned, axis=-1), np.linalg.norm(x, axis=-1), atol=1e-2
+    ), 'it is no rotation'
 
 
 @pytest.mark.parametrize(('past', 'rows'), [(0, 5), (3, 4), (7, 1)])
 def test_attention_sees_the_past_and_itself(past: int, rows: int) -> None:
-    queries, keys, values = random(rows, 4, 16), random(2, past + rows, 16), random(2, past + rows, 16) + 1
+    queries, keys, values = (
+        random(rows, 4, 16),
+        random(2, past + rows, 16),
+        random(2, past + rows, 16) + 1,
+    )
     mixed = attend(queries, keys, values, causal_mask(past, rows, 2, queries))
     for row in range(rows):
         for head in range(4):
             seen = past + row + 1
             scores = keys[head // 2, :seen] @ queries[row, head] / 4
             expected = scores.softmax(0) @ values[head // 2, :seen]
-            assert torch.allclose(mixed[row, head * 16:head * 16 + 16], expected, atol=1e-5)
+            assert torch.allclose(mixed[row, head * 16 : head * 16 + 16], expected, atol=1e-5)

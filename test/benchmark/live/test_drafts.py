@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Texts drafted again at given costs: what that saves is computed from tokens and costs alone."""
+
 from __future__ import annotations
 
 import random
@@ -29,7 +30,10 @@ def test_the_same_text_again_and_again_costs_few_passes() -> None:
 
 def test_the_first_text_is_not_drafted() -> None:
     found = replayed([text(said(1))], FLAT, 15)
-    assert found['ratio'] == found['worst_ratio'] == pytest.approx(1.0) and found['passes_per_token'] == 1.0
+    assert (
+        found['ratio'] == found['worst_ratio'] == pytest.approx(1.0)
+        and found['passes_per_token'] == 1.0
+    )
 
 
 def test_where_a_position_costs_a_pass_nothing_is_drafted() -> None:
@@ -50,4 +54,11 @@ def test_without_draft_tokens_or_texts_nothing_is_saved() -> None:
 
 def test_costs_between_measured_sizes_are_in_proportion() -> None:
     costs = {1: 1.0, 4: 2.5, 16: 4.0}
-    assert [interpolated(costs, rows) for rows in (1, 2, 4, 10, 16, 32)] == [1.0, 1.5, 2.5, 3.25, 4.0, 8.0]
+    assert [interpolated(costs, rows) for rows in (1, 2, 4, 10, 16, 32)] == [
+        1.0,
+        1.5,
+        2.5,
+        3.25,
+        4.0,
+        8.0,
+    ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The backend in between changes no number, bounds its slots and tells of every call."""
+
 from __future__ import annotations
 
 import time
@@ -29,7 +30,9 @@ from penguin_ros.steps import run_to_end
 @pytest.fixture(scope='module')
 def opened(tiny_checkpoint: Path) -> Iterator[tuple[Backend, ModelInputs]]:
     checkpoint = open_checkpoint(str(tiny_checkpoint))
-    backend = TorchBackend(checkpoint, ModelConfig(device='cpu', kv_slots=3, max_length=512, threads=1))
+    backend = TorchBackend(
+        checkpoint, ModelConfig(device='cpu', kv_slots=3, max_length=512, threads=1)
+    )
     backend.open()
     preprocessor = Preprocessor(checkpoint.shape, checkpoint.tokenizer, VisualConfig())
     yield backend, preprocessor.images_inputs(clip_pictures(2, (168, 112)), 'What is there?')
@@ -39,16 +42,25 @@ def opened(tiny_checkpoint: Path) -> Iterator[tuple[Backend, ModelInputs]]:
 def test_texts_are_the_same_and_every_call_is_told(opened: tuple[Backend, ModelInputs]) -> None:
     inner, inputs = opened
     calls: list[str] = []
-    probe, limits = ProbedBackend(inner, on_call=calls.append), SamplingParams(5, (), prefill_chunk=32)
-    ours, plain = (run_to_end(generate(backend, inputs, limits, Detokenizer(lambda token_id: b''), time.monotonic_ns))
-                   for backend in (probe, inner))
+    probe, limits = (
+        ProbedBackend(inner, on_call=calls.append),
+        SamplingParams(5, (), prefill_chunk=32),
+    )
+    ours, plain = (
+        run_to_end(
+            generate(backend, inputs, limits, Detokenizer(lambda token_id: b''), time.monotonic_ns)
+        )
+        for backend in (probe, inner)
+    )
     assert ours.token_ids == plain.token_ids
     assert calls[0] == ENCODE and calls.count(DECODE) == 4
     assert calls.count(PREFILL) == -(-len(inputs.prompt.token_ids) // 32)
     assert probe.longest_s > 0 and probe.description == inner.description
 
 
-def test_slots_are_bounded_forks_included_and_come_back(opened: tuple[Backend, ModelInputs]) -> None:
+def test_slots_are_bounded_forks_included_and_come_back(
+    opened: tuple[Backend, ModelInputs],
+) -> None:
     inner, _ = opened
     probe = ProbedBackend(inner, most_slots=2)
     first = probe.new_slot()

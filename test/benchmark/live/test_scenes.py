@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the camera of `penguin bench live` sees: one scene stands, the other changes, wherever the pictures are from."""
+"""What the camera of `penguin bench live` sees: one scene stands, the other changes, wherever the
+pictures are from.
+"""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,7 +12,14 @@ import pytest
 
 from penguin_ros.benchmark.live import scenes
 from penguin_ros.benchmark.live.node import write_video
-from penguin_ros.benchmark.live.scenes import CHANGING, STATIC, Stream, clip_pictures, further_pictures, stream
+from penguin_ros.benchmark.live.scenes import (
+    CHANGING,
+    STATIC,
+    Stream,
+    clip_pictures,
+    further_pictures,
+    stream,
+)
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.media.video import RecordingError, VideoRecording
 from penguin_ros.preprocessing.frame_types import frame_types, similarity
@@ -28,7 +38,10 @@ def check(static: Stream, changing: Stream) -> None:
     for shown in (static, changing):
         stamps = [frame.stamp_ns for frame in shown.frames]
         assert stamps == [index * 500_000_000 for index in range(12)]
-        assert all(frame.image.shape == (112, 168, 3) and frame.image.dtype == np.uint8 for frame in shown.frames)
+        assert all(
+            frame.image.shape == (112, 168, 3) and frame.image.dtype == np.uint8
+            for frame in shown.frames
+        )
     assert all(similarity(static.frames[0].image, frame.image) > 0.95 for frame in static.frames)
     assert len({frame.image.tobytes() for frame in static.frames}) == 12
     assert max(changes(changing)[8:]) > 4 * max(changes(static))  # the other scene, from 4 s on
@@ -53,7 +66,10 @@ def test_without_mujoco_scenes_are_drawn_and_say_so(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_video_is_shown_as_it_is_and_its_first_picture_stands(video_path: Path) -> None:
-    static, changing = stream(STATIC, 6, 2.0, SIZE, str(video_path)), stream(CHANGING, 6, 2.0, SIZE, str(video_path))
+    static, changing = (
+        stream(STATIC, 6, 2.0, SIZE, str(video_path)),
+        stream(CHANGING, 6, 2.0, SIZE, str(video_path)),
+    )
     assert len(changing.frames) == len(static.frames) == 12
     assert max(changes(changing)) > 1.5 * max(changes(static))
     with pytest.raises(RecordingError, match='too short'):
@@ -64,8 +80,13 @@ def test_clips_have_one_key_frame_and_go_on_with_other_pictures() -> None:
     base = clip_pictures(8, SIZE)
     for number in range(1, 8):
         more = further_pictures(number, number, SIZE)
-        assert [kind.name for kind in frame_types([*base[:8 - number], *more])] == ['KEY'] + ['INTERMEDIATE'] * 7
-    pictures = [*base, *(picture for number in range(8, 16) for picture in further_pictures(number, 2, SIZE))]
+        assert [kind.name for kind in frame_types([*base[: 8 - number], *more])] == ['KEY'] + [
+            'INTERMEDIATE'
+        ] * 7
+    pictures = [
+        *base,
+        *(picture for number in range(8, 16) for picture in further_pictures(number, 2, SIZE)),
+    ]
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine with a fake GPU, and bundles for TensorRT without engines."""
+
 from __future__ import annotations
 
 import shutil
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def machine() -> Iterator[Machine]:
     """With a TensorRT that updates caches in place."""
     from support.fake_gpu.installed import Machine, remove, use
+
     made = Machine('10.16.2')
     use(made)
     yield made
@@ -27,9 +29,12 @@ def machine() -> Iterator[Machine]:
 def graphs(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A bundle per precision."""
     from support.fake_gpu.bundles import tensorrt_bundle
+
     folder = tmp_path_factory.mktemp('graphs')
-    return {precision: tensorrt_bundle(tiny_checkpoint, folder / precision, precision, max_length=272)
-            for precision in ('float32', 'float16', 'int4')}
+    return {
+        precision: tensorrt_bundle(tiny_checkpoint, folder / precision, precision, max_length=272)
+        for precision in ('float32', 'float16', 'int4')
+    }
 
 
 @pytest.fixture

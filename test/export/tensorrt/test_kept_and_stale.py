@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which engines are kept, which are stale, and that old ones stay until new ones have loaded.
 
-On a fake GPU with fake TensorRTs of several versions; test/tensorrt_wheels builds with a real builder.
+On a fake GPU with fake TensorRTs of several versions; test/tensorrt_wheels builds with a real
+builder.
 """
+
 from __future__ import annotations
 
 import json
@@ -29,7 +31,11 @@ from penguin_ros.export.tensorrt.build import build_engines
 def test_engines_that_fit_are_kept(bundle: Path, machine: Machine) -> None:
     first = build_engines(bundle, OPTIONS)
     built, before = len(machine.built), files(bundle)
-    assert build_engines(bundle, OPTIONS) == first and len(machine.built) == built and files(bundle) == before
+    assert (
+        build_engines(bundle, OPTIONS) == first
+        and len(machine.built) == built
+        and files(bundle) == before
+    )
     build_engines(bundle, replace(OPTIONS, max_rows=24))
     assert len(machine.built) == built + 1, 'only the decoder depends on it'
     build_engines(bundle, replace(OPTIONS, max_rows=24, is_forced=True))
@@ -57,8 +63,9 @@ def other_graph(machine: Machine, bundle: Path) -> str:
 
 
 @pytest.mark.parametrize('change', [other_version, other_gpu, other_graph])
-def test_a_stale_engine_is_refused_with_the_command_that_builds_it_again(change: Any, bundle: Path, machine: Machine,
-                                                                         tiny_checkpoint: Path) -> None:
+def test_a_stale_engine_is_refused_with_the_command_that_builds_it_again(
+    change: Any, bundle: Path, machine: Machine, tiny_checkpoint: Path
+) -> None:
     (bundle / 'checkpoint.json').write_text(json.dumps(str(tiny_checkpoint)))
     build_engines(bundle, OPTIONS)
     reason = change(machine, bundle)
@@ -69,11 +76,18 @@ def test_a_stale_engine_is_refused_with_the_command_that_builds_it_again(change:
     assert len(list((bundle / FOLDER).glob('*.plan'))) == 2, 'the old ones are gone'
 
 
-def test_the_old_engines_stay_until_the_new_ones_have_loaded(bundle: Path, machine: Machine) -> None:
+def test_the_old_engines_stay_until_the_new_ones_have_loaded(
+    bundle: Path, machine: Machine
+) -> None:
     build_engines(bundle, OPTIONS)
     before = files(bundle)
-    newer = Machine('11.4.1', machine.gpu, refuses=lambda model: 'no' if 'pixel_patches' in {
-        value.name for value in model.graph.input} else '')
+    newer = Machine(
+        '11.4.1',
+        machine.gpu,
+        refuses=lambda model: (
+            'no' if 'pixel_patches' in {value.name for value in model.graph.input} else ''
+        ),
+    )
     use(newer)
     with pytest.raises(BuildError, match='vision'):
         build_engines(bundle, OPTIONS)
@@ -83,8 +97,11 @@ def test_the_old_engines_stay_until_the_new_ones_have_loaded(bundle: Path, machi
     assert np.isfinite(runs(bundle)).all()
 
 
-def test_a_plan_that_does_not_load_replaces_nothing(bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_does_not_load_replaces_nothing(
+    bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from support.fake_gpu.engine import Plan
+
     build_engines(bundle, OPTIONS)
     before = files(bundle)
     with monkeypatch.context() as patch:
@@ -94,8 +111,12 @@ def test_a_plan_that_does_not_load_replaces_nothing(bundle: Path, machine: Machi
     assert files(bundle) == before and np.isfinite(runs(bundle)).all()
 
 
-@pytest.mark.parametrize('damage', ['truncated', 'changed', 'missing', 'record', 'record of another format'])
-def test_a_damaged_engine_is_found_and_built_again(damage: str, bundle: Path, machine: Machine) -> None:
+@pytest.mark.parametrize(
+    'damage', ['truncated', 'changed', 'missing', 'record', 'record of another format']
+)
+def test_a_damaged_engine_is_found_and_built_again(
+    damage: str, bundle: Path, machine: Machine
+) -> None:
     build_engines(bundle, OPTIONS)
     plan, record = next((bundle / FOLDER).glob('decoder-*.plan')), bundle / FOLDER / RECORD
     content = plan.read_bytes()
@@ -123,5 +144,6 @@ def test_an_interrupted_build_leaves_what_was_there(bundle: Path, machine: Machi
         build_engines(bundle, replace(OPTIONS, is_forced=True), interrupt)
     after = files(bundle)
     assert {name: after[name] for name in before if name.endswith('.plan')} == {
-        name: content for name, content in before.items() if name.endswith('.plan')}
+        name: content for name, content in before.items() if name.endswith('.plan')
+    }
     assert not [name for name in after if name.endswith('.new')] and np.isfinite(runs(bundle)).all()

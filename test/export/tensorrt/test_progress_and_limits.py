@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Progress, timing cache, memory, and what is refused before anything is built.
 
-On a fake GPU with fake TensorRTs of several versions; test/tensorrt_wheels builds with a real builder.
+On a fake GPU with fake TensorRTs of several versions; test/tensorrt_wheels builds with a real
+builder.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -28,14 +30,18 @@ from penguin_ros.export.tensorrt.build import build_engines
 def test_progress_names_the_stage_and_rises(bundle: Path, machine: Machine) -> None:
     seen: list[tuple[str, float]] = []
     build_engines(bundle, OPTIONS, lambda stage, fraction: seen.append((stage, fraction)))
-    assert [stage for stage, fraction in seen if fraction == 0] == ['decoder: window, decoding 1 to 8 rows', 'vision: fused']
+    assert [stage for stage, fraction in seen if fraction == 0] == [
+        'decoder: window, decoding 1 to 8 rows',
+        'vision: fused',
+    ]
     for stage in dict(seen):
         fractions = [fraction for name, fraction in seen if name == stage]
         assert fractions == sorted(fractions) and fractions[-1] == 1.0 and len(fractions) == 3
 
 
 def test_the_timing_cache_is_kept_per_version_and_gpu_and_one_of_another_is_replaced(
-        bundle: Path, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle: Path, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     options = replace(OPTIONS, timing_cache=None)
     build_engines(bundle, options)
@@ -50,13 +56,18 @@ def test_the_timing_cache_is_kept_per_version_and_gpu_and_one_of_another_is_repl
 
 @pytest.mark.parametrize('is_integrated', [True, False])
 def test_too_little_memory_is_refused_before_building_with_the_numbers_and_the_remedy(
-        bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, is_integrated: bool) -> None:
+    bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, is_integrated: bool
+) -> None:
     """On a Jetson it is the machine's that counts, elsewhere the GPU's."""
     from penguin_ros.export.tensorrt import candidates
+
     machine.gpu.is_integrated = is_integrated
     machine.gpu.total_bytes = 400_000_000 if is_integrated else 500_000_000
     monkeypatch.setattr(candidates, 'free_memory', lambda: 500_000_000 if is_integrated else 1)
-    with pytest.raises(NotEnoughSpace, match=r'0\.\d\d GB of memory: 0\.50 GB are free.*multi-user.target.*cma=950M') as caught:
+    with pytest.raises(
+        NotEnoughSpace,
+        match=r'0\.\d\d GB of memory: 0\.50 GB are free.*multi-user.target.*cma=950M',
+    ) as caught:
         build_engines(bundle, OPTIONS)
     assert caught.value.needed > caught.value.free == 500_000_000
     assert machine.built == [] and files(bundle) == {}
@@ -79,14 +90,17 @@ def test_the_need_of_memory_grows_with_the_largest_matrix(graphs: dict[str, Path
     assert needed(151_936) == pytest.approx(2 * needed(75_968))
 
 
-def test_a_bundle_for_another_backend_is_refused(tiny_checkpoint: Path, tmp_path: Path, machine: Machine) -> None:
+def test_a_bundle_for_another_backend_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine
+) -> None:
     folder = build_bundle(open_checkpoint(tiny_checkpoint), tmp_path / 'bundle', BuildOrder())
     with pytest.raises(BuildRefused, match=r'no graphs for TensorRT.*onnxruntime'):
         build_engines(folder, OPTIONS)
 
 
-def test_a_length_that_leaves_caches_unaligned_is_refused_with_one_that_does_not(tiny_checkpoint: Path, tmp_path: Path,
-                                                                                machine: Machine) -> None:
+def test_a_length_that_leaves_caches_unaligned_is_refused_with_one_that_does_not(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine
+) -> None:
     folder = tensorrt_bundle(tiny_checkpoint, tmp_path / 'bundle', max_length=1000)
     with pytest.raises(BuildRefused, match='--max-length 1008'):
         build_engines(folder, OPTIONS)
@@ -97,23 +111,36 @@ def test_without_the_machine_for_it_nothing_is_built(what: str, bundle: Path) ->
     machine = Machine('8.6.1' if what == 'TensorRT 8.6' else '10.3.0')
     machine.gpu.is_present = False
     use(machine)
-    with pytest.raises(BackendUnavailable, match='JetPack 6.2' if what == 'TensorRT 8.6' else 'no CUDA device'):
+    with pytest.raises(
+        BackendUnavailable, match='JetPack 6.2' if what == 'TensorRT 8.6' else 'no CUDA device'
+    ):
         build_engines(bundle, OPTIONS)
     remove()
 
 
-def test_features_reach_the_decoder_in_its_format(tiny_checkpoint: Path, tmp_path: Path, machine: Machine) -> None:
+def test_features_reach_the_decoder_in_its_format(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine
+) -> None:
     """An encoder in float32 before a decoder in float16."""
     from support.backend_kinds import frame, run_to_end
 
     from penguin_ros.backends.base.backend import FeatureSpan
     from penguin_ros.export.precision import BuildChoice
+
     choice = BuildChoice('tensorrt', 'float16', vision='float32')
-    folder = build_bundle(open_checkpoint(tiny_checkpoint), tmp_path / 'bundle', BuildOrder(choice, max_length=64))
+    folder = build_bundle(
+        open_checkpoint(tiny_checkpoint), tmp_path / 'bundle', BuildOrder(choice, max_length=64)
+    )
     backend = opened(machine, folder)
     features = run_to_end(backend.encode([frame(1)]))[0][0]
-    encoded, projected = (backend.read_features(features, stage) for stage in ('encoded', 'projected'))
-    assert np.array_equal(projected, projected.astype(np.float16)) and not np.array_equal(encoded, encoded.astype(np.float16))
-    logits = backend.forward(backend.new_slot(), Chunk(np.arange(9), (FeatureSpan(1, features, 0, 6),)), [-1])
+    encoded, projected = (
+        backend.read_features(features, stage) for stage in ('encoded', 'projected')
+    )
+    assert np.array_equal(projected, projected.astype(np.float16)) and not np.array_equal(
+        encoded, encoded.astype(np.float16)
+    )
+    logits = backend.forward(
+        backend.new_slot(), Chunk(np.arange(9), (FeatureSpan(1, features, 0, 6),)), [-1]
+    )
     assert np.isfinite(logits).all()
     backend.close()

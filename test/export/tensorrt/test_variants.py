@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which variant is built for which TensorRT, and what happens when it does not build.
 
-On a fake GPU with fake TensorRTs of several versions; test/tensorrt_wheels builds with a real builder.
+On a fake GPU with fake TensorRTs of several versions; test/tensorrt_wheels builds with a real
+builder.
 """
+
 from __future__ import annotations
 
 import shutil
@@ -26,10 +28,18 @@ from penguin_ros.errors import (
 from penguin_ros.export.tensorrt.build import build_engines
 
 
-@pytest.mark.parametrize(('version', 'expected'), [
-    ('10.3.0', ('two_part', 'plain')), ('10.13.3.9', ('two_part', 'plain')), ('10.16.2.10', ('window', 'fused')),
-    ('11.4.1.6', ('window', 'fused'))])
-def test_the_variant_follows_from_what_the_library_can_do(bundle: Path, version: str, expected: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ('version', 'expected'),
+    [
+        ('10.3.0', ('two_part', 'plain')),
+        ('10.13.3.9', ('two_part', 'plain')),
+        ('10.16.2.10', ('window', 'fused')),
+        ('11.4.1.6', ('window', 'fused')),
+    ],
+)
+def test_the_variant_follows_from_what_the_library_can_do(
+    bundle: Path, version: str, expected: tuple[str, str]
+) -> None:
     use(Machine(version))
     record = build_engines(bundle, OPTIONS)
     assert (record.tensorrt, record.gpu.name, record.gpu.compute) == (version, 'Fake Orin', '8.7')
@@ -41,24 +51,38 @@ def test_the_variant_follows_from_what_the_library_can_do(bundle: Path, version:
 
 def test_attention_without_a_kernel_is_taken_apart(bundle: Path, machine: Machine) -> None:
     def refuses(model: Any) -> str:
-        marked = any(entry.name == 'TRT_decomposable' for node in model.graph.node for entry in node.attribute)
+        marked = any(
+            entry.name == 'TRT_decomposable'
+            for node in model.graph.node
+            for entry in node.attribute
+        )
         return '' if marked else 'Attention operation was not supported by a dedicated kernel'
 
     machine.refuses = refuses
     record = build_engines(bundle, OPTIONS)
-    assert [(engine.variant, engine.is_decomposable) for engine in record.engines] == [('window', True), ('fused', True)]
-    assert all('not supported by a dedicated kernel' in engine.failures[0] for engine in record.engines)
+    assert [(engine.variant, engine.is_decomposable) for engine in record.engines] == [
+        ('window', True),
+        ('fused', True),
+    ]
+    assert all(
+        'not supported by a dedicated kernel' in engine.failures[0] for engine in record.engines
+    )
     assert np.isfinite(runs(bundle)).all()
 
 
 def test_where_no_fused_graph_builds_the_plain_ones_do(bundle: Path, machine: Machine) -> None:
     machine.refuses = lambda model: 'no' if 'Attention' in kinds(model) else ''
     record = build_engines(bundle, OPTIONS)
-    assert [(engine.variant, len(engine.failures)) for engine in record.engines] == [('two_part', 2), ('plain', 2)]
+    assert [(engine.variant, len(engine.failures)) for engine in record.engines] == [
+        ('two_part', 2),
+        ('plain', 2),
+    ]
     assert np.isfinite(runs(bundle)).all()
 
 
-def test_when_nothing_builds_the_error_has_every_reason_and_nothing_is_left(bundle: Path, machine: Machine) -> None:
+def test_when_nothing_builds_the_error_has_every_reason_and_nothing_is_left(
+    bundle: Path, machine: Machine
+) -> None:
     machine.refuses = lambda model: f'no tactic for {len(model.graph.node)} nodes'
     with pytest.raises(BuildError) as caught:
         build_engines(bundle, OPTIONS)
@@ -71,7 +95,8 @@ def test_when_nothing_builds_the_error_has_every_reason_and_nothing_is_left(bund
 
 @pytest.mark.parametrize(('precision', 'rows'), [('float32', [8]), ('float16', [8]), ('int4', [1])])
 def test_float_weights_are_decoded_with_a_range_of_rows_so_that_they_are_stored_once(
-        graphs: dict[str, Path], tmp_path: Path, machine: Machine, precision: str, rows: list[int]) -> None:
+    graphs: dict[str, Path], tmp_path: Path, machine: Machine, precision: str, rows: list[int]
+) -> None:
     folder = Path(shutil.copytree(graphs[precision], tmp_path / 'bundle'))
     decoder = build_engines(folder, OPTIONS).engine('decoder')
     assert decoder is not None and [decoder.profiles[0]['rows'][2]] == rows
@@ -79,7 +104,9 @@ def test_float_weights_are_decoded_with_a_range_of_rows_so_that_they_are_stored_
     assert decoder.profiles[1]['length'] == (256, 272, 272)
 
 
-def test_the_variant_can_be_chosen_unless_the_library_lacks_it(bundle: Path, machine: Machine) -> None:
+def test_the_variant_can_be_chosen_unless_the_library_lacks_it(
+    bundle: Path, machine: Machine
+) -> None:
     record = build_engines(bundle, replace(OPTIONS, variant='two_part'))
     assert [engine.variant for engine in record.engines] == ['two_part', 'plain']
     with pytest.raises(BuildRefused, match="variant 'old'"):
@@ -89,9 +116,11 @@ def test_the_variant_can_be_chosen_unless_the_library_lacks_it(bundle: Path, mac
         build_engines(bundle, replace(OPTIONS, variant='window'))
 
 
-def test_a_plan_that_holds_its_weights_twice_is_not_taken(bundle: Path, machine: Machine,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_holds_its_weights_twice_is_not_taken(
+    bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from penguin_ros.export.tensorrt import candidates
+
     monkeypatch.setattr(candidates, 'KERNEL_BYTES', 0)
     monkeypatch.setattr(candidates, 'weight_bytes', lambda model: 100_000)
     with pytest.raises(BuildError, match=r'too large: .* MB for 0.1 MB of weights'):
@@ -99,13 +128,22 @@ def test_a_plan_that_holds_its_weights_twice_is_not_taken(bundle: Path, machine:
     assert files(bundle) == {}
 
 
-def test_a_parser_that_loses_part_of_the_graph_is_not_trusted(graphs: dict[str, Path], machine: Machine) -> None:
+def test_a_parser_that_loses_part_of_the_graph_is_not_trusted(
+    graphs: dict[str, Path], machine: Machine
+) -> None:
     from penguin_ros.errors import BackendError
     from penguin_ros.export.tensorrt.candidates import check_network
+
     window = open_bundle(graphs['int4']).graph('decoder', 'window')
-    names, layers = [tensor.name for tensor in window.inputs], {'DEQUANTIZE': window.quantised, 'KV_CACHE_UPDATE': 6}
+    names, layers = (
+        [tensor.name for tensor in window.inputs],
+        {'DEQUANTIZE': window.quantised, 'KV_CACHE_UPDATE': 6},
+    )
     check_network(names, layers, window)
-    for inputs, found, words in ((names[1:], layers, names[0]), (names, {**layers, 'DEQUANTIZE': 1}, 'DEQUANTIZE layers'),
-                                 (names, {'DEQUANTIZE': window.quantised}, '6 of 6 KV_CACHE_UPDATE layers')):
+    for inputs, found, words in (
+        (names[1:], layers, names[0]),
+        (names, {**layers, 'DEQUANTIZE': 1}, 'DEQUANTIZE layers'),
+        (names, {'DEQUANTIZE': window.quantised}, '6 of 6 KV_CACHE_UPDATE layers'),
+    ):
         with pytest.raises(BackendError, match=words):
             check_network(inputs, found, window)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is remembered of the last texts, and how much."""
+
 from __future__ import annotations
 
 import pytest
@@ -20,7 +21,9 @@ from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.request import StopReason
 
 
-def kept(memory: DraftHistory, key: str, tokens: list[int], reason: StopReason = StopReason.STOP_TOKEN) -> tuple[int, ...]:
+def kept(
+    memory: DraftHistory, key: str, tokens: list[int], reason: StopReason = StopReason.STOP_TOKEN
+) -> tuple[int, ...]:
     """What is remembered under the key after this text."""
     memory.keep(memory.record(key), GenerationStats(tokens, stop_reason=reason))
     return memory.record(key).previous
@@ -60,8 +63,10 @@ def test_costs_belong_to_the_machine_and_rates_to_the_prompt() -> None:
 
 
 @pytest.mark.parametrize('name', [PREVIOUS, LOOKUP])
-@pytest.mark.parametrize('strength', range(STRONGEST + 1))
-def test_rates_begin_with_what_is_believed_and_go_to_what_is_seen(name: str, match_length: int) -> None:
+@pytest.mark.parametrize('match_length', range(STRONGEST + 1))
+def test_rates_begin_with_what_is_believed_and_go_to_what_is_seen(
+    name: str, match_length: int
+) -> None:
     always, never = AcceptanceRate(), AcceptanceRate()
     assert always.rate(name, match_length) == pytest.approx(PRIORS[name][match_length])
     for _ in range(200):
@@ -73,9 +78,17 @@ def test_rates_begin_with_what_is_believed_and_go_to_what_is_seen(name: str, mat
     assert always.rate(name, match_length) < 0.25  # what was long ago no longer counts
 
 
-@given(st.lists(st.tuples(st.sampled_from([PREVIOUS, LOOKUP]), st.integers(0, STRONGEST), st.booleans())))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([PREVIOUS, LOOKUP]), st.integers(0, STRONGEST), st.booleans())
+    )
+)
 def test_rates_are_probabilities(guesses: list[tuple[str, int, bool]]) -> None:
     acceptance = AcceptanceRate()
     for guess in guesses:
         acceptance.note(*guess)
-    assert all(0 <= acceptance.rate(name, match_length) <= 1 for name in PRIORS for match_length in range(STRONGEST + 1))
+    assert all(
+        0 <= acceptance.rate(name, match_length) <= 1
+        for name in PRIORS
+        for match_length in range(STRONGEST + 1)
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What passes are expected to take after some were measured."""
+
 from __future__ import annotations
 
 import itertools
@@ -24,14 +25,18 @@ def test_before_any_measurement_a_further_row_costs_its_prior_share() -> None:
 
 def test_one_measured_size_sets_the_scale_of_all() -> None:
     costs = measured((1, 1000))
-    assert costs.cost(1) == pytest.approx(1000) and costs.cost(9) == pytest.approx(1000 * (1 + 8 * PRIOR_SLOPE))
+    assert costs.cost(1) == pytest.approx(1000) and costs.cost(9) == pytest.approx(
+        1000 * (1 + 8 * PRIOR_SLOPE)
+    )
     assert measured((9, 3000)).cost(1) == pytest.approx(1000)
 
 
 def test_between_measured_sizes_costs_rise_evenly_and_beyond_by_the_prior() -> None:
     costs = measured((1, 1000), (5, 1400))
     assert costs.cost(3) == pytest.approx(1200, rel=0.01)
-    assert costs.cost(9) == pytest.approx(1400 * (1 + 8 * PRIOR_SLOPE) / (1 + 4 * PRIOR_SLOPE), rel=0.01)
+    assert costs.cost(9) == pytest.approx(
+        1400 * (1 + 8 * PRIOR_SLOPE) / (1 + 4 * PRIOR_SLOPE), rel=0.01
+    )
 
 
 def test_a_first_pass_that_was_dear_is_forgotten_at_the_second() -> None:
@@ -42,7 +47,7 @@ def test_a_first_pass_that_was_dear_is_forgotten_at_the_second() -> None:
 
 def test_a_pass_that_was_held_up_counts_little() -> None:
     steady = [(1, 1000)] * 20
-    assert measured(*steady, (1, 10 ** 9)).cost(1) < 1200
+    assert measured(*steady, (1, 10**9)).cost(1) < 1200
 
 
 def test_estimates_follow_a_machine_that_becomes_slower_or_faster() -> None:
@@ -67,7 +72,7 @@ def test_a_plain_step_that_was_never_tried_again_is_hoped_to_be_cheaper_too() ->
     assert costs.cost(1) < 300 and costs.cost(8) == pytest.approx(1500)
 
 
-@given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 10 ** 12)), max_size=60))
+@given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 10**12)), max_size=60))
 def test_costs_are_positive_and_never_fall_with_the_rows(passes: list[tuple[int, int]]) -> None:
     costs = measured(*passes)
     values = [costs.cost(rows) for rows in range(1, 70)]
@@ -77,4 +82,6 @@ def test_costs_are_positive_and_never_fall_with_the_rows(passes: list[tuple[int,
 
 def test_the_same_measurements_give_the_same_costs() -> None:
     passes = [(rows, rows * 100 + 900) for rows in (1, 2, 4, 8, 1, 1, 16, 3)]
-    assert [measured(*passes).cost(rows) for rows in range(1, 20)] == [measured(*passes).cost(rows) for rows in range(1, 20)]
+    assert [measured(*passes).cost(rows) for rows in range(1, 20)] == [
+        measured(*passes).cost(rows) for rows in range(1, 20)
+    ]

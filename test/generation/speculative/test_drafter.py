@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long drafts are: as long as they pay on this machine and for these texts, and none where they do not."""
+"""How long drafts are: as long as they pay on this machine and for these texts, and none where they
+do not.
+"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -26,7 +29,8 @@ def drafter(record: PromptHistory, max_tokens: int = 15, prompt: tuple[int, ...]
     return Drafter(record, prompt, (STOP,), max_tokens)
 
 
-# --- what may be drafted --------------------------------------------------------------------------------------------
+# --- what may be drafted --------------------------------------------------------------------------
+
 
 def test_a_draft_is_what_the_previous_text_had_there() -> None:
     record = free_rows()
@@ -38,8 +42,13 @@ def test_a_draft_is_what_the_previous_text_had_there() -> None:
     assert drafting.draft(1000) == list(range(104, 119))
 
 
-@pytest.mark.parametrize(('max_tokens', 'room', 'longest'), [(15, 1000, 15), (3, 1000, 3), (15, 5, 4), (15, 2, 1), (15, 1, 0)])
-def test_a_draft_keeps_to_its_maximum_and_to_what_may_still_come(max_tokens: int, room: int, longest: int) -> None:
+@pytest.mark.parametrize(
+    ('max_tokens', 'room', 'longest'),
+    [(15, 1000, 15), (3, 1000, 3), (15, 5, 4), (15, 2, 1), (15, 1, 0)],
+)
+def test_a_draft_keeps_to_its_maximum_and_to_what_may_still_come(
+    max_tokens: int, room: int, longest: int
+) -> None:
     record = free_rows()
     record.previous = tuple(range(100, 130))
     drafting = drafter(record, max_tokens)
@@ -71,35 +80,56 @@ def test_only_words_of_the_prompt_are_quoted_and_only_where_it_is_asked_for() ->
     drafting.add([1, 2])
     assert drafting.draft(1000)[:2] == [3, 4]
     assert drafter_for(SamplingParams(9, (STOP,)), question) is None
-    assert drafter_for(SamplingParams(9, (STOP,), GenerationConfig(draft_tokens=0), drafts=record), question) is None
+    assert (
+        drafter_for(
+            SamplingParams(9, (STOP,), GenerationConfig(draft_tokens=0), drafts=record), question
+        )
+        is None
+    )
 
 
-# --- what pays ------------------------------------------------------------------------------------------------------
+# --- what pays ------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize('noise', [0.0, 0.5])
-def test_captions_of_a_scene_that_stands_take_less_than_half_from_the_second_one_on(noise: float) -> None:
+def test_captions_of_a_scene_that_stands_take_less_than_half_from_the_second_one_on(
+    noise: float,
+) -> None:
     machine, text = Machine(two_cores), words(1)
     first = machine.caption(text, noise)
     later = [machine.caption(text, noise) for _ in range(10)]
-    assert first < 1.05 * (1 + noise / 2) and max(later) < 0.5 * (1 + noise / 2) and np.mean(later[3:]) < 0.36 * (1 + noise / 2)
+    assert (
+        first < 1.05 * (1 + noise / 2)
+        and max(later) < 0.5 * (1 + noise / 2)
+        and np.mean(later[3:]) < 0.36 * (1 + noise / 2)
+    )
 
 
 @pytest.mark.parametrize('noise', [0.0, 0.5])
-@pytest.mark.parametrize('costs', [two_cores, lambda rows: rows, lambda rows: 1 + 3 * (rows > 1), lambda rows: rows ** 0.5],
-                         ids=['two cores', 'each row a step', 'dear from two rows on', 'square root'])
-def test_captions_that_share_nothing_cost_no_more_than_without_drafts(costs: Costs, noise: float) -> None:
+@pytest.mark.parametrize(
+    'costs',
+    [two_cores, lambda rows: rows, lambda rows: 1 + 3 * (rows > 1), lambda rows: rows**0.5],
+    ids=['two cores', 'each row a step', 'dear from two rows on', 'square root'],
+)
+def test_captions_that_share_nothing_cost_no_more_than_without_drafts(
+    costs: Costs, noise: float
+) -> None:
     machine = Machine(costs)
     times = [machine.caption(words(seed), noise) for seed in range(40)]
     assert np.mean(times) < 1.03 * (1 + noise / 2) and max(times) < 1.35 * (1 + noise / 2)
 
 
-@pytest.mark.parametrize(('share', 'limit'), [(0.02, 0.5), (0.05, 0.6), (0.15, 0.85), (0.4, 1.03), (1.0, 1.03)])
+@pytest.mark.parametrize(
+    ('share', 'limit'), [(0.02, 0.5), (0.05, 0.6), (0.15, 0.85), (0.4, 1.03), (1.0, 1.03)]
+)
 def test_the_more_of_a_text_stays_the_faster_it_comes(share: float, limit: float) -> None:
     machine, text = Machine(two_cores), words(1)
     assert np.mean([machine.caption(changed(text, share, seed)) for seed in range(40)][1:]) < limit
 
 
-def test_where_rows_cost_nothing_drafts_are_long_and_where_each_costs_more_than_a_step_there_are_few() -> None:
+def test_where_rows_cost_nothing_drafts_are_long_and_where_each_costs_more_than_a_step_there_are_few() -> (
+    None
+):
     text = words(1)
     free, dear = Machine(lambda rows: 1.0), Machine(lambda rows: 1.2 * rows - 0.2)
     for _ in range(12):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guesses from a text that resembles the new one."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -53,7 +54,9 @@ def test_where_tokens_were_put_in_or_left_out_the_text_is_found_again() -> None:
 
 def test_of_several_places_the_longest_agreement_counts_and_then_the_nearest() -> None:
     text = [1, 2, 50, 9, 2, 60, 9, 9, 1, 2, 70]
-    assert fed(previous(text), [5, 1, 2]).guess(1) == [50]  # both agree in two tokens: the nearer to the beginning
+    assert fed(previous(text), [5, 1, 2]).guess(1) == [
+        50
+    ]  # both agree in two tokens: the nearer to the beginning
     assert fed(previous(text), [9, 9, 1, 2]).guess(1) == [70]
 
 
@@ -94,7 +97,11 @@ def test_an_empty_text_guesses_nothing() -> None:
 def plain_self_guess(tokens: Sequence[int], length: int) -> set[int]:
     """What stands behind the places where the last `length` tokens stand earlier, written out."""
     tail = list(tokens[-length:])
-    return {tokens[end] for end in range(length, len(tokens)) if list(tokens[end - length:end]) == tail}
+    return {
+        tokens[end]
+        for end in range(length, len(tokens))
+        if list(tokens[end - length : end]) == tail
+    }
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=80))
@@ -102,13 +109,22 @@ def test_every_guess_stands_behind_tokens_that_agree(tokens: list[int]) -> None:
     source = fed(lookup(), tokens)
     guess = source.guess(1)
     if guess:
-        assert guess[0] in plain_self_guess(tokens, source.match_length) and source.match_length >= 2
+        assert (
+            guess[0] in plain_self_guess(tokens, source.match_length) and source.match_length >= 2
+        )
     else:
         assert not plain_self_guess(tokens[-70:], 2)
 
 
-@given(st.lists(st.integers(0, 5), max_size=40), st.lists(st.integers(0, 5), max_size=60), st.integers(0, 70), st.booleans())
-def test_a_longer_guess_begins_with_the_shorter_one(text: list[int], tokens: list[int], count: int, is_previous: bool) -> None:
+@given(
+    st.lists(st.integers(0, 5), max_size=40),
+    st.lists(st.integers(0, 5), max_size=60),
+    st.integers(0, 70),
+    st.booleans(),
+)
+def test_a_longer_guess_begins_with_the_shorter_one(
+    text: list[int], tokens: list[int], count: int, is_previous: bool
+) -> None:
     source = fed(previous(text) if is_previous else lookup(text), tokens)
     assert source.guess(count) == source.guess(70)[:count] and len(source.guess(count)) <= count
     assert 0 <= source.match_length <= STRONGEST

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One camera on a real graph: pictures over real topics become frames, or are counted, and silence is explained."""
+"""One camera on a real graph: pictures over real topics become frames, or are counted, and silence
+is explained.
+"""
+
 from __future__ import annotations
 
 import array
@@ -45,8 +48,12 @@ class Receiver:
     def __init__(self, graph, transport='raw', settings=None, arguments=()):
         self.graph, self.frames, self.drops = graph, [], []
         self.context = rclpy.Context()
-        rclpy.init(args=['--ros-args', *arguments], context=self.context, domain_id=graph.domain.number,
-                   signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=['--ros-args', *arguments],
+            context=self.context,
+            domain_id=graph.domain.number,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
         self.node = Node('receiver', context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -54,18 +61,25 @@ class Receiver:
         self.sinks = FrameSinks(lambda frame: self.take(frame), self.drops.append)
         self.take = self.frames.append
         config = with_values(PenguinConfig(), {**FAST, **(settings or {})})
-        self.camera = CameraInput(self.node, CameraSetting('front', 'image', transport), config, self.guard, self.sinks)
+        self.camera = CameraInput(
+            self.node, CameraSetting('front', 'image', transport), config, self.guard, self.sinks
+        )
         self.camera.start()
 
     def wait_for(self, condition, seconds=20.0, what=''):
         def spin():
             self.executor.spin_once(timeout_sec=0.01)
             return condition()
+
         return self.graph.wait_for(spin, seconds, what or self.camera.health)
 
     def health_with(self, cause, seconds=20.0):
         """The health, once its cause or one of its warnings is this."""
-        self.wait_for(lambda: cause in (self.camera.health().cause, *self.camera.health().warnings), seconds, f'cause {cause}')
+        self.wait_for(
+            lambda: cause in (self.camera.health().cause, *self.camera.health().warnings),
+            seconds,
+            f'cause {cause}',
+        )
         return self.camera.health()
 
     def close(self):
@@ -83,6 +97,7 @@ def receiver(graph):
     def start(*arguments, **options):
         started.append(Receiver(graph, *arguments, **options))
         return started[-1]
+
     yield start
     for each in started:
         each.close()
@@ -96,10 +111,18 @@ class CompressedCamera(SyntheticCamera):
         self.publisher = graph.node.create_publisher(CompressedImage, topic, 10)
 
     def publish(self, stamp_ns=None, **fields):
-        raw = picture_message(self._count, stamp_ns or self._graph.node.get_clock().now().nanoseconds)
+        raw = picture_message(
+            self._count, stamp_ns or self._graph.node.get_clock().now().nanoseconds
+        )
         target = io.BytesIO()
-        Picture.fromarray(np.frombuffer(raw.data, np.uint8).reshape(raw.height, raw.width, 3)).save(target, 'PNG')
-        message = CompressedImage(header=raw.header, format='rgb8; png compressed bgr8', data=array.array('B', target.getvalue()))
+        Picture.fromarray(np.frombuffer(raw.data, np.uint8).reshape(raw.height, raw.width, 3)).save(
+            target, 'PNG'
+        )
+        message = CompressedImage(
+            header=raw.header,
+            format='rgb8; png compressed bgr8',
+            data=array.array('B', target.getvalue()),
+        )
         for name, value in fields.items():
             setattr(message, name, value)
         self._count += 1
@@ -111,18 +134,27 @@ def pixels(message):
 
 
 def publish_until(receiver, camera, condition, **fields):
-    """Publishes such pictures until the condition holds; discovery and a closed gate swallow the first ones."""
+    """Publishes such pictures until the condition holds; discovery and a closed gate swallow the
+    first ones.
+    """
+
     def again():
         camera.publish(**fields)
         return condition()
+
     receiver.wait_for(again)
 
 
 def test_a_frame_carries_pixels_stamp_frame_id_and_camera(graph, receiver):
     front, camera, sent = receiver(), SyntheticCamera(graph, 'image'), picture_message(7, 0)
-    publish_until(front, camera, lambda: front.frames, stamp_ns=1_700_000_000_123_456_789, data=sent.data)
+    publish_until(
+        front, camera, lambda: front.frames, stamp_ns=1_700_000_000_123_456_789, data=sent.data
+    )
     frame = front.frames[0]
-    assert frame.stamp_ns == 1_700_000_000_123_456_789 and (frame.camera, frame.frame_id) == ('front', 'camera_optical')
+    assert frame.stamp_ns == 1_700_000_000_123_456_789 and (frame.camera, frame.frame_id) == (
+        'front',
+        'camera_optical',
+    )
     assert np.array_equal(frame.image, pixels(sent))
     assert front.camera.health().state is CameraState.OK
 
@@ -164,7 +196,10 @@ def test_compressed_pictures_become_frames(graph, receiver, transport):
     front, camera = receiver(transport), CompressedCamera(graph)
     camera.start(20.0)
     front.wait_for(lambda: front.frames)
-    assert front.frames[0].image.shape == (48, 64, 3) and front.camera.health().transport == 'compressed'
+    assert (
+        front.frames[0].image.shape == (48, 64, 3)
+        and front.camera.health().transport == 'compressed'
+    )
     assert front.camera.health().topic == '/image/compressed'
 
 
@@ -188,26 +223,38 @@ def test_remapping_the_raw_topic_moves_the_compressed_one_too(graph, receiver):
 
 
 def test_the_compressed_topic_can_be_remapped_by_itself(graph, receiver):
-    front = receiver('compressed', arguments=('-r', 'image:=/left/camera', '-r', 'image/compressed:=/jpeg'))
+    front = receiver(
+        'compressed', arguments=('-r', 'image:=/left/camera', '-r', 'image/compressed:=/jpeg')
+    )
     CompressedCamera(graph, '/jpeg').start(20.0)
     front.wait_for(lambda: front.frames)
 
 
-# --- bad pictures ---------------------------------------------------------------------------------------------
+# --- bad pictures ---------------------------------------------------------------------------------
 
 BAD = {
     'encoding': [{'encoding': '32FC1'}, {'encoding': ''}],
-    'shape': [{'width': 0, 'height': 0, 'step': 0, 'data': array.array('B')}, {'data': array.array('B', [1, 2, 3])}, {'step': 7}],
+    'shape': [
+        {'width': 0, 'height': 0, 'step': 0, 'data': array.array('B')},
+        {'data': array.array('B', [1, 2, 3])},
+        {'step': 7},
+    ],
 }
 
 
-@pytest.mark.parametrize(('cause', 'fields'), [(cause, fields) for cause, cases in BAD.items() for fields in cases])
-def test_a_bad_picture_is_dropped_and_counted_and_the_next_good_one_taken(graph, receiver, cause, fields):
+@pytest.mark.parametrize(
+    ('cause', 'fields'), [(cause, fields) for cause, cases in BAD.items() for fields in cases]
+)
+def test_a_bad_picture_is_dropped_and_counted_and_the_next_good_one_taken(
+    graph, receiver, cause, fields
+):
     front, camera = receiver(), SyntheticCamera(graph, 'image')
     publish_until(front, camera, lambda: len(front.drops) >= 3, **fields)
     assert set(front.drops) == {cause} and not front.frames
     health = front.camera.health()
-    assert (health.state, health.cause) == (CameraState.REJECTED, cause) and health.drops[cause] == len(front.drops)
+    assert (health.state, health.cause) == (CameraState.REJECTED, cause) and health.drops[
+        cause
+    ] == len(front.drops)
     publish_until(front, camera, lambda: front.frames)
     assert front.camera.health().state is CameraState.OK
 
@@ -215,12 +262,26 @@ def test_a_bad_picture_is_dropped_and_counted_and_the_next_good_one_taken(graph,
 def png_bomb():
     """A PNG whose header claims 60000 x 60000."""
     header = b'\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0'
-    return (b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + b'IHDR' + header + struct.pack('>I', zlib.crc32(b'IHDR' + header))
-            + b'\0\0\0\0IDAT' + struct.pack('>I', zlib.crc32(b'IDAT')))
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + struct.pack('>I', 13)
+        + b'IHDR'
+        + header
+        + struct.pack('>I', zlib.crc32(b'IHDR' + header))
+        + b'\0\0\0\0IDAT'
+        + struct.pack('>I', zlib.crc32(b'IDAT'))
+    )
 
 
-@pytest.mark.parametrize(('cause', 'content'), [('corrupt', b''), ('corrupt', b'\xff\xd8\xff\xe0 no jpeg'),
-                                                ('corrupt', bytes(99)), ('too_large', png_bomb())])
+@pytest.mark.parametrize(
+    ('cause', 'content'),
+    [
+        ('corrupt', b''),
+        ('corrupt', b'\xff\xd8\xff\xe0 no jpeg'),
+        ('corrupt', bytes(99)),
+        ('too_large', png_bomb()),
+    ],
+)
 def test_a_bad_compressed_picture_is_dropped_and_counted(graph, receiver, cause, content):
     front, camera = receiver('compressed'), CompressedCamera(graph)
     publish_until(front, camera, lambda: len(front.drops) >= 2, data=array.array('B', content))
@@ -238,13 +299,19 @@ def test_a_resolution_change_goes_through(graph, receiver):
 def test_a_missing_stamp_is_replaced_by_the_time_of_receipt_and_reported(graph, receiver):
     front, camera = receiver(), SyntheticCamera(graph, 'image')
     publish_until(front, camera, lambda: len(front.frames) >= 2, stamp_ns=0)
-    assert all(abs(front.node.get_clock().now().nanoseconds - frame.stamp_ns) < 20e9 for frame in front.frames)
+    assert all(
+        abs(front.node.get_clock().now().nanoseconds - frame.stamp_ns) < 20e9
+        for frame in front.frames
+    )
     health = front.camera.health()
     assert health.zero_stamps == len(front.frames) and 'stamp' in health.warnings['zero_stamp']
 
 
 def test_frames_are_sampled_where_simulated_time_never_starts(graph, receiver):
-    front, camera = receiver(arguments=('-p', 'use_sim_time:=true')), SyntheticCamera(graph, 'image')
+    front, camera = (
+        receiver(arguments=('-p', 'use_sim_time:=true')),
+        SyntheticCamera(graph, 'image'),
+    )
     publish_until(front, camera, lambda: len(front.frames) >= 3)
     assert 'use_sim_time' in front.health_with('clock_skew').warnings['clock_skew']
 
@@ -254,21 +321,28 @@ def test_an_exception_behind_the_camera_is_counted_and_the_node_lives(graph, rec
 
     def fail(frame):
         raise KeyError('a defect')
+
     front.take = fail
     publish_until(front, camera, lambda: len(front.drops) >= 2)
-    assert set(front.drops) == {'exception'} and sum(front.guard.faults.values()) == len(front.drops)
+    assert set(front.drops) == {'exception'} and sum(front.guard.faults.values()) == len(
+        front.drops
+    )
     assert 'a defect' in front.health_with('exception').reason
     front.take = front.frames.append
     publish_until(front, camera, lambda: front.frames)
 
 
-# --- silence --------------------------------------------------------------------------------------------------
+# --- silence --------------------------------------------------------------------------------------
+
 
 def test_no_publisher_is_reported_with_topics_that_carry_pictures(graph, receiver):
     SyntheticCamera(graph, 'elsewhere')
     front = receiver()
     front.wait_for(lambda: '/elsewhere' in front.camera.health().reason)
-    assert front.camera.health().cause == 'no_publisher' and front.camera.health().state is CameraState.WAITING
+    assert (
+        front.camera.health().cause == 'no_publisher'
+        and front.camera.health().state is CameraState.WAITING
+    )
 
 
 def test_a_qos_clash_is_reported_by_policy_and_node(graph, receiver):
@@ -302,18 +376,21 @@ def test_two_publishers_are_reported_with_their_names(graph, receiver):
     SyntheticCamera(graph, 'image').start(20.0)
     other = Node('bag_player', context=graph.context, namespace='/replay')
     other.create_publisher(type(picture_message(0, 0)), '/image', 10)
-    assert '/replay/bag_player and /test_client' in front.health_with('publishers').warnings['publishers']
+    assert (
+        '/replay/bag_player and /test_client'
+        in front.health_with('publishers').warnings['publishers']
+    )
     other.destroy_node()
 
 
 def test_stamps_ahead_of_the_clock_are_reported(graph, receiver):
     front, camera = receiver(), SyntheticCamera(graph, 'image')
-    ahead = graph.node.get_clock().now().nanoseconds + 60 * 10 ** 9
+    ahead = graph.node.get_clock().now().nanoseconds + 60 * 10**9
     publish_until(front, camera, lambda: front.frames, stamp_ns=ahead)
     assert 'ahead' in front.health_with('clock_skew').warnings['clock_skew']
 
 
-LARGE_CAMERA = '''
+LARGE_CAMERA = """
 import array, sys, time
 import rclpy
 from sensor_msgs.msg import Image
@@ -329,10 +406,12 @@ while rclpy.ok():
         break  # asked to end
     time.sleep(1 / 30)
 rclpy.try_shutdown()
-'''
+"""
 
 
-@pytest.mark.skipif(rclpy.get_rmw_implementation_identifier() != 'rmw_fastrtps_cpp', reason='a trait of Fast DDS')
+@pytest.mark.skipif(
+    rclpy.get_rmw_implementation_identifier() != 'rmw_fastrtps_cpp', reason='a trait of Fast DDS'
+)
 def test_frames_lost_in_the_default_shared_memory_are_reported_with_the_cure(graph, receiver):
     front = receiver(settings={'clip.fps': 30.0})
     environment = {name: value for name, value in os.environ.items() if 'PROFILES_FILE' not in name}
@@ -354,7 +433,9 @@ def test_messages_of_the_middleware_without_facts_are_taken_too(graph, receiver)
 
 
 def test_the_gate_leaves_the_executor_alone_between_samples(graph, receiver):
-    """A hundred messages a second are not even waited for by an executor that wants one in ten seconds."""
+    """A hundred messages a second are not even waited for by an executor that wants one in ten
+    seconds.
+    """
     front, camera = receiver(settings={'clip.fps': 0.1}), SyntheticCamera(graph, 'image')
     camera.start(100.0)
     front.wait_for(lambda: front.frames)

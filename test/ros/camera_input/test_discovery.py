@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw or compressed: what is chosen as publishers come and go."""
+
 from __future__ import annotations
 
 import pytest

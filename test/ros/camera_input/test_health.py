@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdicts on a camera: each cause of silence is named, with what to do."""
+
 from __future__ import annotations
 
 import dataclasses
 
-from penguin_ros.ros.camera_input.health import CameraObservation, CameraState, Publisher, camera_health
+from penguin_ros.ros.camera_input.health import (
+    CameraObservation,
+    CameraState,
+    Publisher,
+    camera_health,
+)
 from penguin_ros.ros.camera_input.stats import CameraStats
 
 SECOND = 1_000_000_000
@@ -14,9 +20,22 @@ DRIVER = Publisher('/front/driver', '/front/image', IMAGE)
 
 def facts(record=None, **changes):
     """A camera whose driver is there, 100 s after the start."""
-    base = CameraObservation(camera='front', transport='raw', topic='/front/image', type=IMAGE, is_auto=False, publishers=(DRIVER,),
-                       clash_event='', image_topics=(), record=record or CameraStats(), now_ns=100 * SECOND, since_ns=0,
-                       ros_now_ns=1000 * SECOND, stale_after_ns=5 * SECOND, future_tolerance_ns=SECOND)
+    base = CameraObservation(
+        camera='front',
+        transport='raw',
+        topic='/front/image',
+        type=IMAGE,
+        is_auto=False,
+        publishers=(DRIVER,),
+        clash_event='',
+        image_topics=(),
+        record=record or CameraStats(),
+        now_ns=100 * SECOND,
+        since_ns=0,
+        ros_now_ns=1000 * SECOND,
+        stale_after_ns=5 * SECOND,
+        future_tolerance_ns=SECOND,
+    )
     return dataclasses.replace(base, **changes)
 
 
@@ -26,7 +45,9 @@ def running(age_s=0.1, count=20, rate=15, message_bytes=6_220_800):
     for index in range(count):
         now_ns = 100 * SECOND - (count - 1 - index) * SECOND // 2
         record.note_arrival(now_ns, message_bytes, index * rate + 1)
-        record.note_frame(now_ns, 1000 * SECOND - (count - 1 - index) * SECOND // 2 - int(age_s * SECOND))
+        record.note_frame(
+            now_ns, 1000 * SECOND - (count - 1 - index) * SECOND // 2 - int(age_s * SECOND)
+        )
     return record
 
 
@@ -50,24 +71,46 @@ def test_auto_is_shown_until_a_publisher_decides():
 
 def test_a_qos_clash_names_the_policy_and_the_node():
     health = camera_health(facts(publishers=(dataclasses.replace(DRIVER, clash=('RELIABILITY',)),)))
-    assert health.cause == 'qos' and 'RELIABILITY' in health.reason and '/front/driver' in health.reason
+    assert (
+        health.cause == 'qos'
+        and 'RELIABILITY' in health.reason
+        and '/front/driver' in health.reason
+    )
     assert 'qos_overrides./front/image.subscription' in health.reason
 
 
 def test_another_type_on_the_topic_is_named():
-    health = camera_health(facts(publishers=(dataclasses.replace(DRIVER, type='std_msgs/msg/String'),)))
+    health = camera_health(
+        facts(publishers=(dataclasses.replace(DRIVER, type='std_msgs/msg/String'),))
+    )
     assert health.cause == 'wrong_type' and 'std_msgs/msg/String' in health.reason
 
 
 def test_silence_of_a_raw_topic_names_the_driver_and_the_shared_memory():
     health = camera_health(facts())
-    assert health.cause == 'silent' and '/front/driver' in health.reason and 'fastdds_images.xml' in health.reason
+    assert (
+        health.cause == 'silent'
+        and '/front/driver' in health.reason
+        and 'fastdds_images.xml' in health.reason
+    )
 
 
 def test_silence_is_not_blamed_on_shared_memory_where_pictures_are_small_or_compressed():
-    assert 'fastdds_images.xml' not in camera_health(facts(running(message_bytes=1000), now_ns=200 * SECOND)).reason
-    compressed = dataclasses.replace(DRIVER, topic='/front/image/compressed', type='sensor_msgs/msg/CompressedImage')
-    health = camera_health(facts(transport='compressed', topic=compressed.topic, type=compressed.type, publishers=(compressed,)))
+    assert (
+        'fastdds_images.xml'
+        not in camera_health(facts(running(message_bytes=1000), now_ns=200 * SECOND)).reason
+    )
+    compressed = dataclasses.replace(
+        DRIVER, topic='/front/image/compressed', type='sensor_msgs/msg/CompressedImage'
+    )
+    health = camera_health(
+        facts(
+            transport='compressed',
+            topic=compressed.topic,
+            type=compressed.type,
+            publishers=(compressed,),
+        )
+    )
     assert health.cause == 'silent' and 'fastdds_images.xml' not in health.reason
 
 
@@ -75,7 +118,11 @@ def test_losses_in_transport_are_the_cause_when_the_middleware_counts_them():
     record = CameraStats()
     record.note_lost(99 * SECOND, 40)
     health = camera_health(facts(record))
-    assert health.cause == 'transport' and '40 messages' in health.reason and 'fastdds_images.xml' in health.reason
+    assert (
+        health.cause == 'transport'
+        and '40 messages' in health.reason
+        and 'fastdds_images.xml' in health.reason
+    )
 
 
 def test_losses_while_some_frames_arrive_are_a_warning_with_their_share():
@@ -83,7 +130,10 @@ def test_losses_while_some_frames_arrive_are_a_warning_with_their_share():
     record.note_lost(99 * SECOND, 180)
     health = camera_health(facts(record))
     assert health.state is CameraState.OK and health.lost == 180
-    assert '180 of about 300' in health.warnings['transport'] and 'fastdds_images.xml' in health.warnings['transport']
+    assert (
+        '180 of about 300' in health.warnings['transport']
+        and 'fastdds_images.xml' in health.warnings['transport']
+    )
 
 
 def test_a_few_losses_and_old_ones_are_no_warning():
@@ -96,7 +146,9 @@ def test_a_few_losses_and_old_ones_are_no_warning():
 def test_frames_that_stop_make_the_camera_stale():
     health = camera_health(facts(running(), now_ns=106 * SECOND))
     assert (health.state, health.cause) == (CameraState.STALE, 'silent') and '6 s' in health.reason
-    assert camera_health(facts(running(), now_ns=106 * SECOND, publishers=())).cause == 'no_publisher'
+    assert (
+        camera_health(facts(running(), now_ns=106 * SECOND, publishers=())).cause == 'no_publisher'
+    )
 
 
 def test_the_rate_falls_when_frames_stop():
@@ -108,7 +160,10 @@ def test_pictures_that_cannot_be_used_make_it_rejected_with_the_last_reason():
     record.note_arrival(99 * SECOND, 100, 1)
     record.note_drop('encoding', "encoding '32FC1' of a picture")
     health = camera_health(facts(record))
-    assert (health.state, health.cause) == (CameraState.REJECTED, 'encoding') and '32FC1' in health.reason
+    assert (health.state, health.cause) == (
+        CameraState.REJECTED,
+        'encoding',
+    ) and '32FC1' in health.reason
     assert health.drops == {'encoding': 1}
 
 
@@ -123,7 +178,9 @@ def test_one_bad_picture_among_good_ones_is_only_counted():
 
 
 def test_two_publishers_are_named():
-    health = camera_health(facts(running(), publishers=(DRIVER, dataclasses.replace(DRIVER, node='/bag_player'))))
+    health = camera_health(
+        facts(running(), publishers=(DRIVER, dataclasses.replace(DRIVER, node='/bag_player')))
+    )
     assert '/bag_player and /front/driver' in health.warnings['publishers']
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras that never come, vanish, return, clash or are doubled: diagnostics name the cause, other cameras are not affected."""
+"""Cameras that never come, vanish, return, clash or are doubled: diagnostics name the cause, other
+cameras are not affected.
+"""
+
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import CameraStatus, ErrorCode
@@ -10,8 +13,14 @@ from support.graph import SyntheticCamera, picture_message, stamp_ns
 from support.live_node import LiveNode
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-PARAMETERS = {'cameras': ['front', 'rear', 'strict'], 'camera.strict.transport': 'raw', 'clip.fps': 10.0, 'caption.period': 0.3,
-              'watch.stale_after': 1.5, 'qos_overrides./strict/image.subscription.reliability': 'reliable'}
+PARAMETERS = {
+    'cameras': ['front', 'rear', 'strict'],
+    'camera.strict.transport': 'raw',
+    'clip.fps': 10.0,
+    'caption.period': 0.3,
+    'watch.stale_after': 1.5,
+    'qos_overrides./strict/image.subscription.reliability': 'reliable',
+}
 
 
 @pytest.fixture(scope='module')
@@ -36,8 +45,13 @@ def captions_of(node, camera, since=0):
 
 def test_a_camera_that_never_comes_is_waited_for_by_name(node, graph):
     for camera in ('front', 'rear'):
-        node.wait_for_entry(f'camera {camera}', DiagnosticStatus.WARN, f'waiting for /{camera}/image: no publisher')
-    assert node.camera_status('rear').state == CameraStatus.WAITING and 'no publisher' in node.camera_status('rear').cause
+        node.wait_for_entry(
+            f'camera {camera}', DiagnosticStatus.WARN, f'waiting for /{camera}/image: no publisher'
+        )
+    assert (
+        node.camera_status('rear').state == CameraStatus.WAITING
+        and 'no publisher' in node.camera_status('rear').cause
+    )
     answer = node.ask(camera='rear').answer
     assert answer.error_code == ErrorCode.NO_FRAMES and 'rear' in answer.error_message
     assert not node.captions
@@ -45,8 +59,12 @@ def test_a_camera_that_never_comes_is_waited_for_by_name(node, graph):
 
 def test_one_dead_camera_does_not_disturb_the_others(node, graph, front):
     node.wait_for_entry('camera front', DiagnosticStatus.OK)
-    node.wait_for_entry('camera rear', DiagnosticStatus.WARN, 'while pictures are published on /front/image')
-    graph.wait_for(lambda: len(captions_of(node, 'front')) > 2, 20, 'captions of the one that lives')
+    node.wait_for_entry(
+        'camera rear', DiagnosticStatus.WARN, 'while pictures are published on /front/image'
+    )
+    graph.wait_for(
+        lambda: len(captions_of(node, 'front')) > 2, 20, 'captions of the one that lives'
+    )
     assert node.ask(camera='front').success and not captions_of(node, 'rear')
 
 
@@ -54,14 +72,27 @@ def test_a_camera_that_vanishes_is_stale_and_its_return_mends_everything(node, g
     node.wait_for_entry('camera front', DiagnosticStatus.OK)
     front.stop()
     last = front.stamps_ns[-1]
-    entry = node.wait_for_entry('camera front', DiagnosticStatus.ERROR, 'no frame of /front/image for')
-    assert 'publishes nothing' in entry.message and node.camera_status('front').state == CameraStatus.STALE
+    entry = node.wait_for_entry(
+        'camera front', DiagnosticStatus.ERROR, 'no frame of /front/image for'
+    )
+    assert (
+        'publishes nothing' in entry.message
+        and node.camera_status('front').state == CameraStatus.STALE
+    )
     answer = node.ask(camera='front').answer
-    assert answer.error_code == ErrorCode.STALE_FRAMES and answer.evidence.is_stale and 's old' in answer.error_message
-    past = {'start': _time(last - 2 * 10 ** 9), 'end': _time(last)}
+    assert (
+        answer.error_code == ErrorCode.STALE_FRAMES
+        and answer.evidence.is_stale
+        and 's old' in answer.error_message
+    )
+    past = {'start': _time(last - 2 * 10**9), 'end': _time(last)}
     answer = node.ask(camera='front', has_interval=True, **past).answer
-    assert answer.error_code == ErrorCode.NONE and answer.evidence.is_stale, 'the past can still be asked about'
-    graph.wait_for(lambda: node.entry('queue') and node.entry_values('queue')['captions running'] == '0')
+    assert answer.error_code == ErrorCode.NONE and answer.evidence.is_stale, (
+        'the past can still be asked about'
+    )
+    graph.wait_for(
+        lambda: node.entry('queue') and node.entry_values('queue')['captions running'] == '0'
+    )
     seen = len(node.captions)
     assert graph.holds_for(lambda: len(node.captions) == seen, 1.0), 'no captions of old frames'
     graph.node.destroy_publisher(front.publisher)
@@ -69,20 +100,25 @@ def test_a_camera_that_vanishes_is_stale_and_its_return_mends_everything(node, g
     front.publisher = graph.node.create_publisher(type(picture_message(0, 0)), '/front/image', 10)
     front.start()
     node.wait_for_entry('camera front', DiagnosticStatus.OK)
-    caption = graph.wait_for(lambda: captions_of(node, 'front', seen), 20, 'a caption of after the return')[-1]
+    caption = graph.wait_for(
+        lambda: captions_of(node, 'front', seen), 20, 'a caption of after the return'
+    )[-1]
     assert stamp_ns(caption.evidence.end) > last
     assert node.ask(camera='front').success
 
 
 def _time(nanoseconds):
     from builtin_interfaces.msg import Time
-    return Time(sec=nanoseconds // 10 ** 9, nanosec=nanoseconds % 10 ** 9)
+
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
 def test_a_qos_clash_is_named_by_policy_and_publisher(node, graph):
     camera = SyntheticCamera(graph, '/strict/image', BEST_EFFORT)
     camera.start()
-    entry = node.wait_for_entry('camera strict', DiagnosticStatus.ERROR, 'incompatible QoS policy RELIABILITY')
+    entry = node.wait_for_entry(
+        'camera strict', DiagnosticStatus.ERROR, 'incompatible QoS policy RELIABILITY'
+    )
     assert '/test_client' in entry.message and node.camera_status('strict').cause == entry.message
     assert 'RELIABILITY' in node.process.log
     camera.stop()
@@ -104,7 +140,9 @@ def test_two_publishers_on_one_topic_are_named_until_one_goes(node, graph, front
     second = Node('second_camera', context=graph.context)
     graph.executor.add_node(second)
     publisher = second.create_publisher(type(picture_message(0, 0)), '/front/image', 10)
-    entry = node.wait_for_entry('camera front', DiagnosticStatus.WARN, '2 publishers on /front/image')
+    entry = node.wait_for_entry(
+        'camera front', DiagnosticStatus.WARN, '2 publishers on /front/image'
+    )
     assert '/second_camera' in entry.message and '/test_client' in entry.message
     assert node.ask(camera='front').success, 'frames are used nevertheless'
     second.destroy_publisher(publisher)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The camera node as a process: what it publishes, when, with which stamps, and how it ends."""
+
 from __future__ import annotations
 
 import contextlib
@@ -58,19 +59,33 @@ def start(graph, source, **parameters):
 
 
 def test_raw_and_compressed_pictures_carry_the_film_and_the_same_stamps(graph, film):
-    raw, compressed = graph.collect(Image, 'image', SENSOR), graph.collect(CompressedImage, 'image/compressed', SENSOR)
+    raw, compressed = (
+        graph.collect(Image, 'image', SENSOR),
+        graph.collect(CompressedImage, 'image/compressed', SENSOR),
+    )
     camera = start(graph, film, frame_id='front_optical')
     graph.wait_for(lambda: len(raw) > FRAMES and len(compressed) > FRAMES)
-    assert raw[-1].encoding == 'rgb8' and raw[-1].header.frame_id == compressed[-1].header.frame_id == 'front_optical'
-    assert compressed[-1].format == 'rgb8; jpeg compressed bgr8' and bytes(compressed[-1].data[:3]) == b'\xff\xd8\xff'
+    assert (
+        raw[-1].encoding == 'rgb8'
+        and raw[-1].header.frame_id == compressed[-1].header.frame_id == 'front_optical'
+    )
+    assert (
+        compressed[-1].format == 'rgb8; jpeg compressed bgr8'
+        and bytes(compressed[-1].data[:3]) == b'\xff\xd8\xff'
+    )
     by_stamp = {stamp_ns(message.header.stamp): message for message in raw}
-    pairs = [(by_stamp[stamp_ns(message.header.stamp)], message) for message in compressed
-             if stamp_ns(message.header.stamp) in by_stamp]
+    pairs = [
+        (by_stamp[stamp_ns(message.header.stamp)], message)
+        for message in compressed
+        if stamp_ns(message.header.stamp) in by_stamp
+    ]
     assert len(pairs) >= FRAMES - 2
     for each in pairs:
         pictures = [message_to_rgb(message) for message in each]
         assert brightness(pictures[0]) == brightness(pictures[1])
-        assert all(picture[2, 20, 0] > 180 and picture[2, 20, 2] < 80 for picture in pictures)  # red, not blue
+        assert all(
+            picture[2, 20, 0] > 180 and picture[2, 20, 2] < 80 for picture in pictures
+        )  # red, not blue
     camera.stop()
 
 
@@ -82,10 +97,12 @@ def test_stamps_are_start_plus_media_time_and_go_on_over_laps(graph, film):
     steps = np.diff(stamps)
     assert (steps > 0).all() and (steps % PERIOD_NS == 0).all() and np.median(steps) == PERIOD_NS
     numbers = [brightness(message_to_rgb(message)) for message in messages]
-    assert all((after - before) % FRAMES == step // PERIOD_NS % FRAMES
-               for before, after, step in zip(numbers, numbers[1:], steps, strict=False))
+    assert all(
+        (after - before) % FRAMES == step // PERIOD_NS % FRAMES
+        for before, after, step in zip(numbers, numbers[1:], steps, strict=False)
+    )
     now_ns = graph.node.get_clock().now().nanoseconds
-    assert 0 <= now_ns - stamps[-1] < 5 * 10 ** 9
+    assert 0 <= now_ns - stamps[-1] < 5 * 10**9
     camera.stop()
 
 
@@ -93,21 +110,32 @@ def test_parameters_set_rate_size_encoding_and_topic(graph, film):
     messages = graph.collect(Image, '/left/camera', SENSOR)
     camera = start(graph, film, rate=5, width=24, encoding='mono8', topic='/left/camera')
     graph.wait_for(lambda: len(messages) >= 5)
-    assert {(m.width, m.height, m.encoding, m.step, len(m.data)) for m in messages} == {(24, 16, 'mono8', 24, 24 * 16)}
-    assert np.median(np.diff([stamp_ns(message.header.stamp) for message in messages])) == 2 * PERIOD_NS
+    assert {(m.width, m.height, m.encoding, m.step, len(m.data)) for m in messages} == {
+        (24, 16, 'mono8', 24, 24 * 16)
+    }
+    assert (
+        np.median(np.diff([stamp_ns(message.header.stamp) for message in messages]))
+        == 2 * PERIOD_NS
+    )
     camera.stop(signal.SIGTERM)
 
 
 def test_remapping_and_namespace_move_both_topics(graph, film):
     raw = graph.collect(Image, '/rear/picture', SENSOR)
     compressed = graph.collect(CompressedImage, '/rear/picture/compressed', SENSOR)
-    camera = graph.start(CAMERA_NODE, parameters={'source': str(film)}, arguments=('-r', '__ns:=/rear', '-r', 'image:=picture'))
+    camera = graph.start(
+        CAMERA_NODE,
+        parameters={'source': str(film)},
+        arguments=('-r', '__ns:=/rear', '-r', 'image:=picture'),
+    )
     graph.wait_for(lambda: raw and compressed)
     camera.stop()
 
 
 def test_a_reliable_subscriber_is_served_too(graph, film):
-    messages = graph.collect(Image, 'image', QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE))
+    messages = graph.collect(
+        Image, 'image', QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+    )
     camera = start(graph, film)
     graph.wait_for(lambda: messages)
     camera.stop()
@@ -123,7 +151,11 @@ def test_a_folder_of_pictures_is_published(graph, tmp_path):
     graph.wait_for(lambda: len(messages) >= 9)
     levels = [int(message_to_rgb(message)[0, 0, 0]) for message in messages]
     assert set(levels) == {20, 40, 200}
-    assert {(before, after) for before, after in zip(levels, levels[1:], strict=False)} >= {(20, 40), (40, 200), (200, 20)}
+    assert {(before, after) for before, after in zip(levels, levels[1:], strict=False)} >= {
+        (20, 40),
+        (40, 200),
+        (200, 20),
+    }
     camera.stop()
 
 
@@ -133,17 +165,32 @@ def test_a_film_that_does_not_loop_ends_the_node_with_success(graph, film):
     assert 'Traceback' not in camera.log
 
 
-@pytest.mark.parametrize(('parameters', 'reason'), [({}, 'no source given'), ({'rate': 'fast'}, 'rate')])
+@pytest.mark.parametrize(
+    ('parameters', 'reason'), [({}, 'no source given'), ({'rate': 'fast'}, 'rate')]
+)
 def test_what_cannot_be_used_is_named_and_ends_with_code_2(graph, parameters, reason):
     camera = graph.start(CAMERA_NODE, parameters=parameters)
     assert camera.wait_for_exit() == 2
-    assert camera.log.startswith('camera_node: ') and reason in camera.log and 'Traceback' not in camera.log
+    assert (
+        camera.log.startswith('camera_node: ')
+        and reason in camera.log
+        and 'Traceback' not in camera.log
+    )
 
 
-@pytest.mark.parametrize(('parameter', 'name'), [
-    ('encoding:=yuv9', 'encoding'), ('rate:=-1.0', 'rate'), ('rate:=.nan', 'rate'), ('jpeg_quality:=0', 'jpeg_quality'),
-    ('jpeg_quality:=90.5', 'jpeg_quality'), ('width:=-4', 'width'), ('loop:=maybe', 'loop'), ("topic:='a b'", 'topic'),
-])
+@pytest.mark.parametrize(
+    ('parameter', 'name'),
+    [
+        ('encoding:=yuv9', 'encoding'),
+        ('rate:=-1.0', 'rate'),
+        ('rate:=.nan', 'rate'),
+        ('jpeg_quality:=0', 'jpeg_quality'),
+        ('jpeg_quality:=90.5', 'jpeg_quality'),
+        ('width:=-4', 'width'),
+        ('loop:=maybe', 'loop'),
+        ("topic:='a b'", 'topic'),
+    ],
+)
 def test_a_parameter_that_does_not_fit_is_named(graph, parameter, name):
     with pytest.raises(SettingError, match=name), parameter_node(graph, parameter) as node:
         camera_parameters(node)
@@ -152,15 +199,22 @@ def test_a_parameter_that_does_not_fit_is_named(graph, parameter, name):
 def test_a_rate_may_be_a_whole_number_and_every_parameter_describes_itself(graph):
     with parameter_node(graph, 'rate:=5') as node:
         assert camera_parameters(node).rate == 5.0
-        assert all(node.describe_parameter(item.name).description for item in dataclasses.fields(CameraParameters))
+        assert all(
+            node.describe_parameter(item.name).description
+            for item in dataclasses.fields(CameraParameters)
+        )
 
 
 @contextlib.contextmanager
 def parameter_node(graph, parameter):
     """A node that is given this parameter on its command line."""
     context = rclpy.Context()
-    rclpy.init(args=['--ros-args', '-p', parameter], context=context, domain_id=graph.domain.number,
-               signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(
+        args=['--ros-args', '-p', parameter],
+        context=context,
+        domain_id=graph.domain.number,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
     node = Node('camera', context=context)
     try:
         yield node
@@ -195,8 +249,12 @@ def processor_seconds(pid):
 
 
 def test_raw_pictures_of_full_size_arrive_without_loss(graph, video_path):
-    """1080p over the profile of our own; with the defaults of Fast DDS most of them are lost (see test_camera_input)."""
-    messages = graph.collect(Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    """1080p over the profile of our own; with the defaults of Fast DDS most of them are lost (see
+    test_camera_input).
+    """
+    messages = graph.collect(
+        Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    )
     camera = start(graph, video_path, rate=5.0, width=1920, height=1080)
     graph.wait_for(lambda: len(messages) >= 3)
     first = len(messages)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nonsense in parameters: at the start it ends the process with a sentence, at run time it is refused with the reason."""
+"""Nonsense in parameters: at the start it ends the process with a sentence, at run time it is
+refused with the reason.
+"""
+
 import math
 
 import pytest
@@ -23,11 +26,14 @@ PARAMETER_FILE = """
 """
 
 
-# --- at the start ---------------------------------------------------------------------------------------------
+# --- at the start ---------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope='module')
 def refused(graph):
-    """Starts a process for every case at once, since each takes a second to import what it needs; gives them by case."""
+    """Starts a process for every case at once, since each takes a second to import what it needs;
+    gives them by case.
+    """
     return {case: graph.start(arguments=arguments) for case, (arguments, _) in START_CASES.items()}
 
 
@@ -36,16 +42,26 @@ def given(name, value):
 
 
 START_CASES = {
-    'NaN': (given('clip.fps', '.nan'), ('clip.fps', 'nan')), 'infinite': (given('clip.seconds', '.inf'), ('clip.seconds', 'inf')),
+    'NaN': (given('clip.fps', '.nan'), ('clip.fps', 'nan')),
+    'infinite': (given('clip.seconds', '.inf'), ('clip.seconds', 'inf')),
     'out of range': (given('model.prefill_chunk', '-5'), ('model.prefill_chunk', '-5')),
     'wrong type': (given('question.max_tokens', 'many'), ('question.max_tokens', 'STRING')),
     'no such choice': (given('visual.policy', 'best'), ('visual.policy', 'reference, fixed')),
     'cameras of numbers': (given('cameras', '[1, 2]'), ('cameras',)),
     'camera with blanks': (given('cameras', '["front left"]'), ("'front left' is no name",)),
     'camera twice': (given('cameras', '[front, front]'), ('a name occurs twice',)),
-    'unknown transport': (given('camera.camera.transport', 'h264'), ('camera.camera.transport', 'raw, compressed, auto')),
-    'no topic': (given('camera.camera.topic', '"not a topic"'), ('camera.camera.topic', 'not a topic')),
-    'clip longer than buffer': ((*given('clip.seconds', '60.0'), *given('buffer.seconds', '10.0')), ('clip.seconds', 'buffer')),
+    'unknown transport': (
+        given('camera.camera.transport', 'h264'),
+        ('camera.camera.transport', 'raw, compressed, auto'),
+    ),
+    'no topic': (
+        given('camera.camera.topic', '"not a topic"'),
+        ('camera.camera.topic', 'not a topic'),
+    ),
+    'clip longer than buffer': (
+        (*given('clip.seconds', '60.0'), *given('buffer.seconds', '10.0')),
+        ('clip.seconds', 'buffer'),
+    ),
     'empty prompt': (given('caption.prompt', '" "'), ('caption.prompt is empty',)),
     'no such file': (('--params-file', '/nowhere/parameters.yaml'), ('/nowhere/parameters.yaml',)),
     'bad argument': (('-p', 'clip.fps'), ('clip.fps',)),
@@ -60,29 +76,46 @@ def test_nonsense_at_the_start_ends_the_process_with_a_sentence(refused, case):
     assert 'Traceback' not in process.log, process.log
 
 
-# --- at run time ----------------------------------------------------------------------------------------------
+# --- at run time ----------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope='module')
 def node(graph, tiny_checkpoint, tmp_path_factory):
-    """Active, started with a parameter file full of slips; stopped by SIGINT at the end, which must be quiet."""
+    """Active, started with a parameter file full of slips; stopped by SIGINT at the end, which must
+    be quiet.
+    """
     path = tmp_path_factory.mktemp('parameters') / 'slips.yaml'
     path.write_text(PARAMETER_FILE)
-    node = LiveNode(graph, tiny_checkpoint, {'caption.enabled': False}, arguments=('--params-file', str(path)))
+    node = LiveNode(
+        graph, tiny_checkpoint, {'caption.enabled': False}, arguments=('--params-file', str(path))
+    )
     node.wait_until('active')
     with_frames(node)
     yield node
     node.process.stop()
 
 
-@pytest.mark.parametrize('slip, meant', [
-    ('clip.secnds', 'clip.seconds'), ('captoin.period', 'caption.period'), ('camera.camera.transprt', 'camera.camera.transport')])
+@pytest.mark.parametrize(
+    'slip, meant',
+    [
+        ('clip.secnds', 'clip.seconds'),
+        ('captoin.period', 'caption.period'),
+        ('camera.camera.transprt', 'camera.camera.transport'),
+    ],
+)
 def test_a_slip_in_the_parameter_file_is_warned_about_with_the_nearest_name(node, slip, meant):
-    line = next(line for line in node.process.log.splitlines() if f'unknown parameter {slip}' in line)
+    line = next(
+        line for line in node.process.log.splitlines() if f'unknown parameter {slip}' in line
+    )
     assert f'Did you mean {meant}?' in line and 'WARN' in line
 
 
 def test_a_parameter_like_no_other_is_warned_about_without_a_guess(node):
-    line = next(line for line in node.process.log.splitlines() if 'unknown parameter completely_unknown' in line)
+    line = next(
+        line
+        for line in node.process.log.splitlines()
+        if 'unknown parameter completely_unknown' in line
+    )
     assert 'Did you mean' not in line and 'README' in line
     assert node.process.log.count('unknown parameter') == 4
 
@@ -90,7 +123,10 @@ def test_a_parameter_like_no_other_is_warned_about_without_a_guess(node):
 def values(node, *names):
     client = node.graph.client(GetParameters, f'{node.name}/get_parameters')
     messages = node.graph.call(client, GetParameters.Request(names=list(names))).values
-    return [Parameter.from_parameter_msg(ParameterMessage(name='x', value=message)).value for message in messages]
+    return [
+        Parameter.from_parameter_msg(ParameterMessage(name='x', value=message)).value
+        for message in messages
+    ]
 
 
 def test_what_is_right_in_that_file_applies(node):
@@ -98,19 +134,37 @@ def test_what_is_right_in_that_file_applies(node):
     assert node.ask().answer.evidence.generated_tokens == 6
 
 
-@pytest.mark.parametrize('name, value, reason', [
-    ('clip.fps', math.nan, 'clip.fps'), ('clip.fps', math.inf, 'clip.fps'), ('clip.fps', -1.0, '0.01'), ('clip.fps', 0, '0.01'),
-    ('clip.fps', 'fast', 'clip.fps'), ('clip.fps', True, 'float'), ('clip.max_frames', 0, '1'),
-    ('clip.max_frames', 10 ** 12, '180'), ('clip.max_frames', 2.5, 'INTEGER'), ('caption.enabled', 1, 'BOOL'),
-    ('caption.prompt', '', 'caption.prompt is empty'),
-    ('caption.prompt', ['a', 'b'], 'STRING'), ('generation.temperature', 11.0, '10'), ('generation.top_p', -0.5, '0'),
-    ('visual.policy', 'best', 'reference, fixed'), ('clip.seconds', 31.0, 'the buffer keeps 30.0 s only'),
-    ('model.checkpoint', '/elsewhere', 'clean up'), ('model.backend', 'magic', 'it takes one of auto'),
-    ('cameras', ['other'], 'clean up'), ('camera.camera.topic', 'elsewhere', 'clean up'),
-    ('camera.camera.transport', 'h264', 'clean up'), ('autostart', False, 'autostart'),
-    ('no.such.parameter', 1, 'undeclared'),
-])
-def test_nonsense_at_run_time_is_refused_with_the_reason_and_changes_nothing(node, name, value, reason):
+@pytest.mark.parametrize(
+    'name, value, reason',
+    [
+        ('clip.fps', math.nan, 'clip.fps'),
+        ('clip.fps', math.inf, 'clip.fps'),
+        ('clip.fps', -1.0, '0.01'),
+        ('clip.fps', 0, '0.01'),
+        ('clip.fps', 'fast', 'clip.fps'),
+        ('clip.fps', True, 'float'),
+        ('clip.max_frames', 0, '1'),
+        ('clip.max_frames', 10**12, '180'),
+        ('clip.max_frames', 2.5, 'INTEGER'),
+        ('caption.enabled', 1, 'BOOL'),
+        ('caption.prompt', '', 'caption.prompt is empty'),
+        ('caption.prompt', ['a', 'b'], 'STRING'),
+        ('generation.temperature', 11.0, '10'),
+        ('generation.top_p', -0.5, '0'),
+        ('visual.policy', 'best', 'reference, fixed'),
+        ('clip.seconds', 31.0, 'the buffer keeps 30.0 s only'),
+        ('model.checkpoint', '/elsewhere', 'clean up'),
+        ('model.backend', 'magic', 'it takes one of auto'),
+        ('cameras', ['other'], 'clean up'),
+        ('camera.camera.topic', 'elsewhere', 'clean up'),
+        ('camera.camera.transport', 'h264', 'clean up'),
+        ('autostart', False, 'autostart'),
+        ('no.such.parameter', 1, 'undeclared'),
+    ],
+)
+def test_nonsense_at_run_time_is_refused_with_the_reason_and_changes_nothing(
+    node, name, value, reason
+):
     known = name != 'no.such.parameter'
     before = values(node, name) if known else None
     result = node.set(**{name.replace('.', '__'): value})[0]
@@ -120,7 +174,9 @@ def test_nonsense_at_run_time_is_refused_with_the_reason_and_changes_nothing(nod
 
 def test_a_parameter_cannot_be_removed(node):
     client = node.graph.client(SetParameters, f'{node.name}/set_parameters')
-    nothing = ParameterMessage(name='clip.fps', value=ParameterValue(type=ParameterType.PARAMETER_NOT_SET))
+    nothing = ParameterMessage(
+        name='clip.fps', value=ParameterValue(type=ParameterType.PARAMETER_NOT_SET)
+    )
     result = node.graph.call(client, SetParameters.Request(parameters=[nothing])).results[0]
     assert not result.successful and result.reason and values(node, 'clip.fps') == [5.0]
 
@@ -128,14 +184,19 @@ def test_a_parameter_cannot_be_removed(node):
 def test_a_set_with_one_bad_value_changes_nothing_at_all(node):
     client = node.graph.client(SetParametersAtomically, f'{node.name}/set_parameters_atomically')
     changes = [Parameter('question.max_tokens', value=3), Parameter('clip.fps', value=-1.0)]
-    request = SetParametersAtomically.Request(parameters=[change.to_parameter_msg() for change in changes])
+    request = SetParametersAtomically.Request(
+        parameters=[change.to_parameter_msg() for change in changes]
+    )
     result = node.graph.call(client, request).result
     assert not result.successful and result.reason
     assert values(node, 'question.max_tokens', 'clip.fps') == [6, 5.0]
 
 
 def test_after_all_that_the_node_answers_and_takes_good_values(node):
-    assert all(result.successful for result in node.set(question__max_tokens=3, clip__fps=8, caption__prompt='Что это?'))
+    assert all(
+        result.successful
+        for result in node.set(question__max_tokens=3, clip__fps=8, caption__prompt='Что это?')
+    )
     answer = node.ask().answer
     assert answer.error_code == ErrorCode.NONE and answer.evidence.generated_tokens == 3
     assert values(node, 'caption.prompt') == ['Что это?']

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that are wrong in every way a driver can think of: dropped, counted and named, and the node goes on."""
+"""Pictures that are wrong in every way a driver can think of: dropped, counted and named, and the
+node goes on.
+"""
+
 import array
 import io
 import struct
@@ -16,8 +19,16 @@ from support.graph import SyntheticCamera, picture_message, stamp_ns
 from support.live_node import LiveNode
 
 WIDTH, HEIGHT = 64, 48
-PARAMETERS = {'cameras': ['camera', 'jpeg'], 'camera.camera.transport': 'raw', 'camera.jpeg.transport': 'compressed',
-              'clip.fps': 30.0, 'clip.seconds': 3.0, 'question.max_tokens': 16, 'caption.enabled': False, 'caption.period': 0.1}
+PARAMETERS = {
+    'cameras': ['camera', 'jpeg'],
+    'camera.camera.transport': 'raw',
+    'camera.jpeg.transport': 'compressed',
+    'clip.fps': 30.0,
+    'clip.seconds': 3.0,
+    'question.max_tokens': 16,
+    'caption.enabled': False,
+    'caption.period': 0.1,
+}
 
 
 @pytest.fixture(scope='module')
@@ -55,20 +66,48 @@ def assert_rejected(node, camera, publish, cause, reason):
         is_counted = int(values.get(f'dropped: {cause}', 0)) > before
         return is_counted and entry.level == DiagnosticStatus.ERROR and reason in entry.message
 
-    repeat_until(node.graph, publish, lambda: is_told() and node.drops(cause, camera) > before, f'drops for {cause}: {reason}')
+    repeat_until(
+        node.graph,
+        publish,
+        lambda: is_told() and node.drops(cause, camera) > before,
+        f'drops for {cause}: {reason}',
+    )
 
 
-# --- raw ------------------------------------------------------------------------------------------------------
+# --- raw ------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('fields, cause, reason', [
-    ({'encoding': 'nv21'}, 'encoding', "encoding 'nv21'"), ({'encoding': ''}, 'encoding', "encoding ''"),
-    ({'encoding': '16UC1'}, 'encoding', "encoding '16UC1'"),
-    ({'width': 0}, 'shape', 'a picture of 0x48'), ({'height': 0}, 'shape', 'a picture of 64x0'),
-    ({'width': 0, 'height': 0, 'step': 0, 'data': array.array('B')}, 'shape', 'a picture of 0x0'),
-    ({'data': array.array('B', bytes(WIDTH * HEIGHT))}, 'shape', 'it has 3072 bytes, 48 rows'),
-    ({'data': array.array('B')}, 'shape', 'it has 0 bytes'), ({'step': WIDTH}, 'shape', 'step is 64 bytes'),
-    ({'height': 2 ** 32 - 1, 'step': 2 ** 32 - 1}, 'shape', '4294967295 rows of 4294967295 bytes'),
-], ids=['nv21', 'no encoding', 'depth', 'no width', 'no height', 'nothing', 'short', 'no data', 'short step', 'gigantic'])
+
+@pytest.mark.parametrize(
+    'fields, cause, reason',
+    [
+        ({'encoding': 'nv21'}, 'encoding', "encoding 'nv21'"),
+        ({'encoding': ''}, 'encoding', "encoding ''"),
+        ({'encoding': '16UC1'}, 'encoding', "encoding '16UC1'"),
+        ({'width': 0}, 'shape', 'a picture of 0x48'),
+        ({'height': 0}, 'shape', 'a picture of 64x0'),
+        (
+            {'width': 0, 'height': 0, 'step': 0, 'data': array.array('B')},
+            'shape',
+            'a picture of 0x0',
+        ),
+        ({'data': array.array('B', bytes(WIDTH * HEIGHT))}, 'shape', 'it has 3072 bytes, 48 rows'),
+        ({'data': array.array('B')}, 'shape', 'it has 0 bytes'),
+        ({'step': WIDTH}, 'shape', 'step is 64 bytes'),
+        ({'height': 2**32 - 1, 'step': 2**32 - 1}, 'shape', '4294967295 rows of 4294967295 bytes'),
+    ],
+    ids=[
+        'nv21',
+        'no encoding',
+        'depth',
+        'no width',
+        'no height',
+        'nothing',
+        'short',
+        'no data',
+        'short step',
+        'gigantic',
+    ],
+)
 def test_a_bad_raw_picture_is_dropped_counted_and_named(node, raw, fields, cause, reason):
     assert_rejected(node, 'camera', lambda: raw.publish(**fields), cause, reason)
 
@@ -77,7 +116,11 @@ def test_bytes_that_are_no_message_are_survived_and_not_taken_for_frames(graph, 
     picture = picture_message(3, 0)
     before = look_at(node, raw, picture).text
     content = serialize_message(picture)
-    damaged = [b'\x00\x01\x00\x00\xff\xff\xff\xff no picture', content[:-100], content[:12] + b'\xff\xff\xff\x7f' + content[16:]]
+    damaged = [
+        b'\x00\x01\x00\x00\xff\xff\xff\xff no picture',
+        content[:-100],
+        content[:12] + b'\xff\xff\xff\x7f' + content[16:],
+    ]
 
     def frames_now():
         seen = len(node.statuses)
@@ -92,10 +135,13 @@ def test_bytes_that_are_no_message_are_survived_and_not_taken_for_frames(graph, 
     assert look_at(node, raw, picture).text == before
 
 
-# --- compressed -----------------------------------------------------------------------------------------------
+# --- compressed -----------------------------------------------------------------------------------
+
 
 def jpeg(width=WIDTH, height=HEIGHT, kind='JPEG'):
-    pixels = np.frombuffer(picture_message(1, 0, width, height).data, np.uint8).reshape(height, width, 3)
+    pixels = np.frombuffer(picture_message(1, 0, width, height).data, np.uint8).reshape(
+        height, width, 3
+    )
     stream = io.BytesIO()
     PIL.Image.fromarray(pixels).save(stream, kind)
     return stream.getvalue()
@@ -105,27 +151,36 @@ def jpeg_that_claims(width, height):
     """A real JPEG whose header tells another size."""
     content = bytearray(jpeg())
     start = content.index(b'\xff\xc0')
-    content[start + 5:start + 9] = struct.pack('>HH', height, width)
+    content[start + 5 : start + 9] = struct.pack('>HH', height, width)
     return bytes(content)
 
 
 def png_that_claims(width, height):
     """A real PNG whose header tells another size, with the checksum to it."""
     import zlib
+
     content = bytearray(jpeg(kind='PNG'))
     content[16:24] = struct.pack('>II', width, height)
     content[29:33] = struct.pack('>I', zlib.crc32(content[12:29]))
     return bytes(content)
 
 
-@pytest.mark.parametrize('content, label, cause, reason', [
-    (b'', 'jpeg', 'corrupt', 'it is empty'), (jpeg()[:len(jpeg()) // 2], 'jpeg', 'corrupt', 'does not decode'),
-    (jpeg()[:20] + bytes(300), 'jpeg', 'corrupt', 'does not decode'), (b'<html>not here</html>', 'jpeg', 'corrupt', 'neither'),
-    (jpeg_that_claims(10000, 10000), 'jpeg', 'too_large', '10000x10000'),
-    (png_that_claims(60000, 60000), 'png', 'too_large', '3600000000'),
-    (b'RIFF0000WEBPVP8 ', 'webp', 'encoding', "'webp'"),
-], ids=['empty', 'cut', 'damaged', 'text', 'jpeg bomb', 'png bomb', 'webp'])
-def test_a_bad_compressed_picture_is_dropped_counted_and_named(node, compressed, content, label, cause, reason):
+@pytest.mark.parametrize(
+    'content, label, cause, reason',
+    [
+        (b'', 'jpeg', 'corrupt', 'it is empty'),
+        (jpeg()[: len(jpeg()) // 2], 'jpeg', 'corrupt', 'does not decode'),
+        (jpeg()[:20] + bytes(300), 'jpeg', 'corrupt', 'does not decode'),
+        (b'<html>not here</html>', 'jpeg', 'corrupt', 'neither'),
+        (jpeg_that_claims(10000, 10000), 'jpeg', 'too_large', '10000x10000'),
+        (png_that_claims(60000, 60000), 'png', 'too_large', '3600000000'),
+        (b'RIFF0000WEBPVP8 ', 'webp', 'encoding', "'webp'"),
+    ],
+    ids=['empty', 'cut', 'damaged', 'text', 'jpeg bomb', 'png bomb', 'webp'],
+)
+def test_a_bad_compressed_picture_is_dropped_counted_and_named(
+    node, compressed, content, label, cause, reason
+):
     def publish():
         message = CompressedImage(format=label, data=array.array('B', content))
         message.header.stamp = node.graph.node.get_clock().now().to_msg()
@@ -134,21 +189,28 @@ def test_a_bad_compressed_picture_is_dropped_counted_and_named(node, compressed,
     assert_rejected(node, 'jpeg', publish, cause, reason)
 
 
-# --- what the model sees --------------------------------------------------------------------------------------
+# --- what the model sees --------------------------------------------------------------------------
+
 
 def look_at(node, camera, message, topic_camera='camera'):
-    """The answer about exactly this picture, which is published with a new stamp until it has been taken."""
+    """The answer about exactly this picture, which is published with a new stamp until it has been
+    taken.
+    """
     now_ns = node.graph.node.get_clock().now().nanoseconds
-    stamp = Time(sec=now_ns // 10 ** 9, nanosec=now_ns % 10 ** 9)
+    stamp = Time(sec=now_ns // 10**9, nanosec=now_ns % 10**9)
     message.header.stamp = stamp
 
     def answer():
         (camera.publisher if hasattr(camera, 'publisher') else camera).publish(message)
-        found = node.ask('What is this?', camera=topic_camera, has_interval=True, start=stamp, end=stamp).answer
+        found = node.ask(
+            'What is this?', camera=topic_camera, has_interval=True, start=stamp, end=stamp
+        ).answer
         return found if found.error_code != ErrorCode.INTERVAL_UNAVAILABLE else None
 
     found = node.graph.wait_for(answer, 20, 'an answer about the picture')
-    assert found.error_code == ErrorCode.NONE and [stamp_ns(frame.stamp) for frame in found.evidence.frames] == [now_ns]
+    assert found.error_code == ErrorCode.NONE and [
+        stamp_ns(frame.stamp) for frame in found.evidence.frames
+    ] == [now_ns]
     return found
 
 
@@ -161,29 +223,47 @@ def message_of(pixels, encoding, padding=0, big_endian=0):
     height, width = pixels.shape[:2]
     rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(height, -1)
     noise = np.random.default_rng(5).integers(0, 256, (height, padding), np.uint8)
-    return Image(height=height, width=width, encoding=encoding, is_bigendian=big_endian, step=rows.shape[1] + padding,
-                 data=array.array('B', np.concatenate([rows, noise], axis=1).tobytes()))
+    return Image(
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=big_endian,
+        step=rows.shape[1] + padding,
+        data=array.array('B', np.concatenate([rows, noise], axis=1).tobytes()),
+    )
 
 
-def test_the_model_sees_the_same_picture_whatever_its_encoding_padding_and_byte_order(node, raw, compressed):
+def test_the_model_sees_the_same_picture_whatever_its_encoding_padding_and_byte_order(
+    node, raw, compressed
+):
     rgb = pixels_of(picture_message(7, 0))
     seen = look_at(node, raw, message_of(rgb, 'rgb8')).text
     alpha = np.dstack([rgb, np.full(rgb.shape[:2], 99, np.uint8)])
-    same = {'rgb8, padded': message_of(rgb, 'rgb8', 17), 'bgr8': message_of(rgb[..., ::-1], 'bgr8', 1),
-            'rgba8': message_of(alpha, 'rgba8'), 'bgra8': message_of(alpha[..., [2, 1, 0, 3]], 'bgra8', 4),
-            'rgb16, big-endian': message_of(rgb.astype('>u2') * 257, 'rgb16', 2, big_endian=1)}
-    assert {name: look_at(node, raw, message).text for name, message in same.items()} == dict.fromkeys(same, seen)
+    same = {
+        'rgb8, padded': message_of(rgb, 'rgb8', 17),
+        'bgr8': message_of(rgb[..., ::-1], 'bgr8', 1),
+        'rgba8': message_of(alpha, 'rgba8'),
+        'bgra8': message_of(alpha[..., [2, 1, 0, 3]], 'bgra8', 4),
+        'rgb16, big-endian': message_of(rgb.astype('>u2') * 257, 'rgb16', 2, big_endian=1),
+    }
+    assert {
+        name: look_at(node, raw, message).text for name, message in same.items()
+    } == dict.fromkeys(same, seen)
     # The label says JPEG; what the first bytes say counts.
     png = CompressedImage(format='jpeg', data=array.array('B', jpeg(kind='PNG')))
     one = look_at(node, raw, message_of(pixels_of(picture_message(1, 0)), 'rgb8')).text
     assert look_at(node, compressed, png, 'jpeg').text == one
-    # The model is not blind: colours exchanged, and rows sheared by padding that is not left out, give other words.
+    # The model is not blind: colours exchanged, and rows sheared by padding that is not left out,
+    # give other words.
     sheared = np.resize(np.frombuffer(message_of(rgb, 'rgb8', 17).data, np.uint8), rgb.shape)
-    others = {look_at(node, raw, message_of(pixels, 'rgb8')).text for pixels in (rgb[..., ::-1], sheared)}
+    others = {
+        look_at(node, raw, message_of(pixels, 'rgb8')).text for pixels in (rgb[..., ::-1], sheared)
+    }
     assert seen not in others
 
 
-# --- a change of size -----------------------------------------------------------------------------------------
+# --- a change of size -----------------------------------------------------------------------------
+
 
 def test_a_clip_never_mixes_sizes_when_the_resolution_changes(graph, node, raw):
     sizes, published = {}, [0]
@@ -203,21 +283,37 @@ def test_a_clip_never_mixes_sizes_when_the_resolution_changes(graph, node, raw):
     timer = graph.node.create_timer(0.05, publish)
     assert node.set(caption__enabled=True)[0].successful
     seen = len(node.captions)
-    graph.wait_for(lambda: {frozenset(sizes_of(caption)) for caption in node.captions[seen:] if len(caption.evidence.frames) > 1}
-                   >= {frozenset([(64, 48)]), frozenset([(96, 64)])} and len(node.captions) > seen + 12, 40,
-                   'captions of both sizes with several frames')
+    graph.wait_for(
+        lambda: (
+            {
+                frozenset(sizes_of(caption))
+                for caption in node.captions[seen:]
+                if len(caption.evidence.frames) > 1
+            }
+            >= {frozenset([(64, 48)]), frozenset([(96, 64)])}
+            and len(node.captions) > seen + 12
+        ),
+        40,
+        'captions of both sizes with several frames',
+    )
     assert all(len(sizes_of(caption)) == 1 for caption in node.captions[seen:])
     stamps = sorted(sizes)[-24:-2]
-    bounds = {name: Time(sec=value // 10 ** 9, nanosec=value % 10 ** 9)
-              for name, value in (('start', stamps[0]), ('end', stamps[-1]))}
+    bounds = {
+        name: Time(sec=value // 10**9, nanosec=value % 10**9)
+        for name, value in (('start', stamps[0]), ('end', stamps[-1]))
+    }
     answer = node.ask(has_interval=True, **bounds).answer
     assert answer.error_code == ErrorCode.NONE and len(answer.evidence.frames) > 1
-    assert len({sizes[stamp_ns(frame.stamp)] for frame in answer.evidence.frames}) == 1 and answer.evidence.is_truncated
+    assert (
+        len({sizes[stamp_ns(frame.stamp)] for frame in answer.evidence.frames}) == 1
+        and answer.evidence.is_truncated
+    )
     graph.node.destroy_timer(timer)
     assert node.set(caption__enabled=False)[0].successful
 
 
-# --- afterwards -----------------------------------------------------------------------------------------------
+# --- afterwards -----------------------------------------------------------------------------------
+
 
 def test_good_pictures_after_bad_ones_make_everything_well_again(graph, node, raw):
     assert_rejected(node, 'camera', lambda: raw.publish(encoding='nv12'), 'encoding', "'nv12'")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A goal is cancelled in each phase of its life: it ends CANCELED within 100 ms and one step, with the text it had."""
+"""A goal is cancelled in each phase of its life: it ends CANCELED within 100 ms and one step, with
+the text it had.
+"""
+
 import time
 
 import pytest
@@ -11,9 +14,21 @@ LONG = 1500  # tokens: far more than any test waits for
 ATTEMPTS = 5
 LIMIT_S = 0.1
 # Small steps and long phases: a cancel meets the one that it is meant for.
-PARAMETERS = {'caption.enabled': False, 'clip.fps': 40.0, 'clip.seconds': 3.0, 'clip.max_frames': 64, 'buffer.seconds': 30.0,
-              'visual.max_visual_tokens': 1024, 'model.encode_patches': 64, 'model.prefill_chunk': 4, 'question.max_tokens': LONG,
-              'model.prefix_caching': False, 'clip.precompute': 'off', 'clip.window': 'recent', 'generation.draft_tokens': 0}
+PARAMETERS = {
+    'caption.enabled': False,
+    'clip.fps': 40.0,
+    'clip.seconds': 3.0,
+    'clip.max_frames': 64,
+    'buffer.seconds': 30.0,
+    'visual.max_visual_tokens': 1024,
+    'model.encode_patches': 64,
+    'model.prefill_chunk': 4,
+    'question.max_tokens': LONG,
+    'model.prefix_caching': False,
+    'clip.precompute': 'off',
+    'clip.window': 'recent',
+    'generation.draft_tokens': 0,
+}
 LONG_QUESTION = 'What is happening in this video? ' * 100
 
 
@@ -52,7 +67,9 @@ def assert_prompt(durations):
 
 
 def cancelled(node, question, is_ready, is_in_phase):
-    """The answers of goals cancelled as soon as `is_ready(goal)`, those that were met in their phase; they were prompt."""
+    """The answers of goals cancelled as soon as `is_ready(goal)`, those that were met in their
+    phase; they were prompt.
+    """
     durations, answers = [], []
     for _ in range(4 * ATTEMPTS):
         goal = node.send_goal(question, max_tokens=LONG)
@@ -83,7 +100,11 @@ def test_while_it_waits(node, graph):
     for _ in range(ATTEMPTS):
         seconds, status, answer = time_to_cancel(waiting)
         durations.append(seconds)
-        assert (status, answer.error_code, answer.text) == (GoalStatus.STATUS_CANCELED, ErrorCode.CANCELLED, '')
+        assert (status, answer.error_code, answer.text) == (
+            GoalStatus.STATUS_CANCELED,
+            ErrorCode.CANCELLED,
+            '',
+        )
         assert not seconds_of(answer.evidence.encode) and not seconds_of(answer.evidence.prefill)
         assert seconds_of(answer.evidence.wait) > 0 and not answer.evidence.frames
         waiting = node.send_goal(max_tokens=LONG)
@@ -96,15 +117,26 @@ def test_while_it_waits(node, graph):
 
 def test_while_frames_are_encoded(node, phases):
     wait, encode, _ = phases
-    answers = cancelled(node, LONG_QUESTION, after(wait + encode / 2),
-                        lambda evidence: seconds_of(evidence.encode) and not seconds_of(evidence.prefill))
-    assert all(answer.text == '' and not answer.evidence.generated_tokens and answer.evidence.frames for answer in answers)
+    answers = cancelled(
+        node,
+        LONG_QUESTION,
+        after(wait + encode / 2),
+        lambda evidence: seconds_of(evidence.encode) and not seconds_of(evidence.prefill),
+    )
+    assert all(
+        answer.text == '' and not answer.evidence.generated_tokens and answer.evidence.frames
+        for answer in answers
+    )
 
 
 def test_while_the_prompt_is_read(node, phases):
     wait, encode, prefill = phases
-    answers = cancelled(node, LONG_QUESTION, after(wait + encode + prefill / 2),
-                        lambda evidence: seconds_of(evidence.prefill) and not evidence.generated_tokens)
+    answers = cancelled(
+        node,
+        LONG_QUESTION,
+        after(wait + encode + prefill / 2),
+        lambda evidence: seconds_of(evidence.prefill) and not evidence.generated_tokens,
+    )
     assert all(answer.text == '' and answer.evidence.prompt_tokens > 1000 for answer in answers)
     assert all(not seconds_of(answer.evidence.first_token_latency) for answer in answers)
 
@@ -116,11 +148,14 @@ def test_while_the_text_grows_which_is_kept(node):
         if goal not in goals:
             goals.append(goal)
         return len(goal.feedback) > 2
+
     answers = cancelled(node, 'What?', has_text, lambda evidence: evidence.generated_tokens > 2)
     for goal, answer in zip(goals, answers, strict=True):
         assert answer.text.startswith(goal.feedback[-1].text) and len(goal.feedback[-1].text) > 0
         assert answer.evidence.is_truncated and 0 < answer.evidence.generated_tokens < LONG
-        assert [feedback.sequence for feedback in goal.feedback] == sorted({feedback.sequence for feedback in goal.feedback})
+        assert [feedback.sequence for feedback in goal.feedback] == sorted(
+            {feedback.sequence for feedback in goal.feedback}
+        )
 
 
 def test_right_after_it_was_sent(node, graph):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node under simulated time: a clock that stands, jumps back, jumps ahead, or never comes."""
+
 import array
 import io
 
@@ -14,10 +15,16 @@ from sensor_msgs.msg import CompressedImage
 from support.graph import SyntheticCamera, picture_message, stamp_ns
 from support.live_node import LiveNode
 
-SECOND = 10 ** 9
+SECOND = 10**9
 LONG = 3000
-PARAMETERS = {'use_sim_time': True, 'clip.fps': 20.0, 'clip.seconds': 2.0, 'caption.period': 0.2, 'question.max_tokens': LONG,
-              'watch.stale_after': 2.0}
+PARAMETERS = {
+    'use_sim_time': True,
+    'clip.fps': 20.0,
+    'clip.seconds': 2.0,
+    'caption.period': 0.2,
+    'question.max_tokens': LONG,
+    'watch.stale_after': 2.0,
+}
 
 
 class World:
@@ -32,7 +39,9 @@ class World:
 
     def tick(self):
         self.now_ns += SECOND // 20
-        self._clock.publish(Clock(clock=Time(sec=self.now_ns // SECOND, nanosec=self.now_ns % SECOND)))
+        self._clock.publish(
+            Clock(clock=Time(sec=self.now_ns // SECOND, nanosec=self.now_ns % SECOND))
+        )
         if self.is_filming:
             self._camera.publish(self.now_ns)
 
@@ -49,14 +58,20 @@ def node(graph, tiny_checkpoint):
 def world(graph, node):
     """The clock begins, and frames with it."""
     world = World(graph)
-    graph.wait_for(lambda: node.camera_status().frames_buffered and node.captions, 20, 'captions under simulated time')
+    graph.wait_for(
+        lambda: node.camera_status().frames_buffered and node.captions,
+        20,
+        'captions under simulated time',
+    )
     return world
 
 
 def picture():
     message = picture_message(1, 0)
     stream = io.BytesIO()
-    PIL.Image.frombytes('RGB', (message.width, message.height), message.data.tobytes()).save(stream, 'PNG')
+    PIL.Image.frombytes('RGB', (message.width, message.height), message.data.tobytes()).save(
+        stream, 'PNG'
+    )
     return CompressedImage(format='png', data=array.array('B', stream.getvalue()))
 
 
@@ -67,7 +82,11 @@ def frames_of(answer):
 def test_without_a_clock_services_answer_and_diagnostics_go_on(graph, node):
     node.wait_for_entry('node', DiagnosticStatus.WARN, 'nothing arrives on /clock')
     seen, statuses = len(node.diagnostics), len(node.statuses)
-    graph.wait_for(lambda: len(node.diagnostics) > seen + 2 and len(node.statuses) > statuses + 2, 10, 'diagnostics')
+    graph.wait_for(
+        lambda: len(node.diagnostics) > seen + 2 and len(node.statuses) > statuses + 2,
+        10,
+        'diagnostics',
+    )
     assert node.state() == 'active' and node.ask().answer.error_code == ErrorCode.NO_FRAMES
     answer = node.ask(images=[picture()], max_tokens=4).answer
     assert answer.error_code == ErrorCode.NONE and answer.text
@@ -92,12 +111,19 @@ def test_a_jump_back_ends_what_looks_at_a_camera_and_no_frame_of_before_is_used(
         assert 'went back by' in answer.error_message and bool(answer.text) == (goal is with_camera)
     with_picture.wait_for_text()
     with_picture.cancel()
-    assert with_picture.result(10)[1].error_code == ErrorCode.CANCELLED, 'a question about pictures has nothing to do with it'
+    assert with_picture.result(10)[1].error_code == ErrorCode.CANCELLED, (
+        'a question about pictures has nothing to do with it'
+    )
 
     def has_new_clip():
         newest = node.captions[-1]
-        return len(node.captions) > seen and newest.error_code == ErrorCode.NONE and len(newest.evidence.frames) > 1 and \
-            max(frames_of(newest)) < 600 * SECOND
+        return (
+            len(node.captions) > seen
+            and newest.error_code == ErrorCode.NONE
+            and len(newest.evidence.frames) > 1
+            and max(frames_of(newest)) < 600 * SECOND
+        )
+
     graph.wait_for(has_new_clip, 20, 'a caption of after the jump')
     graph.wait_for(lambda: node.drops('clock_jump') > dropped, 10, 'the count of flushed frames')
     for caption in node.captions[seen:]:
@@ -111,12 +137,19 @@ def test_a_jump_ahead_makes_old_frames_stale_until_new_ones_come(graph, node, wo
     graph.wait_for(lambda: frames_of(node.ask(max_tokens=4).answer), 10, 'frames before the jump')
     world.now_ns += 3600 * SECOND
     target = world.now_ns
-    graph.wait_for(lambda: stamp_ns(node.status.header.stamp) >= target, 10, 'the node to see the new time')
+    graph.wait_for(
+        lambda: stamp_ns(node.status.header.stamp) >= target, 10, 'the node to see the new time'
+    )
     answer = node.ask(max_tokens=4).answer
-    assert answer.error_code == ErrorCode.STALE_FRAMES and answer.evidence.is_stale and not answer.text
+    assert (
+        answer.error_code == ErrorCode.STALE_FRAMES and answer.evidence.is_stale and not answer.text
+    )
     world.is_filming = True
-    answer = graph.wait_for(lambda: (found := node.ask(max_tokens=4).answer).error_code == ErrorCode.NONE and found, 20,
-                            'an answer from new frames')
+    answer = graph.wait_for(
+        lambda: (found := node.ask(max_tokens=4).answer).error_code == ErrorCode.NONE and found,
+        20,
+        'an answer from new frames',
+    )
     assert min(frames_of(answer)) >= target
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters on a real node: declared from the settings, checked, read."""
+
 from contextlib import contextmanager
 
 import pytest
@@ -30,7 +31,9 @@ def node_with(*overrides):
 
 
 def declared(node, is_configured=False, changes=None):
-    return Parameters(node, lambda: is_configured, lambda: changes.append(1) if changes is not None else None)
+    return Parameters(
+        node, lambda: is_configured, lambda: changes.append(1) if changes is not None else None
+    )
 
 
 def set_one(node, name, value):
@@ -59,28 +62,46 @@ def test_every_setting_is_described_with_unit_range_or_choices():
 
 
 def test_overrides_reach_the_settings_and_an_integer_serves_as_a_double():
-    with node_with('clip.fps:=3', 'caption.prompt:="What is new?"', 'buffer.max_bytes:=4096') as node:
+    with node_with(
+        'clip.fps:=3', 'caption.prompt:="What is new?"', 'buffer.max_bytes:=4096'
+    ) as node:
         config = declared(node).config()
         assert config.clip.fps == 3.0 and isinstance(config.clip.fps, float)
         assert config.caption.prompt == 'What is new?'
         assert config.buffer.max_bytes == 4096
 
 
-@pytest.mark.parametrize('override, named', [
-    ('clip.fps:=-1.0', 'clip.fps'), ('clip.fps:=abc', 'clip.fps'), ('clip.fps:=.nan', 'clip.fps'),
-    ('clip.max_frames:=2.5', 'clip.max_frames'), ('model.backend:=magic', 'model.backend'), ('clip.seconds:=60.0', 'buffer'),
-    ('cameras:=[a b]', 'a b'), ('cameras:=[front, front]', 'twice'), ('cameras:=[1, 2]', 'cameras'),
-    ('camera.camera.transport:=pigeon', 'pigeon'), ('camera.camera.topic:="no topic"', 'no topic'),
-])
+@pytest.mark.parametrize(
+    'override, named',
+    [
+        ('clip.fps:=-1.0', 'clip.fps'),
+        ('clip.fps:=abc', 'clip.fps'),
+        ('clip.fps:=.nan', 'clip.fps'),
+        ('clip.max_frames:=2.5', 'clip.max_frames'),
+        ('model.backend:=magic', 'model.backend'),
+        ('clip.seconds:=60.0', 'buffer'),
+        ('cameras:=[a b]', 'a b'),
+        ('cameras:=[front, front]', 'twice'),
+        ('cameras:=[1, 2]', 'cameras'),
+        ('camera.camera.transport:=pigeon', 'pigeon'),
+        ('camera.camera.topic:="no topic"', 'no topic'),
+    ],
+)
 def test_a_nonsense_override_is_refused_by_name(override, named):
     with node_with(override) as node, pytest.raises(SettingError, match=named):
         declared(node)
 
 
 def test_cameras_have_their_topics_and_transports():
-    with node_with('cameras:=[front, rear]', 'camera.rear.topic:=/rear/image_raw', 'camera.rear.transport:=compressed') as node:
-        assert declared(node).cameras() == (CameraSetting('front', 'front/image', 'auto'),
-                                            CameraSetting('rear', '/rear/image_raw', 'compressed'))
+    with node_with(
+        'cameras:=[front, rear]',
+        'camera.rear.topic:=/rear/image_raw',
+        'camera.rear.transport:=compressed',
+    ) as node:
+        assert declared(node).cameras() == (
+            CameraSetting('front', 'front/image', 'auto'),
+            CameraSetting('rear', '/rear/image_raw', 'compressed'),
+        )
 
 
 def test_an_empty_list_of_cameras_is_allowed():
@@ -89,7 +110,9 @@ def test_an_empty_list_of_cameras_is_allowed():
 
 
 def test_a_typo_is_named_with_the_nearest_parameter():
-    with node_with('clip.secnds:=2.0', 'camera.camera.topc:=x', 'qos_overrides./x.publisher.depth:=3') as node:
+    with node_with(
+        'clip.secnds:=2.0', 'camera.camera.topc:=x', 'qos_overrides./x.publisher.depth:=3'
+    ) as node:
         texts = [str(error) for error in declared(node).unknown_overrides()]
         assert len(texts) == 2
         assert 'clip.secnds' in texts[0] and 'Did you mean clip.seconds?' in texts[0]
@@ -105,8 +128,15 @@ def test_a_live_setting_changes_at_any_time_and_the_change_is_announced():
         assert changes
 
 
-@pytest.mark.parametrize('name, value', [('model.checkpoint', '/tmp'), ('question.queue_length', 3), ('cameras', ['other']),
-                                         ('camera.camera.topic', 'elsewhere')])
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('model.checkpoint', '/tmp'),
+        ('question.queue_length', 3),
+        ('cameras', ['other']),
+        ('camera.camera.topic', 'elsewhere'),
+    ],
+)
 def test_a_setting_of_the_model_or_the_cameras_is_locked_while_configured(name, value):
     with node_with() as node:
         parameters = declared(node, is_configured=True)
@@ -116,8 +146,15 @@ def test_a_setting_of_the_model_or_the_cameras_is_locked_while_configured(name, 
         assert (parameters.config(), parameters.cameras()) == before
 
 
-@pytest.mark.parametrize('name, value', [('model.checkpoint', '/tmp'), ('question.queue_length', 3), ('cameras', ['other']),
-                                         ('camera.camera.topic', 'elsewhere')])
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('model.checkpoint', '/tmp'),
+        ('question.queue_length', 3),
+        ('cameras', ['other']),
+        ('camera.camera.topic', 'elsewhere'),
+    ],
+)
 def test_the_same_setting_is_free_while_unconfigured(name, value):
     with node_with() as node:
         declared(node)
@@ -130,11 +167,23 @@ def test_a_locked_setting_may_be_set_to_the_value_it_has():
         assert set_one(node, 'question.queue_length', 16).successful
 
 
-@pytest.mark.parametrize('name, value', [
-    ('clip.fps', 'fast'), ('clip.fps', float('nan')), ('clip.fps', float('inf')), ('clip.fps', -1), ('clip.max_frames', 0),
-    ('clip.max_frames', 10 ** 9), ('visual.policy', 'none'), ('caption.prompt', '   '), ('caption.enabled', 3),
-    ('clip.seconds', None), ('clip.seconds', 31.0), ('autostart', False),
-])
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('clip.fps', 'fast'),
+        ('clip.fps', float('nan')),
+        ('clip.fps', float('inf')),
+        ('clip.fps', -1),
+        ('clip.max_frames', 0),
+        ('clip.max_frames', 10**9),
+        ('visual.policy', 'none'),
+        ('caption.prompt', '   '),
+        ('caption.enabled', 3),
+        ('clip.seconds', None),
+        ('clip.seconds', 31.0),
+        ('autostart', False),
+    ],
+)
 def test_nonsense_is_refused_with_a_reason_and_changes_nothing(name, value):
     changes = []
     with node_with() as node:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node over real topics: captions and answers with evidence, the three entries, parameters and diagnostics while it runs."""
+"""The node over real topics: captions and answers with evidence, the three entries, parameters and
+diagnostics while it runs.
+"""
+
 import array
 import io
 import os
@@ -35,8 +38,11 @@ def graph(tmp_path_factory):
 @pytest.fixture(scope='module')
 def node(graph, tiny_checkpoint):
     """Active, with frames arriving; stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(graph, tiny_checkpoint, {'caption.period': 0.5, 'clip.fps': 5.0, 'clip.secnds': 2.0,
-                                             'question.queue_length': 4})
+    node = LiveNode(
+        graph,
+        tiny_checkpoint,
+        {'caption.period': 0.5, 'clip.fps': 5.0, 'clip.secnds': 2.0, 'question.queue_length': 4},
+    )
     node.wait_until('active')
     node.camera = with_frames(node)
     yield node
@@ -44,7 +50,7 @@ def node(graph, tiny_checkpoint):
 
 
 def stamp(nanoseconds):
-    return Time(sec=nanoseconds // 10 ** 9, nanosec=nanoseconds % 10 ** 9)
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
 def await_caption(node):
@@ -58,7 +64,10 @@ def await_quiet(node):
 
     def is_quiet():
         counts = {value.key: value.value for value in node.entry('queue').values}
-        return len(node.diagnostics) >= seen + 2 and counts['captions waiting'] == counts['captions running'] == '0'
+        return (
+            len(node.diagnostics) >= seen + 2
+            and counts['captions waiting'] == counts['captions running'] == '0'
+        )
 
     node.graph.wait_for(is_quiet, 20, 'no caption under way')
 
@@ -84,15 +93,24 @@ def test_captions_name_frames_that_were_published(node):
     assert caption.error_code == ErrorCode.NONE and caption.text
     assert stamps and stamps == sorted(set(stamps)) and set(stamps) <= set(node.camera.stamps_ns)
     assert (stamp_ns(evidence.start), stamp_ns(evidence.end)) == (stamps[0], stamps[-1])
-    assert stamp_ns(caption.header.stamp) == stamps[-1] and caption.header.frame_id == 'camera_optical'
+    assert (
+        stamp_ns(caption.header.stamp) == stamps[-1] and caption.header.frame_id == 'camera_optical'
+    )
     assert {frame.camera for frame in evidence.frames} == {'camera'} == {caption.camera}
-    assert evidence.generated_tokens == 8 and evidence.visual_tokens > 0 and evidence.prompt_tokens > evidence.visual_tokens
+    assert (
+        evidence.generated_tokens == 8
+        and evidence.visual_tokens > 0
+        and evidence.prompt_tokens > evidence.visual_tokens
+    )
     assert evidence.backend == 'torch' and len(evidence.model_digest) == 64
 
 
 def test_a_caption_cut_by_the_limit_of_tokens_says_so(node):
     caption = await_caption(node)
-    assert caption.state == Caption.PARTIAL and caption.evidence.stop_reason == caption.evidence.MAX_TOKENS
+    assert (
+        caption.state == Caption.PARTIAL
+        and caption.evidence.stop_reason == caption.evidence.MAX_TOKENS
+    )
 
 
 def test_a_late_subscriber_gets_the_last_caption_the_model_and_the_status_at_once(node, graph):
@@ -101,9 +119,15 @@ def test_a_late_subscriber_gets_the_last_caption_the_model_and_the_status_at_onc
     info = graph.collect(ModelInfo, '/penguin/model_info', LATCHED)
     status = graph.collect(Status, '/penguin/status', LATCHED)
     graph.wait_for(lambda: last and info and status)
-    assert last[0].text and info[0].max_length == 4096 and info[0].device == 'cpu' and info[0].precision == 'float32'
+    assert (
+        last[0].text
+        and info[0].max_length == 4096
+        and info[0].device == 'cpu'
+        and info[0].precision == 'float32'
+    )
     assert info[0].language_parameters > 0 and info[0].weight_bytes == 4 * (
-        info[0].language_parameters + info[0].vision_parameters)
+        info[0].language_parameters + info[0].vision_parameters
+    )
 
 
 def test_the_text_of_captions_is_published_as_a_plain_string(node, graph):
@@ -115,14 +139,20 @@ def test_the_text_of_captions_is_published_as_a_plain_string(node, graph):
 def test_a_service_call_gets_the_whole_answer_which_is_published_too(node):
     response = node.ask(id='by-service')
     assert response.success and response.message == ''
-    assert response.answer.text and response.answer.id == 'by-service' and response.answer.camera == 'camera'
+    assert (
+        response.answer.text
+        and response.answer.id == 'by-service'
+        and response.answer.camera == 'camera'
+    )
     assert node.wait_for_answer('by-service') == response.answer
 
 
 def test_a_question_on_the_topic_is_answered_on_the_topic(node):
     node.publish_question(id='by-topic')
     answer = node.wait_for_answer('by-topic')
-    assert answer.error_code == ErrorCode.NONE and answer.text and answer.question == 'What is this?'
+    assert (
+        answer.error_code == ErrorCode.NONE and answer.text and answer.question == 'What is this?'
+    )
 
 
 def test_a_goal_streams_its_text_and_ends_with_the_whole(node):
@@ -145,15 +175,26 @@ def test_a_past_interval_is_answered_from_its_frames(node, graph):
     start, end = node.camera.stamps_ns[-20], node.camera.stamps_ns[-5]
     answer = node.ask(has_interval=True, start=stamp(start), end=stamp(end)).answer
     assert answer.error_code == ErrorCode.NONE
-    assert all(start <= stamp_ns(frame.stamp) <= end for frame in answer.evidence.frames) and answer.evidence.frames
+    assert (
+        all(start <= stamp_ns(frame.stamp) <= end for frame in answer.evidence.frames)
+        and answer.evidence.frames
+    )
 
 
-@pytest.mark.parametrize('fields, code', [
-    ({'camera': 'none'}, ErrorCode.UNKNOWN_CAMERA), ({'question': ' \t'}, ErrorCode.INVALID_QUESTION),
-])
+@pytest.mark.parametrize(
+    'fields, code',
+    [
+        ({'camera': 'none'}, ErrorCode.UNKNOWN_CAMERA),
+        ({'question': ' \t'}, ErrorCode.INVALID_QUESTION),
+    ],
+)
 def test_what_is_wrong_with_a_question_is_told_at_every_entry(node, fields, code):
     response = node.ask(**{'question': 'What?', **fields})
-    assert not response.success and response.answer.error_code == code and response.message == response.answer.error_message
+    assert (
+        not response.success
+        and response.answer.error_code == code
+        and response.message == response.answer.error_message
+    )
     status, answer = node.send_goal(**{'question': 'What?', **fields}).result()
     assert status == GoalStatus.STATUS_ABORTED and answer.error_code == code
     node.publish_question(**{'question': 'What?', 'id': f'wrong {code}', **fields})
@@ -172,7 +213,10 @@ def test_a_goal_is_cancelled_in_the_middle_of_its_text(node, graph, long_answers
     goal.cancel()
     status, answer = goal.result(5)
     assert status == GoalStatus.STATUS_CANCELED and answer.error_code == ErrorCode.CANCELLED
-    assert answer.text.startswith(goal.feedback[0].text) and answer.evidence.stop_reason == answer.evidence.CANCELLED
+    assert (
+        answer.text.startswith(goal.feedback[0].text)
+        and answer.evidence.stop_reason == answer.evidence.CANCELLED
+    )
 
 
 def test_a_goal_is_cancelled_while_it_waits(node, long_answers):
@@ -190,7 +234,11 @@ def test_a_full_queue_is_told_at_once_and_a_goal_is_accepted_and_aborted(node, g
     graph.wait_for(lambda: node.status.questions_queued == 5)
     refused = node.send_goal(id='one more')
     status, answer = refused.result(5)
-    assert status == GoalStatus.STATUS_ABORTED and answer.error_code == ErrorCode.BUSY and answer.id == 'one more'
+    assert (
+        status == GoalStatus.STATUS_ABORTED
+        and answer.error_code == ErrorCode.BUSY
+        and answer.id == 'one more'
+    )
     assert answer.error_message and node.ask(seconds=5).answer.error_code == ErrorCode.BUSY
     node.wait_for_entry('queue', DiagnosticStatus.WARN)
     for goal in (running, *waiting):
@@ -215,7 +263,10 @@ def test_captions_are_switched_off_and_on(node, graph):
 
 
 def test_a_typo_in_the_parameters_is_warned_about_with_the_nearest_name(node):
-    assert 'unknown parameter clip.secnds' in node.process.log and 'Did you mean clip.seconds?' in node.process.log
+    assert (
+        'unknown parameter clip.secnds' in node.process.log
+        and 'Did you mean clip.seconds?' in node.process.log
+    )
 
 
 def test_a_live_parameter_applies_to_the_next_caption(node, graph):
@@ -234,7 +285,9 @@ def test_another_period_of_captions_applies_at_once(node, graph):
 
 
 def test_nonsense_and_parameters_of_the_model_are_refused_while_it_runs(node):
-    results = node.set(clip__fps=-1.0, model__checkpoint='/elsewhere', visual__policy='none', cameras=['other'])
+    results = node.set(
+        clip__fps=-1.0, model__checkpoint='/elsewhere', visual__policy='none', cameras=['other']
+    )
     assert [result.successful for result in results] == [False] * 4
     assert all(result.reason for result in results) and 'clean up' in results[1].reason
     assert node.ask().success
@@ -242,8 +295,13 @@ def test_nonsense_and_parameters_of_the_model_are_refused_while_it_runs(node):
 
 def test_parameters_describe_themselves_over_the_service(node, graph):
     client = graph.client(DescribeParameters, '/penguin/describe_parameters')
-    descriptors = graph.call(client, DescribeParameters.Request(names=['clip.fps', 'visual.policy'])).descriptors
-    assert 'Hz' in descriptors[0].description and descriptors[0].floating_point_range[0].to_value == 240.0
+    descriptors = graph.call(
+        client, DescribeParameters.Request(names=['clip.fps', 'visual.policy'])
+    ).descriptors
+    assert (
+        'Hz' in descriptors[0].description
+        and descriptors[0].floating_point_range[0].to_value == 240.0
+    )
     assert 'fixed' in descriptors[1].additional_constraints
 
 
@@ -260,17 +318,28 @@ def test_the_status_counts_what_happened(node, graph):
     before = node.status
     node.ask()
     node.ask(question='')
-    graph.wait_for(lambda: node.status.questions_answered == before.questions_answered + 1
-                   and node.status.questions_refused == before.questions_refused + 1)
+    graph.wait_for(
+        lambda: (
+            node.status.questions_answered == before.questions_answered + 1
+            and node.status.questions_refused == before.questions_refused + 1
+        )
+    )
     camera = node.status.cameras[0]
-    assert (camera.name, camera.topic, camera.transport, camera.state) == ('camera', '/camera/image', 'raw', camera.OK)
+    assert (camera.name, camera.topic, camera.transport, camera.state) == (
+        'camera',
+        '/camera/image',
+        'raw',
+        camera.OK,
+    )
     assert camera.frames_received > 0 and camera.bytes_buffered > 0 and 0 < camera.rate_hz < 30
     assert node.status.mean_answer_latency.sec + node.status.mean_answer_latency.nanosec > 0
 
 
 def picture(kind='JPEG', size=(48, 32)):
     content = io.BytesIO()
-    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)).save(content, kind)
+    PIL.Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    ).save(content, kind)
     return message(content.getvalue())
 
 
@@ -286,11 +355,17 @@ def test_a_question_about_pictures_that_it_brings_needs_no_camera(node, kind):
     assert answer.evidence.visual_tokens > 0
 
 
-@pytest.mark.parametrize('images, code', [
-    ([picture()] * 9, ErrorCode.TOO_MANY_IMAGES), ([message(b'')], ErrorCode.INVALID_IMAGE),
-    ([message(b'\xff\xd8\xff nonsense')], ErrorCode.INVALID_IMAGE), ([message(bytes(17 * 2 ** 20))], ErrorCode.INVALID_IMAGE),
-    ([picture(), picture('PNG', (1, 1)), message(b'GIF89a')], ErrorCode.INVALID_IMAGE),
-], ids=['too many', 'empty', 'corrupt', 'too many bytes', 'one of three'])
+@pytest.mark.parametrize(
+    'images, code',
+    [
+        ([picture()] * 9, ErrorCode.TOO_MANY_IMAGES),
+        ([message(b'')], ErrorCode.INVALID_IMAGE),
+        ([message(b'\xff\xd8\xff nonsense')], ErrorCode.INVALID_IMAGE),
+        ([message(bytes(17 * 2**20))], ErrorCode.INVALID_IMAGE),
+        ([picture(), picture('PNG', (1, 1)), message(b'GIF89a')], ErrorCode.INVALID_IMAGE),
+    ],
+    ids=['too many', 'empty', 'corrupt', 'too many bytes', 'one of three'],
+)
 def test_pictures_that_cannot_be_used_are_refused_with_the_reason(node, images, code):
     response = node.ask(images=images)
     assert response.answer.error_code == code and response.message
@@ -304,10 +379,18 @@ def test_a_goal_is_cancelled_while_its_pictures_are_decoded(node, long_answers):
     assert status == GoalStatus.STATUS_CANCELED and answer.error_code == ErrorCode.CANCELLED
 
 
-def test_a_client_that_dies_in_the_middle_of_its_goal_leaves_the_node_alive(node, graph, long_answers):
-    client = subprocess.Popen([sys.executable, '-c', DYING_CLIENT],
-                              env={**os.environ, 'ROS_DOMAIN_ID': str(graph.domain.number)})
-    graph.wait_for(lambda: client.poll() is not None or node.status.questions_queued, 60, 'the goal of the client')
+def test_a_client_that_dies_in_the_middle_of_its_goal_leaves_the_node_alive(
+    node, graph, long_answers
+):
+    client = subprocess.Popen(
+        [sys.executable, '-c', DYING_CLIENT],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(graph.domain.number)},
+    )
+    graph.wait_for(
+        lambda: client.poll() is not None or node.status.questions_queued,
+        60,
+        'the goal of the client',
+    )
     client.kill()
     client.wait()
     answer = node.wait_for_answer('of a dying client', 60)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Defects inside the node's process: it lives, counts, tells, and still ends in time."""
+
 import os
 
 import pytest
@@ -23,11 +24,20 @@ def graph(tmp_path):
 @pytest.fixture
 def faulty(graph, tiny_checkpoint):
     """Starts an active node on the scripted backend with the fault of that name."""
+
     def start(fault, **parameters):
-        path = os.pathsep.join([str(REPOSITORY / 'test'), str(REPOSITORY), os.environ.get('PYTHONPATH', '')])
-        node = LiveNode(graph, tiny_checkpoint, {'model.backend': 'scripted', 'question.max_tokens': LONG, **parameters},
-                        module='support.faulty_node', environment={'PENGUIN_FAULT': fault, 'PYTHONPATH': path})
+        path = os.pathsep.join(
+            [str(REPOSITORY / 'test'), str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
+        )
+        node = LiveNode(
+            graph,
+            tiny_checkpoint,
+            {'model.backend': 'scripted', 'question.max_tokens': LONG, **parameters},
+            module='support.faulty_node',
+            environment={'PENGUIN_FAULT': fault, 'PYTHONPATH': path},
+        )
         return node.wait_until('active')
+
     return start
 
 
@@ -40,10 +50,17 @@ def test_a_node_whose_callbacks_raise_lives_and_tells(faulty, graph):
     def counts():
         entry = node.wait_for_entry('node', DiagnosticStatus.ERROR, 'exceptions in callbacks')
         return {value.key: int(value.value) for value in entry.values}
-    graph.wait_for(lambda: any('ValueError' in key and count > 1 for key, count in counts().items()), 20, 'one')
+
+    graph.wait_for(
+        lambda: any('ValueError' in key and count > 1 for key, count in counts().items()), 20, 'one'
+    )
     graph.wait_for(lambda: any('KeyError' in key for key in counts()), 20, 'the other')
-    assert node.process.log.count("raise ValueError('broken on purpose')") == 1, 'the traceback is logged once'
-    drops = dict(zip(node.status.cameras[0].drop_causes, node.status.cameras[0].drop_counts, strict=True))
+    assert node.process.log.count("raise ValueError('broken on purpose')") == 1, (
+        'the traceback is logged once'
+    )
+    drops = dict(
+        zip(node.status.cameras[0].drop_causes, node.status.cameras[0].drop_counts, strict=True)
+    )
     assert drops['exception'] > 1
     node.process.process.send_signal(2)
     assert node.process.wait_for_exit(5) == 0
@@ -66,11 +83,13 @@ def test_a_step_that_hangs_is_told_and_does_not_keep_the_node_from_ending(faulty
 def test_deadlines_and_cancels_hold_although_a_step_hangs(faulty, graph):
     node = faulty('hanging_step', **{'caption.enabled': False})
     with_frames(node)
-    running, cancelled = (node.send_goal(max_tokens=LONG, deadline=Duration(sec=seconds)) for seconds in (1, 60))
+    running, cancelled = (
+        node.send_goal(max_tokens=LONG, deadline=Duration(sec=seconds)) for seconds in (1, 60)
+    )
     status, answer = running.result(10)
     assert status == GoalStatus.STATUS_ABORTED and answer.error_code == ErrorCode.DEADLINE
     assert answer.text == running.feedback[-1].text
-    waiting = node.ask(max_tokens=LONG, deadline=Duration(nanosec=10 ** 8), seconds=10).answer
+    waiting = node.ask(max_tokens=LONG, deadline=Duration(nanosec=10**8), seconds=10).answer
     assert waiting.error_code == ErrorCode.DEADLINE and not waiting.text
     cancelled.cancel()
     assert cancelled.result(10)[0] == GoalStatus.STATUS_CANCELED

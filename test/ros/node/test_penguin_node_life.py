@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of the node process: loading, transitions, failures, and its quiet end in every state."""
+
 import os
 import signal
 
@@ -65,7 +66,9 @@ def test_a_signal_at_the_very_start_ends_the_node_quietly(graph, tiny_checkpoint
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_of_an_answer_aborts_the_goal_and_ends_quietly(graph, tiny_checkpoint, number):
+def test_a_signal_in_the_middle_of_an_answer_aborts_the_goal_and_ends_quietly(
+    graph, tiny_checkpoint, number
+):
     node = LiveNode(graph, tiny_checkpoint, LONG_ANSWERS).wait_until('active')
     with_frames(node)
     running, waiting = node.send_goal(max_tokens=LONG), node.send_goal(max_tokens=LONG)
@@ -95,12 +98,17 @@ def test_deactivating_in_the_middle_of_goals_aborts_them_with_the_reason(graph, 
     node.process.stop()
 
 
-def test_a_checkpoint_that_is_missing_leaves_the_node_up_and_says_what_to_do(graph, tiny_checkpoint, tmp_path):
+def test_a_checkpoint_that_is_missing_leaves_the_node_up_and_says_what_to_do(
+    graph, tiny_checkpoint, tmp_path
+):
     node = LiveNode(graph, tmp_path / 'nowhere', QUICK)
     node.process.wait_for_log('the model is not loaded')
     node.wait_until('unconfigured')
     node.wait_for_entry('model', DiagnosticStatus.ERROR, 'nowhere')
-    assert node.status.last_error_code == ErrorCode.CHECKPOINT and 'nowhere' in node.status.last_error_message
+    assert (
+        node.status.last_error_code == ErrorCode.CHECKPOINT
+        and 'nowhere' in node.status.last_error_message
+    )
     assert node.set(model__checkpoint=str(tiny_checkpoint))[0].successful
     configured_and_active(node)
     node.wait_for_entry('model', DiagnosticStatus.OK)
@@ -122,9 +130,13 @@ def test_a_nonsense_parameter_at_the_start_ends_the_process_with_a_sentence(grap
     assert 'clip.fps' in node.process.log and 'Traceback' not in node.process.log
 
 
-def test_transitions_that_the_state_does_not_allow_are_refused_and_harm_nothing(graph, tiny_checkpoint):
+def test_transitions_that_the_state_does_not_allow_are_refused_and_harm_nothing(
+    graph, tiny_checkpoint
+):
     node = LiveNode(graph, tiny_checkpoint, {**QUICK, **BY_HAND}).wait_until('unconfigured')
-    assert not node.change('activate') and not node.change('deactivate') and not node.change('cleanup')
+    assert (
+        not node.change('activate') and not node.change('deactivate') and not node.change('cleanup')
+    )
     configured_and_active(node)
     assert not node.change('configure') and not node.change('cleanup')
     assert node.state() == 'active'
@@ -146,9 +158,14 @@ def test_cameras_and_model_change_between_cleanup_and_configure(graph, tiny_chec
     node = LiveNode(graph, tiny_checkpoint, QUICK).wait_until('active')
     assert node.change('deactivate') and node.change('cleanup')
     assert node.set(cameras=['left', 'right'])[0].successful
-    assert [result.successful for result in node.set(camera__right__topic='/elsewhere', model__max_length=512)] == [True, True]
+    assert [
+        result.successful
+        for result in node.set(camera__right__topic='/elsewhere', model__max_length=512)
+    ] == [True, True]
     configured_and_active(node)
-    graph.wait_for(lambda: [camera.topic for camera in node.status.cameras] == ['/left/image', '/elsewhere'])
+    graph.wait_for(
+        lambda: [camera.topic for camera in node.status.cameras] == ['/left/image', '/elsewhere']
+    )
     with_frames(node, '/elsewhere')
     assert node.ask(camera='right', max_tokens=4).success
     assert node.ask(camera='camera').answer.error_code == ErrorCode.UNKNOWN_CAMERA
@@ -211,7 +228,9 @@ def test_two_nodes_in_two_namespaces_do_not_hear_each_other(graph, tiny_checkpoi
 
 
 def test_topics_follow_remappings(graph, tiny_checkpoint):
-    node = LiveNode(graph, tiny_checkpoint, QUICK, arguments=('-r', 'camera/image:=/front/image_raw')).wait_until('active')
+    node = LiveNode(
+        graph, tiny_checkpoint, QUICK, arguments=('-r', 'camera/image:=/front/image_raw')
+    ).wait_until('active')
     with_frames(node, '/front/image_raw')
     assert node.status.cameras[0].topic == '/front/image_raw'
     assert node.ask(max_tokens=4).success
@@ -234,7 +253,15 @@ def test_simulated_time_without_a_clock_is_told_and_services_still_answer(graph,
 
 
 def test_without_the_built_messages_the_node_says_the_command(graph, tmp_path):
-    path = os.pathsep.join(part for part in os.environ.get('PYTHONPATH', '').split(os.pathsep) if '/install' not in part)
+    path = os.pathsep.join(
+        part
+        for part in os.environ.get('PYTHONPATH', '').split(os.pathsep)
+        if '/install' not in part
+    )
     process = graph.start(environment={'PYTHONPATH': path})
     assert process.wait_for_exit() == 2
-    assert 'penguin_msgs is not built' in process.log and './scripts/setup' in process.log and 'Traceback' not in process.log
+    assert (
+        'penguin_msgs is not built' in process.log
+        and './scripts/setup' in process.log
+        and 'Traceback' not in process.log
+    )

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong around the node's process: kills, stuck subscribers, logs that cannot be written, security without keys."""
+"""What goes wrong around the node's process: kills, stuck subscribers, logs that cannot be written,
+security without keys.
+"""
+
 import os
 import signal
 import subprocess
@@ -11,7 +14,12 @@ from penguin_msgs.msg import ErrorCode
 from support.live_node import LiveNode, with_frames
 
 LONG = 3000
-PARAMETERS = {'caption.period': 0.1, 'caption.max_tokens': 2, 'clip.fps': 5.0, 'question.max_tokens': LONG}
+PARAMETERS = {
+    'caption.period': 0.1,
+    'caption.max_tokens': 2,
+    'clip.fps': 5.0,
+    'question.max_tokens': LONG,
+}
 
 STUCK_SUBSCRIBER = """
 import rclpy
@@ -23,14 +31,29 @@ rclpy.spin(node)
 """
 
 
-@pytest.mark.parametrize('environment, told', [
-    ({'ROS_LOG_DIR': '/proc/no/such/folder'}, '/proc/no/such/folder'),
-    ({'ROS_SECURITY_ENABLE': 'true', 'ROS_SECURITY_STRATEGY': 'Enforce', 'ROS_SECURITY_KEYSTORE': '/nowhere'}, 'SECURITY'),
-], ids=['log folder', 'security'])
+@pytest.mark.parametrize(
+    'environment, told',
+    [
+        ({'ROS_LOG_DIR': '/proc/no/such/folder'}, '/proc/no/such/folder'),
+        (
+            {
+                'ROS_SECURITY_ENABLE': 'true',
+                'ROS_SECURITY_STRATEGY': 'Enforce',
+                'ROS_SECURITY_KEYSTORE': '/nowhere',
+            },
+            'SECURITY',
+        ),
+    ],
+    ids=['log folder', 'security'],
+)
 def test_surroundings_that_rclpy_refuses_end_the_process_with_its_reason(graph, environment, told):
     process = graph.start(environment=environment)
     assert process.wait_for_exit() == 2
-    assert 'penguin_node cannot start' in process.log and told in process.log and 'Traceback' not in process.log
+    assert (
+        'penguin_node cannot start' in process.log
+        and told in process.log
+        and 'Traceback' not in process.log
+    )
 
 
 def test_a_subscriber_that_does_not_read_does_not_hold_the_node_up(graph, tiny_checkpoint):
@@ -38,13 +61,18 @@ def test_a_subscriber_that_does_not_read_does_not_hold_the_node_up(graph, tiny_c
     with_frames(node)
     heard = graph.folder / 'stuck.txt'
     with heard.open('w') as output:
-        stuck = subprocess.Popen([sys.executable, '-c', STUCK_SUBSCRIBER], stdout=output,
-                                 env={**os.environ, 'ROS_DOMAIN_ID': str(graph.domain.number)})
+        stuck = subprocess.Popen(
+            [sys.executable, '-c', STUCK_SUBSCRIBER],
+            stdout=output,
+            env={**os.environ, 'ROS_DOMAIN_ID': str(graph.domain.number)},
+        )
     try:
         graph.wait_for(lambda: 'caption' in heard.read_text(), 30, 'its first caption')
         stuck.send_signal(signal.SIGSTOP)
         seen = len(node.captions)
-        graph.wait_for(lambda: len(node.captions) > seen + 25, 30, 'captions, more than any queue holds')
+        graph.wait_for(
+            lambda: len(node.captions) > seen + 25, 30, 'captions, more than any queue holds'
+        )
         assert node.ask(max_tokens=4).success
     finally:
         stuck.kill()
@@ -69,7 +97,9 @@ def test_a_node_started_after_a_kill_serves_and_forgets_the_dead_one(graph, tiny
     second.process.stop()
 
 
-def test_a_device_that_is_not_there_is_refused_by_name_and_another_can_be_chosen(graph, tiny_checkpoint):
+def test_a_device_that_is_not_there_is_refused_by_name_and_another_can_be_chosen(
+    graph, tiny_checkpoint
+):
     torch = pytest.importorskip('torch')
     if torch.cuda.is_available():
         pytest.skip('this machine has a CUDA device')
@@ -78,7 +108,11 @@ def test_a_device_that_is_not_there_is_refused_by_name_and_another_can_be_chosen
     entry = node.wait_for_entry('model', DiagnosticStatus.ERROR, 'CUDA')
     assert 'model.device' in entry.message and node.state() == 'unconfigured'
     assert node.ask().answer.error_code == ErrorCode.INACTIVE
-    assert node.set(model__device='cpu')[0].successful and node.change('configure') and node.change('activate')
+    assert (
+        node.set(model__device='cpu')[0].successful
+        and node.change('configure')
+        and node.change('activate')
+    )
     camera = with_frames(node)
     assert node.ask(max_tokens=2).success
     camera.stop()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The allocator setting, seen in a process of its own: page faults of blocks as large as pictures."""
+
 from __future__ import annotations
 
 import os
@@ -9,7 +10,7 @@ import sys
 
 import pytest
 
-MEASURE = '''
+MEASURE = """
 import resource, sys
 from penguin_ros.ros.process.allocator import keep_freed_memory
 is_set = keep_freed_memory()
@@ -21,15 +22,23 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
     pictures()
 print(is_set, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-'''
+"""
 IS_GLIBC = sys.platform == 'linux' and platform.libc_ver()[0] == 'glibc'
 
 
 def measure(**environment):
     """Whether the setting took effect, and the page faults of 20 blocks of 6 MB."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')}
-    process = subprocess.run([sys.executable, '-c', MEASURE], env={**inherited, **environment}, capture_output=True, text=True,
-                             timeout=60, check=True)
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')
+    }
+    process = subprocess.run(
+        [sys.executable, '-c', MEASURE],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     is_set, faults = process.stdout.split()
     return is_set == 'True', int(faults)
 
@@ -40,7 +49,9 @@ def test_blocks_as_large_as_pictures_are_kept():
     assert is_set and faults < 1500  # one block has 1465 pages
 
 
-@pytest.mark.parametrize('environment', [{'PENGUIN_MALLOC': 'off'}, {'MALLOC_MMAP_THRESHOLD_': '131072'}])
+@pytest.mark.parametrize(
+    'environment', [{'PENGUIN_MALLOC': 'off'}, {'MALLOC_MMAP_THRESHOLD_': '131072'}]
+)
 def test_the_environment_can_leave_the_allocator_alone(environment):
     is_set, faults = measure(**environment)
     assert not is_set and (not IS_GLIBC or faults > 5000)

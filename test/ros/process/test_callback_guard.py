@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exceptions of callbacks are counted and logged once, and go no further."""
+
 import asyncio
 
 from penguin_ros.ros.process.callback_guard import CallbackGuard

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""config/fastdds_images.xml: raw images over shared memory arrive with it on the publisher's side, and are lost without."""
+"""config/fastdds_images.xml: raw images over shared memory arrive with it on the publisher's side,
+and are lost without.
+"""
+
 from __future__ import annotations
 
 import os
@@ -18,7 +21,7 @@ from sensor_msgs.msg import Image
 PROFILE = Path(__file__).resolve().parents[3] / 'config' / 'fastdds_images.xml'
 FRAMES = 10
 LAST = 'last'
-PUBLISHER = f'''
+PUBLISHER = f"""
 import array, time
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -37,7 +40,7 @@ for _ in range({FRAMES}):
 while publisher.get_subscription_count() and time.monotonic() < end:
     publisher.publish(Image(encoding='{LAST}'))  # best effort: until it was seen
     time.sleep(0.1)
-'''
+"""
 
 
 class Receiver:
@@ -59,7 +62,9 @@ class Receiver:
 
     def receive(self, environment: dict[str, str]) -> int:
         """Number of images that arrived from a publisher process with these variables."""
-        publisher = subprocess.Popen([sys.executable, '-c', PUBLISHER], env={**os.environ, **environment})
+        publisher = subprocess.Popen(
+            [sys.executable, '-c', PUBLISHER], env={**os.environ, **environment}
+        )
         try:
             end = time.monotonic() + 60
             while not self.is_done and time.monotonic() < end:
@@ -80,8 +85,10 @@ def receiver(ros_domain: int) -> Iterator[Receiver]:
     receiver.context.try_shutdown()
 
 
-@pytest.mark.skipif('RMW_IMPLEMENTATION' in os.environ and 'fastrtps' not in os.environ['RMW_IMPLEMENTATION'],
-                    reason='a profile of Fast DDS')
+@pytest.mark.skipif(
+    'RMW_IMPLEMENTATION' in os.environ and 'fastrtps' not in os.environ['RMW_IMPLEMENTATION'],
+    reason='a profile of Fast DDS',
+)
 class TestRawFullHd:
     def test_every_image_arrives_with_the_profile(self, receiver: Receiver) -> None:
         names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')

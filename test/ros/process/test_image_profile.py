@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Fast DDS profile is set for our own publishers, and only where the user has not chosen."""
+
 from __future__ import annotations
 
 import os
@@ -34,19 +35,30 @@ def test_the_profile_is_set_for_both_versions_of_fast_dds(environment):
 
 def test_the_profile_has_the_segment_that_is_spoken_of():
     root = ElementTree.parse(find_image_profile()).getroot()
-    assert [int(element.text) for element in root.iter() if element.tag.endswith('segment_size')] == [SEGMENT_BYTES]
+    assert [
+        int(element.text) for element in root.iter() if element.tag.endswith('segment_size')
+    ] == [SEGMENT_BYTES]
 
 
-@pytest.mark.parametrize(('name', 'value'), [(VARIABLES[0], '/my/profile.xml'), (VARIABLES[1], ''),
-                                             ('RMW_IMPLEMENTATION', 'rmw_cyclonedds_cpp')])
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        (VARIABLES[0], '/my/profile.xml'),
+        (VARIABLES[1], ''),
+        ('RMW_IMPLEMENTATION', 'rmw_cyclonedds_cpp'),
+    ],
+)
 def test_the_user_decides(environment, name, value):
     environment.setenv(name, value)
     assert use_image_profile() is None
-    assert [os.environ.get(variable) for variable in VARIABLES if variable != name] == [None] * sum(v != name for v in VARIABLES)
+    assert [os.environ.get(variable) for variable in VARIABLES if variable != name] == [None] * sum(
+        v != name for v in VARIABLES
+    )
 
 
 def test_a_small_shared_memory_is_reported(monkeypatch, tmp_path):
     class Small:
         f_bavail, f_frsize = 10, 4096
+
     monkeypatch.setattr(os, 'statvfs', lambda path: Small)
     assert '--shm-size' in shared_memory_shortage()

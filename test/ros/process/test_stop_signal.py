@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals ask a process to stop, without an exception anywhere; a process that hangs leaves in time."""
+"""Signals ask a process to stop, without an exception anywhere; a process that hangs leaves in
+time.
+"""
+
 import signal
 import subprocess
 import sys
@@ -29,7 +32,9 @@ time.sleep(20)
 
 
 def run(program, number):
-    process = subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, '-c', program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == 'ready\n'
     start = time.monotonic()
     process.send_signal(number)
@@ -51,6 +56,7 @@ def test_a_process_that_hangs_leaves_at_the_limit_and_says_so():
 
 def test_a_late_callback_is_called_at_once():
     from penguin_ros.ros.process.stop_signal import StopSignal
+
     stop, calls = StopSignal(), []
     stop.request()
     stop.on_stop(lambda: calls.append(1))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time of a simulated world: how fast it runs, what a reset does, and that nobody waits for ever."""
+"""The time of a simulated world: how fast it runs, what a reset does, and that nobody waits for
+ever.
+"""
+
 from __future__ import annotations
 
 import threading
@@ -8,7 +11,7 @@ import pytest
 
 from penguin_ros.ros.sim_camera.clock import SimulatedClock, WallClock
 
-SECOND = 10 ** 9
+SECOND = 10**9
 
 
 class Steady:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated camera: what it publishes and when, its clock, its ground truth, slow drawing, and how it ends."""
+"""The simulated camera: what it publishes and when, its clock, its ground truth, slow drawing, and
+how it ends.
+"""
+
 from __future__ import annotations
 
 import contextlib
@@ -37,7 +40,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec('mujoco') is None, reas
 SIM_CAMERA = 'penguin_ros.ros.sim_camera.main'
 SENSOR = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-SECOND = 10 ** 9
+SECOND = 10**9
 PERIOD_NS = SECOND // 10
 FAST = {'real_time_factor': 3.0, 'seconds': 1.0, 'pause': 0.5}
 
@@ -53,8 +56,10 @@ class Watch:
     """Everything that a camera publishes, as it comes."""
 
     def __init__(self, graph, prefix=''):
-        self.raw, self.jpeg = (graph.collect(kind, f'{prefix}/camera/image{end}', SENSOR)
-                               for kind, end in ((Image, ''), (CompressedImage, '/compressed')))
+        self.raw, self.jpeg = (
+            graph.collect(kind, f'{prefix}/camera/image{end}', SENSOR)
+            for kind, end in ((Image, ''), (CompressedImage, '/compressed'))
+        )
         self.infos = graph.collect(CameraInfo, f'{prefix}/camera/camera_info', SENSOR)
         self.clock = graph.collect(Clock, '/clock', SENSOR)
         self._truths = graph.collect(String, f'{prefix}/sim_camera/ground_truth', LATCHED)
@@ -69,7 +74,11 @@ class Watch:
     def complete(self):
         """Showings of which nothing was missed: pictures came before them, and they are over."""
         stamps = self.stamps()
-        return [truth for truth in self.truths if stamps and stamps[0] < truth.start_ns and truth.end_ns <= stamps[-1]]
+        return [
+            truth
+            for truth in self.truths
+            if stamps and stamps[0] < truth.start_ns and truth.end_ns <= stamps[-1]
+        ]
 
     def clock_ns(self):
         return [stamp_ns(message.clock) for message in self.clock]
@@ -84,14 +93,25 @@ def test_pictures_calibration_clock_and_truth_of_two_scenes_agree(graph):
     camera = start(graph, seed=40, level=2)
     graph.wait_for(lambda: len(watch.complete()) >= 2, 30, 'two scenes')
     truths, stamps = watch.truths, watch.stamps()
-    assert [(truth.number, truth.epoch) for truth in truths] == [(number, 0) for number in range(len(truths))]
-    assert [truth.scene for truth in truths] == [random_scene(40 + number, 2, 1.0) for number in range(len(truths))]
+    assert [(truth.number, truth.epoch) for truth in truths] == [
+        (number, 0) for number in range(len(truths))
+    ]
+    assert [truth.scene for truth in truths] == [
+        random_scene(40 + number, 2, 1.0) for number in range(len(truths))
+    ]
     assert {truth.end_ns - truth.start_ns for truth in truths} == {SECOND}
-    assert all(late.start_ns - early.end_ns >= SECOND // 2 for early, late in zip(truths, truths[1:], strict=False))
-    assert all(sum(truth.holds(stamp, stamp) for truth in truths) == 1 for stamp in stamps), 'no picture but in a scene'
+    assert all(
+        late.start_ns - early.end_ns >= SECOND // 2
+        for early, late in zip(truths, truths[1:], strict=False)
+    )
+    assert all(sum(truth.holds(stamp, stamp) for truth in truths) == 1 for stamp in stamps), (
+        'no picture but in a scene'
+    )
     truth = watch.complete()[0]
     inside = [stamp for stamp in stamps if truth.holds(stamp, stamp)]
-    assert {(stamp - truth.start_ns) % PERIOD_NS for stamp in inside} == {0} and len(inside) + truths[-1].skipped >= 11
+    assert {(stamp - truth.start_ns) % PERIOD_NS for stamp in inside} == {0} and len(
+        inside
+    ) + truths[-1].skipped >= 11
     picture = watch.raw[-1]
     assert (picture.width, picture.height, picture.encoding) == (168, 112, 'rgb8')
     assert picture.header.frame_id == 'camera_optical_frame'
@@ -114,8 +134,15 @@ def test_what_is_published_is_the_world_at_the_time_of_the_stamp(graph):
             assert np.array_equal(message_to_rgb(raw[stamp]), drawn)
             assert np.abs(message_to_rgb(jpeg[stamp]) - drawn).mean() < 4.0
     info = next(info for info in watch.infos if stamp_ns(info.header.stamp) in stamps)
-    assert (info.width, info.height, info.header.frame_id) == (168, 112, raw[stamps[0]].header.frame_id)
-    assert info.k[4] == pytest.approx(56 / np.tan(truth.scene.camera.fov_y / 2)) and (info.k[2], info.k[5]) == (83.5, 55.5)
+    assert (info.width, info.height, info.header.frame_id) == (
+        168,
+        112,
+        raw[stamps[0]].header.frame_id,
+    )
+    assert info.k[4] == pytest.approx(56 / np.tan(truth.scene.camera.fov_y / 2)) and (
+        info.k[2],
+        info.k[5],
+    ) == (83.5, 55.5)
     camera.stop()
 
 
@@ -133,13 +160,21 @@ def test_the_clock_runs_at_its_factor_and_pictures_are_of_its_time(graph):
 def test_a_reset_sets_the_clock_back_and_the_next_scene_begins_in_a_new_epoch(graph):
     watch = Watch(graph)
     camera = start(graph, real_time_factor=2.0, seconds=2.0)
-    graph.wait_for(lambda: watch.clock and watch.clock_ns()[-1] > 4 * SECOND and len(watch.raw) > 5, 30, 'time')
+    graph.wait_for(
+        lambda: watch.clock and watch.clock_ns()[-1] > 4 * SECOND and len(watch.raw) > 5, 30, 'time'
+    )
     before, seen = watch.clock_ns()[-1], len(watch.raw)
     assert graph.call(graph.client(Trigger, '/sim_camera/reset'), Trigger.Request()).success
     graph.wait_for(lambda: watch.truths[-1].epoch == 1, 10, 'a scene of the new epoch')
     new = watch.truths[-1]
-    graph.wait_for(lambda: any(new.holds(stamp, stamp) for stamp in watch.stamps()[seen:]), 10, 'its pictures')
-    falls = [late for early, late in zip(watch.clock_ns(), watch.clock_ns()[1:], strict=False) if late < early]
+    graph.wait_for(
+        lambda: any(new.holds(stamp, stamp) for stamp in watch.stamps()[seen:]), 10, 'its pictures'
+    )
+    falls = [
+        late
+        for early, late in zip(watch.clock_ns(), watch.clock_ns()[1:], strict=False)
+        if late < early
+    ]
     assert len(falls) == 1 and falls[0] < 2 * SECOND < before
     assert new.number == watch.truths[-2].number + 1 and new.start_ns < before
     stamps = watch.stamps()
@@ -153,7 +188,9 @@ def test_in_real_time_stamps_are_of_the_wall_and_no_clock_is_published(graph):
     camera = start(graph, clock='wall')
     graph.wait_for(lambda: len(watch.raw) > 3, 30, 'pictures')
     now_ns = graph.node.get_clock().now().nanoseconds
-    assert 0 <= now_ns - watch.stamps()[-1] < 5 * SECOND and graph.node.count_publishers('/clock') == 0
+    assert (
+        0 <= now_ns - watch.stamps()[-1] < 5 * SECOND and graph.node.count_publishers('/clock') == 0
+    )
     response = graph.call(graph.client(Trigger, '/sim_camera/reset'), Trigger.Request())
     assert not response.success and 'clock' in response.message
     camera.stop()
@@ -171,8 +208,14 @@ def test_a_given_scene_is_shown_again_and_again_and_the_node_ends_after_the_last
     assert len(watch.jpeg) > 4
 
 
-@pytest.mark.parametrize(('parameters', 'reason'), [
-    ({'scene': '/nowhere/scene.json'}, '/nowhere/scene.json'), ({'level': 4}, 'level'), ({'clock': 'sundial'}, 'clock')])
+@pytest.mark.parametrize(
+    ('parameters', 'reason'),
+    [
+        ({'scene': '/nowhere/scene.json'}, '/nowhere/scene.json'),
+        ({'level': 4}, 'level'),
+        ({'clock': 'sundial'}, 'clock'),
+    ],
+)
 def test_what_cannot_be_used_is_named_and_ends_with_code_2(graph, parameters, reason):
     camera = start(graph, **parameters)
     assert camera.wait_for_exit() == 2
@@ -187,25 +230,48 @@ def test_a_signal_ends_it_quietly_in_the_middle_of_a_long_pause(graph, number):
     camera.stop(number)
 
 
-@pytest.mark.parametrize('parameter', [
-    'seed:=-1', 'level:=0', 'seconds:=0.1', 'pause:=-1.0', 'rate:=0.0', 'width:=4', 'real_time_factor:=0.0', 'clock:=sundial',
-    'clock_start:=0.0', 'encoding:=yuv9', "topic:='a b'"])
+@pytest.mark.parametrize(
+    'parameter',
+    [
+        'seed:=-1',
+        'level:=0',
+        'seconds:=0.1',
+        'pause:=-1.0',
+        'rate:=0.0',
+        'width:=4',
+        'real_time_factor:=0.0',
+        'clock:=sundial',
+        'clock_start:=0.0',
+        'encoding:=yuv9',
+        "topic:='a b'",
+    ],
+)
 def test_a_parameter_that_does_not_fit_is_named(graph, parameter):
-    with pytest.raises(SettingError, match=parameter.partition(':')[0]), parameter_node(graph, parameter) as node:
+    with (
+        pytest.raises(SettingError, match=parameter.partition(':')[0]),
+        parameter_node(graph, parameter) as node,
+    ):
         sim_camera_parameters(node)
 
 
 def test_every_parameter_describes_itself(graph):
     with parameter_node(graph, 'rate:=5') as node:
         assert sim_camera_parameters(node).rate == 5.0
-        assert all(node.describe_parameter(item.name).description for item in dataclasses.fields(SimCameraParameters))
+        assert all(
+            node.describe_parameter(item.name).description
+            for item in dataclasses.fields(SimCameraParameters)
+        )
 
 
 @contextlib.contextmanager
 def ros_context(graph, *arguments):
     context = rclpy.Context()
-    rclpy.init(args=['--ros-args', *arguments], context=context, domain_id=graph.domain.number,
-               signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(
+        args=['--ros-args', *arguments],
+        context=context,
+        domain_id=graph.domain.number,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
     try:
         yield context
     finally:
@@ -233,17 +299,24 @@ class SlowWorld(World):
 
 def test_slow_drawing_drops_pictures_and_counts_them_while_the_clock_goes_on(graph):
     from penguin_ros.ros.sim_camera.sim_camera import SimCamera
+
     watch = Watch(graph)
     with ros_context(graph, '-p', 'seconds:=1.5', '-p', 'pause:=0.5') as context:
         camera = SimCamera(lambda error: None, SlowWorld, context=context)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(camera)
         stop = threading.Event()
-        spinner = threading.Thread(target=lambda: [executor.spin_once(timeout_sec=0.1) for _ in iter(stop.is_set, True)])
+        spinner = threading.Thread(
+            target=lambda: [executor.spin_once(timeout_sec=0.1) for _ in iter(stop.is_set, True)]
+        )
         spinner.start()
         try:
             camera.start()
-            graph.wait_for(lambda: len(watch.truths) >= 2 and watch.truths[1].skipped, 30, 'the count of a slow scene')
+            graph.wait_for(
+                lambda: len(watch.truths) >= 2 and watch.truths[1].skipped,
+                30,
+                'the count of a slow scene',
+            )
         finally:
             camera.stop()
             stop.set()
@@ -256,6 +329,12 @@ def test_slow_drawing_drops_pictures_and_counts_them_while_the_clock_goes_on(gra
 
 
 def test_without_mujoco_it_says_what_to_install(graph, tmp_path):
-    camera = graph.start(SIM_CAMERA, environment=environment_without(tmp_path / 'blocked', 'mujoco'))
+    camera = graph.start(
+        SIM_CAMERA, environment=environment_without(tmp_path / 'blocked', 'mujoco')
+    )
     assert camera.wait_for_exit() == 2
-    assert 'sim_camera: ' in camera.log and 'pip install mujoco' in camera.log and 'Traceback' not in camera.log
+    assert (
+        'sim_camera: ' in camera.log
+        and 'pip install mujoco' in camera.log
+        and 'Traceback' not in camera.log
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small bundles for TensorRT, their engines on a fake machine, and the backends that run them."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -20,12 +21,20 @@ OPTIONS = EngineOptions(max_rows=48, max_patches=256, timing_cache='')
 CONFIG = ModelConfig(max_length=MAX_LENGTH, kv_slots=3)
 
 
-def tensorrt_bundle(checkpoint: Path, folder: Path, precision: str = 'float32', max_length: int = MAX_LENGTH) -> Path:
+def tensorrt_bundle(
+    checkpoint: Path, folder: Path, precision: str = 'float32', max_length: int = MAX_LENGTH
+) -> Path:
     """Graphs without engines."""
-    return build_bundle(open_checkpoint(checkpoint), folder, BuildOrder(BuildChoice('tensorrt', precision), max_length))
+    return build_bundle(
+        open_checkpoint(checkpoint),
+        folder,
+        BuildOrder(BuildChoice('tensorrt', precision), max_length),
+    )
 
 
-def opened(machine: Machine, folder: Path, options: EngineOptions = OPTIONS, **changes: int) -> TensorrtBackend:
+def opened(
+    machine: Machine, folder: Path, options: EngineOptions = OPTIONS, **changes: int
+) -> TensorrtBackend:
     """An open backend on this machine, its engines built there."""
     use(machine)
     build_engines(folder, options)

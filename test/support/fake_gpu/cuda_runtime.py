@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`cuda.bindings.runtime` over a FakeGpu: the functions that the code uses, with the real ones' parameters and results."""
+"""`cuda.bindings.runtime` over a FakeGpu: the functions that the code uses, with the real ones'
+parameters and results.
+"""
+
 from __future__ import annotations
 
 import enum
@@ -45,11 +48,13 @@ Result = tuple[Any, ...]
 
 def checked(function: Callable[..., Result]) -> Callable[..., Result]:
     """A fault becomes an error code, without values."""
+
     def call(*arguments: Any) -> Result:
         try:
             return function(*arguments)
         except GpuFault:
             return (cudaError_t.cudaErrorIllegalAddress, None)
+
     return call
 
 
@@ -68,14 +73,23 @@ def cuda_runtime(gpu: FakeGpu) -> types.ModuleType:
 def _device(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
     def properties(device: int) -> Result:
         major, minor = gpu.compute
-        return OK, types.SimpleNamespace(name=gpu.name.encode() + b'\0\0', major=major, minor=minor,
-                                         integrated=int(gpu.is_integrated))
+        return OK, types.SimpleNamespace(
+            name=gpu.name.encode() + b'\0\0',
+            major=major,
+            minor=minor,
+            integrated=int(gpu.is_integrated),
+        )
 
-    return {'cudaSetDevice': lambda device: (OK if gpu.is_present else cudaError_t.cudaErrorInsufficientDriver,),
-            'cudaGetDeviceProperties': properties, 'cudaRuntimeGetVersion': lambda: (OK, 12060),
-            'cudaGetLastError': lambda: (OK,),
-            'cudaGetErrorString': lambda error: (OK, cudaError_t(error).name.encode()),
-            'cudaMemGetInfo': lambda: (OK, gpu.total_bytes - gpu.used_bytes, gpu.total_bytes)}
+    return {
+        'cudaSetDevice': lambda device: (
+            OK if gpu.is_present else cudaError_t.cudaErrorInsufficientDriver,
+        ),
+        'cudaGetDeviceProperties': properties,
+        'cudaRuntimeGetVersion': lambda: (OK, 12060),
+        'cudaGetLastError': lambda: (OK,),
+        'cudaGetErrorString': lambda error: (OK, cudaError_t(error).name.encode()),
+        'cudaMemGetInfo': lambda: (OK, gpu.total_bytes - gpu.used_bytes, gpu.total_bytes),
+    }
 
 
 def _memory(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
@@ -90,33 +104,61 @@ def _memory(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
     def copy(target: int, source: int, size: int, kind: int, stream: int) -> Result:
         return copy_rows(target, size, source, size, size, 1, kind, stream)
 
-    def copy_rows(target: int, target_pitch: int, source: int, source_pitch: int, width: int, rows: int, kind: int,
-                  stream: int) -> Result:
-        ends = [start + (rows - 1) * pitch + width for start, pitch in ((target, target_pitch), (source, source_pitch))]
-        if stream != STREAM or width > min(target_pitch, source_pitch) or (target < ends[1] and source < ends[0]):
+    def copy_rows(
+        target: int,
+        target_pitch: int,
+        source: int,
+        source_pitch: int,
+        width: int,
+        rows: int,
+        kind: int,
+        stream: int,
+    ) -> Result:
+        ends = [
+            start + (rows - 1) * pitch + width
+            for start, pitch in ((target, target_pitch), (source, source_pitch))
+        ]
+        if (
+            stream != STREAM
+            or width > min(target_pitch, source_pitch)
+            or (target < ends[1] and source < ends[0])
+        ):
             return (cudaError_t.cudaErrorInvalidValue,)
 
         def run() -> None:
             for row in range(rows):
-                gpu.view(target + row * target_pitch, width)[:] = gpu.view(source + row * source_pitch, width)
+                gpu.view(target + row * target_pitch, width)[:] = gpu.view(
+                    source + row * source_pitch, width
+                )
+
         gpu.view(target, 1), gpu.view(source, 1), gpu.view(ends[0] - 1, 1), gpu.view(ends[1] - 1, 1)
         gpu.enqueue(run)
         return (OK,)
 
-    def fill_rows(target: int, pitch: int, value: int, width: int, rows: int, stream: int) -> Result:
+    def fill_rows(
+        target: int, pitch: int, value: int, width: int, rows: int, stream: int
+    ) -> Result:
         if stream != STREAM or width > pitch:
             return (cudaError_t.cudaErrorInvalidValue,)
 
         def run() -> None:
             for row in range(rows):
                 gpu.view(target + row * pitch, width)[:] = value
+
         gpu.view(target + (rows - 1) * pitch, width)
         gpu.enqueue(run)
         return (OK,)
 
-    return {'cudaMalloc': lambda size: allocate(size, False), 'cudaHostAlloc': lambda size, flags: allocate(size, True),
-            'cudaHostGetDevicePointer': lambda pointer, flags: (OK, pointer), 'cudaFree': free, 'cudaFreeHost': free,
-            'cudaMemcpyAsync': copy, 'cudaMemcpy2DAsync': copy_rows, 'cudaMemset2DAsync': fill_rows}
+    return {
+        'cudaMalloc': lambda size: allocate(size, False),
+        'cudaHostAlloc': lambda size, flags: allocate(size, True),
+        'cudaHostGetDevicePointer': lambda pointer, flags: (OK, pointer),
+        'cudaFree': free,
+        'cudaFreeHost': free,
+        'cudaMemcpyAsync': copy,
+        'cudaMemcpy2DAsync': copy_rows,
+        'cudaMemset2DAsync': fill_rows,
+    }
 
 
 def _stream(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
@@ -146,9 +188,14 @@ def _stream(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
         gpu.capture = gpu.graphs[int(graph)]
         return OK, cudaGraphExec_t(gpu.end_capture())
 
-    return {'cudaStreamCreateWithFlags': lambda flags: (OK, STREAM), 'cudaStreamDestroy': lambda stream: (OK,),
-            'cudaStreamSynchronize': synchronize, 'cudaStreamBeginCapture': begin, 'cudaStreamEndCapture': end,
-            'cudaGraphInstantiate': instantiate, 'cudaGraphLaunch': launch, 'cudaGraphDestroy': destroy,
-            'cudaGraphExecDestroy': destroy}
-
-
+    return {
+        'cudaStreamCreateWithFlags': lambda flags: (OK, STREAM),
+        'cudaStreamDestroy': lambda stream: (OK,),
+        'cudaStreamSynchronize': synchronize,
+        'cudaStreamBeginCapture': begin,
+        'cudaStreamEndCapture': end,
+        'cudaGraphInstantiate': instantiate,
+        'cudaGraphLaunch': launch,
+        'cudaGraphDestroy': destroy,
+        'cudaGraphExecDestroy': destroy,
+    }

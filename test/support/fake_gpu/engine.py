@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT's engines and contexts over a FakeGpu: the graph runs in ONNX Runtime, everything around it is checked.
+"""TensorRT's engines and contexts over a FakeGpu: the graph runs in ONNX Runtime, everything around
+it is checked.
 
-Refused is what TensorRT refuses or silently gets wrong: an input without shape, a tensor without address, a shape outside the
-profile, a cache whose output does not lie where its input lies, a write past the cache's end, too little memory for intermediate
-values, a context that was changed after it was captured, values that cannot be of the tensor's type.
+Refused is what TensorRT refuses or silently gets wrong: an input without shape, a tensor without
+address, a shape outside the profile, a cache whose output does not lie where its input lies, a
+write past the cache's end, too little memory for intermediate values, a context that was changed
+after it was captured, values that cannot be of the tensor's type.
 """
+
 from __future__ import annotations
 
 import functools
@@ -22,9 +25,22 @@ onnx = pytest.importorskip('onnx', reason='onnx is not installed')
 onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 
 Shape = tuple[int, ...]
-DTYPES = {onnx.TensorProto.FLOAT: 'FLOAT', onnx.TensorProto.FLOAT16: 'HALF', onnx.TensorProto.INT64: 'INT64',
-          onnx.TensorProto.INT32: 'INT32', onnx.TensorProto.BOOL: 'BOOL', onnx.TensorProto.UINT8: 'UINT8'}
-NUMPY = {'FLOAT': np.float32, 'HALF': np.float16, 'INT64': np.int64, 'INT32': np.int32, 'BOOL': np.bool_, 'UINT8': np.uint8}
+DTYPES = {
+    onnx.TensorProto.FLOAT: 'FLOAT',
+    onnx.TensorProto.FLOAT16: 'HALF',
+    onnx.TensorProto.INT64: 'INT64',
+    onnx.TensorProto.INT32: 'INT32',
+    onnx.TensorProto.BOOL: 'BOOL',
+    onnx.TensorProto.UINT8: 'UINT8',
+}
+NUMPY = {
+    'FLOAT': np.float32,
+    'HALF': np.float16,
+    'INT64': np.int64,
+    'INT32': np.int32,
+    'BOOL': np.bool_,
+    'UINT8': np.uint8,
+}
 SCRATCH_BYTES = 8192
 
 
@@ -61,7 +77,9 @@ def session_of(model: bytes) -> onnxruntime.InferenceSession:
         node.attribute.extend(kept)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    return onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=['CPUExecutionProvider']
+    )
 
 
 @dataclass
@@ -76,18 +94,33 @@ class Tensor:
 
 def tensors_of(model: onnx.ModelProto) -> dict[str, Tensor]:
     """Inputs and outputs of a graph."""
-    def shape(value: onnx.ValueInfoProto) -> Shape:
-        return tuple(size.dim_value if size.HasField('dim_value') else -1 for size in value.type.tensor_type.shape.dim)
 
-    return {value.name: Tensor(value.name, is_input, DTYPES[value.type.tensor_type.elem_type], shape(value))
-            for is_input, values in ((True, model.graph.input), (False, model.graph.output)) for value in values}
+    def shape(value: onnx.ValueInfoProto) -> Shape:
+        return tuple(
+            size.dim_value if size.HasField('dim_value') else -1
+            for size in value.type.tensor_type.shape.dim
+        )
+
+    return {
+        value.name: Tensor(
+            value.name, is_input, DTYPES[value.type.tensor_type.elem_type], shape(value)
+        )
+        for is_input, values in ((True, model.graph.input), (False, model.graph.output))
+        for value in values
+    }
 
 
 def aliases_of(model: onnx.ModelProto) -> dict[str, str]:
     """Outputs that are a cache updated in place, with their inputs."""
-    outputs, inputs = {value.name for value in model.graph.output}, {value.name for value in model.graph.input}
-    return {node.output[0]: node.input[0] for node in model.graph.node
-            if node.op_type == 'TensorScatter' and node.output[0] in outputs and node.input[0] in inputs}
+    outputs, inputs = (
+        {value.name for value in model.graph.output},
+        {value.name for value in model.graph.input},
+    )
+    return {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == 'TensorScatter' and node.output[0] in outputs and node.input[0] in inputs
+    }
 
 
 class FakeEngine:
@@ -98,7 +131,11 @@ class FakeEngine:
         self.plan, self.gpu, self.log, self._names = plan, gpu, log, names
         self.tensors, self.aliases = tensors_of(model), aliases_of(model)
         self.caches = {name for name in self.tensors if name.startswith('past_')}
-        self.cache_writes = {node.input[0]: node.input[2] for node in model.graph.node if node.op_type == 'TensorScatter'}
+        self.cache_writes = {
+            node.input[0]: node.input[2]
+            for node in model.graph.node
+            if node.op_type == 'TensorScatter'
+        }
         self.num_optimization_profiles, self.num_io_tensors = len(plan.profiles), len(self.tensors)
         if has_aliases:
             self.get_aliased_input_tensor = self.aliases.get
@@ -107,7 +144,11 @@ class FakeEngine:
         return list(self.tensors)[index]
 
     def get_tensor_mode(self, name: str) -> Any:
-        return self._names.TensorIOMode.INPUT if self.tensors[name].is_input else self._names.TensorIOMode.OUTPUT
+        return (
+            self._names.TensorIOMode.INPUT
+            if self.tensors[name].is_input
+            else self._names.TensorIOMode.OUTPUT
+        )
 
     def get_tensor_dtype(self, name: str) -> Any:
         return self._names.DataType[self.tensors[name].dtype]
@@ -154,30 +195,52 @@ class FakeContext:
 
     def set_input_shape(self, name: str, shape: Shape) -> bool:
         shape, tensor = tuple(shape), self.engine.tensors.get(name)
-        if tensor is None or not tensor.is_input or self.profile is None or len(shape) != len(tensor.shape):
+        if (
+            tensor is None
+            or not tensor.is_input
+            or self.profile is None
+            or len(shape) != len(tensor.shape)
+        ):
             return self._refuse(f'set_input_shape {name} {shape}')
         low, _, high = self.engine.get_tensor_profile_shape(name, self.profile)
         if not all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True)):
-            return self._refuse(f'{name} {shape} does not satisfy profile {self.profile}: {low} to {high}')
+            return self._refuse(
+                f'{name} {shape} does not satisfy profile {self.profile}: {low} to {high}'
+            )
         self.shapes[name], self.changes = shape, self.changes + 1
         return True
 
     def infer_shapes(self) -> list[str]:
-        return [tensor.name for tensor in self.engine.tensors.values()
-                if tensor.is_input and -1 in tensor.shape and tensor.name not in self.shapes]
+        return [
+            tensor.name
+            for tensor in self.engine.tensors.values()
+            if tensor.is_input and -1 in tensor.shape and tensor.name not in self.shapes
+        ]
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         engine = self.engine
         unbound = [name for name in engine.tensors if name not in self.addresses]
         if unbound or self.infer_shapes() or stream_handle != STREAM or self.profile is None:
             return self._refuse(f'not set: {unbound} {self.infer_shapes()}')
-        apart = [name for name, source in engine.aliases.items() if self.addresses[name] != self.addresses[source]]
+        apart = [
+            name
+            for name, source in engine.aliases.items()
+            if self.addresses[name] != self.addresses[source]
+        ]
         if apart or self.workspace[1] < engine.get_device_memory_size_for_profile_v2(self.profile):
-            return self._refuse(f'not bound to the memory of its input: {apart}; scratch {self.workspace}')
+            return self._refuse(
+                f'not bound to the memory of its input: {apart}; scratch {self.workspace}'
+            )
         if engine.gpu.capture is not None and self.enqueued_at != self.changes:
             return self._refuse('captured before it ran with these shapes')
         self.enqueued_at = self.changes
-        run = Execution(self, self.changes, dict(self.shapes), dict(self.addresses), engine.gpu.capture is not None)
+        run = Execution(
+            self,
+            self.changes,
+            dict(self.shapes),
+            dict(self.addresses),
+            engine.gpu.capture is not None,
+        )
         engine.gpu.enqueue(run)
         return True
 
@@ -201,7 +264,9 @@ class Execution:
         if self.is_captured and context.changes != self.changes:
             raise GpuFault('this context was changed after it was captured')
         engine.gpu.write(context.workspace[0], np.full(context.workspace[1], 0xFF, np.uint8))
-        inputs = {tensor.name: self._read(tensor) for tensor in engine.tensors.values() if tensor.is_input}
+        inputs = {
+            tensor.name: self._read(tensor) for tensor in engine.tensors.values() if tensor.is_input
+        }
         for cache, index in engine.cache_writes.items():
             if inputs[index][0] + inputs['inputs_embeds'].shape[1] > inputs[cache].shape[2]:
                 raise GpuFault(f'a write past the end of {cache}')
@@ -213,11 +278,17 @@ class Execution:
     def _read(self, tensor: Tensor) -> np.ndarray:
         shape = self.shapes.get(tensor.name, tensor.shape)
         dtype = np.dtype(NUMPY[tensor.dtype])
-        values = self.context.engine.gpu.view(self.addresses[tensor.name], int(np.prod(shape)) * dtype.itemsize)
+        values = self.context.engine.gpu.view(
+            self.addresses[tensor.name], int(np.prod(shape)) * dtype.itemsize
+        )
         if dtype == np.bool_ and values.max(initial=0) > 1:
             raise GpuFault(f'{tensor.name} holds no booleans')
         typed = values.view(dtype).reshape(shape).copy()
         # A cache may hold NaN where it is masked; then the results will.
-        if dtype.kind == 'f' and tensor.name not in self.context.engine.caches and np.isnan(typed).any():
+        if (
+            dtype.kind == 'f'
+            and tensor.name not in self.context.engine.caches
+            and np.isnan(typed).any()
+        ):
             raise GpuFault(f'{tensor.name} holds NaN: memory that was never written')
         return typed

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts a fake TensorRT and a fake CUDA where imports find them; which version and which GPU can be changed at any time."""
+"""Puts a fake TensorRT and a fake CUDA where imports find them; which version and which GPU can be
+changed at any time.
+"""
+
 from __future__ import annotations
 
 import importlib.machinery
@@ -24,12 +27,18 @@ class Machine:
 
     def modules(self) -> dict[str, types.ModuleType]:
         """By name, as they are imported."""
-        return {'tensorrt': tensorrt_module(self.gpu, self.version, lambda model: self.refuses(model), self.built),
-                'cuda.bindings.runtime': cuda_runtime(self.gpu)}
+        return {
+            'tensorrt': tensorrt_module(
+                self.gpu, self.version, lambda model: self.refuses(model), self.built
+            ),
+            'cuda.bindings.runtime': cuda_runtime(self.gpu),
+        }
 
 
 class _Delegate(types.ModuleType):
-    """A module with the attributes of another, which can be exchanged: code that imported it sees the new one."""
+    """A module with the attributes of another, which can be exchanged: code that imported it sees
+    the new one.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -43,7 +52,9 @@ class _Delegate(types.ModuleType):
 NAMES = ('tensorrt', 'cuda', 'cuda.bindings', 'cuda.bindings.runtime')
 _delegates = {name: _Delegate(name) for name in NAMES}
 _delegates['cuda'].module = types.SimpleNamespace(bindings=_delegates['cuda.bindings'])  # type: ignore[assignment]
-_delegates['cuda.bindings'].module = types.SimpleNamespace(runtime=_delegates['cuda.bindings.runtime'])  # type: ignore[assignment]
+_delegates['cuda.bindings'].module = types.SimpleNamespace(
+    runtime=_delegates['cuda.bindings.runtime']
+)  # type: ignore[assignment]
 
 
 def use(machine: Machine) -> None:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory and one stream of a GPU that does not exist, in the memory of this process. Strict about what a GPU would not forgive.
+"""Memory and one stream of a GPU that does not exist, in the memory of this process. Strict about
+what a GPU would not forgive.
 
-New memory and freed memory are full of NaN. An address outside every block, or a size past the end of one, fails. What is queued
-runs when the stream is waited for and not before, so whoever reads or overwrites too early gets wrong numbers.
+New memory and freed memory are full of NaN. An address outside every block, or a size past the end
+of one, fails. What is queued runs when the stream is waited for and not before, so whoever reads or
+overwrites too early gets wrong numbers.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -38,7 +41,9 @@ class Capture:
 
 
 class FakeGpu:
-    """Blocks of memory and a queue. `total_bytes` of memory; `can_capture`: whether streams can be captured."""
+    """Blocks of memory and a queue. `total_bytes` of memory; `can_capture`: whether streams can be
+    captured.
+    """
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
         self.total_bytes, self.can_capture, self.is_present = total_bytes, True, True
@@ -66,7 +71,9 @@ class FakeGpu:
         return address
 
     def free(self, address: int) -> None:
-        """GpuFault for an address that was not allocated, or when work that may use it is still queued."""
+        """GpuFault for an address that was not allocated, or when work that may use it is still
+        queued.
+        """
         self.synchronize()
         if address not in self.blocks:
             raise GpuFault(f'{address:#x} is not allocated')
@@ -82,7 +89,9 @@ class FakeGpu:
 
     def write(self, address: int, values: np.ndarray) -> None:
         """At once."""
-        self.view(address, values.nbytes)[:] = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+        self.view(address, values.nbytes)[:] = (
+            np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+        )
 
     def enqueue(self, operation: Callable[[], None]) -> None:
         """At the end of the queue, or into the graph that is being captured."""

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A module `tensorrt` of a given version over a FakeGpu: builder, parser and runtime as far as the code uses them.
+"""A module `tensorrt` of a given version over a FakeGpu: builder, parser and runtime as far as the
+code uses them.
 
-test_api_contract holds the code against the real bindings, so a name that only exists here would be found there.
+test_api_contract holds the code against the real bindings, so a name that only exists here would be
+found there.
 """
+
 from __future__ import annotations
 
 import enum
@@ -104,8 +107,12 @@ class Config:
         return self.timing_cache
 
 
-def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.ModelProto]) -> types.ModuleType:
-    """`refuses` tells of a model why it cannot be built, '' when it can; `built` collects those that were asked for."""
+def tensorrt_module(
+    gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.ModelProto]
+) -> types.ModuleType:
+    """`refuses` tells of a model why it cannot be built, '' when it can; `built` collects those
+    that were asked for.
+    """
     module = types.ModuleType('tensorrt')
     module.__version__ = version
     has_fused = tuple(map(int, version.split('.')[:2])) >= (10, 15)
@@ -119,7 +126,9 @@ def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.M
             return len(self.errors)
 
         def get_error(self, index: int) -> Any:
-            return types.SimpleNamespace(desc=lambda: self.errors[index], node_name=lambda: '', node_operator=lambda: '')
+            return types.SimpleNamespace(
+                desc=lambda: self.errors[index], node_name=lambda: '', node_operator=lambda: ''
+            )
 
         def parse(self, model: bytes, path: str | None = None) -> bool:
             proto = onnx.load_model_from_string(bytes(model))
@@ -127,12 +136,19 @@ def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.M
             if unknown:
                 self.errors.append(f'no importer for {sorted(unknown)[0]}')
                 return False
-            onnx.external_data_helper.load_external_data_for_model(proto, os.path.dirname(path or ''))
+            onnx.external_data_helper.load_external_data_for_model(
+                proto, os.path.dirname(path or '')
+            )
             self.network.model = proto
-            self.network.inputs = [types.SimpleNamespace(name=tensor.name, shape=tensor.shape) for tensor in
-                                   tensors_of(proto).values() if tensor.is_input]
+            self.network.inputs = [
+                types.SimpleNamespace(name=tensor.name, shape=tensor.shape)
+                for tensor in tensors_of(proto).values()
+                if tensor.is_input
+            ]
             kinds = (LAYERS.get(node.op_type, node.op_type.upper()) for node in proto.graph.node)
-            self.network.layers = [types.SimpleNamespace(type=types.SimpleNamespace(name=kind)) for kind in kinds]
+            self.network.layers = [
+                types.SimpleNamespace(type=types.SimpleNamespace(name=kind)) for kind in kinds
+            ]
             return True
 
     class Builder:
@@ -153,7 +169,9 @@ def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.M
             model = network.model
             assert model is not None and config.profiles
             for tensor in network.inputs:
-                assert -1 not in tensor.shape or all(tensor.name in one.shapes for one in config.profiles), tensor.name
+                assert -1 not in tensor.shape or all(
+                    tensor.name in one.shapes for one in config.profiles
+                ), tensor.name
             built.append(model)
             why = refuses(model)
             if why:
@@ -166,7 +184,12 @@ def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.M
                     if not monitor.step_complete('Building', step):
                         return None
                 monitor.phase_finish('Building')
-            return Plan(version, gpu.name, model.SerializeToString(), [one.shapes for one in config.profiles]).to_bytes()
+            return Plan(
+                version,
+                gpu.name,
+                model.SerializeToString(),
+                [one.shapes for one in config.profiles],
+            ).to_bytes()
 
     class Runtime:
         def __init__(self, logger: Any) -> None:
@@ -177,14 +200,23 @@ def tensorrt_module(gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.M
             if plan is None:
                 self.logger.log(Severity.ERROR, 'the plan does not fit this TensorRT or this GPU')
                 return None
-            return FakeEngine(plan, gpu, has_fused, lambda name, text: self.logger.log(Severity[name], text), module)
+            return FakeEngine(
+                plan,
+                gpu,
+                has_fused,
+                lambda name, text: self.logger.log(Severity[name], text),
+                module,
+            )
 
     module.ILogger, module.IProgressMonitor, module.Dims = ILogger, IProgressMonitor, tuple
     module.INetworkDefinition = CachingNetwork if has_fused else Network
     module.OnnxParser, module.Builder, module.Runtime = OnnxParser, Builder, Runtime
-    for name, members in (('TensorIOMode', 'NONE INPUT OUTPUT'), ('MemoryPoolType', 'WORKSPACE'),
-                          ('NetworkDefinitionCreationFlag', 'EXPLICIT_BATCH STRONGLY_TYPED'),
-                          ('ExecutionContextAllocationStrategy', 'STATIC USER_MANAGED'),
-                          ('DataType', 'FLOAT HALF INT64 INT32 BOOL UINT8 BF16')):
+    for name, members in (
+        ('TensorIOMode', 'NONE INPUT OUTPUT'),
+        ('MemoryPoolType', 'WORKSPACE'),
+        ('NetworkDefinitionCreationFlag', 'EXPLICIT_BATCH STRONGLY_TYPED'),
+        ('ExecutionContextAllocationStrategy', 'STATIC USER_MANAGED'),
+        ('DataType', 'FLOAT HALF INT64 INT32 BOOL UINT8 BF16'),
+    ):
         setattr(module, name, enum.IntEnum(name, members.split(), start=0))
     return module
