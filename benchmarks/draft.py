@@ -180,22 +180,21 @@ def scenes(kind: str, count: int) -> Iterator[np.ndarray]:
             if kind == 'new':
                 world.load(random_scene(HELD_OUT[number], seconds=seconds))
             first = number * seconds / 2 if kind == 'moving' else 0.0
-            pictures = (
+            images = (
                 [world.render(first + index / FPS) for index in range(FRAMES)]
                 if kind != 'still'
                 else [still] * FRAMES
             )
             noise = random.normal(0, SENSOR_NOISE, (FRAMES, *still.shape))
-            yield np.clip(np.stack(pictures) + noise.round(), 0, 255).astype(np.uint8)
+            yield np.clip(np.stack(images) + noise.round(), 0, 255).astype(np.uint8)
 
 
 def prompts(model: Model, kind: str, count: int) -> Iterator[ModelInputs]:
     """What the model is asked about each scene."""
     preprocessor = Preprocessor(model.shape, model.tokenizer, VisualConfig(policy='fixed'))
-    for pictures in scenes(kind, count):
+    for images in scenes(kind, count):
         frames = tuple(
-            Frame(round(index * 1e9 / FPS), picture, 'camera')
-            for index, picture in enumerate(pictures)
+            Frame(round(index * 1e9 / FPS), image, 'camera') for index, image in enumerate(images)
         )
         yield preprocessor.clip_inputs(Clip('camera', frames), DEFAULT_CAPTION_PROMPT)
 

@@ -50,11 +50,11 @@ def draw_video(path: Path) -> Path:
 
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 10, (320, 240))
     for index in range(80):
-        picture = np.full((240, 320, 3), (170, 190, 200), np.uint8)
-        picture[160:] = (70, 110, 90)
-        cv2.rectangle(picture, (200, 110), (260, 170), (200, 60, 30), -1)
-        cv2.circle(picture, (30 + index * 260 // 80, 180), 22, (40, 40, 220), -1, cv2.LINE_AA)
-        writer.write(picture)
+        image = np.full((240, 320, 3), (170, 190, 200), np.uint8)
+        image[160:] = (70, 110, 90)
+        cv2.rectangle(image, (200, 110), (260, 170), (200, 60, 30), -1)
+        cv2.circle(image, (30 + index * 260 // 80, 180), 22, (40, 40, 220), -1, cv2.LINE_AA)
+        writer.write(image)
     writer.release()
     return path
 

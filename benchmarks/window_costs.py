@@ -58,7 +58,7 @@ class Costs:
         return ' | '.join([*(f'{total / count:.1f}' for total in sums), str(gaps)])
 
 
-def picture(scene: int, number: int) -> Image:
+def image(scene: int, number: int) -> Image:
     """Scenes are unlike each other; frames of one differ by noise."""
     rough = 240 * np.random.default_rng(abs(scene) * 2 + (scene < 0)).integers(
         0, 2, (*SIZE, 1)
@@ -92,7 +92,7 @@ def run(checkpoint: Path, window: str, scene_of: Callable[[int], int]) -> Costs:
     try:
         for number in range(CAPTIONS * FRAMES_PER_CAPTION):
             now[0] += SECOND // 2
-            pipeline.add_frame(Frame(now[0], picture(scene_of(number), number), 'front'))
+            pipeline.add_frame(Frame(now[0], image(scene_of(number), number), 'front'))
             if number % FRAMES_PER_CAPTION == FRAMES_PER_CAPTION - 1:
                 pipeline.submit_caption('front', answers.put)
                 costs.evidence.append(answers.get(timeout=60).evidence)

@@ -112,9 +112,9 @@ def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() 
     from penguin_ros.preprocessing.frame_plan import PatchUnit, video_plan
 
     visual = VisualConfig(**parameters_of('simulation.yaml')['/**']['visual'])
-    picture = np.zeros((SdfOptions.height, SdfOptions.width, 3), np.uint8)
-    moved = picture + np.uint8(200)  # a key frame of its own, and one that is not
-    plan = video_plan([picture, moved, moved], PatchUnit(2, 14), visual)
+    image = np.zeros((SdfOptions.height, SdfOptions.width, 3), np.uint8)
+    moved = image + np.uint8(200)  # a key frame of its own, and one that is not
+    plan = video_plan([image, moved, moved], PatchUnit(2, 14), visual)
     assert plan.sizes == ((112, 168),) * 3
 
 

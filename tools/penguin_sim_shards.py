@@ -155,13 +155,13 @@ def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedC
     segments = np.stack([small.segment(stamp) for stamp in stamps])
     if source.random() < 0.5:
         large.load(scene)
-        pictures = [resized(large.render(stamp), (HEIGHT, WIDTH)) for stamp in stamps]
+        images = [resized(large.render(stamp), (HEIGHT, WIDTH)) for stamp in stamps]
     else:
-        pictures = [small.render(stamp) for stamp in stamps]
+        images = [small.render(stamp) for stamp in stamps]
     seen = truth_of(scene, list(segments), stamps[0], stamps[-1])
     return SimulatedClip(
         scene,
-        np.stack(pictures),
+        np.stack(images),
         segments,
         np.array(stamps),
         seen,

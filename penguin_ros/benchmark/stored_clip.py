@@ -17,7 +17,7 @@ SQUARE, COLOUR = 50, (220, 40, 40)
 """Pixels a side, and the red of the thing that moves."""
 
 
-def stored_pictures(count: int = FRAMES) -> list[Image]:
+def stored_images(count: int = FRAMES) -> list[Image]:
     """(HEIGHT, WIDTH, 3): a still scene of coarse texture in which a small thing moves to the
     right, as a camera that stands sees it: of the first eight frames the first is a key frame and
     the others are not.
@@ -26,13 +26,13 @@ def stored_pictures(count: int = FRAMES) -> list[Image]:
     scene = np.kron(
         random.integers(40, 216, (HEIGHT // 8, WIDTH // 8, 3)), np.ones((8, 8, 1))
     ).astype(np.uint8)
-    pictures = []
+    images = []
     for index in range(count):
-        picture = scene.copy()
+        image = scene.copy()
         left = (40 + 60 * index) % (WIDTH - SQUARE)
-        picture[150 : 150 + SQUARE, left : left + SQUARE] = COLOUR
-        pictures.append(picture)
-    return pictures
+        image[150 : 150 + SQUARE, left : left + SQUARE] = COLOUR
+        images.append(image)
+    return images
 
 
 def stored_clip(count: int = FRAMES) -> Clip:
@@ -41,7 +41,6 @@ def stored_clip(count: int = FRAMES) -> Clip:
     return Clip(
         'camera',
         tuple(
-            Frame(index * step, picture, 'camera')
-            for index, picture in enumerate(stored_pictures(count))
+            Frame(index * step, image, 'camera') for index, image in enumerate(stored_images(count))
         ),
     )

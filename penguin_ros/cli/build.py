@@ -41,10 +41,10 @@ from penguin_ros.export.precision import (
     BLOCK_SIZES,
     DEFAULT_BLOCK_SIZE,
     DEVICES,
+    ENCODER_PRECISIONS,
     FLOATS,
     HEAD_PRECISIONS,
     PRECISIONS,
-    VISION_PRECISIONS,
     BuildChoice,
 )
 
@@ -225,7 +225,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--head', choices=HEAD_PRECISIONS, default='', help="format of the LLM's last matrix"
     )
     parser.add_argument(
-        '--vision', choices=VISION_PRECISIONS, default='', help='format of encoder and projector'
+        '--vision', choices=ENCODER_PRECISIONS, default='', help='format of encoder and projector'
     )
     parser.add_argument(
         '--compute',

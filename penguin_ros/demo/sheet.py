@@ -36,7 +36,7 @@ class Sheet:
 
     title: str
     captions: Sequence[ShownCaption]
-    pictures: Mapping[int, bytes]
+    images: Mapping[int, bytes]
     footer: Sequence[tuple[str, str]]
     scenes: int = SCENES
 
@@ -46,13 +46,13 @@ def write_sheet(sheet: Sheet, path: Path) -> Path:
     PenguinError where that fails.
     """
     captions = sheet.captions[: sheet.scenes]
-    heights = [_Page(WIDTH, 1).draw_scene(0, caption, sheet.pictures) for caption in captions]
+    heights = [_Page(WIDTH, 1).draw_scene(0, caption, sheet.images) for caption in captions]
     below = sum(_Page(WIDTH, 1).paragraph(0, label, text, INK) for label, text in sheet.footer)
     page = _Page(WIDTH, MARGIN + 44 + sum(heights) + below + MARGIN)
     page.write(MARGIN, MARGIN, sheet.title, 22, INK)
     top = MARGIN + 44
     for caption, height in zip(captions, heights, strict=True):
-        page.draw_scene(top, caption, sheet.pictures)
+        page.draw_scene(top, caption, sheet.images)
         top += height
     for label, text in sheet.footer:
         top += page.paragraph(top, label, text, INK)
@@ -74,13 +74,13 @@ class _Page:
         self.image = Image.new('RGB', (width, height), PAPER)
         self._draw = ImageDraw.Draw(self.image)
 
-    def draw_scene(self, top: int, caption: ShownCaption, pictures: Mapping[int, bytes]) -> int:
+    def draw_scene(self, top: int, caption: ShownCaption, images: Mapping[int, bytes]) -> int:
         """Frames, caption, one chip per fact, truth."""
         for place, stamp_ns in enumerate(spread(caption.stamps_ns, FRAMES)):
             left = MARGIN + place * (FRAME_SIZE[0] + GAP)
-            if stamp_ns in pictures:
+            if stamp_ns in images:
                 frame = (
-                    Image.open(io.BytesIO(pictures[stamp_ns]))
+                    Image.open(io.BytesIO(images[stamp_ns]))
                     .convert('RGB')
                     .resize(FRAME_SIZE, Image.Resampling.BICUBIC)
                 )

@@ -18,7 +18,7 @@ from penguin_ros.ros.client.session import Session
 from penguin_ros.ros.client.watcher import plain_lines
 from penguin_ros.ros.process.node_process import NodeProcess
 
-KEPT_PICTURES = 4096
+KEPT_IMAGES = 4096
 DISCOVERY_S = 10.0
 MARGIN_S = 1.0
 
@@ -45,7 +45,7 @@ class DemoWatch:
         from sensor_msgs.msg import CompressedImage
 
         self.session, self.stage, self.question = session, stage, question
-        self.pictures: dict[int, bytes] = {}
+        self.images: dict[int, bytes] = {}
         """JPEG data by stamp, of the newest KEPT_PICTURES."""
         self.captions: list[Any] = []
         self.answer: Any = None
@@ -53,7 +53,7 @@ class DemoWatch:
         session.node.create_subscription(
             CompressedImage,
             f'{stage.image_topic}/compressed',
-            self._on_picture,
+            self._on_image,
             QoSProfile(depth=256),
         )
         session.node.create_subscription(
@@ -74,7 +74,7 @@ class DemoWatch:
         """Starts the nodes, returns at the end of the time; NodeStopped when one dies before."""
         self.stage.camera.start()
         # The node comes second, so that every frame it can look at has been seen here.
-        self._wait(lambda: bool(self.pictures), 'waiting for the camera')
+        self._wait(lambda: bool(self.images), 'waiting for the camera')
         self.stage.penguin.start()
         self._wait(self.is_ready, 'waiting for the first caption')
         self._show_new()
@@ -107,17 +107,17 @@ class DemoWatch:
         """Counts, and how many stamps of the captions' frames were seen on the camera's topic."""
         good = [caption for caption in self.captions if not caption.error_code]
         stamps = {stamp_ns(frame.stamp) for caption in good for frame in caption.evidence.frames}
-        seen = len(stamps & set(self.pictures))
+        seen = len(stamps & set(self.images))
         answered = 'one answer' if self.is_answered else 'no answer'
         print_line(
             f'{len(good)} captions and {answered}; {seen} of {len(stamps)} frames named as evidence '
             "were seen on the camera's topic"
         )
 
-    def _on_picture(self, message: Any) -> None:
-        self.pictures[stamp_ns(message.header.stamp)] = bytes(message.data)
-        while len(self.pictures) > KEPT_PICTURES:
-            del self.pictures[next(iter(self.pictures))]
+    def _on_image(self, message: Any) -> None:
+        self.images[stamp_ns(message.header.stamp)] = bytes(message.data)
+        while len(self.images) > KEPT_IMAGES:
+            del self.images[next(iter(self.images))]
 
     def _wait(self, condition: Callable[[], bool], text: str) -> None:
         if text:

@@ -94,7 +94,7 @@ class WorldWatch(DemoWatch):
         self.shown[truth.number] = shown
         if len(self.shown) <= SCENES:
             self._drawn |= {
-                stamp: self.pictures[stamp] for stamp in shown.stamps_ns if stamp in self.pictures
+                stamp: self.images[stamp] for stamp in shown.stamps_ns if stamp in self.images
             }
         print_row(shown)
 

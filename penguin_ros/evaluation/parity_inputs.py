@@ -23,7 +23,7 @@ from penguin_ros.config import VisualConfig
 from penguin_ros.evaluation.golden import GoldenCase, GoldenValuesError, messages_of
 from penguin_ros.evaluation.tolerance import StageResult, Tolerance, Verdict, close, identical
 from penguin_ros.model_inputs import FramePatches, ModelInputs, Prompt
-from penguin_ros.preprocessing.clip_inputs import Picture, Preprocessor
+from penguin_ros.preprocessing.clip_inputs import ImageInput, Preprocessor
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, VideoPart, render
 
 STAGES = ('prompt', 'frame types', 'frame sizes', 'pixels', 'token ids')
@@ -35,9 +35,9 @@ def inputs_of(case: GoldenCase, checkpoint: Checkpoint | Bundle) -> ModelInputs:
     """
     image_token_id = checkpoint.shape.image_token_id
     has_prompt = case.text('prompt') is not None
-    messages = messages_of(case) if has_prompt else [_pictures_alone(case)]
+    messages = messages_of(case) if has_prompt else [_images_alone(case)]
     frames = (
-        _own_patches(case, messages, checkpoint) if has_pictures(case) else _reference_patches(case)
+        _own_patches(case, messages, checkpoint) if has_images(case) else _reference_patches(case)
     )
     if has_prompt:
         prompt = render(
@@ -48,7 +48,7 @@ def inputs_of(case: GoldenCase, checkpoint: Checkpoint | Bundle) -> ModelInputs:
     return ModelInputs(prompt, frames, image_token_id)
 
 
-def has_pictures(case: GoldenCase) -> bool:
+def has_images(case: GoldenCase) -> bool:
     """Whether there is anything to preprocess."""
     return bool(case.images or case.frames)
 
@@ -70,7 +70,7 @@ def input_stages(case: GoldenCase, inputs: ModelInputs, tolerance: Tolerance) ->
             tolerance.pixels,
         ),
     ]
-    if not has_pictures(case):
+    if not has_images(case):
         note = "no picture given, the reference's patches are used" if inputs.frames else ''
         seen = [StageResult(stage.stage, Verdict.NOT_GIVEN, note=note) for stage in seen]
     ids = identical('token ids', inputs.prompt.token_ids, _row(case))
@@ -114,7 +114,7 @@ def _row(case: GoldenCase) -> np.ndarray | None:
     return None if ids is None else ids.reshape(-1)
 
 
-def _pictures_alone(case: GoldenCase) -> Message:
+def _images_alone(case: GoldenCase) -> Message:
     """Stands in for a prompt that is not given, so that the pictures can be preprocessed all the
     same.
     """
@@ -129,11 +129,11 @@ def _own_patches(
     shape = dataclasses.replace(checkpoint.shape, processor=processor)
     preprocessor = Preprocessor(shape, checkpoint.tokenizer, VisualConfig())
     return preprocessor.messages_inputs(
-        messages, list(_pictures(case, messages)), case.number('max_tokens', processor.max_tokens)
+        messages, list(_images(case, messages)), case.number('max_tokens', processor.max_tokens)
     ).frames
 
 
-def _pictures(case: GoldenCase, messages: Sequence[Message]) -> Iterator[Picture]:
+def _images(case: GoldenCase, messages: Sequence[Message]) -> Iterator[ImageInput]:
     """What each part shows, in order; too few when the case gives fewer pictures than its prompt
     has, which is refused.
     """

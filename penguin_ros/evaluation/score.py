@@ -156,10 +156,10 @@ def _asked(
         )
 
 
-def _frames(clip: SimulatedClip, pictures: np.ndarray, now_s: float) -> list[Frame]:
+def _frames(clip: SimulatedClip, images: np.ndarray, now_s: float) -> list[Frame]:
     return [
-        Frame(round((now_s + stamp) * NANOSECONDS), picture, CAMERA)
-        for stamp, picture in zip(clip.stamps, pictures, strict=True)
+        Frame(round((now_s + stamp) * NANOSECONDS), image, CAMERA)
+        for stamp, image in zip(clip.stamps, images, strict=True)
     ]
 
 

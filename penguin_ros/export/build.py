@@ -35,9 +35,9 @@ from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD
 from penguin_ros.checkpoint.tokenizer import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
 from penguin_ros.errors import BuildRefused, NotEnoughSpace
-from penguin_ros.export import decoder_graph, vision_graph
+from penguin_ros.export import decoder_graph, encoder_graph
 from penguin_ros.export.graph import Graph
-from penguin_ros.export.network_weights import StoredLanguage, StoredVision
+from penguin_ros.export.network_weights import StoredDecoder, StoredEncoder
 from penguin_ros.export.precision import (
     BuildChoice,
     MatrixPlan,
@@ -60,12 +60,12 @@ DECODERS = {'onnxruntime': ('full', 'two_part'), 'tensorrt': ('window', 'two_par
 backend.
 """
 
-VISIONS = {'onnxruntime': ('fused',), 'tensorrt': ('fused', 'plain')}
+ENCODERS = {'onnxruntime': ('fused',), 'tensorrt': ('fused', 'plain')}
 STAGES = {'onnxruntime': ('fused',), 'tensorrt': ()}
 
 
 def write_decoders(
-    folder: Path, weights: StoredLanguage, plan: PrecisionPlan, backend: str, max_length: int
+    folder: Path, weights: StoredDecoder, plan: PrecisionPlan, backend: str, max_length: int
 ) -> list[GraphSpec]:
     """The LLM in each variant of the backend."""
     graphs = {
@@ -75,21 +75,24 @@ def write_decoders(
     return [_write(folder, graph, decoder_graph.PART, variant) for variant, graph in graphs.items()]
 
 
-def write_visions(
-    folder: Path, weights: StoredVision, plan: PrecisionPlan, backend: str
+def write_encoders(
+    folder: Path, weights: StoredEncoder, plan: PrecisionPlan, backend: str
 ) -> list[GraphSpec]:
     """Encoder and projector whole and in stages."""
     compute = plan.vision_compute
     whole = [
         _write(
-            folder, vision_graph.vision_graph(weights, variant, compute), vision_graph.PART, variant
+            folder,
+            encoder_graph.encoder_graph(weights, variant, compute),
+            encoder_graph.PART,
+            variant,
         )
-        for variant in VISIONS[backend]
+        for variant in ENCODERS[backend]
     ]
     return whole + [
-        _write(folder, graph, vision_graph.STAGE, variant, index)
+        _write(folder, graph, encoder_graph.STAGE, variant, index)
         for variant in STAGES[backend]
-        for index, graph in enumerate(vision_graph.stage_graphs(weights, variant, compute))
+        for index, graph in enumerate(encoder_graph.stage_graphs(weights, variant, compute))
     ]
 
 
@@ -120,7 +123,7 @@ def _write(
 
 DEFAULT_MAX_LENGTH = 4096
 HEAD_PARTS = 2
-TABLE, VISION_WEIGHTS, DECODER_WEIGHTS = (
+TABLE, ENCODER_WEIGHTS, DECODER_WEIGHTS = (
     'embedding_table.bin',
     'vision.onnx.data',
     'decoder.onnx.data',
@@ -220,7 +223,7 @@ class BundleBuilder:
             self._checkpoint.tensors,
             self._order.choice.backend,
         )
-        with WeightFile(folder / VISION_WEIGHTS) as file:
+        with WeightFile(folder / ENCODER_WEIGHTS) as file:
             converter = WeightConverter(
                 tensors,
                 file,
@@ -229,7 +232,7 @@ class BundleBuilder:
                 self._shown(show, 'encoder'),
                 self._threads,
             )
-            graphs = write_visions(folder, converter.vision(shape), self._precision, backend)
+            graphs = write_encoders(folder, converter.vision(shape), self._precision, backend)
         with WeightFile(folder / DECODER_WEIGHTS) as file:
             converter = WeightConverter(
                 tensors,

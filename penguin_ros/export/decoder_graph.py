@@ -28,7 +28,7 @@ from penguin_ros.export.layer_graph import (
     to,
     turn,
 )
-from penguin_ros.export.network_weights import StoredLanguage, StoredLayer
+from penguin_ros.export.network_weights import StoredDecoder, StoredLayer
 
 PART = 'decoder'
 OPSETS = {'full': 24, 'window': 24, 'two_part': 21}
@@ -44,7 +44,7 @@ Attend = Callable[[int, str, str, str], str]
 """(layer, queries, keys, values), heads first, to mixed values."""
 
 
-def decoder_graph(weights: StoredLanguage, variant: str, compute: str, max_length: int) -> Graph:
+def decoder_graph(weights: StoredDecoder, variant: str, compute: str, max_length: int) -> Graph:
     """Inputs and outputs are described in the documentation of bundles; the cache's format is
     `compute`.
     """
@@ -76,7 +76,7 @@ def decoder_graph(weights: StoredLanguage, variant: str, compute: str, max_lengt
     return graph
 
 
-def _rotation(graph: Graph, positions: str, weights: StoredLanguage) -> Callable[[str], str]:
+def _rotation(graph: Graph, positions: str, weights: StoredDecoder) -> Callable[[str], str]:
     """A function that turns heads (1, heads, rows, head_dim) by their positions."""
     tables = [graph.weight(table) for table in weights.rotation]
     if is_fused(graph):

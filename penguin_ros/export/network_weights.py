@@ -62,7 +62,7 @@ class StoredStack:
 
 
 @dataclass(frozen=True)
-class StoredVision:
+class StoredEncoder:
     """Encoder and projector."""
 
     patch_values: int
@@ -73,7 +73,7 @@ class StoredVision:
 
 
 @dataclass(frozen=True)
-class StoredLanguage:
+class StoredDecoder:
     """LLM and head; `rotation` holds cos and sin (positions, head_dim / 2) of rotary positions."""
 
     stack: StoredStack

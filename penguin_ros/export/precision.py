@@ -27,7 +27,7 @@ there ONNX Runtime has a scale per block of a row.
 
 PRECISIONS = (*FLOATS, 'int8', 'int4', ROWWISE)
 GPU_PRECISIONS = (*FLOATS, 'int8', 'int4')
-VISION_PRECISIONS = (*FLOATS, 'int8', ROWWISE)
+ENCODER_PRECISIONS = (*FLOATS, 'int8', ROWWISE)
 HEAD_PRECISIONS = (*FLOATS, 'int8', 'int4')
 BLOCK_SIZES = (256, 128, 64, 32)
 """Inputs of a product that share a scale. Larger blocks are multiplied faster (ONNX Runtime, per
@@ -78,7 +78,7 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
     _refuse_float('the LLM', choice.precision, compute)
     head = choice.head or ('int8' if is_integer else compute)
     vision = choice.vision or (
-        _default_vision(choice.precision) if is_integer and not is_gpu else compute
+        _default_encoder_precision(choice.precision) if is_integer and not is_gpu else compute
     )
     _refuse_float('the head', head, compute)
     plan = PrecisionPlan(
@@ -104,7 +104,7 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
     return plan
 
 
-def _default_vision(precision: str) -> str:
+def _default_encoder_precision(precision: str) -> str:
     return ROWWISE if precision == ROWWISE else 'int8'
 
 
@@ -114,7 +114,7 @@ def _check(choice: BuildChoice) -> None:
         ('device', choice.device, DEVICES),
         ('precision', choice.precision, PRECISIONS),
         ('precision of the head', choice.head, HEAD_PRECISIONS),
-        ('precision of the encoder', choice.vision, VISION_PRECISIONS),
+        ('precision of the encoder', choice.vision, ENCODER_PRECISIONS),
         ('precision of activations', choice.compute, FLOATS),
     ):
         if value not in known and (value or what in ('backend', 'device', 'precision')):

@@ -27,12 +27,12 @@ from penguin_ros.checkpoint.tensors import TensorReader, widened
 from penguin_ros.errors import BuildRefused
 from penguin_ros.export.graph import SAFETENSORS
 from penguin_ros.export.network_weights import (
-    StoredLanguage,
+    StoredDecoder,
+    StoredEncoder,
     StoredLayer,
     StoredLinear,
     StoredMatrix,
     StoredStack,
-    StoredVision,
 )
 from penguin_ros.export.precision import MatrixPlan
 from penguin_ros.export.quantisation import packed, quantise
@@ -190,7 +190,7 @@ class WeightConverter:
         self._plans, self._threads = {plan.name: plan for plan in plans}, threads
         self._writer: MatrixWriter | None = None
 
-    def vision(self, shape: CheckpointShape) -> StoredVision:
+    def vision(self, shape: CheckpointShape) -> StoredEncoder:
         """Patch embedding, encoder, projector."""
         with MatrixWriter(
             self._reader, self._file, self._compute, self._threads, self._show
@@ -198,9 +198,9 @@ class WeightConverter:
             patches = self._linear('encoder.patch_embedding')
             stack = self._stack('encoder', shape.encoder)
             projector = self._linear('projector.0'), self._linear('projector.2')
-        return StoredVision(shape.patch_values, patches, stack, projector, shape.llm.hidden_size)
+        return StoredEncoder(shape.patch_values, patches, stack, projector, shape.llm.hidden_size)
 
-    def language(self, shape: CheckpointShape, max_length: int) -> StoredLanguage:
+    def language(self, shape: CheckpointShape, max_length: int) -> StoredDecoder:
         """LLM and head, the head in as many products as the plan has pieces of it; positions up to
         `max_length`.
         """
@@ -209,7 +209,7 @@ class WeightConverter:
         ) as self._writer:
             stack = self._stack('llm', shape.llm)
             head = self._product(*(name for name in self._plans if name.startswith('llm.lm_head.')))
-        return StoredLanguage(
+        return StoredDecoder(
             stack, head, self._rotation(shape.llm, max_length), shape.vocabulary_size
         )
 

@@ -81,21 +81,21 @@ def _decoded(content: bytes, kind: str, max_pixels: int) -> Image:
     import PIL.ImageOps
 
     try:
-        picture = PIL.Image.open(io.BytesIO(content), formats=(kind,))  # reads the header only
+        image = PIL.Image.open(io.BytesIO(content), formats=(kind,))  # reads the header only
     except PIL.Image.DecompressionBombError as error:
         raise ImageTooLarge(f'a {kind} picture of {len(content)} bytes', f'{error}') from error
-    with picture:
-        width, height = picture.size
+    with image:
+        width, height = image.size
         if width * height > max_pixels:
             raise ImageTooLarge(
                 f'a {kind} picture of {width}x{height} pixels',
                 f'at most {max_pixels} pixels are allowed',
                 'Send a smaller picture',
             )
-        return _rgb(PIL.ImageOps.exif_transpose(picture))
+        return _rgb(PIL.ImageOps.exif_transpose(image))
 
 
-def _rgb(picture: PIL.Image.Image) -> Image:
-    if picture.mode.startswith('I'):  # 16-bit gray PNG; convert('RGB') would clip it at 255
-        return gray16_to_rgb(np.clip(np.asarray(picture), 0, 65535))
-    return np.ascontiguousarray(picture.convert('RGB'), dtype=np.uint8)
+def _rgb(image: PIL.Image.Image) -> Image:
+    if image.mode.startswith('I'):  # 16-bit gray PNG; convert('RGB') would clip it at 255
+        return gray16_to_rgb(np.clip(np.asarray(image), 0, 65535))
+    return np.ascontiguousarray(image.convert('RGB'), dtype=np.uint8)

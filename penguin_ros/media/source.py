@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import NANOSECONDS
 
-Picture = NDArray[np.uint8]
+BgrImage = NDArray[np.uint8]
 
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 FOLDER_HZ = 1.0
 DEVICE_HZ = 30.0
 _DEVICE = re.compile(r'/dev/video(\d+)')
@@ -43,7 +43,7 @@ class CameraSource(Protocol):
         the source has ended.
         """
 
-    def picture(self) -> Picture:
+    def image(self) -> BgrImage:
         """The current picture; SourceError when it cannot be decoded."""
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ def open_source(
     if not path.exists():
         raise SourceError(f'no such file or folder: {source}', '', 'Check the path of the source')
     return (
-        PictureFolder(path, is_looping, hz or FOLDER_HZ)
+        ImageFolder(path, is_looping, hz or FOLDER_HZ)
         if path.is_dir()
         else VideoFile(path, is_looping)
     )
@@ -86,7 +86,7 @@ class VideoFile:
         hz = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.native_hz = hz if 0 < hz <= 1000 else 25.0
         self._period_ns = NANOSECONDS / self.native_hz
-        self._picture: Picture | None = None
+        self._image: BgrImage | None = None
         self._lap_ns = 0.0  # media time of the first frame of this lap
         self._next = 0  # index, in this lap, of the frame to be grabbed next
         if not self._capture.grab():
@@ -100,7 +100,7 @@ class VideoFile:
         while self._lap_ns + self._next * self._period_ns <= media_ns + self._period_ns / 100:
             if self._capture.grab():
                 self._next += 1
-                self._picture = None
+                self._image = None
             elif not self._is_looping or self._next == 0:
                 return False
             else:
@@ -110,13 +110,13 @@ class VideoFile:
                 self._capture = self._open()
         return True
 
-    def picture(self) -> Picture:
+    def image(self) -> BgrImage:
         """As in CameraSource."""
-        if self._picture is None:
-            is_read, self._picture = self._capture.retrieve()
-            if not is_read or self._picture is None:
+        if self._image is None:
+            is_read, self._image = self._capture.retrieve()
+            if not is_read or self._image is None:
                 raise self._unreadable('a frame of it does not decode')
-        return self._picture
+        return self._image
 
     def close(self) -> None:
         """As in CameraSource."""
@@ -134,7 +134,7 @@ class VideoFile:
         )
 
 
-class PictureFolder:
+class ImageFolder:
     """The pictures of a folder in the order of their names, numbers counted as such. Those that do
     not decode are left out.
     """
@@ -144,16 +144,16 @@ class PictureFolder:
     def __init__(self, path: Path, is_looping: bool, hz: float) -> None:
         self.native_hz, self._is_looping = hz, is_looping
         self._paths = sorted(
-            (file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES),
+            (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
             key=_natural_order,
         )
         self._path, self._index, self._shown = path, 0, -1
-        self._picture: Picture | None = None
+        self._image: BgrImage | None = None
         if not any(self._read(file) is not None for file in self._paths):
             raise SourceError(
                 f'no picture in the folder {path}',
                 f'it holds {len(self._paths)} files named as pictures, none of which decodes',
-                f'Picture files end in {" ".join(PICTURE_SUFFIXES)}',
+                f'Picture files end in {" ".join(IMAGE_SUFFIXES)}',
             )
 
     def advance(self, media_ns: int) -> bool:
@@ -164,15 +164,15 @@ class PictureFolder:
         self._index = index % len(self._paths)
         return True
 
-    def picture(self) -> Picture:
+    def image(self) -> BgrImage:
         """As in CameraSource."""
-        while self._picture is None or self._shown != self._index:
-            picture = self._read(self._paths[self._index])
-            if picture is not None:
-                self._picture, self._shown = picture, self._index
+        while self._image is None or self._shown != self._index:
+            image = self._read(self._paths[self._index])
+            if image is not None:
+                self._image, self._shown = image, self._index
             else:
                 self._forget(self._paths[self._index])
-        return self._picture
+        return self._image
 
     def close(self) -> None:
         """As in CameraSource."""
@@ -186,9 +186,9 @@ class PictureFolder:
         self._index %= len(self._paths)
 
     @staticmethod
-    def _read(file: Path) -> Picture | None:
-        picture: Picture | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        return picture
+    def _read(file: Path) -> BgrImage | None:
+        image: BgrImage | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        return image
 
 
 class LiveDevice:
@@ -218,12 +218,12 @@ class LiveDevice:
             if now_ns - self._start_ns >= media_ns - NANOSECONDS / self.native_hz / 2:
                 return True
 
-    def picture(self) -> Picture:
+    def image(self) -> BgrImage:
         """As in CameraSource."""
-        is_read, picture = self._capture.retrieve()
+        is_read, image = self._capture.retrieve()
         if not is_read:
             raise SourceError(f'a picture of {self._name} does not decode')
-        return np.asarray(picture, dtype=np.uint8)
+        return np.asarray(image, dtype=np.uint8)
 
     def close(self) -> None:
         """As in CameraSource."""

@@ -23,9 +23,9 @@ from penguin_ros.model_inputs import FramePatches, ModelInputs
 from penguin_ros.preprocessing.frame_plan import (
     FramePlan,
     PatchUnit,
-    exact_picture_plan,
+    exact_image_plan,
     exact_video_plan,
-    picture_plan,
+    image_plan,
     video_plan_steps,
 )
 from penguin_ros.preprocessing.patches import to_patches
@@ -40,7 +40,7 @@ from penguin_ros.preprocessing.prompt import (
 )
 from penguin_ros.steps import run_to_end
 
-Picture = Image | Sequence[Image] | Sequence[Frame]
+ImageInput = Image | Sequence[Image] | Sequence[Frame]
 """What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame,
 all of one size; a Frame remembers its digest, so that its features are found again without reading
 its pixels.
@@ -128,23 +128,23 @@ class Preprocessor:
     def messages_inputs(
         self,
         messages: Sequence[Message],
-        pictures: Sequence[Picture],
+        visuals: Sequence[ImageInput],
         max_tokens: int | None = None,
     ) -> ModelInputs:
-        """A dialogue; `pictures` holds what its ImageParts and VideoParts show, in order; these
+        """A dialogue; `visuals` holds what its ImageParts and VideoParts show, in order; these
         share the budget equally.
 
         Raises TokenCountMismatch when parts and images differ in number, ImageShapeError for images
         that are unusable or, in a video, of several sizes, TooManyImages when there are more parts
         than visual tokens.
         """
-        return run_to_end(self._steps(messages, pictures, max_tokens))
+        return run_to_end(self._steps(messages, visuals, max_tokens))
 
     def _steps(
-        self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None
+        self, messages: Sequence[Message], visuals: Sequence[ImageInput], max_tokens: int | None
     ) -> InputSteps:
-        visuals = yield from self._visuals(messages, pictures, max_tokens)
-        return (yield from self._rendered(messages, visuals))
+        shown = yield from self._visuals(messages, visuals, max_tokens)
+        return (yield from self._rendered(messages, shown))
 
     def _patches(self, visual: _Visual) -> Iterator[FramePatches]:
         merge_size, plan = self._unit(visual.part).merge_size, visual.plan
@@ -172,12 +172,12 @@ class Preprocessor:
         )
 
     def _visuals(
-        self, messages: Sequence[Message], pictures: Sequence[Picture], max_tokens: int | None
+        self, messages: Sequence[Message], visuals: Sequence[ImageInput], max_tokens: int | None
     ) -> Generator[None, None, list[_Visual]]:
         parts = [
             part for message in messages for part in message.parts if not isinstance(part, TextPart)
         ]
-        frames = _matched(parts, pictures)
+        frames = _matched(parts, visuals)
         images = [tuple(frame.image for frame in of_part) for of_part in frames]
         if max_tokens is not None:
             plans = self._exact_plans(parts, images, max_tokens)
@@ -198,7 +198,7 @@ class Preprocessor:
         plans: list[FramePlan] = []
         for part, of_part in zip(parts, images, strict=True):
             if isinstance(part, ImagePart):
-                plans.append(picture_plan(of_part[0], count, self._unit(part), self._visual))
+                plans.append(image_plan(of_part[0], count, self._unit(part), self._visual))
             else:
                 share = replace(self._visual, max_visual_tokens=budget // count)
                 plans.append((yield from video_plan_steps(of_part, self._unit(part), share)))
@@ -210,7 +210,7 @@ class Preprocessor:
         """As the reference does: pictures of one prompt all take the size computed for the first."""
         least, count = self._shape.processor.min_tokens, len(parts)
         return [
-            exact_picture_plan(images[0][0], count, self._unit(part), least, max_tokens)
+            exact_image_plan(images[0][0], count, self._unit(part), least, max_tokens)
             if isinstance(part, ImagePart)
             else exact_video_plan(of_part, self._unit(part), least, max_tokens / count)
             for part, of_part in zip(parts, images, strict=True)
@@ -226,16 +226,16 @@ class Preprocessor:
         return PatchUnit(merge_size, processor.patch_size)
 
 
-def _matched(parts: Sequence[VisualPart], pictures: Sequence[Picture]) -> list[tuple[Frame, ...]]:
+def _matched(parts: Sequence[VisualPart], visuals: Sequence[ImageInput]) -> list[tuple[Frame, ...]]:
     """Per part its frames, checked."""
     images = [
-        (picture,) if isinstance(part, ImagePart) else tuple(picture)
-        for part, picture in zip(parts, pictures, strict=False)
+        (visual,) if isinstance(part, ImagePart) else tuple(visual)
+        for part, visual in zip(parts, visuals, strict=False)
     ]
     expected = [1 if isinstance(part, ImagePart) else part.frames for part in parts]
     got = [len(of_part) for of_part in images]
-    if expected != got or len(parts) != len(pictures):
-        raise TokenCountMismatch(sum(expected), sum(got) + len(pictures) - len(images))
+    if expected != got or len(parts) != len(visuals):
+        raise TokenCountMismatch(sum(expected), sum(got) + len(visuals) - len(images))
     frames = [
         tuple(image if isinstance(image, Frame) else Frame(0, image) for image in of_part)
         for of_part in images

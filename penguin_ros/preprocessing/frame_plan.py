@@ -70,7 +70,7 @@ def exact_video_plan(
     return FramePlan(tuple(range(len(images))), types, tuple(sizes))
 
 
-def exact_picture_plan(
+def exact_image_plan(
     image: Image, count: int, unit: PatchUnit, min_tokens: int, max_tokens: float
 ) -> FramePlan:
     """The reference's size for one of `count` pictures, of which `image` is the first."""
@@ -82,7 +82,7 @@ def exact_picture_plan(
         min_tokens,
         max_tokens,
     )
-    return _picture(sizes[0])
+    return _image(sizes[0])
 
 
 def video_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> FramePlan:
@@ -101,7 +101,7 @@ def video_plan_steps(images: Sequence[Image], unit: PatchUnit, visual: VisualCon
     )
 
 
-def picture_plan(image: Image, count: int, unit: PatchUnit, visual: VisualConfig) -> FramePlan:
+def image_plan(image: Image, count: int, unit: PatchUnit, visual: VisualConfig) -> FramePlan:
     """The plan for one of `count` pictures that share visual.max_visual_tokens; ValueError for more
     pictures than tokens.
 
@@ -114,9 +114,7 @@ def picture_plan(image: Image, count: int, unit: PatchUnit, visual: VisualConfig
         size = fixed_sizes(
             raw, unit.merge_size, unit.patch_size, visual.min_visual_tokens, {FrameType.KEY: most}
         )
-        return _picture(
-            size[FrameType.KEY], most < min(visual.key_tokens, visual.min_visual_tokens)
-        )
+        return _image(size[FrameType.KEY], most < min(visual.key_tokens, visual.min_visual_tokens))
     sizes, is_below_floor = sizes_within(
         raw,
         (FrameType.KEY,) * count,
@@ -125,10 +123,10 @@ def picture_plan(image: Image, count: int, unit: PatchUnit, visual: VisualConfig
         visual.min_visual_tokens,
         budget,
     )
-    return _picture(sizes[0], is_below_floor)
+    return _image(sizes[0], is_below_floor)
 
 
-def _picture(size: Size, is_truncated: bool = False) -> FramePlan:
+def _image(size: Size, is_truncated: bool = False) -> FramePlan:
     return FramePlan((0,), (FrameType.KEY,), (size,), is_truncated)
 
 

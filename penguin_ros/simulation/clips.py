@@ -52,10 +52,10 @@ def make_clip(
     segments = np.stack([world.segment(float(stamp)) for stamp in stamps])
     seen = truth_of(scene, list(segments), 0.0, float(stamps[-1]))
     source = random.Random(f'penguin words {seed} {level}')
-    pictures = np.stack([world.render(float(stamp)) for stamp in stamps])
+    images = np.stack([world.render(float(stamp)) for stamp in stamps])
     return SimulatedClip(
         scene,
-        pictures,
+        images,
         segments,
         stamps,
         seen,

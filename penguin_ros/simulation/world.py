@@ -80,12 +80,12 @@ class World:
         """(height, width, 3) uint8 RGB of the loaded scene at a time."""
         scene = self._place(seconds)
         self._options.geomgroup[BLOTS] = 1
-        picture = self._drawn(is_segmented=False)
+        image = self._drawn(is_segmented=False)
         if scene.noise > 0:
             random = np.random.default_rng((scene.seed, round(seconds * 1000)))
-            noise = random.standard_normal(picture.shape, np.float32) * np.float32(scene.noise)
-            return np.asarray(np.clip(picture + noise, 0, 255), np.uint8)
-        return picture
+            noise = random.standard_normal(image.shape, np.float32) * np.float32(scene.noise)
+            return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
+        return image
 
     def segment(self, seconds: float) -> Segments:
         """Which thing each pixel shows."""
@@ -219,11 +219,11 @@ class World:
         ):
             draw_list.flags[flag] = 0
         mujoco.mjr_render(mujoco.MjrRect(0, 0, self.width, self.height), draw_list, self._context)
-        picture = np.empty((self.height, self.width, 3), np.uint8)
+        image = np.empty((self.height, self.width, 3), np.uint8)
         mujoco.mjr_readPixels(
-            picture, None, mujoco.MjrRect(0, 0, self.width, self.height), self._context
+            image, None, mujoco.MjrRect(0, 0, self.width, self.height), self._context
         )
-        return np.ascontiguousarray(picture[::-1])  # OpenGL's first row is the lowest
+        return np.ascontiguousarray(image[::-1])  # OpenGL's first row is the lowest
 
 
 class _Offset:

@@ -17,7 +17,7 @@ from penguin_ros.benchmark.machine import (
     read_bandwidth,
     resident_bytes,
 )
-from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_pictures
+from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_images
 
 
 def test_the_machine_says_what_it_is_and_what_is_free() -> None:
@@ -57,9 +57,9 @@ def test_a_machine_without_such_files_says_nothing(
 
 
 def test_the_stored_input_is_the_same_everywhere() -> None:
-    pictures = stored_pictures()
-    assert [picture.shape for picture in pictures] == [(360, 640, 3)] * 8
-    digest = hashlib.sha256(b''.join(picture.tobytes() for picture in pictures)).hexdigest()
+    images = stored_images()
+    assert [picture.shape for picture in images] == [(360, 640, 3)] * 8
+    digest = hashlib.sha256(b''.join(picture.tobytes() for picture in images)).hexdigest()
     assert (
         digest
         == hashlib.sha256(

@@ -43,11 +43,11 @@ def jpeg(grey: int) -> bytes:
 
 
 def drawn(path: Path, captions: list[ShownCaption]) -> np.ndarray:
-    pictures = {
+    images = {
         stamp: jpeg(60 * place) for item in captions for place, stamp in enumerate(item.stamps_ns)
     }
     return np.asarray(
-        Image.open(write_sheet(Sheet('Title', captions, pictures, [('in all', 'Footer')]), path))
+        Image.open(write_sheet(Sheet('Title', captions, images, [('in all', 'Footer')]), path))
     )
 
 

@@ -141,14 +141,14 @@ def test_the_picture_tells_what_was_shown_and_asked(watch: WorldWatch, world: Wo
     message = caption(truth, truth.caption)
     watch.captions.append(message)
     stamps = [truth.start_ns + step * SECOND for step in range(4)]
-    watch.pictures.update({stamp: bytes([place]) for place, stamp in enumerate(stamps)})
+    watch.images.update({stamp: bytes([place]) for place, stamp in enumerate(stamps)})
     watch.show_caption(message)
-    watch.pictures.clear()
+    watch.images.clear()
     watch.chosen_question()
     watch.answer = Answer(text='Perhaps.')
     sheet = watch.sheet()
     assert [item.text for item in sheet.captions] == [truth.caption] and 'model' in sheet.title
-    assert sheet.pictures == {stamp: bytes([place]) for place, stamp in enumerate(stamps)}, (
+    assert sheet.images == {stamp: bytes([place]) for place, stamp in enumerate(stamps)}, (
         'kept, however long a demo runs'
     )
     assert [label for label, _ in sheet.footer] == ['in all', 'asked', 'answer', '']

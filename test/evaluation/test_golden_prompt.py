@@ -12,7 +12,7 @@ from penguin_ros.evaluation.golden import GoldenCase, GoldenValuesError, message
 from penguin_ros.preprocessing.prompt import ImagePart, Message, TextPart, VideoPart, render
 
 END = '<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n'
-PICTURE = np.zeros((28, 28, 3), np.uint8)
+IMAGE = np.zeros((28, 28, 3), np.uint8)
 
 
 class CountingTokenizer:
@@ -47,7 +47,7 @@ def rendered(messages: list[Message], frames: int) -> str:
     ],
 )
 def test_prompts_with_pictures_survive_the_way_back(body: str) -> None:
-    given = case(body + END, image=PICTURE)
+    given = case(body + END, image=IMAGE)
     assert rendered(messages_of(given), body.count('<image>')) == body + END
     assert not any(
         isinstance(part, VideoPart) for message in messages_of(given) for part in message.parts
@@ -56,7 +56,7 @@ def test_prompts_with_pictures_survive_the_way_back(body: str) -> None:
 
 def test_a_dialogue_becomes_one_message_per_turn() -> None:
     turns = '<|im_start|>user\n<image>\nWhat?<|im_end|>\n<|im_start|>assistant\nSnow.<|im_end|>\n<|im_start|>user\nWhere?'
-    given = case(turns + END, image=PICTURE)
+    given = case(turns + END, image=IMAGE)
     assert messages_of(given) == [
         Message('user', (ImagePart(), TextPart('What?'))),
         Message('assistant', (TextPart('Snow.'),)),
@@ -67,7 +67,7 @@ def test_a_dialogue_becomes_one_message_per_turn() -> None:
 def test_a_video_takes_the_timestamps_of_the_case_so_that_our_rounding_is_tested() -> None:
     given = case(
         '<|im_start|>user\nTime 0.2s:<image>,Time 0.8s:<image>\nWhat?' + END,
-        frames=np.stack([PICTURE] * 2),
+        frames=np.stack([IMAGE] * 2),
         timestamps=np.array([0.25, 0.75]),
     )
     assert messages_of(given) == [Message('user', (VideoPart((0.25, 0.75), 2), TextPart('What?')))]
@@ -76,7 +76,7 @@ def test_a_video_takes_the_timestamps_of_the_case_so_that_our_rounding_is_tested
 def test_a_video_without_timestamps_takes_those_of_the_labels() -> None:
     given = case(
         '<|im_start|>user\nTime 0.2s:<image>,Time 12.0s:<image>\nWhat?' + END,
-        frames=np.stack([PICTURE] * 2),
+        frames=np.stack([IMAGE] * 2),
     )
     assert messages_of(given)[0].parts[0] == VideoPart((0.2, 12.0), 2)
 
@@ -84,7 +84,7 @@ def test_a_video_without_timestamps_takes_those_of_the_labels() -> None:
 @pytest.mark.parametrize('count', [1, 2, 5])
 def test_a_video_without_labels_stays_without_even_when_timestamps_are_known(count: int) -> None:
     prompt = '<|im_start|>user\n' + ','.join(['<image>'] * count) + '\nWhat?' + END
-    given = case(prompt, frames=np.stack([PICTURE] * count), timestamps=np.arange(count) * 1.0)
+    given = case(prompt, frames=np.stack([IMAGE] * count), timestamps=np.arange(count) * 1.0)
     assert messages_of(given)[0].parts[0] == VideoPart(None, count)
     assert rendered(messages_of(given), count) == prompt
 
@@ -92,8 +92,8 @@ def test_a_video_without_labels_stays_without_even_when_timestamps_are_known(cou
 def test_a_picture_and_a_video_in_one_prompt_are_told_apart() -> None:
     given = case(
         '<|im_start|>user\n<image>\nthen <image>,<image>\nWhat?' + END,
-        image=PICTURE,
-        frames=np.stack([PICTURE] * 2),
+        image=IMAGE,
+        frames=np.stack([IMAGE] * 2),
     )
     assert messages_of(given)[0].parts == (
         ImagePart(),

@@ -30,7 +30,7 @@ def film(tmp_path):
 
 def shown(source):
     """The number of the film's frame that is current."""
-    return round(float(source.picture().mean()) / 30)
+    return round(float(source.image().mean()) / 30)
 
 
 def test_a_film_shows_the_frame_of_each_time_and_goes_on_from_the_start(film):
@@ -69,7 +69,7 @@ def test_a_folder_shows_its_pictures_in_order_of_their_numbers(tmp_path):
     (tmp_path / 'notes.txt').write_text('not one either')
     source = open_source(str(tmp_path), hz=2.0)
     seen = [
-        (source.advance(round(tick * SECOND / 2.0)), int(source.picture().mean()))[1]
+        (source.advance(round(tick * SECOND / 2.0)), int(source.image().mean()))[1]
         for tick in range(8)
     ]
     assert (

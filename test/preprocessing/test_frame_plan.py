@@ -18,16 +18,16 @@ from penguin_ros.preprocessing.frame_plan import (
     FramePlan,
     PatchUnit,
     evenly,
-    exact_picture_plan,
+    exact_image_plan,
     exact_video_plan,
-    picture_plan,
+    image_plan,
     video_plan,
 )
 from penguin_ros.preprocessing.frame_sizes import frame_sizes, tokens_of
 from penguin_ros.preprocessing.frame_types import frame_types
 
 KEY, INTERMEDIATE = FrameType.KEY, FrameType.INTERMEDIATE
-VIDEO, PICTURE = PatchUnit(2, 14), PatchUnit(1, 14)
+VIDEO, IMAGE = PatchUnit(2, 14), PatchUnit(1, 14)
 REFERENCE, FIXED = VisualConfig(policy='reference'), VisualConfig(policy='fixed')
 
 VISUAL = st.builds(
@@ -67,9 +67,9 @@ def test_a_video_keeps_the_budget_and_its_newest_frame(
 def test_pictures_keep_the_budget_together(
     count: int, height: int, width: int, visual: VisualConfig
 ) -> None:
-    plan = picture_plan(np.zeros((height, width, 3), np.uint8), count, PICTURE, visual)
+    plan = image_plan(np.zeros((height, width, 3), np.uint8), count, IMAGE, visual)
     assert plan.indices == (0,) and plan.types == (KEY,)
-    assert 1 <= _tokens(plan, PICTURE) * count <= visual.max_visual_tokens
+    assert 1 <= _tokens(plan, IMAGE) * count <= visual.max_visual_tokens
 
 
 @settings(deadline=None, max_examples=60)
@@ -146,17 +146,17 @@ def test_exact_plans_exceed_the_budget_where_the_reference_does() -> None:
 
 
 def test_exact_pictures_share_the_budget_like_frames() -> None:
-    picture = np.zeros((480, 640, 3), np.uint8)
-    assert exact_picture_plan(picture, 3, PICTURE, 16, 900).sizes == (
+    image = np.zeros((480, 640, 3), np.uint8)
+    assert exact_image_plan(image, 3, IMAGE, 16, 900).sizes == (
         frame_sizes((480, 640), (KEY,) * 3, 1, 14, 16, 900)[0],
     )
 
 
 def test_pictures_below_the_floor_are_said_to_be_truncated() -> None:
-    picture = np.zeros((480, 640, 3), np.uint8)
+    image = np.zeros((480, 640, 3), np.uint8)
     for visual in (REFERENCE, FIXED):
-        assert not picture_plan(picture, 8, PICTURE, visual).is_truncated
-        assert picture_plan(picture, 8, PICTURE, replace(visual, max_visual_tokens=64)).is_truncated
+        assert not image_plan(image, 8, IMAGE, visual).is_truncated
+        assert image_plan(image, 8, IMAGE, replace(visual, max_visual_tokens=64)).is_truncated
 
 
 @pytest.mark.parametrize(

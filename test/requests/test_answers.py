@@ -171,8 +171,8 @@ def test_dropped_frames_of_the_stretch_are_counted_in_the_evidence(tiny_checkpoi
 
 def test_pictures_of_the_caller_are_used_instead_of_a_camera(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint) as live:
-        picture = np.zeros((40, 60, 3), np.uint8)
-        answer = live.answer(images=(picture, picture[:20]))
+        image = np.zeros((40, 60, 3), np.uint8)
+        answer = live.answer(images=(image, image[:20]))
         assert (answer.text, answer.camera, len(answer.evidence.frames)) == (TEXT, '', 2)
         assert answer.evidence.visual_tokens > 0 and answer.evidence.age_ns == 0
 

@@ -25,7 +25,7 @@ CONFIG = with_values(
     PenguinConfig(),
     {'question.max_tokens': 50, 'question.deadline': 20.0, 'question.max_images': 2},
 )
-PICTURE = np.zeros((4, 4, 3), np.uint8)
+IMAGE = np.zeros((4, 4, 3), np.uint8)
 NOW = 1_000 * NANOSECONDS
 
 
@@ -64,7 +64,7 @@ def test_more_tokens_than_the_maximum_become_the_maximum() -> None:
 
 
 def test_pictures_take_the_place_of_the_camera() -> None:
-    assert checked(images=(PICTURE,), camera='front').camera == ''
+    assert checked(images=(IMAGE,), camera='front').camera == ''
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_pictures_take_the_place_of_the_camera() -> None:
         ({'id': 'x' * 257}, InvalidRequest),
         ({'interval': Interval(NOW - 1, NOW - 2)}, InvalidRequest),
         ({'interval': Interval(NOW, NOW + NANOSECONDS + 1)}, IntervalUnavailable),
-        ({'interval': Interval(0, 1), 'images': (PICTURE,)}, InvalidRequest),
-        ({'images': (PICTURE,) * 3}, TooManyImages),
+        ({'interval': Interval(0, 1), 'images': (IMAGE,)}, InvalidRequest),
+        ({'images': (IMAGE,) * 3}, TooManyImages),
         ({'images': (np.zeros((4, 4), np.uint8),)}, ImageShapeError),
         ({'images': (np.zeros((0, 4, 3), np.uint8),)}, ImageShapeError),
     ],
@@ -93,7 +93,7 @@ def test_an_interval_may_end_a_little_ahead_of_the_clock() -> None:
 
 
 def test_without_cameras_only_pictures_can_be_asked_about() -> None:
-    assert checked(cameras=(), images=(PICTURE,)).camera == ''
+    assert checked(cameras=(), images=(IMAGE,)).camera == ''
     with pytest.raises(UnknownCamera):
         checked(cameras=())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.live_window import LiveWindow
-from support.window_streams import picture
+from support.window_streams import image
 
 from penguin_ros.request import Answer
 
@@ -104,4 +104,4 @@ def test_answers_are_those_of_a_pipeline_that_computes_everything_anew(
 
 
 def test_the_pictures_of_these_tests_differ_from_frame_to_frame() -> None:
-    assert (picture(0, noise=1) != picture(0, noise=2)).any()
+    assert (image(0, noise=1) != image(0, noise=2)).any()

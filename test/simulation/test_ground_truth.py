@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from penguin_ros.errors import PenguinError
-from penguin_ros.ros.sim_camera.scenes import SceneChoice, Showing, ground_truth, picture_times_s
+from penguin_ros.ros.sim_camera.scenes import SceneChoice, Showing, ground_truth, image_times_s
 from penguin_ros.simulation.ground_truth import from_json, to_json
 from penguin_ros.simulation.language import facts, parse_caption
 from penguin_ros.simulation.random_scene import random_scene
@@ -86,6 +86,6 @@ def test_random_scenes_follow_their_seed_and_end_after_their_number() -> None:
 
 
 def test_pictures_reach_from_the_beginning_to_the_last_moment() -> None:
-    times = picture_times_s(random_scene(1, seconds=3.5), 10.0)
+    times = image_times_s(random_scene(1, seconds=3.5), 10.0)
     assert (len(times), times[0], times[-1]) == (36, 0.0, 3.5)
-    assert picture_times_s(random_scene(1, seconds=1.0), 3.0)[-1] == pytest.approx(1.0)
+    assert image_times_s(random_scene(1, seconds=1.0), 3.0)[-1] == pytest.approx(1.0)

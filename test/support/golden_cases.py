@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from penguin_ros.frame import Image
-from penguin_ros.preprocessing.clip_inputs import Picture
+from penguin_ros.preprocessing.clip_inputs import ImageInput
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, TextPart, VideoPart
 
 Arrays = Mapping[str, Any]
@@ -49,7 +49,7 @@ def images_of(case: Arrays) -> list[Image]:
     return list(case['frames']) if 'frames' in case else [case['image']]
 
 
-def messages_of(name: str, case: Arrays) -> tuple[list[Message], list[Picture]]:
+def messages_of(name: str, case: Arrays) -> tuple[list[Message], list[ImageInput]]:
     """The dialogue of a case and what its parts show."""
     video = VideoPart(tuple(case['timestamps']), len(case['frames'])) if 'frames' in case else None
     turns = [
@@ -57,7 +57,7 @@ def messages_of(name: str, case: Arrays) -> tuple[list[Message], list[Picture]]:
         for role, is_visual, text in DIALOGUES[name]
     ]
     messages = [Message(role, (*_parts(visual), TextPart(text))) for role, visual, text in turns]
-    shown: list[Picture] = (
+    shown: list[ImageInput] = (
         [list(case['frames']) if video else case['image']] if name in VISUAL else []
     )
     return messages, shown

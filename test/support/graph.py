@@ -276,7 +276,7 @@ class SyntheticCamera:
     def publish(self, stamp_ns: int | None = None, **fields: Any) -> Image:
         """One picture, now or with a stamp of choice; `fields` replace those of the message."""
         stamp_ns = self._graph.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
-        message = picture_message(self._count, stamp_ns)
+        message = image_message(self._count, stamp_ns)
         for name, value in fields.items():
             setattr(message, name, value)
         self._count += 1
@@ -285,7 +285,7 @@ class SyntheticCamera:
         return message
 
 
-def picture_message(number: int, stamp_ns: int, width: int = 64, height: int = 48) -> Image:
+def image_message(number: int, stamp_ns: int, width: int = 64, height: int = 48) -> Image:
     """An rgb8 message with a bright square that moves with `number`."""
     pixels = np.full((height, width, 3), 40, np.uint8)
     left = (number * 5) % (width - 12)

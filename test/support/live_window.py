@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.live_pipeline import MS, START, LivePipeline
 from support.stepped_jobs import LIVENESS_SECONDS
-from support.window_streams import picture
+from support.window_streams import image
 
 from penguin_ros.frame import Frame
 
@@ -36,7 +36,7 @@ class LiveWindow(LivePipeline):
         for ms in milliseconds:
             self.now.turn(max(0, START + ms * MS - self.now()))
             self.pipeline.add_frame(
-                Frame(START + ms * MS, picture(scene, size, noise=ms), camera, f'{camera}_optical')
+                Frame(START + ms * MS, image(scene, size, noise=ms), camera, f'{camera}_optical')
             )
 
     def wait_idle(self) -> None:

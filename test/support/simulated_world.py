@@ -82,12 +82,12 @@ class SimulatedWorld:
         self.showings: list[GroundTruth] = []
         self.described: list[Described] = []
         self.faults: list[str] = []
-        self._pictures: list[set[int]] = [set()]  # stamps, per epoch
+        self._images: list[set[int]] = [set()]  # stamps, per epoch
         self._reset_s = 0.0
         latched = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         graph.node.create_subscription(String, '/sim_camera/ground_truth', self._on_truth, latched)
         graph.node.create_subscription(
-            CompressedImage, '/camera/image/compressed', self._on_picture, QoSProfile(depth=500)
+            CompressedImage, '/camera/image/compressed', self._on_image, QoSProfile(depth=500)
         )
         files = ('--params-file', str(simulation_parameters()))
         self.node = LiveNode(
@@ -161,12 +161,12 @@ class SimulatedWorld:
         self._take_captions()  # those that came before belong to the epoch before
         showing = from_json(message.data)
         self.showings.append(showing)
-        while len(self._pictures) <= showing.epoch:
-            self._pictures.append(set())
+        while len(self._images) <= showing.epoch:
+            self._images.append(set())
 
-    def _on_picture(self, message: Any) -> None:
+    def _on_image(self, message: Any) -> None:
         """A picture comes after the truth of its scene."""
-        self._pictures[self.showings[-1].epoch if self.showings else 0].add(
+        self._images[self.showings[-1].epoch if self.showings else 0].add(
             stamp_ns(message.header.stamp)
         )
 
@@ -195,11 +195,11 @@ class SimulatedWorld:
             None,
         )
         stamps = {stamp_ns(frame.stamp) for frame in caption.evidence.frames}
-        if showing is None or not stamps <= self._pictures[epoch]:
+        if showing is None or not stamps <= self._images[epoch]:
             if (
                 time.monotonic() - self._reset_s > LATE_S
             ):  # else it may have been under way when the time was set back
-                missing = sorted(stamps - self._pictures[epoch]) if showing else 'no scene'
+                missing = sorted(stamps - self._images[epoch]) if showing else 'no scene'
                 self.faults.append(
                     f'caption of {start_ns} to {end_ns} belongs to no single scene of epoch {epoch}: {missing}'
                 )

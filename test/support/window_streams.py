@@ -16,19 +16,19 @@ SECOND = 1000 * MS
 UNIT = PatchUnit(2, 14)
 
 
-def picture(scene: int = 0, size: tuple[int, int] = (56, 84), noise: int = 0) -> Image:
+def image(scene: int = 0, size: tuple[int, int] = (56, 84), noise: int = 0) -> Image:
     """Pictures of one scene are alike whatever their noise but not the same, those of two scenes
     are not alike.
     """
     random = np.random.default_rng(scene)
-    image = 240 * random.integers(0, 2, (*size, 1)).repeat(3, 2)
-    return (image + np.random.default_rng(noise).integers(0, 8, (*size, 1))).astype(np.uint8)
+    pixels = 240 * random.integers(0, 2, (*size, 1)).repeat(3, 2)
+    return (pixels + np.random.default_rng(noise).integers(0, 8, (*size, 1))).astype(np.uint8)
 
 
 def frame(
     ms: int, scene: int = 0, size: tuple[int, int] = (56, 84), camera: str = 'front'
 ) -> Frame:
-    return Frame(ms * MS, picture(scene, size, noise=ms), camera, f'{camera}_optical')
+    return Frame(ms * MS, image(scene, size, noise=ms), camera, f'{camera}_optical')
 
 
 def rules(**values: object) -> WindowRules:

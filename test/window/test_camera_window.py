@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.stepped_jobs import FakeClock
-from support.window_streams import MS, SECOND, frame, offsets, picture, rules, taken
+from support.window_streams import MS, SECOND, frame, image, offsets, rules, taken
 
 from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.config import BufferConfig
@@ -97,9 +97,9 @@ def test_what_changes_little_by_little_is_compared_with_the_newest_anchor() -> N
 
 
 def _covered(patches: int) -> Image:
-    image = picture(size=(140, 280))
-    image[:14, : 14 * patches] = 255 - image[:14, : 14 * patches]
-    return image
+    changed = image(size=(140, 280))
+    changed[:14, : 14 * patches] = 255 - changed[:14, : 14 * patches]
+    return changed
 
 
 def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_anew() -> None:

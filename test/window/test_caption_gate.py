@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.window_streams import picture
+from support.window_streams import image
 
 from penguin_ros.preprocessing.frame_types import FrameSignature, frame_signature
 from penguin_ros.request import Answer
 from penguin_ros.window.caption_gate import CaptionGate
 
-STILL, OTHER = frame_signature(picture(0)), frame_signature(picture(1))
+STILL, OTHER = frame_signature(image(0)), frame_signature(image(1))
 ANSWER = Answer('id', 'What?', 'front', 'A wall.')
 
 
@@ -28,7 +28,7 @@ def captioned(question: str = 'What?', frame: FrameSignature = STILL) -> Caption
 def test_as_long_as_nothing_changes_the_last_caption_holds() -> None:
     gate = captioned()
     for stamp in range(1, 5):
-        gate.look(stamp, frame_signature(picture(0, noise=stamp)), 0.95)
+        gate.look(stamp, frame_signature(image(0, noise=stamp)), 0.95)
     told = gate.unchanged('What?')
     assert told is not None and told.answer is ANSWER and told.end_ns == 0
 

@@ -22,7 +22,7 @@ from penguin_ros.window.policies import (
 KEY, INTERMEDIATE = FrameType.KEY, FrameType.INTERMEDIATE
 COSTS = {KEY: 16, INTERMEDIATE: 4}
 LIMITS = RestartLimits(max_frames=8, max_tokens=64, max_age_ns=30_000, span_ns=4_000, overlap=2)
-PICTURE = np.zeros((1, 1, 3), np.uint8)
+IMAGE = np.zeros((1, 1, 3), np.uint8)
 LARGER = np.zeros((2, 1, 3), np.uint8)
 
 
@@ -39,7 +39,7 @@ class Stream:
     begun: tuple[int, int] | None = None
     told: list[tuple[int, int]] = field(default_factory=list)
 
-    def add(self, stamp_ns: int, is_similar: bool = True, image: np.ndarray = PICTURE) -> list[int]:
+    def add(self, stamp_ns: int, is_similar: bool = True, image: np.ndarray = IMAGE) -> list[int]:
         self.append_only = appended(
             self.append_only,
             Frame(stamp_ns, image),
@@ -243,5 +243,5 @@ def act(stream: Stream, event: str) -> None:
 
 
 def test_frames_are_compared_by_identity() -> None:
-    frame = Frame(0, PICTURE)
+    frame = Frame(0, IMAGE)
     assert TypedFrame(frame, KEY) != TypedFrame(frame, KEY)

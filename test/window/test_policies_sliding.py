@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from penguin_ros.frame import Frame
 from penguin_ros.window.policies import TypedFrame, slid
 
-PICTURE, LARGER = np.zeros((1, 1, 3), np.uint8), np.zeros((2, 1, 3), np.uint8)
+IMAGE, LARGER = np.zeros((1, 1, 3), np.uint8), np.zeros((2, 1, 3), np.uint8)
 
 
 @given(
@@ -25,7 +25,7 @@ def test_it_holds_the_newest_frames_within_its_span_and_loses_only_the_oldest(
     stamps: list[int] = []
     for gap in gaps:
         stamps.append((stamps[-1] if stamps else 0) + gap)
-        before, window = window, slid(window, Frame(stamps[-1], PICTURE), most, span_ns)
+        before, window = window, slid(window, Frame(stamps[-1], IMAGE), most, span_ns)
         assert [frame.stamp_ns for frame in window] == [
             ns for ns in stamps if ns > stamps[-1] - span_ns
         ][-most:]
@@ -33,5 +33,5 @@ def test_it_holds_the_newest_frames_within_its_span_and_loses_only_the_oldest(
 
 
 def test_frames_of_another_size_begin_a_window_of_their_own() -> None:
-    window = slid(slid((), Frame(0, PICTURE), 8, 4000), Frame(500, LARGER), 8, 4000)
+    window = slid(slid((), Frame(0, IMAGE), 8, 4000), Frame(500, LARGER), 8, 4000)
     assert [frame.stamp_ns for frame in window] == [500]

@@ -20,14 +20,14 @@ from penguin_ros.backends.torch.layers import (
     rms_norm,
     rope_tables,
 )
-from penguin_ros.backends.torch.weights import LanguageWeights
+from penguin_ros.backends.torch.weights import DecoderWeights
 
 # A longer chunk runs in parts, so that masks and activations stay bounded.
 _PART_ROWS = 1024
 
 
 def append(
-    weights: LanguageWeights, cache: KeyValueCache, place: int, past: int, x: torch.Tensor
+    weights: DecoderWeights, cache: KeyValueCache, place: int, past: int, x: torch.Tensor
 ) -> torch.Tensor:
     """Writes the positions past .. past + S of a place from embeddings `x` (S, hidden_size);
     returns their last hidden states.
@@ -42,7 +42,7 @@ def append(
 
 
 def _append_part(
-    weights: LanguageWeights, cache: KeyValueCache, place: int, past: int, x: torch.Tensor
+    weights: DecoderWeights, cache: KeyValueCache, place: int, past: int, x: torch.Tensor
 ) -> torch.Tensor:
     shape = weights.stack.shape
     angles = torch.arange(past, past + len(x), device=x.device)[
@@ -57,9 +57,7 @@ def _append_part(
     return x
 
 
-def logits(
-    weights: LanguageWeights, hidden: torch.Tensor, positions: Sequence[int]
-) -> torch.Tensor:
+def logits(weights: DecoderWeights, hidden: torch.Tensor, positions: Sequence[int]) -> torch.Tensor:
     """(len(positions), vocabulary_size) float32 from last hidden states."""
     rows = hidden[torch.tensor(positions, dtype=torch.int64, device=hidden.device)]
     return F.linear(

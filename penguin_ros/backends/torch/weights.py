@@ -56,7 +56,7 @@ class EncoderWeights:
 
 
 @dataclass(frozen=True, eq=False)
-class LanguageWeights:
+class DecoderWeights:
     """Embedding, LLM and head; `head` is the embedding itself when they are tied."""
 
     embedding: torch.Tensor
@@ -81,11 +81,11 @@ class WeightLoader:
     def _affine(self, name: str) -> Affine:
         return self._read(name + '.weight'), self._read(name + '.bias')
 
-    def language(self) -> LanguageWeights:
+    def language(self) -> DecoderWeights:
         """Embedding, LLM and head."""
         embedding = self._read('llm.embed_tokens.weight')
         head = embedding if self._shape.is_tied else self._read('llm.lm_head.weight')
-        return LanguageWeights(embedding, self._stack('llm', self._shape.llm), head)
+        return DecoderWeights(embedding, self._stack('llm', self._shape.llm), head)
 
     def _stack(self, prefix: str, shape: TransformerShape) -> StackWeights:
         layers = tuple(

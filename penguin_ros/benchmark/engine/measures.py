@@ -19,7 +19,7 @@ from penguin_ros.backends.base.backend import Backend, Chunk, Features
 from penguin_ros.benchmark.engine.answer_arrays import write_answer
 from penguin_ros.benchmark.engine.model import Opened, open_target
 from penguin_ros.benchmark.machine import available_bytes, device_copy_rate, resident_bytes
-from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_pictures
+from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_images
 from penguin_ros.benchmark.tasks import Round, Task
 from penguin_ros.errors import PromptTooLong, SettingError
 from penguin_ros.generation.chunks import prompt_chunks
@@ -32,7 +32,7 @@ POSITION = 700
 question.
 """
 
-PICTURE_TOKENS = 64
+IMAGE_TOKENS = 64
 """Visual tokens at most of the one picture of a short task and of what goes before a long one."""
 
 
@@ -60,10 +60,10 @@ def measure(task: Task) -> Round:
         facts = opened.facts()
         if not task.is_short:
             facts['position'] = position = _position(opened, task)
-            _answer(opened, _picture_inputs(opened), 2)
+            _answer(opened, _image_inputs(opened), 2)
         start = time.perf_counter()
         inputs = (
-            _picture_inputs(opened)
+            _image_inputs(opened)
             if task.is_short
             else opened.preprocessor().clip_inputs(stored_clip(), QUESTION)
         )
@@ -85,9 +85,9 @@ def measure(task: Task) -> Round:
         opened.backend.close()
 
 
-def _picture_inputs(opened: Opened) -> ModelInputs:
-    preprocessor = opened.preprocessor(max_visual_tokens=PICTURE_TOKENS)
-    return preprocessor.images_inputs(stored_pictures(1), QUESTION)
+def _image_inputs(opened: Opened) -> ModelInputs:
+    preprocessor = opened.preprocessor(max_visual_tokens=IMAGE_TOKENS)
+    return preprocessor.images_inputs(stored_images(1), QUESTION)
 
 
 def _input_facts(inputs: ModelInputs) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 import numpy as np
 
 from penguin_ros.benchmark.live.drafts import pass_costs
-from penguin_ros.benchmark.live.scenes import CAMERA, clip_pictures, framed, further_pictures
+from penguin_ros.benchmark.live.scenes import CAMERA, clip_images, framed, further_images
 from penguin_ros.benchmark.live.tasks import Record
 from penguin_ros.benchmark.live.texts import Samples, Text, TextBench
 from penguin_ros.config import Value, with_values
@@ -131,7 +131,7 @@ class Clips:
         """Brings weights and working memory in; seconds that a clip of two small frames then takes
         to its first token.
         """
-        found = windowed(self._bench, 'growing', framed(clip_pictures(2, SMALL), FPS))
+        found = windowed(self._bench, 'growing', framed(clip_images(2, SMALL), FPS))
         texts = [
             self._bench.text(self._bench.plain, found, QUESTIONS[0], limits={'max_tokens': 2})
             for _ in range(2)
@@ -197,7 +197,7 @@ class Clips:
     def _append(self, reuse: Caches) -> None:
         for count in APPENDED:
             known = FRAMES - count
-            new = framed(further_pictures(count, count, self._bench.task.size), FPS, known)
+            new = framed(further_images(count, count, self._bench.task.size), FPS, known)
             found = windowed(self._bench, 'growing', (*self._frames(known), *new))
             is_recomputed = not self._bench.is_slow or count in RECOMPUTED_SLOW
             self._both(f'append {count} to {known}', reuse, found, QUESTIONS[0], is_recomputed)
@@ -218,7 +218,7 @@ class Clips:
         return windowed(self._bench, policy, self._frames(count))
 
     def _frames(self, count: int) -> tuple[Frame, ...]:
-        return framed(clip_pictures(count, self._bench.task.size), FPS)
+        return framed(clip_images(count, self._bench.task.size), FPS)
 
     def _taken(self) -> list[Record]:
         records, self._table = self._table.records(), CaseTable()

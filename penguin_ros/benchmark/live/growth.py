@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from penguin_ros.benchmark.live.clips import FPS, QUESTIONS, WIDE, windowed
-from penguin_ros.benchmark.live.scenes import clip_pictures, framed
+from penguin_ros.benchmark.live.scenes import clip_images, framed
 from penguin_ros.benchmark.live.tasks import Record
 from penguin_ros.benchmark.live.texts import TextBench
 from penguin_ros.errors import PenguinError, PromptTooLong
@@ -42,7 +42,7 @@ def growth(bench: TextBench) -> Record:
         'visual.min_visual_tokens': 1,
         'visual.intermediate_tokens': tokens,
     }
-    frames = framed(clip_pictures(MOST_FRAMES, bench.task.size), FPS)
+    frames = framed(clip_images(MOST_FRAMES, bench.task.size), FPS)
     found: Record = {
         'intermediate_tokens': tokens,
         'frames': [],

@@ -19,7 +19,7 @@ from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.benchmark.live.clips import FPS, FRAMES, WIDE
 from penguin_ros.benchmark.live.probe import DECODE, ENCODE, Choice, ProbedBackend
-from penguin_ros.benchmark.live.scenes import CAMERA, clip_pictures, framed, further_pictures
+from penguin_ros.benchmark.live.scenes import CAMERA, clip_images, framed, further_images
 from penguin_ros.benchmark.live.tasks import LiveTask, Record
 from penguin_ros.benchmark.live.texts import ROUNDS, live_config
 from penguin_ros.config import ModelConfig, PenguinConfig, Value, with_values
@@ -151,12 +151,12 @@ class Interruptions:
         """So many frames more, each another picture."""
         for _ in range(count):
             number = len(self._frames)
-            picture = (
-                clip_pictures(FRAMES, self._task.size)[number]
+            image = (
+                clip_images(FRAMES, self._task.size)[number]
                 if number < FRAMES
-                else further_pictures(number, 1, self._task.size)[0]
+                else further_images(number, 1, self._task.size)[0]
             )
-            frame = framed([picture], FPS, number)[0]
+            frame = framed([image], FPS, number)[0]
             self._now_ns = frame.stamp_ns
             self._frames.append(frame)
             self.pipeline.add_frame(frame)

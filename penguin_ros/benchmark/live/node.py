@@ -32,19 +32,19 @@ from penguin_ros.media.video import RecordingError
 from penguin_ros.ros.process.node_process import NodeProcess
 
 
-def write_video(path: Path, pictures: Sequence[Image], fps: float) -> Path:
+def write_video(path: Path, images: Sequence[Image], fps: float) -> Path:
     """Writes pictures of one size, at least one, as `path` (.mp4); RecordingError when this OpenCV
     has no encoder.
     """
     import cv2
 
-    height, width = pictures[0].shape[:2]
+    height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
     if not writer.isOpened():
         raise RecordingError(
             'cannot write a video', 'this OpenCV has no mp4v encoder', 'Give one with --video FILE'
         )
-    for picture in pictures:
+    for picture in images:
         writer.write(np.ascontiguousarray(picture[..., ::-1]))
     writer.release()
     return path

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from penguin_ros.benchmark.stored_clip import HEIGHT, SQUARE, WIDTH, stored_pictures
+from penguin_ros.benchmark.stored_clip import HEIGHT, SQUARE, WIDTH, stored_images
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.frame import NANOSECONDS, Frame, Image
 
@@ -45,32 +45,32 @@ class Stream:
     source: str
 
 
-def framed(pictures: Iterable[Image], fps: float, first: int = 0) -> tuple[Frame, ...]:
+def framed(images: Iterable[Image], fps: float, first: int = 0) -> tuple[Frame, ...]:
     """Pictures as frames of the camera; `first`: number of the first one on the grid of `fps`."""
     return tuple(
-        Frame(round((first + index) * NANOSECONDS / fps), picture, CAMERA)
-        for index, picture in enumerate(pictures)
+        Frame(round((first + index) * NANOSECONDS / fps), image, CAMERA)
+        for index, image in enumerate(images)
     )
 
 
-def clip_pictures(count: int, size: tuple[int, int]) -> list[Image]:
+def clip_images(count: int, size: tuple[int, int]) -> list[Image]:
     """The stored pictures in (width, height): one key frame, then frames that are like it."""
-    return [_sized(picture, size) for picture in stored_pictures(count)]
+    return [_sized(image, size) for image in stored_images(count)]
 
 
-def further_pictures(number: int, count: int, size: tuple[int, int]) -> list[Image]:
+def further_images(number: int, count: int, size: tuple[int, int]) -> list[Image]:
     """`count` pictures that go on behind a clip of the stored ones; of another `number` all are
     others.
     """
-    first, *_ = stored_pictures(9)
-    pictures = []
+    first, *_ = stored_images(9)
+    images = []
     for index in range(count):
-        picture = first.copy()
+        image = first.copy()
         top = (7 + 41 * number) % (HEIGHT - SQUARE)
         left = (WIDTH - SQUARE - 29 * index - 11 * number) % (WIDTH - SQUARE)
-        picture[top : top + SQUARE, left : left + SQUARE] = 30, 90 + 3 * number, 220
-        pictures.append(_sized(picture, size))
-    return pictures
+        image[top : top + SQUARE, left : left + SQUARE] = 30, 90 + 3 * number, 220
+        images.append(_sized(image, size))
+    return images
 
 
 def stream(scene: str, seconds: int, fps: float, size: tuple[int, int], video: str = '') -> Stream:
@@ -79,13 +79,13 @@ def stream(scene: str, seconds: int, fps: float, size: tuple[int, int], video: s
     """
     count = round(seconds * fps)
     if video:
-        pictures, source = _of_video(scene, Path(video), count, fps, size)
+        images, source = _of_video(scene, Path(video), count, fps, size)
     else:
         try:
-            pictures, source = _simulated(scene, count, fps, size)
+            images, source = _simulated(scene, count, fps, size)
         except BackendUnavailable as error:
-            pictures, source = _drawn(scene, count, fps, size), f'drawn in code: {error}'
-    return Stream(scene, framed(pictures, fps), source)
+            images, source = _drawn(scene, count, fps, size), f'drawn in code: {error}'
+    return Stream(scene, framed(images, fps), source)
 
 
 def _simulated(
@@ -100,12 +100,12 @@ def _simulated(
         if scene == STATIC:
             world.load(_with_noise(random_scene(HELD_OUT[STATIC_SEED], 1, SCENE_S)))
             return [world.render(time_s) for time_s in times], 'simulated, level 1: nothing moves'
-        pictures, shown = [], -1
+        images, shown = [], -1
         for time_s in times:
             if shown != (shown := int(time_s // SCENE_S)):
                 world.load(_with_noise(random_scene(HELD_OUT[CHANGING_SEED + shown], 2, SCENE_S)))
-            pictures.append(world.render(time_s % SCENE_S))
-        return pictures, f'simulated, level 2: things move, another scene every {SCENE_S:g} s'
+            images.append(world.render(time_s % SCENE_S))
+        return images, f'simulated, level 2: things move, another scene every {SCENE_S:g} s'
 
 
 def _with_noise(scene: Scene) -> Scene:
@@ -118,46 +118,44 @@ def _of_video(
 ) -> tuple[list[Image], str]:
     from penguin_ros.media.video import RecordingError, VideoRecording
 
-    wanted, pictures = (1 if scene == STATIC else count), list[Image]()
-    for _, picture in VideoRecording(path).frames(fps):
-        pictures.append(_sized(picture, size))
-        if len(pictures) == wanted:
+    wanted, images = (1 if scene == STATIC else count), list[Image]()
+    for _, image in VideoRecording(path).frames(fps):
+        images.append(_sized(image, size))
+        if len(images) == wanted:
             break
-    if len(pictures) < wanted:
+    if len(images) < wanted:
         raise RecordingError(
             f'{path} is too short',
-            f'{count} frames at {fps:g} Hz are wanted, it gives {len(pictures)}',
+            f'{count} frames at {fps:g} Hz are wanted, it gives {len(images)}',
             'Give a longer video or fewer --captions',
         )
     if scene == STATIC:
-        return _noisy(
-            pictures[0], count
-        ), f'first picture of {path.name}, with the noise of a camera'
-    return pictures, path.name
+        return _noisy(images[0], count), f'first picture of {path.name}, with the noise of a camera'
+    return images, path.name
 
 
 def _drawn(scene: str, count: int, fps: float, size: tuple[int, int]) -> list[Image]:
     if scene == STATIC:
-        return _noisy(clip_pictures(1, size)[0], count)
+        return _noisy(clip_images(1, size)[0], count)
     every = max(1, round(SCENE_S * fps))
     return [
-        np.roll(picture, index // every, axis=2)
-        for index, picture in enumerate(clip_pictures(count, size))
+        np.roll(image, index // every, axis=2)
+        for index, image in enumerate(clip_images(count, size))
     ]  # new colours
 
 
-def _noisy(picture: Image, count: int) -> list[Image]:
+def _noisy(image: Image, count: int) -> list[Image]:
     """As a camera that stands sees it."""
     random = np.random.default_rng(1)
     return [
-        np.clip(picture + random.normal(0.0, NOISE, picture.shape), 0, 255).astype(np.uint8)
+        np.clip(image + random.normal(0.0, NOISE, image.shape), 0, 255).astype(np.uint8)
         for _ in range(count)
     ]
 
 
-def _sized(picture: Image, size: tuple[int, int]) -> Image:
-    if (picture.shape[1], picture.shape[0]) == size:
-        return picture
+def _sized(image: Image, size: tuple[int, int]) -> Image:
+    if (image.shape[1], image.shape[0]) == size:
+        return image
     import cv2
 
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -36,7 +36,7 @@ from penguin_ros.export.tensorrt.profiles import (
     Profile,
     ProfileSizes,
     decoder_profiles,
-    vision_profiles,
+    encoder_profiles,
 )
 
 BASE_BYTES = 600 * 1024 * 1024
@@ -180,7 +180,7 @@ def prepared(bundle: Bundle, candidate: Candidate, sizes: ProfileSizes) -> Build
     manifest = bundle.manifest
     graph = bundle.graph(candidate.part, candidate.variant)
     profiles = (
-        vision_profiles(sizes)
+        encoder_profiles(sizes)
         if candidate.part == 'vision'
         else decoder_profiles(sizes, manifest.max_length, candidate.decode_rows)
     )

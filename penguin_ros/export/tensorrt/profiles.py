@@ -51,13 +51,13 @@ def decoder_profiles(sizes: ProfileSizes, max_length: int, decode_rows: int) -> 
             'rows': rows,
             'length': length,
             'wanted': (1, 1, min(MAX_WANTED, rows[2])),
-            'length_and_rows': tuple(a + b for a, b in zip(length, rows, strict=True)),
-        }  # type: ignore[dict-item]
+            'length_and_rows': tuple(a + b for a, b in zip(length, rows, strict=True)),  # type: ignore[dict-item]
+        }
         for rows in (decode, prefill)
     )
 
 
-def vision_profiles(sizes: ProfileSizes) -> tuple[Profile, ...]:
+def encoder_profiles(sizes: ProfileSizes) -> tuple[Profile, ...]:
     """One frame of up to `max_patches`."""
     return (
         {

@@ -26,7 +26,7 @@ from std_msgs.msg import Header
 
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.media.source import CameraSource, Picture, open_source
+from penguin_ros.media.source import BgrImage, CameraSource, open_source
 from penguin_ros.ros.camera_node.parameters import CameraParameters, camera_parameters
 from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, camera_qos, transport_topics
 
@@ -147,38 +147,36 @@ class CameraNode(Node):
         is_compressed_wanted = self._compressed.get_subscription_count() > 0
         if not is_raw_wanted and not is_compressed_wanted:
             return
-        picture = self._resized(self._source.picture())
+        image = self._resized(self._source.image())
         seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
         header = Header(
             stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=self.parameters.frame_id
         )
         if is_raw_wanted:
-            self._raw.publish(raw_message(header, picture, self.parameters.encoding))
+            self._raw.publish(raw_message(header, image, self.parameters.encoding))
         if is_compressed_wanted:
             self._compressed.publish(
-                jpeg_message(
-                    header, picture, self.parameters.encoding, self.parameters.jpeg_quality
-                )
+                jpeg_message(header, image, self.parameters.encoding, self.parameters.jpeg_quality)
             )
 
-    def _resized(self, picture: Picture) -> Picture:
+    def _resized(self, image: BgrImage) -> BgrImage:
         """To the width and height of the parameters; one of them alone keeps the proportions."""
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         wanted_width, wanted_height = self.parameters.width, self.parameters.height
         new_width = wanted_width or max(1, round(width * (wanted_height or height) / height))
         new_height = wanted_height or max(1, round(height * new_width / width))
         if (new_width, new_height) == (width, height):
-            return picture
+            return image
         method = cv2.INTER_AREA if new_width < width else cv2.INTER_LINEAR
         return np.asarray(
-            cv2.resize(picture, (new_width, new_height), interpolation=method), dtype=np.uint8
+            cv2.resize(image, (new_width, new_height), interpolation=method), dtype=np.uint8
         )
 
 
-def raw_message(header: Header, picture: Picture, encoding: str) -> Image:
+def raw_message(header: Header, image: BgrImage, encoding: str) -> Image:
     """A BGR picture as sensor_msgs/Image."""
     conversion = _CONVERSIONS[encoding]
-    pixels = picture if conversion is None else cv2.cvtColor(picture, conversion)
+    pixels = image if conversion is None else cv2.cvtColor(image, conversion)
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     return Image(
@@ -191,9 +189,9 @@ def raw_message(header: Header, picture: Picture, encoding: str) -> Image:
     )
 
 
-def jpeg_message(header: Header, picture: Picture, encoding: str, quality: int) -> CompressedImage:
+def jpeg_message(header: Header, image: BgrImage, encoding: str, quality: int) -> CompressedImage:
     """A BGR picture as sensor_msgs/CompressedImage, its format written as image_transport does."""
-    source = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if encoding == 'mono8' else picture
+    source = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if encoding == 'mono8' else image
     is_encoded, content = cv2.imencode('.jpg', source, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not is_encoded:
         raise PenguinError('a picture could not be compressed', 'OpenCV gave no JPEG')

@@ -86,8 +86,8 @@ def declared_parameters(node: Node, kind: type[Parameters]) -> Parameters:
     """
     values: dict[str, Value] = {
         item.name: _declared(node, item.name, item.default, item.metadata['setting'])
-        for item in dataclasses.fields(kind)
-    }  # type: ignore[arg-type]
+        for item in dataclasses.fields(kind)  # type: ignore[arg-type]
+    }
     parameters = kind(**values)
     try:
         validate_topic_name(parameters.topic)

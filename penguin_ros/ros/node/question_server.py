@@ -164,12 +164,12 @@ class QuestionServer:
         if not pending.message.images:
             self._submit(pending, ())
             return
-        self._check_pictures(pending.message.images, self._config().question)
+        self._check_images(pending.message.images, self._config().question)
         self._open[pending.id] = pending
         pending.is_decoding = True
         self._decoder.submit(self._decode, pending, self._config())
 
-    def _check_pictures(self, images: Any, limits: QuestionConfig) -> None:
+    def _check_images(self, images: Any, limits: QuestionConfig) -> None:
         if self.pipeline is None:
             raise _unconfigured()
         if len(images) > limits.max_images:

@@ -42,7 +42,7 @@ class SceneChoice:
             number += 1
 
 
-def picture_times_s(scene: Scene, hz: float) -> list[float]:
+def image_times_s(scene: Scene, hz: float) -> list[float]:
     """Times of a scene's pictures from its beginning; the last one within `seconds`."""
     return [tick / hz for tick in range(int(scene.seconds * hz + 1e-6) + 1)]
 

@@ -37,7 +37,7 @@ from penguin_ros.ros.sim_camera.parameters import (
     SimCameraParameters,
     sim_camera_parameters,
 )
-from penguin_ros.ros.sim_camera.scenes import SceneChoice, Showing, ground_truth, picture_times_s
+from penguin_ros.ros.sim_camera.scenes import SceneChoice, Showing, ground_truth, image_times_s
 from penguin_ros.simulation.ground_truth import GroundTruth, to_json
 from penguin_ros.simulation.scene import Scene
 from penguin_ros.simulation.world import World
@@ -151,7 +151,7 @@ class SimCamera(Node):
             now_epoch, now_ns = self._world_clock.now()
             start_ns = _full(now_ns + LEAD_NS if now_epoch != epoch else max(start_ns, now_ns))
             epoch = now_epoch
-            times_s = picture_times_s(scene, self.parameters.rate)
+            times_s = image_times_s(scene, self.parameters.rate)
             truth = ground_truth(
                 world, scene, Showing(number, epoch, start_ns, times_s[-1], self.counts.skipped)
             )

@@ -46,10 +46,8 @@ def test_tokens_and_logits_are_those_of_torch_across_buckets(
 
 
 def test_features_are_those_of_torch(backend: TensorrtBackend, torch_backend: Backend) -> None:
-    for picture in (frame(1), frame(2, 9, 6, 3), frame(3, 5, 3, 1), frame(4, 16, 16)):
-        ours, theirs = (
-            run_to_end(each.encode([picture]))[0][0] for each in (backend, torch_backend)
-        )
+    for image in (frame(1), frame(2, 9, 6, 3), frame(3, 5, 3, 1), frame(4, 16, 16)):
+        ours, theirs = (run_to_end(each.encode([image]))[0][0] for each in (backend, torch_backend))
         for stage in ('encoded', 'projected'):
             assert_close(
                 backend.read_features(ours, stage), torch_backend.read_features(theirs, stage)

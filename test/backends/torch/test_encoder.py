@@ -94,12 +94,12 @@ class PlainEncoder:
 
 @pytest.mark.parametrize('patches_per_slice', [4096, 10])
 def test_features_are_those_of_the_formulas(patches_per_slice: int) -> None:
-    checkpoint, picture = MemoryCheckpoint(), frame(4, 5, 7, 1)
+    checkpoint, image = MemoryCheckpoint(), frame(4, 5, 7, 1)
     backend = TorchBackend(checkpoint, replace(CONFIG, encode_patches=patches_per_slice))  # type: ignore[arg-type]
     backend.open()
-    features = run_to_end(backend.encode([picture]))[0][0]
+    features = run_to_end(backend.encode([image]))[0][0]
     places = np.array([(row, column) for row in range(5) for column in range(7)], np.float64)
-    expected = PlainEncoder(checkpoint)(picture.pixels.astype(np.float64), places)
+    expected = PlainEncoder(checkpoint)(image.pixels.astype(np.float64), places)
     for stage, values in zip(('encoded', 'projected'), expected, strict=True):
         assert np.linalg.norm(
             backend.read_features(features, stage) - values

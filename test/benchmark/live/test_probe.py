@@ -15,7 +15,7 @@ pytest.importorskip('torch', reason='torch is not installed')
 from penguin_ros.backends.base.backend import Backend, Chunk
 from penguin_ros.backends.torch.backend import TorchBackend
 from penguin_ros.benchmark.live.probe import DECODE, ENCODE, PREFILL, ProbedBackend
-from penguin_ros.benchmark.live.scenes import clip_pictures
+from penguin_ros.benchmark.live.scenes import clip_images
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.config import ModelConfig, VisualConfig
 from penguin_ros.errors import NoFreeSlot
@@ -35,7 +35,7 @@ def opened(tiny_checkpoint: Path) -> Iterator[tuple[Backend, ModelInputs]]:
     )
     backend.open()
     preprocessor = Preprocessor(checkpoint.shape, checkpoint.tokenizer, VisualConfig())
-    yield backend, preprocessor.images_inputs(clip_pictures(2, (168, 112)), 'What is there?')
+    yield backend, preprocessor.images_inputs(clip_images(2, (168, 112)), 'What is there?')
     backend.close()
 
 

@@ -16,8 +16,8 @@ from penguin_ros.benchmark.live.scenes import (
     CHANGING,
     STATIC,
     Stream,
-    clip_pictures,
-    further_pictures,
+    clip_images,
+    further_images,
     stream,
 )
 from penguin_ros.errors import BackendUnavailable
@@ -77,22 +77,22 @@ def test_a_video_is_shown_as_it_is_and_its_first_picture_stands(video_path: Path
 
 
 def test_clips_have_one_key_frame_and_go_on_with_other_pictures() -> None:
-    base = clip_pictures(8, SIZE)
+    base = clip_images(8, SIZE)
     for number in range(1, 8):
-        more = further_pictures(number, number, SIZE)
+        more = further_images(number, number, SIZE)
         assert [kind.name for kind in frame_types([*base[: 8 - number], *more])] == ['KEY'] + [
             'INTERMEDIATE'
         ] * 7
-    pictures = [
+    images = [
         *base,
-        *(picture for number in range(8, 16) for picture in further_pictures(number, 2, SIZE)),
+        *(picture for number in range(8, 16) for picture in further_images(number, 2, SIZE)),
     ]
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+    assert len({picture.tobytes() for picture in images}) == len(images)
 
 
 def test_a_film_holds_the_pictures_in_order(tmp_path: Path) -> None:
-    pictures = [np.full((112, 168, 3), 20 * index, np.uint8) for index in range(10)]
-    film = VideoRecording(write_video(tmp_path / 'film.mp4', pictures, 15.0))
+    images = [np.full((112, 168, 3), 20 * index, np.uint8) for index in range(10)]
+    film = VideoRecording(write_video(tmp_path / 'film.mp4', images, 15.0))
     shown = [float(picture.mean()) for _, picture in film.frames()]
     assert len(shown) == 10 and np.allclose(shown, [20 * index for index in range(10)], atol=6)
     assert scenes.SCENE_S > 0

@@ -23,7 +23,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
-from support.graph import Graph, SyntheticCamera, picture_message
+from support.graph import Graph, SyntheticCamera, image_message
 
 from penguin_ros.config import PenguinConfig, with_values
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
@@ -111,9 +111,7 @@ class CompressedCamera(SyntheticCamera):
         self.publisher = graph.node.create_publisher(CompressedImage, topic, 10)
 
     def publish(self, stamp_ns=None, **fields):
-        raw = picture_message(
-            self._count, stamp_ns or self._graph.node.get_clock().now().nanoseconds
-        )
+        raw = image_message(self._count, stamp_ns or self._graph.node.get_clock().now().nanoseconds)
         target = io.BytesIO()
         Picture.fromarray(np.frombuffer(raw.data, np.uint8).reshape(raw.height, raw.width, 3)).save(
             target, 'PNG'
@@ -146,7 +144,7 @@ def publish_until(receiver, camera, condition, **fields):
 
 
 def test_a_frame_carries_pixels_stamp_frame_id_and_camera(graph, receiver):
-    front, camera, sent = receiver(), SyntheticCamera(graph, 'image'), picture_message(7, 0)
+    front, camera, sent = receiver(), SyntheticCamera(graph, 'image'), image_message(7, 0)
     publish_until(
         front, camera, lambda: front.frames, stamp_ns=1_700_000_000_123_456_789, data=sent.data
     )
@@ -375,7 +373,7 @@ def test_two_publishers_are_reported_with_their_names(graph, receiver):
     front = receiver()
     SyntheticCamera(graph, 'image').start(20.0)
     other = Node('bag_player', context=graph.context, namespace='/replay')
-    other.create_publisher(type(picture_message(0, 0)), '/image', 10)
+    other.create_publisher(type(image_message(0, 0)), '/image', 10)
     assert (
         '/replay/bag_player and /test_client'
         in front.health_with('publishers').warnings['publishers']
@@ -428,7 +426,7 @@ def test_frames_lost_in_the_default_shared_memory_are_reported_with_the_cure(gra
 
 def test_messages_of_the_middleware_without_facts_are_taken_too(graph, receiver):
     front = receiver()
-    front.camera._on_bare_message(picture_message(1, 5))
+    front.camera._on_bare_message(image_message(1, 5))
     assert front.frames[0].stamp_ns == 5 and front.camera.health().publish_rate_hz == 0
 
 

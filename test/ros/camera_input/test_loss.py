@@ -9,7 +9,7 @@ from penguin_msgs.msg import CameraStatus, ErrorCode
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
-from support.graph import SyntheticCamera, picture_message, stamp_ns
+from support.graph import SyntheticCamera, image_message, stamp_ns
 from support.live_node import LiveNode
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -97,7 +97,7 @@ def test_a_camera_that_vanishes_is_stale_and_its_return_mends_everything(node, g
     assert graph.holds_for(lambda: len(node.captions) == seen, 1.0), 'no captions of old frames'
     graph.node.destroy_publisher(front.publisher)
     node.wait_for_entry('camera front', DiagnosticStatus.ERROR, 'no publisher')
-    front.publisher = graph.node.create_publisher(type(picture_message(0, 0)), '/front/image', 10)
+    front.publisher = graph.node.create_publisher(type(image_message(0, 0)), '/front/image', 10)
     front.start()
     node.wait_for_entry('camera front', DiagnosticStatus.OK)
     caption = graph.wait_for(
@@ -139,7 +139,7 @@ def test_another_type_on_the_topic_is_named(node, graph):
 def test_two_publishers_on_one_topic_are_named_until_one_goes(node, graph, front):
     second = Node('second_camera', context=graph.context)
     graph.executor.add_node(second)
-    publisher = second.create_publisher(type(picture_message(0, 0)), '/front/image', 10)
+    publisher = second.create_publisher(type(image_message(0, 0)), '/front/image', 10)
     entry = node.wait_for_entry(
         'camera front', DiagnosticStatus.WARN, '2 publishers on /front/image'
     )

@@ -43,9 +43,9 @@ def film(tmp_path):
     path = tmp_path / 'film.avi'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), HZ, (48, 32))
     for number in range(FRAMES):
-        picture = np.full((32, 48, 3), 30 * number, np.uint8)
-        picture[:8] = (0, 0, 255)  # BGR
-        writer.write(picture)
+        image = np.full((32, 48, 3), 30 * number, np.uint8)
+        image[:8] = (0, 0, 255)  # BGR
+        writer.write(image)
     writer.release()
     return path
 
@@ -81,10 +81,10 @@ def test_raw_and_compressed_pictures_carry_the_film_and_the_same_stamps(graph, f
     ]
     assert len(pairs) >= FRAMES - 2
     for each in pairs:
-        pictures = [message_to_rgb(message) for message in each]
-        assert brightness(pictures[0]) == brightness(pictures[1])
+        images = [message_to_rgb(message) for message in each]
+        assert brightness(images[0]) == brightness(images[1])
         assert all(
-            picture[2, 20, 0] > 180 and picture[2, 20, 2] < 80 for picture in pictures
+            image[2, 20, 0] > 180 and image[2, 20, 2] < 80 for image in images
         )  # red, not blue
     camera.stop()
 

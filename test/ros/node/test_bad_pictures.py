@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
-from support.graph import SyntheticCamera, picture_message, stamp_ns
+from support.graph import SyntheticCamera, image_message, stamp_ns
 from support.live_node import LiveNode
 
 WIDTH, HEIGHT = 64, 48
@@ -113,9 +113,9 @@ def test_a_bad_raw_picture_is_dropped_counted_and_named(node, raw, fields, cause
 
 
 def test_bytes_that_are_no_message_are_survived_and_not_taken_for_frames(graph, node, raw):
-    picture = picture_message(3, 0)
-    before = look_at(node, raw, picture).text
-    content = serialize_message(picture)
+    image = image_message(3, 0)
+    before = look_at(node, raw, image).text
+    content = serialize_message(image)
     damaged = [
         b'\x00\x01\x00\x00\xff\xff\xff\xff no picture',
         content[:-100],
@@ -132,14 +132,14 @@ def test_bytes_that_are_no_message_are_survived_and_not_taken_for_frames(graph, 
         raw.publisher.publish(content)
         assert graph.holds_for(lambda: node.process.is_running, 0.05)
     assert frames_now() == received
-    assert look_at(node, raw, picture).text == before
+    assert look_at(node, raw, image).text == before
 
 
 # --- compressed -----------------------------------------------------------------------------------
 
 
 def jpeg(width=WIDTH, height=HEIGHT, kind='JPEG'):
-    pixels = np.frombuffer(picture_message(1, 0, width, height).data, np.uint8).reshape(
+    pixels = np.frombuffer(image_message(1, 0, width, height).data, np.uint8).reshape(
         height, width, 3
     )
     stream = io.BytesIO()
@@ -236,7 +236,7 @@ def message_of(pixels, encoding, padding=0, big_endian=0):
 def test_the_model_sees_the_same_picture_whatever_its_encoding_padding_and_byte_order(
     node, raw, compressed
 ):
-    rgb = pixels_of(picture_message(7, 0))
+    rgb = pixels_of(image_message(7, 0))
     seen = look_at(node, raw, message_of(rgb, 'rgb8')).text
     alpha = np.dstack([rgb, np.full(rgb.shape[:2], 99, np.uint8)])
     same = {
@@ -251,7 +251,7 @@ def test_the_model_sees_the_same_picture_whatever_its_encoding_padding_and_byte_
     } == dict.fromkeys(same, seen)
     # The label says JPEG; what the first bytes say counts.
     png = CompressedImage(format='jpeg', data=array.array('B', jpeg(kind='PNG')))
-    one = look_at(node, raw, message_of(pixels_of(picture_message(1, 0)), 'rgb8')).text
+    one = look_at(node, raw, message_of(pixels_of(image_message(1, 0)), 'rgb8')).text
     assert look_at(node, compressed, png, 'jpeg').text == one
     # The model is not blind: colours exchanged, and rows sheared by padding that is not left out,
     # give other words.
@@ -273,7 +273,7 @@ def test_a_clip_never_mixes_sizes_when_the_resolution_changes(graph, node, raw):
         size = ((64, 48), (96, 64))[published[0] // 6 % 2]
         now_ns = graph.node.get_clock().now().nanoseconds
         sizes[now_ns] = size
-        raw.publisher.publish(picture_message(published[0], now_ns, *size))
+        raw.publisher.publish(image_message(published[0], now_ns, *size))
         published[0] += 1
 
     def sizes_of(caption):

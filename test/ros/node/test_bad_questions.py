@@ -14,7 +14,7 @@ from builtin_interfaces.msg import Duration, Time
 from penguin_msgs.msg import ErrorCode, Question
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
-from support.graph import picture_message
+from support.graph import image_message
 from support.live_node import LiveNode, with_frames
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
@@ -45,11 +45,11 @@ def checkpoint(tiny_checkpoint):
 
 
 def pixels():
-    message = picture_message(1, 0)
+    message = image_message(1, 0)
     return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
 
 
-def picture(content=None, label='png'):
+def image(content=None, label='png'):
     if content is None:
         stream = io.BytesIO()
         PIL.Image.fromarray(pixels()).save(stream, 'PNG')
@@ -106,12 +106,12 @@ def at_each_entry(node, **fields):
             ErrorCode.INTERVAL_UNAVAILABLE,
             'no frame',
         ),
-        ({'images': [picture(), picture(), picture()]}, ErrorCode.TOO_MANY_IMAGES, '2'),
-        ({'images': [picture(bytes(300_000))]}, ErrorCode.INVALID_IMAGE, '200000 bytes'),
-        ({'images': [picture(b'')]}, ErrorCode.INVALID_IMAGE, 'empty'),
-        ({'images': [picture(b'not a picture')]}, ErrorCode.INVALID_IMAGE, 'neither'),
+        ({'images': [image(), image(), image()]}, ErrorCode.TOO_MANY_IMAGES, '2'),
+        ({'images': [image(bytes(300_000))]}, ErrorCode.INVALID_IMAGE, '200000 bytes'),
+        ({'images': [image(b'')]}, ErrorCode.INVALID_IMAGE, 'empty'),
+        ({'images': [image(b'not a picture')]}, ErrorCode.INVALID_IMAGE, 'neither'),
         (
-            {'images': [picture()], 'has_interval': True},
+            {'images': [image()], 'has_interval': True},
             ErrorCode.INVALID_REQUEST,
             'one or the other',
         ),
@@ -217,7 +217,7 @@ def test_markup_in_a_question_stays_plain_text(node, checkpoint, question):
         == bare.visual_tokens
     )
     text_tokens = len(tokenizer.encode_text('\n' + question)) - len(tokenizer.encode_text('\nx'))
-    for answer in at_each_entry(node, question=question, images=[picture()]):
+    for answer in at_each_entry(node, question=question, images=[image()]):
         evidence = answer.evidence
         assert answer.error_code == ErrorCode.NONE and answer.text and answer.question == question
         assert evidence.visual_tokens == plain.visual_tokens and evidence.prompt_tokens == len(

@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
-from support.graph import SyntheticCamera, picture_message, stamp_ns
+from support.graph import SyntheticCamera, image_message, stamp_ns
 from support.live_node import LiveNode
 
 SECOND = 10**9
@@ -66,8 +66,8 @@ def world(graph, node):
     return world
 
 
-def picture():
-    message = picture_message(1, 0)
+def image():
+    message = image_message(1, 0)
     stream = io.BytesIO()
     PIL.Image.frombytes('RGB', (message.width, message.height), message.data.tobytes()).save(
         stream, 'PNG'
@@ -88,7 +88,7 @@ def test_without_a_clock_services_answer_and_diagnostics_go_on(graph, node):
         'diagnostics',
     )
     assert node.state() == 'active' and node.ask().answer.error_code == ErrorCode.NO_FRAMES
-    answer = node.ask(images=[picture()], max_tokens=4).answer
+    answer = node.ask(images=[image()], max_tokens=4).answer
     assert answer.error_code == ErrorCode.NONE and answer.text
     assert node.set(caption__max_tokens=8)[0].successful
 
@@ -101,7 +101,7 @@ def test_once_the_clock_runs_captions_come_and_the_warning_goes(node, world):
 
 def test_a_jump_back_ends_what_looks_at_a_camera_and_no_frame_of_before_is_used(graph, node, world):
     with_camera, waiting = node.send_goal(max_tokens=LONG), node.send_goal(max_tokens=LONG)
-    with_picture = node.send_goal(images=[picture()], max_tokens=LONG)
+    with_image = node.send_goal(images=[image()], max_tokens=LONG)
     with_camera.wait_for_text()
     seen, dropped = len(node.captions), node.drops('clock_jump')
     world.now_ns = 500 * SECOND
@@ -109,9 +109,9 @@ def test_a_jump_back_ends_what_looks_at_a_camera_and_no_frame_of_before_is_used(
         status, answer = goal.result(10)
         assert (status, answer.error_code) == (GoalStatus.STATUS_ABORTED, ErrorCode.CLOCK_JUMP)
         assert 'went back by' in answer.error_message and bool(answer.text) == (goal is with_camera)
-    with_picture.wait_for_text()
-    with_picture.cancel()
-    assert with_picture.result(10)[1].error_code == ErrorCode.CANCELLED, (
+    with_image.wait_for_text()
+    with_image.cancel()
+    assert with_image.result(10)[1].error_code == ErrorCode.CANCELLED, (
         'a question about pictures has nothing to do with it'
     )
 

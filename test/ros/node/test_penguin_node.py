@@ -335,7 +335,7 @@ def test_the_status_counts_what_happened(node, graph):
     assert node.status.mean_answer_latency.sec + node.status.mean_answer_latency.nanosec > 0
 
 
-def picture(kind='JPEG', size=(48, 32)):
+def image(kind='JPEG', size=(48, 32)):
     content = io.BytesIO()
     PIL.Image.fromarray(
         np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
@@ -349,7 +349,7 @@ def message(content):
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
 def test_a_question_about_pictures_that_it_brings_needs_no_camera(node, kind):
-    answer = node.ask(images=[picture(kind), picture(kind)], max_tokens=4).answer
+    answer = node.ask(images=[image(kind), image(kind)], max_tokens=4).answer
     assert answer.error_code == ErrorCode.NONE and answer.text
     assert answer.camera == '' and [frame.camera for frame in answer.evidence.frames] == ['', '']
     assert answer.evidence.visual_tokens > 0
@@ -358,22 +358,22 @@ def test_a_question_about_pictures_that_it_brings_needs_no_camera(node, kind):
 @pytest.mark.parametrize(
     'images, code',
     [
-        ([picture()] * 9, ErrorCode.TOO_MANY_IMAGES),
+        ([image()] * 9, ErrorCode.TOO_MANY_IMAGES),
         ([message(b'')], ErrorCode.INVALID_IMAGE),
         ([message(b'\xff\xd8\xff nonsense')], ErrorCode.INVALID_IMAGE),
         ([message(bytes(17 * 2**20))], ErrorCode.INVALID_IMAGE),
-        ([picture(), picture('PNG', (1, 1)), message(b'GIF89a')], ErrorCode.INVALID_IMAGE),
+        ([image(), image('PNG', (1, 1)), message(b'GIF89a')], ErrorCode.INVALID_IMAGE),
     ],
     ids=['too many', 'empty', 'corrupt', 'too many bytes', 'one of three'],
 )
 def test_pictures_that_cannot_be_used_are_refused_with_the_reason(node, images, code):
     response = node.ask(images=images)
     assert response.answer.error_code == code and response.message
-    assert node.ask(max_tokens=2, images=[picture()]).success
+    assert node.ask(max_tokens=2, images=[image()]).success
 
 
 def test_a_goal_is_cancelled_while_its_pictures_are_decoded(node, long_answers):
-    goal = node.send_goal(images=[picture(size=(1500, 1500))] * 4, max_tokens=LONG)
+    goal = node.send_goal(images=[image(size=(1500, 1500))] * 4, max_tokens=LONG)
     goal.cancel()
     status, answer = goal.result(10)
     assert status == GoalStatus.STATUS_CANCELED and answer.error_code == ErrorCode.CANCELLED

@@ -112,9 +112,9 @@ def test_pictures_calibration_clock_and_truth_of_two_scenes_agree(graph):
     assert {(stamp - truth.start_ns) % PERIOD_NS for stamp in inside} == {0} and len(
         inside
     ) + truths[-1].skipped >= 11
-    picture = watch.raw[-1]
-    assert (picture.width, picture.height, picture.encoding) == (168, 112, 'rgb8')
-    assert picture.header.frame_id == 'camera_optical_frame'
+    image = watch.raw[-1]
+    assert (image.width, image.height, image.encoding) == (168, 112, 'rgb8')
+    assert image.header.frame_id == 'camera_optical_frame'
     camera.stop()
 
 

@@ -25,7 +25,7 @@ from penguin_ros.export.layer_graph import (
     to,
     turn,
 )
-from penguin_ros.export.network_weights import StoredLayer, StoredVision
+from penguin_ros.export.network_weights import StoredEncoder, StoredLayer
 
 PART, STAGE = 'vision', 'vision_stage'
 OPSETS = {'fused': 23, 'plain': 21}
@@ -36,7 +36,7 @@ block-wise DequantizeLinear).
 SQRT_HALF = 0.5**0.5
 
 
-def vision_graph(weights: StoredVision, variant: str, compute: str) -> Graph:
+def encoder_graph(weights: StoredEncoder, variant: str, compute: str) -> Graph:
     """All of it: patches of frames to features."""
     graph, stack = Graph(f'{PART}_{variant}', OPSETS[variant], compute), weights.stack
     x = _embed(graph, weights, 'patches')
@@ -49,7 +49,7 @@ def vision_graph(weights: StoredVision, variant: str, compute: str) -> Graph:
     return graph
 
 
-def stage_graphs(weights: StoredVision, variant: str, compute: str) -> list[Graph]:
+def stage_graphs(weights: StoredEncoder, variant: str, compute: str) -> list[Graph]:
     """layers + 1 graphs; the first takes patches, the last gives features, between them the state
     of a layer is passed.
     """
@@ -58,7 +58,7 @@ def stage_graphs(weights: StoredVision, variant: str, compute: str) -> list[Grap
     ]
 
 
-def _stage(weights: StoredVision, index: int, variant: str, compute: str) -> Graph:
+def _stage(weights: StoredEncoder, index: int, variant: str, compute: str) -> Graph:
     graph, stack = Graph(f'{STAGE}_{index}_{variant}', OPSETS[variant], compute), weights.stack
     shape, layers = stack.shape, stack.layers
     if index == 0:
@@ -90,7 +90,7 @@ def _stage(weights: StoredVision, index: int, variant: str, compute: str) -> Gra
     return graph
 
 
-def _embed(graph: Graph, weights: StoredVision, rows: str) -> str:
+def _embed(graph: Graph, weights: StoredEncoder, rows: str) -> str:
     pixels = graph.input('pixel_patches', 'float32', ('frames', rows, weights.patch_values))
     with graph.scope('patch_embedding'):
         return linear(graph, to(graph, pixels, graph.compute, 'float32'), weights.patches)
@@ -128,7 +128,7 @@ def _attend(graph: Graph, state: tuple[str, str, str], shape: TransformerShape) 
     return graph.op('Reshape', mixed, graph.integers(0, shape.heads, -1, shape.head_dim))
 
 
-def _end(graph: Graph, x: str, weights: StoredVision) -> None:
+def _end(graph: Graph, x: str, weights: StoredEncoder) -> None:
     """Final norm, weighted mean of each merge block, projector."""
     size = weights.stack.shape.hidden_size
     shares = graph.input('merge_weights', 'float32', ('merged',))
