@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics and frames have one name each, in the README's table, the code, the parameter files and the bridge to Gazebo."""
+"""Topics and frames have one name each, in the documentation, the code, the parameter files and the bridge to Gazebo."""
 from __future__ import annotations
 
 import re
@@ -13,15 +13,16 @@ import yaml
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / 'README.md').read_text(encoding='utf-8')
+PAGE = (ROOT / 'docs' / 'simulation.md').read_text(encoding='utf-8')
 BRIDGE, WORLD = ROOT / 'config' / 'gazebo_bridge.yaml', ROOT / 'worlds' / 'penguin_demo.sdf'
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """The README's rows about simulated cameras: what it is, its name and its type."""
-    start = README.index('| of a simulated camera |')
-    rows = [re.findall(r'`([^`]+)`', line) for line in README[start:README.index('\n\n', start)].splitlines()[2:]]
-    labels = [line.split('|')[1].strip() for line in README[start:README.index('\n\n', start)].splitlines()[2:]]
+    """The rows of docs/simulation.md about simulated cameras: what it is, its name and its type."""
+    start = PAGE.index('| of a simulated camera |')
+    lines = PAGE[start:PAGE.index('\n\n', start)].splitlines()[2:]
+    rows = [re.findall(r'`([^`]+)`', line) for line in lines]
+    labels = [line.split('|')[1].strip() for line in lines]
     return {label: (row[0], row[1] if len(row) > 1 else '') for label, row in zip(labels, rows, strict=True)}
 
 
