@@ -5,6 +5,7 @@ parameters stand in config.py.
 An argument that is left empty passes nothing, so that the parameter file, or else the node's own
 default, holds.
 """
+
 from __future__ import annotations
 
 import os
@@ -33,41 +34,91 @@ def arguments() -> list[DeclareLaunchArgument]:
     """Every argument, with its default and its meaning."""
     share = FindPackageShare(PACKAGE)
     return [
-        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node and its relative topics.'),
-        DeclareLaunchArgument('name', default_value='penguin', description='Name of the node, first part of its ~/topics.'),
-        DeclareLaunchArgument('params_file', default_value=PathJoinSubstitution([share, 'config', 'penguin.yaml']),
-                              description='YAML file of parameters.'),
-        DeclareLaunchArgument('use_sim_time', default_value='false', choices=['true', 'false'],
-                              description='Take the time from /clock (simulation, rosbag2) instead of the system.'),
-        DeclareLaunchArgument('log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
-                              description='Least severe messages that the node logs.'),
-        DeclareLaunchArgument('cameras', default_value='', description='Cameras, as name or name=topic, with commas between: '
-                              'front=/front/image_raw,rear=/rear/image_raw. Empty: those of params_file.'),
-        DeclareLaunchArgument('bundle', default_value='', description='Folder of a built bundle to run. Takes precedence '
-                              'over checkpoint. Empty: that of params_file.'),
-        DeclareLaunchArgument('checkpoint', default_value='', description='Folder or hub id of a published checkpoint to run. '
-                              'Empty: that of params_file.'),
-        DeclareLaunchArgument('fastdds_profile', default_value='', description='Fast DDS profile (XML) for the node; `images` '
-                              'takes the one for large raw images of this package. Camera drivers need it even more.'),
-        DeclareLaunchArgument('respawn', default_value='false', choices=['true', 'false'],
-                              description='Start the node again when it ends by itself.'),
+        DeclareLaunchArgument(
+            'namespace',
+            default_value='',
+            description='Namespace of the node and its relative topics.',
+        ),
+        DeclareLaunchArgument(
+            'name',
+            default_value='penguin',
+            description='Name of the node, first part of its ~/topics.',
+        ),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=PathJoinSubstitution([share, 'config', 'penguin.yaml']),
+            description='YAML file of parameters.',
+        ),
+        DeclareLaunchArgument(
+            'use_sim_time',
+            default_value='false',
+            choices=['true', 'false'],
+            description='Take the time from /clock (simulation, rosbag2) instead of the system.',
+        ),
+        DeclareLaunchArgument(
+            'log_level',
+            default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='Least severe messages that the node logs.',
+        ),
+        DeclareLaunchArgument(
+            'cameras',
+            default_value='',
+            description='Cameras, as name or name=topic, with commas between: '
+            'front=/front/image_raw,rear=/rear/image_raw. Empty: those of params_file.',
+        ),
+        DeclareLaunchArgument(
+            'bundle',
+            default_value='',
+            description='Folder of a built bundle to run. Takes precedence '
+            'over checkpoint. Empty: that of params_file.',
+        ),
+        DeclareLaunchArgument(
+            'checkpoint',
+            default_value='',
+            description='Folder or hub id of a published checkpoint to run. '
+            'Empty: that of params_file.',
+        ),
+        DeclareLaunchArgument(
+            'fastdds_profile',
+            default_value='',
+            description='Fast DDS profile (XML) for the node; `images` '
+            'takes the one for large raw images of this package. Camera drivers need it even more.',
+        ),
+        DeclareLaunchArgument(
+            'respawn',
+            default_value='false',
+            choices=['true', 'false'],
+            description='Start the node again when it ends by itself.',
+        ),
     ]
 
 
 def start_node(context: LaunchContext) -> list[Any]:
     """The actions, once the arguments have values."""
+
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context)).strip()
 
-    parameters: dict[str, Any] = {'use_sim_time': ParameterValue(value('use_sim_time') == 'true', value_type=bool)}
+    parameters: dict[str, Any] = {
+        'use_sim_time': ParameterValue(value('use_sim_time') == 'true', value_type=bool)
+    }
     for argument in ('bundle', 'checkpoint'):
         if value(argument):
             parameters[f'model.{argument}'] = ParameterValue(value(argument), value_type=str)
     parameters.update(camera_parameters(value('cameras')))
-    node = Node(package=PACKAGE, executable='penguin_node', name=value('name'), namespace=value('namespace'),
-                parameters=[value('params_file'), parameters], output='screen', emulate_tty=True,
-                respawn=value('respawn') == 'true', respawn_delay=2.0,
-                arguments=['--ros-args', '--log-level', value('log_level')])
+    node = Node(
+        package=PACKAGE,
+        executable='penguin_node',
+        name=value('name'),
+        namespace=value('namespace'),
+        parameters=[value('params_file'), parameters],
+        output='screen',
+        emulate_tty=True,
+        respawn=value('respawn') == 'true',
+        respawn_delay=2.0,
+        arguments=['--ros-args', '--log-level', value('log_level')],
+    )
     return [*profile_variable(context, value('fastdds_profile')), node]
 
 
@@ -76,10 +127,14 @@ def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
     pairs = [entry.strip().partition('=') for entry in cameras.split(',') if entry.strip()]
     if not pairs:
         return {}
-    parameters = {'cameras': ParameterValue([name.strip() for name, _, _ in pairs], value_type=List[str])}  # noqa: UP006
+    parameters = {
+        'cameras': ParameterValue([name.strip() for name, _, _ in pairs], value_type=List[str])  # noqa: UP006
+    }
     for name, _, topic in pairs:
         if topic.strip():
-            parameters[f'camera.{name.strip()}.topic'] = ParameterValue(topic.strip(), value_type=str)
+            parameters[f'camera.{name.strip()}.topic'] = ParameterValue(
+                topic.strip(), value_type=str
+            )
     return parameters
 
 
@@ -88,6 +143,12 @@ def profile_variable(context: LaunchContext, profile: str) -> list[SetEnvironmen
     if not profile:
         return []
     if profile == 'images':
-        profile = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'fastdds_images.xml']).perform(context)
+        profile = PathJoinSubstitution(
+            [FindPackageShare(PACKAGE), 'config', 'fastdds_images.xml']
+        ).perform(context)
     is_old = os.environ.get('ROS_DISTRO', '') in FAST_DDS_2
-    return [SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE' if is_old else 'FASTDDS_DEFAULT_PROFILES_FILE', profile)]
+    return [
+        SetEnvironmentVariable(
+            'FASTRTPS_DEFAULT_PROFILES_FILE' if is_old else 'FASTDDS_DEFAULT_PROFILES_FILE', profile
+        )
+    ]

@@ -454,7 +454,7 @@ def unknown_setting(name: str) -> SettingError:
     return SettingError(
         f'unknown setting {name}',
         '',
-        f'Did you mean {near[0]}?' if near else 'See the table of parameters in the README',
+        f'Did you mean {near[0]}?' if near else 'docs/parameters.md lists them all',
     )
 
 

@@ -27,7 +27,7 @@ FORBIDDEN_NAMES = {'util', 'helper', 'common', 'misc', 'manager', 'handler', 'da
 INFERENCE_LIBRARIES = ('torch', 'onnxruntime', 'tensorrt', 'cuda')
 BLOCKED = ('rclpy', 'penguin_msgs', 'mujoco', *INFERENCE_LIBRARIES)
 
-VALUES = ('config', 'errors', 'frame', 'request', 'model_inputs', 'steps')
+VALUES = ('config', 'errors', 'frame', 'request', 'model_inputs', 'steps', 'text')
 CORE = (
     *VALUES,
     'clip_buffer',
@@ -89,6 +89,7 @@ ROOMS = {
     'request': Room(('errors', 'frame')),
     'model_inputs': Room(('errors', 'frame'), ('numpy',)),
     'steps': Room(()),
+    'text': Room(()),
     'atomic_folder': Room(('errors',)),
     'console': Room(('errors',), ('rich',)),
     'frame_sampling': Room(VALUES, ('numpy',)),
@@ -133,7 +134,9 @@ ROOMS = {
         ('numpy', 'onnx', 'tensorrt'),
     ),
     'simulation': Room(VALUES, ('numpy', 'mujoco')),
-    'testing': Room((*VALUES, 'atomic_folder', 'checkpoint', 'backends.base'), ('numpy',)),
+    'testing': Room(
+        (*VALUES, 'atomic_folder', 'checkpoint', 'backends.base'), ('numpy', 'tokenizers')
+    ),
     'ros.conversions': Room((*VALUES, 'media', 'pipeline', 'pipeline_status'), ROS_LIBRARIES),
     'ros.process': Room(VALUES, ROS_LIBRARIES),
     'ros.camera_input': Room(NODE, ROS_LIBRARIES),

@@ -1,18 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README stays true: its tables, its tree and its commands follow the code."""
+"""README and docs stay true: their tables, tree, paths, links and commands follow the code."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from penguin_ros.cli.main import VERBS
+from penguin_ros.cli.main import VERBS, parser
 from penguin_ros.config import Value, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
+PARAMETERS = (ROOT / 'docs' / 'parameters.md').read_text(encoding='utf-8')
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding='utf-8')
+    for path in (
+        ROOT / 'README.md',
+        ROOT / 'CONTRIBUTING.md',
+        ROOT / 'engines' / 'penguin_sim' / 'README.md',
+        *sorted((ROOT / 'docs').glob('*.md')),
+    )
+}
+MAX_README_BYTES = 9000
+# A word of code names a file here when it begins with one of these folders, or ends like a file.
+FOLDERS = (
+    'benchmarks',
+    'config',
+    'docs',
+    'engines',
+    'examples',
+    'launch',
+    'penguin_msgs',
+    'penguin_ros',
+    'scripts',
+    'test',
+    'tools',
+    'worlds',
+)
+ENDINGS = ('py', 'md', 'yaml', 'xml', 'sdf', 'svg', 'png', 'json', 'rviz')
+# Files that programs write, and names that stand for files of the reader's.
+MADE = {
+    'bundle.yaml',
+    'engines.json',
+    'demo.png',
+    'mine.json',
+    'live.json',
+    'engines/penguin_2b',
+    'engines/penguin_int4',
+    'engines/penguin_float32',
+    'engines/orin',
+}
+_FENCED = re.compile(r'^```.*?^```', re.DOTALL | re.MULTILINE)
+
+each_page = pytest.mark.parametrize('page', sorted(PAGES))
+
+
+# --- parameters -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('name', sorted(settings()))
@@ -20,16 +67,13 @@ def test_every_setting_has_its_row_with_default_unit_meaning_and_whether_it_is_l
     name: str,
 ) -> None:
     value, facts = settings()[name]
-    rows = [row for row in README.splitlines() if row.startswith(f'| `{name}` |')]
+    rows = [row for row in PARAMETERS.splitlines() if row.startswith(f'| `{name}` |')]
     assert len(rows) == 1
-    _, _, default, span, unit, live, meaning, _ = re.split(r'(?<!\\)\|', rows[0])
-    shown = default.strip().strip('`“”')
-    assert shown == _shown(value)
-    assert (unit.strip(), live.strip(), meaning.strip()) == (
-        facts.unit,
-        'yes' if facts.live else '',
-        facts.text,
-    )
+    cells = [cell.strip() for cell in re.split(r'(?<!\\)\|', rows[0])]
+    _, _, default, span, unit, live, meaning, _ = cells
+    assert default.strip('`“”') == _shown(value)
+    assert (unit, live) == (facts.unit, 'yes' if facts.live else '')
+    assert meaning.replace('&lt;', '<') == facts.text
     assert all(choice in span for choice in facts.choices)
 
 
@@ -40,40 +84,134 @@ def _shown(value: Value) -> str:
 
 
 def test_no_row_names_a_setting_that_is_gone() -> None:
-    rows = re.findall(r'^\| `([a-z_]+\.[a-z_]+)` \|', README, re.MULTILINE)
+    rows = re.findall(r'^\| `([a-z_]+\.[a-z_]+)` \|', PARAMETERS, re.MULTILINE)
     assert set(rows) == set(settings())
 
 
-@pytest.mark.parametrize('verb', sorted(VERBS))
-def test_every_verb_is_in_the_table_of_commands(verb: str) -> None:
-    assert f'| `penguin {verb}' in README
+@each_page
+def test_no_page_names_a_setting_that_is_gone(page: str) -> None:
+    sections = {name.partition('.')[0] for name in settings()}
+    named = [
+        name
+        for name in re.findall(r'`([a-z_]+\.[a-z_]+)(?:: [^`]*)?`', PAGES[page])
+        if name.partition('.')[0] in sections and not _is_path(name)
+    ]
+    assert set(named) - set(settings()) - {'vision.onnx', 'model.safetensors'} == set()
+
+
+# --- verbs, commands, launch files ----------------------------------------------------------------
+
+
+def test_the_table_of_commands_has_every_verb_once_and_no_other() -> None:
+    assert sorted(re.findall(r'^\| `penguin (\w+)` \|', README, re.MULTILINE)) == sorted(VERBS)
+
+
+@cache
+def _commands(pattern: str) -> list[str]:
+    """The lines of all code blocks that begin with `pattern`."""
+    lines = {
+        line
+        for text in PAGES.values()
+        for block in _FENCED.findall(text)
+        for line in block.splitlines()
+    }
+    return sorted(line for line in lines if re.match(pattern, line))
+
+
+@pytest.mark.parametrize('line', _commands(r'(ros2 run penguin_ros )?penguin |\./scripts/demo'))
+def test_every_command_that_is_shown_is_understood(line: str) -> None:
+    words = shlex.split(line.removeprefix('ros2 run penguin_ros '), comments=True)
+    words = words[1:] if words[0] == 'penguin' else ['demo', *words[1:]]
+    assert parser(words[0]).parse_args(words).verb == words[0]
+
+
+@pytest.mark.parametrize('line', _commands('ros2 launch'))
+def test_every_launch_that_is_shown_has_these_arguments(line: str) -> None:
+    file = ROOT / 'launch' / re.findall(r' penguin_ros (\w+\.launch\.py)', line)[0]
+    declared = re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", file.read_text(encoding='utf-8'))
+    assert set(re.findall(r'(\w+):=', line)) <= set(declared)
+
+
+# --- the tree -------------------------------------------------------------------------------------
+
+
+def _tree() -> str:
+    return README[README.index('## The source tree') :].split('```')[1]
 
 
 def test_every_room_stands_in_the_tree() -> None:
-    tree = README[README.index('## How it is built') : README.index('Imports point down')]
     package = ROOT / 'penguin_ros'
     rooms = [path.parent.name for path in package.glob('*/__init__.py')]
-    files = [
-        path.name
-        for path in package.glob('*.py')
-        if path.name not in ('__init__.py', 'pipeline_status.py')
-    ]
-    assert [name for name in rooms if f'{name}/' not in tree] == []
-    assert [name for name in files if name not in tree] == []
+    files = [path.name for path in package.glob('*.py')]
+    files = [name for name in files if name not in ('__init__.py', 'pipeline_status.py')]
+    assert [name for name in rooms if f'{name}/' not in _tree()] == []
+    assert [name for name in files if name not in _tree()] == []
 
 
-def test_every_folder_and_script_it_names_exists() -> None:
-    named = [
-        'scripts/demo',
-        'scripts/test',
-        'scripts/setup',
-        'scripts/env.sh',
-        'config/fastdds_images.xml',
-        'docs/flow.svg',
-        'LICENSE',
-        'launch/penguin.launch.py',
-        'benchmarks',
-        'tools',
-        'penguin_msgs',
-    ]
-    assert [name for name in named if not (ROOT / name).exists()] == []
+def test_the_tree_names_nothing_that_is_gone() -> None:
+    names = re.findall(r'(?<![\w/])(\w+/|\w+\.py)(?=\s|$)', _tree())
+    assert len(names) > 20
+    assert [name for name in names if not _exists(name, 'README.md')] == []
+
+
+# --- paths and links ------------------------------------------------------------------------------
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.encode()) < MAX_README_BYTES
+
+
+def _paths(page: str) -> set[str]:
+    """The words of code spans and code blocks that look like paths of this repository."""
+    code = [*_FENCED.findall(PAGES[page]), *re.findall('`([^`\n]+)`', _FENCED.sub('', PAGES[page]))]
+    words = {word for part in code for word in re.split(r'[\s,;()"\'`=]+', part)}
+    return {
+        word.removeprefix('./').rstrip('/.:') for word in words if _is_path(word.removeprefix('./'))
+    }
+
+
+def _is_path(word: str) -> bool:
+    is_interface = re.match(r'penguin_msgs/(?:(?:msg|srv|action)/)?[A-Z]\w*$', word)
+    is_below_folder = re.match(rf'(?:{"|".join(FOLDERS)})/[\w*]', word)
+    is_file = re.fullmatch(rf'(?:[\w*-]+/)*[\w*.-]+\.(?:{"|".join(ENDINGS)})', word)
+    return not is_interface and bool(is_below_folder or is_file)
+
+
+def _exists(name: str, page: str) -> bool:
+    """From the root, the package, or beside the page; bare names of tests lie below test/."""
+    places = [ROOT, ROOT / 'penguin_ros', ROOT / 'launch', (ROOT / page).parent]
+    is_test = '/' not in name and any((ROOT / 'test').rglob(name))
+    return is_test or any(any(place.glob(name)) for place in places)
+
+
+@each_page
+def test_every_path_it_names_exists(page: str) -> None:
+    assert sorted(name for name in _paths(page) - MADE if not _exists(name, page)) == []
+
+
+def test_paths_are_found_in_spans_and_in_blocks() -> None:
+    found = _paths('README.md')
+    assert {'scripts/demo', 'config/simulation.yaml', 'engines/penguin_sim'} <= found
+    assert MADE <= {path for page in PAGES for path in _paths(page)}, 'a name no page has any more'
+
+
+@each_page
+def test_every_link_leads_to_a_file_and_a_heading(page: str) -> None:
+    for link in re.findall(r'\]\((?!https?:)([^)\s]+)\)', PAGES[page]):
+        path, _, anchor = link.partition('#')
+        target = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        assert target.is_file() and ROOT in target.parents, link
+        assert not anchor or anchor in _anchors(target.read_text(encoding='utf-8')), link
+
+
+def _anchors(text: str) -> set[str]:
+    headings = re.findall(r'^#+ (.+)$', _FENCED.sub('', text), re.MULTILINE)
+    return {
+        re.sub(r'[^\w\- ]', '', heading).strip().lower().replace(' ', '-') for heading in headings
+    }
+
+
+def test_the_index_names_every_page_of_docs_once() -> None:
+    rows = re.findall(r'^\| \[(\w+\.md)\]\(\1\) \| \w', PAGES['docs/README.md'], re.MULTILINE)
+    pages = [path.name for path in (ROOT / 'docs').glob('*.md') if path.name != 'README.md']
+    assert sorted(rows) == sorted(pages)

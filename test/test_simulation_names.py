@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics and frames have one name each, in the README's table, the code, the parameter files and
-the bridge to Gazebo.
-"""
+"""Topics and frames have one name each, in the documentation, the code, the parameter files and the bridge to Gazebo."""
 
 from __future__ import annotations
 
@@ -16,21 +14,16 @@ import yaml
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / 'README.md').read_text(encoding='utf-8')
+PAGE = (ROOT / 'docs' / 'simulation.md').read_text(encoding='utf-8')
 BRIDGE, WORLD = ROOT / 'config' / 'gazebo_bridge.yaml', ROOT / 'worlds' / 'penguin_demo.sdf'
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """The README's rows about simulated cameras: what it is, its name and its type."""
-    start = README.index('| of a simulated camera |')
-    rows = [
-        re.findall(r'`([^`]+)`', line)
-        for line in README[start : README.index('\n\n', start)].splitlines()[2:]
-    ]
-    labels = [
-        line.split('|')[1].strip()
-        for line in README[start : README.index('\n\n', start)].splitlines()[2:]
-    ]
+    """The rows of docs/simulation.md about simulated cameras: what it is, its name and its type."""
+    start = PAGE.index('| of a simulated camera |')
+    lines = PAGE[start : PAGE.index('\n\n', start)].splitlines()[2:]
+    rows = [re.findall(r'`([^`]+)`', line) for line in lines]
+    labels = [line.split('|')[1].strip() for line in lines]
     return {
         label: (row[0], row[1] if len(row) > 1 else '')
         for label, row in zip(labels, rows, strict=True)
@@ -90,9 +83,7 @@ def test_parameters_for_simulated_worlds_exist() -> None:
 
 
 def test_a_clip_of_the_node_is_a_whole_scene_and_never_two() -> None:
-    """The node's clips reach back over clip.seconds, the last frame of a scene being the newest;
-    scenes are paused for longer.
-    """
+    """The node's clips reach back over clip.seconds, the last frame of a scene being the newest; scenes are paused for longer."""
     from penguin_ros.config import settings
 
     sections = parameters_of('simulation.yaml')
@@ -112,9 +103,9 @@ def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() 
     from penguin_ros.preprocessing.frame_plan import PatchUnit, video_plan
 
     visual = VisualConfig(**parameters_of('simulation.yaml')['/**']['visual'])
-    image = np.zeros((SdfOptions.height, SdfOptions.width, 3), np.uint8)
-    moved = image + np.uint8(200)  # a key frame of its own, and one that is not
-    plan = video_plan([image, moved, moved], PatchUnit(2, 14), visual)
+    picture = np.zeros((SdfOptions.height, SdfOptions.width, 3), np.uint8)
+    moved = picture + np.uint8(200)  # a key frame of its own, and one that is not
+    plan = video_plan([picture, moved, moved], PatchUnit(2, 14), visual)
     assert plan.sizes == ((112, 168),) * 3
 
 

@@ -40,7 +40,7 @@ def add_setting_options(parser: argparse.ArgumentParser, options: dict[str, str]
         default=[],
         metavar='NAME=VALUE',
         dest='assignments',
-        help="any other setting by its name in the README's table, e.g. --set visual.policy=fixed",
+        help='any other setting by its name in docs/parameters.md, e.g. --set visual.policy=fixed',
     )
 
 

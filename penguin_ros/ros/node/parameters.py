@@ -288,5 +288,5 @@ def _unknown(name: str, known: Sequence[str]) -> SettingError:
     return SettingError(
         f'unknown parameter {name}',
         'nothing reads it',
-        f'Did you mean {near[0]}?' if near else 'See the table of parameters in the README',
+        f'Did you mean {near[0]}?' if near else 'docs/parameters.md lists them all',
     )

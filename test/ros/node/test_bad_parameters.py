@@ -116,7 +116,7 @@ def test_a_parameter_like_no_other_is_warned_about_without_a_guess(node):
         for line in node.process.log.splitlines()
         if 'unknown parameter completely_unknown' in line
     )
-    assert 'Did you mean' not in line and 'README' in line
+    assert 'Did you mean' not in line and 'docs/parameters.md' in line
     assert node.process.log.count('unknown parameter') == 4
 
 

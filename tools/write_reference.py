@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the tables of docs/ that follow from the code: parameters, launch arguments, messages.
+
+A table stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
+nothing is written, and the exit code is 1 when a table is stale. The parameters of the two camera
+nodes need ROS 2, so source scripts/env.sh first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from reference_messages import cell, interfaces, markdown
+
+from penguin_ros.config import PenguinConfig, Setting, Value, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+_BLOCK = re.compile(r'(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)', re.DOTALL)
+
+
+def parameters_block() -> str:
+    """The settings of penguin_node: a table for each section of config.py."""
+    known = settings()
+    sections = []
+    for section in dataclasses.fields(PenguinConfig):
+        names = [name for name in known if name.startswith(f'{section.name}.')]
+        rows = [_row(name, *known[name], with_live=True) for name in names]
+        meaning = (type(getattr(PenguinConfig(), section.name)).__doc__ or '').strip()
+        table = [*_head(with_live=True), *rows]
+        sections.append('\n'.join([f'### {section.name}', '', meaning, '', *table]))
+    return '\n\n'.join(sections)
+
+
+def camera_node_block() -> str:
+    """The parameters of camera_node."""
+    from penguin_ros.ros.camera_node.parameters import CameraParameters
+
+    return _dataclass_table(CameraParameters)
+
+
+def sim_camera_block() -> str:
+    """The parameters of sim_camera."""
+    from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
+
+    return _dataclass_table(SimCameraParameters)
+
+
+def messages_block() -> str:
+    """Every file of penguin_msgs."""
+    return markdown(interfaces(ROOT / 'penguin_msgs'))
+
+
+def launch_block(file: str) -> str:
+    """The arguments of a launch file, which is read but not run: not every ROS 2 has `launch`."""
+    tree = ast.parse((ROOT / 'launch' / file).read_text(encoding='utf-8'))
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == 'DeclareLaunchArgument'
+    ]
+    head = ['| argument | default | meaning |', '|---|---|---|']
+    return '\n'.join([*head, *map(_argument_row, calls)])
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    'parameters': parameters_block,
+    'camera_node parameters': camera_node_block,
+    'sim_camera parameters': sim_camera_block,
+    'messages': messages_block,
+    'penguin launch': lambda: launch_block('penguin.launch.py'),
+    'simulation launch': lambda: launch_block('simulation.launch.py'),
+    'gazebo launch': lambda: launch_block('gazebo.launch.py'),
+}
+
+
+def pages() -> list[Path]:
+    """All pages that may hold a table."""
+    return sorted((ROOT / 'docs').glob('*.md'))
+
+
+def names_in(text: str) -> list[str]:
+    """The names of the tables that a page holds."""
+    return [found[2] for found in _BLOCK.finditer(text)]
+
+
+def written(text: str) -> str:
+    """The page with all its tables made anew; KeyError for a name that is not in BLOCKS."""
+    return _BLOCK.sub(lambda found: f'{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}', text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes or checks every page and names those that were stale; returns the exit code."""
+    parser = argparse.ArgumentParser(description='Write the tables of docs/ that follow from code.')
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='write nothing; the exit code is 1 when a table is stale',
+    )
+    is_check = parser.parse_args(arguments).check
+    stale = {page: text for page, old in _texts_of_pages() if (text := written(old)) != old}
+    for page, text in stale.items():
+        if not is_check:
+            page.write_text(text, encoding='utf-8')
+        what = 'stale; type: python tools/write_reference.py' if is_check else 'written'
+        print(f'{page.relative_to(ROOT)}: {what}')
+    return 1 if is_check and stale else 0
+
+
+def _texts_of_pages() -> list[tuple[Path, str]]:
+    return [(page, page.read_text(encoding='utf-8')) for page in pages()]
+
+
+def _dataclass_table(kind: type) -> str:
+    rows = [
+        _row(item.name, getattr(kind(), item.name), item.metadata['setting'])
+        for item in dataclasses.fields(kind)
+    ]
+    return '\n'.join([*_head(), *rows])
+
+
+def _head(with_live: bool = False) -> list[str]:
+    live = ['live'] if with_live else []
+    names = ['parameter', 'default', 'range', 'unit', *live, 'meaning']
+    return ['| ' + ' | '.join(names) + ' |', '|' + '---|' * len(names)]
+
+
+def _row(name: str, value: Value, facts: Setting, with_live: bool = False) -> str:
+    live = ['yes' if facts.live else ''] if with_live else []
+    cells = [f'`{name}`', _default(value), _span(facts), facts.unit, *live, cell(facts.text)]
+    return '| ' + ' | '.join(cells) + ' |'
+
+
+def _default(value: Value) -> str:
+    if isinstance(value, str):
+        return f'“{value}”' if ' ' in value else f'`{value}`' if value else 'empty'
+    return f'`{str(value).lower()}`' if isinstance(value, bool) else f'`{_number(value)}`'
+
+
+def _span(facts: Setting) -> str:
+    if facts.choices:
+        return ', '.join(facts.choices)
+    if facts.low is None or facts.high is None:
+        return ''
+    return f'{_number(facts.low)} … {_number(facts.high)}'
+
+
+def _number(value: float) -> str:
+    return f'{value:g}' if isinstance(value, float) else str(value)
+
+
+def _argument_row(call: ast.Call) -> str:
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    default = '/'.join(_texts(given['default_value']))
+    choices = f' One of {", ".join(_texts(given["choices"]))}.' if 'choices' in given else ''
+    meaning = ''.join(_texts(given['description'])) + choices
+    shown = f'`{default}`' if default else 'empty'
+    return f'| `{_texts(call.args[0])[0]}` | {shown} | {cell(meaning)} |'
+
+
+def _texts(node: ast.expr) -> list[str]:
+    return [
+        part.value
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+
+
+if __name__ == '__main__':
+    sys.exit(main())
