@@ -21,6 +21,7 @@ from support.graph_runs import (
     stack,
 )
 from support.needed_packages import onnx
+from support.processor import int8_products
 
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint
@@ -179,7 +180,7 @@ def test_fused_products_of_integers_compute_what_their_operators_say(
     assert distance(fast.append(fast.embed(ids)), slow.append(slow.embed(ids))) < 1e-3
 
 
-@pytest.mark.parametrize('precision', ['int8', 'w8a8'])
+@pytest.mark.parametrize('precision', ['int8', int8_products])
 def test_logits_of_int8_are_near_those_in_float32(
     bundles: dict[str, Bundle], precision: str
 ) -> None:
@@ -190,7 +191,7 @@ def test_logits_of_int8_are_near_those_in_float32(
     )
 
 
-@pytest.mark.parametrize('precision', ['int8', 'int4', 'w8a8'])
+@pytest.mark.parametrize('precision', ['int8', 'int4', int8_products])
 def test_features_are_near_those_in_float32(bundles: dict[str, Bundle], precision: str) -> None:
     frame = patches(4, 4, 6, 2)
     expected = Vision(bundles['float32']).whole([frame])

@@ -59,10 +59,9 @@ def test_equals_the_resize_of_pytorch_for_any_size(
     # PyTorch 2.13 repeats one row down a result of one column; compared frames have 14 columns at
     # least.
     plane = _plane(height, width, seed)
-    assert (
-        np.abs(resize_plane(plane, (rows, columns)) - _by_torch(plane, (rows, columns))).max()
-        <= 1e-4
-    )
+    ours, theirs = resize_plane(plane, (rows, columns)), _by_torch(plane, (rows, columns))
+    # 20 steps of float32 at 128 to 255: processors add up to 500 values in other orders.
+    assert np.abs(ours - theirs).max() <= 3e-4
 
 
 def test_keeps_a_plane_that_has_the_size_already() -> None:
