@@ -81,7 +81,7 @@ def test_without_reuse_every_request_computes_everything(tiny_checkpoint: Path) 
 
 def test_features_are_kept_within_their_bytes(tiny_checkpoint: Path) -> None:
     with LivePipeline(
-        tiny_checkpoint, model__feature_cache_bytes=20_000, model__kv_slots=2
+        tiny_checkpoint, model__encoder_cache_bytes=20_000, model__kv_slots=2
     ) as live:
         live.frames(*range(0, 4000, 500))
         for number in range(4):
