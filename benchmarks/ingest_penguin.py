@@ -23,11 +23,12 @@ from ingest_measure import Receipts, measured, report
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.frame import Frame
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
 from penguin_ros.ros.conversions.topics import CameraSetting
 from penguin_ros.ros.process.callback_guard import CallbackGuard
+from penguin_ros.settings import with_values
 
 
 def start(

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.frame import Frame, Image
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Evidence
+from penguin_ros.settings import with_values
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 from penguin_ros.testing.scripted_backend import ScriptedBackend, ScriptedModel
 

@@ -1,43 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting once: default, unit, range, meaning, and whether it may change while the node is
-active.
+"""Every setting of the core: its default, unit, range, meaning, and whether it may change while the
+node is active.
 
-Knows neither ROS parameters nor command lines; both are made from the fields here. A setting of
-`ClipConfig.seconds` is the parameter `clip.seconds`.
+A setting is defined here and nowhere else. The field `seconds` of `ClipConfig` is the ROS parameter
+`clip.seconds` and `--set clip.seconds=VALUE` on the command line; `settings.py` lists and checks
+them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from penguin_ros.errors import SettingError
-
-Value = bool | int | float | str
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is known of one field; `low` and `high` are inclusive, `choices` empty when free,
-    `live`: may change while active.
-    """
-
-    text: str
-    unit: str = ''
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-
-
-def setting(default: Value, text: str, **facts: Any) -> Any:
-    """A dataclass field with its facts; see Setting."""
-    return field(default=default, metadata={'setting': Setting(text, **facts)})
-
+from penguin_ros.settings import setting
 
 DEFAULT_CAPTION_PROMPT = 'Describe what is happening in this video in one or two sentences.'
 
@@ -392,99 +367,17 @@ class PenguinConfig:
     generation: GenerationConfig = GenerationConfig()
     watch: WatchConfig = WatchConfig()
 
-
-def settings(config: PenguinConfig | None = None) -> dict[str, tuple[Value, Setting]]:
-    """Every setting by its dotted name, with its value in `config` (the default when None) and its
-    facts.
-    """
-    config = config or PenguinConfig()
-    return {
-        f'{section.name}.{item.name}': (
-            getattr(getattr(config, section.name), item.name),
-            item.metadata['setting'],
-        )
-        for section in dataclasses.fields(config)
-        for item in dataclasses.fields(getattr(config, section.name))
-    }
-
-
-def with_values(config: PenguinConfig, values: Mapping[str, object]) -> PenguinConfig:
-    """A copy with settings replaced by dotted name; SettingError names an unknown name or a value
-    out of range.
-    """
-    known = settings(config)
-    sections: dict[str, dict[str, Value]] = {}
-    for name, value in values.items():
-        if name not in known:
-            raise unknown_setting(name)
-        current, facts = known[name]
-        section, _, key = name.partition('.')
-        sections.setdefault(section, {})[key] = checked(name, value, type(current), facts)
-    replaced = {
-        section: dataclasses.replace(getattr(config, section), **items)
-        for section, items in sections.items()
-    }
-    changed = dataclasses.replace(config, **replaced)
-    _check_together(changed)
-    return changed
-
-
-def checked(name: str, value: object, kind: type, facts: Setting) -> Value:
-    """`value` as `kind` (an int serves as a float); SettingError when the type, range or choice
-    does not fit.
-    """
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, (bool, int, float, str)) or type(value) is not kind:
-        raise SettingError(
-            f'{name} = {value!r}', f'it takes a {kind.__name__}', f'Meaning: {facts.text}'
-        )
-    if isinstance(value, str):
-        _check_text(name, value, facts)
-    elif not isinstance(value, bool):
-        _check_number(name, value, facts)
-    return value
-
-
-def unknown_setting(name: str) -> SettingError:
-    """The error for a name that is no setting, with the nearest one."""
-    near = difflib.get_close_matches(name, settings(), n=1, cutoff=0.5)
-    return SettingError(
-        f'unknown setting {name}',
-        '',
-        f'Did you mean {near[0]}?' if near else 'docs/parameters.md lists them all',
-    )
-
-
-def _check_text(name: str, value: str, facts: Setting) -> None:
-    if facts.choices and value not in facts.choices:
-        raise SettingError(f'{name} = {value!r}', 'it takes one of ' + ', '.join(facts.choices))
-    if '\0' in value:
-        raise SettingError(f'{name} = {value!r}', 'it contains a NUL character')
-
-
-def _check_number(name: str, value: float, facts: Setting) -> None:
-    low, high = facts.low, facts.high
-    if (
-        not math.isfinite(value)
-        or (low is not None and value < low)
-        or (high is not None and value > high)
-    ):
-        raise SettingError(f'{name} = {value}', f'it takes {low} to {high} {facts.unit}'.rstrip())
-
-
-def _check_together(config: PenguinConfig) -> None:
-    if not config.caption.prompt.strip():
-        raise SettingError(
-            'caption.prompt is empty',
-            'each caption is the answer to it',
-            'Set it to a question or a request',
-        )
-    if config.clip.seconds > config.buffer.seconds:
-        raise SettingError(
-            f'clip.seconds = {config.clip.seconds}',
-            f'the buffer keeps {config.buffer.seconds} s only',
-            'Raise buffer.seconds or shorten the clip',
-        )
+    def __post_init__(self) -> None:
+        """Checks the settings that depend on each other; SettingError says which do not fit."""
+        if not self.caption.prompt.strip():
+            raise SettingError(
+                'caption.prompt is empty',
+                'each caption is the answer to it',
+                'Set it to a question or a request',
+            )
+        if self.clip.seconds > self.buffer.seconds:
+            raise SettingError(
+                f'clip.seconds = {self.clip.seconds}',
+                f'the buffer keeps {self.buffer.seconds} s only',
+                'Raise buffer.seconds or shorten the clip',
+            )

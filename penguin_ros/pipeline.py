@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from penguin_ros.backends.open_backend import make_backend
-from penguin_ros.config import PenguinConfig, settings
+from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
     ClockJumped,
     Inactive,
@@ -43,6 +43,7 @@ from penguin_ros.requests.loaded_model import (
 from penguin_ros.requests.precompute_job import PrecomputeQueue
 from penguin_ros.requests.validation import checked_camera, checked_request
 from penguin_ros.scheduler.scheduler import Scheduler
+from penguin_ros.settings import changed_values, settings
 from penguin_ros.text import cleaned
 
 Log = Callable[[str, BaseException], None]
@@ -145,12 +146,8 @@ class Pipeline:
         """Live settings, for the next request and the next frame; SettingError when another one
         would change.
         """
-        new = settings(config)
-        fixed = [
-            name
-            for name, (value, facts) in settings(self._config).items()
-            if new[name][0] != value and not facts.live
-        ]
+        known = settings(config)
+        fixed = [name for name in changed_values(self._config, config) if not known[name][1].live]
         if fixed:
             raise SettingError(
                 f'{", ".join(fixed)} cannot change now',

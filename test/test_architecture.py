@@ -27,7 +27,7 @@ FORBIDDEN_NAMES = {'util', 'helper', 'common', 'misc', 'manager', 'handler', 'da
 INFERENCE_LIBRARIES = ('torch', 'onnxruntime', 'tensorrt', 'cuda')
 BLOCKED = ('rclpy', 'penguin_msgs', 'mujoco', *INFERENCE_LIBRARIES)
 
-VALUES = ('config', 'errors', 'frame', 'request', 'model_inputs', 'steps', 'text')
+VALUES = ('config', 'settings', 'errors', 'frame', 'request', 'model_inputs', 'steps', 'text')
 CORE = (
     *VALUES,
     'clip_buffer',
@@ -84,7 +84,8 @@ NODE = (
 
 ROOMS = {
     'errors': Room(()),
-    'config': Room(('errors',)),
+    'settings': Room(('errors',)),
+    'config': Room(('errors', 'settings')),
     'frame': Room(('errors',), ('numpy',)),
     'request': Room(('errors', 'frame')),
     'model_inputs': Room(('errors', 'frame'), ('numpy',)),

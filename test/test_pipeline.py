@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from support.live_pipeline import MS, START, TEXT, LivePipeline, offsets, past
 from support.stepped_jobs import LIVENESS_SECONDS
 
-from penguin_ros.config import with_values
 from penguin_ros.errors import (
     BackendError,
     BackendUnavailable,
@@ -29,6 +28,7 @@ from penguin_ros.errors import (
     UnknownCamera,
 )
 from penguin_ros.frame import Frame
+from penguin_ros.settings import with_values
 
 
 def test_opening_reports_progress_and_the_facts_of_the_model(tiny_checkpoint: Path) -> None:

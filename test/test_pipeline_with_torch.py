@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.frame import NANOSECONDS, Frame, Image
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Request
+from penguin_ros.settings import with_values
 from penguin_ros.text import without_controls
 
 LIVENESS_SECONDS = 120.0

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from penguin_ros.cli.main import VERBS, parser
-from penguin_ros.config import Value, settings
+from penguin_ros.config import PenguinConfig
+from penguin_ros.settings import Value, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -62,11 +63,11 @@ each_page = pytest.mark.parametrize('page', sorted(PAGES))
 # --- parameters -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', sorted(settings()))
+@pytest.mark.parametrize('name', sorted(settings(PenguinConfig())))
 def test_every_setting_has_its_row_with_default_unit_meaning_and_whether_it_is_live(
     name: str,
 ) -> None:
-    value, facts = settings()[name]
+    value, facts = settings(PenguinConfig())[name]
     rows = [row for row in PARAMETERS.splitlines() if row.startswith(f'| `{name}` |')]
     assert len(rows) == 1
     cells = [cell.strip() for cell in re.split(r'(?<!\\)\|', rows[0])]
@@ -85,18 +86,20 @@ def _shown(value: Value) -> str:
 
 def test_no_row_names_a_setting_that_is_gone() -> None:
     rows = re.findall(r'^\| `([a-z_]+\.[a-z_]+)` \|', PARAMETERS, re.MULTILINE)
-    assert set(rows) == set(settings())
+    assert set(rows) == set(settings(PenguinConfig()))
 
 
 @each_page
 def test_no_page_names_a_setting_that_is_gone(page: str) -> None:
-    sections = {name.partition('.')[0] for name in settings()}
+    sections = {name.partition('.')[0] for name in settings(PenguinConfig())}
     named = [
         name
         for name in re.findall(r'`([a-z_]+\.[a-z_]+)(?:: [^`]*)?`', PAGES[page])
         if name.partition('.')[0] in sections and not _is_path(name)
     ]
-    assert set(named) - set(settings()) - {'vision.onnx', 'model.safetensors'} == set()
+    assert (
+        set(named) - set(settings(PenguinConfig())) - {'vision.onnx', 'model.safetensors'} == set()
+    )
 
 
 # --- verbs, commands, launch files ----------------------------------------------------------------

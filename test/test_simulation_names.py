@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
+from penguin_ros.config import PenguinConfig, VisualConfig
+from penguin_ros.settings import settings
+
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +71,6 @@ def test_the_demo_looks_there_too() -> None:
 
 
 def test_parameters_for_simulated_worlds_exist() -> None:
-    from penguin_ros.config import settings
     from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
 
     sections = parameters_of('simulation.yaml')
@@ -77,29 +79,27 @@ def test_parameters_for_simulated_worlds_exist() -> None:
         'the camera makes the time'
     )
     assert {f'{section}.{key}' for section, values in node.items() for key in values} <= set(
-        settings()
+        settings(PenguinConfig())
     )
     assert set(camera) <= set(vars(SimCameraParameters()))
 
 
 def test_a_clip_of_the_node_is_a_whole_scene_and_never_two() -> None:
     """The node's clips reach back over clip.seconds, the last frame of a scene being the newest; scenes are paused for longer."""
-    from penguin_ros.config import settings
 
     sections = parameters_of('simulation.yaml')
-    clip_s, camera = settings()['clip.seconds'][0], sections['/**/sim_camera']
+    clip_s, camera = settings(PenguinConfig())['clip.seconds'][0], sections['/**/sim_camera']
     assert isinstance(clip_s, float)
     assert camera['seconds'] < clip_s <= camera['pause']
     assert (
         int(camera['seconds'] * sections['/**']['clip']['fps']) + 1
-        <= settings()['clip.max_frames'][0]
+        <= settings(PenguinConfig())['clip.max_frames'][0]
     )
 
 
 def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() -> None:
     from gazebo_sdf import SdfOptions
 
-    from penguin_ros.config import VisualConfig
     from penguin_ros.preprocessing.frame_plan import PatchUnit, video_plan
 
     visual = VisualConfig(**parameters_of('simulation.yaml')['/**']['visual'])

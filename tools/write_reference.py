@@ -18,7 +18,8 @@ from pathlib import Path
 
 from reference_messages import cell, interfaces, markdown
 
-from penguin_ros.config import PenguinConfig, Setting, Value, settings
+from penguin_ros.config import PenguinConfig
+from penguin_ros.settings import Setting, Value, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 _BLOCK = re.compile(r'(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -26,7 +27,7 @@ _BLOCK = re.compile(r'(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)', re.DOT
 
 def parameters_block() -> str:
     """The settings of penguin_node: a table for each section of config.py."""
-    known = settings()
+    known = settings(PenguinConfig())
     sections = []
     for section in dataclasses.fields(PenguinConfig):
         names = [name for name in known if name.startswith(f'{section.name}.')]

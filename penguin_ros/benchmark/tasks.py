@@ -19,8 +19,8 @@ from typing import Any
 
 from penguin_ros.backends.base.manifest import MANIFEST
 from penguin_ros.checkpoint.hub import is_hub_id
-from penguin_ros.config import Value
 from penguin_ros.errors import PenguinError
+from penguin_ros.settings import Value
 
 ONNXRUNTIME = 'onnxruntime'
 LAST_WORDS = 300

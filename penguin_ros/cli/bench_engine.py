@@ -19,8 +19,9 @@ from penguin_ros.benchmark.engine.runs import Plan, TargetRun, measure
 from penguin_ros.benchmark.tasks import ONNXRUNTIME, Runner, Target, Task, run_apart
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import add_setting_options, config_from
-from penguin_ros.config import settings
+from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, SettingError
+from penguin_ros.settings import changed_values
 
 EPILOG = """examples:
   penguin bench engine engines/penguin_2b
@@ -88,9 +89,7 @@ def run(arguments: argparse.Namespace, runner: Runner = run_apart) -> int:
 
     _check(arguments)
     config = config_from(arguments)
-    given = {
-        name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]
-    }
+    given = changed_values(PenguinConfig(), config)
     targets = [TargetRun(Target(arguments.bundle, '', given))]
     if arguments.against:
         is_same = arguments.against == ONNXRUNTIME

@@ -28,10 +28,11 @@ from penguin_ros.benchmark.live.tasks import (
 from penguin_ros.benchmark.tasks import Target, TargetError
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import add_setting_options, config_from
-from penguin_ros.config import Value, settings
+from penguin_ros.config import PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError, SettingError
 from penguin_ros.evaluation.simulation_model import default_checkpoint
+from penguin_ros.settings import Value, changed_values
 
 EPILOG = (
     """examples:
@@ -157,9 +158,7 @@ def _models(arguments: argparse.Namespace) -> list[ModelRun]:
     at all.
     """
     config = config_from(arguments)
-    given = {
-        name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]
-    }
+    given = changed_values(PenguinConfig(), config)
     default = None if arguments.no_default else default_checkpoint()
     models = [ModelRun(Target(str(default), '', {**LEARNT, **given}), True, {})] if default else []
     models += [ModelRun(Target(name, '', given), False, {}) for name in arguments.models]

@@ -17,12 +17,13 @@ from penguin_ros.backends.base.backend import BackendDescription
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import add_setting_options, config_from
-from penguin_ros.config import ModelConfig, settings
+from penguin_ros.config import ModelConfig, PenguinConfig
 from penguin_ros.console import progress_bar, status_line
 from penguin_ros.evaluation.golden import GoldenCase, GoldenValuesError, read_cases
 from penguin_ros.evaluation.tolerance import StageResult, Tolerance, Verdict, tolerance_of
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.requests.loaded_model import open_model
+from penguin_ros.settings import settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--precision',
         dest='model.precision',
-        choices=settings()['model.precision'][1].choices,
+        choices=settings(PenguinConfig())['model.precision'][1].choices,
         help='number format of the network (default: float32; that of the bundle)',
     )
     add_setting_options(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 
-from penguin_ros.config import PenguinConfig, settings, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import SettingError
+from penguin_ros.settings import settings, with_values
 
 MODEL_OPTIONS = {
     '--checkpoint': 'model.checkpoint',
@@ -21,7 +22,7 @@ MODEL_OPTIONS = {
 
 def add_setting_options(parser: argparse.ArgumentParser, options: dict[str, str]) -> None:
     """Each option is named after its setting's text, unit and default; `--set` reaches all others."""
-    known = settings()
+    known = settings(PenguinConfig())
     for option, name in options.items():
         default, facts = known[name]
         unit = f' [{facts.unit}]' if facts.unit else ''
@@ -45,7 +46,7 @@ def add_setting_options(parser: argparse.ArgumentParser, options: dict[str, str]
 
 
 def config_from(arguments: argparse.Namespace, base: PenguinConfig | None = None) -> PenguinConfig:
-    """The settings that were given, over `base`; SettingError as in config.with_values."""
+    """The settings that were given, over `base`; SettingError as in settings.with_values."""
     values: dict[str, object] = {
         name: value for name, value in vars(arguments).items() if '.' in name and value is not None
     }
@@ -58,7 +59,7 @@ def config_from(arguments: argparse.Namespace, base: PenguinConfig | None = None
 
 
 def _parsed(name: str, text: str) -> object:
-    default = settings().get(name, ('', None))[0]
+    default = settings(PenguinConfig()).get(name, ('', None))[0]
     try:
         if isinstance(default, bool):
             return {'true': True, 'false': False}[text.lower()]

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.doctor.machine_checks import Finding, State
+from penguin_ros.settings import with_values
 
 MAX_TOPICS = 16
 DISCOVERY_S = 5.0

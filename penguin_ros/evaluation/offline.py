@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import Frame
 from penguin_ros.request import Answer, Interval, Request
+from penguin_ros.settings import with_values
 
 if TYPE_CHECKING:
     from penguin_ros.pipeline_status import ModelDescription

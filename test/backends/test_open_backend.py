@@ -17,8 +17,9 @@ from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.backends.torch.backend import TorchBackend
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from penguin_ros.config import ModelConfig, Setting
+from penguin_ros.config import ModelConfig
 from penguin_ros.errors import SettingError
+from penguin_ros.settings import Setting
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 

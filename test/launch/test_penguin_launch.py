@@ -12,7 +12,8 @@ import pytest
 import yaml
 from support.launch_stand_ins import arguments_of, described, kind
 
-from penguin_ros.config import settings
+from penguin_ros.config import PenguinConfig
+from penguin_ros.settings import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGUMENTS = {
@@ -73,7 +74,7 @@ def test_model_and_time_become_parameters_that_the_node_has(entities: list[Any])
         'model.checkpoint': '/models/1',
         'model.bundle': 'engines/a',
     }
-    assert {'model.checkpoint', 'model.bundle'} <= set(settings())
+    assert {'model.checkpoint', 'model.bundle'} <= set(settings(PenguinConfig()))
 
 
 def test_cameras_are_given_with_or_without_topics(entities: list[Any]) -> None:
@@ -124,4 +125,4 @@ def test_the_shipped_parameter_file_names_only_parameters_that_exist() -> None:
     cameras = parameters.pop('cameras')
     assert set(parameters.pop('camera')) <= set(cameras)
     names = {f'{section}.{key}' for section, values in parameters.items() for key in values}
-    assert names <= set(settings())
+    assert names <= set(settings(PenguinConfig()))

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from support.live_pipeline import TEXT, LivePipeline
 
-from penguin_ros.config import with_values
 from penguin_ros.request import Answer, StopReason
+from penguin_ros.settings import with_values
 
 OTHER = 'A bear swims under the ice.'
 

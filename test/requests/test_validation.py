@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
     ImageShapeError,
     IntervalUnavailable,
@@ -20,6 +20,7 @@ from penguin_ros.errors import (
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.request import Interval, Request
 from penguin_ros.requests.validation import checked_request
+from penguin_ros.settings import with_values
 
 CONFIG = with_values(
     PenguinConfig(),

@@ -11,9 +11,9 @@ import pytest
 from support.live_pipeline import MS, START, TEXT, offsets, past
 from support.live_window import LiveWindow
 
-from penguin_ros.config import with_values
 from penguin_ros.errors import BackendError, NoFrames, StaleFrames
 from penguin_ros.frame import FrameType
+from penguin_ros.settings import with_values
 
 
 def test_a_question_sees_the_clip_of_the_caption_before_it_and_computes_nothing_of_it_again(

@@ -13,10 +13,11 @@ import numpy as np
 from support.stepped_jobs import LIVENESS_SECONDS, FakeClock
 
 from penguin_ros.checkpoint.checkpoint import Checkpoint
-from penguin_ros.config import ModelConfig, PenguinConfig, with_values
+from penguin_ros.config import ModelConfig, PenguinConfig
 from penguin_ros.frame import Frame
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Interval, Request, TextPiece
+from penguin_ros.settings import with_values
 from penguin_ros.testing.scripted_backend import ScriptedBackend, ScriptedModel
 
 MS = 1_000_000

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.frame import Frame, Image
 from penguin_ros.preprocessing.frame_plan import PatchUnit
+from penguin_ros.settings import with_values
 from penguin_ros.window.camera_window import CameraWindow, WindowClip
 from penguin_ros.window.window_rules import WindowRules
 

@@ -15,12 +15,13 @@ from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.benchmark.engine.weights import bytes_per_token, decoder_variant_of, plan_bytes
 from penguin_ros.benchmark.tasks import ONNXRUNTIME, Target
-from penguin_ros.config import ModelConfig, PenguinConfig, with_values
+from penguin_ros.config import ModelConfig, PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import BundleMismatch, SettingError
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.requests.loaded_model import Model, open_model
+from penguin_ros.settings import with_values
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,12 @@ from penguin_ros.benchmark.live.drafts import pass_costs
 from penguin_ros.benchmark.live.scenes import CAMERA, clip_images, framed, further_images
 from penguin_ros.benchmark.live.tasks import Record
 from penguin_ros.benchmark.live.texts import Samples, Text, TextBench
-from penguin_ros.config import Value, with_values
 from penguin_ros.errors import SettingError
 from penguin_ros.evaluation.agreement import Agreement, agreement, worst
 from penguin_ros.frame import Frame
 from penguin_ros.generation.caches import Caches
 from penguin_ros.requests.clip_selection import camera_view
+from penguin_ros.settings import Value, with_values
 from penguin_ros.steps import run_to_end
 from penguin_ros.window.camera_window import WindowClip
 

@@ -22,7 +22,7 @@ from penguin_ros.benchmark.live.probe import DECODE, ENCODE, Choice, ProbedBacke
 from penguin_ros.benchmark.live.scenes import CAMERA, clip_images, framed, further_images
 from penguin_ros.benchmark.live.tasks import LiveTask, Record
 from penguin_ros.benchmark.live.texts import ROUNDS, live_config
-from penguin_ros.config import ModelConfig, PenguinConfig, Value, with_values
+from penguin_ros.config import ModelConfig, PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError
 from penguin_ros.evaluation.agreement import common
@@ -30,6 +30,7 @@ from penguin_ros.frame import Frame
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Request
 from penguin_ros.requests.loaded_model import Model
+from penguin_ros.settings import Value, with_values
 
 ANSWER_TOKENS, CAPTION_TOKENS = 8, 24
 ANSWER_LIMIT_S = 600.0

@@ -24,12 +24,13 @@ from penguin_ros.benchmark.live.scenes import CAMERA, CHANGING, stream
 from penguin_ros.benchmark.live.tasks import Record
 from penguin_ros.benchmark.live.texts import live_config
 from penguin_ros.benchmark.tasks import Target
-from penguin_ros.config import settings
+from penguin_ros.config import PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import DeadlineExceeded
 from penguin_ros.frame import Image
 from penguin_ros.media.video import RecordingError
 from penguin_ros.ros.process.node_process import NodeProcess
+from penguin_ros.settings import changed_values
 
 
 def write_video(path: Path, images: Sequence[Image], fps: float) -> Path:
@@ -101,9 +102,7 @@ def node_record(task: NodeTask) -> Record:
     require_messages()
     os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))
     config = live_config(task.target)
-    given = {
-        name: value for name, (value, _) in settings(config).items() if value != settings()[name][0]
-    }
+    given = changed_values(PenguinConfig(), config)
     with tempfile.TemporaryDirectory(prefix='penguin_bench_') as folder:
         film, source = _film(task, Path(folder))
         camera = NodeProcess(

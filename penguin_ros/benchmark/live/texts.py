@@ -21,7 +21,7 @@ from penguin_ros.benchmark.live.probe import ProbedBackend
 from penguin_ros.benchmark.live.tasks import CAPTIONS, CLIP, GROWTH, SLIDE, LiveTask, Record
 from penguin_ros.benchmark.machine import resident_bytes
 from penguin_ros.benchmark.tasks import Target, TargetError
-from penguin_ros.config import PenguinConfig, Value, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError
 from penguin_ros.evaluation.agreement import Tokens, joined
@@ -33,6 +33,7 @@ from penguin_ros.generation.speculative.draft_history import PromptHistory
 from penguin_ros.generation.stats import Generation, GenerationStats
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.requests.loaded_model import LoadedModel, load_model
+from penguin_ros.settings import Value, with_values
 from penguin_ros.steps import run_to_end
 from penguin_ros.window.camera_window import WindowClip
 

@@ -18,8 +18,8 @@ from rclpy.exceptions import (
 from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 
-from penguin_ros.config import Setting, Value, checked, setting
 from penguin_ros.errors import SettingError
+from penguin_ros.settings import Setting, Value, checked, setting
 
 ENCODINGS = ('rgb8', 'bgr8', 'mono8', 'rgba8', 'bgra8')
 

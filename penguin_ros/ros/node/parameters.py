@@ -27,9 +27,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
-from penguin_ros.config import PenguinConfig, Setting, Value, settings, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, SettingError
 from penguin_ros.ros.conversions.topics import TRANSPORTS, CameraSetting
+from penguin_ros.settings import Setting, Value, changed_values, settings, with_values
 
 DEFAULT_CAMERAS = ['camera']
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
@@ -49,7 +50,7 @@ class Parameters:
         self, node: Node, is_configured: Callable[[], bool], on_change: Callable[[], None]
     ) -> None:
         self._node, self._is_configured, self._on_change = node, is_configured, on_change
-        for name, (default, facts) in settings().items():
+        for name, (default, facts) in settings(PenguinConfig()).items():
             self._declare(name, default, _descriptor(default, facts))
         self._declare(
             'autostart',
@@ -74,9 +75,10 @@ class Parameters:
         node.add_on_set_parameters_callback(self._check)
 
     def config(self) -> PenguinConfig:
-        """The settings as they are now; SettingError as in config.with_values."""
+        """The settings as they are now; SettingError as in settings.with_values."""
         return with_values(
-            PenguinConfig(), {name: self._node.get_parameter(name).value for name in settings()}
+            PenguinConfig(),
+            {name: self._node.get_parameter(name).value for name in settings(PenguinConfig())},
         )
 
     def cameras(self) -> tuple[CameraSetting, ...]:
@@ -112,7 +114,7 @@ class Parameters:
         # rclpy has no public list of the overrides a node was started with.
         overrides: Sequence[str] = list(getattr(self._node, '_parameter_overrides', {}))
         known = [
-            *settings(),
+            *settings(PenguinConfig()),
             'autostart',
             'cameras',
             *(
@@ -161,7 +163,11 @@ class Parameters:
         """
         try:
             self._check_settings(
-                {change.name: change for change in changes if change.name in settings()}
+                {
+                    change.name: change
+                    for change in changes
+                    if change.name in settings(PenguinConfig())
+                }
             )
             self._check_cameras(
                 [
@@ -181,9 +187,9 @@ class Parameters:
         _refuse_removal(changes.values())
         current = self.config()
         wanted = with_values(current, {name: change.value for name, change in changes.items()})
-        before, after = settings(current), settings(wanted)
-        for name in changes:
-            if before[name][0] != after[name][0] and not before[name][1].live:
+        known = settings(current)
+        for name in changed_values(current, wanted):
+            if not known[name][1].live:
                 self._refuse_while_configured(name)
 
     def _check_cameras(self, changes: Sequence[Parameter]) -> None:

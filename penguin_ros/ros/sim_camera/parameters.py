@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from rclpy.node import Node
 
-from penguin_ros.config import setting
 from penguin_ros.ros.camera_node.parameters import ENCODINGS, declared_parameters
 from penguin_ros.ros.conversions.topics import IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME
+from penguin_ros.settings import setting
 
 SIMULATED, WALL = 'simulated', 'wall'
 

@@ -25,11 +25,12 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from support.graph import Graph, SyntheticCamera, image_message
 
-from penguin_ros.config import PenguinConfig, with_values
+from penguin_ros.config import PenguinConfig
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
 from penguin_ros.ros.camera_input.health import CameraState
 from penguin_ros.ros.conversions.topics import CameraSetting
 from penguin_ros.ros.process.callback_guard import CallbackGuard
+from penguin_ros.settings import with_values
 
 FAST = {'clip.fps': 50.0, 'watch.stale_after': 1.0}
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

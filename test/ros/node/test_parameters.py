@@ -9,10 +9,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from support.graph import Domain
 
-from penguin_ros.config import PenguinConfig, settings
+from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import SettingError
 from penguin_ros.ros.conversions.topics import CameraSetting
 from penguin_ros.ros.node.parameters import Parameters
+from penguin_ros.settings import settings
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def test_without_overrides_the_settings_are_those_of_the_core():
 def test_every_setting_is_described_with_unit_range_or_choices():
     with node_with() as node:
         declared(node)
-        for name, (default, facts) in settings().items():
+        for name, (default, facts) in settings(PenguinConfig()).items():
             descriptor = node.describe_parameter(name)
             assert facts.text in descriptor.description and facts.unit in descriptor.description
             assert all(choice in descriptor.additional_constraints for choice in facts.choices)
