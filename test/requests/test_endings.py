@@ -65,7 +65,7 @@ def test_a_request_is_cancelled_between_two_frames_of_its_preparation(
         return frame_signature(image)
 
     frame_signature = frame_types.frame_signature
-    monkeypatch.setattr(frame_types, 'comparable', cancelling)
+    monkeypatch.setattr(frame_types, 'frame_signature', cancelling)
     with LivePipeline(tiny_checkpoint, clip__window='recent') as live:
         live.frames(0, 500, 1000, 1500)
         answer = live.answer()
