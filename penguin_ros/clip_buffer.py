@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from penguin_ros.config import BufferConfig, ClipConfig
 from penguin_ros.frame import NANOSECONDS, Clip, Frame, is_image
-from penguin_ros.frame_sampling import chosen, runs_of_equal_size
+from penguin_ros.frame_sampling import clip_frames, runs_of_equal_size
 from penguin_ros.request import Interval
 
 RESTART_AFTER_LATE = (
@@ -125,14 +125,14 @@ class ClipBuffer:
 
     def newest_clip(self, choice: ClipConfig) -> Clip | None:
         """The newest frames, all of the newest one's size: stamps in (newest - seconds, newest];
-        see `chosen`.
+        see `clip_frames`.
         """
         with self._lock:
             if not self._frames:
                 return None
             seconds_ns = round(choice.seconds * NANOSECONDS)
             frames = self._frames[bisect_right(self._stamps, self._stamps[-1] - seconds_ns) :]
-        return Clip(self.camera, chosen(runs_of_equal_size(frames)[-1], choice, seconds_ns))
+        return Clip(self.camera, clip_frames(runs_of_equal_size(frames)[-1], choice, seconds_ns))
 
     def interval_clip(self, interval: Interval, choice: ClipConfig) -> Clip | None:
         """The frames of an interval, both ends included; `choice.seconds` does not bound it.
@@ -149,7 +149,7 @@ class ClipBuffer:
         if not frames:
             return None
         longest = max(reversed(runs_of_equal_size(frames)), key=len)
-        return Clip(self.camera, chosen(longest, choice))
+        return Clip(self.camera, clip_frames(longest, choice))
 
     def has_one_size(self, interval: Interval) -> bool:
         """False when the picture's size changes inside the interval, so that a clip of it is cut."""

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from penguin_ros.clip_buffer import BufferStatus, ClipBuffer
 from penguin_ros.config import BufferConfig, ClipConfig
 from penguin_ros.frame import Clip, Frame
-from penguin_ros.frame_sampling import even_ranks
 from penguin_ros.request import Interval
 
 MS = 1_000_000
@@ -283,13 +282,6 @@ def test_whatever_arrives_the_bounds_hold_and_clips_are_rising_and_of_one_size(
         for cause, count in status(kept).dropped.items()
         if cause not in ('bytes', 'restarted')
     )
-
-
-@given(st.integers(1, 400), st.integers(1, 50))
-def test_even_ranks_are_rising_bounded_and_end_with_the_last(count: int, limit: int) -> None:
-    ranks = even_ranks(count, limit)
-    assert len(ranks) == min(count, limit) and ranks[-1] == count - 1
-    assert ranks == sorted(set(ranks)) and ranks[0] in (0, count - 1)
 
 
 def test_one_thread_may_add_while_another_reads() -> None:

@@ -99,8 +99,9 @@ def test_a_clip_of_the_node_is_a_whole_scene_and_never_two() -> None:
 
 def test_pictures_of_gazebos_camera_become_the_size_that_the_model_has_learnt() -> None:
     from gazebo_sdf import SdfOptions
+    from support.frame_plans import video_plan
 
-    from penguin_ros.preprocessing.frame_plan import PatchUnit, video_plan
+    from penguin_ros.preprocessing.frame_plan import PatchUnit
 
     visual = VisualConfig(**parameters_of('simulation.yaml')['/**']['visual'])
     picture = np.zeros((SdfOptions.height, SdfOptions.width, 3), np.uint8)

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from penguin_ros.demo.row import ShownCaption, claim_texts
 from penguin_ros.errors import PenguinError
+from penguin_ros.frame_sampling import evenly
 
 SCENES, FRAMES = 6, 4
 FRAME_SIZE = (288, 192)
@@ -76,7 +77,8 @@ class _Page:
 
     def draw_scene(self, top: int, caption: ShownCaption, images: Mapping[int, bytes]) -> int:
         """Frames, caption, one chip per fact, truth."""
-        for place, stamp_ns in enumerate(spread(caption.stamps_ns, FRAMES)):
+        chosen = evenly(len(caption.stamps_ns), FRAMES)
+        for place, stamp_ns in enumerate(caption.stamps_ns[index] for index in chosen):
             left = MARGIN + place * (FRAME_SIZE[0] + GAP)
             if stamp_ns in images:
                 frame = (
@@ -154,13 +156,6 @@ class _Page:
 
     def _chip_width(self, text: str) -> int:
         return round(self._draw.textlength(text, font=_font(14))) + 14
-
-
-def spread(stamps_ns: Sequence[int], count: int) -> list[int]:
-    """At most `count` of the stamps, first and last among them."""
-    if len(stamps_ns) <= count:
-        return list(stamps_ns)
-    return [stamps_ns[rank * (len(stamps_ns) - 1) // (count - 1)] for rank in range(count)]
 
 
 def _font(size: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from penguin_ros.errors import ImageError
 from penguin_ros.frame import NANOSECONDS, Image
-from penguin_ros.frame_sampling import SampleTimes
+from penguin_ros.frame_sampling import RecordingSampler
 from penguin_ros.media.convert import message_to_rgb
 from penguin_ros.media.video import RecordingError, VideoRecording
 
@@ -41,14 +41,14 @@ class BagRecording:
         """(header stamp in ns, or the bag's time where that is zero; RGB). Pictures that do not
         convert are dropped and counted by cause in `dropped`.
         """
-        due = SampleTimes(sample_fps)
+        sampler = RecordingSampler(sample_fps)
         with self._reader() as reader:
             connections = [c for c in reader.connections if c.topic == self.topic]
             for connection, bag_ns, raw in reader.messages(connections=connections):
                 message: Any = reader.deserialize(raw, connection.msgtype)
                 stamp = message.header.stamp
                 stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec or bag_ns
-                if not due.takes(stamp_ns):
+                if not sampler.take(stamp_ns):
                     continue
                 try:
                     yield stamp_ns, message_to_rgb(message)

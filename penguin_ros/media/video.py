@@ -11,7 +11,7 @@ import numpy as np
 
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import NANOSECONDS, Image
-from penguin_ros.frame_sampling import SampleTimes
+from penguin_ros.frame_sampling import RecordingSampler
 
 
 class RecordingError(PenguinError):
@@ -38,11 +38,12 @@ class VideoRecording:
         """
         capture = self._capture()
         try:
-            due, index = SampleTimes(sample_fps), 0
+            sampler = RecordingSampler(sample_fps)
+            index = 0
             while capture.grab():
                 time_ns = self._media_time_ns(capture, index)
                 index += 1
-                if due.takes(time_ns):
+                if sampler.take(time_ns):
                     image = self._retrieve(capture)
                     if image is not None:
                         yield time_ns, image

@@ -121,10 +121,6 @@ class Preprocessor:
         parts: list[Part] = [*(ImagePart() for _ in images), TextPart(question)]
         return self._steps([Message('user', tuple(parts))], images, max_tokens)
 
-    def text_inputs(self, question: str) -> ModelInputs:
-        """The question alone."""
-        return self.images_inputs((), question)
-
     def messages_inputs(
         self,
         messages: Sequence[Message],

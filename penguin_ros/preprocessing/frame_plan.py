@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from penguin_ros.config import VisualConfig
 from penguin_ros.frame import FrameType, Image
+from penguin_ros.frame_sampling import evenly
 from penguin_ros.preprocessing.frame_sizes import (
     Size,
     fixed_sizes,
@@ -24,7 +25,6 @@ from penguin_ros.preprocessing.frame_sizes import (
     tokens_of,
 )
 from penguin_ros.preprocessing.frame_types import frame_type_steps, frame_types
-from penguin_ros.steps import run_to_end
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,6 @@ def exact_image_plan(
         max_tokens,
     )
     return _image(sizes[0])
-
-
-def video_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> FramePlan:
-    """The plan for a video, at least one frame, all of one size; at most visual.max_visual_tokens
-    tokens in total.
-    """
-    return run_to_end(video_plan_steps(images, unit, visual))
 
 
 def video_plan_steps(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:
@@ -177,14 +170,3 @@ def _within(types: Sequence[FrameType], costs: Sequence[int], budget: int) -> tu
             break
         del kept[index]
     return tuple(kept)
-
-
-def evenly(count: int, most: int) -> tuple[int, ...]:
-    """At most `most` of `count` indices, evenly spread, the last always among them, the first too
-    when most > 1.
-    """
-    if count <= most:
-        return tuple(range(count))
-    if most == 1:
-        return (count - 1,)
-    return tuple(step * (count - 1) // (most - 1) for step in range(most))

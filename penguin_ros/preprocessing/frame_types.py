@@ -80,11 +80,6 @@ def frame_type_steps(images: Iterable[Image]) -> Generator[None, None, tuple[Fra
     return tuple(types)
 
 
-def similarity(first: Image, second: Image) -> float:
-    """Share of similar patches of two images of one size, 0 to 1; two black images have 1."""
-    return signature_similarity(frame_signature(first), frame_signature(second))
-
-
 def signature_similarity(first: FrameSignature, second: FrameSignature) -> float:
     """Share of similar patches, 0 to 1; patches that are black in both count for nothing, frames of
     only such have 1.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from penguin_ros.clip_buffer import ClipBuffer
 from penguin_ros.frame import Clip, Frame, FrameType
-from penguin_ros.frame_sampling import FrameSampler, even_ranks
+from penguin_ros.frame_sampling import WindowSampler, evenly
 from penguin_ros.preprocessing.frame_plan import FramePlan
 from penguin_ros.preprocessing.frame_types import (
     SAME_FRAME,
@@ -69,7 +69,7 @@ class CameraWindow:
         self.gate = CaptionGate()
         self._buffer, self._steady_ns = buffer, steady_ns
         self._lock = threading.Lock()  # guards what `is_due` and `status` read
-        self._grid = FrameSampler(1)
+        self._grid = WindowSampler(1)
         self._policy, self._epoch = '', -1
         self._gathered_ns: int | None = None
         self._waiting: list[Frame] = []
@@ -170,7 +170,7 @@ class CameraWindow:
             self._captioned_ns = None
         with self._lock:
             if self._grid.period_ns != rules.period_ns:
-                self._grid = FrameSampler(rules.period_ns)
+                self._grid = WindowSampler(rules.period_ns)
             admitted = [frame for frame in frames if self._grid.take(frame.stamp_ns)]
         self._gathered_ns = frames[-1].stamp_ns if frames else self._gathered_ns
         if rules.policy == RECENT:
@@ -201,7 +201,7 @@ class CameraWindow:
             # A recording may be played faster than real time, or slower.
             since_ns = max(self._steady_ns() - self._taken_at_ns, newest_ns - (self._taken_ns or 0))
             most = min(most, max(1, since_ns // cost_ns))
-        chosen = [wanted[rank] for rank in even_ranks(len(wanted), most)]
+        chosen = [wanted[rank] for rank in evenly(len(wanted), most)]
         with self._lock:
             self._skipped += len(wanted) - len(chosen)
         return chosen
@@ -245,4 +245,4 @@ class CameraWindow:
         self._epoch, self._gathered_ns, self._recent = epoch, None, None
         self._key, self._waiting, self._taken_ns = None, [], None
         with self._lock:
-            self._append_only, self._grid = AppendOnlyClip(), FrameSampler(self._grid.period_ns)
+            self._append_only, self._grid = AppendOnlyClip(), WindowSampler(self._grid.period_ns)

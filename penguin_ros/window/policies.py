@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from penguin_ros.frame import Frame, FrameType
-from penguin_ros.frame_sampling import even_ranks
+from penguin_ros.frame_sampling import evenly
 
 TokenCosts = Mapping[FrameType, int]
 """Visual tokens of a frame, by its type."""
@@ -181,7 +181,7 @@ def _thinned(
     most_tokens = max(limits.max_tokens // 2, min(costs.values()))
     most_tokens = min(most_tokens, limits.max_tokens - costs[FrameType.KEY])
     for most in range(min(len(kept), max(limits.max_frames // 2, 1), limits.max_frames - 1), 0, -1):
-        chosen = tuple(kept[rank] for rank in even_ranks(len(kept), most)) if most > 1 else kept[:1]
+        chosen = tuple(kept[rank] for rank in evenly(len(kept), most)) if most > 1 else kept[:1]
         if tokens_of_frames(chosen, costs) <= most_tokens:
             return chosen
     return ()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from penguin_ros.demo.row import ShownCaption, claim_texts, is_perfect, print_row, verdict
-from penguin_ros.demo.sheet import GREEN, RED, SCENES, Sheet, spread, write_sheet
+from penguin_ros.demo.sheet import GREEN, RED, SCENES, Sheet, write_sheet
 from penguin_ros.errors import PenguinError
 from penguin_ros.simulation.scoring import CaptionScore
 
@@ -83,11 +83,6 @@ def test_a_long_caption_takes_more_lines_but_not_the_page(tmp_path: Path) -> Non
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     with pytest.raises(PenguinError, match='nowhere'):
         write_sheet(Sheet('Title', [caption()], {}, []), tmp_path / 'nowhere' / 'sheet.png')
-
-
-def test_pictures_are_spread_over_a_clip() -> None:
-    assert spread([1, 2, 3], 4) == [1, 2, 3]
-    assert spread(list(range(8)), 4) == [0, 2, 4, 7]
 
 
 def test_claims_are_words_things_first() -> None:

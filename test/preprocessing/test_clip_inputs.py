@@ -125,7 +125,7 @@ def test_a_budget_given_replaces_settings_and_thins_nothing(checkpoint: Checkpoi
 
 
 def test_a_question_alone_has_no_frames(checkpoint: Checkpoint) -> None:
-    inputs = _preprocessor(checkpoint).text_inputs('Hello?')
+    inputs = _preprocessor(checkpoint).images_inputs((), 'Hello?')
     assert inputs.frames == () and inputs.visual_tokens == 0
     assert inputs.prompt.text.startswith(
         '<|im_start|>user\nHello?<|im_end|>\n<|im_start|>assistant\n'

@@ -8,20 +8,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.frame_plans import video_plan
 
 from penguin_ros.config import VisualConfig
 from penguin_ros.frame import FrameType, Image
 from penguin_ros.preprocessing.frame_plan import (
     FramePlan,
     PatchUnit,
-    evenly,
     exact_image_plan,
     exact_video_plan,
     image_plan,
-    video_plan,
 )
 from penguin_ros.preprocessing.frame_sizes import frame_sizes, tokens_of
 from penguin_ros.preprocessing.frame_types import frame_types
@@ -157,24 +155,3 @@ def test_pictures_below_the_floor_are_said_to_be_truncated() -> None:
     for visual in (REFERENCE, FIXED):
         assert not image_plan(image, 8, IMAGE, visual).is_truncated
         assert image_plan(image, 8, IMAGE, replace(visual, max_visual_tokens=64)).is_truncated
-
-
-@pytest.mark.parametrize(
-    ('count', 'most', 'indices'),
-    [
-        (3, 5, (0, 1, 2)),
-        (5, 5, (0, 1, 2, 3, 4)),
-        (9, 5, (0, 2, 4, 6, 8)),
-        (10, 4, (0, 3, 6, 9)),
-        (7, 1, (6,)),
-        (1, 1, (0,)),
-    ],
-)
-def test_evenly_spreads_and_keeps_the_last(count: int, most: int, indices: tuple[int, ...]) -> None:
-    assert evenly(count, most) == indices
-
-
-@given(st.integers(1, 500), st.integers(1, 500))
-def test_evenly_repeats_no_index(count: int, most: int) -> None:
-    indices = evenly(count, most)
-    assert len(set(indices)) == min(count, most) and indices[-1] == count - 1

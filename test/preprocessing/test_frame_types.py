@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.frame_plans import similarity
 from support.golden_cases import VIDEOS, arrays_of
 
 from penguin_ros.frame import FrameType, Image
@@ -19,7 +20,6 @@ from penguin_ros.preprocessing.frame_types import (
     FrameTyper,
     frame_types,
     signature_size,
-    similarity,
 )
 
 KEY, INTERMEDIATE = FrameType.KEY, FrameType.INTERMEDIATE

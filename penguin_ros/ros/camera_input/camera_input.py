@@ -28,7 +28,7 @@ except ImportError:  # Humble
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import ImageError
 from penguin_ros.frame import NANOSECONDS, Frame
-from penguin_ros.frame_sampling import SamplingTimes
+from penguin_ros.frame_sampling import LiveSampler
 from penguin_ros.media.convert import message_to_rgb
 from penguin_ros.ros.camera_input.discovery import TransportChoice, image_topics, publishers
 from penguin_ros.ros.camera_input.health import (
@@ -109,7 +109,7 @@ class CameraInput:
         self._record, self._since_ns = CameraStats(), time.monotonic_ns()
         self._choice = TransportChoice(self._camera.transport, self._since_ns)
         self._gate = SamplingGate(
-            self._node, SamplingTimes(self._config.clip.fps, time.monotonic_ns, self._ros_ns)
+            self._node, LiveSampler(self._config.clip.fps, time.monotonic_ns, self._ros_ns)
         )
         self._subscribe()
         self._check_timer = self._node.create_timer(

@@ -17,13 +17,13 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.timer import Timer
 
-from penguin_ros.frame_sampling import SamplingTimes
+from penguin_ros.frame_sampling import LiveSampler
 
 
 class SamplingGate(MutuallyExclusiveCallbackGroup):
     """Closed for everything in it but timers until the next sample is due."""
 
-    def __init__(self, node: Node, times: SamplingTimes) -> None:
+    def __init__(self, node: Node, times: LiveSampler) -> None:
         super().__init__()
         self._node, self._times = node, times
         # An executor looks at its callback groups only when something wakes it.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.frame_plans import similarity
 
 from penguin_ros.benchmark.live import scenes
 from penguin_ros.benchmark.live.node import write_video
@@ -22,7 +23,7 @@ from penguin_ros.benchmark.live.scenes import (
 )
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.media.video import RecordingError, VideoRecording
-from penguin_ros.preprocessing.frame_types import frame_types, similarity
+from penguin_ros.preprocessing.frame_types import frame_types
 from penguin_ros.simulation import world
 
 SIZE = 168, 112
