@@ -381,3 +381,15 @@ class PenguinConfig:
                 f'the buffer keeps {self.buffer.seconds} s only',
                 'Raise buffer.seconds or shorten the clip',
             )
+
+
+RENAMED_SETTINGS = {
+    'model.reuse': 'model.prefix_caching',
+    'model.feature_cache_bytes': 'model.encoder_cache_bytes',
+    'clip.ahead': 'clip.precompute',
+    'caption.max_pause': 'caption.max_preemption',
+    'question.max_image_pixels': 'buffer.max_image_pixels',
+}
+"""Old names of settings, with the current ones. An old name still works in this version, and a
+warning names the current one; see settings.with_current_names.
+"""

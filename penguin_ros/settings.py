@@ -28,6 +28,7 @@ class Sections(Protocol):
 
 
 Config = TypeVar('Config', bound=Sections)
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,24 @@ def with_values(config: Config, values: Mapping[str, object]) -> Config:
         for section, items in sections.items()
     }
     return dataclasses.replace(config, **replaced)
+
+
+def with_current_names(
+    values: Mapping[str, T], renamed: Mapping[str, str]
+) -> tuple[dict[str, T], list[str]]:
+    """Returns `values` under the settings' current names, and a warning for each old name.
+
+    `renamed` gives the current name of each old one. When a setting is given under both of its
+    names, the value under the current name counts.
+    """
+    current = {name: value for name, value in values.items() if name not in renamed}
+    warnings = []
+    for old in [name for name in values if name in renamed]:
+        name = renamed[old]
+        effect = 'it is given too, so the old name is ignored' if name in current else 'rename it'
+        current.setdefault(name, values[old])
+        warnings.append(f'the setting {old} is now called {name}: {effect}')
+    return current, warnings
 
 
 def checked(name: str, value: object, kind: type, facts: Setting) -> Value:

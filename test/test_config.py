@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from penguin_ros.config import CaptionConfig, PenguinConfig
+from penguin_ros.config import RENAMED_SETTINGS, CaptionConfig, PenguinConfig
 from penguin_ros.errors import SettingError
 from penguin_ros.settings import settings, with_values
 
@@ -30,3 +30,9 @@ def test_no_configuration_has_settings_that_contradict_each_other() -> None:
         replace(config, clip=replace(config.clip, seconds=3000.0))
     with pytest.raises(SettingError, match=r'caption\.prompt'):
         PenguinConfig(caption=CaptionConfig(prompt=' \n'))
+
+
+def test_renamed_settings_lead_from_names_that_are_gone_to_names_that_exist() -> None:
+    known = settings(PenguinConfig()).keys()
+    assert not RENAMED_SETTINGS.keys() & known
+    assert set(RENAMED_SETTINGS.values()) <= known

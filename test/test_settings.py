@@ -9,7 +9,7 @@ import pytest
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import SettingError
-from penguin_ros.settings import changed_values, with_values
+from penguin_ros.settings import changed_values, with_current_names, with_values
 
 
 def test_a_changed_setting_leaves_the_others_and_the_original_alone() -> None:
@@ -61,3 +61,13 @@ def test_what_changed_is_named_with_its_new_value() -> None:
     after = with_values(before, {'clip.fps': 4.0, 'caption.enabled': True, 'caption.gate': True})
     assert changed_values(before, after) == {'clip.fps': 4.0, 'caption.gate': True}
     assert changed_values(after, after) == {}
+
+
+def test_old_names_become_current_ones_and_a_current_name_that_is_given_counts() -> None:
+    renamed = {'a.old': 'a.new', 'b.old': 'b.new'}
+    values, warnings = with_current_names({'a.old': 1, 'b.new': 2, 'b.old': 3, 'c.x': 4}, renamed)
+    assert values == {'a.new': 1, 'b.new': 2, 'c.x': 4}
+    assert [('a.old' in text, 'ignored' in text) for text in warnings] == [
+        (True, False),
+        (False, True),
+    ]

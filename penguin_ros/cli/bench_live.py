@@ -137,12 +137,13 @@ def run(arguments: argparse.Namespace, runner: LiveRunner = run_apart) -> int:
     from penguin_ros.benchmark.live.report import LiveReport
 
     _check(arguments)
-    models, loads = _models(arguments), [os.getloadavg()[0]]
+    config = config_from(arguments)
+    models, loads = _models(arguments, config), [os.getloadavg()[0]]
     for model in models:
         _measure(model, arguments, runner)
     node = _node(arguments, models[0]) if arguments.node else None
     loads.append(os.getloadavg()[0])
-    report = LiveReport(models, node, loads, config_from(arguments))
+    report = LiveReport(models, node, loads, config)
     report.print()
     if arguments.json:
         report.write(arguments.json)
@@ -153,11 +154,10 @@ def run(arguments: argparse.Namespace, runner: LiveRunner = run_apart) -> int:
     return exit_codes.DONE if report.is_good else exit_codes.FAILED
 
 
-def _models(arguments: argparse.Namespace) -> list[ModelRun]:
+def _models(arguments: argparse.Namespace, config: PenguinConfig) -> list[ModelRun]:
     """The default model first, where it is; a node may run on a tiny random one where there is none
     at all.
     """
-    config = config_from(arguments)
     given = changed_values(PenguinConfig(), config)
     default = None if arguments.no_default else default_checkpoint()
     models = [ModelRun(Target(str(default), '', {**LEARNT, **given}), True, {})] if default else []

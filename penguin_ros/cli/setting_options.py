@@ -6,10 +6,11 @@ config.py.
 from __future__ import annotations
 
 import argparse
+import sys
 
-from penguin_ros.config import PenguinConfig
+from penguin_ros.config import RENAMED_SETTINGS, PenguinConfig
 from penguin_ros.errors import SettingError
-from penguin_ros.settings import settings, with_values
+from penguin_ros.settings import settings, with_current_names, with_values
 
 MODEL_OPTIONS = {
     '--checkpoint': 'model.checkpoint',
@@ -46,7 +47,10 @@ def add_setting_options(parser: argparse.ArgumentParser, options: dict[str, str]
 
 
 def config_from(arguments: argparse.Namespace, base: PenguinConfig | None = None) -> PenguinConfig:
-    """The settings that were given, over `base`; SettingError as in settings.with_values."""
+    """Returns `base` with the settings that were given; SettingError as in settings.with_values.
+
+    A setting given by its old name is warned about on stderr.
+    """
     values: dict[str, object] = {
         name: value for name, value in vars(arguments).items() if '.' in name and value is not None
     }
@@ -54,7 +58,10 @@ def config_from(arguments: argparse.Namespace, base: PenguinConfig | None = None
         name, equals, text = assignment.partition('=')
         if not equals:
             raise SettingError(f'--set {assignment}', 'it takes NAME=VALUE')
-        values[name] = _parsed(name, text)
+        values[name] = _parsed(RENAMED_SETTINGS.get(name, name), text)
+    values, warnings = with_current_names(values, RENAMED_SETTINGS)
+    for warning in warnings:
+        print(f'warning: {warning}', file=sys.stderr)
     return with_values(base or PenguinConfig(), values)
 
 

@@ -56,3 +56,30 @@ def test_options_and_assignments_reach_their_settings() -> None:
 def test_nonsense_is_refused_by_name(words: tuple[str, ...], named: str) -> None:
     with pytest.raises(SettingError, match=named):
         parse(*words)
+
+
+def test_an_old_name_of_a_setting_works_with_a_warning_that_names_the_current_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = parse('--set', 'model.reuse=false', '--set', 'question.max_image_pixels=5000')
+    assert not config.model.prefix_caching
+    assert config.buffer.max_image_pixels == 5000
+    assert capsys.readouterr().err.splitlines() == [
+        'warning: the setting model.reuse is now called model.prefix_caching: rename it',
+        'warning: the setting question.max_image_pixels is now called buffer.max_image_pixels: '
+        'rename it',
+    ]
+
+
+def test_the_current_name_of_a_setting_wins_over_its_old_one_in_either_order(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old, current = ('--set', 'clip.ahead=off'), ('--set', 'clip.precompute=prefill')
+    for words in ((*old, *current), (*current, *old)):
+        assert parse(*words).clip.precompute == 'prefill'
+        assert 'clip.precompute: it is given too' in capsys.readouterr().err
+
+
+def test_a_bad_value_under_an_old_name_is_refused_under_the_current_one() -> None:
+    with pytest.raises(SettingError, match=r'clip\.precompute = .*off, encode, prefill'):
+        parse('--set', 'clip.ahead=maybe')

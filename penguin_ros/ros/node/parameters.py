@@ -27,10 +27,17 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
-from penguin_ros.config import PenguinConfig
+from penguin_ros.config import RENAMED_SETTINGS, PenguinConfig
 from penguin_ros.errors import PenguinError, SettingError
 from penguin_ros.ros.conversions.topics import TRANSPORTS, CameraSetting
-from penguin_ros.settings import Setting, Value, changed_values, settings, with_values
+from penguin_ros.settings import (
+    Setting,
+    Value,
+    changed_values,
+    settings,
+    with_current_names,
+    with_values,
+)
 
 DEFAULT_CAMERAS = ['camera']
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
@@ -49,7 +56,10 @@ class Parameters:
     def __init__(
         self, node: Node, is_configured: Callable[[], bool], on_change: Callable[[], None]
     ) -> None:
-        self._node, self._is_configured, self._on_change = node, is_configured, on_change
+        self._node = node
+        self._is_configured = is_configured
+        self._on_change = on_change
+        self.rename_warnings: list[str] = self._rename_overrides()
         for name, (default, facts) in settings(PenguinConfig()).items():
             self._declare(name, default, _descriptor(default, facts))
         self._declare(
@@ -111,8 +121,6 @@ class Parameters:
         """One error per name of a parameter file or command line that nothing reads, with the
         nearest name that exists.
         """
-        # rclpy has no public list of the overrides a node was started with.
-        overrides: Sequence[str] = list(getattr(self._node, '_parameter_overrides', {}))
         known = [
             *settings(PenguinConfig()),
             'autostart',
@@ -125,9 +133,27 @@ class Parameters:
         ]
         return [
             _unknown(name, known)
-            for name in overrides
+            for name in self._overrides()
             if name not in known and not name.startswith(_FOREIGN_PREFIXES)
         ]
+
+    def _rename_overrides(self) -> list[str]:
+        """Gives overrides under old names of settings their current ones; a warning for each."""
+        overrides = self._overrides()
+        renamed, warnings = with_current_names(overrides, RENAMED_SETTINGS)
+        for name in renamed.keys() - overrides.keys():
+            overrides[name] = Parameter(name, value=renamed[name].value)
+        for name in overrides.keys() - renamed.keys():
+            del overrides[name]
+        return warnings
+
+    def _overrides(self) -> dict[str, Parameter]:
+        """The values of the parameter files and the command line, which apply when the parameters
+        are declared.
+        """
+        # rclpy has no public access to the overrides a node was started with.
+        overrides: dict[str, Parameter] = getattr(self._node, '_parameter_overrides', {})
+        return overrides
 
     def _declare(self, name: str, default: Any, descriptor: ParameterDescriptor) -> None:
         try:

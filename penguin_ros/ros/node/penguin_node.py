@@ -77,8 +77,11 @@ class PenguinNode(LifecycleNodeMixin, Node):
         self._watch = NodeWatch(self)
         self._diagnostics = Diagnostics(self, self.guard, self._snapshot)
         self._jumps = on_clock_jump(self, self.guard.wrap(self._on_clock_jump))
-        for error in self.parameters.unknown_overrides():
-            self.get_logger().warning(str(error))
+        for warning in (
+            *self.parameters.rename_warnings,
+            *map(str, self.parameters.unknown_overrides()),
+        ):
+            self.get_logger().warning(warning)
 
     # --- lifecycle --------------------------------------------------------------------------------
 

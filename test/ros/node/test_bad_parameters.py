@@ -23,6 +23,9 @@ PARAMETER_FILE = """
     question.max_tokens: 6
     camera.camera.transprt: raw
     completely_unknown: 3
+    clip.ahead: prefill
+    caption:
+      max_pause: 3.0
 """
 
 
@@ -87,7 +90,10 @@ def node(graph, tiny_checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp('parameters') / 'slips.yaml'
     path.write_text(PARAMETER_FILE)
     node = LiveNode(
-        graph, tiny_checkpoint, {'caption.enabled': False}, arguments=('--params-file', str(path))
+        graph,
+        tiny_checkpoint,
+        {'caption.enabled': False},
+        arguments=('--params-file', str(path), '-p', f'model.feature_cache_bytes:={2**20}'),
     )
     node.wait_until('active')
     with_frames(node)
@@ -118,6 +124,24 @@ def test_a_parameter_like_no_other_is_warned_about_without_a_guess(node):
     )
     assert 'Did you mean' not in line and 'docs/parameters.md' in line
     assert node.process.log.count('unknown parameter') == 4
+
+
+@pytest.mark.parametrize(
+    'old, new',
+    [
+        ('clip.ahead', 'clip.precompute'),
+        ('caption.max_pause', 'caption.max_preemption'),
+        ('model.feature_cache_bytes', 'model.encoder_cache_bytes'),
+    ],
+)
+def test_an_old_name_in_the_file_or_on_the_command_line_is_warned_about(node, old, new):
+    line = next(line for line in node.process.log.splitlines() if f'{old} is now called' in line)
+    assert f'is now called {new}' in line and 'WARN' in line
+
+
+def test_what_is_given_under_an_old_name_applies(node):
+    names = 'clip.precompute', 'caption.max_preemption', 'model.encoder_cache_bytes'
+    assert values(node, *names) == ['prefill', 3.0, 2**20]
 
 
 def values(node, *names):

@@ -9,11 +9,19 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from support.graph import Domain
 
-from penguin_ros.config import PenguinConfig
+from penguin_ros.config import RENAMED_SETTINGS, PenguinConfig
 from penguin_ros.errors import SettingError
 from penguin_ros.ros.conversions.topics import CameraSetting
 from penguin_ros.ros.node.parameters import Parameters
 from penguin_ros.settings import settings
+
+OTHER_VALUES = {
+    'model.prefix_caching': False,
+    'model.encoder_cache_bytes': 4096,
+    'clip.precompute': 'prefill',
+    'caption.max_preemption': 2.5,
+    'buffer.max_image_pixels': 5000,
+}
 
 
 @contextmanager
@@ -118,6 +126,29 @@ def test_a_typo_is_named_with_the_nearest_parameter():
         assert len(texts) == 2
         assert 'clip.secnds' in texts[0] and 'Did you mean clip.seconds?' in texts[0]
         assert 'camera.camera.topc' in texts[1] and 'Did you mean camera.camera.topic?' in texts[1]
+
+
+@pytest.mark.parametrize('old, new', RENAMED_SETTINGS.items())
+def test_a_setting_given_by_its_old_name_applies_and_is_warned_about(old, new):
+    wanted = OTHER_VALUES[new]
+    with node_with(f'{old}:={str(wanted).lower()}') as node:
+        parameters = declared(node)
+        assert settings(parameters.config())[new][0] == wanted
+        (warning,) = parameters.rename_warnings
+        assert f'{old} is now called {new}' in warning
+        assert parameters.unknown_overrides() == []
+
+
+def test_the_current_name_of_a_setting_wins_over_its_old_one():
+    with node_with('clip.ahead:=encode', 'clip.precompute:=prefill') as node:
+        parameters = declared(node)
+        assert parameters.config().clip.precompute == 'prefill'
+        assert 'the old name is ignored' in parameters.rename_warnings[0]
+
+
+def test_nonsense_under_an_old_name_is_refused_under_the_current_one():
+    with node_with('clip.ahead:=maybe') as node, pytest.raises(SettingError, match='precompute'):
+        declared(node)
 
 
 def test_a_live_setting_changes_at_any_time_and_the_change_is_announced():
