@@ -102,22 +102,26 @@ def test_penguin_ros_depends_on_every_message_package_that_it_imports() -> None:
     assert imported <= known
 
 
-def test_every_program_that_is_declared_exists_and_is_installed() -> None:
-    programs = {
-        entry.name: entry.value
-        for entry in distribution('penguin_ros').entry_points.select(group='console_scripts')
-    }
+def test_every_program_that_is_declared_exists_and_is_installed(
+    setup_arguments: dict[str, ast.expr],
+) -> None:
+    lines = ast.literal_eval(setup_arguments['entry_points'])['console_scripts']
+    programs = dict(line.split(' = ') for line in lines)
     assert set(programs) == {'penguin', 'penguin_node', 'camera_node', 'sim_camera'}
     for value in programs.values():
         module, _, function = value.partition(':')
         source = (ROOT / module.replace('.', '/')).with_suffix('.py')
-        assert source.is_file()
+        assert source.is_file(), value
         functions = {
             node.name
             for node in ast.parse(source.read_text()).body
             if isinstance(node, ast.FunctionDef)
         }
-        assert function in functions
+        assert function in functions, value
+    installed = distribution('penguin_ros').entry_points.select(group='console_scripts')
+    stale = {entry.name: entry.value for entry in installed if entry.value != programs[entry.name]}
+    assert {entry.name for entry in installed} == set(programs)
+    assert not stale, 'installed from an older setup.py; type: ./scripts/setup'
 
 
 def test_programs_go_where_ros2_run_looks_for_them() -> None:

@@ -22,7 +22,7 @@ print('stopped', stop.is_set(), flush=True)
 """
 HANGING = """
 import time
-from penguin_ros.ros import stop_signal
+from penguin_ros.ros.process import stop_signal
 stop_signal.LIMIT_S = 0.5
 stop = stop_signal.StopSignal()
 stop.install()
