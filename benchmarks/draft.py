@@ -207,7 +207,7 @@ class Sides:
     def __init__(
         self, backend: Backend, stop_token_ids: tuple[int, ...], draft_tokens: int
     ) -> None:
-        self._reuse, self._stop_token_ids = Caches(backend, is_keeping_slots=True), stop_token_ids
+        self._caches, self._stop_token_ids = Caches(backend, is_keeping_slots=True), stop_token_ids
         self._draft_tokens, self._memory = draft_tokens, DraftHistory()
 
     def decode(self, inputs: ModelInputs) -> tuple[GenerationStats, GenerationStats]:
@@ -221,7 +221,7 @@ class Sides:
             )
             limits = SamplingParams(MAX_TOKENS, self._stop_token_ids, choice, drafts=record)
             for _ in generate(
-                self._reuse,
+                self._caches,
                 inputs,
                 limits,
                 Detokenizer(lambda token_id: b''),
@@ -235,7 +235,7 @@ class Sides:
 
     def close(self) -> None:
         """Gives the slots back."""
-        self._reuse.prefixes.free_kept()
+        self._caches.prefix_cache.free_kept()
 
 
 def row(

@@ -250,7 +250,7 @@ class Pipeline:
     def status(self) -> PipelineStatus:
         """A snapshot."""
         now_ns, model = self._now_ns(), self._model
-        counts = self._scheduler.counts()
+        counts = self._scheduler.stats()
         with self._lock:
             return PipelineStatus(
                 self._is_active,
@@ -262,7 +262,7 @@ class Pipeline:
                 self._scheduler.worker(),
                 counts.callback_failures + self._listener_failures,
                 self._last_error,
-                model.reuse.counts() if model is not None else CacheStats(),
+                model.caches.stats() if model is not None else CacheStats(),
                 {camera: view.window.status() for camera, view in self._views.items()},
             )
 

@@ -52,7 +52,7 @@ class Ticket:
 class PipelineStatus:
     """A snapshot. `counts.questions_refused` includes those whose fields were wrong;
     `callback_failures`: exceptions of functions that were given to the pipeline; `last_error`: of
-    the last request that failed, cancelled and replaced ones not counted; `reuse`: of the loaded
+    the last request that failed, cancelled and replaced ones not counted; `caches`: of the loaded
     model; `windows`: by camera, as `cameras`.
     """
 
@@ -63,5 +63,5 @@ class PipelineStatus:
     worker: WorkerStatus
     callback_failures: int
     last_error: PenguinError | None
-    reuse: CacheStats = CacheStats()
+    caches: CacheStats = CacheStats()
     windows: Mapping[str, WindowStatus] = field(default_factory=dict)

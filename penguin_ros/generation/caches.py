@@ -24,8 +24,8 @@ from penguin_ros.generation.prefix_cache import PrefixCache, PrefixCacheStats
 class CacheStats:
     """What both caches hold and have done."""
 
-    features: EncoderCacheStats = field(default_factory=EncoderCacheStats)
-    prefixes: PrefixCacheStats = field(default_factory=PrefixCacheStats)
+    encoder_cache: EncoderCacheStats = field(default_factory=EncoderCacheStats)
+    prefix_cache: PrefixCacheStats = field(default_factory=PrefixCacheStats)
 
 
 class Caches:
@@ -37,24 +37,24 @@ class Caches:
         self, backend: Backend, feature_bytes: int = 0, is_keeping_slots: bool = False
     ) -> None:
         self.backend = backend
-        self.features = EncoderCache(feature_bytes)
-        self.encodes = SingleFlightEncoder(backend, self.features)
-        self.prefixes = PrefixCache(backend, is_keeping_slots)
+        self.encoder_cache = EncoderCache(feature_bytes)
+        self.encoder = SingleFlightEncoder(backend, self.encoder_cache)
+        self.prefix_cache = PrefixCache(backend, is_keeping_slots)
 
     def forget(self) -> None:
         """Nothing computed until now is used for what begins later. Any thread; KV slots are freed
         when the next prompt comes.
         """
-        self.features.forget()
-        self.prefixes.forget()
+        self.encoder_cache.forget()
+        self.prefix_cache.forget()
 
     def distrust(self, keys: Iterable[bytes]) -> None:
         """Drops the features of frames that may have led to logits that are no numbers."""
-        self.features.discard(keys)
+        self.encoder_cache.discard(keys)
 
-    def counts(self) -> CacheStats:
+    def stats(self) -> CacheStats:
         """A snapshot; any thread."""
-        return CacheStats(self.features.counts(), self.prefixes.counts())
+        return CacheStats(self.encoder_cache.stats(), self.prefix_cache.stats())
 
 
 def caches_of(backend: Backend | Caches) -> Caches:

@@ -104,7 +104,7 @@ class EncoderCache:
             self._kept.clear()
             self._bytes = 0
 
-    def counts(self) -> EncoderCacheStats:
+    def stats(self) -> EncoderCacheStats:
         """A snapshot."""
         with self._lock:
             return EncoderCacheStats(

@@ -44,10 +44,10 @@ from penguin_ros.request import StopReason
 class Prefill:
     """`slot` holds the first `reused` positions already."""
 
-    def __init__(self, reuse: Caches, slot: KVSlot, inputs: ModelInputs) -> None:
+    def __init__(self, caches: Caches, slot: KVSlot, inputs: ModelInputs) -> None:
         self.slot, self.reused = slot, slot.length
         self.encoded_frames = 0
-        self._reuse, self._inputs = reuse, inputs
+        self._caches, self._inputs = caches, inputs
         self._part = (self.reused, len(inputs.prompt.token_ids))
         # The only name for the handles is a list that is emptied: a thrown error's traceback keeps
         # local names alive, and whoever keeps the error would keep the device's memory.
@@ -58,7 +58,7 @@ class Prefill:
         there.
         """
         needed = needed_frames(self._inputs, self._part)
-        self.encoded_frames = yield from self._reuse.encodes.encode(needed, self._features)
+        self.encoded_frames = yield from self._caches.encoder.encode(needed, self._features)
 
     def chunks(self, size: int) -> list[Chunk]:
         """What is to be appended, in order, in chunks of at most `size` positions. Hands the
@@ -74,21 +74,21 @@ class Prefill:
 
 
 @contextmanager
-def open_prefill(reuse: Caches, inputs: ModelInputs) -> Iterator[Prefill]:
+def open_prefill(caches: Caches, inputs: ModelInputs) -> Iterator[Prefill]:
     """A run on the slot that suits the prompt best, which is kept, or given back, at the end.
     NoFreeSlot, InvalidRequest.
     """
-    slot = reuse.prefixes.acquire(prompt_keys(inputs), visual_end(inputs))
-    run = Prefill(reuse, slot, inputs)
+    slot = caches.prefix_cache.acquire(prompt_keys(inputs), visual_end(inputs))
+    run = Prefill(caches, slot, inputs)
     try:
         yield run
     except InvalidLogits:
         slot.is_sound = False
-        reuse.distrust(frame.key for frame in inputs.frames)
+        caches.distrust(frame.key for frame in inputs.frames)
         raise
     finally:
         run.close()
-        reuse.prefixes.release(slot)
+        caches.prefix_cache.release(slot)
 
 
 def max_new_tokens_of(backend: Backend, inputs: ModelInputs) -> int:
@@ -184,13 +184,13 @@ def generate(
     NoFreeSlot before the encode, InvalidLogits, TokenCountMismatch and what the backend raises;
     what is thrown in comes out. The thread of the backend drives it.
     """
-    reuse, progress = caches_of(backend), GenerationStats() if progress is None else progress
+    caches, progress = caches_of(backend), GenerationStats() if progress is None else progress
     progress.prompt_tokens, progress.visual_tokens = (
         len(inputs.prompt.token_ids),
         inputs.visual_tokens,
     )
-    max_tokens = min(limits.max_tokens, max_new_tokens_of(reuse.backend, inputs))
-    with open_prefill(reuse, inputs) as prompt:
+    max_tokens = min(limits.max_tokens, max_new_tokens_of(caches.backend, inputs))
+    with open_prefill(caches, inputs) as prompt:
         progress.reused_tokens = prompt.reused
         sampler = Sampler(limits, max_tokens, text, progress)
         run = _Run(

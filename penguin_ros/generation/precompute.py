@@ -20,7 +20,7 @@ from penguin_ros.model_inputs import FramePatches, ModelInputs
 
 
 def precompute_features(
-    reuse: Caches, frames: Sequence[FramePatches]
+    caches: Caches, frames: Sequence[FramePatches]
 ) -> Generator[None, None, int]:
     """Has the features of `frames` kept; yields after every slice. Returns how many it encoded.
 
@@ -28,17 +28,17 @@ def precompute_features(
     """
     encoded = 0
     for frame in frames:
-        if not reuse.features.has(frame.key):
+        if not caches.encoder_cache.has(frame.key):
             features: list[Features | None] = []
             try:
-                encoded += yield from reuse.encodes.encode([frame], features)
+                encoded += yield from caches.encoder.encode([frame], features)
             finally:
                 features.clear()
     return encoded
 
 
 def precompute_prefix(
-    reuse: Caches, inputs: ModelInputs, prefill_chunk: int
+    caches: Caches, inputs: ModelInputs, prefill_chunk: int
 ) -> Generator[None, None, int]:
     """Computes the prompt up to its last visual token and has it kept; yields after every slice and
     chunk.
@@ -47,18 +47,18 @@ def precompute_prefix(
     prompt took its slot. Returns how many positions it computed. PromptTooLong; NoFreeSlot when
     requests hold all slots, after the encode.
     """
-    max_new_tokens_of(reuse.backend, inputs)
+    max_new_tokens_of(caches.backend, inputs)
     keys, end, features = prompt_keys(inputs), visual_end(inputs), list[Features | None]()
     try:
-        begin = reuse.prefixes.held(keys)
-        yield from reuse.encodes.encode(needed_frames(inputs, (begin, end)), features)
-        if reuse.prefixes.held(keys) < begin or begin >= end:
+        begin = caches.prefix_cache.held(keys)
+        yield from caches.encoder.encode(needed_frames(inputs, (begin, end)), features)
+        if caches.prefix_cache.held(keys) < begin or begin >= end:
             return 0
-        slot = reuse.prefixes.acquire(keys, end)
+        slot = caches.prefix_cache.acquire(keys, end)
         chunks = list(prompt_chunks(inputs, features, prefill_chunk, (slot.length, end)))[::-1]
     finally:
         features.clear()
-    return (yield from _prefilled(reuse.prefixes, slot, keys, chunks))
+    return (yield from _prefilled(caches.prefix_cache, slot, keys, chunks))
 
 
 def _prefilled(

@@ -148,7 +148,7 @@ class PrefixCache:
             self._free(entry)
         self._count()
 
-    def counts(self) -> PrefixCacheStats:
+    def stats(self) -> PrefixCacheStats:
         """A snapshot; any thread."""
         return self._counts
 

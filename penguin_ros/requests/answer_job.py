@@ -108,7 +108,7 @@ class AnswerJob:
         )
         with closing(
             generate(
-                model.reuse,
+                model.caches,
                 inputs,
                 limits,
                 model.detokenizer(),

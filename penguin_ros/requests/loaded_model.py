@@ -38,7 +38,7 @@ class LoadedModel:
     source: Model
     backend: Backend
     facts: ModelDescription
-    reuse: Caches
+    caches: Caches
     drafts: DraftHistory = field(default_factory=DraftHistory)
 
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
@@ -72,13 +72,13 @@ def load_model(
         progress(f'loading the weights of {model.name}')
         backend.open()
         progress(f'{model.name} is loaded')
-        reuse = (
+        caches = (
             Caches(backend, config.encoder_cache_bytes, True)
             if config.prefix_caching
             else Caches(backend)
         )
         return LoadedModel(
-            model, backend, _facts(config, model, backend, steady_ns() - start_ns), reuse
+            model, backend, _facts(config, model, backend, steady_ns() - start_ns), caches
         )
     except BaseException:
         with suppress(Exception):
@@ -89,7 +89,7 @@ def load_model(
 def forget_results(model: LoadedModel | None) -> None:
     """What is computed from now on uses nothing of before; any thread."""
     if model is not None:
-        model.reuse.forget()
+        model.caches.forget()
 
 
 def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:

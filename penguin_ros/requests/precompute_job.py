@@ -76,15 +76,17 @@ class PrecomputeJob:
 
     def _work(self, found: WindowClip, plan: FramePlan) -> Generator[None, None, int]:
         """Returns how many frames it encoded."""
-        config, reuse = self._config, self._model.reuse
+        config, caches = self._config, self._model.caches
         preprocessor = self._model.preprocessor(config.visual)
-        encoded = yield from precompute_features(reuse, preprocessor.clip_patches(found.clip, plan))
+        encoded = yield from precompute_features(
+            caches, preprocessor.clip_patches(found.clip, plan)
+        )
         if config.clip.precompute == 'prefill' and config.clip.window == GROWING:
             inputs = yield from preprocessor.clip_steps(
                 found.clip, cleaned(config.caption.prompt), plan=plan
             )
             with suppress(NoFreeSlot, PromptTooLong):  # requests use all slots, or will be told
-                yield from precompute_prefix(reuse, inputs, config.model.prefill_chunk)
+                yield from precompute_prefix(caches, inputs, config.model.prefill_chunk)
         return encoded
 
 

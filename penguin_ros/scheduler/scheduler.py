@@ -265,7 +265,7 @@ class Scheduler:
                 lambda: not self._queue.entries() and not self._ends.delivering, timeout_s
             )
 
-    def counts(self) -> SchedulerStats:
+    def stats(self) -> SchedulerStats:
         """A snapshot."""
         with self._changed:
             return self._queue.snapshot()

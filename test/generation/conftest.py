@@ -20,5 +20,5 @@ def backend() -> Iterator[CountingBackend]:
 
 
 @pytest.fixture
-def reuse(backend: CountingBackend) -> Caches:
+def caches(backend: CountingBackend) -> Caches:
     return Caches(backend, 1 << 20, True)

@@ -32,12 +32,12 @@ from penguin_ros.generation.stats import GenerationStats
 
 
 def test_ten_questions_on_one_clip_compute_only_their_own_tokens(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    assert answered(reuse, question(10, 11)).reused_tokens == 0
+    assert answered(caches, question(10, 11)).reused_tokens == 0
     backend.forget_counts()
     for number in range(10):
-        generation = answered(reuse, question(20 + number, 11))
+        generation = answered(caches, question(20 + number, 11))
         assert generation.reused_frames == 2 and generation.encode_ns <= 1
         assert generation.reused_tokens == generation.prompt_tokens - 2
     assert backend.encoded == [] and backend.computed == 10 * (
@@ -46,42 +46,42 @@ def test_ten_questions_on_one_clip_compute_only_their_own_tokens(
 
 
 def test_an_appended_frame_costs_itself_and_what_comes_behind_it(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    answered(reuse, question(10, 11))
+    answered(caches, question(10, 11))
     backend.forget_counts()
-    generation = answered(reuse, question(10, 11, frames=(FIRST, SECOND, THIRD)))
+    generation = answered(caches, question(10, 11, frames=(FIRST, SECOND, THIRD)))
     assert backend.encoded == [THIRD.key] and generation.reused_frames == 2
     assert backend.computed == THIRD.tokens + 1 + 2 + 3
 
 
 def test_a_clip_that_slides_encodes_its_new_frame_only(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    answered(reuse, question(10, 11))
+    answered(caches, question(10, 11))
     backend.forget_counts()
-    generation = answered(reuse, question(10, 11, frames=(SECOND, THIRD)))
+    generation = answered(caches, question(10, 11, frames=(SECOND, THIRD)))
     assert backend.encoded == [THIRD.key] and generation.reused_frames == 1
     assert generation.reused_tokens == 1  # what stands before the first frame
 
 
 def test_the_same_frame_twice_in_a_prompt_is_encoded_once(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    generation = answered(reuse, question(10, frames=(FIRST, SECOND, FIRST)))
+    generation = answered(caches, question(10, frames=(FIRST, SECOND, FIRST)))
     assert backend.encoded == [FIRST.key, SECOND.key] and generation.reused_frames == 1
 
 
 def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
     clip, progress = (FIRST, SECOND, THIRD), GenerationStats()
     expected = answered(Caches(backend), question(10, 11, frames=clip)).token_ids
-    caption = started(reuse, question(10, 11, frames=clip), progress)
+    caption = started(caches, question(10, 11, frames=clip), progress)
     while not progress.token_ids:
         next(caption)
     backend.forget_counts()
-    assert answered(reuse, question(20, 21, frames=clip)).reused_tokens == 22
+    assert answered(caches, question(20, 21, frames=clip)).reused_tokens == 22
     assert backend.encoded == [] and backend.computed == 2 + 3
     for _ in caption:
         pass
@@ -89,14 +89,14 @@ def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(
 
 
 def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encode(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    caption = started(reuse, question(10))
+    caption = started(caches, question(10))
     next(caption)
     next(caption)
     slices: list[str] = []
     backend.on_step = slices.append
-    answered(reuse, question(20))
+    answered(caches, question(20))
     assert backend.encoded == [FIRST.key, SECOND.key] and slices.count('encode') == 2 * 3 - 2
     for _ in caption:
         pass
@@ -106,9 +106,9 @@ def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encod
 @pytest.mark.parametrize('steps', range(1, 16))
 @pytest.mark.parametrize('is_thrown', [False, True])
 def test_after_a_cancel_at_any_step_what_was_finished_is_used(
-    backend: CountingBackend, reuse: Caches, steps: int, is_thrown: bool
+    backend: CountingBackend, caches: Caches, steps: int, is_thrown: bool
 ) -> None:
-    running = started(reuse, question(10, 11, 11))
+    running = started(caches, question(10, 11, 11))
     for _ in itertools.islice(running, steps):
         pass
     if is_thrown:
@@ -116,23 +116,23 @@ def test_after_a_cancel_at_any_step_what_was_finished_is_used(
             running.throw(RequestCancelled('no longer wanted'))
     else:
         running.close()
-    kept, encoded = reuse.counts().prefixes.kept_positions, len(backend.encoded)
-    generation = answered(reuse, question(10, 12, 12))
+    kept, encoded = caches.stats().prefix_cache.kept_positions, len(backend.encoded)
+    generation = answered(caches, question(10, 12, 12))
     assert generation.reused_tokens == min(kept, 16 if kept >= 16 else kept)
     assert len(backend.encoded) == 2 and encoded <= 2
 
 
 def test_frames_that_the_prefix_covers_need_no_features(backend: CountingBackend) -> None:
-    reuse = Caches(backend, 0, True)
-    answered(reuse, question(10))
+    caches = Caches(backend, 0, True)
+    answered(caches, question(10))
     gc.collect()
     assert all(handle() is None for handle in backend.handles)
     backend.forget_counts()
-    assert answered(reuse, question(20)).reused_frames == 2 and backend.encoded == []
+    assert answered(caches, question(20)).reused_frames == 2 and backend.encoded == []
 
 
 def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(
-    backend: CountingBackend, reuse: Caches, monkeypatch: pytest.MonkeyPatch
+    backend: CountingBackend, caches: Caches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = backend.forward
 
@@ -141,18 +141,18 @@ def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(
 
     monkeypatch.setattr(backend, 'forward', broken)
     with pytest.raises(InvalidLogits):
-        list(started(reuse, question(10)))
+        list(started(caches, question(10)))
     monkeypatch.undo()
-    assert reuse.counts().prefixes.kept_slots == 0 and reuse.counts().features.frames == 0
+    assert caches.stats().prefix_cache.kept_slots == 0 and caches.stats().encoder_cache.frames == 0
     backend.forget_counts()
-    assert answered(reuse, question(10)).reused_tokens == 0 and len(backend.encoded) == 2
+    assert answered(caches, question(10)).reused_tokens == 0 and len(backend.encoded) == 2
 
 
 @pytest.mark.parametrize('failing', ['encode', 'prefill', 'decode'])
 def test_after_a_failure_of_the_backend_the_next_answer_is_right(
-    backend: CountingBackend, reuse: Caches, failing: str
+    backend: CountingBackend, caches: Caches, failing: str
 ) -> None:
-    answered(reuse, question(9))
+    answered(caches, question(9))
 
     def fail(step: str) -> None:
         if step == failing:
@@ -161,18 +161,18 @@ def test_after_a_failure_of_the_backend_the_next_answer_is_right(
     for _ in range(5):
         backend.on_step = fail
         with pytest.raises(BackendError, match=f'{failing} failed'):
-            list(started(reuse, question(10, 11, frames=(FIRST, THIRD))))
+            list(started(caches, question(10, 11, frames=(FIRST, THIRD))))
         backend.on_step = lambda step: None
-    answered(reuse, question(10, 11, frames=(FIRST, THIRD)))
+    answered(caches, question(10, 11, frames=(FIRST, THIRD)))
 
 
-def test_what_was_forgotten_is_computed_again(backend: CountingBackend, reuse: Caches) -> None:
-    answered(reuse, question(10))
-    reuse.forget()
+def test_what_was_forgotten_is_computed_again(backend: CountingBackend, caches: Caches) -> None:
+    answered(caches, question(10))
+    caches.forget()
     gc.collect()
     assert all(handle() is None for handle in backend.handles)
     backend.forget_counts()
-    assert answered(reuse, question(10)).reused_tokens == 0 and len(backend.encoded) == 2
+    assert answered(caches, question(10)).reused_tokens == 0 and len(backend.encoded) == 2
 
 
 def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
@@ -189,36 +189,36 @@ def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
 
 
 def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_cameras_theirs(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
     other = (frame(4, 6, seed=9), frame(4, 6, seed=8))
-    answered(reuse, question(10, frames=other))
+    answered(caches, question(10, frames=other))
     frames = [frame(4, 6, seed=seed) for seed in range(20, 30)]
     for first in range(8):
-        answered(reuse, question(10, frames=frames[first : first + 3]))
-    counts = reuse.counts().prefixes
+        answered(caches, question(10, frames=frames[first : first + 3]))
+    counts = caches.stats().prefix_cache
     assert counts.kept_slots == 2 and counts.evicted == 0 and counts.superseded == 7
-    assert answered(reuse, question(11, frames=other)).reused_tokens == 15
+    assert answered(caches, question(11, frames=other)).reused_tokens == 15
 
 
 def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
     expected, progress = answered(Caches(backend), question(10)).token_ids, GenerationStats()
-    caption = started(reuse, question(10), progress)
+    caption = started(caches, question(10), progress)
     while not progress.token_ids:
         next(caption)
-    answered(reuse, question(10, frames=(SECOND, THIRD)))
+    answered(caches, question(10, frames=(SECOND, THIRD)))
     for _ in caption:
         pass
-    assert tuple(progress.token_ids) == expected and reuse.counts().prefixes.superseded == 0
+    assert tuple(progress.token_ids) == expected and caches.stats().prefix_cache.superseded == 0
 
 
 def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
     expected, progress = answered(Caches(backend), question(10)).token_ids, GenerationStats()
-    caption = started(reuse, question(10), progress)
+    caption = started(caches, question(10), progress)
     next(caption)
 
     def fail(step: str) -> None:
@@ -226,7 +226,7 @@ def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(
 
     backend.on_step = fail
     with pytest.raises(BackendError, match='it failed'):
-        list(started(reuse, question(20)))
+        list(started(caches, question(20)))
     backend.on_step = lambda step: None
     for _ in caption:
         pass
@@ -236,10 +236,10 @@ def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(
 def test_features_that_another_request_finished_are_given_back_with_the_last_user(
     backend: CountingBackend,
 ) -> None:
-    reuse = Caches(backend)
-    caption = started(reuse, question(10))
+    caches = Caches(backend)
+    caption = started(caches, question(10))
     next(caption)
-    answered(reuse, question(20))
+    answered(caches, question(20))
     error = RequestCancelled('no longer wanted')
     with pytest.raises(RequestCancelled):
         caption.throw(error)
@@ -248,12 +248,12 @@ def test_features_that_another_request_finished_are_given_back_with_the_last_use
 
 
 def test_what_is_encoded_after_forgetting_is_kept_whoever_began_it(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    caption = started(reuse, question(10))
+    caption = started(caches, question(10))
     next(caption)
-    reuse.forget()
-    answered(reuse, question(20))
-    assert reuse.features.has(FIRST.key) and reuse.features.has(SECOND.key)
+    caches.forget()
+    answered(caches, question(20))
+    assert caches.encoder_cache.has(FIRST.key) and caches.encoder_cache.has(SECOND.key)
     for _ in caption:
         pass

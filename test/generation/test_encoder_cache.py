@@ -27,7 +27,7 @@ def test_what_was_put_in_comes_out_and_is_counted() -> None:
     assert cache.get(b'a') is None and not cache.has(b'a')
     cache.put(b'a', features, cache.epoch)
     assert cache.has(b'a') and cache.get(b'a') is features
-    counts = cache.counts()
+    counts = cache.stats()
     assert (counts.frames, counts.bytes, counts.max_bytes) == (1, 4, 10)
     assert (counts.hits, counts.misses, counts.encoded, counts.evicted) == (1, 1, 1, 0)
 
@@ -38,22 +38,22 @@ def test_the_least_recently_used_goes_first() -> None:
     cache.has(b'b')  # no use of it
     cache.put(b'c', Sized(4), cache.epoch)
     assert cache.has(b'a') and not cache.has(b'b') and cache.has(b'c')
-    assert cache.counts().evicted == 1
+    assert cache.stats().evicted == 1
 
 
 def test_features_larger_than_the_bound_push_nothing_out() -> None:
     cache = filled(10, a=4, b=11)
-    assert cache.has(b'a') and not cache.has(b'b') and cache.counts().evicted == 1
+    assert cache.has(b'a') and not cache.has(b'b') and cache.stats().evicted == 1
 
 
 def test_features_put_in_again_count_once() -> None:
     cache = filled(10, a=4)
     cache.put(b'a', Sized(6), cache.epoch)
-    assert cache.counts().bytes == 6 and cache.counts().frames == 1 and cache.counts().evicted == 0
+    assert cache.stats().bytes == 6 and cache.stats().frames == 1 and cache.stats().evicted == 0
 
 
 def test_a_cache_without_bytes_keeps_nothing() -> None:
-    assert not filled(0, a=0, b=1).counts().frames
+    assert not filled(0, a=0, b=1).stats().frames
 
 
 def test_after_forgetting_nothing_is_there_and_nothing_that_was_begun_before_comes_in() -> None:
@@ -61,7 +61,7 @@ def test_after_forgetting_nothing_is_there_and_nothing_that_was_begun_before_com
     before = cache.epoch
     cache.forget()
     cache.put(b'b', Sized(4), before)
-    assert not cache.has(b'a') and not cache.has(b'b') and cache.counts().bytes == 0
+    assert not cache.has(b'a') and not cache.has(b'b') and cache.stats().bytes == 0
     cache.put(b'b', Sized(4), cache.epoch)
     assert cache.has(b'b')
 
@@ -69,7 +69,7 @@ def test_after_forgetting_nothing_is_there_and_nothing_that_was_begun_before_com
 def test_discarded_features_are_gone() -> None:
     cache = filled(10, a=4, b=4)
     cache.discard([b'a', b'x'])
-    assert not cache.has(b'a') and cache.counts().bytes == 4
+    assert not cache.has(b'a') and cache.stats().bytes == 4
 
 
 @given(
@@ -98,6 +98,6 @@ def test_the_bound_holds_and_the_bytes_add_up(
         elif number == 0:
             cache.forget()
         kept = [key for key in newest if cache.has(key)]
-        counts = cache.counts()
+        counts = cache.stats()
         assert counts.bytes == sum(newest[key].nbytes for key in kept) <= max_bytes
         assert counts.frames == len(kept) and counts.hits + counts.misses == lookups

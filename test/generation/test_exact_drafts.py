@@ -169,15 +169,15 @@ def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(
             SamplingParams(COUNT, (), GREEDY, keep_logits=True),
         )
         plain, _ = run(backend, first, limits)
-        reuse = Caches(backend, 1 << 20, True)
+        caches = Caches(backend, 1 << 20, True)
         said, _ = run(
-            reuse, first, limits, drafts_of(plain.token_ids, 0, 400, seed)['partly right']
+            caches, first, limits, drafts_of(plain.token_ids, 0, 400, seed)['partly right']
         )
         ids = np.concatenate((first.prompt.token_ids, said.token_ids, [5, 6, 7]))
         then = replace(first, prompt=Prompt('', ids, first.prompt.image_starts))
-        got, logits = run(reuse, then, limits)
+        got, logits = run(caches, then, limits)
         assert got.reused_tokens == len(first.prompt.token_ids) + len(said.token_ids) - 1
-        reuse.prefixes.free_kept()
+        caches.prefix_cache.free_kept()
         assert_same(got, logits, *run(backend, then, limits))
 
 

@@ -106,11 +106,11 @@ def schedule(model: tuple[Checkpoint | Bundle, Maker]) -> Iterator[Callable[...,
         backend.close()
 
 
-def assert_clean(reuse: Caches) -> None:
+def assert_clean(caches: Caches) -> None:
     """Every slot that no generation uses can be had again."""
-    reuse.prefixes.free_kept()
-    for _ in range(reuse.backend.description.slots):
-        reuse.backend.new_slot()
+    caches.prefix_cache.free_kept()
+    for _ in range(caches.backend.description.slots):
+        caches.backend.new_slot()
 
 
 def test_a_random_schedule_gives_what_full_recompute_gives(
@@ -118,16 +118,19 @@ def test_a_random_schedule_gives_what_full_recompute_gives(
 ) -> None:
     run = schedule(seed=3, slots=3, feature_bytes=1 << 20)
     run.run(100)
-    counts = run.reuse.counts()
+    counts = run.caches.stats()
     assert run.compared > 70 and run.tokens > 170
-    assert counts.prefixes.reused > counts.prefixes.computed / 2 and counts.features.hits > 0
     assert (
-        counts.prefixes.continued
-        and counts.prefixes.forked
-        and counts.prefixes.evicted
+        counts.prefix_cache.reused > counts.prefix_cache.computed / 2
+        and counts.encoder_cache.hits > 0
+    )
+    assert (
+        counts.prefix_cache.continued
+        and counts.prefix_cache.forked
+        and counts.prefix_cache.evicted
         and run.accepted
     )
-    assert_clean(run.reuse)
+    assert_clean(run.caches)
 
 
 @pytest.mark.slow
@@ -147,10 +150,10 @@ def test_thousands_of_random_operations_give_what_full_recompute_gives(
 ) -> None:
     run = schedule(seed, slots, feature_bytes, policy)
     run.run(1000)
-    counts = run.reuse.counts()
+    counts = run.caches.stats()
     print(
         f'compared {run.compared} texts, {run.tokens} tokens, {run.accepted} of them drafted, worst difference of logits '
         f'{run.worst:.1e}; {counts}'
     )
-    assert run.compared > 500 and counts.prefixes.reused > 0 and counts.prefixes.forked > 0
-    assert_clean(run.reuse)
+    assert run.compared > 500 and counts.prefix_cache.reused > 0 and counts.prefix_cache.forked > 0
+    assert_clean(run.caches)

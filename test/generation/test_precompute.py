@@ -31,114 +31,116 @@ def result(steps: Generator[None, None, int]) -> tuple[int, int]:
 
 
 def test_a_request_for_frames_that_were_encoded_ahead_encodes_nothing(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    assert result(precompute_features(reuse, [FIRST, SECOND])) == (2, 6)
-    assert result(precompute_features(reuse, [FIRST, SECOND])) == (0, 0)
+    assert result(precompute_features(caches, [FIRST, SECOND])) == (2, 6)
+    assert result(precompute_features(caches, [FIRST, SECOND])) == (0, 0)
     backend.forget_counts()
-    assert answered(reuse, question(10)).reused_frames == 2 and backend.encoded == []
+    assert answered(caches, question(10)).reused_frames == 2 and backend.encoded == []
 
 
 def test_a_request_goes_on_with_an_encode_that_was_begun_ahead(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    ahead = precompute_features(reuse, [FIRST, SECOND, THIRD])
+    ahead = precompute_features(caches, [FIRST, SECOND, THIRD])
     next(ahead)
     next(ahead)
     slices: list[str] = []
     backend.on_step = slices.append
-    answered(reuse, question(10))
+    answered(caches, question(10))
     assert slices.count('encode') == 4
     assert result(ahead) == (2, 3)  # it had begun the first one, and the second one is there by now
     assert backend.encoded == [FIRST.key, SECOND.key, THIRD.key]
 
 
-def test_an_encode_that_everybody_left_begins_anew(backend: CountingBackend, reuse: Caches) -> None:
-    ahead = precompute_features(reuse, [FIRST])
+def test_an_encode_that_everybody_left_begins_anew(
+    backend: CountingBackend, caches: Caches
+) -> None:
+    ahead = precompute_features(caches, [FIRST])
     next(ahead)
     ahead.close()
-    assert backend.encoded == [] and not reuse.features.has(FIRST.key)
-    assert result(precompute_features(reuse, [FIRST])) == (1, 3)
+    assert backend.encoded == [] and not caches.encoder_cache.has(FIRST.key)
+    assert result(precompute_features(caches, [FIRST])) == (1, 3)
 
 
 def test_a_question_on_a_clip_that_was_computed_ahead_costs_its_own_tokens(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
     clip = (FIRST, SECOND, THIRD)
     asked = question(10, 11, frames=clip)
     end = len(asked.prompt.token_ids) - 3
-    assert result(precompute_prefix(reuse, asked, 8))[0] == end
+    assert result(precompute_prefix(caches, asked, 8))[0] == end
     backend.forget_counts()
-    generation = answered(reuse, question(20, 21, frames=clip))
+    generation = answered(caches, question(20, 21, frames=clip))
     assert generation.reused_tokens == end and generation.reused_frames == 3
     assert backend.encoded == [] and backend.computed == 3 + 3
 
 
-def test_computing_ahead_again_computes_nothing(backend: CountingBackend, reuse: Caches) -> None:
+def test_computing_ahead_again_computes_nothing(backend: CountingBackend, caches: Caches) -> None:
     for expected in (14, 0):
-        assert result(precompute_prefix(reuse, question(10), 8))[0] == expected
-    answered(reuse, question(10))
+        assert result(precompute_prefix(caches, question(10), 8))[0] == expected
+    answered(caches, question(10))
     backend.forget_counts()
-    assert result(precompute_prefix(reuse, question(11), 8)) == (0, 0) and backend.computed == 0
+    assert result(precompute_prefix(caches, question(11), 8)) == (0, 0) and backend.computed == 0
 
 
 @pytest.mark.parametrize('steps', range(12))
 def test_ending_it_at_any_step_keeps_what_is_finished(
-    backend: CountingBackend, reuse: Caches, steps: int
+    backend: CountingBackend, caches: Caches, steps: int
 ) -> None:
-    ahead = precompute_prefix(reuse, question(10), 5)
+    ahead = precompute_prefix(caches, question(10), 5)
     for _ in itertools.islice(ahead, steps):
         pass
     ahead.close()
-    kept = reuse.counts().prefixes.kept_positions
+    kept = caches.stats().prefix_cache.kept_positions
     assert kept == min(14, 5 * max(0, steps - 6))
-    assert answered(reuse, question(10)).reused_tokens == kept
+    assert answered(caches, question(10)).reused_tokens == kept
 
 
 def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
     for number in range(3):
-        reuse.prefixes.acquire(text_keys(np.array([number, 5])), 0)
+        caches.prefix_cache.acquire(text_keys(np.array([number, 5])), 0)
     with pytest.raises(NoFreeSlot):
-        result(precompute_prefix(reuse, question(10), 8))
-    assert reuse.features.has(FIRST.key) and reuse.features.has(SECOND.key)
+        result(precompute_prefix(caches, question(10), 8))
+    assert caches.encoder_cache.has(FIRST.key) and caches.encoder_cache.has(SECOND.key)
 
 
-def test_while_it_rests_it_holds_no_slot(backend: CountingBackend, reuse: Caches) -> None:
-    ahead = precompute_prefix(reuse, question(10), 5)
+def test_while_it_rests_it_holds_no_slot(backend: CountingBackend, caches: Caches) -> None:
+    ahead = precompute_prefix(caches, question(10), 5)
     for _ in range(7):
         next(ahead)
     for number in range(3):
-        reuse.prefixes.acquire(text_keys(np.array([number, 5])), 0)
+        caches.prefix_cache.acquire(text_keys(np.array([number, 5])), 0)
     backend.forget_counts()
     assert result(ahead) == (5, 0) and backend.computed == 0
 
 
 @pytest.mark.parametrize(('frames', 'expected'), [((THIRD,), 14), ((FIRST, SECOND), 5)])
 def test_it_goes_on_unless_a_question_took_its_slot(
-    backend: CountingBackend, reuse: Caches, frames: tuple[FramePatches, ...], expected: int
+    backend: CountingBackend, caches: Caches, frames: tuple[FramePatches, ...], expected: int
 ) -> None:
-    ahead = precompute_prefix(reuse, question(10), 5)
+    ahead = precompute_prefix(caches, question(10), 5)
     for _ in range(7):
         next(ahead)
-    answered(reuse, question(20, frames=frames))
+    answered(caches, question(20, frames=frames))
     assert result(ahead)[0] == expected
-    assert answered(reuse, question(30)).reused_tokens >= 14
+    assert answered(caches, question(30)).reused_tokens >= 14
 
 
 def test_a_prompt_without_frames_has_nothing_to_compute_ahead(
-    backend: CountingBackend, reuse: Caches
+    backend: CountingBackend, caches: Caches
 ) -> None:
-    assert result(precompute_prefix(reuse, inputs([1, 2, 3]), 8)) == (0, 0)
+    assert result(precompute_prefix(caches, inputs([1, 2, 3]), 8)) == (0, 0)
     with pytest.raises(PromptTooLong):
-        next(precompute_prefix(reuse, inputs(range(96)), 8))
+        next(precompute_prefix(caches, inputs(range(96)), 8))
 
 
-def test_a_caption_that_rests_is_not_disturbed(backend: CountingBackend, reuse: Caches) -> None:
-    caption = started(reuse, question(10))
+def test_a_caption_that_rests_is_not_disturbed(backend: CountingBackend, caches: Caches) -> None:
+    caption = started(caches, question(10))
     for _ in range(8):
         next(caption)
-    assert result(precompute_prefix(reuse, question(10, frames=(FIRST, SECOND, THIRD)), 8))[0] > 0
-    assert answered(reuse, question(10)).token_ids
+    assert result(precompute_prefix(caches, question(10, frames=(FIRST, SECOND, THIRD)), 8))[0] > 0
+    assert answered(caches, question(10)).token_ids
     assert len(list(caption)) > 0

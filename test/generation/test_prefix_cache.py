@@ -55,7 +55,7 @@ def test_a_second_question_on_a_clip_goes_on_in_its_slot(backend: ScriptedBacken
     assert asked(cache, [*CLIP, 1, 2, 3]) == 0
     for question in ([4, 5], [6, 6, 6], [7, 8, 9, 10]):
         assert asked(cache, [*CLIP, *question]) == len(CLIP)
-    counts = cache.counts()
+    counts = cache.stats()
     assert (counts.fresh, counts.continued, counts.forked, counts.evicted) == (1, 3, 0, 0)
     assert (counts.kept_slots, counts.kept_positions) == (1, len(CLIP) + 4)
     assert (counts.reused, counts.computed) == (3 * len(CLIP), len(CLIP) + 3 + 2 + 3 + 4)
@@ -99,7 +99,7 @@ def test_a_slot_in_use_is_copied_and_stays_as_it_is(backend: ScriptedBackend) ->
     caption, _ = started(cache, [*CLIP, 1, 2])
     assert asked(cache, [*CLIP, 3, 0]) == len(CLIP)
     assert caption.length == backend.slot_length(caption.number) == len(CLIP) + 2
-    assert cache.counts().forked == 1
+    assert cache.stats().forked == 1
     cache.release(caption)
 
 
@@ -116,7 +116,7 @@ def test_another_clip_takes_a_free_slot_before_it_destroys_one(backend: Scripted
     asked(cache, [*CLIP, 1, 0])
     assert asked(cache, [*CLIP[:5], *OTHER, 1]) == 0  # so few are not worth a copy
     assert asked(cache, [*CLIP, 2, 0]) == len(CLIP)
-    assert cache.counts().evicted == 0
+    assert cache.stats().evicted == 0
 
 
 def test_of_slots_that_must_give_way_the_least_recently_used_does(backend: ScriptedBackend) -> None:
@@ -127,7 +127,7 @@ def test_of_slots_that_must_give_way_the_least_recently_used_does(backend: Scrip
     assert asked(cache, list(range(300, 340))) == 0
     assert asked(cache, [*CLIP, 3, 0]) == len(CLIP)
     assert asked(cache, [*OTHER, 3, 0]) == 0
-    assert cache.counts().evicted == 2
+    assert cache.stats().evicted == 2
 
 
 def test_half_a_clip_in_common_is_copied_and_both_stay(backend: ScriptedBackend) -> None:
@@ -163,13 +163,13 @@ def test_a_slot_that_failed_in_a_call_is_not_used_again(backend: ScriptedBackend
         slot.forward(Chunk(np.array([5])))
     backend.on_step = lambda step: None
     cache.release(slot)
-    assert asked(cache, [*CLIP, 2, 0]) == 0 and cache.counts().dropped == 1
+    assert asked(cache, [*CLIP, 2, 0]) == 0 and cache.stats().dropped == 1
 
 
 def test_an_empty_slot_is_given_back(backend: ScriptedBackend) -> None:
     cache = PrefixCache(backend, True)
     cache.release(cache.acquire(text_keys(np.array([1, 2])), 0))
-    assert cache.counts().kept_slots == 0 and len({backend.new_slot(), backend.new_slot()}) == 2
+    assert cache.stats().kept_slots == 0 and len({backend.new_slot(), backend.new_slot()}) == 2
 
 
 def test_what_was_to_be_forgotten_is_not_found_and_freed(backend: ScriptedBackend) -> None:
@@ -180,13 +180,13 @@ def test_what_was_to_be_forgotten_is_not_found_and_freed(backend: ScriptedBacken
     assert asked(cache, [*CLIP, 1, 0]) == 0 and asked(cache, [*OTHER, 2, 0]) == 0
     running.forward(Chunk(np.array([5])))  # it goes on
     cache.release(running)
-    assert cache.counts().kept_slots == 1 and asked(cache, [*OTHER, 2, 3]) == len(OTHER)
+    assert cache.stats().kept_slots == 1 and asked(cache, [*OTHER, 2, 3]) == len(OTHER)
 
 
 def test_a_cache_that_keeps_nothing_gives_every_slot_back(backend: ScriptedBackend) -> None:
     cache = PrefixCache(backend, False)
     assert [asked(cache, [*CLIP, 1, 0]) for _ in range(5)] == [0] * 5
-    assert cache.counts().kept_slots == 0 and len({backend.new_slot(), backend.new_slot()}) == 2
+    assert cache.stats().kept_slots == 0 and len({backend.new_slot(), backend.new_slot()}) == 2
 
 
 def test_slots_that_somebody_else_took_are_not_needed(backend: ScriptedBackend) -> None:
@@ -236,8 +236,8 @@ def test_no_slot_ever_holds_anything_but_its_own_prompt(
             )
             slot.truncate(len(ids))
             truth.free_slot(expected)
-        assert cache.counts().kept_slots + len(held) <= slots
-    counts = cache.counts()
+        assert cache.stats().kept_slots + len(held) <= slots
+    counts = cache.stats()
     assert counts.continued + counts.forked + counts.fresh >= counts.kept_slots
 
 

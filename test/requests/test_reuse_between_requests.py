@@ -27,11 +27,11 @@ def test_ten_questions_on_one_clip_encode_it_once(tiny_checkpoint: Path) -> None
             evidence = live.answer(f'q{number}', f'Is it {number}?').evidence
             assert evidence.reused_frames == 3 and evidence.reused_tokens > evidence.visual_tokens
         assert live.steps.count('encode') == encodes
-        reuse = live.pipeline.status().reuse
+        caches = live.pipeline.status().caches
         assert (
-            reuse.features.encoded == 3
-            and reuse.prefixes.kept_slots == 1
-            and reuse.prefixes.continued == 10
+            caches.encoder_cache.encoded == 3
+            and caches.prefix_cache.kept_slots == 1
+            and caches.prefix_cache.continued == 10
         )
 
 
@@ -58,7 +58,7 @@ def test_a_jump_of_time_and_a_deactivation_forget_everything(tiny_checkpoint: Pa
         live.frames(0)
         live.answer('first')
         live.pipeline.flush('the clock jumped')
-        assert live.pipeline.status().reuse.features.frames == 0
+        assert live.pipeline.status().caches.encoder_cache.frames == 0
         live.pipeline.add_frame(Frame(START, np.full((56, 84, 3), 100, np.uint8), 'front'))
         assert live.answer('second').evidence.reused_frames == 0
         assert live.pipeline.deactivate(timeout_s=10.0)
@@ -74,7 +74,7 @@ def test_without_reuse_every_request_computes_everything(tiny_checkpoint: Path) 
             evidence = live.answer(name).evidence
             assert (evidence.reused_tokens, evidence.reused_frames) == (0, 0)
         assert (
-            live.pipeline.status().reuse.prefixes.kept_slots == 0
+            live.pipeline.status().caches.prefix_cache.kept_slots == 0
             and live.steps.count('encode') == 4
         )
 
@@ -86,5 +86,5 @@ def test_features_are_kept_within_their_bytes(tiny_checkpoint: Path) -> None:
         live.frames(*range(0, 4000, 500))
         for number in range(4):
             live.answer(str(number), interval=past(number * 1000, number * 1000 + 500))
-        features = live.pipeline.status().reuse.features
+        features = live.pipeline.status().caches.encoder_cache
         assert 0 < features.bytes <= features.max_bytes == 20_000 and features.evicted > 0

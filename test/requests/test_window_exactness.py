@@ -99,8 +99,10 @@ def test_answers_are_those_of_a_pipeline_that_computes_everything_anew(
                     live.pipeline.flush('time jumped')
                 for camera in ('front', 'rear'):
                     twins.scene(ms + 250, scene, camera)
-        counts = twins.both[0].pipeline.status().reuse
-        assert counts.features.hits > 15 and (window == 'sliding' or counts.prefixes.reused > 0)
+        counts = twins.both[0].pipeline.status().caches
+        assert counts.encoder_cache.hits > 15 and (
+            window == 'sliding' or counts.prefix_cache.reused > 0
+        )
 
 
 def test_the_pictures_of_these_tests_differ_from_frame_to_frame() -> None:

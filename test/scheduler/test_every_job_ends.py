@@ -108,7 +108,7 @@ def test_each_job_ends_exactly_once(
         (work.id, work.ends, work.holds) for work in taken
     ]
     assert all(work.ends == [] for work in refused)
-    counts = scheduler.counts()
+    counts = scheduler.stats()
     ended = (
         counts.questions_finished
         + counts.questions_failed

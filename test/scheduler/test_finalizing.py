@@ -104,7 +104,7 @@ def test_a_caption_whose_time_runs_out_while_it_rests_is_counted_as_stale() -> N
         inside.clock.turn(500)
         inside.stage.permit()
         inside.wait('caption DeadlineExceeded')
-        counts = inside.scheduler.counts()
+        counts = inside.scheduler.stats()
         assert (counts.captions_stale, counts.captions_dropped) == (1, 1)
 
 
@@ -126,7 +126,7 @@ def test_any_other_exception_becomes_a_backend_error_is_counted_and_logged() -> 
         assert isinstance(failed.ends[0], BackendError) and failed.ends[0].__cause__ is cause
         assert [error for _, error in inside.logged] == [
             cause
-        ] and inside.scheduler.counts().job_failures == 1
+        ] and inside.scheduler.stats().job_failures == 1
         assert next_job.ends == [None]
 
 
@@ -138,7 +138,7 @@ def test_a_callback_that_raises_is_counted_and_the_worker_lives() -> None:
         inside.submit('next')
         inside.stage.open()
         inside.wait('next finished')
-        assert inside.scheduler.counts().callback_failures == 1 and len(inside.logged) == 1
+        assert inside.scheduler.stats().callback_failures == 1 and len(inside.logged) == 1
 
 
 def raise_now() -> None:
@@ -165,7 +165,7 @@ def test_a_job_that_swallows_its_end_is_ended_nevertheless() -> None:
         inside.wait('stubborn RequestCancelled')
         inside.submit('next')
         inside.wait('next finished')
-        assert inside.scheduler.counts().job_failures == 1
+        assert inside.scheduler.stats().job_failures == 1
 
 
 def test_a_log_that_raises_does_not_end_the_worker() -> None:
@@ -219,7 +219,7 @@ def test_what_is_to_end_ends_from_outside_while_a_step_hangs() -> None:
             and 'hanging?1' not in inside.stage.events
         )
         assert [len(job.ends) for job in (hanging, waiting, cancelled, patient)] == [1, 1, 1, 1]
-        counts = inside.scheduler.counts()
+        counts = inside.scheduler.stats()
         assert (counts.questions_failed, counts.job_failures, counts.callback_failures) == (3, 0, 0)
 
 

@@ -38,7 +38,7 @@ def test_a_question_interrupts_a_caption_between_two_steps_and_the_caption_goes_
             'caption:1',
             'caption:2',
         ]
-        counts = inside.scheduler.counts()
+        counts = inside.scheduler.stats()
         assert (counts.captions_preempted, counts.captions_delayed, counts.captions_finished) == (
             1,
             1,
@@ -73,7 +73,7 @@ def test_a_newer_caption_replaces_the_waiting_one_of_its_camera_only() -> None:
         inside.stage.open()
         inside.wait('other finished')
         assert isinstance(old.ends[0], RequestReplaced) and new.ends == other.ends == [None]
-        assert inside.scheduler.counts().captions_replaced == 1
+        assert inside.scheduler.stats().captions_replaced == 1
 
 
 def test_a_newer_caption_takes_the_place_of_the_one_it_replaces_so_that_its_camera_is_not_passed_over() -> (
@@ -174,7 +174,7 @@ def test_a_caption_that_rests_for_longer_than_its_longest_pause_is_given_up_as_s
         inside.stage.open()
         inside.wait('question finished')
         assert [type(error) for error in caption.ends] == [StaleFrames] and not caption.is_holding
-        counts = inside.scheduler.counts()
+        counts = inside.scheduler.stats()
         assert (counts.captions_stale, counts.captions_dropped, counts.captions_finished) == (
             1,
             1,
@@ -214,7 +214,7 @@ def test_work_ahead_runs_when_nothing_else_is_to_do_and_gives_way_between_two_st
             'ahead:1',
             'ahead:2',
         ] and ahead.ends == [None]
-        assert inside.scheduler.counts().precomputes_finished == 1
+        assert inside.scheduler.stats().precomputes_finished == 1
 
 
 def test_newer_work_ahead_replaces_the_waiting_one_of_its_camera() -> None:
@@ -228,7 +228,7 @@ def test_newer_work_ahead_replaces_the_waiting_one_of_its_camera() -> None:
         inside.stage.open()
         assert inside.scheduler.wait_idle(LIVENESS_SECONDS)
         assert isinstance(old.ends[0], RequestReplaced) and new.ends == other.ends == [None]
-        counts = inside.scheduler.counts()
+        counts = inside.scheduler.stats()
         assert (
             counts.precomputes_replaced,
             counts.precomputes_dropped,
@@ -248,7 +248,7 @@ def test_a_full_queue_is_busy_at_once_and_the_refused_job_is_never_called() -> N
         inside.caption('captions have their own place')
         inside.stage.open()
         assert inside.scheduler.wait_idle(LIVENESS_SECONDS)
-        assert refused.ends == [] and inside.scheduler.counts().questions_refused == 1
+        assert refused.ends == [] and inside.scheduler.stats().questions_refused == 1
 
 
 def test_an_id_is_refused_while_queued_or_running_and_free_afterwards() -> None:

@@ -77,13 +77,13 @@ class Schedule:
 
     def __init__(
         self,
-        reuse: Caches,
+        caches: Caches,
         fresh: Backend,
         model: Checkpoint | Bundle,
         seed: int,
         policy: str = 'fixed',
     ) -> None:
-        self.reuse, self._fresh, self._tokenizer = reuse, fresh, model.tokenizer
+        self.caches, self._fresh, self._tokenizer = caches, fresh, model.tokenizer
         self._random = np.random.default_rng(seed)
         visual = VisualConfig(
             policy, max_visual_tokens=64, min_visual_tokens=1, key_tokens=12, intermediate_tokens=4
@@ -117,7 +117,7 @@ class Schedule:
         }
         rare: dict[Callable[[], None], float] = {
             self._camera_resized: 0.02,
-            self.reuse.forget: 0.01,
+            self.caches.forget: 0.01,
         }
         weights = np.array(list(choices.values()), float) / sum(choices.values())
         for _ in range(operations):
@@ -204,11 +204,13 @@ class Schedule:
             self._compare(inputs, caption[1].token_ids, caption[2])
 
     def _precompute_features(self) -> None:
-        self._drive(precompute_features(self.reuse, self._clip_inputs().frames))
+        self._drive(precompute_features(self.caches, self._clip_inputs().frames))
 
     def _precompute_prefix(self) -> None:
         self._drive(
-            precompute_prefix(self.reuse, self._clip_inputs(), int(self._random.choice([3, 7, 64])))
+            precompute_prefix(
+                self.caches, self._clip_inputs(), int(self._random.choice([3, 7, 64]))
+            )
         )
 
     # --- how it is done ---------------------------------------------------------------------------
@@ -239,7 +241,11 @@ class Schedule:
         )
         progress = GenerationStats()
         self._inputs = inputs
-        return generate(self.reuse, inputs, limits, self._text(), lambda: 0, progress), progress, []
+        return (
+            generate(self.caches, inputs, limits, self._text(), lambda: 0, progress),
+            progress,
+            [],
+        )
 
     def _drafts(self, inputs: ModelInputs) -> PromptHistory | None:
         """Now and then a previous text that is nearly the one to come."""
@@ -310,6 +316,6 @@ class Schedule:
         return self._expected[key]
 
     def _check_bounds(self) -> None:
-        counts, slots = self.reuse.counts(), self.reuse.backend.description.slots
-        assert counts.features.bytes <= counts.features.max_bytes
-        assert counts.prefixes.kept_slots <= slots
+        counts, slots = self.caches.stats(), self.caches.backend.description.slots
+        assert counts.encoder_cache.bytes <= counts.encoder_cache.max_bytes
+        assert counts.prefix_cache.kept_slots <= slots

@@ -50,15 +50,17 @@ class CountingBackend(ScriptedBackend):
         self.encoded, self.computed = [], 0
 
 
-def started(reuse: Caches, asked: ModelInputs, progress: GenerationStats | None = None) -> Iterator:
+def started(
+    caches: Caches, asked: ModelInputs, progress: GenerationStats | None = None
+) -> Iterator:
     return generate(
-        reuse, asked, LIMITS, Detokenizer(lambda token: b'x'), itertools.count().__next__, progress
+        caches, asked, LIMITS, Detokenizer(lambda token: b'x'), itertools.count().__next__, progress
     )
 
 
-def answered(reuse: Caches, asked: ModelInputs) -> Generation:
+def answered(caches: Caches, asked: ModelInputs) -> Generation:
     progress = GenerationStats()
-    for _ in started(reuse, asked, progress):
+    for _ in started(caches, asked, progress):
         pass
     alone = CountingBackend()
     alone.open()

@@ -112,7 +112,7 @@ class TextBench:
             yield reuse
             self.memory.append(self._held(reuse))
         finally:
-            reuse.prefixes.free_kept()
+            reuse.prefix_cache.free_kept()
             reuse.forget()
 
     @property
@@ -133,12 +133,12 @@ class TextBench:
         )
 
     def _held(self, reuse: Caches) -> Record:
-        counts, opened = reuse.counts(), self.loaded.backend.description
-        positions = counts.prefixes.kept_positions
+        counts, opened = reuse.stats(), self.loaded.backend.description
+        positions = counts.prefix_cache.kept_positions
         return {
-            'features': counts.features.frames,
-            'feature_bytes': counts.features.bytes,
-            'kv_slots': counts.prefixes.kept_slots,
+            'features': counts.encoder_cache.frames,
+            'feature_bytes': counts.encoder_cache.bytes,
+            'kv_slots': counts.prefix_cache.kept_slots,
             'kv_positions': positions,
             'kv_bytes': positions * opened.slot_bytes // opened.max_length,
             'slot_bytes': opened.slot_bytes,

@@ -170,7 +170,7 @@ def _model(snapshot: NodeSnapshot) -> DiagnosticStatus:
 
 
 def _reuse(pipeline: PipelineStatus) -> dict[str, Any]:
-    features, prefixes = pipeline.reuse.features, pipeline.reuse.prefixes
+    features, prefixes = pipeline.caches.encoder_cache, pipeline.caches.prefix_cache
     return {
         'reused prompt tokens': prefixes.reused,
         'computed prompt tokens': prefixes.computed,
