@@ -12,345 +12,318 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penguin_ros.errors import SettingError
-from penguin_ros.settings import setting
+from penguin_ros.settings import live_setting, setting
 
 DEFAULT_CAPTION_PROMPT = 'Describe what is happening in this video in one or two sentences.'
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which model runs where."""
+    """Which model runs, on what, and with how much memory."""
 
     checkpoint: str = setting(
-        '', 'Folder or hub id of a published checkpoint; used when bundle is empty.'
+        '', 'Folder or hub id of a published checkpoint; ignored when model.bundle is set.'
     )
-    bundle: str = setting('', 'Folder of a bundle, which penguin build makes of a checkpoint.')
+    bundle: str = setting('', 'Folder of a bundle, which `penguin build` makes from a checkpoint.')
     backend: str = setting(
         'auto',
-        'Code that runs the model; auto: what the bundle was built for, torch for a checkpoint.',
+        'Inference library that runs the model; auto: the one that the bundle was built for, torch '
+        'for a checkpoint.',
         choices=('auto', 'onnxruntime', 'tensorrt', 'torch', 'scripted'),
     )
     device: str = setting(
-        'auto', 'Device; auto takes CUDA when there is one.', choices=('auto', 'cpu', 'cuda')
+        'auto',
+        'Device that runs the model; auto: CUDA if there is one, else the CPU.',
+        choices=('auto', 'cpu', 'cuda'),
     )
     provider: str = setting(
         'auto',
-        'Execution provider of ONNX Runtime; auto: CUDA for a bundle that computes in float16 where '
-        'there is one, else the CPU.',
+        'Execution provider of ONNX Runtime; auto: CUDA if there is one and the bundle computes in '
+        'float16, else the CPU.',
         choices=('auto', 'cpu', 'cuda', 'tensorrt'),
     )
     precision: str = setting(
         'auto',
-        'Number format of weights and cache; auto: float32 on a CPU, bfloat16 on CUDA. A bundle has '
-        'its own.',
+        'Number format of the weights and the KV cache; auto: float32 on a CPU, bfloat16 on CUDA. '
+        'A bundle has its own.',
         choices=('auto', 'float32', 'bfloat16', 'float16', 'int8', 'int4'),
     )
     max_length: int = setting(
-        4096, 'Length of a KV slot: prompt and answer together.', unit='tokens', low=64, high=262144
+        4096,
+        'Length of a KV slot, which holds a prompt and its answer.',
+        unit='tokens',
+        span=(64, 262144),
     )
     kv_slots: int = setting(
         4,
-        'KV slots: a running caption, the question that interrupts it, earlier clips.',
-        low=1,
-        high=64,
+        'Number of KV slots: for the running caption, the question that preempts it, and earlier '
+        'clips.',
+        span=(1, 64),
     )
     kv_bytes: int = setting(
-        2**31, 'KV slots together; fewer are made to keep it.', unit='bytes', low=0, high=2**40
+        2**31,
+        'Memory for all KV slots together; fewer slots are made if they would not fit.',
+        unit='bytes',
+        span=(0, 2**40),
     )
     prefix_caching: bool = setting(
-        True, 'Keep what requests share: features of frames, and the KV slots of finished requests.'
+        True,
+        'Reuse what requests share: the encoded features of frames and the KV slots of finished '
+        'requests.',
     )
     encoder_cache_bytes: int = setting(
-        2**27, 'Features kept; the longest unused go first.', unit='bytes', low=0, high=2**40
+        2**27,
+        'Memory of the encoder cache; the least recently used features are evicted first.',
+        unit='bytes',
+        span=(0, 2**40),
     )
     prefill_chunk: int = setting(
-        256, 'Prompt positions per scheduler step.', unit='tokens', low=1, high=65536
+        256, 'Prompt tokens prefilled per scheduler step.', unit='tokens', span=(1, 65536)
     )
     encode_patches: int = setting(
-        4096, 'Patches per slice of an encode, a step.', unit='patches', low=64, high=1048576
+        4096, 'Image patches encoded per scheduler step.', unit='patches', span=(64, 1048576)
     )
     threads: int = setting(
-        0, 'Threads of the inference library; 0 leaves its default.', low=0, high=1024
+        0, 'Threads of the inference library; 0: its own default.', span=(0, 1024)
     )
 
 
 @dataclass(frozen=True)
 class VisualConfig:
-    """How many visual tokens frames cost."""
+    """How many visual tokens a frame costs."""
 
-    policy: str = setting(
+    policy: str = live_setting(
         'reference',
-        "reference: sizes share the budget as Penguin-VL does; fixed: a frame's size depends on "
-        'its own type only, as always in the windows sliding and growing.',
+        "How frames are sized. reference: they share the budget as in Penguin-VL; fixed: a frame's "
+        'size depends on its type alone, which clip.window sliding and growing always do.',
         choices=('reference', 'fixed'),
-        live=True,
     )
-    max_visual_tokens: int = setting(
-        1024, 'Budget for all frames of one request.', unit='tokens', low=16, high=16384, live=True
+    max_visual_tokens: int = live_setting(
+        1024,
+        'Budget of visual tokens for all frames of one request.',
+        unit='tokens',
+        span=(16, 16384),
     )
-    min_visual_tokens: int = setting(
-        16, 'Floor for one frame.', unit='tokens', low=1, high=1024, live=True
+    min_visual_tokens: int = live_setting(
+        16, 'Minimum of visual tokens for one frame.', unit='tokens', span=(1, 1024)
     )
-    key_tokens: int = setting(
+    key_tokens: int = live_setting(
         256,
-        'Policy fixed: tokens of a key frame at most; window growing: no more than a quarter of the '
-        'budget.',
+        'Maximum of visual tokens for a key frame with visual.policy fixed; with clip.window '
+        'growing, no more than a quarter of the budget.',
         unit='tokens',
-        low=1,
-        high=16384,
-        live=True,
+        span=(1, 16384),
     )
-    intermediate_tokens: int = setting(
+    intermediate_tokens: int = live_setting(
         64,
-        'Policy fixed: tokens of an intermediate frame at most; window growing: no more than '
-        'a sixteenth of the budget, or the floor.',
+        'Maximum of visual tokens for an intermediate frame with visual.policy fixed; with '
+        'clip.window growing, no more than a sixteenth of the budget, or the minimum.',
         unit='tokens',
-        low=1,
-        high=16384,
-        live=True,
+        span=(1, 16384),
     )
 
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """Which frames a caption or a question on the present sees."""
+    """Which frames a caption, or a question about the present, is based on."""
 
-    seconds: float = setting(4.0, 'Length of a clip.', unit='s', low=0.1, high=3600.0, live=True)
-    fps: float = setting(
-        2.0, 'Rate at which camera frames are sampled.', unit='Hz', low=0.01, high=240.0, live=True
+    seconds: float = live_setting(4.0, 'Length of a clip.', unit='s', span=(0.1, 3600.0))
+    fps: float = live_setting(
+        2.0, 'Rate at which frames of a camera are sampled.', unit='Hz', span=(0.01, 240.0)
     )
-    max_frames: int = setting(
+    max_frames: int = live_setting(
         16,
-        'Frames of a clip at most; evenly thinned, the newest always kept.',
-        low=1,
-        high=180,
-        live=True,
+        'Maximum number of frames in a clip; more are thinned evenly, and the newest is kept.',
+        span=(1, 180),
     )
-    window: str = setting(
+    window: str = live_setting(
         'growing',
-        'Frames of the present. recent: the newest, chosen anew each time; sliding: the newest of a '
-        'fixed grid, all of one size; growing: appended to a clip until it begins anew.',
+        'Which frames show the present. recent: the newest, chosen afresh for each request; '
+        'sliding: the newest on a fixed time grid, all of one size; growing: new frames are '
+        'appended to a clip until it restarts.',
         choices=('recent', 'sliding', 'growing'),
-        live=True,
     )
-    max_age: float = setting(
+    max_age: float = live_setting(
         30.0,
-        'Window growing: a clip begins anew when its anchor is older, and keeps no frame that is.',
+        'With clip.window growing, a clip restarts when the frame it last restarted with is older '
+        'than this; no older frame is kept.',
         unit='s',
-        low=0.1,
-        high=3600.0,
-        live=True,
+        span=(0.1, 3600.0),
     )
-    overlap: int = setting(
+    overlap: int = live_setting(
         4,
-        'Window growing: frames that a clip keeps at least when it begins anew, besides those that no '
-        'caption has told of.',
+        'With clip.window growing, the minimum number of frames that a clip keeps when it '
+        'restarts; frames that are not captioned yet are kept as well.',
         unit='frames',
-        low=1,
-        high=180,
-        live=True,
+        span=(1, 180),
     )
-    precompute: str = setting(
+    precompute: str = live_setting(
         'encode',
-        'Windows sliding and growing: what is done with arriving frames when nothing else is to do. '
-        'encode: their features; prefill: the part of the prompt that a growing clip shares, too.',
+        'With clip.window sliding or growing, what is precomputed of new frames while the model is '
+        'idle. encode: their features; prefill: also the part of the prompt that a growing clip '
+        'keeps.',
         choices=('off', 'encode', 'prefill'),
-        live=True,
     )
 
 
 @dataclass(frozen=True)
 class BufferConfig:
-    """What is kept of the past, per camera."""
+    """How much of each camera's past is kept."""
 
-    seconds: float = setting(
-        30.0, 'Age of the oldest frame kept.', unit='s', low=0.1, high=86400.0, live=True
+    seconds: float = live_setting(
+        30.0, 'Frames older than this are dropped.', unit='s', span=(0.1, 86400.0)
     )
-    max_bytes: int = setting(
+    max_bytes: int = live_setting(
         256 * 1024 * 1024,
-        'Pixels kept per camera at most; the oldest go first.',
+        'Memory for the frames of one camera; the oldest are dropped first.',
         unit='bytes',
-        low=1024,
-        high=2**40,
-        live=True,
+        span=(1024, 2**40),
     )
-    max_image_pixels: int = setting(
+    max_image_pixels: int = live_setting(
         50_000_000,
-        'Pixels of one compressed image, of a camera or of a question; more is refused '
-        'before decoding.',
+        'Maximum size of a compressed image from a camera or in a question; a larger one is '
+        'refused before it is decoded.',
         unit='pixels',
-        low=196,
-        high=2**31,
-        live=True,
+        span=(196, 2**31),
     )
-    max_frame_pixels: int = setting(
+    max_frame_pixels: int = live_setting(
         1920 * 1080,
-        'A larger frame is reduced on arrival.',
+        'Maximum size of a frame; a larger one is scaled down on arrival.',
         unit='pixels',
-        low=196,
-        high=8192 * 8192,
-        live=True,
+        span=(196, 8192 * 8192),
     )
 
 
 @dataclass(frozen=True)
 class CaptionConfig:
-    """The background description."""
+    """The captions that describe a camera's images in the background."""
 
-    enabled: bool = setting(True, 'Publish captions.', live=True)
-    prompt: str = setting(
-        DEFAULT_CAPTION_PROMPT, 'What the model is asked for each caption.', live=True
+    enabled: bool = live_setting(True, 'Publish captions.')
+    prompt: str = live_setting(
+        DEFAULT_CAPTION_PROMPT, 'The question or request that each caption answers.'
     )
-    period: float = setting(
+    period: float = live_setting(
         2.0,
         'Time between the starts of two captions of one camera.',
         unit='s',
-        low=0.05,
-        high=86400.0,
-        live=True,
+        span=(0.05, 86400.0),
     )
-    max_tokens: int = setting(
-        96, 'Length of a caption at most.', unit='tokens', low=1, high=65536, live=True
+    max_tokens: int = live_setting(
+        96, 'Maximum length of a caption.', unit='tokens', span=(1, 65536)
     )
-    deadline: float = setting(
-        30.0, 'A caption is cut after this time.', unit='s', low=0.05, high=86400.0, live=True
+    deadline: float = live_setting(
+        30.0, 'A caption that takes longer is cut off.', unit='s', span=(0.05, 86400.0)
     )
-    max_preemption: float = setting(
+    max_preemption: float = live_setting(
         10.0,
-        'A caption that questions have interrupted for longer is given up as stale.',
+        'A caption that questions have preempted for longer than this is dropped as stale.',
         unit='s',
-        low=0.0,
-        high=86400.0,
-        live=True,
+        span=(0.0, 86400.0),
     )
-    gate: bool = setting(
+    gate: bool = live_setting(
         False,
-        'No caption is made as long as nothing in the picture changes; the last one is repeated now and '
-        'then.',
-        live=True,
+        'Make no new caption while nothing changes in the image; the last one is repeated from '
+        'time to time.',
     )
-    gate_similarity: float = setting(
+    gate_similarity: float = live_setting(
         0.95,
-        "Share of the picture's patches that must be alike for nothing to have changed.",
-        low=0.0,
-        high=1.0,
-        live=True,
+        'Share of image patches that must be alike for an image to count as unchanged.',
+        span=(0.0, 1.0),
     )
-    heartbeat: float = setting(
+    heartbeat: float = live_setting(
         10.0,
-        'With caption.gate: the longest silence while nothing changes.',
+        'With caption.gate, the longest time without a caption while nothing changes.',
         unit='s',
-        low=0.05,
-        high=86400.0,
-        live=True,
+        span=(0.05, 86400.0),
     )
 
 
 @dataclass(frozen=True)
 class QuestionConfig:
-    """Questions of other nodes and operators."""
+    """Limits and defaults of questions."""
 
-    camera: str = setting('', 'Camera of a question that names none; empty: the first.', live=True)
-    max_tokens: int = setting(
+    camera: str = live_setting('', 'Camera of a question that names none; empty: the first camera.')
+    max_tokens: int = live_setting(
         256,
-        'Length of an answer at most, and the default.',
+        'Maximum length of an answer, and the default for a question that names none.',
         unit='tokens',
-        low=1,
-        high=65536,
-        live=True,
+        span=(1, 65536),
     )
-    deadline: float = setting(
+    deadline: float = live_setting(
         60.0,
-        'Time from receipt to the complete answer when the question names none, and the longest '
-        'that it may ask for.',
+        'Time from receiving a question to its complete answer: the longest that it may ask for, '
+        'and the default for one that names none.',
         unit='s',
-        low=0.05,
-        high=86400.0,
-        live=True,
+        span=(0.05, 86400.0),
     )
     queue_length: int = setting(
-        16, 'Waiting questions; one more is answered BUSY.', low=1, high=4096
+        16, 'Maximum number of waiting questions; one more is answered with BUSY.', span=(1, 4096)
     )
-    max_characters: int = setting(
-        4096, 'Length of a question at most.', unit='characters', low=1, high=1000000, live=True
+    max_characters: int = live_setting(
+        4096, 'Maximum length of the text of a question.', unit='characters', span=(1, 1000000)
     )
-    max_images: int = setting(8, 'Pictures that a question may carry.', low=0, high=64, live=True)
-    max_image_bytes: int = setting(
+    max_images: int = live_setting(8, 'Maximum number of images in a question.', span=(0, 64))
+    max_image_bytes: int = live_setting(
         16 * 1024 * 1024,
-        "Compressed bytes of a question's pictures together.",
+        "Maximum size of a question's compressed images together.",
         unit='bytes',
-        low=0,
-        high=2**31,
-        live=True,
+        span=(0, 2**31),
     )
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How tokens are chosen."""
+    """How the next token is chosen."""
 
-    temperature: float = setting(
-        0.0, '0 takes the most probable token; above, samples.', low=0.0, high=10.0, live=True
+    temperature: float = live_setting(
+        0.0, 'Sampling temperature; 0: always the most probable token.', span=(0.0, 10.0)
     )
-    top_p: float = setting(
-        1.0, 'Samples from the most probable tokens of this mass.', low=0.0, high=1.0, live=True
+    top_p: float = live_setting(
+        1.0,
+        'Samples from the most probable tokens that together have this probability.',
+        span=(0.0, 1.0),
     )
-    top_k: int = setting(
-        0, 'Samples from this many tokens; 0: all.', low=0, high=1000000, live=True
+    top_k: int = live_setting(
+        0, 'Samples from this many of the most probable tokens; 0: from all.', span=(0, 1000000)
     )
-    seed: int = setting(
-        0,
-        'Seed of the sampling; each request draws from its own stream.',
-        low=0,
-        high=2**31 - 1,
-        live=True,
+    seed: int = live_setting(
+        0, 'Seed of the sampling; each request has its own random stream.', span=(0, 2**31 - 1)
     )
-    draft_tokens: int = setting(
+    draft_tokens: int = live_setting(
         15,
-        'Tokens guessed from the last answer to the same prompt and verified in one pass, at most; '
-        'none where that does not pay; 0: never.',
+        'Maximum number of tokens drafted from the last answer to the same prompt and verified in '
+        'one pass; none are drafted while that does not pay; 0: never.',
         unit='tokens',
-        low=0,
-        high=63,
-        live=True,
+        span=(0, 63),
     )
-    max_repeats: int = setting(
+    max_repeats: int = live_setting(
         8,
-        'Stops when the text ends in this many repetitions of the same tokens; 0: never.',
-        low=0,
-        high=1000,
-        live=True,
+        'An answer that ends in this many repetitions of the same tokens is stopped; 0: never.',
+        span=(0, 1000),
     )
 
 
 @dataclass(frozen=True)
 class WatchConfig:
-    """When something is called late."""
+    """Thresholds of the health warnings."""
 
-    stale_after: float = setting(
+    stale_after: float = live_setting(
         5.0,
-        'A camera without a new frame for this long is stale; its frames are not used for the '
-        'present.',
+        'A camera without a new frame for this long is stale: its frames do not show the present.',
         unit='s',
-        low=0.05,
-        high=86400.0,
-        live=True,
+        span=(0.05, 86400.0),
     )
-    future_tolerance: float = setting(
+    future_tolerance: float = live_setting(
         1.0,
-        'A stamp further ahead of the clock is reported as skew.',
+        'A stamp further ahead of the clock than this is reported as clock skew.',
         unit='s',
-        low=0.0,
-        high=86400.0,
-        live=True,
+        span=(0.0, 86400.0),
     )
-    step_limit: float = setting(
+    step_limit: float = live_setting(
         60.0,
-        'A step of the model that takes longer is reported as hanging.',
+        'A model step that takes longer than this is reported as hanging.',
         unit='s',
-        low=0.1,
-        high=86400.0,
-        live=True,
+        span=(0.1, 86400.0),
     )
 
 

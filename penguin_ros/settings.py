@@ -47,9 +47,25 @@ class Setting:
     live: bool = False
 
 
-def setting(default: Value, text: str, **facts: Any) -> Any:
-    """Makes a dataclass field that carries its facts; `facts` are the fields of Setting."""
-    return field(default=default, metadata={'setting': Setting(text, **facts)})
+def setting(
+    default: Value,
+    text: str,
+    *,
+    unit: str = '',
+    span: tuple[float, float] | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+) -> Any:
+    """Makes a dataclass field that carries its facts; see Setting. `span` is (low, high)."""
+    low, high = span or (None, None)
+    return field(
+        default=default, metadata={'setting': Setting(text, unit, low, high, choices, live)}
+    )
+
+
+def live_setting(default: Value, text: str, **facts: Any) -> Any:
+    """Makes the field of a setting that may change while the node is active."""
+    return setting(default, text, live=True, **facts)
 
 
 def settings(config: Sections) -> dict[str, tuple[Value, Setting]]:

@@ -48,8 +48,7 @@ class CameraParameters:
         'Pictures per second; 0: as the source has them. A film keeps its speed, frames are left out or '
         'repeated; a folder shows the next picture each time.',
         unit='Hz',
-        low=0.0,
-        high=1000.0,
+        span=(0.0, 1000.0),
     )
     loop: bool = setting(
         True, 'Begin again at the end; stamps go on. Else the node ends with the source.'
@@ -58,21 +57,19 @@ class CameraParameters:
         0,
         'Width of the pictures; 0: as in the source, or in proportion to height.',
         unit='pixels',
-        low=0,
-        high=16384,
+        span=(0, 16384),
     )
     height: int = setting(
         0,
         'Height of the pictures; 0: as in the source, or in proportion to width.',
         unit='pixels',
-        low=0,
-        high=16384,
+        span=(0, 16384),
     )
     frame_id: str = setting(
         'camera_optical_frame', 'Coordinate frame in the headers (z forward, x right, y down).'
     )
     encoding: str = setting('rgb8', 'Encoding of the raw pictures.', choices=ENCODINGS)
-    jpeg_quality: int = setting(80, 'Quality of the compressed pictures.', low=1, high=100)
+    jpeg_quality: int = setting(80, 'Quality of the compressed pictures.', span=(1, 100))
 
 
 def camera_parameters(node: Node) -> CameraParameters:

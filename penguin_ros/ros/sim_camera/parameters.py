@@ -20,39 +20,36 @@ class SimCameraParameters:
 
     scene: str = setting('', 'A scene as a JSON file, shown again and again; empty: random scenes.')
     seed: int = setting(
-        1, 'Seed of the first random scene; the next ones follow it.', low=0, high=2**31 - 1
+        1, 'Seed of the first random scene; the next ones follow it.', span=(0, 2**31 - 1)
     )
     level: int = setting(
         3,
         'Kind of random scenes. 1: one to three things that stand; 2: some move; 3: up to four things, some '
         'come or leave, the camera moves, everything looks more varied.',
-        low=1,
-        high=3,
+        span=(1, 3),
     )
     scenes: int = setting(
-        0, 'Number of scenes, after which the node ends; 0: without end.', low=0, high=1_000_000
+        0, 'Number of scenes, after which the node ends; 0: without end.', span=(0, 1_000_000)
     )
     seconds: float = setting(
         3.5,
         'How long a random scene is shown; its motion is clear when all of it is watched. A scene of a '
         'file brings its own.',
         unit='s',
-        low=0.5,
-        high=3600.0,
+        span=(0.5, 3600.0),
     )
     pause: float = setting(
         4.0,
         'Time without pictures between two scenes. As long as a clip of the node, no clip holds pictures '
         'of two scenes.',
         unit='s',
-        low=0.0,
-        high=3600.0,
+        span=(0.0, 3600.0),
     )
     rate: float = setting(
-        10.0, "Pictures per second of the world's time.", unit='Hz', low=0.1, high=240.0
+        10.0, "Pictures per second of the world's time.", unit='Hz', span=(0.1, 240.0)
     )
-    width: int = setting(168, 'Width of the pictures.', unit='pixels', low=28, high=4096)
-    height: int = setting(112, 'Height of the pictures.', unit='pixels', low=28, high=4096)
+    width: int = setting(168, 'Width of the pictures.', unit='pixels', span=(28, 4096))
+    height: int = setting(112, 'Height of the pictures.', unit='pixels', span=(28, 4096))
     clock: str = setting(
         SIMULATED,
         'simulated: the world has its own time, published on /clock, for nodes with use_sim_time; '
@@ -60,14 +57,12 @@ class SimCameraParameters:
         choices=(SIMULATED, WALL),
     )
     clock_start: float = setting(
-        1.0, 'Simulated time at the start and after a reset.', unit='s', low=0.001, high=1e9
+        1.0, 'Simulated time at the start and after a reset.', unit='s', span=(0.001, 1e9)
     )
     clock_rate: float = setting(
-        50.0, 'Messages on /clock per real second.', unit='Hz', low=1.0, high=1000.0
+        50.0, 'Messages on /clock per real second.', unit='Hz', span=(1.0, 1000.0)
     )
-    real_time_factor: float = setting(
-        1.0, 'Simulated seconds per real second.', low=0.01, high=100.0
-    )
+    real_time_factor: float = setting(1.0, 'Simulated seconds per real second.', span=(0.01, 100.0))
     topic: str = setting(
         IMAGE_TOPIC, 'Topic of the raw pictures; the compressed ones go to <topic>/compressed.'
     )
@@ -76,7 +71,7 @@ class SimCameraParameters:
         OPTICAL_FRAME, 'Coordinate frame in the headers (z forward, x right, y down).'
     )
     encoding: str = setting('rgb8', 'Encoding of the raw pictures.', choices=ENCODINGS)
-    jpeg_quality: int = setting(90, 'Quality of the compressed pictures.', low=1, high=100)
+    jpeg_quality: int = setting(90, 'Quality of the compressed pictures.', span=(1, 100))
 
 
 def sim_camera_parameters(node: Node) -> SimCameraParameters:
