@@ -22,7 +22,7 @@ from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Evidence
 from penguin_ros.settings import with_values
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
-from penguin_ros.testing.scripted_backend import ScriptedBackend, ScriptedModel
+from penguin_ros.testing.scripted_backend import answering
 
 SECOND = 1_000_000_000
 SIZE = (480, 640)
@@ -75,19 +75,13 @@ def run(checkpoint: Path, window: str, scene_of: Callable[[int], int]) -> Costs:
         PenguinConfig(),
         {
             'model.checkpoint': str(checkpoint),
-            'model.backend': 'scripted',
             'clip.window': window,
             'clip.precompute': 'off',
             'caption.max_tokens': 2,
         },
     )
     now, costs, answers = [SECOND], Costs(), queue.SimpleQueue[Answer]()
-    pipeline = Pipeline(
-        config,
-        ['front'],
-        now_ns=lambda: now[0],
-        backend_factory=lambda model, source: ScriptedBackend(model, ScriptedModel.of(source)),
-    )  # type: ignore[arg-type]
+    pipeline = Pipeline(config, ['front'], now_ns=lambda: now[0], backend_factory=answering())
     pipeline.open()
     pipeline.activate()
     try:

@@ -29,7 +29,7 @@ class ModelConfig:
         'auto',
         'Inference library that runs the model; auto: the one that the bundle was built for, torch '
         'for a checkpoint.',
-        choices=('auto', 'onnxruntime', 'tensorrt', 'torch', 'scripted'),
+        choices=('auto', 'onnxruntime', 'tensorrt', 'torch'),
     )
     device: str = setting(
         'auto',

@@ -34,12 +34,8 @@ from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, Ticket
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 from penguin_ros.requests.answer_job import AnswerJob, JobContext
 from penguin_ros.requests.clip_selection import CameraView, camera_view, check_interval
-from penguin_ros.requests.loaded_model import (
-    BackendFactory,
-    LoadedModel,
-    forget_results,
-    load_model,
-)
+from penguin_ros.requests.loaded_model import BackendFactory as BackendFactory
+from penguin_ros.requests.loaded_model import LoadedModel, forget_results, load_model
 from penguin_ros.requests.precompute_job import PrecomputeQueue
 from penguin_ros.requests.validation import checked_camera, checked_request
 from penguin_ros.scheduler.scheduler import Scheduler
@@ -60,7 +56,8 @@ class Pipeline:
     """Opened once, then activated and deactivated at will, closed at the end.
 
     `now_ns` gives camera time (the clock of the stamps), `steady_ns` a clock that never jumps, for
-    durations and deadlines. `log` gets what nobody expected, as a sentence and an exception, on any
+    durations and deadlines. `backend_factory` makes the backend; None: the one that the settings
+    name. `log` gets what nobody expected, as a sentence and an exception, on any
     thread.
     """
 
@@ -71,11 +68,12 @@ class Pipeline:
         *,
         now_ns: Callable[[], int],
         steady_ns: Callable[[], int] = time.monotonic_ns,
-        backend_factory: BackendFactory = make_backend,
+        backend_factory: BackendFactory | None = None,
         log: Log = log_exception,
     ) -> None:
         self._config, self._now_ns, self._steady_ns = config, now_ns, steady_ns
-        self._backend_factory, self._log = backend_factory, log
+        self._backend_factory = backend_factory or make_backend
+        self._log = log
         self._views = {camera: camera_view(camera, config, steady_ns) for camera in cameras}
         self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
         self._precompute_queue = PrecomputeQueue(self._scheduler.submit, steady_ns)

@@ -25,7 +25,7 @@ from penguin_ros.checkpoint.tensor_names import (
     published_name,
 )
 from penguin_ros.checkpoint.weight_files import SINGLE
-from penguin_ros.testing.random_checkpoint import write_configuration, write_tokenizer
+from penguin_ros.testing.published_files import write_configuration, write_tokenizer
 
 PROCESSOR = ProcessorShape((0.5,) * 3, (0.5,) * 3, 1 / 255, 16, 16384, 14, 1, 2, 1.0, 180)
 STACK = TransformerShape(

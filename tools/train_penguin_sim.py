@@ -37,7 +37,7 @@ from penguin_sim_words import Texts, sim_tokenizer
 
 from penguin_ros.console import progress_bar, status_line
 from penguin_ros.simulation.clips import HELD_OUT
-from penguin_ros.testing.random_checkpoint import write_tokenizer
+from penguin_ros.testing.published_files import write_tokenizer
 
 BACKGROUND, WARM_STEPS, LAST_SHARE, LEAST_RATE = 2, 60, 0.3, 0.03
 

@@ -14,7 +14,6 @@ from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.backends.torch.backend import TorchBackend
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import SettingError
-from penguin_ros.testing.scripted_backend import ScriptedBackend, ScriptedModel
 
 if TYPE_CHECKING:
     from penguin_ros.checkpoint.checkpoint import Checkpoint
@@ -22,20 +21,12 @@ if TYPE_CHECKING:
 BUNDLE_BACKENDS = ('onnxruntime', 'tensorrt')
 
 
-def make_backend(config: ModelConfig, model: Checkpoint | Bundle | None) -> Backend:
+def make_backend(config: ModelConfig, model: Checkpoint | Bundle) -> Backend:
     """The backend that `config` asks for, not open yet; SettingError when it cannot run what the
     settings name.
 
     auto: what a bundle was built for, torch for a checkpoint.
     """
-    if config.backend == 'scripted':
-        return ScriptedBackend(config, ScriptedModel.of(model) if model else None)
-    if model is None:
-        raise SettingError(
-            'neither model.bundle nor model.checkpoint is set',
-            f'backend {config.backend} needs one',
-            'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id',
-        )
     if isinstance(model, Bundle):
         return _bundle_backend(config, model)
     if config.backend in BUNDLE_BACKENDS:

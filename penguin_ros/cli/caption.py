@@ -140,11 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Captions every clip; exit code 1 when one of them failed."""
     config = offline(config_from(arguments))
-    if (
-        not config.model.checkpoint
-        and not config.model.bundle
-        and config.model.backend != 'scripted'
-    ):
+    if not config.model.checkpoint and not config.model.bundle:
         raise SettingError(
             'no model given',
             'captions need a checkpoint or a bundle',

@@ -110,11 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def with_model(config: PenguinConfig) -> PenguinConfig:
     """The settings with a bundle where the backend needs one; SettingError when no model is named."""
-    if (
-        not config.model.checkpoint
-        and not config.model.bundle
-        and config.model.backend != 'scripted'
-    ):
+    if not config.model.checkpoint and not config.model.bundle:
         raise SettingError(
             'no model given',
             'a score needs a checkpoint or a bundle',

@@ -26,7 +26,8 @@ from penguin_ros.window.window_rules import WindowRules
 Model = Checkpoint | Bundle
 """Both have a name, a digest, a shape and a tokenizer."""
 
-BackendFactory = Callable[[ModelConfig, Model | None], Backend]
+BackendFactory = Callable[[ModelConfig, Model], Backend]
+"""Makes the backend that shall run a model, not open yet."""
 
 BYTES_PER_NUMBER = {'float32': 4, 'bfloat16': 2, 'float16': 2}
 

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a checkpoint with random weights in the published file set: for tests and benchmarks, and
-for a demo without a model.
+"""Writes a checkpoint with random weights in the published file set, for tests and benchmarks.
 
-It speaks in words without meaning. Readers cannot tell it from a trained one.
-
-The configuration and tokenizer files of a random checkpoint, as published ones have them.
+What reads checkpoints cannot tell it from a trained one; it answers in words without meaning.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,158 +20,9 @@ from penguin_ros.checkpoint.shapes import CheckpointShape, ProcessorShape, Trans
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING, published_name
 from penguin_ros.checkpoint.weight_files import INDEX, SINGLE
 from penguin_ros.errors import CheckpointError
-from penguin_ros.testing.random_tokenizer import ADDED_TOKENS, random_tokenizer, word_ids
+from penguin_ros.testing.published_files import write_configuration, write_json, write_tokenizer
+from penguin_ros.testing.random_tokenizer import random_tokenizer, word_ids
 from penguin_ros.testing.random_weights import RandomWeights
-
-ENCODER_FOLDER = 'penguin-encoder'
-
-
-def write_tokenizer(folder: Path, tokenizer: Mapping[str, Any]) -> None:
-    """The tokenizer in each of its published forms."""
-    added = {token['content']: token['id'] for token in tokenizer['added_tokens']}
-    special = [token for token, is_special in ADDED_TOKENS.items() if is_special]
-    model = tokenizer['model']
-    write_json(folder / 'tokenizer.json', tokenizer)
-    write_json(folder / 'vocab.json', model['vocab'])
-    write_json(folder / 'added_tokens.json', added)
-    merges = '#version: 0.2\n' + ''.join(f'{left} {right}\n' for left, right in model['merges'])
-    (folder / 'merges.txt').write_text(merges, encoding='utf-8')
-    write_json(
-        folder / 'special_tokens_map.json',
-        {
-            'additional_special_tokens': special,
-            'eos_token': '<|im_end|>',
-            'pad_token': '<|endoftext|>',
-        },
-    )
-    write_json(
-        folder / 'tokenizer_config.json',
-        {
-            'added_tokens_decoder': {
-                str(token['id']): {key: value for key, value in token.items() if key != 'id'}
-                for token in tokenizer['added_tokens']
-            },
-            'additional_special_tokens': special,
-            'bos_token': None,
-            'clean_up_tokenization_spaces': False,
-            'eos_token': '<|im_end|>',
-            'errors': 'replace',
-            'model_max_length': 131072,
-            'pad_token': '<|endoftext|>',
-            'split_special_tokens': False,
-            'tokenizer_class': 'Qwen2Tokenizer',
-            'unk_token': None,
-        },
-    )
-
-
-def write_configuration(
-    folder: Path, shape: CheckpointShape, encoder_config: str, dtype: str
-) -> None:
-    """config.json and its companions; `encoder_config` says where the encoder's lies: 'folder',
-    'inside' or 'none'.
-    """
-    model, encoder = _model(shape, dtype), _encoder(shape, dtype)
-    if encoder_config == 'inside':
-        model['vision_encoder_config'] = encoder
-    elif encoder_config == 'folder':
-        model['vision_encoder'] = ENCODER_FOLDER
-        (folder / ENCODER_FOLDER).mkdir()
-        write_json(folder / ENCODER_FOLDER / 'config.json', encoder)
-    write_json(folder / 'config.json', model)
-    write_json(
-        folder / 'generation_config.json',
-        {
-            'eos_token_id': model['eos_token_id'],
-            'pad_token_id': model['pad_token_id'],
-            'do_sample': False,
-        },
-    )
-    processor = shape.processor
-    write_json(
-        folder / 'preprocessor_config.json',
-        {
-            'do_convert_rgb': True,
-            'do_normalize': True,
-            'do_rescale': True,
-            'do_resize': True,
-            'image_mean': processor.image_mean,
-            'image_std': processor.image_std,
-            'image_processor_type': 'PenguinVLImageProcessor',
-            'max_tokens': processor.max_tokens,
-            'min_tokens': processor.min_tokens,
-            'patch_size': processor.patch_size,
-            'resample': 3,
-            'rescale_factor': processor.rescale_factor,
-        },
-    )
-    write_json(
-        folder / 'processor_config.json',
-        {
-            'fps': processor.fps,
-            'image_merge_size': processor.image_merge_size,
-            'max_frames': processor.max_frames,
-            'processor_class': 'PenguinVLQwen3Processor',
-            'video_merge_size': processor.video_merge_size,
-        },
-    )
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """One JSON file, in the order of the keys."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
-
-
-def _model(shape: CheckpointShape, dtype: str) -> dict[str, Any]:
-    end, pad = shape.stop_token_ids
-    return {
-        'architectures': ['PenguinVLQwen3ForCausalLM'],
-        'model_type': 'penguinvl_qwen3',
-        **_stack(shape.llm, dtype),
-        'vocab_size': shape.vocabulary_size,
-        'max_position_embeddings': shape.max_positions,
-        'tie_word_embeddings': shape.is_tied,
-        'image_token_index': shape.image_token_id,
-        'bos_token_id': pad,
-        'eos_token_id': end,
-        'pad_token_id': pad,
-        'vision_projector_type': 'mlp2x_gelu',
-        'vision_hidden_size': shape.encoder.hidden_size,
-        'mm_vision_select_layer': -1,
-        'use_reconstruct': False,
-    }
-
-
-def _encoder(shape: CheckpointShape, dtype: str) -> dict[str, Any]:
-    return {
-        'architectures': ['PenguinVLVisionEncoderModel'],
-        'model_type': 'penguinvl_vision_encoder',
-        **_stack(shape.encoder, dtype),
-        'num_channels': shape.channels,
-        'patch_size': shape.patch_size,
-        'layer_norm_eps': shape.encoder.norm_eps,
-    }
-
-
-def _stack(shape: TransformerShape, dtype: str) -> dict[str, Any]:
-    """The Qwen3 keys of one stack of layers."""
-    return {
-        'hidden_size': shape.hidden_size,
-        'intermediate_size': shape.ffn_size,
-        'num_hidden_layers': shape.layers,
-        'num_attention_heads': shape.heads,
-        'num_key_value_heads': shape.kv_heads,
-        'head_dim': shape.head_dim,
-        'hidden_act': 'silu',
-        'rms_norm_eps': shape.norm_eps,
-        'rope_theta': shape.rope_theta,
-        'rope_scaling': None,
-        'attention_bias': False,
-        'attention_dropout': 0.0,
-        'use_sliding_window': False,
-        'torch_dtype': dtype,
-    }
-
 
 DTYPES = {'float32': 'F32', 'bfloat16': 'BF16', 'float16': 'F16'}
 LAYOUTS = ('nested', 'flat')
@@ -222,17 +69,19 @@ SHAPES = {
         processor=PROCESSOR,
     ),
 }
-"""By name: tiny for tests, the other two as large as the published models (4 and 17 GB in
-bfloat16). The token ids come from the tokenizer that is written along. In tiny, head_dim is not
-hidden_size / heads anywhere.
+"""Shapes by name: tiny is for tests, the other two are as large as the published models (4 and
+17 GB in bfloat16). The token ids are those of the tokenizer that is written along. In tiny,
+head_dim is nowhere hidden_size / heads.
 """
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What published checkpoints differ in: where the encoder's configuration lies ('folder' beside
-    the weights, 'inside' config.json, or 'none'), how many weight files there are, and whether the
-    head is the embedding; None: as the shape has it.
+    """What published checkpoints differ in.
+
+    `encoder_config`: where the encoder's configuration lies, which is in a 'folder' beside the
+    weights, 'inside' config.json, or nowhere ('none'); `shards`: number of weight files; `is_tied`:
+    whether the head is the embedding, None for what the shape says.
     """
 
     encoder_config: str = 'folder'
@@ -251,10 +100,12 @@ def write_random_checkpoint(
     """Writes a checkpoint into `folder`, which must not exist yet or be empty, and returns its
     path.
 
-    It appears complete or not at all. CheckpointError when it cannot be written. `shape` is one of
-    SHAPES, `layout` of LAYOUTS, `dtype` of DTYPES; `seed` from 0.
+    The folder appears complete or not at all; CheckpointError when it cannot be written. `shape` is
+    one of SHAPES, `layout` of LAYOUTS, `dtype` of DTYPES; the same `seed` (from 0) gives the same
+    weights.
     """
-    variant, folder = variant or Variant(), Path(folder)
+    variant = variant or Variant()
+    folder = Path(folder)
     for value, choices in (
         (shape, tuple(SHAPES)),
         (layout, LAYOUTS),
@@ -292,7 +143,7 @@ def _with_tokens(shape: CheckpointShape, tokenizer: dict[str, Any]) -> Checkpoin
 
 
 def _write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fills the folder so that an interrupted run leaves nothing that loads."""
+    """Fills the folder in such a way that an interrupted run leaves nothing that loads."""
     try:
         if folder.exists() and any(folder.iterdir()):
             raise CheckpointError(
@@ -307,14 +158,15 @@ def _write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 class _Published:
-    """The tensors under their published names, the patch embedding with four dimensions, without
-    the head when it is tied.
+    """The tensors as they are published: under their published names, with a patch embedding of
+    four dimensions, and without the head when it is tied.
     """
 
     def __init__(
         self, weights: RandomWeights, shape: CheckpointShape, is_nested: bool, dtype: str
     ) -> None:
-        self._weights, self._dtype = weights, dtype
+        self._weights = weights
+        self._dtype = dtype
         self._canonical = {
             published_name(name, is_nested): name
             for name in weights.names()
@@ -323,7 +175,7 @@ class _Published:
         self._patch = (shape.channels, shape.patch_size, shape.patch_size)
 
     def entries(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Number format and shape by name."""
+        """Returns number format and shape of each tensor by its published name."""
         shapes = {
             published: self._weights.shape(name) for published, name in self._canonical.items()
         }
@@ -336,7 +188,7 @@ class _Published:
         }
 
     def read(self, published: str) -> Iterator[NDArray[Any]]:
-        """Values in their storage type, in pieces."""
+        """Yields the values of a tensor in their storage type, in pieces."""
         for values in self._weights.pieces(self._canonical[published]):
             yield narrowed(self._dtype, values)[1]
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small byte-level BPE tokenizers of the published kind, trained on a few sentences; the one of
-random checkpoints.
+"""Trains small byte-level BPE tokenizers of the published kind, among them the one of random
+checkpoints.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ ADDED_TOKENS = {
     '<think>': False,
     '</think>': False,
 }
-"""Added tokens in the order of their ids; whether each is special."""
+"""The added tokens in the order of their ids, and whether each is special."""
 
 
 def random_tokenizer() -> dict[str, Any]:
-    """The JSON description of the tokenizer of random checkpoints."""
+    """Returns the tokenizer of random checkpoints in the format of tokenizer.json."""
     return trained_tokenizer(SENTENCES, VOCABULARY_SIZE)
 
 
 def trained_tokenizer(sentences: Iterable[str], vocabulary_size: int) -> dict[str, Any]:
-    """The JSON description of a tokenizer of at most `vocabulary_size` tokens for texts like
-    `sentences`.
+    """Returns a tokenizer for texts like `sentences` in the format of tokenizer.json.
 
-    Training has no randomness. Added tokens follow the vocabulary's last id.
+    It has at most `vocabulary_size` tokens, and the added ones behind them. Training has no
+    randomness.
     """
     vocabulary, merges = _trained(sentences, vocabulary_size)
     tokenizer = qwen2_tokenizer(vocabulary, merges)
@@ -65,7 +65,7 @@ def trained_tokenizer(sentences: Iterable[str], vocabulary_size: int) -> dict[st
 
 
 def word_ids(tokenizer: Mapping[str, Any]) -> list[int]:
-    """Ids of the tokens that are whole words of the sentences, with the space before them."""
+    """Returns the ids of the tokens that are whole words of the sentences, with the space before."""
     words = {
         word
         for sentence in SENTENCES

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random weights under which a network of this kind stays lively: the text depends on the prompt
-and does not end at once.
+"""Random weights of such a spread that the text depends on the prompt and does not end at once.
 
-Knows canonical names and shapes, no files.
+They are made by canonical name and shape; writing them to files is the business of
+`random_checkpoint.py`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD, expected_shapes
 
 EMBEDDING_SCALE = 0.3
 MUTED_SCALE = 0.005
-"""Rows of the words, and of all other tokens, whose logits stay near zero so that they are hardly
-ever chosen.
+"""Spread of the rows of words, and of the rows of all other tokens, whose logits stay near zero so
+that they are hardly ever chosen.
 """
 
 PIECE_ELEMENTS = 8 * 1024 * 1024
 
 LLM_GAIN, ENCODER_GAIN, OUTPUT_GAIN = 2.4, 1.0, 9.0
-"""Spread of a matrix product's output for input of spread 1; the last one for what the LLM's layers
-add to the residual, far more than its embeddings, or each token would call for itself.
+"""Spread of a matrix product's output for an input of spread 1. The last one is for what the LLM's
+layers add to the residual: far more than its embeddings, or each token would predict itself.
 """
 
 
 class RandomWeights:
-    """Tensors of a checkpoint of `shape`; a tensor depends on `seed` and its name only. `words` are
-    the ids that it speaks in.
+    """The tensors of a checkpoint of `shape`.
+
+    A tensor depends on `seed` and its name only. `words` are the token ids that the text consists
+    of.
     """
 
     def __init__(self, seed: int, shape: CheckpointShape, words: Sequence[int]) -> None:
@@ -43,19 +45,19 @@ class RandomWeights:
         self._words = list(words)
 
     def names(self) -> list[str]:
-        """Canonical names of all tensors, the head included."""
+        """Returns the canonical names of all tensors, the head included."""
         return list(self._shapes)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of a tensor."""
+        """Returns the shape of a tensor."""
         return self._shapes[name]
 
     def tensor(self, name: str) -> NDArray[np.float32]:
-        """The values of a tensor in its canonical shape."""
+        """Returns the values of a tensor in its canonical shape."""
         return np.concatenate(list(self.pieces(name)))
 
     def pieces(self, name: str) -> Iterator[NDArray[np.float32]]:
-        """The same, some rows at a time, so that no large tensor is held."""
+        """Yields the same values some rows at a time, so that no large tensor is held in memory."""
         name = EMBEDDING if name == HEAD and self._is_tied else name
         shape = self._shapes[name]
         random = np.random.default_rng([self._seed, zlib.crc32(name.encode())])
@@ -67,7 +69,7 @@ class RandomWeights:
             )
 
     def _scaled(self, name: str, values: NDArray[np.float32], rows: range) -> NDArray[np.float32]:
-        """`values` are of spread 1 and stand at `rows` of the tensor."""
+        """Scales `values` of spread 1, which become `rows` of the tensor."""
         if name in (EMBEDDING, HEAD):
             scale = np.full((len(rows), 1), MUTED_SCALE, np.float32)
             scale[[word - rows.start for word in self._words if word in rows]] = EMBEDDING_SCALE

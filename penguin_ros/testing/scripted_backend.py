@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backend without a network, for tests of all that stands above it: numpy only, deterministic,
-the whole interface.
+"""A backend without a network, for tests of everything above the backend: numpy only,
+deterministic, with the whole interface.
 
-Its logits depend on every position that the slot holds, visual features included, so a wrong slot,
-length or offset shows. The greedy continuation can be scripted, and a hook sees every step. Knows
-nothing of Penguin-VL.
-
-Reproducible numbers that stand in for a network's: states of sequences, logits, features. Knows no
-slots and no scripts.
+Its logits depend on every position that the slot holds, visual features included, so that a wrong
+slot, length or offset shows. Its greedy answer can be scripted, and a hook sees every step. The
+functions at the top make the reproducible numbers that stand in for a network's.
 """
 
 from __future__ import annotations
@@ -38,7 +35,9 @@ _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def next_state(state: int, content: int) -> int:
-    """The 64-bit state after one more position: depends on every bit of both (splitmix64)."""
+    """Returns the 64-bit state after one more position; it depends on every bit of both arguments
+    (splitmix64).
+    """
     mixed = ((state ^ content) + _GOLDEN) & _MASK
     mixed = ((mixed ^ (mixed >> 30)) * _FIRST) & _MASK
     mixed = ((mixed ^ (mixed >> 27)) * _SECOND) & _MASK
@@ -46,12 +45,12 @@ def next_state(state: int, content: int) -> int:
 
 
 def row_content(row: NDArray[np.float32]) -> int:
-    """64 bits that stand for one row of features."""
+    """Returns 64 bits that stand for one row of features."""
     return int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), 'little')
 
 
 def state_logits(state: int, vocabulary_size: int) -> NDArray[np.float32]:
-    """(vocabulary_size,) float32 in -4 .. 4."""
+    """Returns (vocabulary_size,) float32 in -4 .. 4."""
     mixed = np.arange(1, vocabulary_size + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(
         state
     )
@@ -64,8 +63,8 @@ def state_logits(state: int, vocabulary_size: int) -> NDArray[np.float32]:
 def frame_features(
     blocks: NDArray[np.float32], encoder_size: int, hidden_size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(tokens, encoder_size) and (tokens, hidden_size) from (tokens, values of a block): random but
-    fixed projections.
+    """Returns features of (tokens, encoder_size) and (tokens, hidden_size), which are random but
+    fixed projections of `blocks` (tokens, values of a block).
     """
     random = np.random.default_rng(2024)
     encoder: NDArray[np.float32] = random.standard_normal(
@@ -80,8 +79,8 @@ def frame_features(
 
 
 Script = Sequence[int] | Callable[[tuple[int, ...]], 'int | None']
-"""The tokens that follow any prompt, or a function from all ids of a slot to the next one (None:
-whatever the hash gives).
+"""The tokens that follow any prompt, or a function from all ids of a slot to the next id (None: the
+one that the hash gives).
 """
 
 _SCRIPTED_LOGIT = 40.0
@@ -90,7 +89,7 @@ _POSITION_BYTES = 16
 
 @dataclass(frozen=True)
 class ScriptedModel:
-    """The sizes of the model that is played."""
+    """The sizes of the model that the backend pretends to run."""
 
     name: str = 'scripted'
     digest: str = '0' * 64
@@ -102,7 +101,7 @@ class ScriptedModel:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint | Bundle) -> ScriptedModel:
-        """The sizes of a checkpoint or bundle, so that its tokenizer and stop tokens can be used."""
+        """Takes the sizes of a checkpoint or bundle, so that its tokenizer and stop tokens fit."""
         shape = checkpoint.shape
         return cls(
             checkpoint.name,
@@ -116,24 +115,29 @@ class ScriptedModel:
 
 
 class ScriptedFeatures(Features):
-    """Features of one frame in plain numpy; `session` is the opening of the backend that made them."""
+    """The features of one frame as numpy arrays; `session` identifies the opening of the backend
+    in which they were made.
+    """
 
     def __init__(
         self, session: object, encoded: NDArray[np.float32], projected: NDArray[np.float32]
     ) -> None:
-        self.session, self.encoded, self.projected = session, encoded, projected
-        self.tokens, self.nbytes = len(projected), encoded.nbytes + projected.nbytes
+        self.session = session
+        self.encoded = encoded
+        self.projected = projected
+        self.tokens = len(projected)
+        self.nbytes = encoded.nbytes + projected.nbytes
 
 
 class ScriptedBackend(Backend):
-    """See the file's docstring.
+    """Implements Backend without a network.
 
-    `script`: the greedy continuation; when it is a sequence, it goes on wherever the ids of the
-    slot end in its beginning (the longest match counts), and after its last token the hash decides
-    again: let it end in a stop token. `on_step` is called before each step with 'open', 'encode' (a
-    slice), 'prefill', 'decode' (logits of every position asked) or 'close'; it may wait, count, or
-    raise what the step shall raise. Nothing has changed when it raises. Both may be replaced while
-    open.
+    `script` is the greedy continuation. A sequence continues wherever the ids of the slot end in
+    its beginning (the longest match counts); after its last token the hash decides again, so let it
+    end in a stop token. `on_step` is called before each step with 'open', 'encode' (a slice),
+    'prefill', 'decode' (logits of every position asked) or 'close'; it may wait, count, or raise
+    what the step shall raise. Nothing has changed when it raises. Both may be replaced while the
+    backend is open.
     """
 
     def __init__(
@@ -144,15 +148,17 @@ class ScriptedBackend(Backend):
         script: Script = (),
         on_step: Callable[[str], None] = lambda step: None,
     ) -> None:
-        self.script, self.on_step = script, on_step
-        self._config, self._model = config or ModelConfig(), model or ScriptedModel()
+        self.script = script
+        self.on_step = on_step
+        self._config = config or ModelConfig()
+        self._model = model or ScriptedModel()
         self._description: BackendDescription | None = None
         self._session: object = None
         self._slots = SlotTable(0, 0)
         self._sequences: dict[int, list[tuple[int, int]]] = {}
 
     def open(self) -> BackendDescription:
-        """No weights to load; harmless when open."""
+        """Makes the slots; has no effect when the backend is open already."""
         if self._description is None:
             self.on_step('open')
             model, length = self._model, min(self._config.max_length, self._model.max_positions)
@@ -175,7 +181,7 @@ class ScriptedBackend(Backend):
         return self._description
 
     def close(self) -> None:
-        """Drops all slots; features die with the session."""
+        """Drops all slots; features of this session can no longer be used."""
         if self._description is not None:
             self._description, self._session = None, None
             self._slots, self._sequences = SlotTable(0, 0), {}
@@ -270,7 +276,7 @@ class ScriptedBackend(Backend):
         return np.stack(rows) if rows else np.zeros((0, self._model.vocabulary_size), np.float32)
 
     def _contents(self, chunk: Chunk) -> list[int]:
-        """Per position a number that stands for its token, or for its row of features."""
+        """Returns a number per position that stands for its token, or for its row of features."""
         contents = [int(token_id) for token_id in chunk.token_ids]
         for span in chunk.spans:
             rows = self._own(span.features).projected[span.first : span.first + span.count]
@@ -278,8 +284,8 @@ class ScriptedBackend(Backend):
         return contents
 
     def _logits_after(self, sequence: list[tuple[int, int]]) -> NDArray[np.float32]:
-        """(vocabulary_size,) in -4 .. 4 from the state of the last position; a scripted token
-        stands far above.
+        """Returns (vocabulary_size,) logits in -4 .. 4 from the state of the last position; a
+        scripted token stands far above.
         """
         logits = state_logits(sequence[-1][1], self._model.vocabulary_size)
         token_id = self._scripted_after(tuple(token_id for token_id, _ in sequence))
@@ -299,7 +305,7 @@ class ScriptedBackend(Backend):
         return script[matched] if matched < len(script) else None
 
     def _opened(self) -> object:
-        """The session; BackendError when not open."""
+        """Returns the session; BackendError when the backend is not open."""
         if self._session is None:
             raise BackendError(
                 'the scripted backend is not open',
@@ -317,3 +323,22 @@ class ScriptedBackend(Backend):
                 'Encode the frames again',
             )
         return features
+
+
+def answering(
+    text: str | None = None, *, on_step: Callable[[str], None] = lambda step: None
+) -> Callable[[ModelConfig, Checkpoint | Bundle], ScriptedBackend]:
+    """Returns a backend factory for `Pipeline` and `penguin_node` whose model answers everything
+    with `text`.
+
+    Without a text, the words have no meaning and depend on the whole prompt. The tokenizer and all
+    sizes are those of the checkpoint or bundle that the settings name.
+    """
+
+    def make(config: ModelConfig, model: Checkpoint | Bundle) -> ScriptedBackend:
+        script: Script = ()
+        if text is not None:
+            script = [*model.tokenizer.encode_text(text), model.shape.stop_token_ids[0]]
+        return ScriptedBackend(config, ScriptedModel.of(model), script=script, on_step=on_step)
+
+    return make

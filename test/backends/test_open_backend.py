@@ -21,7 +21,6 @@ from penguin_ros.config import ModelConfig
 from penguin_ros.errors import SettingError
 from penguin_ros.settings import Setting
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
-from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 
 @pytest.fixture(scope='module')
@@ -70,7 +69,6 @@ def test_every_choice_of_the_setting_makes_a_backend_of_what_it_runs(
         'torch': (TorchBackend, None, None),
         'onnxruntime': (None, OnnxBackend, None),
         'tensorrt': (None, None, TensorrtBackend),
-        'scripted': (ScriptedBackend, ScriptedBackend, ScriptedBackend),
     }
 
 
@@ -106,19 +104,6 @@ def test_a_precision_that_the_model_does_not_have_is_refused(
     ):
         with pytest.raises(SettingError, match=f'model.precision = .{precision}.*float32'):
             make_backend(ModelConfig(precision=precision), model)
-
-
-def test_the_scripted_backend_plays_the_checkpoint_or_itself(checkpoint: Checkpoint) -> None:
-    config = ModelConfig(backend='scripted', max_length=99)
-    assert make_backend(config, checkpoint).open().model_name == checkpoint.name
-    alone = make_backend(config, None).open()
-    assert (alone.model_name, alone.max_length) == ('scripted', 99)
-
-
-@pytest.mark.parametrize('backend', ['auto', 'torch', 'onnxruntime'])
-def test_no_model_is_a_setting_error(backend: str) -> None:
-    with pytest.raises(SettingError, match='neither model.bundle nor .*penguin build'):
-        make_backend(ModelConfig(backend=backend), None)
 
 
 def test_a_bundle_is_not_run_by_torch(bundle: Bundle) -> None:

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small random checkpoint, written once; tests change copies of it. A hub that holds one, and a
-client of it.
-"""
+"""A copy of the small random checkpoint to change, and a hub that serves one, with a client."""
 
 from __future__ import annotations
 
@@ -16,16 +14,10 @@ from support.stand_in_hub import StandIn, serving
 from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 
-@pytest.fixture(scope='session')
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random checkpoint; leave it as it is."""
-    return write_random_checkpoint(tmp_path_factory.mktemp('random') / 'tiny')
-
-
 @pytest.fixture
-def folder(written: Path, tmp_path: Path) -> Path:
+def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     """A copy of the random checkpoint to change."""
-    return copied(written, tmp_path / 'changed')
+    return copied(tiny_checkpoint, tmp_path / 'changed')
 
 
 @pytest.fixture

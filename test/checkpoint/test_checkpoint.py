@@ -106,13 +106,13 @@ def test_head_dim_follows_from_the_norm_of_the_queries(folder: Path) -> None:
     assert open_checkpoint(folder).shape.llm.head_dim == 24
 
 
-def test_a_tied_head_is_the_embedding(written: Path) -> None:
-    tensors = open_checkpoint(written).tensors
+def test_a_tied_head_is_the_embedding(tiny_checkpoint: Path) -> None:
+    tensors = open_checkpoint(tiny_checkpoint).tensors
     np.testing.assert_array_equal(
         tensors.read('llm.lm_head.weight'), tensors.read('llm.embed_tokens.weight')
     )
     assert tensors.nbytes() == sum(
-        values.nbytes for _, values in published_tensors(written).values()
+        values.nbytes for _, values in published_tensors(tiny_checkpoint).values()
     )
 
 
@@ -153,9 +153,9 @@ def test_image_token_of_configuration_and_tokenizer_must_agree(folder: Path) -> 
 
 
 def test_digest_tells_weights_and_configurations_apart(
-    written: Path, folder: Path, tmp_path: Path
+    tiny_checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:
-    original = open_checkpoint(written)
+    original = open_checkpoint(tiny_checkpoint)
     assert original.digest == open_checkpoint(folder).digest
     assert len(original.digest) == 64
     other_seed = open_checkpoint(write_random_checkpoint(tmp_path / 'other', seed=1))
@@ -163,9 +163,9 @@ def test_digest_tells_weights_and_configurations_apart(
     assert len({original.digest, other_seed.digest, open_checkpoint(folder).digest}) == 3
 
 
-def test_name_is_the_folder_s(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_checkpoint(written).name == 'tiny'
-    monkeypatch.chdir(written)
+def test_name_is_the_folder_s(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_checkpoint(tiny_checkpoint).name == 'tiny'
+    monkeypatch.chdir(tiny_checkpoint)
     assert open_checkpoint('.').name == 'tiny'
 
 
@@ -178,12 +178,12 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_named(source: str) -> None:
         open_checkpoint(source)
 
 
-def test_no_inference_library_is_imported(written: Path) -> None:
+def test_no_inference_library_is_imported(tiny_checkpoint: Path) -> None:
     program = (
         'import sys\n'
         'for name in ("torch", "transformers", "onnxruntime", "huggingface_hub"): sys.modules[name] = None\n'
         'from penguin_ros.checkpoint.checkpoint import open_checkpoint\n'
-        f'checkpoint = open_checkpoint({str(written)!r})\n'
+        f'checkpoint = open_checkpoint({str(tiny_checkpoint)!r})\n'
         'checkpoint.tokenizer.encode_text("a"); checkpoint.tensors.read("llm.norm.weight"); checkpoint.digest\n'
     )
     subprocess.run(

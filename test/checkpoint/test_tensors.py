@@ -19,8 +19,8 @@ from penguin_ros.errors import CheckpointTensorError
 from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 
-def test_names_are_canonical(written: Path) -> None:
-    names = set(open_checkpoint(written).tensors.names())
+def test_names_are_canonical(tiny_checkpoint: Path) -> None:
+    names = set(open_checkpoint(tiny_checkpoint).tensors.names())
     assert {
         'encoder.patch_embedding.weight',
         'encoder.patch_embedding.bias',
@@ -49,16 +49,16 @@ def test_values_are_those_that_the_safetensors_library_reads(golden_dir: Path) -
     np.testing.assert_array_equal(tensors.read('llm.layers.1.self_attn.k_proj.weight'), keys)
 
 
-def test_read_gives_a_copy_that_may_be_changed(written: Path) -> None:
-    tensors = open_checkpoint(written).tensors
+def test_read_gives_a_copy_that_may_be_changed(tiny_checkpoint: Path) -> None:
+    tensors = open_checkpoint(tiny_checkpoint).tensors
     values = tensors.read('llm.norm.weight')
     before = values.copy()
     values += 1
     np.testing.assert_array_equal(tensors.read('llm.norm.weight'), before)
 
 
-def test_raw_values_are_mapped_and_read_only(written: Path) -> None:
-    dtype, values = open_checkpoint(written).tensors.read_raw('llm.embed_tokens.weight')
+def test_raw_values_are_mapped_and_read_only(tiny_checkpoint: Path) -> None:
+    dtype, values = open_checkpoint(tiny_checkpoint).tensors.read_raw('llm.embed_tokens.weight')
     assert (dtype, values.shape, values.dtype) == ('F32', (640, 64), np.float32)
     assert not values.flags.writeable
     base = values
@@ -86,7 +86,7 @@ def test_every_float16_widens_exactly() -> None:
     'dtype, tag, relative', [('bfloat16', 'BF16', 2**-8), ('float16', 'F16', 2**-10)]
 )
 def test_short_formats_are_read_as_stored(
-    tmp_path: Path, written: Path, dtype: str, tag: str, relative: float
+    tmp_path: Path, tiny_checkpoint: Path, dtype: str, tag: str, relative: float
 ) -> None:
     short = open_checkpoint(write_random_checkpoint(tmp_path / dtype, dtype=dtype)).tensors
     assert {short.dtype(name) for name in short.names()} == {tag}
@@ -95,7 +95,7 @@ def test_short_formats_are_read_as_stored(
     np.testing.assert_array_equal(
         widened(stored, values), short.read('llm.layers.0.mlp.up_proj.weight')
     )
-    exact = open_checkpoint(written).tensors.read('llm.layers.0.mlp.up_proj.weight')
+    exact = open_checkpoint(tiny_checkpoint).tensors.read('llm.layers.0.mlp.up_proj.weight')
     np.testing.assert_allclose(
         short.read('llm.layers.0.mlp.up_proj.weight'), exact, rtol=relative, atol=1e-7
     )

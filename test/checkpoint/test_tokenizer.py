@@ -33,14 +33,14 @@ MIXED_TEXT = st.lists(st.one_of(st.sampled_from(PIECES), st.text()), max_size=12
 
 
 @pytest.fixture(scope='module')
-def tokenizer(written: Path) -> PenguinTokenizer:
-    return PenguinTokenizer(written)
+def tokenizer(tiny_checkpoint: Path) -> PenguinTokenizer:
+    return PenguinTokenizer(tiny_checkpoint)
 
 
 @pytest.fixture(scope='module')
-def published(written: Path) -> Tokenizer:
+def published(tiny_checkpoint: Path) -> Tokenizer:
     """The same file as the library reads it."""
-    return Tokenizer.from_file(str(written / 'tokenizer.json'))
+    return Tokenizer.from_file(str(tiny_checkpoint / 'tokenizer.json'))
 
 
 @pytest.mark.parametrize('case', CASES)
@@ -153,7 +153,9 @@ def test_bytes_of_tokens_join_to_the_text(tokenizer: PenguinTokenizer) -> None:
     )  # some split a character
 
 
-def test_every_byte_is_a_token_of_its_own(written: Path, tokenizer: PenguinTokenizer) -> None:
+def test_every_byte_is_a_token_of_its_own(
+    tiny_checkpoint: Path, tokenizer: PenguinTokenizer
+) -> None:
     single = {tokenizer.token_bytes(number) for number in range(569)}
     assert {bytes([byte]) for byte in range(256)} <= single
 

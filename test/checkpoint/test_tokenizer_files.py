@@ -30,8 +30,8 @@ def test_vocabulary_and_merges_alone_give_the_same_tokens(golden_dir: Path, tmp_
     assert open_checkpoint(folder).shape.stop_token_ids == (401, 402)
 
 
-def test_one_list_of_added_tokens_is_enough(written: Path, folder: Path) -> None:
-    expected = added_token_ids(written)
+def test_one_list_of_added_tokens_is_enough(tiny_checkpoint: Path, folder: Path) -> None:
+    expected = added_token_ids(tiny_checkpoint)
     (folder / 'added_tokens.json').unlink()
     edited(folder / 'tokenizer_config.json', lambda values: values.pop('added_tokens_decoder'))
     assert added_token_ids(folder) == expected

@@ -21,8 +21,8 @@ def sharded(tmp_path: Path) -> Path:
     return write_random_checkpoint(tmp_path / 'sharded', variant=Variant(shards=3))
 
 
-def test_shards_read_like_one_file(sharded: Path, written: Path) -> None:
-    many, one = open_checkpoint(sharded).tensors, open_checkpoint(written).tensors
+def test_shards_read_like_one_file(sharded: Path, tiny_checkpoint: Path) -> None:
+    many, one = open_checkpoint(sharded).tensors, open_checkpoint(tiny_checkpoint).tensors
     assert len(find_weight_files(sharded).paths) == 3
     assert many.fingerprints() == one.fingerprints()
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penguin_ros.cli import exit_codes
+from penguin_ros.cli import exit_codes, parity
 from penguin_ros.cli.main import main
+from penguin_ros.testing.scripted_backend import answering
 
 Values = dict[str, np.ndarray]
 ON_CPU = ('--backend', 'torch', '--device', 'cpu', '--set', 'model.threads=1')
@@ -272,9 +273,12 @@ def test_a_bundle_can_be_named_instead_of_built(golden_dir: Path, tmp_path: Path
     assert verdicts(golden, '--bundle', str(bundle), '--backend', 'auto')[0] == exit_codes.DONE
 
 
-def test_another_backend_than_the_reference_fails(golden_dir: Path, tmp_path: Path) -> None:
+def test_another_backend_than_the_reference_fails(
+    golden_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     golden = copied(golden_dir, tmp_path / 'golden', 'image_small')
-    code, stages = verdicts(golden, '--backend', 'scripted')
+    monkeypatch.setattr(parity, 'make_backend', answering())
+    code, stages = verdicts(golden)
     assert code == exit_codes.FAILED
     assert failed(stages) >= {
         'encoder',

@@ -20,6 +20,7 @@ from penguin_ros.simulation.clips import HELD_OUT, SimulatedClip, make_clip
 
 pytest.importorskip('mujoco', reason='no MuJoCo here')
 
+ANY_MODEL = ('--checkpoint', 'unused', '--backend', 'torch')
 FACTS = ModelDescription('oracle', '', '', 'none', 'cpu', 'exact', 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -72,7 +73,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> type[Oracle]:
 
 def scored(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     capsys.readouterr()
-    assert main.main(['score', '--backend', 'scripted', '--json', *arguments]) == exit_codes.DONE
+    assert main.main(['score', *ANY_MODEL, '--json', *arguments]) == exit_codes.DONE
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -143,9 +144,7 @@ def test_a_worse_run_is_compared_question_by_question(
         and worse['against']['high'] < 0
     )
     assert (
-        main.main(
-            ['score', '--backend', 'scripted', '--scenes', '7', '--no-blind', '--against', file]
-        )
+        main.main(['score', *ANY_MODEL, '--scenes', '7', '--no-blind', '--against', file])
         == exit_codes.UNUSABLE
     )
     assert 'are not in that file' in capsys.readouterr().err
@@ -154,7 +153,7 @@ def test_a_worse_run_is_compared_question_by_question(
 def test_the_table_names_every_kind_and_both_baselines(
     oracle: type[Oracle], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main(['score', '--backend', 'scripted', '--scenes', '3']) == exit_codes.DONE
+    assert main.main(['score', *ANY_MODEL, '--scenes', '3']) == exit_codes.DONE
     text = capsys.readouterr().out
     assert all(
         word in text
@@ -175,11 +174,11 @@ def test_the_table_names_every_kind_and_both_baselines(
     ('arguments', 'why'),
     [
         ([], 'no model given'),
-        (['--backend', 'scripted', '--scenes', '0'], 'held-out scenes'),
-        (['--backend', 'scripted', '--size', 'large'], 'WIDTHxHEIGHT'),
-        (['--backend', 'scripted', '--questions', '0'], 'at least 1'),
-        (['--backend', 'scripted', '--against', 'nowhere.jsonl'], 'nowhere.jsonl'),
-        (['--backend', 'scripted', '--max-frames', '1'], 'clips of one frame'),
+        ([*ANY_MODEL, '--scenes', '0'], 'held-out scenes'),
+        ([*ANY_MODEL, '--size', 'large'], 'WIDTHxHEIGHT'),
+        ([*ANY_MODEL, '--questions', '0'], 'at least 1'),
+        ([*ANY_MODEL, '--against', 'nowhere.jsonl'], 'nowhere.jsonl'),
+        ([*ANY_MODEL, '--max-frames', '1'], 'clips of one frame'),
     ],
 )
 def test_unusable_arguments_are_refused_with_their_reason(

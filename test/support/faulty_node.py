@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The penguin node with one part broken on purpose, chosen by the variable PENGUIN_FAULT. Run as a
-module.
+"""The penguin node with a scripted model and one part broken on purpose, which the variable
+PENGUIN_FAULT chooses. Run as a module.
 """
 
 import itertools
@@ -9,6 +9,7 @@ import sys
 import time
 
 from penguin_ros.ros.node.main import main
+from penguin_ros.testing.scripted_backend import ScriptedBackend, answering
 
 
 def failing_callbacks():
@@ -41,8 +42,6 @@ def failing_callbacks():
 
 def hanging_step():
     """The model does not return from its 20th step for a minute."""
-    from penguin_ros.testing.scripted_backend import ScriptedBackend
-
     forward, numbers = ScriptedBackend.forward, itertools.count()
 
     def hanging_forward(self, *arguments, **named):
@@ -69,4 +68,4 @@ def dying_worker():
 
 if __name__ == '__main__':
     globals()[os.environ['PENGUIN_FAULT']]()
-    sys.exit(main())
+    sys.exit(main(backend_factory=answering()))

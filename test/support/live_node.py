@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from penguin_msgs.msg import Answer, Caption, Question, Status
 from penguin_msgs.srv import Ask
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from support.graph import Graph, NodeProcess, SyntheticCamera
+from support.graph import REPOSITORY, Graph, NodeProcess, SyntheticCamera
 
 # One thread: the tests share their machine, and a network this small gains nothing from more.
 SMALL: dict[str, Any] = {
@@ -195,6 +196,29 @@ class LiveNode:
         if name not in clients:
             clients[name] = self.graph.client(kind, f'{self.name}/{name}')
         return clients[name]
+
+
+def scripted_node(
+    graph: Graph,
+    checkpoint: Path | None,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    module: str = 'support.scripted_node',
+    environment: Mapping[str, str] | None = None,
+    **more: Any,
+) -> LiveNode:
+    """A node with a scripted model, for tests to which it does not matter what the model says."""
+    path = os.pathsep.join(
+        [str(REPOSITORY / 'test'), str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
+    )
+    return LiveNode(
+        graph,
+        checkpoint,
+        parameters,
+        module=module,
+        environment={'PYTHONPATH': path, **(environment or {})},
+        **more,
+    )
 
 
 class Goal:

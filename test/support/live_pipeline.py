@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from support.stepped_jobs import LIVENESS_SECONDS, FakeClock
 
+from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.config import ModelConfig, PenguinConfig
 from penguin_ros.frame import Frame
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Interval, Request, TextPiece
 from penguin_ros.settings import with_values
-from penguin_ros.testing.scripted_backend import ScriptedBackend, ScriptedModel
+from penguin_ros.testing.scripted_backend import ScriptedBackend, answering
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -84,7 +85,6 @@ class LivePipeline:
         self._changed = threading.Condition()
         settings = {
             'model.checkpoint': str(checkpoint),
-            'model.backend': 'scripted',
             'visual.max_visual_tokens': 512,
             'clip.precompute': 'off',  # its steps come when they like
             **{name.replace('__', '.'): value for name, value in values.items()},
@@ -144,12 +144,8 @@ class LivePipeline:
             )
             return self.answers[request_id][-1]
 
-    def _make_backend(self, config: ModelConfig, checkpoint: Checkpoint | None) -> ScriptedBackend:
-        assert checkpoint is not None
-        script = [*checkpoint.tokenizer.encode_text(self.text), checkpoint.shape.stop_token_ids[0]]
-        self.backend = ScriptedBackend(
-            config, ScriptedModel.of(checkpoint), script=script, on_step=self._step
-        )
+    def _make_backend(self, config: ModelConfig, model: Checkpoint | Bundle) -> ScriptedBackend:
+        self.backend = answering(self.text, on_step=self._step)(config, model)
         return self.backend
 
     def _step(self, step: str) -> None:

@@ -57,7 +57,7 @@ def test_every_variant_opens_with_the_same_numbers(
     assert len(list(folder.glob('*.safetensors'))) == shards
 
 
-def test_the_published_file_set_is_there(written: Path, golden_dir: Path) -> None:
+def test_the_published_file_set_is_there(tiny_checkpoint: Path, golden_dir: Path) -> None:
     weights = {
         'model.safetensors',
         'model-00001-of-00002.safetensors',
@@ -66,31 +66,31 @@ def test_the_published_file_set_is_there(written: Path, golden_dir: Path) -> Non
     }
     published, ours = (
         {path.relative_to(folder).as_posix() for path in folder.rglob('*')} - weights
-        for folder in (golden_dir / 'checkpoint', written)
+        for folder in (golden_dir / 'checkpoint', tiny_checkpoint)
     )
     assert ours == published
 
 
-def test_layouts_and_shards_hold_the_same_weights(tmp_path: Path, written: Path) -> None:
+def test_layouts_and_shards_hold_the_same_weights(tmp_path: Path, tiny_checkpoint: Path) -> None:
     other = open_checkpoint(
         write_random_checkpoint(tmp_path / 'c', layout='flat', variant=Variant(shards=4))
     ).tensors
-    assert other.fingerprints() == open_checkpoint(written).tensors.fingerprints()
+    assert other.fingerprints() == open_checkpoint(tiny_checkpoint).tensors.fingerprints()
 
 
-def test_the_seed_decides_the_weights(tmp_path: Path, written: Path) -> None:
+def test_the_seed_decides_the_weights(tmp_path: Path, tiny_checkpoint: Path) -> None:
     same, other = (
         open_checkpoint(write_random_checkpoint(tmp_path / str(seed), seed=seed)) for seed in (0, 1)
     )
-    assert same.digest == open_checkpoint(written).digest
+    assert same.digest == open_checkpoint(tiny_checkpoint).digest
     assert not np.array_equal(
         same.tensors.read('llm.norm.weight'), other.tensors.read('llm.norm.weight')
     )
 
 
-def test_only_whole_words_have_large_rows_in_the_head(written: Path) -> None:
+def test_only_whole_words_have_large_rows_in_the_head(tiny_checkpoint: Path) -> None:
     """So greedy text is words, and an end of text is improbable."""
-    checkpoint = open_checkpoint(written)
+    checkpoint = open_checkpoint(tiny_checkpoint)
     sizes = np.linalg.norm(checkpoint.tensors.read('llm.lm_head.weight'), axis=1)
     spoken = np.flatnonzero(sizes > 0.1 * sizes.max())
     words = [checkpoint.tokenizer.decode([int(number)]) for number in spoken]
@@ -117,7 +117,7 @@ def test_nothing_is_left_when_writing_fails(
     def refuse(source: object, target: object) -> None:
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(os, 'replace', refuse)
+    monkeypatch.setattr(os, 'rename', refuse)
     with pytest.raises(CheckpointError, match='No space left'):
         write_random_checkpoint(tmp_path / 'c')
     assert list(tmp_path.iterdir()) == []

@@ -172,7 +172,7 @@ class Interruptions:
         self.pipeline.submit_caption(CAMERA, answers.put)
         return _waited(answers)
 
-    def _probed(self, config: ModelConfig, model: Model | None) -> Backend:
+    def _probed(self, config: ModelConfig, model: Model) -> Backend:
         self._probe.append(ProbedBackend(make_backend(config, model)))
         return self._probe[0]
 

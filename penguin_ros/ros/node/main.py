@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from rclpy.executors import SingleThreadedExecutor
 
@@ -26,6 +27,9 @@ from penguin_ros.ros.process.allocator import keep_freed_memory
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.requirements import require_messages
 from penguin_ros.ros.process.stop_signal import StopSignal
+
+if TYPE_CHECKING:
+    from penguin_ros.pipeline import BackendFactory
 
 PAUSE_AFTER_FAULT_S = 0.01
 
@@ -67,14 +71,20 @@ UNUSABLE = 2
 SWITCH_INTERVAL_S = 0.0005
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the node until it is asked to stop; returns the exit code."""
+def main(
+    arguments: Sequence[str] | None = None, backend_factory: BackendFactory | None = None
+) -> int:
+    """Runs the node until it is asked to stop; returns the exit code.
+
+    `backend_factory` puts another model in the place of the one that the parameters name: tests do
+    so, see penguin_ros/testing.
+    """
     stop = StopSignal()
     stop.install()
     keep_freed_memory()  # before rclpy is imported
     require_messages()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    code = _run(stop, list(sys.argv if arguments is None else arguments))
+    code = _run(stop, list(sys.argv if arguments is None else arguments), backend_factory)
     sys.stdout.flush()
     sys.stderr.flush()
     if any(thread.name == 'penguin worker' for thread in threading.enumerate()):
@@ -84,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(stop: StopSignal, arguments: list[str]) -> int:
+def _run(stop: StopSignal, arguments: list[str], backend_factory: BackendFactory | None) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -95,7 +105,7 @@ def _run(stop: StopSignal, arguments: list[str]) -> int:
 
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        node = PenguinNode()
+        node = PenguinNode(backend_factory)
     except SettingError as error:
         return _unusable(str(error))
     except Exception as error:  # bad ROS arguments and names: rclpy has no common class for them

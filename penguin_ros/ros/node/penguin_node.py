@@ -23,7 +23,7 @@ from std_srvs.srv import SetBool
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import Inactive, PenguinError
-from penguin_ros.pipeline import Pipeline
+from penguin_ros.pipeline import BackendFactory, Pipeline
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
 from penguin_ros.ros.conversions.topics import CameraSetting
@@ -51,7 +51,8 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class PenguinNode(LifecycleNodeMixin, Node):
     """See the module. SettingError when a parameter that it is started with does not fit."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend_factory: BackendFactory | None = None) -> None:
+        """`backend_factory` goes to the pipeline."""
         Node.__init__(self, NODE_NAME)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.guard = CallbackGuard(self.get_logger())
@@ -70,6 +71,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self, self.executor_queue, self.guard, lambda: self.config.caption.enabled
         )
         self._inputs: dict[str, CameraInput] = {}
+        self._backend_factory = backend_factory
         self._pipeline: Pipeline | None = None
         self._loading, self._load_failure = '', None  # type: tuple[str, PenguinError | None]
         self._model_info = self.create_publisher(ModelInfo, '~/model_info', LATCHED_QOS)
@@ -94,6 +96,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
                 self.config,
                 [camera.name for camera in self.cameras],
                 now_ns=self._now_ns,
+                backend_factory=self._backend_factory,
                 log=self.guard.report,
             )
             facts = self._pipeline.open(self._on_progress)

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Defects inside the node's process: it lives, counts, tells, and still ends in time."""
 
-import os
-
 import pytest
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
-from support.graph import REPOSITORY, Graph
-from support.live_node import LiveNode, with_frames
+from support.graph import Graph
+from support.live_node import scripted_node, with_frames
 
 LONG = 3000
 
@@ -26,15 +24,12 @@ def faulty(graph, tiny_checkpoint):
     """Starts an active node on the scripted backend with the fault of that name."""
 
     def start(fault, **parameters):
-        path = os.pathsep.join(
-            [str(REPOSITORY / 'test'), str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
-        )
-        node = LiveNode(
+        node = scripted_node(
             graph,
             tiny_checkpoint,
-            {'model.backend': 'scripted', 'question.max_tokens': LONG, **parameters},
+            {'question.max_tokens': LONG, **parameters},
             module='support.faulty_node',
-            environment={'PENGUIN_FAULT': fault, 'PYTHONPATH': path},
+            environment={'PENGUIN_FAULT': fault},
         )
         return node.wait_until('active')
 

@@ -10,12 +10,11 @@ from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
 from support.graph import Graph
-from support.live_node import LiveNode, with_frames
+from support.live_node import LiveNode, scripted_node, with_frames
 
 LONG = 3000
 LONG_ANSWERS = {'question.max_tokens': LONG}
 BY_HAND = {'autostart': False}
-QUICK = {'model.backend': 'scripted'}  # loads in a moment, where it does not matter what runs
 
 
 @pytest.fixture
@@ -101,7 +100,7 @@ def test_deactivating_in_the_middle_of_goals_aborts_them_with_the_reason(graph, 
 def test_a_checkpoint_that_is_missing_leaves_the_node_up_and_says_what_to_do(
     graph, tiny_checkpoint, tmp_path
 ):
-    node = LiveNode(graph, tmp_path / 'nowhere', QUICK)
+    node = scripted_node(graph, tmp_path / 'nowhere')
     node.process.wait_for_log('the model is not loaded')
     node.wait_until('unconfigured')
     node.wait_for_entry('model', DiagnosticStatus.ERROR, 'nowhere')
@@ -133,7 +132,7 @@ def test_a_nonsense_parameter_at_the_start_ends_the_process_with_a_sentence(grap
 def test_transitions_that_the_state_does_not_allow_are_refused_and_harm_nothing(
     graph, tiny_checkpoint
 ):
-    node = LiveNode(graph, tiny_checkpoint, {**QUICK, **BY_HAND}).wait_until('unconfigured')
+    node = scripted_node(graph, tiny_checkpoint, BY_HAND).wait_until('unconfigured')
     assert (
         not node.change('activate') and not node.change('deactivate') and not node.change('cleanup')
     )
@@ -155,7 +154,7 @@ def test_a_shutdown_transition_ends_requests_and_leaves_a_finalized_node(graph, 
 
 
 def test_cameras_and_model_change_between_cleanup_and_configure(graph, tiny_checkpoint):
-    node = LiveNode(graph, tiny_checkpoint, QUICK).wait_until('active')
+    node = scripted_node(graph, tiny_checkpoint).wait_until('active')
     assert node.change('deactivate') and node.change('cleanup')
     assert node.set(cameras=['left', 'right'])[0].successful
     assert [
@@ -201,7 +200,7 @@ def test_many_cycles_through_all_states_leak_nothing(graph, tiny_checkpoint):
 
 
 def test_a_few_cycles_leave_as_many_threads_and_files(graph, tiny_checkpoint):
-    node = LiveNode(graph, tiny_checkpoint, QUICK).wait_until('active')
+    node = scripted_node(graph, tiny_checkpoint).wait_until('active')
     with_frames(node)
     process = psutil.Process(node.process.process.pid)
     cycle(node)
@@ -214,8 +213,8 @@ def test_a_few_cycles_leave_as_many_threads_and_files(graph, tiny_checkpoint):
 
 
 def test_two_nodes_in_two_namespaces_do_not_hear_each_other(graph, tiny_checkpoint):
-    first = LiveNode(graph, tiny_checkpoint, QUICK, name='/a/penguin')
-    second = LiveNode(graph, tiny_checkpoint, QUICK, name='/b/seer')
+    first = scripted_node(graph, tiny_checkpoint, name='/a/penguin')
+    second = scripted_node(graph, tiny_checkpoint, name='/b/seer')
     first.wait_until('active')
     second.wait_until('active')
     with_frames(first, '/a/camera/image')
@@ -228,8 +227,8 @@ def test_two_nodes_in_two_namespaces_do_not_hear_each_other(graph, tiny_checkpoi
 
 
 def test_topics_follow_remappings(graph, tiny_checkpoint):
-    node = LiveNode(
-        graph, tiny_checkpoint, QUICK, arguments=('-r', 'camera/image:=/front/image_raw')
+    node = scripted_node(
+        graph, tiny_checkpoint, arguments=('-r', 'camera/image:=/front/image_raw')
     ).wait_until('active')
     with_frames(node, '/front/image_raw')
     assert node.status.cameras[0].topic == '/front/image_raw'
@@ -246,7 +245,7 @@ def test_a_second_node_of_the_same_name_is_named_loudly(graph):
 
 
 def test_simulated_time_without_a_clock_is_told_and_services_still_answer(graph, tiny_checkpoint):
-    node = LiveNode(graph, tiny_checkpoint, {**QUICK, 'use_sim_time': True}).wait_until('active')
+    node = scripted_node(graph, tiny_checkpoint, {'use_sim_time': True}).wait_until('active')
     node.wait_for_entry('node', DiagnosticStatus.WARN, '/clock')
     assert node.ask().answer.error_code == ErrorCode.NO_FRAMES
     node.process.stop()
