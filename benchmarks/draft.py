@@ -38,12 +38,13 @@ from penguin_ros.frame import Clip, Frame
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.speculative.draft_history import DraftHistory
-from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.model_inputs import ModelInputs, Prompt
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.requests.loaded_model import Model
+from penguin_ros.steps import run_to_end
 
 KINDS = ('still', 'moving', 'new')
 FRAMES, FPS, MAX_TOKENS = 8, 2.0, 96
@@ -210,27 +211,18 @@ class Sides:
         self._caches, self._stop_token_ids = Caches(backend, is_keeping_slots=True), stop_token_ids
         self._draft_tokens, self._memory = draft_tokens, DraftHistory()
 
-    def decode(self, inputs: ModelInputs) -> tuple[GenerationStats, GenerationStats]:
+    def decode(self, inputs: ModelInputs) -> tuple[GenerationOutput, GenerationOutput]:
         """Without and with."""
-        record = self._memory.record('camera')
+        history = self._memory.for_prompt('camera')
         done = []
         for draft_tokens in (0, self._draft_tokens):
-            choice, progress = (
-                GenerationConfig(draft_tokens=draft_tokens, max_repeats=0),
-                GenerationStats(),
-            )
-            limits = SamplingParams(MAX_TOKENS, self._stop_token_ids, choice, drafts=record)
-            for _ in generate(
-                self._caches,
-                inputs,
-                limits,
-                Detokenizer(lambda token_id: b''),
-                time.perf_counter_ns,
-                progress,
-            ):
-                pass
-            done.append(progress)
-        self._memory.keep(record, done[1])
+            sampling = GenerationConfig(draft_tokens=draft_tokens, max_repeats=0)
+            params = SamplingParams(MAX_TOKENS, self._stop_token_ids, sampling)
+            output = GenerationOutput(Detokenizer(lambda token_id: b''))
+            clock = time.perf_counter_ns
+            run_to_end(generate(self._caches, inputs, params, output, clock, history))
+            done.append(output)
+        history.keep(done[1].token_ids, is_complete=True)
         return done[0], done[1]
 
     def close(self) -> None:
@@ -239,7 +231,7 @@ class Sides:
 
 
 def row(
-    side: str, kind: str, pairs: Sequence[tuple[GenerationStats, GenerationStats]]
+    side: str, kind: str, pairs: Sequence[tuple[GenerationOutput, GenerationOutput]]
 ) -> dict[str, Any]:
     """Of all captions but the first, before which nothing can be drafted."""
     plain, drafted = zip(*pairs[1:], strict=True)
@@ -248,11 +240,11 @@ def row(
         'side': side,
         'scene': kind,
         'tokens': tokens / len(drafted),
-        'passes per token': sum(each.forward_passes - 1 for each in drafted) / tokens,
-        'drafts right': sum(each.accepted_tokens for each in drafted)
-        / max(1, sum(each.drafted_tokens for each in drafted)),
-        'decode : plain': sum(each.durations_ns['decode'] for each in drafted)
-        / sum(each.durations_ns['decode'] for each in plain),
+        'passes per token': sum(each.stats.forward_passes - 1 for each in drafted) / tokens,
+        'drafts right': sum(each.stats.accepted_tokens for each in drafted)
+        / max(1, sum(each.stats.drafted_tokens for each in drafted)),
+        'decode : plain': sum(each.stats.decode_ns for each in drafted)
+        / sum(each.stats.decode_ns for each in plain),
         'same texts': f'{sum(a.token_ids == b.token_ids for a, b in pairs)} of {len(pairs)}',
     }
 

@@ -28,6 +28,7 @@ import numpy as np
 from penguin_ros.backends.onnxruntime.providers import usable_cores
 from penguin_ros.benchmark.machine import machine
 from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip
+from penguin_ros.steps import run_to_end
 
 BUDGET = 1024
 CHUNK = 256
@@ -94,15 +95,6 @@ def measure(side: str, path: str, policy: str, threads: int) -> dict[str, Any]:
         'tokens': len(inputs.prompt.token_ids),
         **dict(zip(PHASES, np.diff(times).tolist(), strict=True)),
     }
-
-
-def run_to_end(encode: Any) -> Any:
-    """Runs a generator to its end."""
-    while True:
-        try:
-            next(encode)
-        except StopIteration as end:
-            return end.value
 
 
 def main() -> None:

@@ -110,7 +110,9 @@ def watched(world: World, config: PenguinConfig, frames: int, scenes: int) -> Ta
             if seen.is_clear:
                 tally.captions.append(score_caption(caption.text, seen))
                 tally.frames += len(caption.evidence.frames)
-                tally.computed += caption.evidence.prompt_tokens - caption.evidence.reused_tokens
+                tally.computed += (
+                    caption.evidence.stats.prompt_tokens - caption.evidence.stats.reused_tokens
+                )
             for item in questions(seen, source, QUESTIONS):
                 tally.answers.append(score_answer(watcher.ask(item.question).text, item.answer))
     finally:

@@ -49,9 +49,9 @@ class Costs:
         count, told = len(self.evidence), self.evidence
         sums = [
             sum(len(one.frames) for one in told),
-            sum(one.prompt_tokens for one in told),
-            sum(one.prompt_tokens - one.reused_tokens for one in told),
-            sum(len(one.frames) - one.reused_frames for one in told),
+            sum(one.stats.prompt_tokens for one in told),
+            sum(one.stats.prompt_tokens - one.stats.reused_tokens for one in told),
+            sum(len(one.frames) - one.stats.reused_frames for one in told),
         ]
         gaps = sum(
             later.start_ns > earlier.end_ns for earlier, later in zip(told, told[1:], strict=False)

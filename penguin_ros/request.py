@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests, pieces of text, answers and their evidence: values. Knows neither queues nor messages."""
+"""A request, the pieces of its text, its answer and what the answer is based on, as values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Literal
 
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import FrameType, Image
@@ -69,6 +70,39 @@ class TextPiece:
     piece: str
 
 
+Phase = Literal['encode', 'prefill', 'decode']
+
+
+@dataclass
+class GenerationStats:
+    """What one generation has computed so far and how long that took. The generation loop counts;
+    Evidence and its message carry a copy.
+
+    `reused_tokens` of the `prompt_tokens`, and `reused_frames` of the frames, had been computed for
+    earlier requests. `generated_tokens`: without the stop token. `forward_passes` of the network
+    gave the tokens, one each without drafts; of `drafted_tokens` `accepted_tokens` were right.
+    Durations in nanoseconds of the steady clock: the time inside steps only, not between them;
+    `encode_ns` with the preparation of the frames.
+    """
+
+    prompt_tokens: int = 0
+    visual_tokens: int = 0
+    reused_tokens: int = 0
+    reused_frames: int = 0
+    generated_tokens: int = 0
+    forward_passes: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    encode_ns: int = 0
+    prefill_ns: int = 0
+    decode_ns: int = 0
+
+    def add_duration(self, phase: Phase, duration_ns: int) -> None:
+        """Adds the time that a step of `phase` took."""
+        name = f'{phase}_ns'
+        setattr(self, name, getattr(self, name) + duration_ns)
+
+
 @dataclass(frozen=True)
 class FrameRef:
     """Which frame an answer was based on."""
@@ -83,15 +117,14 @@ class FrameRef:
 class Evidence:
     """What an answer was based on and what it took; durations in nanoseconds of the steady clock.
 
-    `age_ns`: age of the newest frame, in camera time, when the first token left. `first_token_ns`:
-    from receipt to the first token. `is_truncated`: frames or text were cut to fit, or the answer
-    was cut short; `is_stale`: the newest frame was older than the configured limit;
-    `frames_dropped`: frames of the camera dropped inside the clip's interval or since the last
-    clip; `reused_tokens` of the prompt and `reused_frames` of the clip had been computed for
-    earlier requests; `unchanged_since_ns`: stamp of the newest frame of the caption that is
-    repeated because nothing has changed since; `end_ns` is then that of the newest frame compared
-    with it; 0: the text was made of these frames; `forward_passes` of the network gave the tokens,
-    fewer than there are where `accepted_tokens` of `drafted_tokens` were right.
+    `age_ns`: age of the newest frame, in camera time, when the first token left. `wait_ns`: from
+    receipt to the start. `first_token_ns`: from receipt to the first token. `is_truncated`: frames
+    or text were cut to fit, or the answer was cut short. `is_stale`: the newest frame was older
+    than the configured limit. `frames_dropped`: frames of the camera that were dropped inside the
+    clip's interval or since the last clip. `unchanged_since_ns`: for a caption that is repeated
+    because nothing has changed, the stamp of the newest frame of the caption that it repeats;
+    `end_ns` is then the stamp of the newest frame compared with it. 0: the text was made of these
+    frames. `stats` are those of the generation, at its end.
     """
 
     frames: tuple[FrameRef, ...] = ()
@@ -102,24 +135,14 @@ class Evidence:
     model_digest: str = ''
     backend: str = ''
     precision: str = ''
-    visual_tokens: int = 0
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
     wait_ns: int = 0
-    encode_ns: int = 0
-    prefill_ns: int = 0
-    decode_ns: int = 0
     first_token_ns: int = 0
     stop_reason: StopReason = StopReason.NONE
     is_truncated: bool = False
     is_stale: bool = False
     frames_dropped: int = 0
-    reused_tokens: int = 0
-    reused_frames: int = 0
     unchanged_since_ns: int = 0
-    forward_passes: int = 0
-    drafted_tokens: int = 0
-    accepted_tokens: int = 0
+    stats: GenerationStats = field(default_factory=GenerationStats)
 
 
 @dataclass(frozen=True)

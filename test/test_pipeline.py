@@ -151,7 +151,7 @@ def test_live_settings_apply_to_the_next_request_and_others_are_refused(
         )
         assert (
             offsets(live.wait('after')) == [1000]
-            and live.answers['after'][0].evidence.generated_tokens == 2
+            and live.answers['after'][0].evidence.stats.generated_tokens == 2
         )
         with pytest.raises(SettingError, match='model.max_length, question.queue_length'):
             live.pipeline.configure(

@@ -100,9 +100,9 @@ def test_a_picture_gets_the_references_text(pipeline: Pipeline, golden_dir: Path
         max_tokens=len(case['generated']),
     )
     assert answer.text == without_controls(str(case['generated_text']))
-    assert answer.evidence.prompt_tokens == case['input_ids'].size
-    assert answer.evidence.visual_tokens == len(case['projected'])
-    assert answer.evidence.generated_tokens == len(case['generated'])
+    assert answer.evidence.stats.prompt_tokens == case['input_ids'].size
+    assert answer.evidence.stats.visual_tokens == len(case['projected'])
+    assert answer.evidence.stats.generated_tokens == len(case['generated'])
 
 
 def test_a_real_video_is_answered_the_same_whether_or_not_a_question_interrupts(
@@ -120,11 +120,11 @@ def test_a_real_video_is_answered_the_same_whether_or_not_a_question_interrupts(
         return captions
 
     alone = captioned().get(timeout=LIVENESS_SECONDS)
-    assert alone.error is None and alone.text and alone.evidence.generated_tokens > 0
+    assert alone.error is None and alone.text and alone.evidence.stats.generated_tokens > 0
     assert [frame.stamp_ns for frame in alone.evidence.frames] == stamps
     assert (
-        alone.evidence.encode_ns > 0
-        and alone.evidence.prefill_ns > 0
+        alone.evidence.stats.encode_ns > 0
+        and alone.evidence.stats.prefill_ns > 0
         and alone.evidence.first_token_ns > 0
     )
     interrupted = captioned()
@@ -133,4 +133,8 @@ def test_a_real_video_is_answered_the_same_whether_or_not_a_question_interrupts(
     assert interrupted.get(timeout=LIVENESS_SECONDS).text == alone.text
     assert pipeline.status().counts.captions_preempted == 1
     again = asked(pipeline, 'What is the bear doing?', max_tokens=20)
-    assert first.error is None and first.text == again.text and first.evidence.visual_tokens <= 160
+    assert (
+        first.error is None
+        and first.text == again.text
+        and first.evidence.stats.visual_tokens <= 160
+    )

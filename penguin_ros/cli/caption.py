@@ -54,12 +54,16 @@ def timestamp(time_ns: int) -> str:
     return f'{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d},{rest:03d}'
 
 
-DURATIONS = ('wait_ns', 'encode_ns', 'prefill_ns', 'decode_ns', 'first_token_ns')
-
-
 def answer_record(answer: Answer) -> dict[str, object]:
     """Text, error and evidence; durations in seconds, stamps in integer nanoseconds."""
-    evidence = answer.evidence
+    evidence, stats = answer.evidence, answer.evidence.stats
+    durations_ns = {
+        'wait': evidence.wait_ns,
+        'encode': stats.encode_ns,
+        'prefill': stats.prefill_ns,
+        'decode': stats.decode_ns,
+        'first_token': evidence.first_token_ns,
+    }
     return {
         'text': answer.text,
         'error': str(answer.error) if answer.error else None,
@@ -71,17 +75,16 @@ def answer_record(answer: Answer) -> dict[str, object]:
         'backend': evidence.backend,
         'precision': evidence.precision,
         'tokens': {
-            'visual': evidence.visual_tokens,
-            'prompt': evidence.prompt_tokens,
-            'generated': evidence.generated_tokens,
-            'reused': evidence.reused_tokens,
-            'drafted': evidence.drafted_tokens,
-            'accepted': evidence.accepted_tokens,
+            'visual': stats.visual_tokens,
+            'prompt': stats.prompt_tokens,
+            'generated': stats.generated_tokens,
+            'reused': stats.reused_tokens,
+            'drafted': stats.drafted_tokens,
+            'accepted': stats.accepted_tokens,
         },
-        'forward_passes': evidence.forward_passes,
+        'forward_passes': stats.forward_passes,
         'seconds': {
-            name.removesuffix('_ns'): round(getattr(evidence, name) / NANOSECONDS, 6)
-            for name in DURATIONS
+            name: round(duration / NANOSECONDS, 6) for name, duration in durations_ns.items()
         },
         'stop_reason': evidence.stop_reason.name.lower(),
         'is_truncated': evidence.is_truncated,

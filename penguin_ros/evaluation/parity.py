@@ -12,9 +12,8 @@ where the two candidates' logits are closer than the tolerance's margin.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,11 +38,14 @@ from penguin_ros.evaluation.tolerance import (
     same_tokens,
     within,
 )
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.chunks import prompt_chunks
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
+from penguin_ros.steps import run_to_end
 
 STAGES = (
     *parity_inputs.STAGES,
@@ -58,8 +60,6 @@ STAGES = (
 )
 _LOGITS_HELD = 1 << 25
 """Logits asked for in one chunk: 128 MiB in float32."""
-
-Result = TypeVar('Result')
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,6 @@ def compare(case: GoldenCase, bench: Bench) -> list[StageResult]:
         results.append(StageResult(STAGES[len(results)], Verdict.FAIL, note=str(error)))
         results += [StageResult(stage, Verdict.NOT_REACHED) for stage in STAGES[len(results) :]]
     return results
-
-
-def run_to_end(generator: Generator[Any, None, Result]) -> Result:
-    """Runs a generator to its end; what it returns."""
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
 
 
 def _feature_stages(
@@ -267,7 +257,7 @@ def _generation(
     reference = case.teacher_ids
     if not reference:
         return StageResult('generation', Verdict.NOT_GIVEN)
-    limits = SamplingParams(
+    params = SamplingParams(
         len(reference),
         bench.checkpoint.shape.stop_token_ids,
         GenerationConfig(temperature=0.0, max_repeats=0),
@@ -275,14 +265,11 @@ def _generation(
         keep_logits=True,
     )
     steps: list[Logits] = []
-    loop = generate(
-        bench.backend, inputs, limits, Detokenizer(bench.checkpoint.tokenizer.token_bytes), clock
-    )
-    ids: list[int] = []
-    for step in loop:
+    output = GenerationOutput(Detokenizer(bench.checkpoint.tokenizer.token_bytes))
+    for step in generate(Caches(bench.backend), inputs, params, output, clock):
         if step.logits is not None:
-            ids += step.token_ids
             steps += list(step.logits)
+    ids = output.token_ids
     if not bench.tolerance.is_judged:
         return token_agreement('generation', ids, reference)
     return same_tokens(

@@ -55,8 +55,3 @@ class Caches:
     def stats(self) -> CacheStats:
         """A snapshot; any thread."""
         return CacheStats(self.encoder_cache.stats(), self.prefix_cache.stats())
-
-
-def caches_of(backend: Backend | Caches) -> Caches:
-    """For a backend alone one that keeps nothing."""
-    return backend if isinstance(backend, Caches) else Caches(backend)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one generation may do: values. Knows neither backends nor what was generated."""
+"""What one generation may do, as a value."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidRequest
-from penguin_ros.generation.speculative.draft_history import PromptHistory
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """What one generation may do.
+    """The limits of one generation and how its tokens are chosen.
 
-    `max_tokens` new tokens at most (fewer when the KV slot is shorter), `prefill_chunk` prompt
-    positions per step, `seed_offset` tells the random streams of two requests apart, `keep_logits`
-    puts a copy of the logits into each step. `drafts`: what drafts are made of, None for none.
+    It makes `max_tokens` new tokens at most, fewer where the KV slot is shorter. `prefill_chunk`:
+    prompt positions per step. `keep_logits` puts a copy of the logits into each step. `seed_offset`
+    tells the random streams of two requests apart. InvalidRequest when a number is below 1.
     """
 
     max_tokens: int
@@ -25,9 +24,13 @@ class SamplingParams:
     prefill_chunk: int = 256
     keep_logits: bool = False
     seed_offset: int = 0
-    drafts: PromptHistory | None = None
 
     def __post_init__(self) -> None:
         for name in ('max_tokens', 'prefill_chunk'):
             if getattr(self, name) < 1:
                 raise InvalidRequest(f'{name} = {getattr(self, name)}', 'it takes 1 or more')
+
+    @property
+    def is_greedy_without_logits(self) -> bool:
+        """True when the backend may choose the tokens on its device: nobody looks at the logits."""
+        return self.sampling.temperature <= 0.0 and not self.keep_logits

@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, StaleFrames
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import Step
 from penguin_ros.generation.params import SamplingParams
-from penguin_ros.generation.stats import Step
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 from penguin_ros.requests.caption_turn import CaptionTurn
 from penguin_ros.requests.clip_selection import CameraView, FoundClip, find_clip
 from penguin_ros.requests.evidence_builder import EvidenceBuilder
 from penguin_ros.requests.loaded_model import LoadedModel
+from penguin_ros.steps import driven
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,8 @@ class AnswerJob:
     ) -> None:
         self._request, self._context = request, context
         self._on_answer, self._on_piece = on_answer, on_piece
-        self._record = EvidenceBuilder(context.steady_ns())
+        self._output = context.model.new_output()
+        self._record = EvidenceBuilder(context.steady_ns(), self._output)
         self._turn = _caption_turn(request, context)
         self._pieces = 0
         self._is_over = False
@@ -92,28 +95,27 @@ class AnswerJob:
 
     def steps(self) -> Generator[None, None, None]:
         """See Job; on the worker thread."""
-        record, model, config = self._record, self._context.model, self._context.config
-        record.started_ns = self._context.steady_ns()
+        output, model, config = self._output, self._context.model, self._context.config
+        self._record.started_ns = self._context.steady_ns()
         inputs = yield from self._prepare()
         if inputs is None:
             return
-        drafts = model.drafts.record((self._request.camera, self._request.text))
-        limits = SamplingParams(
+        history = model.draft_history.for_prompt((self._request.camera, self._request.text))
+        params = SamplingParams(
             self._request.max_tokens,
             model.source.shape.stop_token_ids,
             config.generation,
             config.model.prefill_chunk,
             seed_offset=self._context.number,
-            drafts=drafts,
         )
         with closing(
             generate(
                 model.caches,
                 inputs,
-                limits,
-                model.detokenizer(),
+                params,
+                output,
                 self._context.steady_ns,
-                record.progress,
+                history,
             )
         ) as steps:
             try:
@@ -121,7 +123,7 @@ class AnswerJob:
                     self._note(step)
                     yield
             finally:
-                model.drafts.keep(drafts, record.progress)
+                history.keep(output.token_ids, output.is_complete)
 
     def finish(self) -> None:
         """The whole answer."""
@@ -135,19 +137,10 @@ class AnswerJob:
         """None when the model need not run. Yields between frames; only the time inside its steps
         counts.
         """
-        at, record, steps = self._context, self._record, self._inputs()
-        while True:
-            start_ns = at.steady_ns()
-            try:
-                next(steps)
-            except StopIteration as end:
-                inputs: ModelInputs | None = end.value
-                break
-            finally:
-                record.prepare_ns += at.steady_ns() - start_ns
-            yield
+        add_duration = partial(self._output.stats.add_duration, 'encode')
+        inputs = yield from driven(self._inputs(), self._context.steady_ns, add_duration)
         if inputs is not None:
-            record.note_inputs(inputs)
+            self._record.note_inputs(inputs)
             yield
         return inputs
 
@@ -176,12 +169,12 @@ class AnswerJob:
         return found
 
     def _note(self, step: Step) -> None:
-        if step.token_ids and len(self._record.progress.token_ids) == 1:
+        if step.token_ids and len(self._output.token_ids) == 1:
             self._record.note_first_token(self._context.steady_ns(), self._context.now_ns())
         if not step.piece or self._on_piece is None or self._is_over:
             return
         try:
-            self._on_piece(TextPiece(self._pieces, self._record.progress.text, step.piece))
+            self._on_piece(TextPiece(self._pieces, self._output.text, step.piece))
             self._pieces += 1
         except Exception as error:
             self._on_piece = None  # once is enough to know
@@ -191,9 +184,7 @@ class AnswerJob:
         self._is_over = True
         request, told = self._request, None if error is None else error.fresh()
         evidence = self._record.evidence(self._context.model.facts, told, self._context.steady_ns())
-        answer = Answer(
-            request.id, request.text, request.camera, self._record.progress.text, evidence, told
-        )
+        answer = Answer(request.id, request.text, request.camera, self._output.text, evidence, told)
         self._on_answer(answer if self._turn is None else self._turn.end(answer))
 
 

@@ -5,11 +5,11 @@ callbacks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from penguin_ros.errors import DeadlineExceeded, PenguinError, RequestCancelled
 from penguin_ros.frame import FrameType
-from penguin_ros.generation.stats import GenerationStats
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.request import Evidence, FrameRef, StopReason
@@ -31,15 +31,14 @@ class EvidenceBuilder:
     """
 
     received_ns: int
+    output: GenerationOutput
     started_ns: int = 0
-    prepare_ns: int = 0
     first_token_ns: int = 0
     age_ns: int = 0
     is_stale: bool = False
     is_truncated: bool = False
     found: FoundClip | None = None
     frames: tuple[FrameRef, ...] = ()
-    progress: GenerationStats = field(default_factory=GenerationStats)
 
     def note_clip(self, found: FoundClip) -> None:
         """The frames looked at, all of which count as seen until the inputs say which were left
@@ -80,8 +79,7 @@ class EvidenceBuilder:
         """Of the answer as it is now, which ends with `error` or well; `facts` of the model unless
         there is none.
         """
-        so_far, stop_reason = self.progress, self._stop_reason(error)
-        is_ended_by_model = so_far.stop_reason is StopReason.STOP_TOKEN
+        stop_reason = self._stop_reason(error)
         return Evidence(
             frames=self.frames,
             start_ns=self.frames[0].stamp_ns if self.frames else 0,
@@ -91,30 +89,20 @@ class EvidenceBuilder:
             model_digest=facts.digest if facts else '',
             backend=facts.backend if facts else '',
             precision=facts.precision if facts else '',
-            visual_tokens=so_far.visual_tokens,
-            prompt_tokens=so_far.prompt_tokens,
-            generated_tokens=len(so_far.token_ids) - is_ended_by_model,
             wait_ns=(self.started_ns or steady_ns) - self.received_ns,
-            encode_ns=self.prepare_ns + so_far.durations_ns['encode'],
-            prefill_ns=so_far.durations_ns['prefill'],
-            decode_ns=so_far.durations_ns['decode'],
             first_token_ns=self.first_token_ns,
             stop_reason=stop_reason,
             is_truncated=self.is_truncated or stop_reason in CUT_SHORT,
             is_stale=self.is_stale,
             frames_dropped=self.found.frames_dropped if self.found else 0,
-            reused_tokens=so_far.reused_tokens,
-            reused_frames=so_far.reused_frames,
-            forward_passes=so_far.forward_passes,
-            drafted_tokens=so_far.drafted_tokens,
-            accepted_tokens=so_far.accepted_tokens,
+            stats=replace(self.output.stats),  # a copy: a step that hangs may still count
         )
 
     def _stop_reason(self, error: PenguinError | None) -> StopReason:
         if error is None:
-            return self.progress.stop_reason
+            return self.output.stop_reason
         if isinstance(error, DeadlineExceeded):
             return StopReason.DEADLINE
         if isinstance(error, RequestCancelled):
             return StopReason.CANCELLED
-        return StopReason.ERROR if self.progress.token_ids else StopReason.NONE
+        return StopReason.ERROR if self.output.token_ids else StopReason.NONE

@@ -18,6 +18,7 @@ from penguin_ros.config import ModelConfig, PenguinConfig, VisualConfig
 from penguin_ros.errors import SettingError
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
@@ -40,7 +41,7 @@ class LoadedModel:
     backend: Backend
     facts: ModelDescription
     caches: Caches
-    drafts: DraftHistory = field(default_factory=DraftHistory)
+    draft_history: DraftHistory = field(default_factory=DraftHistory)
 
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
         """For the settings of one request."""
@@ -50,9 +51,9 @@ class LoadedModel:
         """What the settings and the model say about the present of a camera."""
         return WindowRules(config, self.preprocessor(config.visual).video_unit)
 
-    def detokenizer(self) -> Detokenizer:
-        """For the text of one request."""
-        return Detokenizer(self.source.tokenizer.token_bytes)
+    def new_output(self) -> GenerationOutput:
+        """Makes an empty output, for the text of one request; any thread."""
+        return GenerationOutput(Detokenizer(self.source.tokenizer.token_bytes))
 
 
 def load_model(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from contextlib import suppress
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import Inactive, NoFreeSlot, PenguinError, PromptTooLong
@@ -19,6 +19,7 @@ from penguin_ros.preprocessing.frame_plan import FramePlan
 from penguin_ros.request import Priority
 from penguin_ros.requests.clip_selection import CameraView
 from penguin_ros.requests.loaded_model import LoadedModel
+from penguin_ros.steps import driven
 from penguin_ros.text import cleaned
 from penguin_ros.window.camera_window import WindowClip
 from penguin_ros.window.window_rules import GROWING, RECENT
@@ -51,20 +52,11 @@ class PrecomputeJob:
         found = self._view.window.clip(rules)
         if found is None or found.plan is None:
             return
-        work, spent_ns = self._work(found, found.plan), 0
-        with closing(work):
-            encoded: int | None = None
-            while encoded is None:
-                start_ns = self._steady_ns()
-                try:
-                    next(work)
-                except StopIteration as end:
-                    encoded = end.value
-                finally:
-                    spent_ns += self._steady_ns() - start_ns
-                yield
+        durations_ns: list[int] = []
+        work = self._work(found, found.plan)
+        encoded = yield from driven(work, self._steady_ns, durations_ns.append)
         if encoded:
-            self._view.window.note_frame_cost(spent_ns // encoded)
+            self._view.window.note_frame_cost(sum(durations_ns) // encoded)
 
     def finish(self) -> None:
         """Nobody waits for it."""

@@ -26,8 +26,10 @@ from penguin_ros.benchmark.tasks import Round, Target, TargetError, Task, run_ap
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
 from penguin_ros.config import GenerationConfig, ModelConfig, VisualConfig
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import SamplingParams, generate
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.steps import run_to_end
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
@@ -133,18 +135,15 @@ def test_a_bundle_agrees_with_itself_and_says_what_the_generation_loop_says(
     backend.open()
     preprocessor = Preprocessor(bundle.shape, bundle.tokenizer, VisualConfig(max_visual_tokens=160))
     inputs = preprocessor.clip_inputs(stored_clip(), QUESTION)
-    limits = SamplingParams(6, (), GenerationConfig(max_repeats=0))
-    answer = run_to_end(
-        generate(
-            backend, inputs, limits, Detokenizer(bundle.tokenizer.token_bytes), time.monotonic_ns
-        )
-    )
+    params = SamplingParams(6, (), GenerationConfig(max_repeats=0))
+    output = GenerationOutput(Detokenizer(bundle.tokenizer.token_bytes))
+    run_to_end(generate(Caches(backend), inputs, params, output, time.monotonic_ns))
     backend.close()
-    assert tuple(record['sides'][0]['tokens']) == answer.token_ids
+    assert tuple(record['sides'][0]['tokens']) == tuple(output.token_ids)
     facts = record['sides'][0]['facts']
     assert (facts['prompt_tokens'], facts['visual_tokens']) == (
-        answer.prompt_tokens,
-        answer.visual_tokens,
+        output.stats.prompt_tokens,
+        output.stats.visual_tokens,
     )
     assert facts['patches'] == [len(frame.pixels) for frame in inputs.frames]
 

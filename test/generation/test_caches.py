@@ -14,11 +14,12 @@ import pytest
 from support.built_inputs import frame
 from support.reuse_runs import (
     FIRST,
-    LIMITS,
+    PARAMS,
     SECOND,
     THIRD,
     CountingBackend,
     answered,
+    new_output,
     question,
     started,
 )
@@ -26,20 +27,18 @@ from support.reuse_runs import (
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.errors import BackendError, InvalidLogits, RequestCancelled
 from penguin_ros.generation.caches import Caches
-from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
-from penguin_ros.generation.stats import GenerationStats
 
 
 def test_ten_questions_on_one_clip_compute_only_their_own_tokens(
     backend: CountingBackend, caches: Caches
 ) -> None:
-    assert answered(caches, question(10, 11)).reused_tokens == 0
+    assert answered(caches, question(10, 11)).stats.reused_tokens == 0
     backend.forget_counts()
     for number in range(10):
         generation = answered(caches, question(20 + number, 11))
-        assert generation.reused_frames == 2 and generation.encode_ns <= 1
-        assert generation.reused_tokens == generation.prompt_tokens - 2
+        assert generation.stats.reused_frames == 2 and generation.stats.encode_ns <= 1
+        assert generation.stats.reused_tokens == generation.stats.prompt_tokens - 2
     assert backend.encoded == [] and backend.computed == 10 * (
         2 + 3
     )  # and three generated tokens each are appended
@@ -51,7 +50,7 @@ def test_an_appended_frame_costs_itself_and_what_comes_behind_it(
     answered(caches, question(10, 11))
     backend.forget_counts()
     generation = answered(caches, question(10, 11, frames=(FIRST, SECOND, THIRD)))
-    assert backend.encoded == [THIRD.key] and generation.reused_frames == 2
+    assert backend.encoded == [THIRD.key] and generation.stats.reused_frames == 2
     assert backend.computed == THIRD.tokens + 1 + 2 + 3
 
 
@@ -61,31 +60,31 @@ def test_a_clip_that_slides_encodes_its_new_frame_only(
     answered(caches, question(10, 11))
     backend.forget_counts()
     generation = answered(caches, question(10, 11, frames=(SECOND, THIRD)))
-    assert backend.encoded == [THIRD.key] and generation.reused_frames == 1
-    assert generation.reused_tokens == 1  # what stands before the first frame
+    assert backend.encoded == [THIRD.key] and generation.stats.reused_frames == 1
+    assert generation.stats.reused_tokens == 1  # what stands before the first frame
 
 
 def test_the_same_frame_twice_in_a_prompt_is_encoded_once(
     backend: CountingBackend, caches: Caches
 ) -> None:
     generation = answered(caches, question(10, frames=(FIRST, SECOND, FIRST)))
-    assert backend.encoded == [FIRST.key, SECOND.key] and generation.reused_frames == 1
+    assert backend.encoded == [FIRST.key, SECOND.key] and generation.stats.reused_frames == 1
 
 
 def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(
     backend: CountingBackend, caches: Caches
 ) -> None:
-    clip, progress = (FIRST, SECOND, THIRD), GenerationStats()
+    clip, output = (FIRST, SECOND, THIRD), new_output()
     expected = answered(Caches(backend), question(10, 11, frames=clip)).token_ids
-    caption = started(caches, question(10, 11, frames=clip), progress)
-    while not progress.token_ids:
+    caption = started(caches, question(10, 11, frames=clip), output)
+    while not output.token_ids:
         next(caption)
     backend.forget_counts()
-    assert answered(caches, question(20, 21, frames=clip)).reused_tokens == 22
+    assert answered(caches, question(20, 21, frames=clip)).stats.reused_tokens == 22
     assert backend.encoded == [] and backend.computed == 2 + 3
     for _ in caption:
         pass
-    assert tuple(progress.token_ids) == expected
+    assert output.token_ids == expected
 
 
 def test_a_question_on_a_clip_that_a_caption_is_encoding_goes_on_with_that_encode(
@@ -118,7 +117,7 @@ def test_after_a_cancel_at_any_step_what_was_finished_is_used(
         running.close()
     kept, encoded = caches.stats().prefix_cache.kept_positions, len(backend.encoded)
     generation = answered(caches, question(10, 12, 12))
-    assert generation.reused_tokens == min(kept, 16 if kept >= 16 else kept)
+    assert generation.stats.reused_tokens == min(kept, 16 if kept >= 16 else kept)
     assert len(backend.encoded) == 2 and encoded <= 2
 
 
@@ -128,7 +127,7 @@ def test_frames_that_the_prefix_covers_need_no_features(backend: CountingBackend
     gc.collect()
     assert all(handle() is None for handle in backend.handles)
     backend.forget_counts()
-    assert answered(caches, question(20)).reused_frames == 2 and backend.encoded == []
+    assert answered(caches, question(20)).stats.reused_frames == 2 and backend.encoded == []
 
 
 def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(
@@ -145,7 +144,7 @@ def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(
     monkeypatch.undo()
     assert caches.stats().prefix_cache.kept_slots == 0 and caches.stats().encoder_cache.frames == 0
     backend.forget_counts()
-    assert answered(caches, question(10)).reused_tokens == 0 and len(backend.encoded) == 2
+    assert answered(caches, question(10)).stats.reused_tokens == 0 and len(backend.encoded) == 2
 
 
 @pytest.mark.parametrize('failing', ['encode', 'prefill', 'decode'])
@@ -172,17 +171,15 @@ def test_what_was_forgotten_is_computed_again(backend: CountingBackend, caches: 
     gc.collect()
     assert all(handle() is None for handle in backend.handles)
     backend.forget_counts()
-    assert answered(caches, question(10)).reused_tokens == 0 and len(backend.encoded) == 2
+    assert answered(caches, question(10)).stats.reused_tokens == 0 and len(backend.encoded) == 2
 
 
 def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
     for _ in range(2):
-        generation = GenerationStats()
-        for _ in generate(
-            backend, question(10), LIMITS, Detokenizer(lambda token: b'x'), lambda: 0, generation
-        ):
+        output = new_output()
+        for _ in generate(Caches(backend), question(10), PARAMS, output, lambda: 0):
             pass
-        assert generation.reused_tokens == generation.reused_frames == 0
+        assert output.stats.reused_tokens == output.stats.reused_frames == 0
     gc.collect()
     assert len(backend.encoded) == 4 and all(handle() is None for handle in backend.handles)
     assert len({backend.new_slot() for _ in range(3)}) == 3
@@ -198,27 +195,27 @@ def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_ca
         answered(caches, question(10, frames=frames[first : first + 3]))
     counts = caches.stats().prefix_cache
     assert counts.kept_slots == 2 and counts.evicted == 0 and counts.superseded == 7
-    assert answered(caches, question(11, frames=other)).reused_tokens == 15
+    assert answered(caches, question(11, frames=other)).stats.reused_tokens == 15
 
 
 def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(
     backend: CountingBackend, caches: Caches
 ) -> None:
-    expected, progress = answered(Caches(backend), question(10)).token_ids, GenerationStats()
-    caption = started(caches, question(10), progress)
-    while not progress.token_ids:
+    expected, output = answered(Caches(backend), question(10)).token_ids, new_output()
+    caption = started(caches, question(10), output)
+    while not output.token_ids:
         next(caption)
     answered(caches, question(10, frames=(SECOND, THIRD)))
     for _ in caption:
         pass
-    assert tuple(progress.token_ids) == expected and caches.stats().prefix_cache.superseded == 0
+    assert output.token_ids == expected and caches.stats().prefix_cache.superseded == 0
 
 
 def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(
     backend: CountingBackend, caches: Caches
 ) -> None:
-    expected, progress = answered(Caches(backend), question(10)).token_ids, GenerationStats()
-    caption = started(caches, question(10), progress)
+    expected, output = answered(Caches(backend), question(10)).token_ids, new_output()
+    caption = started(caches, question(10), output)
     next(caption)
 
     def fail(step: str) -> None:
@@ -230,7 +227,7 @@ def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(
     backend.on_step = lambda step: None
     for _ in caption:
         pass
-    assert tuple(progress.token_ids) == expected
+    assert output.token_ids == expected
 
 
 def test_features_that_another_request_finished_are_given_back_with_the_last_user(

@@ -22,8 +22,8 @@ from penguin_ros.config import GenerationConfig, ModelConfig
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.params import SamplingParams
-from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.model_inputs import ModelInputs, Prompt
 
 KINDS = tuple(drafts_of([1], 0, 2, 0))
@@ -76,26 +76,23 @@ def question(checkpoint: Checkpoint, seed: int) -> ModelInputs:
 def run(
     backend: Backend | Caches,
     inputs: ModelInputs,
-    limits: SamplingParams,
+    params: SamplingParams,
     draft: Draft | None = None,
-) -> tuple[GenerationStats, np.ndarray]:
-    """The result, and the logits of every token (none for a greedy text that keeps none)."""
-    progress, rows = GenerationStats(), []
+) -> tuple[GenerationOutput, np.ndarray]:
+    """The text, and the logits of every token (none for a greedy text that keeps none)."""
+    caches = backend if isinstance(backend, Caches) else Caches(backend)
+    output, rows = GenerationOutput(Detokenizer(lambda token_id: b'%d ' % token_id)), []
     with pytest.MonkeyPatch.context() as patch:
         drafter = GivenDrafts(draft) if draft else None
-        patch.setattr('penguin_ros.generation.generate.drafter_for', lambda limits, inputs: drafter)
-        for step in generate(
-            backend,
-            inputs,
-            limits,
-            Detokenizer(lambda token_id: b'%d ' % token_id),
-            itertools.count().__next__,
-            progress,
-        ):
+        patch.setattr(
+            'penguin_ros.generation.generate.drafter_for',
+            lambda params, inputs, history: drafter,
+        )
+        for step in generate(caches, inputs, params, output, itertools.count().__next__):
             if step.logits is not None:
                 assert len(step.logits) == len(step.token_ids)
                 rows += list(step.logits)
-    return progress, np.array(rows)
+    return output, np.array(rows)
 
 
 def first_near_tie(logits: np.ndarray) -> int:
@@ -106,7 +103,7 @@ def first_near_tie(logits: np.ndarray) -> int:
 
 
 def assert_same(
-    got: GenerationStats, logits: np.ndarray, expected: GenerationStats, reference: np.ndarray
+    got: GenerationOutput, logits: np.ndarray, expected: GenerationOutput, reference: np.ndarray
 ) -> None:
     certain = first_near_tie(reference)
     assert got.token_ids[:certain] == expected.token_ids[:certain]
@@ -128,20 +125,20 @@ def assert_drafts_change_nothing(
         inputs = question(checkpoint, seed)
         plain, _ = run(backend, inputs, SamplingParams(COUNT, (), GREEDY))
         stops = (plain.token_ids[25],) if seed % 2 else ()
-        limits = SamplingParams(COUNT, stops, GREEDY, keep_logits=True)
-        expected, reference = run(backend, inputs, limits)
+        params = SamplingParams(COUNT, stops, GREEDY, keep_logits=True)
+        expected, reference = run(backend, inputs, params)
         sure = first_near_tie(reference)
         draft = drafts_of(plain.token_ids, max(stops, default=0), 400, seed)[kind]
-        got, logits = run(backend, inputs, limits, draft)
+        got, logits = run(backend, inputs, params, draft)
         assert_same(got, logits, expected, reference)
-        chosen, _ = run(backend, inputs, replace(limits, keep_logits=False), draft)
+        chosen, _ = run(backend, inputs, replace(params, keep_logits=False), draft)
         assert chosen.token_ids[:sure] == expected.token_ids[:sure]
         certain += sure
         if kind == 'perfect' and sure == len(reference):
             assert (
-                got.forward_passes == chosen.forward_passes == 2
+                got.stats.forward_passes == chosen.stats.forward_passes == 2
             )  # the prompt's, and one for all that follows
-            assert got.accepted_tokens >= len(got.token_ids) - 2
+            assert got.stats.accepted_tokens >= len(got.token_ids) - 2
     assert certain > len(seeds) * COUNT // 4
 
 
@@ -164,21 +161,21 @@ def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(
     backend: Backend, checkpoint: Checkpoint
 ) -> None:
     for seed in range(6):
-        first, limits = (
+        first, params = (
             question(checkpoint, seed),
             SamplingParams(COUNT, (), GREEDY, keep_logits=True),
         )
-        plain, _ = run(backend, first, limits)
+        plain, _ = run(backend, first, params)
         caches = Caches(backend, 1 << 20, True)
         said, _ = run(
-            caches, first, limits, drafts_of(plain.token_ids, 0, 400, seed)['partly right']
+            caches, first, params, drafts_of(plain.token_ids, 0, 400, seed)['partly right']
         )
         ids = np.concatenate((first.prompt.token_ids, said.token_ids, [5, 6, 7]))
         then = replace(first, prompt=Prompt('', ids, first.prompt.image_starts))
-        got, logits = run(caches, then, limits)
-        assert got.reused_tokens == len(first.prompt.token_ids) + len(said.token_ids) - 1
+        got, logits = run(caches, then, params)
+        assert got.stats.reused_tokens == len(first.prompt.token_ids) + len(said.token_ids) - 1
         caches.prefix_cache.free_kept()
-        assert_same(got, logits, *run(backend, then, limits))
+        assert_same(got, logits, *run(backend, then, params))
 
 
 def test_a_drafted_text_draws_the_same_random_tokens(
@@ -186,13 +183,17 @@ def test_a_drafted_text_draws_the_same_random_tokens(
 ) -> None:
     sampling, same = GenerationConfig(temperature=1.5, top_k=30, seed=5, max_repeats=0), 0
     for seed in range(6):
-        inputs, limits = (
+        inputs, params = (
             question(checkpoint, seed),
             SamplingParams(COUNT, (), sampling, seed_offset=seed),
         )
-        plain, _ = run(backend, inputs, limits)
+        plain, _ = run(backend, inputs, params)
         for kind in ('perfect', 'partly right', 'random'):
-            got, _ = run(backend, inputs, limits, drafts_of(plain.token_ids, 0, 400, seed)[kind])
+            got, _ = run(backend, inputs, params, drafts_of(plain.token_ids, 0, 400, seed)[kind])
             same += got.token_ids == plain.token_ids
-            assert kind != 'perfect' or got.token_ids != plain.token_ids or got.forward_passes == 2
+            assert (
+                kind != 'perfect'
+                or got.token_ids != plain.token_ids
+                or got.stats.forward_passes == 2
+            )
     assert same >= 16  # of 18: where a draw lies within rounding of a border, two texts may part

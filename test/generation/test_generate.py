@@ -14,13 +14,15 @@ from support.built_inputs import frame, inputs
 from penguin_ros.backends.base.backend import Chunk, GreedyToken
 from penguin_ros.config import GenerationConfig, ModelConfig
 from penguin_ros.errors import InvalidLogits, InvalidRequest, NoFreeSlot, PromptTooLong
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.chunks import prompt_chunks
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput, Step
 from penguin_ros.generation.params import SamplingParams
-from penguin_ros.generation.stats import Generation, GenerationStats, Step
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import StopReason
+from penguin_ros.steps import run_to_end
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 STOP = 7
@@ -31,7 +33,7 @@ def letter(token_id: int) -> bytes:
     return chr(ord('a') + token_id % 26).encode()
 
 
-def limits(**changes: Any) -> SamplingParams:
+def params(**changes: Any) -> SamplingParams:
     return SamplingParams(
         **{'max_tokens': 12, 'stop_token_ids': (STOP,), 'prefill_chunk': 4, **changes}
     )
@@ -46,32 +48,17 @@ def backend() -> Iterator[ScriptedBackend]:
 
 
 def run(
-    backend: ScriptedBackend, question: ModelInputs, allowed: SamplingParams, **more: Any
-) -> tuple[list[Step], Generation]:
-    steps = []
-    running = generate(
-        backend,
-        question,
-        allowed,
-        Detokenizer(letter),
-        more.pop('clock', itertools.count().__next__),
-        **more,
-    )
-    while True:
-        try:
-            steps.append(next(running))
-        except StopIteration as end:
-            return steps, end.value
+    backend: ScriptedBackend, question: ModelInputs, params: SamplingParams
+) -> tuple[list[Step], GenerationOutput]:
+    output = GenerationOutput(Detokenizer(letter))
+    steps = generate(Caches(backend), question, params, output, itertools.count().__next__)
+    return list(steps), output
 
 
 def greedy_by_hand(backend: ScriptedBackend, question: ModelInputs, count: int) -> list[int]:
     """The same continuation from single forwards, the prompt in one chunk."""
-    encoding = backend.encode(question.frames)
-    try:
-        while True:
-            next(encoding)
-    except StopIteration as end:
-        (chunk,) = prompt_chunks(question, end.value, 1000)
+    features = run_to_end(backend.encode(question.frames))
+    (chunk,) = prompt_chunks(question, features, 1000)
     slot, tokens = backend.new_slot(), []
     for _ in range(count):
         tokens.append(int(backend.forward(slot, chunk, (-1,))[0].argmax()))
@@ -85,18 +72,19 @@ def test_any_chunk_size_gives_the_tokens_of_one_long_forward(
     backend: ScriptedBackend, chunk: int
 ) -> None:
     expected = greedy_by_hand(backend, QUESTION, 12)
-    _, generation = run(backend, QUESTION, limits(prefill_chunk=chunk, stop_token_ids=()))
-    assert list(generation.token_ids) == expected
-    assert generation.text == b''.join(map(letter, expected)).decode()
-    assert generation.stop_reason is StopReason.MAX_TOKENS
-    assert (generation.prompt_tokens, generation.visual_tokens) == (20, 8)
+    _, output = run(backend, QUESTION, params(prefill_chunk=chunk, stop_token_ids=()))
+    assert output.token_ids == expected
+    assert output.text == b''.join(map(letter, expected)).decode()
+    assert output.stop_reason is StopReason.MAX_TOKENS
+    assert (output.stats.prompt_tokens, output.stats.visual_tokens) == (20, 8)
 
 
 def test_each_yield_is_one_step_of_the_backend(backend: ScriptedBackend) -> None:
     done: list[str] = []
     backend.on_step = done.append
+    output = GenerationOutput(Detokenizer(letter))
     running = generate(
-        backend, QUESTION, limits(max_tokens=3), Detokenizer(letter), itertools.count().__next__
+        Caches(backend), QUESTION, params(max_tokens=3), output, itertools.count().__next__
     )
     counts = []
     for _ in running:
@@ -108,7 +96,7 @@ def test_steps_name_their_phase_and_the_first_token_ends_the_prefill(
     backend: ScriptedBackend,
 ) -> None:
     backend.script = [30, 31, 32, STOP]
-    steps, _ = run(backend, QUESTION, limits())
+    steps, _ = run(backend, QUESTION, params())
     phases = [step.phase for step in steps]
     assert phases == sorted(phases, key=('encode', 'prefill', 'decode').index)
     assert phases.count('prefill') == 5
@@ -118,57 +106,59 @@ def test_steps_name_their_phase_and_the_first_token_ends_the_prefill(
 
 
 def test_a_prompt_without_pictures_encodes_nothing(backend: ScriptedBackend) -> None:
-    steps, generation = run(backend, inputs([1, 2, 3]), limits(max_tokens=2))
+    steps, output = run(backend, inputs([1, 2, 3]), params(max_tokens=2))
     assert [step.phase for step in steps] == ['prefill', 'decode']
-    assert generation.visual_tokens == 0
+    assert output.stats.visual_tokens == 0
 
 
 def test_a_stop_token_ends_the_text_without_appearing_in_it(backend: ScriptedBackend) -> None:
     backend.script = [30, 31, STOP]
-    steps, generation = run(backend, QUESTION, limits())
-    assert generation.token_ids == (30, 31, STOP)
-    assert generation.text == 'ef' == ''.join(step.piece for step in steps)
-    assert generation.stop_reason is StopReason.STOP_TOKEN
+    steps, output = run(backend, QUESTION, params())
+    assert output.token_ids == [30, 31, STOP]
+    assert output.stats.generated_tokens == 2
+    assert output.text == 'ef' == ''.join(step.piece for step in steps)
+    assert output.stop_reason is StopReason.STOP_TOKEN
 
 
 def test_a_text_that_repeats_itself_is_stopped(backend: ScriptedBackend) -> None:
     backend.script = [40, 41] * 20
-    _, generation = run(
-        backend, QUESTION, limits(max_tokens=30, sampling=GenerationConfig(max_repeats=3))
+    _, output = run(
+        backend, QUESTION, params(max_tokens=30, sampling=GenerationConfig(max_repeats=3))
     )
-    assert generation.token_ids == (40, 41) * 3
-    assert generation.stop_reason is StopReason.REPETITION
+    assert output.token_ids == [40, 41] * 3
+    assert output.stats.generated_tokens == 6
+    assert output.stop_reason is StopReason.REPETITION
 
 
 def test_the_maximum_is_cut_to_what_the_slot_holds(backend: ScriptedBackend) -> None:
-    _, generation = run(backend, inputs(range(10, 70)), limits(max_tokens=1000, stop_token_ids=()))
-    assert len(generation.token_ids) == 4
-    assert generation.stop_reason is StopReason.MAX_TOKENS
+    _, output = run(backend, inputs(range(10, 70)), params(max_tokens=1000, stop_token_ids=()))
+    assert len(output.token_ids) == 4
+    assert output.stop_reason is StopReason.MAX_TOKENS
 
 
 def test_a_prompt_of_all_but_one_position_still_gets_one_token(backend: ScriptedBackend) -> None:
-    _, generation = run(backend, inputs(range(10, 73)), limits(stop_token_ids=()))
-    assert len(generation.token_ids) == 1
+    _, output = run(backend, inputs(range(10, 73)), params(stop_token_ids=()))
+    assert len(output.token_ids) == 1
 
 
 def test_a_prompt_that_fills_the_slot_is_refused_before_any_work(backend: ScriptedBackend) -> None:
     done: list[str] = []
     backend.on_step = done.append
     with pytest.raises(PromptTooLong, match='the prompt has 64 tokens'):
-        run(backend, inputs(range(10, 74)), limits())
+        run(backend, inputs(range(10, 74)), params())
     assert done == []
     backend.free_slot(backend.new_slot())  # the only one is free
 
 
 def test_an_empty_prompt_is_refused(backend: ScriptedBackend) -> None:
     with pytest.raises(InvalidRequest, match='empty'):
-        run(backend, inputs([]), limits())
+        run(backend, inputs([]), params())
 
 
 @pytest.mark.parametrize('wrong', [{'max_tokens': 0}, {'prefill_chunk': 0}])
 def test_limits_that_allow_nothing_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InvalidRequest, match='it takes 1 or more'):
-        limits(**wrong)
+        params(**wrong)
 
 
 def test_without_a_free_slot_nothing_is_encoded(backend: ScriptedBackend) -> None:
@@ -176,15 +166,15 @@ def test_without_a_free_slot_nothing_is_encoded(backend: ScriptedBackend) -> Non
     backend.on_step = done.append
     backend.new_slot()
     with pytest.raises(NoFreeSlot):
-        run(backend, QUESTION, limits())
+        run(backend, QUESTION, params())
     assert done == []
 
 
 def test_logits_are_kept_on_demand_one_row_per_token(backend: ScriptedBackend) -> None:
-    steps, generation = run(backend, QUESTION, limits(keep_logits=True, stop_token_ids=()))
+    steps, output = run(backend, QUESTION, params(keep_logits=True, stop_token_ids=()))
     rows = [row for step in steps if step.logits is not None for row in step.logits]
-    assert [int(row.argmax()) for row in rows] == list(generation.token_ids)
-    assert all(step.logits is None for step in run(backend, QUESTION, limits())[0])
+    assert [int(row.argmax()) for row in rows] == output.token_ids
+    assert all(step.logits is None for step in run(backend, QUESTION, params())[0])
 
 
 def test_sampling_repeats_with_its_seed_and_differs_between_requests(
@@ -192,7 +182,7 @@ def test_sampling_repeats_with_its_seed_and_differs_between_requests(
 ) -> None:
     warm = GenerationConfig(temperature=1.0, seed=3, max_repeats=0)
     texts = [
-        run(backend, QUESTION, limits(sampling=warm, seed_offset=offset, stop_token_ids=()))[1].text
+        run(backend, QUESTION, params(sampling=warm, seed_offset=offset, stop_token_ids=()))[1].text
         for offset in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]
@@ -201,12 +191,9 @@ def test_sampling_repeats_with_its_seed_and_differs_between_requests(
 def test_half_a_character_at_the_end_comes_with_the_last_token(backend: ScriptedBackend) -> None:
     backend.script = [30, 31, 32]
     heart = '\u2764'.encode()
+    output = GenerationOutput(Detokenizer(lambda token: heart[token - 30 : token - 29]))
     running = generate(
-        backend,
-        QUESTION,
-        limits(max_tokens=2),
-        Detokenizer(lambda token: heart[token - 30 : token - 29]),
-        itertools.count().__next__,
+        Caches(backend), QUESTION, params(max_tokens=2), output, itertools.count().__next__
     )
     pieces = [step.piece for step in running if step.token_ids]
     assert pieces == ['', '\ufffd']
@@ -220,17 +207,14 @@ def test_durations_leave_out_the_time_between_steps(backend: ScriptedBackend) ->
         time_ns[0] += costs.get(step, 0)
 
     backend.on_step = spend
-    progress = GenerationStats()
-    allowed = limits(max_tokens=3, stop_token_ids=())
-    running = generate(
-        backend, QUESTION, allowed, Detokenizer(letter), lambda: time_ns[0], progress
-    )
-    for _ in running:
+    output = GenerationOutput(Detokenizer(letter))
+    few = params(max_tokens=3, stop_token_ids=())
+    for _ in generate(Caches(backend), QUESTION, few, output, lambda: time_ns[0]):
         time_ns[0] += 10**9
-    generation = progress.generation()
-    assert generation.encode_ns == 5 * 4  # 24 and 8 patches in slices of 8
-    assert generation.prefill_ns == 70 * 5
-    assert generation.decode_ns == 2 * 900
+    stats = output.stats
+    assert stats.encode_ns == 5 * 4  # 24 and 8 patches in slices of 8
+    assert stats.prefill_ns == 70 * 5
+    assert stats.decode_ns == 2 * 900
 
 
 def test_a_greedy_request_lets_the_backend_choose_and_every_other_looks_at_the_logits(
@@ -243,13 +227,13 @@ def test_a_greedy_request_lets_the_backend_choose_and_every_other_looks_at_the_l
         return chosen[-1]
 
     monkeypatch.setattr(backend, 'forward_greedy', counted)
-    _, greedy = run(backend, QUESTION, limits())
-    assert [each.token_id for each in chosen] == list(greedy.token_ids)
-    for other in (limits(keep_logits=True), limits(sampling=GenerationConfig(temperature=0.5))):
+    _, greedy = run(backend, QUESTION, params())
+    assert [each.token_id for each in chosen] == greedy.token_ids
+    for other in (params(keep_logits=True), params(sampling=GenerationConfig(temperature=0.5))):
         count = len(chosen)
-        _, generation = run(backend, QUESTION, other)
-        assert len(chosen) == count and len(generation.token_ids) > 0
-        assert generation.token_ids == greedy.token_ids or other.sampling.temperature
+        _, output = run(backend, QUESTION, other)
+        assert len(chosen) == count and len(output.token_ids) > 0
+        assert output.token_ids == greedy.token_ids or other.sampling.temperature
 
 
 def test_logits_that_are_no_numbers_end_the_request_and_free_its_slot(
@@ -262,7 +246,7 @@ def test_logits_that_are_no_numbers_end_the_request_and_free_its_slot(
         return logits * np.float32('nan') if logits_indices else logits
 
     monkeypatch.setattr(backend, 'forward', broken)
-    for allowed in (limits(), limits(keep_logits=True)):
+    for some in (params(), params(keep_logits=True)):
         with pytest.raises(InvalidLogits, match='NaN'):
-            run(backend, QUESTION, allowed)
+            run(backend, QUESTION, some)
     backend.free_slot(backend.new_slot())

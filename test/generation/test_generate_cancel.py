@@ -14,17 +14,18 @@ from support.built_inputs import frame, inputs
 from penguin_ros.backends.base.backend import Features
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, DeadlineExceeded, RequestCancelled
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput, Step
 from penguin_ros.generation.params import SamplingParams
-from penguin_ros.generation.stats import Generation, GenerationStats, Step
 from penguin_ros.model_inputs import FramePatches
 from penguin_ros.request import StopReason
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 QUESTION = inputs([1, 2, frame(4, 6), 3, frame(2, 4), *range(10, 19)])
 SCRIPT = [30, 31, 32, 33]
-LIMITS = SamplingParams(max_tokens=4, stop_token_ids=(), prefill_chunk=4)
+PARAMS = SamplingParams(max_tokens=4, stop_token_ids=(), prefill_chunk=4)
 STEPS = (
     4 + 1 + 5 + 3
 )  # slices of 8 patches and the encode's end, chunks of 20 positions, tokens after the first
@@ -62,11 +63,14 @@ def backend() -> Iterator[WatchedBackend]:
     opened.close()
 
 
+def new_output() -> GenerationOutput:
+    return GenerationOutput(Detokenizer(lambda token: bytes([97 + (token - 30) % 26])))
+
+
 def started(
-    backend: ScriptedBackend, progress: GenerationStats, steps: int
-) -> Generator[Step, None, Generation]:
-    text = Detokenizer(lambda token: bytes([97 + (token - 30) % 26]))
-    running = generate(backend, QUESTION, LIMITS, text, itertools.count().__next__, progress)
+    backend: ScriptedBackend, output: GenerationOutput, steps: int
+) -> Generator[Step, None, None]:
+    running = generate(Caches(backend), QUESTION, PARAMS, output, itertools.count().__next__)
     for _ in range(steps):
         next(running)
     return running
@@ -76,7 +80,7 @@ def started(
 def test_an_error_thrown_in_at_any_step_comes_out_and_nothing_stays_taken(
     backend: WatchedBackend, steps: int
 ) -> None:
-    running = started(backend, GenerationStats(), steps)
+    running = started(backend, new_output(), steps)
     error = RequestCancelled('the client cancelled')
     with pytest.raises(RequestCancelled) as caught:
         running.throw(error)
@@ -88,38 +92,38 @@ def test_an_error_thrown_in_at_any_step_comes_out_and_nothing_stays_taken(
 
 @pytest.mark.parametrize('steps', range(STEPS + 1))
 def test_closing_at_any_step_leaves_nothing_taken(backend: WatchedBackend, steps: int) -> None:
-    started(backend, GenerationStats(), steps).close()
+    started(backend, new_output(), steps).close()
     assert backend.is_clean()
 
 
 def test_a_whole_generation_leaves_nothing_taken(backend: WatchedBackend) -> None:
-    assert len(list(started(backend, GenerationStats(), 0))) == STEPS
+    assert len(list(started(backend, new_output(), 0))) == STEPS
     assert backend.is_clean()
 
 
 def test_features_are_given_back_before_the_first_decode_step(backend: WatchedBackend) -> None:
-    running = started(backend, GenerationStats(), STEPS - 3)
+    running = started(backend, new_output(), STEPS - 3)
     gc.collect()
     assert len(backend.features) == 2 and all(features() is None for features in backend.features)
     running.close()
 
 
 def test_a_text_that_was_ended_from_outside_can_be_delivered(backend: WatchedBackend) -> None:
-    progress = GenerationStats()
-    running = started(backend, progress, STEPS - 2)
+    output = new_output()
+    running = started(backend, output, STEPS - 2)
     with pytest.raises(DeadlineExceeded):
         running.throw(DeadlineExceeded('too late'))
-    partial = progress.generation(StopReason.DEADLINE)
-    assert (partial.token_ids, partial.text) == ((30, 31), 'ab')
-    assert partial.stop_reason is StopReason.DEADLINE
-    assert (partial.prompt_tokens, partial.visual_tokens) == (20, 8)
-    assert partial.prefill_ns > 0 and partial.encode_ns > 0
+    assert (output.token_ids, output.text) == ([30, 31], 'ab')
+    assert output.stop_reason is StopReason.NONE and not output.is_complete
+    stats = output.stats
+    assert (stats.prompt_tokens, stats.visual_tokens, stats.generated_tokens) == (20, 8, 2)
+    assert stats.prefill_ns > 0 and stats.encode_ns > 0
 
 
 def test_before_the_first_token_the_partial_text_is_empty(backend: WatchedBackend) -> None:
-    progress = GenerationStats()
-    started(backend, progress, 2).close()
-    assert progress.generation(StopReason.CANCELLED).text == ''
+    output = new_output()
+    started(backend, output, 2).close()
+    assert output.text == ''
 
 
 def test_an_error_of_the_backend_comes_out_and_the_slot_is_free_again(
@@ -133,7 +137,7 @@ def test_an_error_of_the_backend_comes_out_and_the_slot_is_free_again(
 
         backend.on_step = fail
         with pytest.raises(BackendError, match=f'{failing} failed'):
-            list(started(backend, GenerationStats(), 0))
+            list(started(backend, new_output(), 0))
         backend.on_step = lambda step: None
         backend.free_slot(backend.new_slot())
 
@@ -141,9 +145,9 @@ def test_an_error_of_the_backend_comes_out_and_the_slot_is_free_again(
 def test_two_generations_in_turns_do_not_disturb_each_other() -> None:
     backend = ScriptedBackend(ModelConfig(max_length=64, kv_slots=2, encode_patches=8))
     backend.open()
-    alone = GenerationStats()
+    alone = new_output()
     list(started(backend, alone, 0))
-    first, second = GenerationStats(), GenerationStats()
+    first, second = new_output(), new_output()
     for _ in itertools.zip_longest(started(backend, first, 0), started(backend, second, 3)):
         pass
     assert first.token_ids == second.token_ids == alone.token_ids

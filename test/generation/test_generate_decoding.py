@@ -20,10 +20,11 @@ from support.given_drafts import Draft, GivenDrafts, drafts_of
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.config import GenerationConfig, ModelConfig
 from penguin_ros.errors import BackendError, DeadlineExceeded, InvalidLogits, RequestCancelled
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput, Step
 from penguin_ros.generation.params import SamplingParams
-from penguin_ros.generation.stats import GenerationStats, Step
 from penguin_ros.request import StopReason
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
@@ -46,20 +47,21 @@ class Run:
     """One generation with these drafts, first token included; `steps` that gave tokens."""
 
     def __init__(self, backend: ScriptedBackend, draft: Draft | None, **limits: Any) -> None:
-        self.backend, self.progress, self.steps = backend, GenerationStats(), list[Step]()
+        self.backend, self.steps = backend, list[Step]()
         self.drafter = GivenDrafts(draft) if draft else None
-        allowed = SamplingParams(**{'max_tokens': 12, 'stop_token_ids': (STOP,), **limits})
-        heart = Detokenizer(
-            lambda token_id: b'\xe2\x9d\xa4'[token_id % 3 : token_id % 3 + 1]
-        )  # characters of three tokens
+        params = SamplingParams(**{'max_tokens': 12, 'stop_token_ids': (STOP,), **limits})
+        # Characters of three tokens.
+        heart = Detokenizer(lambda token_id: b'\xe2\x9d\xa4'[token_id % 3 : token_id % 3 + 1])
+        self.output = GenerationOutput(heart)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                'penguin_ros.generation.generate.drafter_for', lambda limits, inputs: self.drafter
+                'penguin_ros.generation.generate.drafter_for',
+                lambda params, inputs, history: self.drafter,
             )
             self.running = generate(
-                backend, QUESTION, allowed, heart, itertools.count().__next__, self.progress
+                Caches(backend), QUESTION, params, self.output, itertools.count().__next__
             )
-            while not self.progress.token_ids:
+            while not self.output.token_ids:
                 self._note(next(self.running))
 
     def finish(self) -> Run:
@@ -70,8 +72,8 @@ class Run:
     def _note(self, step: Step) -> None:
         if step.token_ids:
             self.steps.append(step)
-        assert self.progress.text == ''.join(step.piece for step in self.steps)
-        assert self.progress.token_ids == [
+        assert self.output.text == ''.join(step.piece for step in self.steps)
+        assert self.output.token_ids == [
             token_id for step in self.steps for token_id in step.token_ids
         ]
         if step.phase == 'decode':
@@ -81,11 +83,11 @@ class Run:
         """The only slot holds the prompt and the text without its last token, no draft."""
         (slot,) = self.backend._sequences
         held = [token_id for token_id, _ in self.backend._sequences[slot]]
-        assert held == [*QUESTION.prompt.token_ids, *self.progress.token_ids[:-1]]
+        assert held == [*QUESTION.prompt.token_ids, *self.output.token_ids[:-1]]
         assert self.backend.slot_length(slot) == len(held)
 
     def facts(self) -> tuple[Any, ...]:
-        return self.progress.token_ids, self.progress.text, self.progress.stop_reason
+        return self.output.token_ids, self.output.text, self.output.stop_reason
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -107,13 +109,13 @@ def test_no_draft_changes_the_text_its_reason_or_what_the_slot_holds(
 ) -> None:
     plain = Run(backend, None, **limits).finish()
     for seed in range(5):
-        draft = drafts_of([*plain.progress.token_ids, STOP, 40, 41], STOP, 512, seed)[kind]
+        draft = drafts_of([*plain.output.token_ids, STOP, 40, 41], STOP, 512, seed)[kind]
         drafted = Run(backend, draft, **limits).finish()
         assert drafted.facts() == plain.facts()
         assert (
-            drafted.progress.forward_passes
-            <= plain.progress.forward_passes
-            == len(plain.progress.token_ids)
+            drafted.output.stats.forward_passes
+            <= plain.output.stats.forward_passes
+            == len(plain.output.token_ids)
         )
         if limits.get('keep_logits'):
             rows = [
@@ -150,7 +152,7 @@ def test_texts_that_repeat_themselves_stop_where_they_do_without_drafts(
     }
     plain = Run(backend, None, **limits).finish()
     drafted = Run(
-        backend, drafts_of([*plain.progress.token_ids, *script], STOP, 12, seed)[kind], **limits
+        backend, drafts_of([*plain.output.token_ids, *script], STOP, 12, seed)[kind], **limits
     ).finish()
     assert drafted.facts() == plain.facts()
 
@@ -169,20 +171,17 @@ def test_a_right_draft_is_one_step_and_a_wrong_token_costs_those_behind_it(
         (STOP,),
     ]
     assert run.drafter is not None and run.drafter.passes == [5, 3, 1, 1]
-    progress = run.progress
-    assert (progress.forward_passes, progress.drafted_tokens, progress.accepted_tokens) == (5, 6, 4)
-    whole = progress.generation()
-    assert (whole.forward_passes, whole.drafted_tokens, whole.accepted_tokens) == (5, 6, 4)
+    stats = run.output.stats
+    assert (stats.forward_passes, stats.drafted_tokens, stats.accepted_tokens) == (5, 6, 4)
 
 
 def test_nothing_behind_a_stop_token_inside_a_draft_is_shown(backend: ScriptedBackend) -> None:
     backend.script = [30, 31, STOP, 33, 34]
     run = Run(backend, lambda start, room: [31, STOP, 33, 34]).finish()
     assert (
-        run.progress.token_ids == [30, 31, STOP]
-        and run.progress.stop_reason is StopReason.STOP_TOKEN
+        run.output.token_ids == [30, 31, STOP] and run.output.stop_reason is StopReason.STOP_TOKEN
     )
-    assert run.progress.accepted_tokens == 2
+    assert run.output.stats.accepted_tokens == 2
 
 
 def test_each_step_is_one_pass(backend: ScriptedBackend) -> None:
@@ -212,7 +211,7 @@ def test_ended_between_steps_a_text_has_what_its_steps_gave(
     else:
         with pytest.raises(type(error)):
             run.running.throw(error)
-    assert run.progress.token_ids == given == SCRIPT[: len(given)]
+    assert run.output.token_ids == given == SCRIPT[: len(given)]
     backend.free_slot(backend.new_slot())  # the only one is free
 
 
@@ -229,7 +228,7 @@ def test_an_error_of_the_pass_comes_out_and_the_slot_is_as_before(backend: Scrip
     with pytest.raises(BackendError, match='lost'):
         next(run.running)
     backend.on_step = lambda step: None
-    assert held == [PROMPT + 3] and run.progress.token_ids == SCRIPT[:4]
+    assert held == [PROMPT + 3] and run.output.token_ids == SCRIPT[:4]
 
 
 @pytest.mark.parametrize('keep_logits', [False, True])
@@ -255,10 +254,8 @@ def test_logits_that_are_no_numbers_end_the_text_at_the_same_token(
         run = Run(backend, draft, keep_logits=keep_logits)
         with pytest.raises(InvalidLogits):
             run.finish()
-        assert (
-            run.progress.token_ids == SCRIPT[: bad + 1] and len(run.progress.text) == (bad + 1) // 3
-        )
-        assert run.progress.text == ''.join(step.piece for step in run.steps)
+        assert run.output.token_ids == SCRIPT[: bad + 1] and len(run.output.text) == (bad + 1) // 3
+        assert run.output.text == ''.join(step.piece for step in run.steps)
         backend.free_slot(backend.new_slot())
 
 
@@ -286,8 +283,7 @@ def test_drafts_never_reach_behind_the_last_position(backend: ScriptedBackend) -
         sampling=GenerationConfig(max_repeats=0),
     ).finish()
     assert (
-        len(run.progress.token_ids) == 64 - PROMPT
-        and run.progress.stop_reason is StopReason.MAX_TOKENS
+        len(run.output.token_ids) == 64 - PROMPT and run.output.stop_reason is StopReason.MAX_TOKENS
     )
 
 
@@ -318,8 +314,8 @@ def test_sampled_tokens_behind_a_draft_are_as_frequent_as_their_probability_says
                 seed_offset=2 * number + has_draft,
                 sampling=GenerationConfig(temperature=0.6, top_k=6),
             ).finish()
-            counts[has_draft][run.progress.token_ids[1]] += 1
-            accepted += has_draft and run.progress.accepted_tokens > 0
+            counts[has_draft][run.output.token_ids[1]] += 1
+            accepted += has_draft and run.output.stats.accepted_tokens > 0
     best = np.argsort(-logits[0])[:6]
     weights = np.exp((logits[0][best].astype(np.float64) - logits[0].max()) / 0.6)
     probabilities = dict(zip(best.tolist(), weights / weights.sum(), strict=True))

@@ -36,7 +36,7 @@ def test_a_request_for_frames_that_were_encoded_ahead_encodes_nothing(
     assert result(precompute_features(caches, [FIRST, SECOND])) == (2, 6)
     assert result(precompute_features(caches, [FIRST, SECOND])) == (0, 0)
     backend.forget_counts()
-    assert answered(caches, question(10)).reused_frames == 2 and backend.encoded == []
+    assert answered(caches, question(10)).stats.reused_frames == 2 and backend.encoded == []
 
 
 def test_a_request_goes_on_with_an_encode_that_was_begun_ahead(
@@ -72,7 +72,7 @@ def test_a_question_on_a_clip_that_was_computed_ahead_costs_its_own_tokens(
     assert result(precompute_prefix(caches, asked, 8))[0] == end
     backend.forget_counts()
     generation = answered(caches, question(20, 21, frames=clip))
-    assert generation.reused_tokens == end and generation.reused_frames == 3
+    assert generation.stats.reused_tokens == end and generation.stats.reused_frames == 3
     assert backend.encoded == [] and backend.computed == 3 + 3
 
 
@@ -94,7 +94,7 @@ def test_ending_it_at_any_step_keeps_what_is_finished(
     ahead.close()
     kept = caches.stats().prefix_cache.kept_positions
     assert kept == min(14, 5 * max(0, steps - 6))
-    assert answered(caches, question(10)).reused_tokens == kept
+    assert answered(caches, question(10)).stats.reused_tokens == kept
 
 
 def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(
@@ -126,7 +126,7 @@ def test_it_goes_on_unless_a_question_took_its_slot(
         next(ahead)
     answered(caches, question(20, frames=frames))
     assert result(ahead)[0] == expected
-    assert answered(caches, question(30)).reused_tokens >= 14
+    assert answered(caches, question(30)).stats.reused_tokens >= 14
 
 
 def test_a_prompt_without_frames_has_nothing_to_compute_ahead(

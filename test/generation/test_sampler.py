@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What choose draws, against the definition written out in the plainest way."""
+"""What `sample` draws, against the definition written out in the plainest way."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis.extra.numpy import arrays
 
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidLogits
-from penguin_ros.generation.sampler import _candidates, choose, new_random_stream
+from penguin_ros.generation.sampler import _candidates, new_random_stream, sample
 
 LOGITS = arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 50, width=32))
 
 
 def drawn(logits: np.ndarray, config: GenerationConfig, count: int, seed: int = 0) -> np.ndarray:
     random = new_random_stream(seed)
-    return np.array([choose(logits, config, random) for _ in range(count)])
+    return np.array([sample(logits, config, random) for _ in range(count)])
 
 
 def plain_probabilities(logits: np.ndarray, config: GenerationConfig) -> np.ndarray:
@@ -41,7 +41,7 @@ def plain_probabilities(logits: np.ndarray, config: GenerationConfig) -> np.ndar
 @given(LOGITS)
 def test_temperature_zero_takes_the_largest_and_of_equal_ones_the_first(logits: np.ndarray) -> None:
     random = new_random_stream(1)
-    assert choose(logits, GenerationConfig(temperature=0.0), random) == int(
+    assert sample(logits, GenerationConfig(temperature=0.0), random) == int(
         np.flatnonzero(logits == logits.max())[0]
     )
     assert random.random() == new_random_stream(1).random()  # nothing was drawn
@@ -53,7 +53,7 @@ def test_logits_that_are_no_numbers_are_a_named_error(bad: float, temperature: f
     logits = np.zeros(10, np.float32)
     logits[3] = bad
     with pytest.raises(InvalidLogits, match='of 10 logits'):
-        choose(logits, GenerationConfig(temperature=temperature), new_random_stream(0))
+        sample(logits, GenerationConfig(temperature=temperature), new_random_stream(0))
 
 
 @settings(deadline=None)
@@ -108,7 +108,7 @@ def test_top_k_keeps_exactly_k_even_among_equal_logits() -> None:
 def test_the_same_seed_and_offset_draw_the_same_and_others_differ() -> None:
     logits, config = np.zeros(1000, np.float32), GenerationConfig(temperature=1.0)
     streams = [
-        [choose(logits, config, random) for _ in range(8)]
+        [sample(logits, config, random) for _ in range(8)]
         for random in (
             new_random_stream(3, 1),
             new_random_stream(3, 1),
@@ -133,7 +133,7 @@ def test_float64_logits_draw_the_same_token_as_their_float32_origin(
     logits: np.ndarray, seed: int
 ) -> None:
     config = GenerationConfig(temperature=0.8, top_p=0.95)
-    assert choose(logits, config, new_random_stream(seed)) == choose(
+    assert sample(logits, config, new_random_stream(seed)) == sample(
         logits.astype(np.float64), config, new_random_stream(seed)
     )
 
@@ -147,4 +147,4 @@ def test_a_token_of_probability_zero_is_never_drawn_at_the_borders(
             return draw
 
     logits = np.array([-1e30, 0.1, 0.2, 0.3, -1e30], np.float32)
-    assert choose(logits, GenerationConfig(temperature=1.0), Border(np.random.PCG64(0))) == expected
+    assert sample(logits, GenerationConfig(temperature=1.0), Border(np.random.PCG64(0))) == expected

@@ -55,17 +55,17 @@ def test_the_evidence_says_what_the_answer_took(tiny_checkpoint: Path) -> None:
             live.steps.count(step) for step in ('encode', 'prefill', 'decode')
         )
         assert encodes == 2 and prefills >= 2 and decodes > 3
-        assert (evidence.encode_ns, evidence.prefill_ns, evidence.decode_ns) == (
+        assert (evidence.stats.encode_ns, evidence.stats.prefill_ns, evidence.stats.decode_ns) == (
             100 * encodes,
             10 * prefills,
             decodes,
         )
         assert (
-            evidence.first_token_ns == evidence.encode_ns + evidence.prefill_ns
+            evidence.first_token_ns == evidence.stats.encode_ns + evidence.stats.prefill_ns
         )  # it comes with the last chunk
         assert evidence.age_ns == 7 * (encodes + prefills)
         assert (
-            evidence.generated_tokens == decodes
+            evidence.stats.generated_tokens == decodes
         )  # one more with the prefill, one less: the stop token
         assert (evidence.wait_ns, evidence.stop_reason) == (0, StopReason.STOP_TOKEN)
         assert (evidence.backend, evidence.precision, evidence.model_name) == (
@@ -74,7 +74,7 @@ def test_the_evidence_says_what_the_answer_took(tiny_checkpoint: Path) -> None:
             live.facts.name,
         )
         assert evidence.model_digest == live.facts.digest and len(live.facts.digest) == 64
-        assert evidence.prompt_tokens > evidence.visual_tokens > 0
+        assert evidence.stats.prompt_tokens > evidence.stats.visual_tokens > 0
         assert [frame.type for frame in evidence.frames] == [FrameType.KEY, FrameType.INTERMEDIATE]
         assert {frame.frame_id for frame in evidence.frames} == {'front_optical'}
         assert not (evidence.is_truncated or evidence.is_stale or evidence.frames_dropped)
@@ -174,14 +174,14 @@ def test_pictures_of_the_caller_are_used_instead_of_a_camera(tiny_checkpoint: Pa
         image = np.zeros((40, 60, 3), np.uint8)
         answer = live.answer(images=(image, image[:20]))
         assert (answer.text, answer.camera, len(answer.evidence.frames)) == (TEXT, '', 2)
-        assert answer.evidence.visual_tokens > 0 and answer.evidence.age_ns == 0
+        assert answer.evidence.stats.visual_tokens > 0 and answer.evidence.age_ns == 0
 
 
 def test_frames_that_the_budget_left_out_are_not_in_the_evidence(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint, visual__max_visual_tokens=64, clip__window='recent') as live:
         live.frames(*range(0, 3001, 500))
         answer = live.answer()
-        assert answer.evidence.is_truncated and 0 < answer.evidence.visual_tokens <= 64
+        assert answer.evidence.is_truncated and 0 < answer.evidence.stats.visual_tokens <= 64
         assert 0 < len(answer.evidence.frames) < 7 and offsets(answer)[-1] == 3000
 
 
@@ -229,7 +229,7 @@ def test_the_maximum_of_tokens_cuts_the_answer_and_says_so(tiny_checkpoint: Path
         answer = live.answer(max_tokens=2)
         assert answer.evidence.stop_reason is StopReason.MAX_TOKENS and answer.evidence.is_truncated
         assert (
-            answer.evidence.generated_tokens == 2
+            answer.evidence.stats.generated_tokens == 2
             and TEXT.startswith(answer.text)
             and answer.error is None
         )

@@ -32,7 +32,7 @@ def test_a_caption_describes_the_newest_clip_with_the_configured_prompt(
             [0, 500],
         )
         assert (
-            caption.evidence.generated_tokens == 3
+            caption.evidence.stats.generated_tokens == 3
             and caption.evidence.stop_reason is StopReason.MAX_TOKENS
         )
         assert live.pipeline.status().counts.captions_finished == 1
@@ -60,7 +60,10 @@ def test_a_question_interrupts_a_caption_which_then_goes_on_where_it_was(
         # question did not compute its tokens.
         assert live.steps.count('encode') == 1 and live.steps.count('prefill') == 2
         evidence = live.wait('question').evidence
-        assert evidence.reused_tokens > evidence.visual_tokens and evidence.reused_frames == 1
+        assert (
+            evidence.stats.reused_tokens > evidence.stats.visual_tokens
+            and evidence.stats.reused_frames == 1
+        )
         counts = live.pipeline.status().counts
         assert (counts.captions_preempted, counts.captions_finished, counts.questions_finished) == (
             1,

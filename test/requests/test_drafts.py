@@ -5,7 +5,6 @@ what they are without.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,16 +42,19 @@ def script(live: LivePipeline, text: str) -> None:
 def drafted(answer: Answer) -> bool:
     """Fewer passes than tokens, the stop token included."""
     evidence = answer.evidence
-    assert evidence.forward_passes + evidence.accepted_tokens >= evidence.generated_tokens + 1
-    return evidence.forward_passes < evidence.generated_tokens + 1
+    assert (
+        evidence.stats.forward_passes + evidence.stats.accepted_tokens
+        >= evidence.stats.generated_tokens + 1
+    )
+    return evidence.stats.forward_passes < evidence.stats.generated_tokens + 1
 
 
 def test_the_second_caption_of_a_scene_takes_few_passes(live: LivePipeline) -> None:
     first, second = caption(live), caption(live)
     assert first.text == second.text == TEXT
-    assert first.evidence.forward_passes > 2 * second.evidence.forward_passes
-    assert second.evidence.accepted_tokens > 0.8 * second.evidence.generated_tokens
-    assert second.evidence.drafted_tokens >= second.evidence.accepted_tokens
+    assert first.evidence.stats.forward_passes > 2 * second.evidence.stats.forward_passes
+    assert second.evidence.stats.accepted_tokens > 0.8 * second.evidence.stats.generated_tokens
+    assert second.evidence.stats.drafted_tokens >= second.evidence.stats.accepted_tokens
 
 
 def test_a_caption_that_changes_is_what_the_model_says_now(live: LivePipeline) -> None:
@@ -66,7 +68,7 @@ def test_cameras_do_not_draft_for_each_other(live: LivePipeline) -> None:
     caption(live)
     alone = caption(live, 'rear')
     again = caption(live, 'rear')
-    assert alone.evidence.forward_passes > 2 * again.evidence.forward_passes
+    assert alone.evidence.stats.forward_passes > 2 * again.evidence.stats.forward_passes
 
 
 def test_a_question_asked_again_is_drafted_and_another_one_is_not(live: LivePipeline) -> None:
@@ -75,7 +77,7 @@ def test_a_question_asked_again_is_drafted_and_another_one_is_not(live: LivePipe
         for number, text in enumerate(['Where is it?', 'What is it?', 'Where is it?'])
     ]
     assert [answer.text for answer in answers] == [TEXT] * 3
-    passes = [answer.evidence.forward_passes for answer in answers]
+    passes = [answer.evidence.stats.forward_passes for answer in answers]
     assert passes[2] < passes[1] / 2
 
 
@@ -108,8 +110,8 @@ def test_drafting_can_be_switched_off_while_active(live: LivePipeline) -> None:
     live.pipeline.configure(with_values(live.config, {'generation.draft_tokens': 0}))
     plain = caption(live)
     assert (
-        plain.evidence.forward_passes == plain.evidence.generated_tokens + 1
-        and plain.evidence.drafted_tokens == 0
+        plain.evidence.stats.forward_passes == plain.evidence.stats.generated_tokens + 1
+        and plain.evidence.stats.drafted_tokens == 0
     )
     live.pipeline.configure(live.config)
     assert drafted(caption(live))
@@ -130,6 +132,5 @@ def test_sampled_captions_are_the_same_with_and_without_drafts(
             live.frames(0)
             answers = [live.wait(live.caption()) for _ in range(4)]
             texts.append([answer.text for answer in answers])
-            evidence = dataclasses.asdict(answers[-1].evidence)
-            assert (evidence['drafted_tokens'] > 0) == (draft_tokens > 0)
+            assert (answers[-1].evidence.stats.drafted_tokens > 0) == (draft_tokens > 0)
     assert texts[0] == texts[1]

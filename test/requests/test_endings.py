@@ -101,7 +101,7 @@ def test_the_deadline_returns_the_text_so_far(tiny_checkpoint: Path) -> None:
             and answer.evidence.stop_reason is StopReason.DEADLINE
         )
         assert answer.text and TEXT.startswith(answer.text) and answer.evidence.is_truncated
-        assert answer.evidence.generated_tokens == 4 and is_usable(live)
+        assert answer.evidence.stats.generated_tokens == 4 and is_usable(live)
 
 
 def test_the_default_deadline_applies_and_counts_from_receipt(tiny_checkpoint: Path) -> None:

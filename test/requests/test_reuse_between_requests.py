@@ -22,10 +22,13 @@ def test_ten_questions_on_one_clip_encode_it_once(tiny_checkpoint: Path) -> None
         live.frames(0, 500, 1000)
         first = live.answer('first').evidence
         encodes = live.steps.count('encode')
-        assert (first.reused_tokens, first.reused_frames) == (0, 0) and encodes > 0
+        assert (first.stats.reused_tokens, first.stats.reused_frames) == (0, 0) and encodes > 0
         for number in range(10):
             evidence = live.answer(f'q{number}', f'Is it {number}?').evidence
-            assert evidence.reused_frames == 3 and evidence.reused_tokens > evidence.visual_tokens
+            assert (
+                evidence.stats.reused_frames == 3
+                and evidence.stats.reused_tokens > evidence.stats.visual_tokens
+            )
         assert live.steps.count('encode') == encodes
         caches = live.pipeline.status().caches
         assert (
@@ -39,8 +42,8 @@ def test_a_caption_and_a_question_share_their_clip_either_way(tiny_checkpoint: P
     with LivePipeline(tiny_checkpoint) as live:
         live.frames(0, 500)
         live.wait(live.caption())
-        assert live.answer().evidence.reused_frames == 2
-        assert live.wait(live.caption()).evidence.reused_frames == 2
+        assert live.answer().evidence.stats.reused_frames == 2
+        assert live.wait(live.caption()).evidence.stats.reused_frames == 2
         assert live.answers['q'][0].text == TEXT
 
 
@@ -48,9 +51,9 @@ def test_pictures_of_a_caller_are_encoded_once(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         live.answer('first', images=(noise(1), noise(2)))
         again = live.answer('again', 'What else?', images=(noise(1), noise(2))).evidence
-        assert again.reused_frames == 2 and again.reused_tokens > 0
+        assert again.stats.reused_frames == 2 and again.stats.reused_tokens > 0
         other = live.answer('other', images=(noise(3), noise(1))).evidence
-        assert other.reused_frames == 1
+        assert other.stats.reused_frames == 1
 
 
 def test_a_jump_of_time_and_a_deactivation_forget_everything(tiny_checkpoint: Path) -> None:
@@ -60,11 +63,11 @@ def test_a_jump_of_time_and_a_deactivation_forget_everything(tiny_checkpoint: Pa
         live.pipeline.flush('the clock jumped')
         assert live.pipeline.status().caches.encoder_cache.frames == 0
         live.pipeline.add_frame(Frame(START, np.full((56, 84, 3), 100, np.uint8), 'front'))
-        assert live.answer('second').evidence.reused_frames == 0
+        assert live.answer('second').evidence.stats.reused_frames == 0
         assert live.pipeline.deactivate(timeout_s=10.0)
         live.pipeline.activate()
         again = live.answer('third').evidence
-        assert (again.reused_frames, again.reused_tokens) == (0, 0)
+        assert (again.stats.reused_frames, again.stats.reused_tokens) == (0, 0)
 
 
 def test_without_reuse_every_request_computes_everything(tiny_checkpoint: Path) -> None:
@@ -72,7 +75,7 @@ def test_without_reuse_every_request_computes_everything(tiny_checkpoint: Path) 
         live.frames(0, 500)
         for name in ('first', 'second'):
             evidence = live.answer(name).evidence
-            assert (evidence.reused_tokens, evidence.reused_frames) == (0, 0)
+            assert (evidence.stats.reused_tokens, evidence.stats.reused_frames) == (0, 0)
         assert (
             live.pipeline.status().caches.prefix_cache.kept_slots == 0
             and live.steps.count('encode') == 4

@@ -79,10 +79,10 @@ def test_the_evidence_of_a_repeated_caption_says_since_when_and_until_when(
             START + 2500 * MS,
         )
         assert (
-            repeated.generated_tokens,
-            repeated.prompt_tokens,
-            repeated.prefill_ns,
-            repeated.decode_ns,
+            repeated.stats.generated_tokens,
+            repeated.stats.prompt_tokens,
+            repeated.stats.prefill_ns,
+            repeated.stats.decode_ns,
         ) == (0, 0, 0, 0)
         assert (
             repeated.model_digest == first.evidence.model_digest

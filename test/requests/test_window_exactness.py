@@ -65,14 +65,14 @@ class Twins:
 
     def compare(self, answers: list[Answer]) -> None:
         kept, anew = answers
-        assert kept.error is None and anew.error is None and anew.evidence.reused_frames == 0
+        assert kept.error is None and anew.error is None and anew.evidence.stats.reused_frames == 0
         assert (
             kept.evidence.frames == anew.evidence.frames
-            and kept.evidence.prompt_tokens == anew.evidence.prompt_tokens
+            and kept.evidence.stats.prompt_tokens == anew.evidence.stats.prompt_tokens
         )
         assert (
             kept.text == anew.text
-            and kept.evidence.generated_tokens == anew.evidence.generated_tokens
+            and kept.evidence.stats.generated_tokens == anew.evidence.stats.generated_tokens
         )
 
 

@@ -28,11 +28,11 @@ def test_a_question_sees_the_clip_of_the_caption_before_it_and_computes_nothing_
             offsets(caption) == offsets(answer) == [0, 500, 1000]
             and live.steps.count('encode') == encoded
         )
-        assert answer.evidence.reused_frames == 3
+        assert answer.evidence.stats.reused_frames == 3
         assert (
-            answer.evidence.reused_tokens
-            > answer.evidence.visual_tokens
-            == caption.evidence.visual_tokens
+            answer.evidence.stats.reused_tokens
+            > answer.evidence.stats.visual_tokens
+            == caption.evidence.stats.visual_tokens
         )
 
 
@@ -48,8 +48,8 @@ def test_an_appended_frame_costs_its_own_encode_and_its_own_tokens(tiny_checkpoi
             FrameType.INTERMEDIATE
         ]
         assert (
-            after.evidence.reused_tokens > before.evidence.visual_tokens
-            and after.evidence.reused_frames == 3
+            after.evidence.stats.reused_tokens > before.evidence.stats.visual_tokens
+            and after.evidence.stats.reused_frames == 3
         )
         assert (after.evidence.start_ns, after.evidence.end_ns) == (START, START + 1500 * MS)
 
@@ -64,7 +64,7 @@ def test_in_a_sliding_window_only_the_new_frame_is_encoded(tiny_checkpoint: Path
         assert (
             offsets(answer) == [500, 1000, 1500, 2000] and live.steps.count('encode') == encoded + 1
         )
-        assert answer.evidence.reused_frames == 3
+        assert answer.evidence.stats.reused_frames == 3
 
 
 def test_consecutive_captions_leave_nothing_out_between_them(tiny_checkpoint: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_growing_window_computes_least_however_often_the_scene_changes(
                 if number % 4 == 3:
                     captions.append(live.wait(live.caption()).evidence)
             computed[window] = sum(
-                caption.prompt_tokens - caption.reused_tokens for caption in captions
+                caption.stats.prompt_tokens - caption.stats.reused_tokens for caption in captions
             )
     assert computed['growing'] < computed['sliding'] * (0.7 if every > 1 else 1.02)
     assert computed['growing'] < computed['recent'] * (0.7 if every > 1 else 1.02)
@@ -168,7 +168,7 @@ def test_frames_are_encoded_as_they_come_so_that_a_request_encodes_none(
         assert live.steps.count('encode') == 3 and live.steps.count('prefill') == 0
         answer = live.answer()
         assert answer.text == TEXT and offsets(answer) == [0, 500, 1000]
-        assert live.steps.count('encode') == 3 and answer.evidence.reused_frames == 3
+        assert live.steps.count('encode') == 3 and answer.evidence.stats.reused_frames == 3
         assert live.pipeline.status().counts.precomputes_finished == 3
 
 
@@ -182,7 +182,10 @@ def test_the_shared_part_of_the_prompt_is_computed_ahead_too_and_takes_no_slot_f
         live.scene(500)
         live.wait_idle()
         evidence = live.answer().evidence
-        assert evidence.reused_tokens > evidence.visual_tokens and evidence.reused_frames == 2
+        assert (
+            evidence.stats.reused_tokens > evidence.stats.visual_tokens
+            and evidence.stats.reused_frames == 2
+        )
         live.gate.close('prefill')
         live.scene(1000)
         live.gate.wait_arrived()

@@ -22,14 +22,14 @@ class GivenDrafts(Drafter):
         self._draft, self._taken = draft, 0
         self.passes: list[int] = []
 
-    def draft(self, room: int) -> list[int]:
-        return list(self._draft(self._taken, min(room - 1, 63)))[: room - 1]
+    def draft(self, tokens_left: int) -> list[int]:
+        return list(self._draft(self._taken, min(tokens_left - 1, 63)))[: tokens_left - 1]
 
     def add(self, token_ids: Sequence[int]) -> None:
         self._taken += len(token_ids)
 
-    def note_pass(self, rows: int, duration_ns: int) -> None:
-        self.passes.append(rows)
+    def note_pass(self, num_tokens: int, duration_ns: int) -> None:
+        self.passes.append(num_tokens)
 
 
 def drafts_of(truth: Sequence[int], stop: int, vocabulary: int, seed: int) -> dict[str, Draft]:
@@ -39,29 +39,29 @@ def drafts_of(truth: Sequence[int], stop: int, vocabulary: int, seed: int) -> di
     def noise(count: int) -> list[int]:
         return [int(token_id) for token_id in random.integers(0, vocabulary, count)]
 
-    def partly(start: int, room: int) -> list[int]:
-        right = list(truth[start : start + room])
+    def partly(start: int, tokens_left: int) -> list[int]:
+        right = list(truth[start : start + tokens_left])
         return [
             token_id if random.random() < 0.8 else noise(1)[0]
             for token_id in right[: random.integers(0, 17)]
         ]
 
-    def with_stop(start: int, room: int) -> list[int]:
-        right = list(truth[start : start + room])
+    def with_stop(start: int, tokens_left: int) -> list[int]:
+        right = list(truth[start : start + tokens_left])
         right.insert(int(random.integers(0, len(right) + 1)), stop)
         return right
 
     return {
-        'perfect': lambda start, room: truth[start : start + room],
-        'perfect but short': lambda start, room: truth[start : start + 2],
-        'perfect and then noise': lambda start, room: [
+        'perfect': lambda start, tokens_left: truth[start : start + tokens_left],
+        'perfect but short': lambda start, tokens_left: truth[start : start + 2],
+        'perfect and then noise': lambda start, tokens_left: [
             *truth[start : start + random.integers(0, 9)],
             *noise(4),
         ],
         'partly right': partly,
-        'random': lambda start, room: noise(int(random.integers(1, 17))),
-        'shifted by one': lambda start, room: truth[start + 1 : start + 9],
+        'random': lambda start, tokens_left: noise(int(random.integers(1, 17))),
+        'shifted by one': lambda start, tokens_left: truth[start + 1 : start + 9],
         'with a stop token': with_stop,
-        'always the same token': lambda start, room: [truth[start - 1]] * 8,
-        'none': lambda start, room: (),
+        'always the same token': lambda start, tokens_left: [truth[start - 1]] * 8,
+        'none': lambda start, tokens_left: (),
     }

@@ -21,10 +21,10 @@ from penguin_ros.frame import Clip, Frame
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput, Step
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.precompute import precompute_features, precompute_prefix
 from penguin_ros.generation.speculative.draft_history import PromptHistory
-from penguin_ros.generation.stats import Generation, GenerationStats, Step
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart
@@ -37,7 +37,7 @@ MAX_TOKENS = 6
 QUESTIONS = ('What?', 'Who is it?', 'What is it?', 'Describe this.', '\n\nand now')
 SIZES = ((56, 84), (84, 84), (56, 140))
 
-Running = Generator[Step, None, Generation]
+Running = Generator[Step, None, None]
 
 
 @dataclass(eq=False)
@@ -175,14 +175,14 @@ class Schedule:
         have been right.
         """
         inputs = self._clip_inputs()
-        running, progress, logits = self._started(inputs)
+        running, output, logits = self._started(inputs)
         self._advance(running, logits, int(self._random.integers(0, 25)))
         if self._random.random() < 0.5:
             running.close()
         else:
             with suppress(RequestCancelled, StopIteration):
                 running.throw(RequestCancelled('no longer wanted'))
-        self._compare(inputs, progress.token_ids, logits)
+        self._compare(inputs, output.token_ids, logits)
 
     def _interrupt(self) -> None:
         """A caption rests at a random step while questions are answered, then goes on or is given
@@ -230,24 +230,20 @@ class Schedule:
             Clip('', tuple(self._camera.frames)), self._question()
         )
 
-    def _started(self, inputs: ModelInputs) -> tuple[Running, GenerationStats, list[np.ndarray]]:
-        limits = SamplingParams(
+    def _started(self, inputs: ModelInputs) -> tuple[Running, GenerationOutput, list[np.ndarray]]:
+        params = SamplingParams(
             int(self._random.integers(1, MAX_TOKENS + 1)),
             (),
             GenerationConfig(max_repeats=0),
             int(self._random.choice([5, 32, 256])),
             keep_logits=True,
-            drafts=self._drafts(inputs),
         )
-        progress = GenerationStats()
+        history = self._history(inputs)
+        output = self._new_output()
         self._inputs = inputs
-        return (
-            generate(self.caches, inputs, limits, self._text(), lambda: 0, progress),
-            progress,
-            [],
-        )
+        return (generate(self.caches, inputs, params, output, lambda: 0, history), output, [])
 
-    def _drafts(self, inputs: ModelInputs) -> PromptHistory | None:
+    def _history(self, inputs: ModelInputs) -> PromptHistory | None:
         """Now and then a previous text that is nearly the one to come."""
         if self._random.random() < 0.5:
             return None
@@ -255,8 +251,8 @@ class Schedule:
         previous[self._random.integers(len(previous))] = int(self._random.integers(0, 300))
         return PromptHistory(tuple(previous))
 
-    def _text(self) -> Detokenizer:
-        return Detokenizer(self._tokenizer.token_bytes)
+    def _new_output(self) -> GenerationOutput:
+        return GenerationOutput(Detokenizer(self._tokenizer.token_bytes))
 
     def _advance(self, running: Iterable[Step], logits: list[np.ndarray], steps: int) -> None:
         for step in itertools.islice(running, steps):
@@ -266,17 +262,16 @@ class Schedule:
     def _finish(
         self,
         running: Running,
-        progress: GenerationStats,
+        output: GenerationOutput,
         logits: list[np.ndarray],
         inputs: ModelInputs | None = None,
-    ) -> Generation:
+    ) -> GenerationOutput:
         inputs = inputs or self._inputs
         self._advance(running, logits, 10**6)
-        generation = progress.generation()
-        assert generation.reused_tokens < len(inputs.prompt.token_ids)
-        self.accepted += generation.accepted_tokens
-        self._compare(inputs, generation.token_ids, logits)
-        return generation
+        assert output.stats.reused_tokens < len(inputs.prompt.token_ids)
+        self.accepted += output.stats.accepted_tokens
+        self._compare(inputs, output.token_ids, logits)
+        return output
 
     def _compare(
         self, inputs: ModelInputs, token_ids: Iterable[int], logits: list[np.ndarray]
@@ -303,16 +298,13 @@ class Schedule:
     def _recomputed(self, inputs: ModelInputs) -> tuple[list[int], np.ndarray]:
         key = inputs.prompt.token_ids.tobytes() + b''.join(frame.key for frame in inputs.frames)
         if key not in self._expected:
-            limits = SamplingParams(
+            params = SamplingParams(
                 MAX_TOKENS, (), GenerationConfig(max_repeats=0), 64, keep_logits=True
             )
-            progress, logits = GenerationStats(), list[np.ndarray]()
-            self._advance(
-                generate(self._fresh, inputs, limits, self._text(), lambda: 0, progress),
-                logits,
-                10**6,
-            )
-            self._expected[key] = progress.token_ids, np.stack(logits)
+            output, logits = self._new_output(), list[np.ndarray]()
+            steps = generate(Caches(self._fresh), inputs, params, output, lambda: 0)
+            self._advance(steps, logits, 10**6)
+            self._expected[key] = output.token_ids, np.stack(logits)
         return self._expected[key]
 
     def _check_bounds(self) -> None:

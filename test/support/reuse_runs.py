@@ -17,13 +17,13 @@ from penguin_ros.config import GenerationConfig, ModelConfig
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.params import SamplingParams
-from penguin_ros.generation.stats import Generation, GenerationStats
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 FIRST, SECOND, THIRD = (frame(4, 6, seed=seed) for seed in (1, 2, 3))
-LIMITS = SamplingParams(4, (), GenerationConfig(max_repeats=0), prefill_chunk=8)
+PARAMS = SamplingParams(4, (), GenerationConfig(max_repeats=0), prefill_chunk=8)
 
 
 class CountingBackend(ScriptedBackend):
@@ -50,25 +50,26 @@ class CountingBackend(ScriptedBackend):
         self.encoded, self.computed = [], 0
 
 
-def started(
-    caches: Caches, asked: ModelInputs, progress: GenerationStats | None = None
-) -> Iterator:
-    return generate(
-        caches, asked, LIMITS, Detokenizer(lambda token: b'x'), itertools.count().__next__, progress
-    )
+def started(caches: Caches, asked: ModelInputs, output: GenerationOutput | None = None) -> Iterator:
+    output = output or new_output()
+    return generate(caches, asked, PARAMS, output, itertools.count().__next__)
 
 
-def answered(caches: Caches, asked: ModelInputs) -> Generation:
-    progress = GenerationStats()
-    for _ in started(caches, asked, progress):
+def new_output() -> GenerationOutput:
+    return GenerationOutput(Detokenizer(lambda token: b'x'))
+
+
+def answered(caches: Caches, asked: ModelInputs) -> GenerationOutput:
+    output = new_output()
+    for _ in started(caches, asked, output):
         pass
     alone = CountingBackend()
     alone.open()
-    expected = GenerationStats()
+    expected = new_output()
     for _ in started(Caches(alone), asked, expected):
         pass
-    assert progress.token_ids == expected.token_ids
-    return progress.generation()
+    assert output.token_ids == expected.token_ids
+    return output
 
 
 def question(*words: int, frames: Sequence[FramePatches] = (FIRST, SECOND)) -> ModelInputs:

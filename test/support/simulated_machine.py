@@ -30,14 +30,14 @@ class Machine:
     def __init__(self, costs: Costs, max_tokens: int = 15, seed: int = 0) -> None:
         self.costs, self.rows = costs, list[int]()
         self._max_tokens, self._random = max_tokens, np.random.default_rng(seed)
-        self.record = PromptHistory()
+        self.history = PromptHistory()
 
     def caption(self, text: Sequence[int], noise: float = 0.0) -> float:
         """Time per token behind the first one, in plain steps; `noise`: how far the time of a pass
         may be off.
         """
         whole = [*text, STOP]
-        drafter = Drafter(self.record, (), (STOP,), self._max_tokens)
+        drafter = Drafter(self.history, (), (STOP,), self._max_tokens)
         drafter.add(whole[:1])
         done, time = 1, 0.0
         while done < len(whole):
@@ -53,7 +53,7 @@ class Machine:
             drafter.add(taken)
             self.rows.append(1 + len(draft))
             done, time = done + len(taken), time + took
-        self.record.previous = tuple(whole)
+        self.history.previous = tuple(whole)
         return time / (len(whole) - 1)
 
 

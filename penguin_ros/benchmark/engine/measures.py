@@ -23,7 +23,7 @@ from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_imag
 from penguin_ros.benchmark.tasks import Round, Task
 from penguin_ros.errors import PromptTooLong, SettingError
 from penguin_ros.generation.chunks import prompt_chunks
-from penguin_ros.generation.sampler import checked
+from penguin_ros.generation.sampler import checked_token_id
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.steps import run_to_end
 
@@ -143,7 +143,7 @@ def _prefill(backend: Backend, slot: int, answer: MeasuredAnswer, chunk_size: in
     *chunks, last = prompt_chunks(answer.inputs, answer.features, chunk_size)
     for chunk in chunks:
         backend.forward(slot, chunk)
-    answer.ids.append(checked(backend.forward_greedy(slot, last)))
+    answer.ids.append(checked_token_id(backend.forward_greedy(slot, last)))
     answer.seconds['prefill_s'] = time.perf_counter() - start
 
 
@@ -151,7 +151,9 @@ def _decode(backend: Backend, slot: int, answer: MeasuredAnswer, max_tokens: int
     start = time.perf_counter()
     while len(answer.ids) < max_tokens:
         answer.ids.append(
-            checked(backend.forward_greedy(slot, Chunk(np.array(answer.ids[-1:], np.int64))))
+            checked_token_id(
+                backend.forward_greedy(slot, Chunk(np.array(answer.ids[-1:], np.int64)))
+            )
         )
     answer.seconds['answer_token_s'] = (time.perf_counter() - start) / max(1, max_tokens - 1)
 
@@ -197,7 +199,7 @@ def _at_position(opened: Opened, position: int, steps: int) -> dict[str, float]:
 
 def _append(backend: Backend, slot: int, ids: np.ndarray, is_asked: bool) -> None:
     if is_asked:
-        checked(backend.forward_greedy(slot, Chunk(ids)))
+        checked_token_id(backend.forward_greedy(slot, Chunk(ids)))
     else:
         backend.forward(slot, Chunk(ids))
 

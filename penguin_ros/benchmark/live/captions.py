@@ -130,10 +130,10 @@ class CaptionRuns:
         """As AnswerJob does, drafts from the last caption of the camera included."""
         if found is None:
             return None
-        record = drafts.record((CAMERA, self._question)) if drafts else None
+        record = drafts.for_prompt((CAMERA, self._question)) if drafts else None
         text = self._bench.text(reuse, found, self._question, record)
         if drafts is not None and record is not None:
-            drafts.keep(record, text.progress)
+            record.keep(text.output.token_ids, text.output.is_complete)
         return text
 
     def _record(self, made: Sequence[Text | None], reference: Sequence[Text | None]) -> Record:

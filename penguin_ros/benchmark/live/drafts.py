@@ -15,16 +15,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from penguin_ros.backends.base.backend import Chunk
+from penguin_ros.backends.base.backend import Chunk, Features
 from penguin_ros.benchmark.live.tasks import Record
 from penguin_ros.evaluation.agreement import common
 from penguin_ros.generation.caches import Caches
-from penguin_ros.generation.generate import open_prefill
+from penguin_ros.generation.chunks import needed_frames, prompt_chunks
+from penguin_ros.generation.generate import leased_slot
 from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.generation.speculative.drafter import Drafter
-from penguin_ros.generation.stats import GenerationStats
 from penguin_ros.model_inputs import ModelInputs
-from penguin_ros.request import StopReason
 from penguin_ros.steps import run_to_end
 
 ROWS = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -37,18 +36,20 @@ CAPTION_KEY = 'caption'
 def pass_costs(reuse: Caches, inputs: ModelInputs) -> dict[int, float]:
     """Seconds of a greedy pass by its positions, behind a prompt of which most is kept; medians."""
     random, vocabulary = np.random.default_rng(0), reuse.backend.description.vocabulary_size
-    with open_prefill(reuse, inputs) as run:
-        run_to_end(run.encode())
-        for chunk in run.chunks(256):
-            run.slot.forward(chunk)
-        held, times = run.slot.length, {rows: list[float]() for rows in ROWS}
+    features: list[Features | None] = []
+    with leased_slot(reuse, inputs) as slot:
+        part = (slot.length, len(inputs.prompt.token_ids))
+        run_to_end(reuse.encoder.encode(needed_frames(inputs, part), features))
+        for chunk in prompt_chunks(inputs, features, 256, part):
+            slot.forward(chunk)
+        held, times = slot.length, {rows: list[float]() for rows in ROWS}
         for _ in range(REPEATS):
             for rows in ROWS:
                 chunk = Chunk(random.integers(0, vocabulary, rows))
                 start = time.perf_counter()
-                run.slot.forward_greedy_each(chunk, range(-rows, 0))
+                slot.forward_greedy_each(chunk, range(-rows, 0))
                 times[rows].append(time.perf_counter() - start)
-                run.slot.truncate(held)
+                slot.truncate(held)
     return {rows: float(np.median(each)) for rows, each in times.items()}
 
 
@@ -77,7 +78,7 @@ def _drafted(
     text: Record, memory: DraftHistory, costs: Mapping[int, float], draft_tokens: int
 ) -> tuple[float, int]:
     """Seconds of the decode of one text, and passes with the one that gave the first token."""
-    ids, record = text['ids'], memory.record(CAPTION_KEY)
+    ids, record = text['ids'], memory.for_prompt(CAPTION_KEY)
     drafter = Drafter(record, text['prompt_ids'], text['stop_ids'], draft_tokens)
     drafter.add(ids[:1])
     done, spent_s, passes = 1, 0.0, 1
@@ -89,7 +90,7 @@ def _drafted(
         drafter.note_pass(1 + len(draft), round(pass_s * 1e9))
         drafter.add(ids[done : done + taken])
         done += taken
-    memory.keep(record, GenerationStats(token_ids=list(ids), stop_reason=StopReason.STOP_TOKEN))
+    record.keep(ids, is_complete=True)
     return spent_s, passes
 
 

@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.slots import slots_within
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.benchmark.live.probe import ProbedBackend
@@ -28,9 +27,9 @@ from penguin_ros.evaluation.agreement import Tokens, joined
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.speculative.draft_history import PromptHistory
-from penguin_ros.generation.stats import Generation, GenerationStats
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.requests.loaded_model import LoadedModel, load_model
 from penguin_ros.settings import Value, with_values
@@ -54,7 +53,7 @@ class Text:
     tokens: Tokens
     samples: Samples
     inputs: ModelInputs
-    progress: GenerationStats
+    output: GenerationOutput
 
 
 class TextBench:
@@ -68,34 +67,34 @@ class TextBench:
 
     def text(
         self,
-        reuse: Backend | Caches,
+        caches: Caches,
         found: WindowClip,
         question: str,
-        drafts: PromptHistory | None = None,
+        history: PromptHistory | None = None,
         limits: Mapping[str, Any] | None = None,
     ) -> Text:
-        """One text about a clip; `limits`: fields of Limits that are others than the settings say."""
+        """One text about a clip; `limits`: fields of SamplingParams that differ from the settings."""
         start = time.perf_counter()
         preprocessor = self.loaded.preprocessor(self.config.visual)
         inputs = run_to_end(preprocessor.clip_steps(found.clip, question, plan=found.plan))
         prepare_s = time.perf_counter() - start
-        progress, rows = GenerationStats(), []
+        output, rows = self.loaded.new_output(), []
         with closing(
             generate(
-                reuse,
+                caches,
                 inputs,
-                replace(self._limits(drafts), **(limits or {})),
-                self.loaded.detokenizer(),
+                replace(self._params(), **(limits or {})),
+                output,
                 time.perf_counter_ns,
-                progress,
+                history,
             )
         ) as steps:
             for step in steps:
                 if step.logits is not None:
                     rows.append(step.logits)
         logits = joined(rows, self.loaded.facts.vocabulary_size)
-        samples = _samples(progress.generation(), prepare_s, inputs)
-        return Text(Tokens(tuple(progress.token_ids), logits), samples, inputs, progress)
+        samples = _samples(output, prepare_s, inputs)
+        return Text(Tokens(tuple(output.token_ids), logits), samples, inputs, output)
 
     @property
     def plain(self) -> Caches:
@@ -120,7 +119,7 @@ class TextBench:
         """How often each case is measured."""
         return self.task.rounds or (1 if self.is_slow else ROUNDS)
 
-    def _limits(self, drafts: PromptHistory | None) -> SamplingParams:
+    def _params(self) -> SamplingParams:
         config, tokens = self.config, self.task.tokens
         sampling = replace(config.generation, max_repeats=0) if tokens else config.generation
         return SamplingParams(
@@ -129,7 +128,6 @@ class TextBench:
             sampling,
             config.model.prefill_chunk,
             keep_logits=True,
-            drafts=drafts,
         )
 
     def _held(self, reuse: Caches) -> Record:
@@ -145,27 +143,25 @@ class TextBench:
         }
 
 
-def _samples(made: Generation, prepare_s: float, inputs: ModelInputs) -> Samples:
-    encode_s, prefill_s, decode_s = (
-        made.encode_ns / 1e9,
-        made.prefill_ns / 1e9,
-        made.decode_ns / 1e9,
-    )
+def _samples(output: GenerationOutput, prepare_s: float, inputs: ModelInputs) -> Samples:
+    stats = output.stats
+    encode_s = stats.encode_ns / 1e9
+    prefill_s = stats.prefill_ns / 1e9
     return {
         'prepare_s': prepare_s,
         'encode_s': encode_s,
         'prefill_s': prefill_s,
-        'decode_s': decode_s,
+        'decode_s': stats.decode_ns / 1e9,
         'first_token_s': prepare_s + encode_s + prefill_s,
-        'tokens': len(made.token_ids),
-        'passes': made.forward_passes,
-        'drafted': made.drafted_tokens,
-        'accepted': made.accepted_tokens,
+        'tokens': len(output.token_ids),
+        'passes': stats.forward_passes,
+        'drafted': stats.drafted_tokens,
+        'accepted': stats.accepted_tokens,
         'frames': len(inputs.frames),
-        'prompt_tokens': made.prompt_tokens,
-        'visual_tokens': made.visual_tokens,
-        'reused_tokens': made.reused_tokens,
-        'reused_frames': made.reused_frames,
+        'prompt_tokens': stats.prompt_tokens,
+        'visual_tokens': stats.visual_tokens,
+        'reused_tokens': stats.reused_tokens,
+        'reused_frames': stats.reused_frames,
     }
 
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses which tokens to verify in the next pass of one generation. Knows sources, rates and
-costs, not the model.
+"""Chooses which tokens to verify in the next pass of one generation.
 
 A pass over S positions yields one token for sure and one more for each drafted token that is right.
-The draft is as long as makes the expected time per token least, and empty when none beats a plain
-step.
+The draft is as long as makes the expected time per token least, and empty when no draft beats a
+plain step.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.speculative.draft_history import LOOKUP, PREVIOUS, PromptHistory
-from penguin_ros.generation.speculative.prompt_lookup import STRONGEST, PromptLookup
+from penguin_ros.generation.speculative.prompt_lookup import LONGEST_MATCH, PromptLookup
 from penguin_ros.model_inputs import ModelInputs
 
-ROWS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Positions of a pass that are considered; few, so that each is measured soon."""
+PASS_SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Numbers of positions of a pass that are considered; few, so that each is measured soon."""
 
 _LEAST_GAIN = 0.95
 """A draft must bring the time per token below this share of a plain step's: estimates are not
@@ -25,9 +24,21 @@ exact.
 """
 
 
+def drafter_for(
+    params: SamplingParams, inputs: ModelInputs, history: PromptHistory | None
+) -> Drafter | None:
+    """Makes the drafter of one generation; None where nothing is to be drafted."""
+    max_tokens = params.sampling.draft_tokens
+    if history is None or not max_tokens:
+        return None
+    ids = inputs.prompt.token_ids
+    text_ids = ids[ids != inputs.image_token_id].tolist()
+    return Drafter(history, text_ids, params.stop_token_ids, max_tokens)
+
+
 class Drafter:
-    """Drafts for one generation, `max_tokens` at a time at most, from the record's previous text
-    and from the prompt's.
+    """Drafts for one generation, `max_tokens` at a time at most, from the previous text of the
+    prompt's history and from the prompt.
 
     `prompt`: its text tokens. A draft ends with the first of `stop_token_ids`: nothing comes after
     it.
@@ -35,25 +46,26 @@ class Drafter:
 
     def __init__(
         self,
-        record: PromptHistory,
+        history: PromptHistory,
         prompt: Iterable[int],
         stop_token_ids: Collection[int],
         max_tokens: int,
     ) -> None:
-        self._costs, self._acceptance = record.costs, record.acceptance
-        self._stop_token_ids, self._max_tokens = frozenset(stop_token_ids), max_tokens
-        self._sources = [PromptLookup(LOOKUP, prompt, 2, False)]
-        if record.previous:
-            self._sources.insert(0, PromptLookup(PREVIOUS, record.previous, 1, True))
+        self._costs = history.costs
+        self._acceptance = history.acceptance
+        self._stop_token_ids = frozenset(stop_token_ids)
+        self._max_tokens = max_tokens
+        self._sources = [PromptLookup(LOOKUP, prompt, shortest_match=2, is_previous=False)]
+        if history.previous:
+            previous = PromptLookup(PREVIOUS, history.previous, shortest_match=1, is_previous=True)
+            self._sources.insert(0, previous)
 
-    def draft(self, room: int) -> list[int]:
-        """What to verify next, when `room` more tokens may come; the pass itself gives one more
-        than it verifies.
+    def draft(self, tokens_left: int) -> list[int]:
+        """Returns what to verify next when `tokens_left` more tokens may come; the pass itself
+        gives one more than it verifies.
         """
-        guesses = [
-            (source, self._cut(source.guess(min(self._max_tokens, room - 1))))
-            for source in self._sources
-        ]
+        longest = min(self._max_tokens, tokens_left - 1)
+        guesses = [(source, self._cut(source.guess(longest))) for source in self._sources]
         options = [
             (*self._best_length(source, len(guess)), guess) for source, guess in guesses if guess
         ]
@@ -61,43 +73,31 @@ class Drafter:
         return guess[:length] if length and time < _LEAST_GAIN * self._costs.cost(1) else []
 
     def add(self, token_ids: Sequence[int]) -> None:
-        """The text goes on with these."""
+        """Tells the drafter how the text goes on."""
         for token_id in token_ids:
             for source in self._sources:
                 if guess := source.guess(1):
-                    self._acceptance.note(source.name, source.match_length, guess[0] == token_id)
+                    is_right = guess[0] == token_id
+                    self._acceptance.note(source.name, source.match_length, is_right)
                 source.add(token_id)
 
-    def note_pass(self, rows: int, duration_ns: int) -> None:
-        """A pass over `rows` positions was run, with all that belongs to it."""
-        self._costs.note(rows, duration_ns)
+    def note_pass(self, num_tokens: int, duration_ns: int) -> None:
+        """Notes what a pass over `num_tokens` positions took, with all that belongs to it."""
+        self._costs.note(num_tokens, duration_ns)
 
     def _cut(self, guess: list[int]) -> list[int]:
-        end = next(
-            (index for index, token_id in enumerate(guess, 1) if token_id in self._stop_token_ids),
-            len(guess),
-        )
-        return guess[:end]
+        for index, token_id in enumerate(guess, 1):
+            if token_id in self._stop_token_ids:
+                return guess[:index]
+        return guess
 
     def _best_length(self, source: PromptLookup, longest: int) -> tuple[float, int]:
-        """The least expected time per token, and the length that gives it."""
+        """Returns the least expected time per token, and the length of the draft that gives it."""
         survival, expected, best = 1.0, 1.0, (float('inf'), 0)
         for length in range(1, longest + 1):
-            survival *= self._acceptance.rate(
-                source.name, min(source.match_length + length - 1, STRONGEST)
-            )
+            match_length = min(source.match_length + length - 1, LONGEST_MATCH)
+            survival *= self._acceptance.rate(source.name, match_length)
             expected += survival
-            if length + 1 in ROWS or length == longest:
+            if length + 1 in PASS_SIZES or length == longest:
                 best = min(best, (self._costs.cost(length + 1) / expected, length))
         return best
-
-
-def drafter_for(limits: SamplingParams, inputs: ModelInputs) -> Drafter | None:
-    """For one generation; None where nothing is to be drafted."""
-    max_tokens = limits.sampling.draft_tokens
-    if limits.drafts is None or not max_tokens:
-        return None
-    ids = inputs.prompt.token_ids
-    return Drafter(
-        limits.drafts, ids[ids != inputs.image_token_id].tolist(), limits.stop_token_ids, max_tokens
-    )

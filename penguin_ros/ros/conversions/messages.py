@@ -50,6 +50,7 @@ def duration_ns(message: Duration) -> int:
 
 def evidence_message(evidence: Evidence) -> EvidenceMessage:
     """Field by field."""
+    stats = evidence.stats
     return EvidenceMessage(
         frames=[_frame_ref_message(frame) for frame in evidence.frames],
         start=time_message(evidence.start_ns),
@@ -59,24 +60,24 @@ def evidence_message(evidence: Evidence) -> EvidenceMessage:
         model_digest=evidence.model_digest,
         backend=evidence.backend,
         precision=evidence.precision,
-        visual_tokens=_count(evidence.visual_tokens),
-        prompt_tokens=_count(evidence.prompt_tokens),
-        generated_tokens=_count(evidence.generated_tokens),
+        visual_tokens=_count(stats.visual_tokens),
+        prompt_tokens=_count(stats.prompt_tokens),
+        generated_tokens=_count(stats.generated_tokens),
         wait=duration_message(evidence.wait_ns),
-        encode=duration_message(evidence.encode_ns),
-        prefill=duration_message(evidence.prefill_ns),
-        decode=duration_message(evidence.decode_ns),
+        encode=duration_message(stats.encode_ns),
+        prefill=duration_message(stats.prefill_ns),
+        decode=duration_message(stats.decode_ns),
         first_token_latency=duration_message(evidence.first_token_ns),
         stop_reason=int(evidence.stop_reason),
         is_truncated=evidence.is_truncated,
         is_stale=evidence.is_stale,
         frames_dropped=_count(evidence.frames_dropped),
         unchanged_since=time_message(evidence.unchanged_since_ns),
-        reused_tokens=_count(evidence.reused_tokens),
-        reused_frames=_count(evidence.reused_frames),
-        forward_passes=_count(evidence.forward_passes),
-        drafted_tokens=_count(evidence.drafted_tokens),
-        accepted_tokens=_count(evidence.accepted_tokens),
+        reused_tokens=_count(stats.reused_tokens),
+        reused_frames=_count(stats.reused_frames),
+        forward_passes=_count(stats.forward_passes),
+        drafted_tokens=_count(stats.drafted_tokens),
+        accepted_tokens=_count(stats.accepted_tokens),
     )
 
 

@@ -19,8 +19,10 @@ from penguin_ros.benchmark.live.scenes import clip_images
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.config import ModelConfig, VisualConfig
 from penguin_ros.errors import NoFreeSlot
+from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
+from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
@@ -42,16 +44,13 @@ def opened(tiny_checkpoint: Path) -> Iterator[tuple[Backend, ModelInputs]]:
 def test_texts_are_the_same_and_every_call_is_told(opened: tuple[Backend, ModelInputs]) -> None:
     inner, inputs = opened
     calls: list[str] = []
-    probe, limits = (
+    probe, params = (
         ProbedBackend(inner, on_call=calls.append),
         SamplingParams(5, (), prefill_chunk=32),
     )
-    ours, plain = (
-        run_to_end(
-            generate(backend, inputs, limits, Detokenizer(lambda token_id: b''), time.monotonic_ns)
-        )
-        for backend in (probe, inner)
-    )
+    ours, plain = (GenerationOutput(Detokenizer(lambda token_id: b'')) for _ in range(2))
+    for backend, output in ((probe, ours), (inner, plain)):
+        run_to_end(generate(Caches(backend), inputs, params, output, time.monotonic_ns))
     assert ours.token_ids == plain.token_ids
     assert calls[0] == ENCODE and calls.count(DECODE) == 4
     assert calls.count(PREFILL) == -(-len(inputs.prompt.token_ids) // 32)

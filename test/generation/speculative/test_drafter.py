@@ -13,29 +13,29 @@ from support.simulated_machine import STOP, Costs, Machine, changed, two_cores, 
 from penguin_ros.config import GenerationConfig
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.speculative.draft_history import PromptHistory, VerifyCosts
-from penguin_ros.generation.speculative.drafter import ROWS, Drafter, drafter_for
+from penguin_ros.generation.speculative.drafter import PASS_SIZES, Drafter, drafter_for
 
 
-def free_rows() -> PromptHistory:
+def free_passes() -> PromptHistory:
     """Where a pass over many positions costs no more than one over one."""
     costs = VerifyCosts()
-    for rows in (1, 64):
-        costs.note(rows, 1000)
-        costs.note(rows, 1000)
+    for num_tokens in (1, 64):
+        costs.note(num_tokens, 1000)
+        costs.note(num_tokens, 1000)
     return PromptHistory(costs=costs)
 
 
-def drafter(record: PromptHistory, max_tokens: int = 15, prompt: tuple[int, ...] = ()) -> Drafter:
-    return Drafter(record, prompt, (STOP,), max_tokens)
+def drafter(history: PromptHistory, max_tokens: int = 15, prompt: tuple[int, ...] = ()) -> Drafter:
+    return Drafter(history, prompt, (STOP,), max_tokens)
 
 
 # --- what may be drafted --------------------------------------------------------------------------
 
 
 def test_a_draft_is_what_the_previous_text_had_there() -> None:
-    record = free_rows()
-    record.previous = tuple(range(100, 130))
-    drafting = drafter(record)
+    history = free_passes()
+    history.previous = tuple(range(100, 130))
+    drafting = drafter(history)
     drafting.add([100])
     assert drafting.draft(1000) == list(range(101, 116))
     drafting.add([101, 102, 103])
@@ -43,29 +43,29 @@ def test_a_draft_is_what_the_previous_text_had_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ('max_tokens', 'room', 'longest'),
+    ('max_tokens', 'tokens_left', 'longest'),
     [(15, 1000, 15), (3, 1000, 3), (15, 5, 4), (15, 2, 1), (15, 1, 0)],
 )
 def test_a_draft_keeps_to_its_maximum_and_to_what_may_still_come(
-    max_tokens: int, room: int, longest: int
+    max_tokens: int, tokens_left: int, longest: int
 ) -> None:
-    record = free_rows()
-    record.previous = tuple(range(100, 130))
-    drafting = drafter(record, max_tokens)
+    history = free_passes()
+    history.previous = tuple(range(100, 130))
+    drafting = drafter(history, max_tokens)
     drafting.add([100])
-    assert len(drafting.draft(room)) == longest
+    assert len(drafting.draft(tokens_left)) == longest
 
 
 def test_nothing_is_drafted_behind_a_stop_token() -> None:
-    record = free_rows()
-    record.previous = (100, 101, 102, STOP, 104, 105)
-    drafting = drafter(record)
+    history = free_passes()
+    history.previous = (100, 101, 102, STOP, 104, 105)
+    drafting = drafter(history)
     drafting.add([100])
     assert drafting.draft(1000) == [101, 102, STOP]
 
 
 def test_without_a_previous_text_the_prompt_and_the_text_itself_are_quoted() -> None:
-    drafting = drafter(free_rows(), prompt=(50, 51, 52, 53, 54))
+    drafting = drafter(free_passes(), prompt=(50, 51, 52, 53, 54))
     assert drafting.draft(1000) == []
     drafting.add([9, 50, 51])
     assert drafting.draft(1000)[:2] == [52, 53]
@@ -74,18 +74,14 @@ def test_without_a_previous_text_the_prompt_and_the_text_itself_are_quoted() -> 
 
 
 def test_only_words_of_the_prompt_are_quoted_and_only_where_it_is_asked_for() -> None:
-    question, record = inputs([1, 2, frame(4, 6), 3, 4]), free_rows()
-    drafting = drafter_for(SamplingParams(9, (STOP,), drafts=record), question)
+    question, history = inputs([1, 2, frame(4, 6), 3, 4]), free_passes()
+    drafting = drafter_for(SamplingParams(9, (STOP,)), question, history)
     assert drafting is not None
     drafting.add([1, 2])
     assert drafting.draft(1000)[:2] == [3, 4]
-    assert drafter_for(SamplingParams(9, (STOP,)), question) is None
-    assert (
-        drafter_for(
-            SamplingParams(9, (STOP,), GenerationConfig(draft_tokens=0), drafts=record), question
-        )
-        is None
-    )
+    assert drafter_for(SamplingParams(9, (STOP,)), question, None) is None
+    none = SamplingParams(9, (STOP,), GenerationConfig(draft_tokens=0))
+    assert drafter_for(none, question, history) is None
 
 
 # --- what pays ------------------------------------------------------------------------------------
@@ -184,4 +180,6 @@ def test_the_same_times_give_the_same_drafts() -> None:
 
 
 def test_sizes_that_are_considered_are_few_and_ascending() -> None:
-    assert list(ROWS) == sorted(set(ROWS)) and ROWS[0] == 2 and ROWS[-1] <= 64
+    assert (
+        list(PASS_SIZES) == sorted(set(PASS_SIZES)) and PASS_SIZES[0] == 2 and PASS_SIZES[-1] <= 64
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penguin_ros.generation.speculative.prompt_lookup import STRONGEST, PromptLookup
+from penguin_ros.generation.speculative.prompt_lookup import LONGEST_MATCH, PromptLookup
 
 OLD = list(range(100, 120))
 
@@ -62,7 +62,7 @@ def test_of_several_places_the_longest_agreement_counts_and_then_the_nearest() -
 
 def test_strength_says_how_many_tokens_agree() -> None:
     source = previous()
-    assert source.match_length == STRONGEST
+    assert source.match_length == LONGEST_MATCH
     strengths = []
     for token_id in [100, 7, 102, 103, 104, 105, 106]:
         source.add(token_id)
@@ -127,4 +127,4 @@ def test_a_longer_guess_begins_with_the_shorter_one(
 ) -> None:
     source = fed(previous(text) if is_previous else lookup(text), tokens)
     assert source.guess(count) == source.guess(70)[:count] and len(source.guess(count)) <= count
-    assert 0 <= source.match_length <= STRONGEST
+    assert 0 <= source.match_length <= LONGEST_MATCH

@@ -10,7 +10,15 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from penguin_ros.errors import Busy, DeadlineExceeded
 from penguin_ros.frame import FrameType
-from penguin_ros.request import Answer, Evidence, FrameRef, Interval, Priority, StopReason
+from penguin_ros.request import (
+    Answer,
+    Evidence,
+    FrameRef,
+    GenerationStats,
+    Interval,
+    Priority,
+    StopReason,
+)
 from penguin_ros.ros.conversions.messages import (
     answer_message,
     caption_message,
@@ -35,24 +43,26 @@ EVIDENCE = Evidence(
     model_digest='ab',
     backend='torch',
     precision='float32',
-    visual_tokens=5,
-    prompt_tokens=50,
-    generated_tokens=7,
     wait_ns=1,
-    encode_ns=2,
-    prefill_ns=3,
-    decode_ns=4,
     first_token_ns=6,
     stop_reason=StopReason.MAX_TOKENS,
     is_truncated=True,
     is_stale=True,
     frames_dropped=9,
     unchanged_since_ns=1_000_000_003,
-    reused_tokens=10,
-    reused_frames=11,
-    forward_passes=12,
-    drafted_tokens=13,
-    accepted_tokens=14,
+    stats=GenerationStats(
+        visual_tokens=5,
+        prompt_tokens=50,
+        generated_tokens=7,
+        reused_tokens=10,
+        reused_frames=11,
+        forward_passes=12,
+        drafted_tokens=13,
+        accepted_tokens=14,
+        encode_ns=2,
+        prefill_ns=3,
+        decode_ns=4,
+    ),
 )
 
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a generation gives: its steps, and its text so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from penguin_ros.backends.base.backend import Logits
+from penguin_ros.generation.detokenizer import Detokenizer
+from penguin_ros.request import GenerationStats, Phase, StopReason
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one step did; each ends at a yield.
+
+    The first token comes with the last step of phase 'prefill'. Every step of phase 'decode' gives
+    one token, or several when a draft was right. `piece` is the text that they complete, maybe ''.
+    `logits` (tokens, vocabulary) are those that the tokens were chosen from, when they are kept.
+    """
+
+    phase: Phase
+    token_ids: tuple[int, ...] = ()
+    piece: str = ''
+    logits: Logits | None = None
+
+
+@dataclass(eq=False)
+class GenerationOutput:
+    """The text of one generation so far. The loop writes it before each yield; its driver reads it
+    between steps and afterwards, also when the generation was ended early.
+
+    `token_ids` end with the stop token when there is one; it adds nothing to `text`. An incomplete
+    character at the end of an unfinished text is left out. `stop_reason` is NONE while it grows.
+    """
+
+    detokenizer: Detokenizer
+    token_ids: list[int] = field(default_factory=list)
+    text: str = ''
+    stop_reason: StopReason = StopReason.NONE
+    stats: GenerationStats = field(default_factory=GenerationStats)
+
+    @property
+    def is_complete(self) -> bool:
+        """True when a stop rule has ended the text."""
+        return self.stop_reason is not StopReason.NONE
+
+    def append(self, token_id: int, stop_reason: StopReason) -> str:
+        """Appends a token, the last one when it has a stop reason; returns the text that it
+        completes.
+        """
+        is_stop_token = stop_reason is StopReason.STOP_TOKEN
+        piece = '' if is_stop_token else self.detokenizer.push(token_id)
+        if stop_reason is not StopReason.NONE:
+            piece += self.detokenizer.finish()
+        self.token_ids.append(token_id)
+        self.text += piece
+        self.stop_reason = stop_reason
+        self.stats.generated_tokens += not is_stop_token
+        return piece
