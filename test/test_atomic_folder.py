@@ -12,7 +12,7 @@ from penguin_ros.atomic_folder import atomic_folder
 from penguin_ros.backends.base.manifest import MANIFEST
 
 DEAD = 2**22 + 1
-"""No process has this number: it is above the kernel's largest."""
+"""No process has this number, which is above the kernel's largest."""
 
 
 def bundle(folder: Path, text: str = 'old') -> Path:

@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A published checkpoint, opened and checked. Knows where its files are; runs nothing, imports no
-inference library.
+"""A published checkpoint, opened and checked.
 
-Where the encoder's configuration lies: inside config.json, in a folder, in a hub repository, or
-nowhere.
+This file knows where the parts of a checkpoint are, among them the encoder's configuration, which
+is inside config.json, in a folder, in a hub repository, or nowhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from penguin_ros.checkpoint.configuration import ConfigFiles, check_kind, read_shape
-from penguin_ros.checkpoint.hub import download_checkpoint, download_file, hub_name, is_hub_id
+from penguin_ros.checkpoint.hub import (
+    ProgressCallback,
+    download_checkpoint,
+    download_file,
+    hub_name,
+    is_hub_id,
+)
 from penguin_ros.checkpoint.json_file import JsonFile, is_file, read_bytes, read_json
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tensors import TensorReader
@@ -28,10 +32,10 @@ CONFIG = 'config.json'
 
 
 def read_encoder_config(folder: Path, model: JsonFile) -> JsonFile | None:
-    """The encoder's own configuration, or None when `model` (the parsed config.json of `folder`)
-    names none.
+    """Returns the encoder's own configuration, or None when `model` (the parsed config.json of
+    `folder`) names none.
 
-    CheckpointNotFound when a folder is named that is not there, HubUnavailable when a repository
+    CheckpointNotFound when it names a folder that does not exist, HubUnavailable when a repository
     cannot be reached.
     """
     if model.has('vision_encoder_config'):
@@ -60,8 +64,6 @@ def read_encoder_config(folder: Path, model: JsonFile) -> JsonFile | None:
     )
 
 
-Progress = Callable[[str], None]
-
 IMAGE_TOKEN = '<image>'
 DIGESTED = (
     CONFIG,
@@ -78,8 +80,10 @@ DIGESTED = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint: `path` its folder, `name` what people call it, `shape` all numbers,
-    `tensors` the weights.
+    """An opened checkpoint.
+
+    `path` is its folder, `name` what people call it, `shape` holds all numbers, `tensors` reads the
+    weights, and `files` are the parsed configuration files.
     """
 
     path: Path
@@ -90,7 +94,9 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> PenguinTokenizer:
-        """Read on first use; CheckpointConfigError when it does not fit the rest of the checkpoint."""
+        """The tokenizer, read on first use; CheckpointConfigError when it does not fit the rest of
+        the checkpoint.
+        """
         tokenizer = PenguinTokenizer(self.path)
         found = tokenizer.markup_id(IMAGE_TOKEN)
         if found != self.shape.image_token_id:
@@ -102,11 +108,11 @@ class Checkpoint:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) over the configuration, the tokenizer, and each tensor's name, format, shape
-        and first bytes.
+        """A sha256 (hex) over the configuration, the tokenizer, and each tensor's name, format,
+        shape and first bytes.
 
-        Cheap: gigabytes are not read. The same weights in other shards or another layout have the
-        same tensor part.
+        It is cheap, because gigabytes are not read. The same weights in other shards or another
+        layout have the same tensor part.
         """
         digest = hashlib.sha256()
         encoder = {} if self.files.encoder is None else dict(self.files.encoder.values)
@@ -119,12 +125,12 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def open_checkpoint(source: str | Path, *, progress: Progress | None = None) -> Checkpoint:
-    """Opens a folder, or a hub id (`owner/name`, with `@revision` behind it when wanted), which is
+def open_checkpoint(source: str | Path, *, progress: ProgressCallback | None = None) -> Checkpoint:
+    """Opens a folder or a hub id (`owner/name`, with `@revision` behind it when wanted), which is
     downloaded when needed.
 
-    Every file, tensor name and tensor shape is checked; of the weights only headers are read.
-    Raises children of CheckpointError only. `progress` is called with a line of text, from any
+    Every file, tensor name and tensor shape is checked; only the headers of the weights are read.
+    Only children of CheckpointError are raised. `progress` is called with a line of text, from any
     thread.
     """
     folder, name = _located(source, progress or (lambda line: None))
@@ -136,8 +142,8 @@ def open_checkpoint(source: str | Path, *, progress: Progress | None = None) -> 
 
 
 def _read_config(folder: Path) -> ConfigFiles:
-    """Everything but the weights, which are large: all that can be wrong without them is found
-    here.
+    """Reads everything but the weights, which are large: whatever can be wrong without them is
+    found here.
     """
     model = read_json(folder / CONFIG)
     check_kind(model)
@@ -145,7 +151,7 @@ def _read_config(folder: Path) -> ConfigFiles:
     return ConfigFiles(folder, model, read_encoder_config(folder, model))
 
 
-def _located(source: str | Path, progress: Progress) -> tuple[Path, str]:
+def _located(source: str | Path, progress: ProgressCallback) -> tuple[Path, str]:
     folder = Path(source)
     if str(source) and _is_folder(folder):
         return folder, hub_name(folder) or folder.resolve().name

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the JSON files of a checkpoint to its CheckpointShape. Knows the keys; takes from tensors
-what files may leave out.
+"""Turns the JSON files of a checkpoint into its CheckpointShape, and takes from the tensors what
+the files may leave out.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from penguin_ros.checkpoint.tensors import TensorReader
 from penguin_ros.checkpoint.tokenizer import added_token_ids
 from penguin_ros.errors import CheckpointConfigError, CheckpointTensorError
 
-MODEL_TYPE, PROJECTOR_TYPE = 'penguinvl_qwen3', 'mlp2x_gelu'
+MODEL_TYPE = 'penguinvl_qwen3'
+PROJECTOR_TYPE = 'mlp2x_gelu'
 ENCODER_ROPE_THETA, ENCODER_NORM_EPS = 1e6, 1e-6
-"""What the encoder uses when no configuration of it is found."""
+"""What the encoder uses when there is no configuration of it."""
 
 STOP_TOKENS = ('<|im_end|>', '<|endoftext|>')
 RGB = 3
@@ -29,8 +30,8 @@ MAX_PATCH_SIZE = 1024
 
 @dataclass(frozen=True)
 class ConfigFiles:
-    """The parsed configuration of a checkpoint folder; `encoder` None when none of its places has
-    one.
+    """The parsed configuration of a checkpoint folder; `encoder` is None when the encoder's is
+    nowhere.
     """
 
     folder: Path
@@ -39,8 +40,10 @@ class ConfigFiles:
 
 
 def read_shape(files: ConfigFiles, tensors: TensorReader) -> CheckpointShape:
-    """All numbers; CheckpointConfigError or CheckpointNotFound names the file and key,
-    CheckpointTensorError a tensor that would have said what the files leave out.
+    """Returns all numbers of a checkpoint.
+
+    CheckpointConfigError or CheckpointNotFound names the file and key that is wrong,
+    CheckpointTensorError a tensor that should have supplied what the files leave out.
     """
     model = files.model
     channels, patch_size = _patch(files, tensors)
@@ -66,7 +69,7 @@ def read_shape(files: ConfigFiles, tensors: TensorReader) -> CheckpointShape:
 
 
 def check_kind(model: JsonFile) -> None:
-    """CheckpointConfigError when config.json belongs to another kind of model."""
+    """Raises CheckpointConfigError when config.json belongs to another kind of model."""
     for key, only in (('model_type', MODEL_TYPE), ('vision_projector_type', PROJECTOR_TYPE)):
         if model.has(key) and model.text(key) != only:
             raise model.error(key, f'only {only} is supported')
@@ -99,7 +102,7 @@ def _llm(model: JsonFile, tensors: TensorReader) -> TransformerShape:
 
 
 def _encoder(config: JsonFile | None, tensors: TensorReader) -> TransformerShape:
-    """A configuration may leave sizes out; they follow from the tensors."""
+    """A configuration may leave sizes out, which then follow from the tensors."""
     given = config or JsonFile({}, f'the encoder of {tensors.path}')
     _check_layers(given)
     head_dim = _head_dim(given, tensors, 'encoder')
@@ -138,7 +141,7 @@ def _head_dim(config: JsonFile, tensors: TensorReader, stack: str) -> int:
 
 
 def _rope_theta(config: JsonFile) -> float:
-    """Newer libraries write it inside rope_parameters."""
+    """Newer libraries write rope_theta inside rope_parameters."""
     nested = not config.has('rope_theta') and config.has('rope_parameters')
     return (config.part('rope_parameters') if nested else config).number('rope_theta')
 
@@ -175,8 +178,8 @@ def _checked(shape: TransformerShape, where: str) -> TransformerShape:
 
 
 def _patch(files: ConfigFiles, tensors: TensorReader) -> tuple[int, int]:
-    """(channels, patch size in pixels), from the encoder's configuration, else from the patch
-    embedding's shape.
+    """Returns (channels, patch size in pixels) from the encoder's configuration, or else from the
+    shape of the patch embedding.
     """
     if (
         files.encoder is not None
@@ -191,7 +194,8 @@ def _patch(files: ConfigFiles, tensors: TensorReader) -> tuple[int, int]:
             raise CheckpointTensorError(
                 str(tensors.path),
                 misshaped=[
-                    f'{PATCH_EMBEDDING} (is {list(shape)}, must be hidden x channels x patch x patch)'
+                    f'{PATCH_EMBEDDING} (is {list(shape)}, '
+                    'must be hidden x channels x patch x patch)'
                 ],
             )
         channels, patch_size = shape[1], shape[2]
@@ -203,10 +207,8 @@ def _patch(files: ConfigFiles, tensors: TensorReader) -> tuple[int, int]:
 
 
 def _processor(folder: Path, channels: int) -> ProcessorShape:
-    image, video = (
-        read_json(folder / 'preprocessor_config.json'),
-        read_json(folder / 'processor_config.json'),
-    )
+    image = read_json(folder / 'preprocessor_config.json')
+    video = read_json(folder / 'processor_config.json')
     if image.has('resample') and image.integer('resample', 0) != BICUBIC:
         raise image.error('resample', f'only bicubic ({BICUBIC}) is supported')
     shape = ProcessorShape(
@@ -227,7 +229,7 @@ def _processor(folder: Path, channels: int) -> ProcessorShape:
 
 
 def _stop_token_ids(files: ConfigFiles, vocabulary_size: int) -> tuple[int, ...]:
-    """What the configurations call the end, and the two tokens that always end a turn."""
+    """Collects what the configurations call the end, and the two tokens that always end a turn."""
     ids: set[int] = set()
     generation = files.folder / 'generation_config.json'
     for config in (files.model, read_json(generation) if is_file(generation) else JsonFile({}, '')):
@@ -243,7 +245,7 @@ def _stop_token_ids(files: ConfigFiles, vocabulary_size: int) -> tuple[int, ...]
 
 
 def _end_ids(config: JsonFile, vocabulary_size: int) -> set[int]:
-    """eos_token_id is one number or a list of them."""
+    """Reads eos_token_id, which is one number or a list of them."""
     value = config.values.get('eos_token_id')
     ids = [] if value is None else value if isinstance(value, list) else [value]
     if not all(

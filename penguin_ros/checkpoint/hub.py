@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hub ids to folders. The only file that knows huggingface_hub; none of a repository's code is
-fetched or run.
+"""Turns hub ids into folders; the only file that imports huggingface_hub.
 
-What lies complete in the hub's cache is used without asking the network, so a robot starts the same
-with and without one.
-
-Lines of progress while a download fills a folder, from the bytes on disk. Knows nothing of who
-downloads or how.
+None of a repository's code is fetched or run. What is complete in the hub's cache is used without
+asking the network, so a robot starts the same way with and without one. While a download fills a
+folder, a thread of its own reports the progress from the bytes on disk.
 """
 
 from __future__ import annotations
@@ -26,26 +23,36 @@ from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.checkpoint.weight_files import find_weight_files
 from penguin_ros.errors import CheckpointError, CheckpointNotFound, HubUnavailable
 
+ProgressCallback = Callable[[str], None]
+"""Is called with a line of text."""
+
 PERIOD_SECONDS = 1.0
 UNFINISHED = '.incomplete'
+SMALL_FILES = ['*.json', '*.txt']
+WEIGHTS = ['*.safetensors']
+NOT_WEIGHTS = ['*/*.safetensors']
+MAIN = 'main'
+ANSWER_SECONDS = 10.0
+"""How long the hub may take to answer."""
 
 
 class DownloadProgress:
-    """Reports once a second from its own thread, between entering and leaving, how much of
-    `total_bytes` is there.
+    """Reports once a second, from its own thread, how much of `total_bytes` is there, between
+    entering and leaving.
     """
 
-    def __init__(
-        self, folder: Path, name: str, total_bytes: int, report: Callable[[str], None]
-    ) -> None:
-        self._folder, self._name, self._total, self._report = folder, name, total_bytes, report
+    def __init__(self, folder: Path, name: str, total_bytes: int, report: ProgressCallback) -> None:
+        self._folder = folder
+        self._name = name
+        self._total = total_bytes
+        self._report = report
         self._before = _bytes_in(folder) - _bytes_in(folder, UNFINISHED)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name='download progress', daemon=True)
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes still to come; what an interrupted download left behind counts as there."""
+        """Bytes still to come; what an interrupted download left behind counts as downloaded."""
         return max(0, self._total - self._done())
 
     def __enter__(self) -> DownloadProgress:
@@ -85,25 +92,17 @@ def _bytes_in(folder: Path, suffix: str = '') -> int:
 
 
 def megabytes(count: int) -> str:
-    """A number of bytes for people."""
+    """Formats a number of bytes for people."""
     return f'{count / 1e9:.1f} GB' if count >= 1e9 else f'{count / 1e6:.1f} MB'
 
 
-Progress = Callable[[str], None]
-
-SMALL_FILES, WEIGHTS, NOT_WEIGHTS = ['*.json', '*.txt'], ['*.safetensors'], ['*/*.safetensors']
-MAIN = 'main'
-ANSWER_SECONDS = 10.0
-"""How long the hub may take to answer."""
-
-
 def is_hub_id(source: str) -> bool:
-    """Whether `source` reads as `owner/name` or `owner/name@revision`."""
+    """Returns whether `source` reads as `owner/name` or `owner/name@revision`."""
     return re.fullmatch(r'\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?', source, re.ASCII) is not None
 
 
 def hub_name(folder: Path) -> str:
-    """`owner/name` when `folder` is a snapshot in the hub's cache, else empty."""
+    """Returns `owner/name` when `folder` is a snapshot in the hub's cache, else an empty text."""
     parts = folder.absolute().parts
     match = (
         re.fullmatch(r'models--(.+?)--(.+)', parts[-3])
@@ -113,12 +112,14 @@ def hub_name(folder: Path) -> str:
     return f'{match[1]}/{match[2]}' if match else ''
 
 
-def download_checkpoint(source: str, progress: Progress, check: Callable[[Path], object]) -> Path:
-    """The folder of a hub id, from the cache when it is complete there, else downloaded.
+def download_checkpoint(
+    source: str, progress: ProgressCallback, check: Callable[[Path], object]
+) -> Path:
+    """Returns the folder of a hub id: from the cache when it is complete there, or else downloaded.
 
-    The configuration comes first and `check` is called with its folder: what it raises saves the
-    download of the weights. An interrupted download goes on where it stopped and is not taken for a
-    checkpoint. HubUnavailable says what to do.
+    The configuration comes first and `check` is called with its folder; what it raises saves the
+    download of the weights. An interrupted download continues where it stopped and is not taken for
+    a checkpoint. HubUnavailable says what to do.
     """
     _check_library(source)
     repository, revision = _parts(source)
@@ -126,8 +127,9 @@ def download_checkpoint(source: str, progress: Progress, check: Callable[[Path],
     if cached is not None:
         return cached
     elsewhere = (
-        f'On a machine with internet type: hf download {repository} --local-dir {repository.split("/")[1]}   '
-        '(older: huggingface-cli download), copy that folder here and name it instead of the hub id'
+        f'On a machine with internet type: hf download {repository} '
+        f'--local-dir {repository.split("/")[1]}   (older: huggingface-cli download), '
+        'copy that folder here and name it instead of the hub id'
     )
     try:
         return _download(repository, revision, progress, check)
@@ -138,8 +140,8 @@ def download_checkpoint(source: str, progress: Progress, check: Callable[[Path],
 
 
 def download_file(source: str, name: str, otherwise: str) -> Path:
-    """One small file of a hub repository, from the cache or downloaded; `otherwise`: what to do
-    without network.
+    """Returns one small file of a hub repository, from the cache or downloaded; `otherwise` says in
+    the error what to do without a network.
     """
     _check_library(source)
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
@@ -174,7 +176,7 @@ def _parts(source: str) -> tuple[str, str]:
 
 
 def _cached(repository: str, revision: str) -> Path | None:
-    """A snapshot in the cache that holds everything that its weight index names."""
+    """Returns a snapshot in the cache that holds everything that its weight index names."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -194,7 +196,7 @@ def _cached(repository: str, revision: str) -> Path | None:
 
 
 def _download(
-    repository: str, revision: str, progress: Progress, check: Callable[[Path], object]
+    repository: str, revision: str, progress: ProgressCallback, check: Callable[[Path], object]
 ) -> Path:
     progress(f'asking the hub for {repository}')
     facts = _repository_facts(repository, revision)
@@ -222,8 +224,8 @@ def _download(
 
 
 def _repository_facts(repository: str, revision: str) -> Any:
-    """Commit and file sizes; asked first because this call, unlike others of the library, gives up
-    in time.
+    """Returns the commit and the file sizes. They are asked for first because this call, unlike
+    others of the library, times out.
     """
     from huggingface_hub import HfApi
 
@@ -256,8 +258,8 @@ def _snapshot(repository: str, commit: str, patterns: list[str]) -> Path:
 
 
 def _remember(folder: Path, revision: str) -> None:
-    """Notes in the cache which commit a branch stands for: only now that it is complete, so that a
-    part is never taken.
+    """Notes in the cache which commit a branch stands for, only now that the snapshot is complete,
+    so that a part is never taken for it.
     """
     if folder.name != revision:
         reference = folder.parent.parent / 'refs' / revision
@@ -268,47 +270,53 @@ def _remember(folder: Path, revision: str) -> None:
 
 
 def _explained(source: str, error: Exception, otherwise: str) -> HubUnavailable:
-    """What failed, why, and what to type, for whatever the hub's client raised."""
+    """Says what failed, why, and what to type, for whatever the hub's client raised."""
+    why, fix = _refusal(source, error) or _failure(error, otherwise)
+    return HubUnavailable(f'{source} cannot be downloaded', why, fix)
+
+
+def _refusal(source: str, error: Exception) -> tuple[str, str] | None:
+    """Returns why the hub refused and what to do; None when it did not refuse."""
     from huggingface_hub import constants, errors
 
     hub = constants.ENDPOINT
-    what, page = f'{source} cannot be downloaded', f'{hub}/{_parts(source)[0]}'
     if isinstance(error, errors.GatedRepoError):
-        return HubUnavailable(
-            what,
+        return (
             f'{hub} asks to accept its terms first',
-            f'Accept them at {page}, then type: hf auth login   (or set HF_TOKEN)',
+            f'Accept them at {hub}/{_parts(source)[0]}, '
+            'then type: hf auth login   (or set HF_TOKEN)',
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return HubUnavailable(
-            what, f'{hub} has no such revision of it', 'Check the part behind the @'
-        )
+        return f'{hub} has no such revision of it', 'Check the part behind the @'
     status = getattr(getattr(error, 'response', None), 'status_code', 0)
     if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
-        return HubUnavailable(
-            what,
+        return (
             f'{hub} has no such repository (or it is private), and there is no such folder here',
             'Check the spelling; for a private one type: hf auth login   (or set HF_TOKEN)',
         )
+    return None
+
+
+def _failure(error: Exception, otherwise: str) -> tuple[str, str]:
+    """Returns why nothing arrived and what to do."""
+    from huggingface_hub import constants, errors
+
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(
         error, errors.LocalEntryNotFoundError
     ):
-        return HubUnavailable(what, str(error).splitlines()[0], otherwise)
+        return str(error).splitlines()[0], otherwise
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return HubUnavailable(
-            what, 'it is not in the cache and HF_HUB_OFFLINE is set', f'Unset it, or: {otherwise}'
-        )
+        return 'it is not in the cache and HF_HUB_OFFLINE is set', f'Unset it, or: {otherwise}'
     if isinstance(error, OSError) and (
         error.errno in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None
     ):
-        return HubUnavailable(
-            what,
+        return (
             f'{error.strerror} ({constants.HF_HUB_CACHE})',
             'Free space, or set HF_HOME to a folder on a disk with space',
         )
     reason = (str(error).splitlines() or [''])[0]
-    return HubUnavailable(
-        what,
-        f'it is not in the cache, and asking {hub} failed with {type(error).__name__}: {reason}',
+    return (
+        f'it is not in the cache, and asking {constants.ENDPOINT} failed with '
+        f'{type(error).__name__}: {reason}',
         f'Check the network. {otherwise}',
     )

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A JSON object of a checkpoint, read key by key. Knows no key; every failure names the file and
-the key.
-"""
+"""A JSON object of a checkpoint, read key by key; every failure names the file and the key."""
 
 from __future__ import annotations
 
@@ -24,14 +22,15 @@ class JsonFile:
     """
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
-        self.values, self.where = values, where
+        self.values = values
+        self.where = where
 
     def has(self, key: str) -> bool:
-        """Whether the key is there with a value other than null."""
+        """Returns whether the key has a value other than null."""
         return self.values.get(key) is not None
 
     def integer(self, key: str, low: int = 1, high: int = MAX_INTEGER) -> int:
-        """A whole number in [low, high]."""
+        """Returns a whole number in [low, high]."""
         value = self._required(key)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -40,11 +39,11 @@ class JsonFile:
         return value
 
     def number(self, key: str) -> float:
-        """A finite number above 0."""
+        """Returns a finite number above 0."""
         return self._positive(key, self._required(key))
 
     def numbers(self, key: str, count: int, is_zero_allowed: bool = False) -> tuple[float, ...]:
-        """A list of `count` finite numbers above 0, or from 0."""
+        """Returns a list of `count` finite numbers above 0, or from 0."""
         value = self._required(key)
         if not isinstance(value, list) or len(value) != count:
             raise self.error(key, f'takes a list of {count} numbers')
@@ -53,14 +52,14 @@ class JsonFile:
         )
 
     def text(self, key: str) -> str:
-        """A string that is not empty."""
+        """Returns a text that is not empty."""
         value = self._required(key)
         if not isinstance(value, str) or not value or '\0' in value:
             raise self.error(key, 'takes a text')
         return value
 
     def flag(self, key: str, default: bool) -> bool:
-        """true or false; `default` when absent."""
+        """Returns true or false; `default` when the key is absent."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -69,14 +68,14 @@ class JsonFile:
         return value
 
     def part(self, key: str) -> JsonFile:
-        """The object under `key`."""
+        """Returns the object under `key`."""
         value = self._required(key)
         if not isinstance(value, dict):
             raise self.error(key, 'takes an object')
         return JsonFile(value, f'{self.where}, {key}')
 
     def error(self, key: str, why: str) -> CheckpointConfigError:
-        """The error for the value under `key`."""
+        """Returns the error for the value under `key`."""
         shown = repr(self.values.get(key))
         return CheckpointConfigError(f'{self.where}: {key} = {shown[:80]}', why)
 
@@ -119,8 +118,8 @@ def read_json(path: Path) -> JsonFile:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file; a path that the system refuses (too long, forbidden) is
-    none.
+    """Returns whether `path` is a regular file; a path that the system refuses (too long,
+    forbidden) is none.
     """
     try:
         return path.is_file()
@@ -129,8 +128,8 @@ def is_file(path: Path) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a small file; CheckpointNotFound when absent or unreadable,
-    CheckpointConfigError when over MAX_BYTES.
+    """Returns the content of a small file; CheckpointNotFound when it is absent or unreadable,
+    CheckpointConfigError when it is larger than MAX_BYTES.
     """
     if not is_file(path):
         raise CheckpointNotFound(

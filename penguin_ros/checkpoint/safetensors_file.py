@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One safetensors file: its header, checked, and its data, memory-mapped. Knows no tensor name."""
+"""One safetensors file: its header, checked, and its contents, memory-mapped."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ STORAGE: dict[str, np.dtype[Any]] = {
     'F16': np.dtype('<f2'),
     'BF16': np.dtype('<u2'),
 }
-"""How each number format that is read lies in numpy; bfloat16 as its bits."""
+"""The numpy type in which each supported number format is stored; bfloat16 as its bits."""
 
 LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """Where a tensor lies: `dtype` as the file tags it, byte range [begin, end) from the start of
-    the file.
+    """Where a tensor is stored: `dtype` is the tag in the file, [begin, end) the byte range from
+    the start of the file.
     """
 
     file: Path
@@ -40,7 +40,7 @@ class TensorHeader:
 
 
 def read_headers(path: Path) -> dict[str, TensorHeader]:
-    """Every tensor of the file by its published name.
+    """Returns every tensor of the file by its published name.
 
     CheckpointNotFound when there is no such file, CheckpointFileCorrupt when it is truncated or no
     safetensors file.
@@ -71,8 +71,8 @@ def read_headers(path: Path) -> dict[str, TensorHeader]:
 
 
 def _check_with_library(path: Path) -> None:
-    """The library checks lengths, offsets, overlaps and formats, so that the header may be trusted
-    afterwards.
+    """Lets the library check lengths, offsets, overlaps and formats, so that the header can be
+    trusted afterwards.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -84,7 +84,7 @@ def _check_with_library(path: Path) -> None:
 
 
 def map_tensor(header: TensorHeader) -> NDArray[Any]:
-    """The tensor, memory-mapped and read-only, in the storage type of its format."""
+    """Returns the tensor, memory-mapped and read-only, in the storage type of its format."""
     try:
         raw = np.memmap(header.file, np.uint8, 'r', header.begin, (header.end - header.begin,))
     except (OSError, ValueError) as error:
@@ -94,7 +94,9 @@ def map_tensor(header: TensorHeader) -> NDArray[Any]:
 
 
 def read_start(header: TensorHeader, max_bytes: int) -> bytes:
-    """The first bytes of the tensor, read without mapping it: no page around them is fetched."""
+    """Returns the first bytes of the tensor, read without mapping it, so that no page around them
+    is fetched.
+    """
     try:
         with header.file.open('rb', buffering=0) as file:
             file.seek(header.begin)
@@ -104,14 +106,16 @@ def read_start(header: TensorHeader, max_bytes: int) -> bytes:
 
 
 def corrupt(path: Path, error: Exception) -> CheckpointFileCorrupt:
-    """The error for a file that cannot be read to its end."""
+    """Returns the error for a file that cannot be read to its end."""
     return CheckpointFileCorrupt(
         f'{path} is damaged', str(error), 'Delete this file and download the checkpoint again'
     )
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
-    """Writes tensors as `map_tensor` gives them: number format and values in its storage type."""
+    """Writes tensors as `map_tensor` returns them: each with its number format, and its values in
+    the storage type.
+    """
     stream_safetensors(
         path,
         {name: (dtype, values.shape) for name, (dtype, values) in tensors.items()},
@@ -124,8 +128,8 @@ def stream_safetensors(
     tensors: Mapping[str, tuple[str, tuple[int, ...]]],
     read: Callable[[str], Iterable[NDArray[Any]]],
 ) -> None:
-    """Writes tensors of given number format and shape; `read` gives the values of one, in whatever
-    pieces, when needed.
+    """Writes tensors of the given number formats and shapes; `read` yields the values of one, in
+    whatever pieces, when they are needed.
     """
     header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
     end = 0
@@ -142,8 +146,8 @@ def stream_safetensors(
 
 
 def narrowed(dtype: str, values: NDArray[np.float32]) -> tuple[str, NDArray[Any]]:
-    """float32 values in a number format's storage type; bfloat16 rounds to the nearest, half to
-    even.
+    """Converts float32 values to the storage type of a number format; bfloat16 is rounded to
+    nearest, ties to even.
     """
     if dtype == 'BF16':
         bits = values.view(np.uint32)

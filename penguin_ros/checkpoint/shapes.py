@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The angular frequencies of rotary positions. Knows neither tables nor grids.
-
-What a checkpoint's configuration says, as values. Knows neither files nor tensors.
+"""The numbers in a checkpoint's configuration, as values, and the frequencies of the rotary
+positions that follow from them.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class TransformerShape:
-    """One stack of Qwen3 layers. `head_dim` is its own number: in general not hidden_size / heads."""
+    """The sizes of one stack of Qwen3 layers; `head_dim` is independent of hidden_size / heads."""
 
     layers: int
     hidden_size: int
@@ -28,9 +27,11 @@ class TransformerShape:
 
 @dataclass(frozen=True)
 class ProcessorShape:
-    """How pictures become patches: per channel `image_mean` and `image_std` after multiplying by
-    `rescale_factor`; token budget of a request; `patch_size` in pixels; merge sizes in patches;
-    `fps` in Hz.
+    """How images become patches.
+
+    `image_mean` and `image_std` are per channel and apply after multiplying by `rescale_factor`;
+    `min_tokens` and `max_tokens` are the budget of a request; `patch_size` is in pixels, the merge
+    sizes are in patches, `fps` in Hz.
     """
 
     image_mean: tuple[float, ...]
@@ -50,7 +51,7 @@ class CheckpointShape:
     """Every number that a backend or the preprocessing needs.
 
     `is_tied`: the head is the embedding. `stop_token_ids`: decoding ends at any of them.
-    `max_positions`: context length in tokens that the model was trained for.
+    `max_positions`: the context length in tokens for which the model was trained.
     """
 
     llm: TransformerShape
@@ -66,13 +67,15 @@ class CheckpointShape:
 
     @property
     def patch_values(self) -> int:
-        """Numbers in one patch: channels x patch_size x patch_size."""
+        """The numbers in one patch: channels x patch_size x patch_size."""
         return self.channels * self.patch_size**2
 
 
 def inverse_frequencies(head_dim: int, theta: float) -> NDArray[np.float32]:
-    """(head_dim / 2,) radians per position, in float32 from the start as PyTorch computes them: at
-    large positions the rounding of the angle is what the model was trained with.
+    """Returns (head_dim / 2,) radians per position.
+
+    They are computed in float32 from the start, as in PyTorch: at large positions the rounding of
+    the angle is what the model was trained with.
     """
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     frequencies: NDArray[np.float32] = np.float32(1.0) / np.float32(theta) ** exponents

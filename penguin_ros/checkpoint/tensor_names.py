@@ -2,9 +2,9 @@
 """How tensors are called in published checkpoints, how this project calls them, and which shape
 each must have.
 
-Knows no file. Canonical names: `encoder.patch_embedding.{weight,bias}`, `encoder.layers.N.*`,
+The canonical names are `encoder.patch_embedding.{weight,bias}`, `encoder.layers.N.*`,
 `encoder.norm.weight`, `projector.{0,2}.{weight,bias}`, `llm.embed_tokens.weight`, `llm.layers.N.*`,
-`llm.norm.weight`, `llm.lm_head.weight`.
+`llm.norm.weight` and `llm.lm_head.weight`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ _PREFIXES = (
 
 
 def canonical_name(published: str) -> str | None:
-    """The name used in this project; None for a name that belongs to neither published layout."""
+    """Returns the name used in this project, or None for a name that belongs to neither published
+    layout.
+    """
     for prefix, replacement in _PREFIXES:
         if published.startswith(prefix):
             canonical = replacement + published[len(prefix) :]
@@ -45,7 +47,7 @@ def canonical_name(published: str) -> str | None:
 
 
 def published_name(canonical: str, is_nested: bool = True) -> str:
-    """The inverse of `canonical_name` for one of the two published layouts."""
+    """Returns the inverse of `canonical_name` for one of the two published layouts."""
     encoder = 'model.vision_encoder.vision_encoder.' if is_nested else 'model.vision_encoder.'
     if canonical.startswith('encoder.patch_embedding.'):
         return encoder + 'embeddings.' + canonical.removeprefix('encoder.')
@@ -57,13 +59,13 @@ def published_name(canonical: str, is_nested: bool = True) -> str:
 
 
 def is_ignored(published: str) -> bool:
-    """Whether the tensor is a rotary buffer, which is recomputed and not read."""
+    """Returns whether the tensor is a rotary buffer, which is computed instead of read."""
     return re.search(r'(^|\.)rotary_emb\.', published) is not None
 
 
 def expected_shapes(shape: CheckpointShape) -> dict[str, Shape]:
-    """Shape of every tensor of a checkpoint by canonical name, the head included, the patch
-    embedding as a matrix.
+    """Returns the shape of every tensor of a checkpoint by canonical name, with the head included
+    and the patch embedding as a matrix.
     """
     llm, encoder = shape.llm.hidden_size, shape.encoder.hidden_size
     shapes: dict[str, Shape] = {
@@ -89,11 +91,9 @@ def expected_shapes(shape: CheckpointShape) -> dict[str, Shape]:
 
 
 def _layer_shapes(shape: TransformerShape) -> dict[str, Shape]:
-    hidden, queries, keys = (
-        shape.hidden_size,
-        shape.heads * shape.head_dim,
-        shape.kv_heads * shape.head_dim,
-    )
+    hidden = shape.hidden_size
+    queries = shape.heads * shape.head_dim
+    keys = shape.kv_heads * shape.head_dim
     return {
         'input_layernorm.weight': (hidden,),
         'post_attention_layernorm.weight': (hidden,),

@@ -2,7 +2,7 @@
 """The tensors of a checkpoint under canonical names, whatever their published layout, sharding and
 tying.
 
-Knows what must be there and compares; reads data only when asked for. No inference library.
+What must be there is compared with the headers of the files; values are read only when asked for.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ FINGERPRINT_BYTES = 256
 
 
 class TensorReader:
-    """Tensors by canonical name (see tensor_names.py); `path` is the checkpoint folder, for errors."""
+    """Reads tensors by canonical name (see tensor_names.py); `path` is the checkpoint folder, which
+    errors name.
+    """
 
     def __init__(self, path: Path, files: WeightFiles) -> None:
         self.path = path
@@ -65,49 +67,50 @@ class TensorReader:
         self._headers[name] = header
 
     def names(self) -> list[str]:
-        """All canonical names, sorted; the head included when it is tied."""
+        """Returns all canonical names, sorted; the head is included when it is tied."""
         return sorted(self._headers)
 
     def has(self, name: str) -> bool:
-        """Whether there is a tensor of that canonical name."""
+        """Returns whether there is a tensor of that canonical name."""
         return name in self._headers
 
     def published_shape(self, name: str) -> tuple[int, ...]:
-        """Shape as the file has it; CheckpointTensorError when the tensor is missing."""
+        """Returns the shape in the file; CheckpointTensorError when the tensor is missing."""
         if name not in self._headers:
             raise CheckpointTensorError(str(self.path), missing=[self._published(name)])
         return self._headers[name].shape
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape as `read` and `read_raw` give it: the patch embedding is a matrix (hidden, channels
-        x patch x patch).
+        """Returns the shape of what `read` and `read_raw` return; the patch embedding is a matrix
+        (hidden, channels x patch x patch).
         """
         shape = self.published_shape(name)
         return (shape[0], int(np.prod(shape[1:]))) if name == PATCH_EMBEDDING else shape
 
     def dtype(self, name: str) -> str:
-        """Number format in the file: F32, F16 or BF16."""
+        """Returns the number format in the file: F32, F16 or BF16."""
         return self._headers[name].dtype
 
     def nbytes(self) -> int:
-        """Bytes of all tensors in the files, a tied head counted once."""
+        """Returns the bytes of all tensors in the files, where a tied head counts once."""
         return sum(header.end - header.begin for header in set(self._headers.values()))
 
     def read_raw(self, name: str) -> tuple[str, NDArray[Any]]:
-        """Number format and the memory-mapped, read-only values as stored; BF16 as its bits in
-        uint16.
+        """Returns the number format and the memory-mapped, read-only values as they are stored;
+        BF16 as its bits in uint16.
         """
         header = self._headers[name]
         return header.dtype, map_tensor(header).reshape(self.shape(name))
 
     def read(self, name: str) -> NDArray[np.float32]:
-        """A float32 copy; bfloat16 and float16 are widened exactly."""
+        """Returns a float32 copy; bfloat16 and float16 are widened exactly."""
         return widened(*self.read_raw(name))
 
     def check(self, shape: CheckpointShape) -> None:
-        """Compares names, shapes and formats with the configuration, ties the head;
-        CheckpointTensorError lists all that does not fit. Reads data only to compare a tied head
-        that is stored as well.
+        """Compares names, shapes and formats with the configuration and ties the head.
+
+        CheckpointTensorError lists everything that does not fit. Values are read only to compare a
+        tied head that is stored as well.
         """
         expected = expected_shapes(shape)
         misshaped = [
@@ -160,8 +163,8 @@ class TensorReader:
         )
 
     def fingerprints(self) -> list[str]:
-        """Per tensor a line with name, format, shape and its first bytes: cheap, and another
-        training gives others.
+        """Returns a line per tensor with its name, format, shape and first bytes, which is cheap
+        and differs between two trainings.
         """
         return [
             f'{name} {self.dtype(name)} {_shown(self.shape(name))} '
@@ -171,8 +174,8 @@ class TensorReader:
 
 
 def widened(dtype: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    """A float32 copy of values in the format that `read_raw` names; exact, also for NaN and
-    infinity.
+    """Returns a float32 copy of values in the format that `read_raw` names; the conversion is
+    exact, also for NaN and infinity.
     """
     if dtype == 'BF16':
         bits = values.astype(np.uint32)

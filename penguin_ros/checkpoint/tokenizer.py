@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text to token ids and back. Plain text never becomes markup: chat markup is looked up by name
-only.
+"""Text to token ids and back, with whichever tokenizer files a checkpoint has.
 
-Knows the tokenizers library; does not know how a prompt is put together.
-
-The tokenizer of a checkpoint as one JSON description, from whichever files are published.
-
-Knows the format of the tokenizers library, not the library itself.
+Plain text never becomes markup: chat markup is looked up by name only. How a prompt is put together
+is the business of the preprocessing. The first part of the file turns the published files into one
+description in the format of the tokenizers library; PenguinTokenizer, at the end, is what others
+use.
 """
 
 from __future__ import annotations
@@ -23,25 +21,23 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-PUBLISHED, VOCABULARY, MERGES, SETTINGS, ADDED = (
-    'tokenizer.json',
-    'vocab.json',
-    'merges.txt',
-    'tokenizer_config.json',
-    'added_tokens.json',
-)
+PUBLISHED = 'tokenizer.json'
+VOCABULARY = 'vocab.json'
+MERGES = 'merges.txt'
+SETTINGS = 'tokenizer_config.json'
+ADDED = 'added_tokens.json'
 
 QWEN2_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
     r'\s*[\r\n]+|\s+(?!\S)|\s+'
 )
-"""How Qwen2 cuts text before merging bytes; part of that tokenizer's definition, absent from
-vocab.json and merges.txt.
+"""How Qwen2 cuts text before merging bytes. It is part of that tokenizer's definition and absent
+from vocab.json and merges.txt.
 """
 
 
 def check_tokenizer_files(folder: Path) -> None:
-    """CheckpointNotFound when the folder holds no tokenizer."""
+    """Raises CheckpointNotFound when the folder holds no tokenizer."""
     if not is_file(folder / PUBLISHED) and not all(
         is_file(folder / name) for name in (VOCABULARY, MERGES)
     ):
@@ -53,8 +49,8 @@ def check_tokenizer_files(folder: Path) -> None:
 
 
 def read_tokenizer(folder: Path) -> dict[str, Any]:
-    """The description that the tokenizers library takes; made from vocab.json and merges.txt when
-    tokenizer.json is absent.
+    """Returns the description that the tokenizers library takes; it is made from vocab.json and
+    merges.txt when tokenizer.json is absent.
     """
     check_tokenizer_files(folder)
     if is_file(folder / PUBLISHED):
@@ -103,7 +99,9 @@ def _merge_pairs(model: JsonFile) -> list[list[str]]:
 
 
 def qwen2_tokenizer(vocabulary: Mapping[str, int], merges: list[list[str]]) -> dict[str, Any]:
-    """The description of a Qwen2 tokenizer with these token ids and merges, without added tokens."""
+    """Returns the description of a Qwen2 tokenizer with these token ids and merges, without added
+    tokens.
+    """
     byte_level = {
         'type': 'ByteLevel',
         'add_prefix_space': False,
@@ -141,8 +139,8 @@ def qwen2_tokenizer(vocabulary: Mapping[str, int], merges: list[list[str]]) -> d
 
 
 def without_added_tokens(tokenizer: Mapping[str, Any], added: Mapping[str, int]) -> dict[str, Any]:
-    """The same tokenizer for plain text: no added token, neither as such nor as the product of
-    merges.
+    """Returns the same tokenizer for plain text: it yields no added token, neither as such nor as
+    the product of merges.
     """
     model = dict(tokenizer['model'])
     numbers = set(added.values())
@@ -164,8 +162,8 @@ def without_added_tokens(tokenizer: Mapping[str, Any], added: Mapping[str, int])
 
 
 def added_token_ids(folder: Path) -> dict[str, int]:
-    """Every added token with its id, from all files that list them; CheckpointConfigError when they
-    contradict each other.
+    """Returns every added token with its id, from all files that list them; CheckpointConfigError
+    when they contradict each other.
     """
     found: dict[str, int] = {}
     for where, token, number in _listed(folder):
@@ -183,7 +181,7 @@ def added_token_ids(folder: Path) -> dict[str, int]:
 
 
 def _listed(folder: Path) -> list[tuple[str, Any, Any]]:
-    """(file, token, id) wherever an added token is listed."""
+    """Returns (file, token, id) wherever an added token is listed."""
     listed: list[tuple[str, Any, Any]] = []
     if is_file(folder / PUBLISHED):
         listed += [
@@ -242,7 +240,7 @@ def _merges(path: Path) -> list[list[str]]:
 class PenguinTokenizer:
     """The tokenizer of the checkpoint in `folder`.
 
-    Raises CheckpointNotFound when the folder holds none, CheckpointConfigError when it is unusable.
+    CheckpointNotFound when the folder holds none, CheckpointConfigError when it is unusable.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -257,14 +255,14 @@ class PenguinTokenizer:
         )
 
     def encode_text(self, text: str) -> list[int]:
-        """Token ids of plain text: whatever it holds, none is an added token. Lone surrogates
-        become U+FFFD.
+        """Returns the token ids of plain text. Whatever it contains, none is an added token; lone
+        surrogates become U+FFFD.
         """
         return list(self._plain.encode(_valid(text), add_special_tokens=False).ids)
 
     def markup_id(self, token: str) -> int:
-        """Id of an added token such as `<|im_start|>`; CheckpointConfigError when the checkpoint
-        has none of that name.
+        """Returns the id of an added token such as `<|im_start|>`; CheckpointConfigError when the
+        checkpoint has none of that name.
         """
         if token not in self._markup:
             raise CheckpointConfigError(
@@ -275,14 +273,14 @@ class PenguinTokenizer:
         return self._markup[token]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids; markup and unknown ids are skipped, broken characters become
-        U+FFFD.
+        """Returns the text of token ids; markup and unknown ids are skipped, broken characters
+        become U+FFFD.
         """
         return b''.join(map(self.token_bytes, ids)).decode('utf-8', 'replace')
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes that a token stands for, often a part of a character; empty for markup and ids
-        without a token.
+        """Returns the bytes that a token stands for, often a part of a character; they are empty
+        for markup and for ids without a token.
         """
         return self._bytes.get(token_id, b'')
 
@@ -301,7 +299,7 @@ def _library_tokenizer(folder: Path, description: Mapping[str, Any]) -> Tokenize
 def _token_bytes(
     folder: Path, vocabulary: Mapping[str, Any], markup: frozenset[int]
 ) -> dict[int, bytes]:
-    """Undoes the byte-level alphabet: each character of a token stands for one byte."""
+    """Undoes the byte-level alphabet, in which each character of a token stands for one byte."""
     alphabet = {character: bytes([byte]) for byte, character in enumerate(byte_alphabet())}
     absent = sorted(
         character for character in alphabet if vocabulary.get(character) in {None, *markup}
@@ -323,8 +321,8 @@ def _token_bytes(
 
 
 def byte_alphabet() -> list[str]:
-    """The character that stands for each byte: itself where it can be printed, else the next from
-    U+0100 on.
+    """Returns the character that stands for each byte: the byte itself where it can be printed, or
+    else the next character from U+0100 on.
     """
     printable = {*range(ord('!'), ord('~') + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)}
     substitutes = iter(range(0x100, 0x200))
@@ -332,5 +330,5 @@ def byte_alphabet() -> list[str]:
 
 
 def _valid(text: str) -> str:
-    """Text without lone surrogates, which UTF-8 cannot hold; pairs are joined."""
+    """Returns the text without lone surrogates, which UTF-8 cannot represent; pairs are joined."""
     return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')

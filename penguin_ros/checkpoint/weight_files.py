@@ -16,8 +16,8 @@ SINGLE, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """`paths`: the files in reading order; `promised`: published names of the tensors that the
-    index lists.
+    """`paths` are the files in reading order; `promised` are the published names of the tensors
+    that the index lists.
     """
 
     paths: tuple[Path, ...]
@@ -25,11 +25,11 @@ class WeightFiles:
 
 
 def find_weight_files(folder: Path) -> WeightFiles:
-    """The single file when there is one, else the index's shards, else every safetensors file of
-    the folder.
+    """Returns the single file when there is one, else the index's shards, else every safetensors
+    file of the folder.
 
-    CheckpointNotFound when there is none or the index names a missing shard (all are listed),
-    CheckpointConfigError when the index makes no sense.
+    CheckpointNotFound when there is none or the index names a missing shard (all of them are
+    listed), CheckpointConfigError when the index makes no sense.
     """
     if is_file(folder / SINGLE):
         return WeightFiles((folder / SINGLE,))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
+from penguin_ros.checkpoint.shapes import CheckpointShape, ProcessorShape, TransformerShape
 from penguin_ros.testing.random_tokenizer import ADDED_TOKENS
 
 ENCODER_FOLDER = 'penguin-encoder'
@@ -79,7 +79,10 @@ def write_configuration(
             'do_sample': False,
         },
     )
-    processor = shape.processor
+    _write_processor(folder, shape.processor)
+
+
+def _write_processor(folder: Path, processor: ProcessorShape) -> None:
     write_json(
         folder / 'preprocessor_config.json',
         {

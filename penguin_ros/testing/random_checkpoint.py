@@ -7,7 +7,7 @@ What reads checkpoints cannot tell it from a trained one; it answers in words wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,17 +106,11 @@ def write_random_checkpoint(
     """
     variant = variant or Variant()
     folder = Path(folder)
-    for value, choices in (
-        (shape, tuple(SHAPES)),
-        (layout, LAYOUTS),
-        (dtype, tuple(DTYPES)),
-        (variant.encoder_config, ENCODER_CONFIGS),
-        (variant.shards, range(1, MAX_SHARDS + 1)),
-    ):
-        if value not in choices:
-            raise CheckpointError(
-                f'no random checkpoint with {value!r}', f'known: {", ".join(map(str, choices))}'
-            )
+    _check(shape, tuple(SHAPES))
+    _check(layout, LAYOUTS)
+    _check(dtype, tuple(DTYPES))
+    _check(variant.encoder_config, ENCODER_CONFIGS)
+    _check(variant.shards, range(1, MAX_SHARDS + 1))
     tokenizer = random_tokenizer()
     is_tied = SHAPES[shape].is_tied if variant.is_tied is None else variant.is_tied
     numbers = _with_tokens(replace(SHAPES[shape], is_tied=is_tied), tokenizer)
@@ -131,6 +125,13 @@ def write_random_checkpoint(
 
     _write_whole(folder, fill)
     return folder
+
+
+def _check(value: object, choices: Sequence[object]) -> None:
+    if value not in choices:
+        raise CheckpointError(
+            f'no random checkpoint with {value!r}', f'known: {", ".join(map(str, choices))}'
+        )
 
 
 def _with_tokens(shape: CheckpointShape, tokenizer: dict[str, Any]) -> CheckpointShape:

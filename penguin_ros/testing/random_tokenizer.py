@@ -65,7 +65,9 @@ def trained_tokenizer(sentences: Iterable[str], vocabulary_size: int) -> dict[st
 
 
 def word_ids(tokenizer: Mapping[str, Any]) -> list[int]:
-    """Returns the ids of the tokens that are whole words of the sentences, with the space before."""
+    """Returns the ids of the tokens that are whole words of the sentences, with the space before
+    them.
+    """
     words = {
         word
         for sentence in SENTENCES

@@ -183,8 +183,10 @@ class ScriptedBackend(Backend):
     def close(self) -> None:
         """Drops all slots; features of this session can no longer be used."""
         if self._description is not None:
-            self._description, self._session = None, None
-            self._slots, self._sequences = SlotTable(0, 0), {}
+            self._description = None
+            self._session = None
+            self._slots = SlotTable(0, 0)
+            self._sequences = {}
             self.on_step('close')
 
     @property

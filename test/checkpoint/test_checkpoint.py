@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening a checkpoint: both layouts, all places of the encoder's configuration, tying, and what it
-says of itself.
+"""Opening a checkpoint: both layouts, all places of the encoder's configuration, tying, name and
+digest.
 """
 
 from __future__ import annotations
@@ -181,10 +181,13 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_named(source: str) -> None:
 def test_no_inference_library_is_imported(tiny_checkpoint: Path) -> None:
     program = (
         'import sys\n'
-        'for name in ("torch", "transformers", "onnxruntime", "huggingface_hub"): sys.modules[name] = None\n'
+        'for name in ("torch", "transformers", "onnxruntime", "huggingface_hub"):\n'
+        '    sys.modules[name] = None\n'
         'from penguin_ros.checkpoint.checkpoint import open_checkpoint\n'
         f'checkpoint = open_checkpoint({str(tiny_checkpoint)!r})\n'
-        'checkpoint.tokenizer.encode_text("a"); checkpoint.tensors.read("llm.norm.weight"); checkpoint.digest\n'
+        'checkpoint.tokenizer.encode_text("a")\n'
+        'checkpoint.tensors.read("llm.norm.weight")\n'
+        'checkpoint.digest\n'
     )
     subprocess.run(
         [sys.executable, '-c', program], check=True, timeout=60, cwd=Path(__file__).parents[2]

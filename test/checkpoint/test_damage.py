@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is done to the files of a checkpoint: it opens, or a child of CheckpointError says why
+"""Whatever is done to the files of a checkpoint, it opens or a child of CheckpointError says why
 not.
 """
 
@@ -48,12 +48,12 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def scratch(sharded: Path) -> Path:
-    """A copy whose damaged file each example puts back."""
+    """Makes a copy in which each example repairs the file that it damaged."""
     return copied(sharded, sharded.parent / 'scratch')
 
 
 def used(folder: Path) -> Checkpoint:
-    """Opens and touches everything."""
+    """Opens the checkpoint and uses every part of it."""
     checkpoint = open_checkpoint(folder)
     for name in checkpoint.tensors.names():
         checkpoint.tensors.read(name)
@@ -63,7 +63,7 @@ def used(folder: Path) -> Checkpoint:
 
 
 def survives(scratch: Path, whole: Path, name: str, content: bytes) -> None:
-    """Damages one file, uses the checkpoint, repairs it."""
+    """Damages one file, uses the checkpoint, and repairs it."""
     (scratch / name).write_bytes(content)
     try:
         used(scratch)
@@ -135,7 +135,7 @@ def test_any_file_missing_or_replaced_by_a_folder(sharded: Path, tmp_path: Path,
 
 
 def places(values: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) of a JSON value."""
+    """Returns every (container, key) of a JSON value."""
     found: list[tuple[Any, Any]] = []
     keys = (
         list(values)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hub ids, with the hub's real client in its own process against a stand-in on this machine."""
+"""Hub ids, with the hub's real client in a process of its own and a stand-in for the hub on this
+machine.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said when a hub id cannot be had: what, why, and what to type."""
+"""What is said when a hub id cannot be downloaded: what failed, why, and what to type."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress lines follow the bytes on disk."""
+"""The lines of progress follow the bytes on disk."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Safetensors files: what is written, the library reads; what is damaged is named."""
+"""Safetensors files: the library reads what is written, and what is damaged is named."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frequencies of rotary positions."""
+"""The frequencies of rotary positions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def test_frequencies_fall_from_one_by_equal_factors(head_dim: int, theta: float)
 
 
 def test_they_are_rounded_where_pytorch_rounds() -> None:
-    """Of a trained model's head: a difference in the last bit grows with the position."""
+    """The values are those of a trained model's head: a difference in the last bit grows with the
+    position.
+    """
     torch = pytest.importorskip('torch', reason='torch is not installed')
     expected = 1.0 / 1e6 ** (torch.arange(0, 128, 2, dtype=torch.float32) / 128)
     assert np.abs(inverse_frequencies(128, 1e6) / expected.numpy() - 1).max() < 1.3e-7

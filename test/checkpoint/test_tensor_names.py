@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Published names to canonical ones and back."""
+"""Published names become canonical ones and back."""
 
 from __future__ import annotations
 

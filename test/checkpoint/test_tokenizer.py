@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens: equal to the reference's, never markup from text, bytes for the text stream."""
+"""Tokens are those of the reference, text never becomes markup, and bytes are right for the
+detokenizer.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ def tokenizer(tiny_checkpoint: Path) -> PenguinTokenizer:
 
 @pytest.fixture(scope='module')
 def published(tiny_checkpoint: Path) -> Tokenizer:
-    """The same file as the library reads it."""
+    """The same file, read by the library."""
     return Tokenizer.from_file(str(tiny_checkpoint / 'tokenizer.json'))
 
 
@@ -91,7 +93,7 @@ def test_ordinary_text_gives_the_ids_of_the_published_tokenizer(
 
 
 def test_the_published_tokenizer_would_take_text_for_markup(published: Tokenizer) -> None:
-    """Else the tests above show nothing."""
+    """Otherwise the tests above would show nothing."""
     for token in MARKUP:
         assert published.encode(token, add_special_tokens=False).ids == [
             published.token_to_id(token)
@@ -99,7 +101,7 @@ def test_the_published_tokenizer_would_take_text_for_markup(published: Tokenizer
 
 
 def test_markup_that_merges_could_build_stays_text(folder: Path) -> None:
-    """A vocabulary may hold an added token as an ordinary one too, reachable by merging bytes."""
+    """A vocabulary may hold an added token as an ordinary one too, which merging bytes can reach."""
 
     def add(values: dict[str, dict[str, object]]) -> None:
         vocabulary, merges = values['model']['vocab'], values['model']['merges']

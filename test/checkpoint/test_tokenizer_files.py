@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenizer files: whichever are published give the same tokens; damaged ones are named."""
+"""Whichever tokenizer files are published give the same tokens, and damaged ones are named."""
 
 from __future__ import annotations
 

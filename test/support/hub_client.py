@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine with a hub cache of its own, that opens checkpoints in new processes: the hub's client
-reads its settings once.
+"""A machine with a hub cache of its own, which opens checkpoints in new processes because the hub's
+client reads its settings only once.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Client:
 
 
 def closed_port() -> str:
-    """An address where nobody listens."""
+    """Returns an address at which nobody listens."""
     with socket.socket() as listener:
         listener.bind(('127.0.0.1', 0))
         return f'http://127.0.0.1:{listener.getsockname()[1]}'

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint of any shape with random weights, in memory: what a backend reads of one, without
-files.
+"""A checkpoint of any shape with random weights in memory: what a backend reads of a checkpoint,
+without files.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ TINY: CheckpointShape = SHAPES['tiny']
 
 
 class MemoryCheckpoint:
-    """Stands where a Checkpoint is expected; `tensors` is the object itself. `dtype` is F32, F16 or
-    BF16.
-    """
+    """Takes the place of a Checkpoint; `tensors` is the object itself. `dtype` is F32, F16 or BF16."""
 
     name, digest = 'memory', 'f' * 64
 
@@ -30,11 +28,11 @@ class MemoryCheckpoint:
         self._weights = RandomWeights(seed, self.shape, range(self.shape.vocabulary_size))
 
     def names(self) -> list[str]:
-        """Canonical names."""
+        """Returns the canonical names."""
         return self._weights.names()
 
     def read_raw(self, name: str) -> tuple[str, np.ndarray]:
-        """As TensorReader: read-only."""
+        """Returns read-only values, as TensorReader does."""
         _, values = narrowed(self.dtype, self._weights.tensor(name))
         values.flags.writeable = False
         return self.dtype, values

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints made from others: copied, with a file changed or the tensors under other names."""
+"""Checkpoints made from others: copied, with a file changed, or with the tensors under other names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tensors = dict[str, tuple[str, NDArray[Any]]]
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A copy that may be written to."""
+    """Returns a copy that may be written to."""
     shutil.copytree(source, target, copy_function=shutil.copyfile)
     for folder in (target, *(path for path in target.rglob('*') if path.is_dir())):
         folder.chmod(0o755)
@@ -43,7 +43,7 @@ def without(path: Path, key: str) -> None:
 
 
 def published_tensors(folder: Path) -> Tensors:
-    """Every tensor of a checkpoint as its files have it."""
+    """Returns every tensor of a checkpoint as its files have it."""
     return {
         name: (header.dtype, map_tensor(header).copy())
         for path in sorted(folder.glob('*.safetensors'))
@@ -60,7 +60,7 @@ def with_tensors(folder: Path, tensors: Tensors) -> Path:
 
 
 def renamed(tensors: Tensors, old: str, new: str) -> Tensors:
-    """The same tensors with the beginning `old` of their names replaced."""
+    """Returns the same tensors with the beginning `old` of their names replaced."""
     return {
         new + name.removeprefix(old) if name.startswith(old) else name: value
         for name, value in tensors.items()

@@ -21,11 +21,11 @@ CHUNK = 64 * 1024
 
 @dataclass
 class StandIn:
-    """What the hub holds and how it behaves; may be changed while it runs.
+    """What the hub holds and how it behaves, which may change while it runs.
 
     `folders`: model folder by repository; `gated`: repositories that ask to accept terms;
-    `stall_after`: bytes after which a weight file stops coming, for ever; `broken_status`: answer
-    to everything; `extra_bytes`: added to stated file sizes.
+    `stall_after`: bytes after which a weight file stops arriving, for ever; `broken_status`: the
+    answer to everything; `extra_bytes`: added to the stated file sizes.
     """
 
     folders: dict[str, Path]
@@ -39,11 +39,11 @@ class StandIn:
     url: str = ''
 
     def commit(self, repository: str) -> str:
-        """A commit hash that follows from the content's place."""
+        """Returns a commit hash that follows from where the content is."""
         return hashlib.sha1(f'{repository} {self.folders[repository]}'.encode()).hexdigest()
 
     def files(self, repository: str) -> dict[str, Path]:
-        """Files by path in the repository."""
+        """Returns the files by path in the repository."""
         folder = self.folders[repository]
         return {
             path.relative_to(folder).as_posix(): path

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random checkpoints: every variant opens, the same seed writes the same, and the network would
-speak in words.
+"""Random checkpoints: every variant opens, the same seed writes the same, and the text would be
+words.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def test_the_seed_decides_the_weights(tmp_path: Path, tiny_checkpoint: Path) -> 
 
 
 def test_only_whole_words_have_large_rows_in_the_head(tiny_checkpoint: Path) -> None:
-    """So greedy text is words, and an end of text is improbable."""
+    """Then greedy text is words, and an end of text is improbable."""
     checkpoint = open_checkpoint(tiny_checkpoint)
     sizes = np.linalg.norm(checkpoint.tensors.read('llm.lm_head.weight'), axis=1)
     spoken = np.flatnonzero(sizes > 0.1 * sizes.max())

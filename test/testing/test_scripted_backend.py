@@ -23,7 +23,7 @@ def opened(**facts: object) -> ScriptedBackend:
 
 
 def greedy(backend: ScriptedBackend, prompt: np.ndarray, count: int) -> list[int]:
-    """`count` greedy tokens after a prompt."""
+    """Returns `count` greedy tokens after a prompt."""
     slot, chosen = backend.new_slot(), [int(token_id) for token_id in prompt]
     for start in range(len(prompt), len(prompt) + count):
         ids = prompt if start == len(prompt) else np.array(chosen[-1:])
