@@ -20,6 +20,11 @@ Image = NDArray[np.uint8]
 """(height, width, 3) uint8 RGB."""
 
 
+def to_nanoseconds(time: Any) -> int:
+    """Returns a ROS time or duration, or anything else with `sec` and `nanosec`, in nanoseconds."""
+    return int(time.sec) * NANOSECONDS + int(time.nanosec)
+
+
 def is_image(array: NDArray[Any]) -> bool:
     """True for an Image, which has at least one pixel."""
     return array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size > 0

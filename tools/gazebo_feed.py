@@ -17,8 +17,8 @@ from PIL import Image as PilImage
 
 from penguin_ros.demo.row import ShownCaption
 from penguin_ros.errors import DeadlineExceeded
-from penguin_ros.ros.client.question_client import Ask, QuestionClient
-from penguin_ros.ros.client.records import stamp_ns
+from penguin_ros.frame import to_nanoseconds
+from penguin_ros.ros.client.question_client import AskedQuestion, QuestionClient
 from penguin_ros.ros.client.session import Session
 from penguin_ros.ros.sim_camera.scenes import Showing, ground_truth
 from penguin_ros.simulation.ground_truth import GroundTruth
@@ -105,7 +105,9 @@ class GazeboFeed:
     def ask(self, question: str, truth: GroundTruth) -> Any:
         """The penguin_msgs/Answer about a whole scene."""
         return self._client.ask(
-            Ask(question, deadline_s=ANSWER_S, interval_ns=(truth.start_ns, truth.end_ns)),
+            AskedQuestion(
+                question, deadline_s=ANSWER_S, interval_ns=(truth.start_ns, truth.end_ns)
+            ),
             lambda text: None,
             ANSWER_S,
         )
@@ -120,7 +122,7 @@ class GazeboFeed:
     def _tell_time(self, now_ns: int) -> None:
         from rosgraph_msgs.msg import Clock
 
-        from penguin_ros.ros.conversions.messages import time_message
+        from penguin_ros.ros.conversions.times import time_message
 
         self.now_ns = now_ns
         self._clock.publish(Clock(clock=time_message(now_ns)))
@@ -128,8 +130,8 @@ class GazeboFeed:
     def _publish(self, now_ns: int, image: Any) -> None:
         from std_msgs.msg import Header
 
-        from penguin_ros.ros.camera_node.camera_node import raw_message
-        from penguin_ros.ros.conversions.messages import time_message
+        from penguin_ros.ros.camera_node.image_publisher import raw_message
+        from penguin_ros.ros.conversions.times import time_message
         from penguin_ros.ros.conversions.topics import OPTICAL_FRAME
 
         self._image.publish(
@@ -143,14 +145,16 @@ class GazeboFeed:
 
     def _compared(self, caption: Any, truth: GroundTruth) -> ShownCaption:
         evidence = caption.evidence
-        seen = truth.truth_between(self._world, stamp_ns(evidence.start), stamp_ns(evidence.end))
+        seen = truth.truth_between(
+            self._world, to_nanoseconds(evidence.start), to_nanoseconds(evidence.end)
+        )
         found, wanted = parse_caption(caption.text), facts(seen).claims()
         claimed = found.claims() if found is not None else frozenset()
         return ShownCaption(
             truth.number,
             ' '.join(caption.text.split()),
             true_caption(seen),
-            tuple(stamp_ns(frame.stamp) for frame in evidence.frames),
+            tuple(to_nanoseconds(frame.stamp) for frame in evidence.frames),
             score_caption(caption.text, seen),
             claimed & wanted,
             claimed - wanted,
@@ -159,7 +163,7 @@ class GazeboFeed:
 
 
 def _shows_all(caption: Any, truth: GroundTruth) -> bool:
-    start_ns, end_ns = stamp_ns(caption.evidence.start), stamp_ns(caption.evidence.end)
+    start_ns, end_ns = to_nanoseconds(caption.evidence.start), to_nanoseconds(caption.evidence.end)
     return (
         truth.holds(start_ns, end_ns)
         and start_ns - truth.start_ns <= SLACK_NS

@@ -107,18 +107,18 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
-    from penguin_ros.ros.client.records import record, seconds
+    from penguin_ros.ros.client.message_dict import duration_seconds, message_dict
 
     stream.finish(answer.text)
     if as_json:
-        print(json.dumps(record(answer), ensure_ascii=False, indent=1))
+        print(json.dumps(message_dict(answer), ensure_ascii=False, indent=1))
     elif answer.error_code:
         print(f'error: {answer.error_message}', file=sys.stderr)
     else:
         evidence = answer.evidence
         print(
-            f'  {len(evidence.frames)} frames, newest {seconds(evidence.age):.2f} s old, first token after '
-            f'{seconds(evidence.first_token_latency):.2f} s, {evidence.generated_tokens} tokens, {evidence.model_name}',
+            f'  {len(evidence.frames)} frames, newest {duration_seconds(evidence.age):.2f} s old, first token after '
+            f'{duration_seconds(evidence.first_token_latency):.2f} s, {evidence.generated_tokens} tokens, {evidence.model_name}',
             file=sys.stderr,
         )
     return exit_codes.FAILED if answer.error_code else exit_codes.DONE

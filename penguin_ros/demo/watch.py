@@ -12,8 +12,9 @@ from typing import Any
 
 from penguin_ros.console import GrowingText, print_line, status_line
 from penguin_ros.errors import DeadlineExceeded
+from penguin_ros.frame import to_nanoseconds
+from penguin_ros.ros.client.message_dict import duration_seconds
 from penguin_ros.ros.client.question_client import AskedQuestion, QuestionClient
-from penguin_ros.ros.client.records import seconds, stamp_ns
 from penguin_ros.ros.client.session import Session
 from penguin_ros.ros.client.watcher import plain_lines
 from penguin_ros.ros.process.node_process import NodeProcess
@@ -100,13 +101,15 @@ class DemoWatch:
         print_line(
             self.answer.error_message
             if self.answer.error_code
-            else f'   ({len(evidence.frames)} frames, first token after {seconds(evidence.first_token_latency):.2f} s)'
+            else f'   ({len(evidence.frames)} frames, first token after {duration_seconds(evidence.first_token_latency):.2f} s)'
         )
 
     def print_summary(self) -> None:
         """Counts, and how many stamps of the captions' frames were seen on the camera's topic."""
         good = [caption for caption in self.captions if not caption.error_code]
-        stamps = {stamp_ns(frame.stamp) for caption in good for frame in caption.evidence.frames}
+        stamps = {
+            to_nanoseconds(frame.stamp) for caption in good for frame in caption.evidence.frames
+        }
         seen = len(stamps & set(self.images))
         answered = 'one answer' if self.is_answered else 'no answer'
         print_line(
@@ -115,7 +118,7 @@ class DemoWatch:
         )
 
     def _on_image(self, message: Any) -> None:
-        self.images[stamp_ns(message.header.stamp)] = bytes(message.data)
+        self.images[to_nanoseconds(message.header.stamp)] = bytes(message.data)
         while len(self.images) > KEPT_IMAGES:
             del self.images[next(iter(self.images))]
 

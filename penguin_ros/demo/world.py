@@ -13,9 +13,8 @@ from penguin_ros.console import print_line, status_line
 from penguin_ros.demo.row import ShownCaption, print_row
 from penguin_ros.demo.sheet import SCENES, Sheet
 from penguin_ros.demo.watch import DemoWatch, Stage
-from penguin_ros.frame import NANOSECONDS
+from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.ros.client.question_client import AskedQuestion
-from penguin_ros.ros.client.records import stamp_ns
 from penguin_ros.ros.client.session import Session
 from penguin_ros.simulation import words
 from penguin_ros.simulation.ground_truth import GroundTruth, from_json
@@ -160,7 +159,10 @@ class WorldWatch(DemoWatch):
 
     def _scene_of(self, caption: Any) -> GroundTruth | None:
         """The scene that a caption's clip shows all of."""
-        start_ns, end_ns = stamp_ns(caption.evidence.start), stamp_ns(caption.evidence.end)
+        start_ns, end_ns = (
+            to_nanoseconds(caption.evidence.start),
+            to_nanoseconds(caption.evidence.end),
+        )
         return next(
             (
                 truth
@@ -175,13 +177,15 @@ class WorldWatch(DemoWatch):
     def _compared(self, caption: Any, truth: GroundTruth) -> ShownCaption:
         """With the truth of exactly the stretch that the caption's frames cover."""
         evidence = caption.evidence
-        seen = truth.truth_between(self._world, stamp_ns(evidence.start), stamp_ns(evidence.end))
+        seen = truth.truth_between(
+            self._world, to_nanoseconds(evidence.start), to_nanoseconds(evidence.end)
+        )
         claimed, wanted = _claims(caption.text), facts(seen).claims()
         return ShownCaption(
             truth.number,
             ' '.join(caption.text.split()),
             true_caption(seen),
-            tuple(stamp_ns(frame.stamp) for frame in evidence.frames),
+            tuple(to_nanoseconds(frame.stamp) for frame in evidence.frames),
             score_caption(caption.text, seen),
             claimed & wanted,
             claimed - wanted,

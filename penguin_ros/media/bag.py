@@ -1,29 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads pictures from a rosbag2 folder or mcap file with the rosbags library. It needs no installed
-ROS 2.
+"""Reads the images of a rosbag2 folder or mcap file with the rosbags library, which needs no
+installed ROS 2; `open_recording` opens a video or a bag, whichever the path holds.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from penguin_ros.errors import ImageError
-from penguin_ros.frame import NANOSECONDS, Image
+from penguin_ros.frame import Image, to_nanoseconds
 from penguin_ros.frame_sampling import RecordingSampler
 from penguin_ros.media.convert import message_to_rgb
-from penguin_ros.media.video import RecordingError, VideoRecording
+from penguin_ros.media.video import MediaError, VideoRecording
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 INSTALL = 'pip install rosbags'
 
 
+class Recording(Protocol):
+    """Images with times; `duration_ns` is an estimate for progress."""
+
+    duration_ns: int
+
+    def frames(self, sample_fps: float = 0.0) -> Iterator[tuple[int, Image]]:
+        """Yields (time in ns, RGB) with strictly increasing times; at most `sample_fps` above 0."""
+
+
+def open_recording(path: Path, topic: str = '') -> Recording:
+    """Opens a video file, a rosbag2 folder, or an .mcap/.db3 file of one; MediaError otherwise."""
+    if not path.exists():
+        raise MediaError(f'no such file or folder: {path}', '', 'Check the path')
+    if path.is_dir() and not (path / 'metadata.yaml').exists():
+        raise MediaError(
+            f'{path} is a folder without metadata.yaml',
+            'a rosbag2 folder has one',
+            'Give the folder of a bag, or a video file',
+        )
+    if path.is_dir() or path.suffix in ('.mcap', '.db3'):
+        return BagRecording(path.parent if path.suffix == '.db3' else path, topic)
+    return VideoRecording(path)
+
+
 class BagRecording:
     """One image topic of a bag.
 
-    RecordingError when the bag cannot be read, has no such topic, or has several and none was
-    named.
+    MediaError when the bag cannot be read, has no such topic, or has several and none was named.
     """
 
     def __init__(self, path: Path, topic: str = '') -> None:
@@ -35,53 +60,45 @@ class BagRecording:
                 topic,
             )
             self.duration_ns: int = int(reader.duration)
-        self.dropped: dict[str, int] = {}
+        self.dropped: Counter[str] = Counter()
 
     def frames(self, sample_fps: float = 0.0) -> Iterator[tuple[int, Image]]:
-        """(header stamp in ns, or the bag's time where that is zero; RGB). Pictures that do not
-        convert are dropped and counted by cause in `dropped`.
+        """Yields (header stamp in ns, or the bag's time where that is zero; RGB).
+
+        Images that do not convert are dropped and counted by cause in `dropped`.
         """
         sampler = RecordingSampler(sample_fps)
         with self._reader() as reader:
             connections = [c for c in reader.connections if c.topic == self.topic]
             for connection, bag_ns, raw in reader.messages(connections=connections):
                 message: Any = reader.deserialize(raw, connection.msgtype)
-                stamp = message.header.stamp
-                stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec or bag_ns
+                stamp_ns = to_nanoseconds(message.header.stamp) or bag_ns
                 if not sampler.take(stamp_ns):
                     continue
                 try:
                     yield stamp_ns, message_to_rgb(message)
                 except ImageError as error:
-                    self.dropped[error.cause] = self.dropped.get(error.cause, 0) + 1
+                    self.dropped[error.cause] += 1
 
-    def _reader(self) -> Any:
+    @contextmanager
+    def _reader(self) -> Iterator[Any]:
+        """Opens the bag and closes it at the end of the block."""
         try:
             from rosbags.highlevel import AnyReader, AnyReaderError
             from rosbags.typesys import Stores, get_typestore
         except ImportError as error:
-            raise RecordingError(f'cannot read the bag {self.path}', f'{error}', INSTALL) from error
+            raise MediaError(f'cannot read the bag {self.path}', f'{error}', INSTALL) from error
         try:
             reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             reader.open()
         except (AnyReaderError, OSError, ValueError, KeyError) as error:
-            raise RecordingError(
+            raise MediaError(
                 f'cannot read the bag {self.path}', str(error), 'Check it with: ros2 bag info BAG'
             ) from error
-        return _Closing(reader)
-
-
-class _Closing:
-    """An open reader as a context."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-
-    def __enter__(self) -> Any:
-        return self._reader
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.close()
+        try:
+            yield reader
+        finally:
+            reader.close()
 
 
 def _chosen_topic(path: Path, topics: dict[str, str], wanted: str) -> str:
@@ -93,30 +110,6 @@ def _chosen_topic(path: Path, topics: dict[str, str], wanted: str) -> str:
         if wanted
         else f'{path} has {len(topics)} image topics'
     )
-    raise RecordingError(
+    raise MediaError(
         what, f'its image topics: {listed}', 'Choose one with --topic NAME' if topics else ''
     )
-
-
-class Recording(Protocol):
-    """Pictures with times; `duration_ns` is an estimate for progress."""
-
-    duration_ns: int
-
-    def frames(self, sample_fps: float = 0.0) -> Iterator[tuple[int, Image]]:
-        """(time in ns, RGB), strictly increasing times."""
-
-
-def open_recording(path: Path, topic: str = '') -> Recording:
-    """A video file, a rosbag2 folder, or an .mcap/.db3 file of one; RecordingError otherwise."""
-    if not path.exists():
-        raise RecordingError(f'no such file or folder: {path}', '', 'Check the path')
-    if path.is_dir() and not (path / 'metadata.yaml').exists():
-        raise RecordingError(
-            f'{path} is a folder without metadata.yaml',
-            'a rosbag2 folder has one',
-            'Give the folder of a bag, or a video file',
-        )
-    if path.is_dir() or path.suffix in ('.mcap', '.db3'):
-        return BagRecording(path.parent if path.suffix == '.db3' else path, topic)
-    return VideoRecording(path)

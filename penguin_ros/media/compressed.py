@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JPEG and PNG bytes of messages to RGB arrays, with nothing decoded that is larger than allowed.
+"""Decodes the JPEG and PNG bytes of messages into RGB arrays, and nothing that is larger than
+allowed.
 
-Knows picture files by their first bytes; the `format` text of sensor_msgs/CompressedImage is only
+A file is recognised by its first bytes; the `format` text of sensor_msgs/CompressedImage is only
 quoted, never trusted.
 """
 
@@ -39,13 +40,13 @@ _OTHER_FORMATS = (
 
 
 def decode_compressed(data: object, max_pixels: int, label: str = '') -> Image:
-    """The picture as (height, width, 3) uint8 RGB, C-contiguous, turned as its EXIF orientation
-    says.
+    """Returns the image as (height, width, 3) uint8 RGB, C-contiguous, turned as its EXIF
+    orientation says.
 
-    `data` as in raw_image.flat_bytes, `label` the message's format text, for the error only. The
-    size is read from the header and checked against `max_pixels` before anything is decoded. 16-bit
-    gray is scaled to 8 bit. Raises CorruptImage (empty, truncated, undecodable), ImageTooLarge,
-    UnsupportedEncoding.
+    `data` is what raw.flat_bytes takes; `label` is the message's format text, for the error only.
+    The size is read from the header and checked against `max_pixels` before anything is decoded.
+    16-bit gray is scaled to 8 bit. Raises CorruptImage (empty, truncated, undecodable),
+    ImageTooLarge, UnsupportedEncoding.
     """
     content = flat_bytes(data).tobytes()
     kind = _sniffed(content, label)
@@ -55,22 +56,20 @@ def decode_compressed(data: object, max_pixels: int, label: str = '') -> Image:
             return _decoded(content, kind, max_pixels)
     except ImageError:
         raise
-    except (
-        Exception
-    ) as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and more
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
         raise CorruptImage(
-            f'a {kind} picture of {len(content)} bytes', f'it does not decode: {error}'
+            f'a {kind} image of {len(content)} bytes', f'it does not decode: {error}'
         ) from error
 
 
 def _sniffed(content: bytes, label: str) -> str:
-    """'JPEG' or 'PNG'; the errors for anything else."""
+    """Returns 'JPEG' or 'PNG'; raises the error for anything else."""
     if not content:
-        raise CorruptImage('a compressed picture', 'it is empty')
+        raise CorruptImage('a compressed image', 'it is empty')
     for kind, signature in _SIGNATURES.items():
         if content.startswith(signature):
             return kind
-    what = f'a compressed picture of format {label!r} that starts with bytes {content[:8].hex(" ")}'
+    what = f'a compressed image of format {label!r} that starts with bytes {content[:8].hex(" ")}'
     if any(name in label.lower() for name in _OTHER_FORMATS):
         raise UnsupportedEncoding(what, 'only JPEG and PNG are decoded', 'Publish one of these')
     raise CorruptImage(what, 'that is neither JPEG nor PNG')
@@ -83,14 +82,14 @@ def _decoded(content: bytes, kind: str, max_pixels: int) -> Image:
     try:
         image = PIL.Image.open(io.BytesIO(content), formats=(kind,))  # reads the header only
     except PIL.Image.DecompressionBombError as error:
-        raise ImageTooLarge(f'a {kind} picture of {len(content)} bytes', f'{error}') from error
+        raise ImageTooLarge(f'a {kind} image of {len(content)} bytes', f'{error}') from error
     with image:
         width, height = image.size
         if width * height > max_pixels:
             raise ImageTooLarge(
-                f'a {kind} picture of {width}x{height} pixels',
+                f'a {kind} image of {width}x{height} pixels',
                 f'at most {max_pixels} pixels are allowed',
-                'Send a smaller picture',
+                'Send a smaller image',
             )
         return _rgb(PIL.ImageOps.exif_transpose(image))
 

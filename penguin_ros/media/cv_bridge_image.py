@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Has the installed cv_bridge convert a raw picture where it gives the same pixels as our own
+"""Lets the installed cv_bridge convert a raw image where it gives the same pixels as our own
 conversion.
 
-Knows cv_bridge's interface only. Whether it agrees is tried once per encoding and byte order, on a
-small picture with padded rows: a package of that name exists that ignores the padding, and versions
-differ in what they convert.
+Whether it agrees is tried once per encoding and byte order, on a small image with padded rows: a
+package of that name exists that ignores the padding, and versions differ in what they convert.
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ import numpy as np
 from penguin_ros.frame import Image
 from penguin_ros.media.raw import ENCODINGS, Encoding, raw_to_rgb
 
-_HEIGHT, _WIDTH, _PADDING = 6, 8, 2  # of the picture that is tried, in pixels
+_HEIGHT, _WIDTH, _PADDING = 6, 8, 2  # of the image that is tried, in pixels
 
 
 def can_bridge(message: Any, encoding: Encoding) -> bool:
-    """Whether cv_bridge is installed and right for pictures like this one, whose fields have been
-    checked.
+    """Returns whether cv_bridge is installed and right for images like this one.
+
+    The message's fields must have been checked.
     """
     # cv_bridge takes rows as whole pixels.
     return (
@@ -35,7 +35,7 @@ def can_bridge(message: Any, encoding: Encoding) -> bool:
 
 
 def bridged_to_rgb(message: Any) -> Image:
-    """As raw_image.raw_to_rgb, by cv_bridge."""
+    """Does what raw.raw_to_rgb does, by cv_bridge."""
     return np.ascontiguousarray(_bridge().imgmsg_to_cv2(message, 'rgb8'), dtype=np.uint8)
 
 
@@ -45,9 +45,7 @@ def _bridge() -> Any:
         from cv_bridge import CvBridge
 
         return CvBridge()
-    except (
-        Exception
-    ):  # not installed, or built for another numpy or OpenCV, which shows in many ways
+    except Exception:  # not installed, or built for another numpy or OpenCV: fails in many ways
         return None
 
 

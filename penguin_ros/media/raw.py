@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Raw pictures of messages to RGB arrays.
+"""Converts the raw images of messages to RGB arrays.
 
-Knows the fields and encodings of sensor_msgs/Image, but imports no ROS: anything with those fields
-will do.
+Imports no ROS: anything with the fields of sensor_msgs/Image will do.
 """
 
 from __future__ import annotations
@@ -36,8 +35,10 @@ class RawImage(Protocol):
 
 @dataclass(frozen=True)
 class Encoding:
-    """How one encoding lies in memory: samples per pixel, bytes per sample, and the colour
-    conversion.
+    """How one encoding lies in memory, and the conversion to RGB.
+
+    `channels` counts samples per pixel, `sample_bytes` the bytes of one; `min_size` is the least
+    width and height that the conversion takes.
     """
 
     channels: int
@@ -48,7 +49,7 @@ class Encoding:
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of a pixel."""
+        """Bytes per pixel."""
         return self.channels * self.sample_bytes
 
 
@@ -97,18 +98,19 @@ ENCODINGS: dict[str, Encoding] = {
 
 
 def checked_encoding(message: RawImage) -> Encoding:
-    """The message's encoding; UnsupportedEncoding or ImageShapeError when the message cannot be
-    converted.
+    """Returns the message's encoding.
+
+    UnsupportedEncoding or ImageShapeError when the message cannot be converted.
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         raise UnsupportedEncoding(
-            f'encoding {message.encoding!r} of a picture',
+            f'encoding {message.encoding!r} of an image',
             'it is not one of ' + ', '.join(ENCODINGS),
             'Publish one of these, rgb8 say',
         )
     height, width, step = message.height, message.width, message.step
-    shape = f'a picture of {width}x{height} {message.encoding}'
+    shape = f'an image of {width}x{height} {message.encoding}'
     if min(height, width) < encoding.min_size:
         raise ImageShapeError(
             shape, f'it needs at least {encoding.min_size}x{encoding.min_size} pixels'
@@ -128,7 +130,7 @@ def checked_encoding(message: RawImage) -> Encoding:
 
 
 def raw_to_rgb(message: RawImage, encoding: Encoding) -> Image:
-    """The picture as (height, width, 3) uint8 RGB, C-contiguous; it may share the memory of
+    """Returns the image as (height, width, 3) uint8 RGB, C-contiguous; it may share the memory of
     `message.data`.
 
     `encoding` is what checked_encoding returned for this message. 16-bit samples are scaled to 8
@@ -140,8 +142,8 @@ def raw_to_rgb(message: RawImage, encoding: Encoding) -> Image:
 
 
 def _samples(message: RawImage, encoding: Encoding) -> Pixels:
-    """(height, width) or (height, width, channels) array over the message's bytes, row padding left
-    out.
+    """Returns (height, width) or (height, width, channels) samples in native byte order; 8-bit ones
+    are a view of the message's bytes.
     """
     sample = np.dtype(
         np.uint8 if encoding.sample_bytes == 1 else '>u2' if message.is_bigendian else '<u2'
@@ -154,14 +156,14 @@ def _samples(message: RawImage, encoding: Encoding) -> Pixels:
 
 
 def flat_bytes(data: object) -> NDArray[np.uint8]:
-    """Message bytes as a flat uint8 array without copying: array.array, bytes, numpy, or a vendor's
-    buffer object.
+    """Returns a message's bytes as a flat uint8 array, without copying.
 
-    ImageShapeError when the object cannot be read as bytes.
+    `data` is an array.array, bytes, a numpy array or a vendor's buffer object; ImageShapeError when
+    it cannot be read as bytes.
     """
     if isinstance(data, array.array) and data.itemsize != 1:
         raise ImageShapeError(
-            f'picture data as array of {data.typecode!r}', 'it must be an array of bytes'
+            f'image data as array of {data.typecode!r}', 'it must be an array of bytes'
         )
     try:
         return np.frombuffer(memoryview(data).cast('B'), np.uint8)  # type: ignore[arg-type]
@@ -170,25 +172,25 @@ def flat_bytes(data: object) -> NDArray[np.uint8]:
 
 
 def _copied_bytes(data: object) -> NDArray[np.uint8]:
-    """Bytes of what has no (contiguous) buffer of its own: a strided array, or rosidl's Buffer in
+    """Copies the bytes of what has no contiguous buffer: a strided array, or rosidl's Buffer in
     device memory.
     """
     to_bytes = getattr(data, 'tobytes', None) or getattr(data, 'to_bytes', None)
     copied = to_bytes() if callable(to_bytes) else None
     if not isinstance(copied, (bytes, bytearray)):
         raise ImageShapeError(
-            f'picture data of type {type(data).__name__}',
+            f'image data of type {type(data).__name__}',
             'it cannot be read as bytes',
-            'Have the camera publish pictures in CPU memory',
+            'Have the camera publish images in CPU memory',
         )
     return np.frombuffer(copied, np.uint8)
 
 
 def _to_8_bit(pixels: Pixels) -> Image:
-    """0..65535 to 0..255, rounded to the nearest."""
+    """Scales 0..65535 to 0..255, rounded to the nearest."""
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def gray16_to_rgb(pixels: Pixels) -> Image:
-    """(height, width) of 0..65535 to RGB, as mono16 is."""
+    """Converts (height, width) of 0..65535 to RGB, as mono16 is."""
     return np.ascontiguousarray(cv2.cvtColor(_to_8_bit(pixels), cv2.COLOR_GRAY2RGB), dtype=np.uint8)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a camera node's pictures come from: a video file, a folder of pictures, a V4L2 device.
-Knows no ROS.
+"""Sources of a camera node's images: a video file, a folder of images, a V4L2 device.
 
-Pictures are (height, width, 3) uint8 in OpenCV's order, BGR. One thread uses a source.
+Images are (height, width, 3) uint8 in OpenCV's order, BGR. One thread uses a source.
 """
 
 from __future__ import annotations
@@ -14,12 +13,9 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from penguin_ros.errors import PenguinError
 from penguin_ros.frame import NANOSECONDS
-
-BgrImage = NDArray[np.uint8]
+from penguin_ros.media.video import MAX_FPS, BgrImage, MediaError, VideoReader, unreadable
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 FOLDER_HZ = 1.0
@@ -27,24 +23,21 @@ DEVICE_HZ = 30.0
 _DEVICE = re.compile(r'/dev/video(\d+)')
 
 
-class SourceError(PenguinError):
-    """The source of a camera node cannot be used, or stopped giving pictures."""
-
-
 class CameraSource(Protocol):
-    """Pictures along a media time that begins at 0."""
+    """Images along a media time that begins at 0."""
 
     native_hz: float
     is_live: bool
     """A live source paces itself: `advance` returns when that time has come."""
 
     def advance(self, media_ns: int) -> bool:
-        """Makes the newest picture at this time the current one, without decoding it; False when
-        the source has ended.
+        """Makes the newest image at this time the current one, without decoding it.
+
+        Returns False when the source has ended.
         """
 
     def image(self) -> BgrImage:
-        """The current picture; SourceError when it cannot be decoded."""
+        """Returns the current image; MediaError when it cannot be decoded."""
 
     def close(self) -> None:
         """Frees the source."""
@@ -53,13 +46,14 @@ class CameraSource(Protocol):
 def open_source(
     source: str, *, is_looping: bool = True, hz: float = 0.0, width: int = 0, height: int = 0
 ) -> CameraSource:
-    """The source of that name; `hz` paces a folder and, with the size, is asked of a device.
-    SourceError says what is wrong.
+    """Opens the source of that name; MediaError says what is wrong with it.
+
+    `hz` paces a folder; a device is asked for `hz`, `width` and `height` where they are not 0.
     """
     if not source:
-        raise SourceError(
+        raise MediaError(
             'no source given',
-            'a camera node publishes a video file, a folder of pictures or a V4L2 device',
+            'a camera node publishes a video file, a folder of images or a V4L2 device',
             'Start it with --ros-args -p source:=video.mp4 (or a folder, or /dev/video0)',
         )
     path = Path(source).expanduser()
@@ -67,12 +61,10 @@ def open_source(
     if device:
         return LiveDevice(_open_device(source, int(device[1]), (hz, width, height)), source)
     if not path.exists():
-        raise SourceError(f'no such file or folder: {source}', '', 'Check the path of the source')
-    return (
-        ImageFolder(path, is_looping, hz or FOLDER_HZ)
-        if path.is_dir()
-        else VideoFile(path, is_looping)
-    )
+        raise MediaError(f'no such file or folder: {source}', '', 'Check the path of the source')
+    if path.is_dir():
+        return ImageFolder(path, is_looping, hz or FOLDER_HZ)
+    return VideoFile(path, is_looping)
 
 
 class VideoFile:
@@ -81,24 +73,22 @@ class VideoFile:
     is_live = False
 
     def __init__(self, path: Path, is_looping: bool) -> None:
-        self._path, self._is_looping = path, is_looping
-        self._capture = self._open()
-        hz = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.native_hz = hz if 0 < hz <= 1000 else 25.0
+        self._reader = VideoReader(path)
+        self._is_looping = is_looping
+        self.native_hz = self._reader.fps
         self._period_ns = NANOSECONDS / self.native_hz
         self._image: BgrImage | None = None
         self._lap_ns = 0.0  # media time of the first frame of this lap
         self._next = 0  # index, in this lap, of the frame to be grabbed next
-        if not self._capture.grab():
-            raise self._unreadable('it holds no frame')
-        self._capture.release()
-        self._capture = self._open()
+        if not self._reader.grab():
+            raise unreadable(path, 'it holds no frame')
+        self._reader.rewind()
 
     def advance(self, media_ns: int) -> bool:
-        """As in CameraSource."""
+        """See CameraSource."""
         # Times of ticks and frames are rounded differently.
         while self._lap_ns + self._next * self._period_ns <= media_ns + self._period_ns / 100:
-            if self._capture.grab():
+            if self._reader.grab():
                 self._next += 1
                 self._image = None
             elif not self._is_looping or self._next == 0:
@@ -106,84 +96,77 @@ class VideoFile:
             else:
                 self._lap_ns += self._next * self._period_ns
                 self._next = 0
-                self._capture.release()
-                self._capture = self._open()
+                self._reader.rewind()
         return True
 
     def image(self) -> BgrImage:
-        """As in CameraSource."""
+        """See CameraSource."""
         if self._image is None:
-            is_read, self._image = self._capture.retrieve()
-            if not is_read or self._image is None:
-                raise self._unreadable('a frame of it does not decode')
+            self._image = self._reader.image()
+        if self._image is None:
+            raise unreadable(self._reader.path, 'a frame of it does not decode')
         return self._image
 
     def close(self) -> None:
-        """As in CameraSource."""
-        self._capture.release()
-
-    def _open(self) -> Any:
-        capture = cv2.VideoCapture(str(self._path))
-        if not capture.isOpened():
-            raise self._unreadable('it is not a video that this OpenCV decodes')
-        return capture
-
-    def _unreadable(self, why: str) -> SourceError:
-        return SourceError(
-            f'cannot read {self._path}', why, 'Convert it: ffmpeg -i FILE -c:v libx264 video.mp4'
-        )
+        """See CameraSource."""
+        self._reader.close()
 
 
 class ImageFolder:
-    """The pictures of a folder in the order of their names, numbers counted as such. Those that do
-    not decode are left out.
+    """The images of a folder in the order of their names, with numbers in them counted as numbers.
+
+    Files that do not decode are left out. MediaError when none does.
     """
 
     is_live = False
 
     def __init__(self, path: Path, is_looping: bool, hz: float) -> None:
-        self.native_hz, self._is_looping = hz, is_looping
-        self._paths = sorted(
+        self.native_hz = hz
+        self._is_looping = is_looping
+        self._path = path
+        self._files = sorted(
             (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
             key=_natural_order,
         )
-        self._path, self._index, self._shown = path, 0, -1
+        self._index = 0
         self._image: BgrImage | None = None
-        if not any(self._read(file) is not None for file in self._paths):
-            raise SourceError(
-                f'no picture in the folder {path}',
-                f'it holds {len(self._paths)} files named as pictures, none of which decodes',
-                f'Picture files end in {" ".join(IMAGE_SUFFIXES)}',
+        self._image_index = -1
+        if not any(self._read(file) is not None for file in self._files):
+            raise MediaError(
+                f'no image in the folder {path}',
+                f'it holds {len(self._files)} files named as images, none of which decodes',
+                f'Image files end in {" ".join(IMAGE_SUFFIXES)}',
             )
 
     def advance(self, media_ns: int) -> bool:
-        """As in CameraSource."""
+        """See CameraSource."""
         index = int(media_ns * self.native_hz / NANOSECONDS + 0.01)
-        if index >= len(self._paths) and not self._is_looping:
+        if index >= len(self._files) and not self._is_looping:
             return False
-        self._index = index % len(self._paths)
+        self._index = index % len(self._files)
         return True
 
     def image(self) -> BgrImage:
-        """As in CameraSource."""
-        while self._image is None or self._shown != self._index:
-            image = self._read(self._paths[self._index])
+        """See CameraSource."""
+        while self._image is None or self._image_index != self._index:
+            image = self._read(self._files[self._index])
             if image is not None:
-                self._image, self._shown = image, self._index
+                self._image = image
+                self._image_index = self._index
             else:
-                self._forget(self._paths[self._index])
+                self._forget(self._files[self._index])
         return self._image
 
     def close(self) -> None:
-        """As in CameraSource."""
+        """See CameraSource."""
 
     def _forget(self, file: Path) -> None:
-        self._paths.remove(file)
-        if not self._paths:
-            raise SourceError(
-                f'no picture left in the folder {self._path}', f'{file.name} does not decode either'
+        self._files.remove(file)
+        if not self._files:
+            raise MediaError(
+                f'no image left in the folder {self._path}', f'{file.name} does not decode either'
             )
-        self._index %= len(self._paths)
+        self._index %= len(self._files)
 
     @staticmethod
     def _read(file: Path) -> BgrImage | None:
@@ -192,46 +175,47 @@ class ImageFolder:
 
 
 class LiveDevice:
-    """A capture device; pictures that come before their time are thrown away, so that none waits
-    and grows old.
+    """A capture device; images that come before their time are thrown away, so that none waits and
+    grows old.
     """
 
     is_live = True
 
     def __init__(self, capture: Any, name: str) -> None:
-        self._capture, self._name = capture, name
+        self._capture = capture
+        self._name = name
         hz = float(capture.get(cv2.CAP_PROP_FPS))
-        self.native_hz = hz if 0 < hz <= 1000 else DEVICE_HZ
+        self.native_hz = hz if 0 < hz <= MAX_FPS else DEVICE_HZ
         self._start_ns: int | None = None
 
     def advance(self, media_ns: int) -> bool:
-        """As in CameraSource; SourceError when the device gives nothing more."""
+        """See CameraSource; MediaError when the device gives nothing more."""
         while True:
             if not self._capture.grab():
-                raise SourceError(
-                    f'{self._name} stopped giving pictures',
+                raise MediaError(
+                    f'{self._name} stopped giving images',
                     'it was unplugged, or another program took it',
                 )
             now_ns = time.monotonic_ns()
             self._start_ns = now_ns if self._start_ns is None else self._start_ns
-            # Half a picture early is nearer than half a picture late.
+            # Half an image's time early is nearer than half of it late.
             if now_ns - self._start_ns >= media_ns - NANOSECONDS / self.native_hz / 2:
                 return True
 
     def image(self) -> BgrImage:
-        """As in CameraSource."""
+        """See CameraSource."""
         is_read, image = self._capture.retrieve()
         if not is_read:
-            raise SourceError(f'a picture of {self._name} does not decode')
+            raise MediaError(f'an image of {self._name} does not decode')
         return np.asarray(image, dtype=np.uint8)
 
     def close(self) -> None:
-        """As in CameraSource."""
+        """See CameraSource."""
         self._capture.release()
 
 
 def _open_device(name: str, index: int, wishes: tuple[float, int, int]) -> Any:
-    """`wishes`: rate, width and height to ask for, where not 0."""
+    """Opens a capture device; `wishes` are the rate, width and height to ask for, where not 0."""
     capture = cv2.VideoCapture(index, cv2.CAP_V4L2) if Path(name).exists() else None
     if capture is None or not capture.isOpened():
         why = (
@@ -239,14 +223,13 @@ def _open_device(name: str, index: int, wishes: tuple[float, int, int]) -> Any:
             if capture is None
             else 'it is no capture device, in use, or not permitted to this user'
         )
-        raise SourceError(
+        raise MediaError(
             f'cannot open the camera {name}',
             why,
             'See what there is: ls /dev/video*; v4l2-ctl --list-devices',
         )
-    for key, value in zip(
-        (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), wishes, strict=True
-    ):
+    properties = (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    for key, value in zip(properties, wishes, strict=True):
         if value:
             capture.set(key, value)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
@@ -254,7 +237,7 @@ def _open_device(name: str, index: int, wishes: tuple[float, int, int]) -> Any:
 
 
 def _natural_order(file: Path) -> list[tuple[int, str]]:
-    """frame2 before frame10."""
+    """Returns a sort key that puts frame2 before frame10."""
     return [
         (int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', file.name)
     ]

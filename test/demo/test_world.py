@@ -19,7 +19,7 @@ from std_msgs.msg import String
 from penguin_ros.demo.watch import Stage
 from penguin_ros.demo.world import WorldWatch
 from penguin_ros.ros.client.session import session
-from penguin_ros.ros.conversions.messages import time_message
+from penguin_ros.ros.conversions.times import time_message
 from penguin_ros.ros.sim_camera.scenes import Showing, ground_truth
 from penguin_ros.simulation.ground_truth import GroundTruth, to_json
 from penguin_ros.simulation.random_scene import random_scene

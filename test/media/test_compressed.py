@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed pictures: decoded right, or refused with a named cause, with nothing large decoded
+"""Compressed images: decoded right, or refused with a named cause, with nothing large decoded
 first.
 """
 
@@ -27,7 +27,7 @@ LIMIT = 1_000_000
 
 
 def gradient(height=40, width=60):
-    """A smooth picture, which JPEG keeps nearly."""
+    """A smooth image, which JPEG keeps nearly."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([x * 4, y * 6, np.full_like(x, 90)], axis=2).astype(np.uint8)
 
@@ -117,7 +117,7 @@ def test_empty_and_foreign_data_is_corrupt(data):
 
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
-def test_a_picture_cut_off_anywhere_is_corrupt(kind):
+def test_an_image_cut_off_anywhere_is_corrupt(kind):
     content = file_bytes(
         np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8), kind
     )
@@ -134,7 +134,7 @@ def test_a_picture_cut_off_anywhere_is_corrupt(kind):
 
 
 @given(st.data())
-def test_damaged_bytes_give_a_picture_or_a_named_error(data):
+def test_damaged_bytes_give_an_image_or_a_named_error(data):
     content = bytearray(file_bytes(gradient(), data.draw(st.sampled_from(['JPEG', 'PNG']))))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=5)):
         content[place] = data.draw(st.integers(0, 255))
@@ -171,7 +171,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(bomb):
     )  # KiB; decoded it would take gigabytes
 
 
-def test_a_picture_at_the_limit_is_decoded():
+def test_an_image_at_the_limit_is_decoded():
     assert decode_compressed(file_bytes(gradient(10, 10), 'PNG'), 100).shape == (10, 10, 3)
     with pytest.raises(ImageTooLarge, match='10x10'):
         decode_compressed(file_bytes(gradient(10, 10), 'PNG'), 99)

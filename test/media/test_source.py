@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources of a camera node: the right picture at each media time, and named errors."""
+"""Sources of a camera node: the right image at each media time, and named errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from penguin_ros.media.source import LiveDevice, SourceError, open_source
+from penguin_ros.media.source import LiveDevice, open_source
+from penguin_ros.media.video import MediaError
 
 SECOND = 1_000_000_000
 FRAMES, HZ = 8, 10.0
@@ -62,10 +63,10 @@ def test_a_late_camera_catches_up_over_laps(film):
     assert source.advance(round((5 * FRAMES + 3) * SECOND / HZ)) and shown(source) == 3
 
 
-def test_a_folder_shows_its_pictures_in_order_of_their_numbers(tmp_path):
+def test_a_folder_shows_its_images_in_order_of_their_numbers(tmp_path):
     for number in (1, 2, 10):
         cv2.imwrite(str(tmp_path / f'frame{number}.png'), gray(30 * number % 256))
-    (tmp_path / 'frame3.jpg').write_bytes(b'no picture')
+    (tmp_path / 'frame3.jpg').write_bytes(b'no image')
     (tmp_path / 'notes.txt').write_text('not one either')
     source = open_source(str(tmp_path), hz=2.0)
     seen = [
@@ -116,7 +117,7 @@ def test_a_live_device_throws_away_what_comes_too_early(film):
 
 def test_a_live_device_that_falls_silent_is_an_error(film):
     source = LiveDevice(cv2.VideoCapture(str(film)), '/dev/video0')
-    with pytest.raises(SourceError, match='/dev/video0 stopped'):
+    with pytest.raises(MediaError, match='/dev/video0 stopped'):
         source.advance(3600 * SECOND)
 
 
@@ -130,14 +131,14 @@ def test_a_live_device_that_falls_silent_is_an_error(film):
     ],
 )
 def test_a_source_that_cannot_be_used_is_named(source, reason):
-    with pytest.raises(SourceError, match=reason) as error:
+    with pytest.raises(MediaError, match=reason) as error:
         open_source(source)
     assert error.value.fix
 
 
 def test_an_empty_film_and_an_empty_folder_are_named(tmp_path):
     (tmp_path / 'empty.mp4').write_bytes(b'')
-    with pytest.raises(SourceError, match='empty.mp4'):
+    with pytest.raises(MediaError, match='empty.mp4'):
         open_source(str(tmp_path / 'empty.mp4'))
-    with pytest.raises(SourceError, match='no picture'):
+    with pytest.raises(MediaError, match='no image in the folder'):
         open_source(str(tmp_path))

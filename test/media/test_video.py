@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from penguin_ros.media.video import RecordingError, VideoRecording
+from penguin_ros.media.video import MediaError, VideoRecording
 
 
 def test_real_video_gives_every_frame_with_its_media_time(video_path: Path) -> None:
@@ -29,5 +29,5 @@ def test_frames_are_rgb_of_the_video_size(video_path: Path) -> None:
 def test_something_else_than_a_video_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / 'fake.mp4'
     path.write_bytes(b'not a video' * 100)
-    with pytest.raises(RecordingError, match='fake.mp4'):
+    with pytest.raises(MediaError, match='fake.mp4'):
         VideoRecording(path)

@@ -28,13 +28,13 @@ from penguin_ros.config import PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import DeadlineExceeded
 from penguin_ros.frame import Image
-from penguin_ros.media.video import RecordingError
+from penguin_ros.media.video import MediaError
 from penguin_ros.ros.process.node_process import NodeProcess
 from penguin_ros.settings import changed_values
 
 
 def write_video(path: Path, images: Sequence[Image], fps: float) -> Path:
-    """Writes pictures of one size, at least one, as `path` (.mp4); RecordingError when this OpenCV
+    """Writes pictures of one size, at least one, as `path` (.mp4); MediaError when this OpenCV
     has no encoder.
     """
     import cv2
@@ -42,7 +42,7 @@ def write_video(path: Path, images: Sequence[Image], fps: float) -> Path:
     height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
     if not writer.isOpened():
-        raise RecordingError(
+        raise MediaError(
             'cannot write a video', 'this OpenCV has no mp4v encoder', 'Give one with --video FILE'
         )
     for picture in images:
@@ -238,11 +238,11 @@ def figures(seen: Seen, elapsed_s: float) -> Record:
     """Rates, latencies and usage of the measured time; memory as medians of its first and last
     quarter.
     """
-    from penguin_ros.ros.client.records import seconds
+    from penguin_ros.ros.client.message_dict import duration_seconds
 
     good = [caption for caption in seen.captions if not caption.error_code]
     inside = [
-        seconds(answer.evidence.first_token_latency)
+        duration_seconds(answer.evidence.first_token_latency)
         for answer in seen.answers
         if not answer.error_code
     ]

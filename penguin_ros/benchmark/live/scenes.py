@@ -74,7 +74,7 @@ def further_images(number: int, count: int, size: tuple[int, int]) -> list[Image
 
 
 def stream(scene: str, seconds: int, fps: float, size: tuple[int, int], video: str = '') -> Stream:
-    """STATIC or CHANGING, `seconds` long; RecordingError when the video cannot be read or is too
+    """STATIC or CHANGING, `seconds` long; MediaError when the video cannot be read or is too
     short.
     """
     count = round(seconds * fps)
@@ -116,7 +116,7 @@ def _with_noise(scene: Scene) -> Scene:
 def _of_video(
     scene: str, path: Path, count: int, fps: float, size: tuple[int, int]
 ) -> tuple[list[Image], str]:
-    from penguin_ros.media.video import RecordingError, VideoRecording
+    from penguin_ros.media.video import MediaError, VideoRecording
 
     wanted, images = (1 if scene == STATIC else count), list[Image]()
     for _, image in VideoRecording(path).frames(fps):
@@ -124,7 +124,7 @@ def _of_video(
         if len(images) == wanted:
             break
     if len(images) < wanted:
-        raise RecordingError(
+        raise MediaError(
             f'{path} is too short',
             f'{count} frames at {fps:g} Hz are wanted, it gives {len(images)}',
             'Give a longer video or fewer --captions',

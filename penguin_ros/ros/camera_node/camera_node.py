@@ -1,53 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that publishes the pictures of a source as a camera does: raw, and compressed below it.
+"""A node that publishes the images of a source as a camera does.
 
-Knows topics, parameters and time; the source gives pictures. One thread paces, encodes and
-publishes; the executor's thread only serves parameters.
+One thread paces, encodes and publishes; the executor's thread only serves parameters.
 """
 
 from __future__ import annotations
 
-import array
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
-from builtin_interfaces.msg import Time
-from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.publisher import Publisher
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from penguin_ros.errors import PenguinError
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.media.source import BgrImage, CameraSource, open_source
+from penguin_ros.media.source import CameraSource, open_source
+from penguin_ros.media.video import BgrImage
+from penguin_ros.ros.camera_node.image_publisher import ImagePublisher, ImageStats
 from penguin_ros.ros.camera_node.parameters import CameraParameters, camera_parameters
-from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, camera_qos, transport_topics
-
-# From OpenCV's BGR to each encoding that is published.
-_CONVERSIONS = {
-    'rgb8': cv2.COLOR_BGR2RGB,
-    'bgr8': None,
-    'mono8': cv2.COLOR_BGR2GRAY,
-    'rgba8': cv2.COLOR_BGR2RGBA,
-    'bgra8': cv2.COLOR_BGR2BGRA,
-}
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What a camera has done: pictures sent, and pictures that came too late because this process
-    was too slow.
-    """
-
-    sent: int = 0
-    skipped: int = 0
+from penguin_ros.ros.conversions.times import time_message
 
 
 class CameraNode(Node):
@@ -73,19 +47,17 @@ class CameraNode(Node):
             height=settings.height,
         )
         self._hz = settings.rate or self._source.native_hz
-        topics = transport_topics(self, settings.topic)
-        self._raw, self._compressed = (
-            self._publisher(Image, topics[RAW]),
-            self._publisher(CompressedImage, topics[COMPRESSED]),
+        self._images = ImagePublisher(
+            self, settings.topic, settings.encoding, settings.jpeg_quality
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name='camera', daemon=True)
-        self.counts = Counts()
+        self.stats = ImageStats()
 
     def start(self) -> None:
         """Begins to publish."""
         self.get_logger().info(
-            f'{self.parameters.source} at {self._hz:.4g} Hz on {self._raw.topic_name}'
+            f'{self.parameters.source} at {self._hz:.4g} Hz on {self._images.topic_name}'
         )
         self._thread.start()
 
@@ -94,14 +66,6 @@ class CameraNode(Node):
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-
-    def _publisher(self, kind: type, topic: str) -> Publisher:
-        return self.create_publisher(
-            kind,
-            topic,
-            camera_qos(),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
 
     # --- the camera's thread ----------------------------------------------------------------------
 
@@ -118,11 +82,13 @@ class CameraNode(Node):
             self._on_end(error)
 
     def _play(self) -> None:
-        """One picture per tick; ticks that are over already are skipped, so that a slow machine
-        lags by one picture at most.
+        """Publishes one image per tick until the end or `stop`.
+
+        Ticks that are over already are skipped, so that a slow machine lags by one image at most.
         """
-        start_ns, steady_start_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
-        tick = sent = skipped = 0
+        start_ns = self.get_clock().now().nanoseconds
+        steady_start_ns = time.monotonic_ns()
+        tick = 0
         while not self._stop.is_set():
             media_ns = round(tick * NANOSECONDS / self._hz)
             if not self._source.is_live and self._is_stopped_before(steady_start_ns + media_ns):
@@ -131,36 +97,28 @@ class CameraNode(Node):
                 return
             elapsed_ns = time.monotonic_ns() - steady_start_ns
             self._publish(start_ns + (elapsed_ns if self._source.is_live else media_ns))
-            next_tick = max(
-                tick + 1, int((time.monotonic_ns() - steady_start_ns) * self._hz / NANOSECONDS)
-            )
-            sent, skipped = sent + 1, skipped + next_tick - tick - 1
-            self.counts, tick = Counts(sent, skipped), next_tick
+            elapsed_ns = time.monotonic_ns() - steady_start_ns
+            next_tick = max(tick + 1, int(elapsed_ns * self._hz / NANOSECONDS))
+            self.stats = ImageStats(self.stats.sent + 1, self.stats.skipped + next_tick - tick - 1)
+            tick = next_tick
 
     def _is_stopped_before(self, steady_ns: int) -> bool:
-        """Waits until then; True when the node is stopped meanwhile."""
+        """Waits until then; returns True when the node is stopped meanwhile."""
         return self._stop.wait(max(0, steady_ns - time.monotonic_ns()) / NANOSECONDS)
 
     def _publish(self, stamp_ns: int) -> None:
-        """Nothing is decoded, converted or encoded that nobody has subscribed to."""
-        is_raw_wanted = self._raw.get_subscription_count() > 0
-        is_compressed_wanted = self._compressed.get_subscription_count() > 0
-        if not is_raw_wanted and not is_compressed_wanted:
+        """Publishes the source's image, which is not even decoded while nobody has subscribed."""
+        if not self._images.has_subscribers:
             return
+        header = Header(stamp=time_message(stamp_ns), frame_id=self.parameters.frame_id)
         image = self._resized(self._source.image())
-        seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
-        header = Header(
-            stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=self.parameters.frame_id
-        )
-        if is_raw_wanted:
-            self._raw.publish(raw_message(header, image, self.parameters.encoding))
-        if is_compressed_wanted:
-            self._compressed.publish(
-                jpeg_message(header, image, self.parameters.encoding, self.parameters.jpeg_quality)
-            )
+        for publisher, message in self._images.messages(header, image):
+            publisher.publish(message)
 
     def _resized(self, image: BgrImage) -> BgrImage:
-        """To the width and height of the parameters; one of them alone keeps the proportions."""
+        """Returns the image in the width and height of the parameters; one of them alone keeps the
+        proportions.
+        """
         height, width = image.shape[:2]
         wanted_width, wanted_height = self.parameters.width, self.parameters.height
         new_width = wanted_width or max(1, round(width * (wanted_height or height) / height))
@@ -171,38 +129,3 @@ class CameraNode(Node):
         return np.asarray(
             cv2.resize(image, (new_width, new_height), interpolation=method), dtype=np.uint8
         )
-
-
-def raw_message(header: Header, image: BgrImage, encoding: str) -> Image:
-    """A BGR picture as sensor_msgs/Image."""
-    conversion = _CONVERSIONS[encoding]
-    pixels = image if conversion is None else cv2.cvtColor(image, conversion)
-    height, width = pixels.shape[:2]
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding=encoding,
-        step=width * channels,
-        data=_message_bytes(pixels),
-    )
-
-
-def jpeg_message(header: Header, image: BgrImage, encoding: str, quality: int) -> CompressedImage:
-    """A BGR picture as sensor_msgs/CompressedImage, its format written as image_transport does."""
-    source = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if encoding == 'mono8' else image
-    is_encoded, content = cv2.imencode('.jpg', source, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not is_encoded:
-        raise PenguinError('a picture could not be compressed', 'OpenCV gave no JPEG')
-    stored = 'mono8' if encoding == 'mono8' else 'bgr8'
-    return CompressedImage(
-        header=header, format=f'{encoding}; jpeg compressed {stored}', data=_message_bytes(content)
-    )
-
-
-def _message_bytes(pixels: NDArray[Any]) -> array.array[int]:
-    """An array.array: rclpy checks the elements of anything else one by one."""
-    content = array.array('B')
-    content.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
-    return content

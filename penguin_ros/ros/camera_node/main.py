@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry point `camera_node`: prepares the process, runs the node, ends quietly. The simulated
-camera starts here too.
+"""Entry point `camera_node`; the simulated camera starts through `run_camera` too.
 
-Exit codes: 0 asked to stop, or the source has ended; 2 nothing to run with (ROS, parameters,
-source); 1 a defect.
+Exit codes: 0 when it was asked to stop or the source has ended, 2 when there is nothing to run with
+(ROS, parameters, source), 1 for a defect.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from penguin_ros.errors import PenguinError
@@ -17,15 +16,27 @@ from penguin_ros.ros.process.stop_signal import StopSignal
 
 WAKE_SECONDS = 1.0
 
+OnEnd = Callable[[BaseException | None], None]
+MakeCamera = Callable[[OnEnd], Any]
+
 
 def main() -> None:
-    """For `ros2 run penguin_ros camera_node` and the command of the same name."""
-    run_camera('camera_node', 'CameraNode')
+    """Runs `ros2 run penguin_ros camera_node` and the command of the same name."""
+    run_camera('camera_node', _camera_node)
 
 
-def run_camera(module: str, node_class: str) -> None:
-    """Runs a node of this room that publishes pictures; it has `start` and `stop`, and is made with
-    a callback for its end.
+def _camera_node(on_end: OnEnd) -> Any:
+    from penguin_ros.ros.camera_node.camera_node import CameraNode
+
+    return CameraNode(on_end)
+
+
+def run_camera(program: str, make_camera: MakeCamera) -> None:
+    """Runs a node that publishes images until it ends or the process is asked to stop.
+
+    `make_camera` imports and makes the node, which has `start` and `stop`; it is given a callback
+    for the node's end. It is called after the process was prepared, since rclpy must not be
+    imported before.
     """
     stop = StopSignal()
     stop.install()
@@ -37,13 +48,13 @@ def run_camera(module: str, node_class: str) -> None:
     shortage = shared_memory_shortage() if use_image_profile() else ''
     require_ros()
     try:
-        _run(stop, shortage, module, node_class)
+        _run(stop, shortage, make_camera)
     except PenguinError as error:
-        print(f'{module}: {error}', file=sys.stderr)
+        print(f'{program}: {error}', file=sys.stderr)
         sys.exit(2)
 
 
-def _run(stop: StopSignal, shortage: str, module: str, node_class: str) -> None:
+def _run(stop: StopSignal, shortage: str, make_camera: MakeCamera) -> None:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -56,28 +67,25 @@ def _run(stop: StopSignal, shortage: str, module: str, node_class: str) -> None:
             'Parameters go after --ros-args, each as -p name:=value',
         ) from error
     try:
-        _serve(
-            stop,
-            shortage,
-            getattr(importlib.import_module(f'penguin_ros.ros.{module}.{module}'), node_class),
-        )
+        _serve(stop, shortage, make_camera)
     finally:
         rclpy.try_shutdown()
 
 
-def _serve(stop: StopSignal, shortage: str, make_node: Any) -> None:
+def _serve(stop: StopSignal, shortage: str, make_camera: MakeCamera) -> None:
     """Publishes until the source ends or the process is asked to stop; raises what ended the
     source.
     """
     from rclpy.executors import SingleThreadedExecutor
 
-    executor, ends = SingleThreadedExecutor(), []
+    executor = SingleThreadedExecutor()
+    ends: list[BaseException | None] = []
 
     def end(error: BaseException | None) -> None:
         ends.append(error)
         executor.wake()
 
-    node: Any = make_node(end)
+    node = make_camera(end)
     try:
         if shortage:
             node.get_logger().warning(shortage)

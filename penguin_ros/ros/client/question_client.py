@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a running node one question through its action and follows the answer. Knows nothing of
-terminals.
-"""
+"""Asks a running node one question through its action and follows the answer."""
 
 from __future__ import annotations
 
@@ -11,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from penguin_ros.errors import DeadlineExceeded, Inactive, RequestCancelled
-from penguin_ros.frame import NANOSECONDS
+from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.ros.client.session import ACTION_NAME, Session
 
+SERVER_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 5.0
 STATUS_TIMEOUT_S = 3.0
 # All clients of a node share the topics its responses travel on; at the default depth those of a
@@ -23,9 +22,11 @@ DEPTH = 1000
 
 @dataclass(frozen=True)
 class AskedQuestion:
-    """A question as typed. `last_seconds` above 0 asks about that stretch of the past up to now,
-    `interval_ns` about the stretch between two stamps; `deadline_s` 0 leaves the node's default;
-    `images` are files of JPEG or PNG data, sent instead of a camera's frames.
+    """A question as typed.
+
+    `last_seconds` above 0 asks about that stretch of the past up to now, `interval_ns` about the
+    stretch between two stamps. `deadline_s` 0 leaves the node's default. `images` are files of JPEG
+    or PNG data, sent instead of a camera's frames.
     """
 
     question: str
@@ -45,7 +46,8 @@ class QuestionClient:
         from rclpy.action import ActionClient
         from rclpy.qos import QoSProfile
 
-        self._session, self._node_name = session, node_name
+        self._session = session
+        self._node_name = node_name
         deep = QoSProfile(depth=DEPTH)
         self._client = ActionClient(
             session.node,
@@ -57,13 +59,23 @@ class QuestionClient:
         )
 
     def ask(self, ask: AskedQuestion, on_text: Callable[[str], None], timeout_s: float) -> Any:
-        """Returns the penguin_msgs/Answer; `on_text` gets the whole text so far, some steps may be
-        missing.
+        """Asks and returns the penguin_msgs/Answer; an interrupt cancels the question.
 
-        DeadlineExceeded when nothing came within `timeout_s`, Inactive when the node takes no
-        goals. An interrupt cancels.
+        `on_text` gets the whole text so far, some steps may be missing. DeadlineExceeded when no
+        answer came within `timeout_s`, Inactive when the node takes no goals.
         """
-        if not self._session.spin_until(self._client.server_is_ready, 5.0):
+        handle = self._send(ask, on_text, timeout_s)
+        result = handle.get_result_async()
+        try:
+            self._wait(result, timeout_s)
+        except (KeyboardInterrupt, DeadlineExceeded):
+            self._cancel(handle)
+            raise
+        return result.result().result.answer
+
+    def _send(self, ask: AskedQuestion, on_text: Callable[[str], None], timeout_s: float) -> Any:
+        """Sends the goal and returns its handle; Inactive when the node does not take it."""
+        if not self._session.spin_until(self._client.server_is_ready, SERVER_TIMEOUT_S):
             raise Inactive(
                 f'{self._node_name} does not answer',
                 'its action server is not ready',
@@ -80,13 +92,7 @@ class QuestionClient:
                 'it is not active',
                 f'ros2 lifecycle set {self._node_name} activate',
             )
-        result = handle.get_result_async()
-        try:
-            self._wait(result, timeout_s)
-        except (KeyboardInterrupt, DeadlineExceeded):
-            self._cancel(handle)
-            raise
-        return result.result().result.answer
+        return handle
 
     def _cancel(self, handle: Any) -> None:
         cancelled = handle.cancel_goal_async()
@@ -105,8 +111,9 @@ class QuestionClient:
             )
 
     def _node_time_ns(self) -> int:
-        """The time on the node's clock, which may be simulated: from its status, else our own
-        clock.
+        """Returns the time of the node's clock, which may be simulated.
+
+        It is read from the node's status; where none comes, our own clock serves.
         """
         from penguin_msgs.msg import Status
 
@@ -120,32 +127,27 @@ class QuestionClient:
         )
         self._session.spin_until(lambda: bool(stamps), STATUS_TIMEOUT_S)
         node.destroy_subscription(subscription)
-        return (
-            stamps[-1].sec * NANOSECONDS + stamps[-1].nanosec
-            if stamps
-            else node.get_clock().now().nanoseconds
-        )
+        return to_nanoseconds(stamps[-1]) if stamps else int(node.get_clock().now().nanoseconds)
 
     def _goal(self, ask: AskedQuestion) -> Any:
-        from builtin_interfaces.msg import Duration
         from penguin_msgs.action import AnswerQuestion
-        from rclpy.time import Time
+
+        from penguin_ros.ros.conversions.times import duration_message, time_message
 
         goal = AnswerQuestion.Goal(
             question=ask.question,
             camera=ask.camera,
             max_tokens=ask.max_tokens,
             images=[_compressed_image(path) for path in ask.images],
+            deadline=duration_message(round(ask.deadline_s * NANOSECONDS)),
         )
-        nanoseconds = round(ask.deadline_s * NANOSECONDS)
-        goal.deadline = Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
         interval_ns = ask.interval_ns
         if interval_ns is None and ask.last_seconds > 0:
             now_ns = self._node_time_ns()
             interval_ns = max(0, now_ns - round(ask.last_seconds * NANOSECONDS)), now_ns
         if interval_ns is not None:
             goal.has_interval = True
-            goal.start, goal.end = (Time(nanoseconds=time_ns).to_msg() for time_ns in interval_ns)
+            goal.start, goal.end = (time_message(time_ns) for time_ns in interval_ns)
         return goal
 
 

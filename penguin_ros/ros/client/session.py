@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A short-lived node for the command line: finds a running penguin node, spins, and goes away
-quietly. Knows no verb.
+"""A short-lived node for the command line: it finds a running penguin node, spins, and goes away
+quietly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Session:
     """A client node and its executor, used by one thread."""
 
     def __init__(self, node: Any, executor: Any) -> None:
-        self.node, self.executor = node, executor
+        self.node = node
+        self.executor = executor
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Runs callbacks until the condition holds; False after `timeout_s` of the steady clock."""
@@ -37,8 +38,9 @@ class Session:
         return True
 
     def find_node(self, name: str = '', timeout_s: float = 5.0) -> str:
-        """The full name of the penguin node called `name`, or of the only one; NodeNotFound
-        otherwise.
+        """Returns the full name of the penguin node called `name`, or of the only one there is.
+
+        NodeNotFound when there is no such node within `timeout_s`, or several and none was named.
         """
         found: list[str] = []
 
@@ -62,7 +64,7 @@ class Session:
         return found[0]
 
     def answering_nodes(self) -> list[str]:
-        """Nodes that offer our action; the graph fills in during discovery."""
+        """Returns the nodes that offer our action; more may appear while discovery goes on."""
         from rclpy.action import get_action_names_and_types
 
         return sorted(
@@ -74,8 +76,9 @@ class Session:
 
 @contextmanager
 def session(name: str) -> Iterator[Session]:
-    """A node called `name` with the process number behind it; Ctrl-C stays KeyboardInterrupt, so
-    that goals can be cancelled.
+    """Yields a session whose node is called `name`, with the process number behind it.
+
+    Ctrl-C still raises KeyboardInterrupt, so that goals can be cancelled.
     """
     import os
 

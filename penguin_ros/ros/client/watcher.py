@@ -7,9 +7,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from penguin_ros.ros.client.message_dict import message_dict
+
 
 class Watcher:
-    """Subscribes to captions and answers of the node `name` and prints each through `line`."""
+    """Subscribes to the captions and answers of the node `name` and prints the `line` of each.
+
+    `line` is `plain_lines` or `json_lines`; `captions` counts the captions that came.
+    """
 
     def __init__(self, node: Any, name: str, line: Callable[[str, Any], str]) -> None:
         from penguin_msgs.msg import Answer, Caption
@@ -33,29 +38,22 @@ class Watcher:
 
 
 def json_lines(kind: str, message: Any) -> str:
-    """One JSON object; times as integer nanoseconds, durations as seconds."""
-    from penguin_ros.ros.client.records import record
-
-    return json.dumps({'kind': kind, **record(message)}, ensure_ascii=False)
+    """Returns one JSON object on a line; times are integer nanoseconds, durations seconds."""
+    return json.dumps({'kind': kind, **message_dict(message)}, ensure_ascii=False)
 
 
 def plain_lines(kind: str, message: Any) -> str:
-    """`camera [start - end] text` for a caption, question and answer for an answer."""
+    """Returns `camera [start - end] text` for a caption, and question and answer for an answer."""
     evidence = message.evidence
     stamps = f'{message.camera or "-"} [{_stamp(evidence.start)} – {_stamp(evidence.end)}]'
-    text = (
-        message.text
-        if not message.error_code
-        else f'({message.error_message}) {message.text}'.rstrip()
-    )
+    text = message.text
+    if message.error_code:
+        text = f'({message.error_message}) {text}'.rstrip()
     if kind != 'caption':
         return f'{stamps} Q: {message.question}\n  A: {text}'
-    is_unchanged = message.state == message.UNCHANGED
-    return (
-        f'{stamps} unchanged since {_stamp(evidence.unchanged_since)}: {text}'
-        if is_unchanged
-        else f'{stamps} {text}'
-    )
+    if message.state == message.UNCHANGED:
+        return f'{stamps} unchanged since {_stamp(evidence.unchanged_since)}: {text}'
+    return f'{stamps} {text}'
 
 
 def _stamp(time: Any) -> str:

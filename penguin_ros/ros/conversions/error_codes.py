@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which constant of penguin_msgs/ErrorCode each error of the core becomes. Knows classes and
-numbers, no texts.
-"""
+"""Maps each error of the core to its constant of penguin_msgs/ErrorCode and its text in messages."""
 
 from __future__ import annotations
 
@@ -34,8 +32,9 @@ _CODES: dict[type[BaseException], int] = {
 
 
 def error_code(error: BaseException | None) -> int:
-    """The code of the nearest base class that has one; NONE without error, INTERNAL for a fault
-    that nothing names.
+    """Returns the code of the error's class, or of its nearest base class that has one.
+
+    Without an error it is NONE; INTERNAL is a fault that nothing names.
     """
     if error is None:
         return int(ErrorCode.NONE)
@@ -46,7 +45,10 @@ def error_code(error: BaseException | None) -> int:
 
 
 def error_message(error: BaseException | None) -> str:
-    """What, why and what to do, for a message's `error_message`; empty without error."""
+    """Returns what failed, why and what to do, for a message's `error_message`; '' without error."""
     if error is None or isinstance(error, errors.PenguinError):
         return str(error or '')
-    return f'internal error, {type(error).__name__}: {error}. The log of the node has the details; please report it'
+    return (
+        f'internal error, {type(error).__name__}: {error}. '
+        'The log of the node has the details; please report it'
+    )

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of the core to penguin_msgs and back: times, texts, evidence, answers, captions,
-questions.
+"""Converts evidence, answers and captions of the core to penguin_msgs, and questions from it.
 
-Knows fields, not topics. Pictures are converted in image_conversion.py.
+Texts are cleaned and counts are held within their fields here. Images are decoded in `media`.
 """
 
 from __future__ import annotations
@@ -10,46 +9,23 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from builtin_interfaces.msg import Duration, Time
 from penguin_msgs.msg import Answer as AnswerMessage
 from penguin_msgs.msg import Caption
 from penguin_msgs.msg import Evidence as EvidenceMessage
 from penguin_msgs.msg import FrameRef as FrameRefMessage
 
-from penguin_ros.frame import NANOSECONDS, Image
+from penguin_ros.frame import Image, to_nanoseconds
 from penguin_ros.request import Answer, Evidence, FrameRef, Interval, Request, StopReason
 from penguin_ros.ros.conversions.error_codes import error_code, error_message
+from penguin_ros.ros.conversions.times import duration_message, time_message
 from penguin_ros.text import cleaned
 
 _UINT32_MAX = 2**32 - 1
-_INT32_MAX = 2**31 - 1
 _CUT_SHORT = (StopReason.MAX_TOKENS, StopReason.REPETITION, StopReason.DEADLINE)
 
 
-def time_message(stamp_ns: int) -> Time:
-    """Nanoseconds as a stamp, held within what a stamp can carry."""
-    seconds, nanoseconds = divmod(max(0, stamp_ns), NANOSECONDS)
-    return Time(sec=min(seconds, _INT32_MAX), nanosec=nanoseconds)
-
-
-def time_ns(message: Time) -> int:
-    """A stamp in nanoseconds."""
-    return int(message.sec) * NANOSECONDS + int(message.nanosec)
-
-
-def duration_message(duration_ns: int) -> Duration:
-    """Nanoseconds as a duration, negative ones too (a frame ahead of the clock has a negative age)."""
-    seconds, nanoseconds = divmod(duration_ns, NANOSECONDS)
-    return Duration(sec=max(-_INT32_MAX, min(seconds, _INT32_MAX)), nanosec=nanoseconds)
-
-
-def duration_ns(message: Duration) -> int:
-    """A duration in nanoseconds."""
-    return int(message.sec) * NANOSECONDS + int(message.nanosec)
-
-
 def evidence_message(evidence: Evidence) -> EvidenceMessage:
-    """Field by field."""
+    """Returns the evidence as a message, field by field."""
     stats = evidence.stats
     return EvidenceMessage(
         frames=[_frame_ref_message(frame) for frame in evidence.frames],
@@ -95,7 +71,7 @@ def _count(value: int) -> int:
 
 
 def answer_message(answer: Answer) -> AnswerMessage:
-    """For `~/answer`, the service's response and the action's result."""
+    """Returns the message for `~/answer`, the service's response and the action's result."""
     return AnswerMessage(
         id=cleaned(answer.id),
         question=cleaned(answer.question),
@@ -108,7 +84,10 @@ def answer_message(answer: Answer) -> AnswerMessage:
 
 
 def caption_message(answer: Answer) -> Caption:
-    """For `~/caption`; the header is that of the newest frame that the text holds for."""
+    """Returns the message for `~/caption`.
+
+    Its header is that of the newest frame that the text holds for.
+    """
     message = Caption(
         camera=answer.camera,
         text=cleaned(answer.text),
@@ -134,20 +113,22 @@ def _caption_state(answer: Answer) -> int:
 
 
 def question_id(message: Any) -> str:
-    """The id that a Question, an Ask request or a goal carries, as one printable line, or a new
-    one.
+    """Returns the id of a Question, an Ask request or a goal as one printable line, or a new id
+    when it carries none.
     """
     return ' '.join(cleaned(message.id).split()) or uuid.uuid4().hex
 
 
 def request_from(message: Any, name: str, images: tuple[Image, ...] = ()) -> Request:
-    """The request that a Question, an Ask request or a goal of AnswerQuestion asks for; they have
-    the same fields.
+    """Returns the request of a Question, an Ask request or a goal of AnswerQuestion, which have the
+    same fields.
 
-    `images` are its pictures, decoded. The core checks the values.
+    `images` are its images, decoded. The core checks the values.
     """
     interval = (
-        Interval(time_ns(message.start), time_ns(message.end)) if message.has_interval else None
+        Interval(to_nanoseconds(message.start), to_nanoseconds(message.end))
+        if message.has_interval
+        else None
     )
     return Request(
         id=name,
@@ -156,5 +137,5 @@ def request_from(message: Any, name: str, images: tuple[Image, ...] = ()) -> Req
         interval=interval,
         images=images,
         max_tokens=int(message.max_tokens),
-        deadline_ns=duration_ns(message.deadline),
+        deadline_ns=to_nanoseconds(message.deadline),
     )

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and quality of service of a camera's topics, the same for who publishes and who subscribes.
-Knows no pictures.
-"""
+"""Names and qualities of service of a camera's topics, the same for publishers and subscribers."""
 
 from __future__ import annotations
 
@@ -10,25 +8,34 @@ from dataclasses import dataclass
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-IMAGE_TOPIC, INFO_TOPIC, OPTICAL_FRAME = (
-    'camera/image',
-    'camera/camera_info',
-    'camera_optical_frame',
-)
-"""Of the node's default camera and of the simulated ones, relative to their namespace; the README
-has the table.
-"""
+# Names of the node's default camera and of the simulated ones, relative to their namespace.
+IMAGE_TOPIC = 'camera/image'
+INFO_TOPIC = 'camera/camera_info'
+OPTICAL_FRAME = 'camera_optical_frame'
 
-RAW, COMPRESSED, AUTO = 'raw', 'compressed', 'auto'
+RAW = 'raw'
+COMPRESSED = 'compressed'
+AUTO = 'auto'
 TRANSPORTS = (RAW, COMPRESSED, AUTO)
 TYPES = {RAW: 'sensor_msgs/msg/Image', COMPRESSED: 'sensor_msgs/msg/CompressedImage'}
 
 
-def transport_topics(node: Node, topic: str) -> dict[str, str]:
-    """The topic of each transport, as to be given to the node, which resolves it: `topic`, and
-    `compressed` below it.
+@dataclass(frozen=True)
+class CameraSetting:
+    """One configured camera: its name, its topic before remapping, and its transport, one of
+    TRANSPORTS.
+    """
 
-    Remapping the raw topic moves both; a remapping of the compressed one itself goes before.
+    name: str
+    topic: str
+    transport: str
+
+
+def transport_topics(node: Node, topic: str) -> dict[str, str]:
+    """Returns the topic of each transport, to be resolved by the node: `topic`, and `compressed`
+    below it.
+
+    Remapping the raw topic moves both; a remapping of the compressed one itself takes precedence.
     """
     compressed = f'{topic}/{COMPRESSED}'
     is_remapped = node.resolve_topic_name(compressed) != node.resolve_topic_name(
@@ -41,8 +48,9 @@ def transport_topics(node: Node, topic: str) -> dict[str, str]:
 
 
 def newest_frame_qos() -> QoSProfile:
-    """Sensor data of depth 1: it matches every publisher, and what waits is the newest frame, not a
-    queue of old ones.
+    """Returns the quality of service for sensor data, of depth 1.
+
+    It matches every publisher, and the newest frame waits instead of a queue of old ones.
     """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
@@ -50,18 +58,10 @@ def newest_frame_qos() -> QoSProfile:
 
 
 def camera_qos() -> QoSProfile:
-    """Of a camera: it matches subscribers that ask for RELIABLE, viewers do, and those that do not."""
+    """Returns the quality of service of a camera.
+
+    It matches subscribers that ask for RELIABLE, as viewers do, and those that do not.
+    """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE
     )
-
-
-@dataclass(frozen=True)
-class CameraSetting:
-    """One camera: its configured name, its topic before remapping, and 'raw', 'compressed' or
-    'auto'.
-    """
-
-    name: str
-    topic: str
-    transport: str

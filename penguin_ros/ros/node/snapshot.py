@@ -17,7 +17,7 @@ from penguin_ros.errors import PenguinError
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.health import CameraHealth
 from penguin_ros.ros.conversions.error_codes import error_code, error_message
-from penguin_ros.ros.conversions.messages import duration_message
+from penguin_ros.ros.conversions.times import duration_message
 from penguin_ros.text import cleaned
 
 INACTIVE_CAUSE = 'the node is not active'

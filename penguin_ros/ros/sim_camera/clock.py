@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The time of a simulated world: it runs with the steady clock, faster or slower, and can be set
-back. Knows no ROS.
+back.
 
 Any thread may read, wait and reset.
 """
@@ -15,17 +15,21 @@ from penguin_ros.frame import NANOSECONDS
 
 
 class SimulatedClock:
-    """Starts at `start_ns` and gains `factor` seconds per steady second. `epoch` counts how often
-    it was set back.
+    """A clock that starts at `start_ns` and gains `factor` seconds per steady second.
+
+    `epoch` counts how often it was set back.
     """
 
     def __init__(
         self, start_ns: int, factor: float, steady_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        self._start_ns, self._factor, self._steady_ns = start_ns, factor, steady_ns
-        self._changed = threading.Condition()
+        self._start_ns = start_ns
+        self._factor = factor
+        self._steady_ns = steady_ns
+        self._changed = threading.Condition()  # guards everything below
         self._origin_ns = steady_ns()
-        self._epoch, self._is_closed = 0, False
+        self._epoch = 0
+        self._is_closed = False
 
     @property
     def epoch(self) -> int:
@@ -34,16 +38,16 @@ class SimulatedClock:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether the clock was closed, after which nobody waits."""
         return self._is_closed
 
     def now(self) -> tuple[int, int]:
-        """(epoch, nanoseconds)"""
+        """Returns (epoch, nanoseconds)."""
         with self._changed:
             return self._epoch, self._now_ns()
 
     def reset(self) -> None:
-        """Back to the start; whoever waits is told."""
+        """Sets the time back to the start and wakes everyone who waits."""
         with self._changed:
             self._origin_ns = self._steady_ns()
             self._epoch += 1
@@ -56,8 +60,9 @@ class SimulatedClock:
             self._changed.notify_all()
 
     def wait_until(self, epoch: int, time_ns: int) -> bool:
-        """True when that time has come; False as soon as the epoch is another one or the clock is
-        closed.
+        """Waits until that time of that epoch.
+
+        Returns False as soon as the epoch is another one or the clock is closed.
         """
         with self._changed:
             while epoch == self._epoch and not self._is_closed:
@@ -68,8 +73,9 @@ class SimulatedClock:
             return False
 
     def run_in(self, epoch: int, action: Callable[[], None]) -> bool:
-        """Runs a short `action` during which the clock cannot be reset; False, without running it,
-        in another epoch.
+        """Runs a short `action`, during which the clock cannot be reset.
+
+        Returns False, without running it, when the epoch is another one or the clock is closed.
         """
         with self._changed:
             if epoch != self._epoch or self._is_closed:
@@ -82,7 +88,7 @@ class SimulatedClock:
 
 
 class WallClock(SimulatedClock):
-    """Real time; it cannot be set back."""
+    """Real time, which cannot be set back."""
 
     def __init__(self, now_ns: int) -> None:
         super().__init__(now_ns, 1.0)

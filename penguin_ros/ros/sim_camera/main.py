@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry point `sim_camera`: the simulated camera as a process. Knows only what to run; see
-camera_node_main.py for the rest.
+"""Entry point `sim_camera`: the simulated camera as a process, run as `camera_node` is.
 
-Exit codes: 0 asked to stop, or the last scene has ended; 2 nothing to run with (ROS, parameters,
-MuJoCo, a scene); 1 a defect.
+Exit codes: 0 when it was asked to stop or the last scene has ended, 2 when there is nothing to run
+with (ROS, parameters, MuJoCo, a scene), 1 for a defect.
 """
 
 from __future__ import annotations
 
-from penguin_ros.ros.camera_node.main import run_camera
+from typing import Any
+
+from penguin_ros.ros.camera_node.main import OnEnd, run_camera
 
 
 def main() -> None:
-    """For `ros2 run penguin_ros sim_camera` and the command of the same name."""
-    run_camera('sim_camera', 'SimCamera')
+    """Runs `ros2 run penguin_ros sim_camera` and the command of the same name."""
+    run_camera('sim_camera', _sim_camera)
+
+
+def _sim_camera(on_end: OnEnd) -> Any:
+    from penguin_ros.ros.sim_camera.sim_camera import SimCamera
+
+    return SimCamera(on_end)
 
 
 if __name__ == '__main__':

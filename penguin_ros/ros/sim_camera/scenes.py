@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which scene is shown when: scenes one after the other, each with its truth, and the pictures'
-times. Knows no ROS.
-"""
+"""Chooses which scenes are shown, gives the times of their images, and tells what is true of each."""
 
 from __future__ import annotations
 
@@ -23,8 +21,9 @@ from penguin_ros.simulation.world import World
 
 @dataclass(frozen=True)
 class SceneChoice:
-    """What is shown: the file `scene` again and again, or random scenes of a level from `seed` on;
-    `count` times, 0: endless.
+    """What is shown: the file `scene` again and again, or random scenes of a level from `seed` on.
+
+    `count` is how many scenes are shown; 0 is without end. `seconds` is the length of random ones.
     """
 
     scene: str = ''
@@ -34,7 +33,7 @@ class SceneChoice:
     count: int = 0
 
     def scenes(self) -> Iterator[Scene]:
-        """One after the other; SceneError for a file that is none."""
+        """Yields one scene after the other; SceneError when the file holds none."""
         given = read_scene(Path(self.scene).expanduser()) if self.scene else None
         number = 0
         while not self.count or number < self.count:
@@ -43,14 +42,15 @@ class SceneChoice:
 
 
 def image_times_s(scene: Scene, hz: float) -> list[float]:
-    """Times of a scene's pictures from its beginning; the last one within `seconds`."""
+    """Returns the times of a scene's images from its beginning, all within its `seconds`."""
     return [tick / hz for tick in range(int(scene.seconds * hz + 1e-6) + 1)]
 
 
 @dataclass(frozen=True)
 class Showing:
-    """The `number`-th showing of a scene: its first picture is of `start_ns`, its last one of
-    `last_s` later. The others are as in GroundTruth.
+    """One showing of a scene: its first image is stamped `start_ns`, its last one `last_s` later.
+
+    The other fields are those of GroundTruth.
     """
 
     number: int
@@ -61,7 +61,7 @@ class Showing:
 
 
 def ground_truth(world: World, scene: Scene, showing: Showing) -> GroundTruth:
-    """Everything true about a showing; the world is left with the scene loaded."""
+    """Returns what is true about a showing; the world is left with the scene loaded."""
     seen = truth(scene, world, 0.0, showing.last_s)
     source = random.Random(f'penguin questions {scene.seed} {showing.number}')
     return GroundTruth(

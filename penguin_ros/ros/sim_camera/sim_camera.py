@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera in a simulated world as a node: pictures, calibration, the world's clock, and what is
-true about it.
+"""A camera in a simulated world as a node: images, calibration, the world's clock, and what is true
+about it.
 
-The camera's thread draws and publishes pictures; the executor's thread publishes /clock and serves
-the reset, so that time goes on however slow drawing is. Knows the simulation's scenes and truth
-through sim_camera_scenes.py.
+The camera's thread draws and publishes images; the executor's thread publishes /clock and serves
+the reset, so that time goes on however slow drawing is.
 """
 
 from __future__ import annotations
@@ -15,22 +14,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.frame import Image as Pixels
-from penguin_ros.ros.camera_node.camera_node import Counts, jpeg_message, raw_message
-from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, camera_qos, transport_topics
+from penguin_ros.media.video import BgrImage
+from penguin_ros.ros.camera_node.image_publisher import ImagePublisher, ImageStats, camera_publisher
+from penguin_ros.ros.conversions.times import time_message
 from penguin_ros.ros.sim_camera.clock import SimulatedClock, WallClock
 from penguin_ros.ros.sim_camera.parameters import (
     SIMULATED,
@@ -42,7 +39,7 @@ from penguin_ros.simulation.ground_truth import GroundTruth, to_json
 from penguin_ros.simulation.scene import Scene
 from penguin_ros.simulation.world import World
 
-LEAD_NS = NANOSECONDS // 2  # world's time before the first scene, and after a reset
+LEAD_NS = NANOSECONDS // 2  # the world's time before the first scene, and after a reset
 GRID_NS = NANOSECONDS // 10
 TRUTH_QOS = QoSProfile(depth=16, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -51,7 +48,7 @@ class SimCamera(Node):
     """Shows scenes from `start` to the last one or `stop`; PenguinError when parameters do not fit.
 
     `on_end` is called once on the camera's thread after the last scene, or with the error that
-    ended it. `make_world` makes what draws, on that thread.
+    ended it. `make_world(width, height)` makes the world to draw, on that thread.
     """
 
     def __init__(
@@ -61,40 +58,29 @@ class SimCamera(Node):
         **node_arguments: Any,
     ) -> None:
         super().__init__('sim_camera', **node_arguments)
-        self._on_end, self._make_world = on_end, make_world
+        self._on_end = on_end
+        self._make_world = make_world
         self.parameters: SimCameraParameters = sim_camera_parameters(self)
         settings = self.parameters
         self._scenes = SceneChoice(
             settings.scene, settings.seed, settings.level, settings.seconds, settings.scenes
         )
-        topics = transport_topics(self, settings.topic)
-        self._raw, self._compressed = (
-            self._publisher(Image, topics[RAW]),
-            self._publisher(CompressedImage, topics[COMPRESSED]),
+        self._images = ImagePublisher(
+            self, settings.topic, settings.encoding, settings.jpeg_quality
         )
-        self._calibration = self._publisher(CameraInfo, settings.info_topic)
+        self._calibration = camera_publisher(self, CameraInfo, settings.info_topic)
         self._truth = self.create_publisher(String, '~/ground_truth', TRUTH_QOS)
         self._clock_topic: Publisher | None = None
         self.create_service(Trigger, '~/reset', self._reset)
-        self._world_clock: SimulatedClock = WallClock(self.get_clock().now().nanoseconds)
-        if settings.clock == SIMULATED:
-            self._world_clock = SimulatedClock(
-                round(settings.clock_start * NANOSECONDS), settings.real_time_factor
-            )
-            self._clock_topic = self.create_publisher(Clock, '/clock', 10)
-            self.create_timer(
-                1.0 / settings.clock_rate,
-                self._publish_clock,
-                clock=RosClock(clock_type=ClockType.STEADY_TIME),
-            )
+        self._world_clock = self._clock_of(settings)
         self._thread = threading.Thread(target=self._run, name='camera', daemon=True)
-        self.counts = Counts()
+        self.stats = ImageStats()
 
     def start(self) -> None:
         """Begins to show scenes."""
         settings = self.parameters
         what = settings.scene or f'scenes of level {settings.level} from seed {settings.seed}'
-        self.get_logger().info(f'{what} at {settings.rate:.4g} Hz on {self._raw.topic_name}')
+        self.get_logger().info(f'{what} at {settings.rate:.4g} Hz on {self._images.topic_name}')
         self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
@@ -103,24 +89,29 @@ class SimCamera(Node):
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    def _publisher(self, kind: type, topic: str) -> Publisher:
-        return self.create_publisher(
-            kind,
-            topic,
-            camera_qos(),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    def _clock_of(self, settings: SimCameraParameters) -> SimulatedClock:
+        """Makes the world's clock, and the publisher and timer for /clock when time is simulated."""
+        if settings.clock != SIMULATED:
+            return WallClock(self.get_clock().now().nanoseconds)
+        self._clock_topic = self.create_publisher(Clock, '/clock', 10)
+        self.create_timer(
+            1.0 / settings.clock_rate,
+            self._publish_clock,
+            clock=RosClock(clock_type=ClockType.STEADY_TIME),
         )
+        start_ns = round(settings.clock_start * NANOSECONDS)
+        return SimulatedClock(start_ns, settings.real_time_factor)
 
     # --- the executor's thread --------------------------------------------------------------------
 
     def _publish_clock(self) -> None:
         assert self._clock_topic is not None
-        self._clock_topic.publish(Clock(clock=_time(self._world_clock.now()[1])))
+        self._clock_topic.publish(Clock(clock=time_message(self._world_clock.now()[1])))
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._clock_topic is not None
         response.message = (
-            'time begins again'
+            'time starts again'
             if response.success
             else 'real time cannot be set back: set clock to simulated'
         )
@@ -145,67 +136,60 @@ class SimCamera(Node):
             self._on_end(error)
 
     def _show_all(self, world: World) -> None:
-        """One scene after the other; after a reset the next one begins at the new time."""
-        epoch, start_ns = -1, 0
+        """Shows one scene after the other; after a reset the next one begins at the new time."""
+        epoch = -1
+        start_ns = 0
         for number, scene in enumerate(self._scenes.scenes()):
             now_epoch, now_ns = self._world_clock.now()
             start_ns = _full(now_ns + LEAD_NS if now_epoch != epoch else max(start_ns, now_ns))
             epoch = now_epoch
             times_s = image_times_s(scene, self.parameters.rate)
-            truth = ground_truth(
-                world, scene, Showing(number, epoch, start_ns, times_s[-1], self.counts.skipped)
-            )
+            showing = Showing(number, epoch, start_ns, times_s[-1], self.stats.skipped)
+            truth = ground_truth(world, scene, showing)
             if self._world_clock.is_closed:
                 return
             self._truth.publish(String(data=to_json(truth)))
             self._show(world, truth, times_s)
-            start_ns = truth.end_ns + round(
-                max(self.parameters.pause, 1.0 / self.parameters.rate) * NANOSECONDS
-            )
+            pause_s = max(self.parameters.pause, 1.0 / self.parameters.rate)
+            start_ns = truth.end_ns + round(pause_s * NANOSECONDS)
         self._world_clock.wait_until(epoch, start_ns)
 
     def _show(self, world: World, truth: GroundTruth, times_s: list[float]) -> None:
-        """A picture per time; those whose successor is due already are left out, so that a slow
-        machine lags by one at most.
+        """Publishes one image per time.
+
+        Images whose successor is due already are skipped, so that a slow machine lags by one at
+        most.
         """
-        for tick, seconds in enumerate(times_s):
+        period_ns = NANOSECONDS / self.parameters.rate
+        for seconds in times_s:
             stamp_ns = truth.start_ns + round(seconds * NANOSECONDS)
             if not self._world_clock.wait_until(truth.epoch, stamp_ns):
                 return
-            is_late = (
-                tick + 1 < len(times_s)
-                and self._world_clock.now()[1] >= stamp_ns + NANOSECONDS / self.parameters.rate
-            )
-            sent, skipped = self.counts.sent, self.counts.skipped
-            if not is_late:
+            is_last = seconds == times_s[-1]
+            if not is_last and self._world_clock.now()[1] >= stamp_ns + period_ns:
+                self.stats = ImageStats(self.stats.sent, self.stats.skipped + 1)
+            else:
                 self._publish(world, truth, seconds, stamp_ns)
-            self.counts = Counts(sent + (not is_late), skipped + is_late)
+                self.stats = ImageStats(self.stats.sent + 1, self.stats.skipped)
 
     def _publish(self, world: World, truth: GroundTruth, seconds: float, stamp_ns: int) -> None:
-        """Nothing is encoded that nobody has subscribed to; nothing of before a reset is sent after
+        """Draws and publishes one image with its calibration.
+
+        Nothing is drawn while nobody has subscribed, and nothing from before a reset is sent after
         it.
         """
-        settings = self.parameters
-        header = Header(stamp=_time(stamp_ns), frame_id=settings.frame_id)
+        header = Header(stamp=time_message(stamp_ns), frame_id=self.parameters.frame_id)
         messages: list[tuple[Publisher, Any]] = [
             (self._calibration, camera_info(header, truth.scene, world.width, world.height))
         ]
-        if self._raw.get_subscription_count() or self._compressed.get_subscription_count():
-            bgr: Pixels = np.ascontiguousarray(world.render(seconds)[..., ::-1])
-            if self._raw.get_subscription_count():
-                messages.append((self._raw, raw_message(header, bgr, settings.encoding)))
-            if self._compressed.get_subscription_count():
-                messages.append(
-                    (
-                        self._compressed,
-                        jpeg_message(header, bgr, settings.encoding, settings.jpeg_quality),
-                    )
-                )
+        if self._images.has_subscribers:
+            bgr: BgrImage = np.ascontiguousarray(world.render(seconds)[..., ::-1])
+            messages += self._images.messages(header, bgr)
         self._world_clock.run_in(truth.epoch, lambda: _publish_all(messages))
 
 
 def _full(time_ns: int) -> int:
-    """The next full GRID_NS, so that stamps are easy to read."""
+    """Rounds up to GRID_NS, so that stamps are easy to read."""
     return -(-time_ns // GRID_NS) * GRID_NS
 
 
@@ -214,24 +198,18 @@ def _publish_all(messages: list[tuple[Publisher, Any]]) -> None:
         publisher.publish(message)
 
 
-def _time(stamp_ns: int) -> Time:
-    seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
-    return Time(sec=seconds, nanosec=nanoseconds)
-
-
 def camera_info(header: Header, scene: Scene, width: int, height: int) -> CameraInfo:
-    """The calibration of a scene's camera: square pixels, no distortion."""
-    focal, centre = (
-        height / 2 / math.tan(scene.camera.fov_y / 2),
-        ((width - 1) / 2, (height - 1) / 2),
-    )
+    """Returns the calibration of a scene's camera, which has square pixels and no distortion."""
+    focal = height / 2 / math.tan(scene.camera.fov_y / 2)
+    centre_x = (width - 1) / 2
+    centre_y = (height - 1) / 2
     return CameraInfo(
         header=header,
         width=width,
         height=height,
         distortion_model='plumb_bob',
         d=[0.0] * 5,
-        k=[focal, 0.0, centre[0], 0.0, focal, centre[1], 0.0, 0.0, 1.0],
+        k=[focal, 0.0, centre_x, 0.0, focal, centre_y, 0.0, 0.0, 1.0],
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[focal, 0.0, centre[0], 0.0, 0.0, focal, centre[1], 0.0, 0.0, 0.0, 1.0, 0.0],
+        p=[focal, 0.0, centre_x, 0.0, 0.0, focal, centre_y, 0.0, 0.0, 0.0, 1.0, 0.0],
     )

@@ -22,7 +22,7 @@ from penguin_ros.benchmark.live.scenes import (
     stream,
 )
 from penguin_ros.errors import BackendUnavailable
-from penguin_ros.media.video import RecordingError, VideoRecording
+from penguin_ros.media.video import MediaError, VideoRecording
 from penguin_ros.preprocessing.frame_types import frame_types
 from penguin_ros.simulation import world
 
@@ -73,7 +73,7 @@ def test_a_video_is_shown_as_it_is_and_its_first_picture_stands(video_path: Path
     )
     assert len(changing.frames) == len(static.frames) == 12
     assert max(changes(changing)) > 1.5 * max(changes(static))
-    with pytest.raises(RecordingError, match='too short'):
+    with pytest.raises(MediaError, match='too short'):
         stream(CHANGING, 600, 2.0, SIZE, str(video_path))
 
 

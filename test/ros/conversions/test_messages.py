@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of the core to messages and back."""
+"""Evidence, answers, captions and questions, to messages and back."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from penguin_msgs.msg import Caption, ErrorCode, Question
 from rclpy.serialization import deserialize_message, serialize_message
 
 from penguin_ros.errors import Busy, DeadlineExceeded
-from penguin_ros.frame import FrameType
+from penguin_ros.frame import FrameType, to_nanoseconds
 from penguin_ros.request import (
     Answer,
     Evidence,
@@ -22,13 +22,9 @@ from penguin_ros.request import (
 from penguin_ros.ros.conversions.messages import (
     answer_message,
     caption_message,
-    duration_message,
-    duration_ns,
     evidence_message,
     question_id,
     request_from,
-    time_message,
-    time_ns,
 )
 
 EVIDENCE = Evidence(
@@ -82,31 +78,20 @@ def test_what_a_message_cannot_carry_is_cleaned_before(text, clean):
     assert deserialize_message(serialize_message(message), type(message)).text == clean
 
 
-@pytest.mark.parametrize('nanoseconds', [0, 1, 999_999_999, 10**9, 1_700_000_000_123_456_789])
-def test_stamps_keep_every_nanosecond(nanoseconds):
-    assert time_ns(time_message(nanoseconds)) == nanoseconds
-
-
-@pytest.mark.parametrize('nanoseconds', [0, 1, -1, -1_500_000_000, 2_500_000_000])
-def test_durations_keep_every_nanosecond_and_their_sign(nanoseconds):
-    assert duration_ns(duration_message(nanoseconds)) == nanoseconds
-
-
-def test_times_beyond_a_message_are_held_at_its_limits():
-    assert time_message(-5) == Time()
-    assert time_message(2**80).sec == 2**31 - 1
-    assert duration_message(2**80).sec == 2**31 - 1
-
-
 def test_evidence_arrives_field_by_field():
     message = evidence_message(EVIDENCE)
     assert [
-        (time_ns(frame.stamp), frame.camera, frame.frame_id, frame.type) for frame in message.frames
+        (to_nanoseconds(frame.stamp), frame.camera, frame.frame_id, frame.type)
+        for frame in message.frames
     ] == [
         (1_500_000_001, 'front', 'front_optical', 0),
         (2_000_000_002, 'front', 'front_optical', 1),
     ]
-    assert (time_ns(message.start), time_ns(message.end), duration_ns(message.age)) == (
+    assert (
+        to_nanoseconds(message.start),
+        to_nanoseconds(message.end),
+        to_nanoseconds(message.age),
+    ) == (
         1_500_000_001,
         2_000_000_002,
         30,
@@ -124,7 +109,7 @@ def test_evidence_arrives_field_by_field():
         message.frames_dropped,
     ) == (5, 50, 7, 9)
     assert [
-        duration_ns(value)
+        to_nanoseconds(value)
         for value in (
             message.wait,
             message.encode,
@@ -134,7 +119,7 @@ def test_evidence_arrives_field_by_field():
         )
     ] == [1, 2, 3, 4, 6]
     assert message.stop_reason == message.MAX_TOKENS and message.is_truncated and message.is_stale
-    assert time_ns(message.unchanged_since) == 1_000_000_003
+    assert to_nanoseconds(message.unchanged_since) == 1_000_000_003
     assert (message.reused_tokens, message.reused_frames, message.forward_passes) == (10, 11, 12)
     assert (message.drafted_tokens, message.accepted_tokens) == (13, 14)
 
@@ -155,7 +140,7 @@ def test_an_answer_carries_its_error_as_code_and_text():
 def test_a_caption_has_the_header_of_its_newest_frame():
     message = caption_message(Answer('c', 'prompt', 'front', 'a cat', evidence=EVIDENCE))
     assert (
-        time_ns(message.header.stamp) == 2_000_000_002
+        to_nanoseconds(message.header.stamp) == 2_000_000_002
         and message.header.frame_id == 'front_optical'
     )
     assert (message.camera, message.text) == ('front', 'a cat')
@@ -164,7 +149,9 @@ def test_a_caption_has_the_header_of_its_newest_frame():
 def test_a_caption_that_is_repeated_says_so_and_has_the_stamp_of_the_newest_frame_it_still_holds_for():
     evidence = dataclasses.replace(EVIDENCE, end_ns=3_000_000_000)
     message = caption_message(Answer('c', 'prompt', 'front', 'a cat', evidence=evidence))
-    assert message.state == Caption.UNCHANGED and time_ns(message.header.stamp) == 3_000_000_000
+    assert (
+        message.state == Caption.UNCHANGED and to_nanoseconds(message.header.stamp) == 3_000_000_000
+    )
     assert caption_message(Answer('c', '', 'front', 'a cat')).state != Caption.UNCHANGED
 
 

@@ -72,7 +72,7 @@ class Watch:
         return [stamp_ns(message.header.stamp) for message in self.raw]
 
     def complete(self):
-        """Showings of which nothing was missed: pictures came before them, and they are over."""
+        """Showings of which nothing was missed: images came before them, and they are over."""
         stamps = self.stamps()
         return [
             truth
@@ -88,7 +88,7 @@ def start(graph, *arguments, **parameters):
     return graph.start(SIM_CAMERA, parameters={**FAST, **parameters}, arguments=arguments)
 
 
-def test_pictures_calibration_clock_and_truth_of_two_scenes_agree(graph):
+def test_images_calibration_clock_and_truth_of_two_scenes_agree(graph):
     watch = Watch(graph)
     camera = start(graph, seed=40, level=2)
     graph.wait_for(lambda: len(watch.complete()) >= 2, 30, 'two scenes')
@@ -105,7 +105,7 @@ def test_pictures_calibration_clock_and_truth_of_two_scenes_agree(graph):
         for early, late in zip(truths, truths[1:], strict=False)
     )
     assert all(sum(truth.holds(stamp, stamp) for truth in truths) == 1 for stamp in stamps), (
-        'no picture but in a scene'
+        'no image but in a scene'
     )
     truth = watch.complete()[0]
     inside = [stamp for stamp in stamps if truth.holds(stamp, stamp)]
@@ -146,14 +146,14 @@ def test_what_is_published_is_the_world_at_the_time_of_the_stamp(graph):
     camera.stop()
 
 
-def test_the_clock_runs_at_its_factor_and_pictures_are_of_its_time(graph):
+def test_the_clock_runs_at_its_factor_and_images_are_of_its_time(graph):
     watch = Watch(graph)
     camera = start(graph, real_time_factor=4.0, clock_start=500.0)
-    graph.wait_for(lambda: len(watch.raw) > 20, 30, 'pictures')
+    graph.wait_for(lambda: len(watch.raw) > 20, 30, 'images')
     times = watch.clock_ns()
     assert times == sorted(times) and 500 * SECOND <= times[0] < times[-1] < 600 * SECOND
     assert np.median(np.diff(times)) == pytest.approx(4.0 / 50 * SECOND, rel=0.3)
-    assert abs(watch.stamps()[-1] - times[-1]) < SECOND
+    assert abs(watch.stamps()[-1] - times[-1]) < 2 * SECOND
     camera.stop()
 
 
@@ -168,7 +168,7 @@ def test_a_reset_sets_the_clock_back_and_the_next_scene_begins_in_a_new_epoch(gr
     graph.wait_for(lambda: watch.truths[-1].epoch == 1, 10, 'a scene of the new epoch')
     new = watch.truths[-1]
     graph.wait_for(
-        lambda: any(new.holds(stamp, stamp) for stamp in watch.stamps()[seen:]), 10, 'its pictures'
+        lambda: any(new.holds(stamp, stamp) for stamp in watch.stamps()[seen:]), 10, 'its images'
     )
     falls = [
         late
@@ -179,14 +179,14 @@ def test_a_reset_sets_the_clock_back_and_the_next_scene_begins_in_a_new_epoch(gr
     assert new.number == watch.truths[-2].number + 1 and new.start_ns < before
     stamps = watch.stamps()
     back = next(index for index in range(1, len(stamps)) if stamps[index] < stamps[index - 1])
-    assert stamps[back:] == sorted(stamps[back:]), 'no picture of before the reset comes after it'
+    assert stamps[back:] == sorted(stamps[back:]), 'no image of before the reset comes after it'
     camera.stop()
 
 
 def test_in_real_time_stamps_are_of_the_wall_and_no_clock_is_published(graph):
     watch = Watch(graph)
     camera = start(graph, clock='wall')
-    graph.wait_for(lambda: len(watch.raw) > 3, 30, 'pictures')
+    graph.wait_for(lambda: len(watch.raw) > 3, 30, 'images')
     now_ns = graph.node.get_clock().now().nanoseconds
     assert (
         0 <= now_ns - watch.stamps()[-1] < 5 * SECOND and graph.node.count_publishers('/clock') == 0
@@ -196,16 +196,29 @@ def test_in_real_time_stamps_are_of_the_wall_and_no_clock_is_published(graph):
     camera.stop()
 
 
-def test_a_given_scene_is_shown_again_and_again_and_the_node_ends_after_the_last(graph, tmp_path):
+def given_scene(folder):
+    """A scene and the file that holds it."""
     scene = Scene(3, (Thing('box', 'red', 0.3, (2.0, 0.0)),), seconds=0.8)
-    path = tmp_path / 'scene.json'
+    path = folder / 'scene.json'
     path.write_text(json.dumps(scene_record(scene)))
-    watch = Watch(graph, '/sim')
-    camera = start(graph, '-r', '__ns:=/sim', scene=str(path), scenes=2)
-    assert camera.wait_for_exit(30) == 0 and 'Traceback' not in camera.log
+    return scene, path
+
+
+def test_a_given_scene_is_shown_again_and_again(graph, tmp_path):
+    scene, path = given_scene(tmp_path)
+    watch = Watch(graph)
+    with running_camera(graph, watch, World, scene=path, scenes=2, pause=0.5) as ended:
+        graph.wait_for(ended.is_set, 30, 'the end of the last scene')
+        graph.wait_for(lambda: len(watch.truths) == 2, 10, 'what is true of two scenes')
     assert [truth.scene for truth in watch.truths] == [scene, scene]
     assert {truth.caption for truth in watch.truths} == {'There is one thing: a red box.'}
     assert len(watch.jpeg) > 4
+
+
+def test_the_node_ends_after_the_last_scene(graph, tmp_path):
+    _, path = given_scene(tmp_path)
+    camera = start(graph, '-r', '__ns:=/sim', scene=str(path), scenes=2)
+    assert camera.wait_for_exit(30) == 0 and 'Traceback' not in camera.log
 
 
 @pytest.mark.parametrize(
@@ -290,42 +303,66 @@ def parameter_node(graph, parameter):
 
 
 class SlowWorld(World):
-    """Takes longer for a picture than there is time for three."""
+    """Takes longer for an image than there is time for three."""
 
     def render(self, seconds):
         threading.Event().wait(0.35)
         return super().render(seconds)
 
 
-def test_slow_drawing_drops_pictures_and_counts_them_while_the_clock_goes_on(graph):
+@contextlib.contextmanager
+def running_camera(graph, watch, make_world, **parameters):
+    """A camera in this process, started once `watch` is connected to it; yields what is set when
+    the camera ends by itself.
+    """
     from penguin_ros.ros.sim_camera.sim_camera import SimCamera
 
-    watch = Watch(graph)
-    with ros_context(graph, '-p', 'seconds:=1.5', '-p', 'pause:=0.5') as context:
-        camera = SimCamera(lambda error: None, SlowWorld, context=context)
+    arguments = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
+    stop, ended = threading.Event(), threading.Event()
+    with ros_context(graph, *arguments) as context:
+        camera = SimCamera(lambda error: ended.set(), make_world, context=context)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(camera)
-        stop = threading.Event()
         spinner = threading.Thread(
             target=lambda: [executor.spin_once(timeout_sec=0.1) for _ in iter(stop.is_set, True)]
         )
         spinner.start()
         try:
-            camera.start()
+            # Images that are sent before both ends know each other are lost.
             graph.wait_for(
-                lambda: len(watch.truths) >= 2 and watch.truths[1].skipped,
-                30,
-                'the count of a slow scene',
+                lambda: watch.clock and are_connected(graph.node, camera), 30, 'subscriptions'
             )
+            camera.start()
+            yield ended
         finally:
             camera.stop()
             stop.set()
             spinner.join()
             camera.destroy_node()
+
+
+def are_connected(client, camera):
+    """Whether the camera has a subscriber of each image topic, and the client its publisher."""
+    topics = '/camera/image', '/camera/image/compressed', '/camera/camera_info'
+    return all(camera.count_subscribers(topic) for topic in topics) and all(
+        client.count_publishers(topic) for topic in topics
+    )
+
+
+def test_slow_drawing_drops_images_and_counts_them_while_the_clock_goes_on(graph):
+    watch = Watch(graph)
+    with running_camera(graph, watch, SlowWorld, seconds=3.0, pause=0.5):
+        graph.wait_for(
+            lambda: len(watch.truths) >= 2 and watch.truths[1].skipped,
+            30,
+            'the count of a slow scene',
+        )
     first, second = watch.truths[:2]
     sent = len([stamp for stamp in watch.stamps() if first.holds(stamp, stamp)])
-    assert 2 <= sent <= 8 and second.skipped == 16 - sent, 'of 16 pictures each is sent or counted'
-    assert np.max(np.diff(watch.clock_ns())) < SECOND // 3, 'time does not wait for drawing'
+    assert 1 <= sent <= 12 and second.skipped == 31 - sent, 'of 31 images each is sent or counted'
+    # An executor that waited for drawing would be silent for each image.
+    silences = np.count_nonzero(np.diff(watch.clock_ns()) > SECOND // 3)
+    assert silences < sent, 'time does not wait for drawing'
 
 
 def test_without_mujoco_it_says_what_to_install(graph, tmp_path):

@@ -23,7 +23,7 @@ from support.simulated_world import Described, SimulatedWorld, events_outside, t
 from penguin_ros.config import ModelConfig
 from penguin_ros.evaluation.simulation_model import Measured, default_checkpoint, measured
 from penguin_ros.export.bundle_cache import with_bundle
-from penguin_ros.ros.conversions.messages import time_message
+from penguin_ros.ros.conversions.times import time_message
 from penguin_ros.ros.sim_camera.scenes import Showing, ground_truth
 from penguin_ros.simulation.clips import HELD_OUT
 from penguin_ros.simulation.random_scene import random_scene
