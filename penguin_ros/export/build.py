@@ -124,7 +124,7 @@ def _write(
 DEFAULT_MAX_LENGTH = 4096
 HEAD_PARTS = 2
 TABLE, ENCODER_WEIGHTS, DECODER_WEIGHTS = (
-    'embedding_table.bin',
+    'token_table.bin',
     'vision.onnx.data',
     'decoder.onnx.data',
 )

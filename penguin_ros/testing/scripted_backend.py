@@ -17,11 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, BackendDescription, Chunk, Features, Logits
-from penguin_ros.backends.base.input_checks import check_chunk, check_frames, logit_indices
-from penguin_ros.backends.base.slots import SlotTable, slots_within
+from penguin_ros.backends.base.backend import (
+    BackendDescription,
+    Chunk,
+    GreedyToken,
+    Logits,
+    greedy_tokens,
+)
+from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
+from penguin_ros.backends.base.slots import slots_within
 from penguin_ros.config import ModelConfig
-from penguin_ros.errors import BackendError
 from penguin_ros.model_inputs import FramePatches
 
 if TYPE_CHECKING:
@@ -114,22 +119,10 @@ class ScriptedModel:
         )
 
 
-class ScriptedFeatures(Features):
-    """The features of one frame as numpy arrays; `session` identifies the opening of the backend
-    in which they were made.
-    """
-
-    def __init__(
-        self, session: object, encoded: NDArray[np.float32], projected: NDArray[np.float32]
-    ) -> None:
-        self.session = session
-        self.encoded = encoded
-        self.projected = projected
-        self.tokens = len(projected)
-        self.nbytes = encoded.nbytes + projected.nbytes
+ScriptedFeatures = StagedFeatures[NDArray[np.float32]]
 
 
-class ScriptedBackend(Backend):
+class ScriptedBackend(SlotBackend[object, ScriptedFeatures]):
     """Implements Backend without a network.
 
     `script` is the greedy continuation. A sequence continues wherever the ids of the slot end in
@@ -140,6 +133,8 @@ class ScriptedBackend(Backend):
     backend is open.
     """
 
+    NAME = 'scripted'
+
     def __init__(
         self,
         config: ModelConfig | None = None,
@@ -148,140 +143,92 @@ class ScriptedBackend(Backend):
         script: Script = (),
         on_step: Callable[[str], None] = lambda step: None,
     ) -> None:
-        self.script = script
-        self.on_step = on_step
         self._config = config or ModelConfig()
         self._model = model or ScriptedModel()
-        self._description: BackendDescription | None = None
-        self._session: object = None
-        self._slots = SlotTable(0, 0)
+        super().__init__(self._model.patch_values)
+        self.script = script
+        self.on_step = on_step
         self._sequences: dict[int, list[tuple[int, int]]] = {}
+        """By slot index: the token id and the state of each position."""
 
-    def open(self) -> BackendDescription:
-        """Makes the slots; has no effect when the backend is open already."""
-        if self._description is None:
-            self.on_step('open')
-            model, length = self._model, min(self._config.max_length, self._model.max_positions)
-            self._session = object()
-            slots = slots_within(self._config, length * _POSITION_BYTES)
-            self._slots = SlotTable(slots, length)
-            self._description = BackendDescription(
-                'scripted',
-                'cpu',
-                'float32',
-                model.name,
-                model.digest,
-                model.hidden_size,
-                model.vocabulary_size,
-                length,
-                slots,
-                length * _POSITION_BYTES,
-                4 * (model.hidden_size + model.encoder_size),
-            )
-        return self._description
+    def forward_greedy_each(
+        self, slot: int, chunk: Chunk, logits_indices: Sequence[int]
+    ) -> list[GreedyToken]:
+        """See Backend; it goes through `forward`, so that a test replaces one method only."""
+        return greedy_tokens(self.forward(slot, chunk, logits_indices))
 
-    def close(self) -> None:
-        """Drops all slots; features of this session can no longer be used."""
-        if self._description is not None:
-            self._description = None
-            self._session = None
-            self._slots = SlotTable(0, 0)
-            self._sequences = {}
-            self.on_step('close')
+    def held(self) -> dict[int, list[int]]:
+        """Returns the token ids of the positions of each slot that is in use, for assertions."""
+        return {
+            slot: [
+                token_id
+                for token_id, _ in self._sequences.get(self._slots.index(slot), [])[
+                    : self._slots.length(slot)
+                ]
+            ]
+            for slot in self._slots.ids()
+        }
 
-    @property
-    def description(self) -> BackendDescription:
-        """See Backend."""
-        self._opened()
-        assert self._description is not None
-        return self._description
-
-    def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
-        """See Backend; one slice per frame and `encode_patches` patches."""
-        check_frames(frames, self._model.patch_values)
-        return self._encode(frames, self._opened())
-
-    def _encode(
-        self, frames: Sequence[FramePatches], session: object
-    ) -> Generator[None, None, list[Features]]:
-        features: list[Features] = []
-        for frame in frames:
-            for _ in range(0, len(frame.pixels), self._config.encode_patches):
-                if self._opened() is not session:
-                    raise BackendError('this encode is dead', 'its backend was closed')
-                self.on_step('encode')
-                yield
-            features.append(self._features_of(frame, session))
-        return features
-
-    def _features_of(self, frame: FramePatches, session: object) -> ScriptedFeatures:
-        blocks = frame.pixels.reshape(frame.tokens, -1)
-        encoded, projected = frame_features(
-            blocks, self._model.encoder_size, self._model.hidden_size
+    def _open(self) -> tuple[object, BackendDescription]:
+        self.on_step('open')
+        model = self._model
+        length = min(self._config.max_length, model.max_positions)
+        return object(), BackendDescription(
+            name=self.NAME,
+            device='cpu',
+            precision='float32',
+            model_name=model.name,
+            model_digest=model.digest,
+            hidden_size=model.hidden_size,
+            vocabulary_size=model.vocabulary_size,
+            max_length=length,
+            slots=slots_within(self._config, length * _POSITION_BYTES),
+            slot_bytes=length * _POSITION_BYTES,
+            feature_bytes_per_token=4 * (model.hidden_size + model.encoder_size),
         )
-        return ScriptedFeatures(session, encoded, projected)
 
-    def read_features(self, features: Features, stage: str = 'projected') -> NDArray[np.float32]:
-        """See Backend; both stages are kept."""
-        own = self._own(features)
-        if stage not in ('projected', 'encoded'):
-            raise BackendError(
-                f'unknown stage {stage!r} of features', "there are 'projected' and 'encoded'"
-            )
-        return (own.projected if stage == 'projected' else own.encoded).copy()
+    def _close(self, session: object) -> None:
+        self._sequences = {}
+        self.on_step('close')
 
-    def new_slot(self) -> int:
-        """See Backend."""
-        self._opened()
-        slot = self._slots.take()
-        self._sequences[slot] = []
-        return slot
+    def _encode_frame(
+        self, session: object, frame: FramePatches
+    ) -> Generator[None, None, ScriptedFeatures]:
+        for _ in range(0, len(frame.pixels), self._config.encode_patches):
+            self.on_step('encode')
+            yield
+        return self._features_of(frame)
 
-    def free_slot(self, slot: int) -> None:
-        """See Backend."""
-        self._opened()
-        self._slots.release(slot)
-        del self._sequences[slot]
+    def _features_of(self, frame: FramePatches) -> ScriptedFeatures:
+        blocks = frame.pixels.reshape(frame.tokens, -1)
+        return StagedFeatures(
+            *frame_features(blocks, self._model.encoder_size, self._model.hidden_size)
+        )
 
-    def slot_length(self, slot: int) -> int:
-        """See Backend."""
-        self._opened()
-        return self._slots.length(slot)
+    def _read(self, session: object, features: ScriptedFeatures, stage: str) -> NDArray[np.float32]:
+        return features.stages[stage].copy()
 
-    def truncate(self, slot: int, length: int) -> None:
-        """See Backend."""
-        self._opened()
-        self._slots.require_length(slot, length)
-        self._slots.set_length(slot, length)
-        del self._sequences[slot][length:]
-
-    def fork(self, slot: int, length: int) -> int:
-        """See Backend."""
-        self._opened()
-        self._slots.require_length(slot, length)
-        copy = self._slots.take(length)
-        self._sequences[copy] = self._sequences[slot][:length]
-        return copy
-
-    def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
-        """See Backend."""
-        check_chunk(chunk, self.description.vocabulary_size)
-        wanted = logit_indices(logits_indices, len(chunk.token_ids))
-        contents = self._contents(chunk)
-        self._slots.require_room(slot, len(contents))
-        self.on_step('decode' if len(wanted) == len(contents) else 'prefill')
-        sequence, start = self._sequences[slot], self._slots.length(slot)
-        for token_id, content in zip(chunk.token_ids.tolist(), contents, strict=True):
+    def _append(self, session: object, append: Append) -> Logits:
+        contents = self._contents(append.chunk)
+        self.on_step('decode' if len(append.wanted) == len(contents) else 'prefill')
+        sequence = self._sequences.get(append.index, [])[: append.past]
+        for token_id, content in zip(append.chunk.token_ids.tolist(), contents, strict=True):
             sequence.append((token_id, next_state(sequence[-1][1] if sequence else 0, content)))
-        self._slots.set_length(slot, len(sequence))
-        rows = [self._logits_after(sequence[: start + position + 1]) for position in wanted]
+        self._sequences[append.index] = sequence
+        rows = [
+            self._logits_after(sequence[: append.past + position + 1]) for position in append.wanted
+        ]
         return np.stack(rows) if rows else np.zeros((0, self._model.vocabulary_size), np.float32)
+
+    def _copy(self, session: object, source: int, target: int, length: int) -> None:
+        self._sequences[target] = self._sequences.get(source, [])[:length]
 
     def _contents(self, chunk: Chunk) -> list[int]:
         """Returns a number per position that stands for its token, or for its row of features."""
         contents = [int(token_id) for token_id in chunk.token_ids]
         for span in chunk.spans:
-            rows = self._own(span.features).projected[span.first : span.first + span.count]
+            rows = self._own(span.features).stages['projected']
+            rows = rows[span.first : span.first + span.count]
             contents[span.offset : span.offset + span.count] = [row_content(row) for row in rows]
         return contents
 
@@ -305,26 +252,6 @@ class ScriptedBackend(Backend):
             if ids[len(ids) - count :] == script[:count]
         )
         return script[matched] if matched < len(script) else None
-
-    def _opened(self) -> object:
-        """Returns the session; BackendError when the backend is not open."""
-        if self._session is None:
-            raise BackendError(
-                'the scripted backend is not open',
-                'it was closed, or never opened',
-                'Call open first',
-            )
-        return self._session
-
-    def _own(self, features: Features) -> ScriptedFeatures:
-        session = self._opened()
-        if not isinstance(features, ScriptedFeatures) or features.session is not session:
-            raise BackendError(
-                'these features cannot be used',
-                'another backend made them, or theirs was closed',
-                'Encode the frames again',
-            )
-        return features
 
 
 def answering(

@@ -81,8 +81,7 @@ class Run:
 
     def check_slot(self) -> None:
         """The only slot holds the prompt and the text without its last token, no draft."""
-        (slot,) = self.backend._sequences
-        held = [token_id for token_id, _ in self.backend._sequences[slot]]
+        ((slot, held),) = self.backend.held().items()
         assert held == [*QUESTION.prompt.token_ids, *self.output.token_ids[:-1]]
         assert self.backend.slot_length(slot) == len(held)
 
@@ -218,7 +217,7 @@ def test_ended_between_steps_a_text_has_what_its_steps_gave(
 def test_an_error_of_the_pass_comes_out_and_the_slot_is_as_before(backend: ScriptedBackend) -> None:
     run = Run(backend, lambda start, room: SCRIPT[start : start + 2])
     next(run.running)
-    (slot,), held = backend._sequences, []
+    (slot,), held = backend.held(), []
 
     def fail(step: str) -> None:
         held.append(backend.slot_length(slot))

@@ -20,7 +20,7 @@ from penguin_ros.generation.generate import generate
 from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import FramePatches, ModelInputs
-from penguin_ros.testing.scripted_backend import ScriptedBackend
+from penguin_ros.testing.scripted_backend import ScriptedBackend, ScriptedFeatures
 
 FIRST, SECOND, THIRD = (frame(4, 6, seed=seed) for seed in (1, 2, 3))
 PARAMS = SamplingParams(4, (), GenerationConfig(max_repeats=0), prefill_chunk=8)
@@ -35,9 +35,9 @@ class CountingBackend(ScriptedBackend):
         self.computed = 0
         self.handles: list[weakref.ref[Features]] = []
 
-    def _features_of(self, patches: FramePatches, session: object) -> Features:
-        self.encoded.append(patches.key)
-        features = super()._features_of(patches, session)
+    def _features_of(self, frame: FramePatches) -> ScriptedFeatures:
+        self.encoded.append(frame.key)
+        features = super()._features_of(frame)
         self.handles.append(weakref.ref(features))
         return features
 

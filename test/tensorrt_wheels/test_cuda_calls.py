@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import json
 from cuda.bindings import runtime as cudart
-from penguin_ros.backends.tensorrt.buffers import Grid
+from penguin_ros.backends.tensorrt.buffers import StridedRows
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.errors import BackendError, BackendUnavailable
 
@@ -36,8 +36,8 @@ else:
     calls = {
         'gpu': lambda: device.gpu, 'memory': device.memory, 'allocate': lambda: device.allocate(1000),
         'allocate_host': lambda: device.allocate_host(1000), 'free': lambda: device.free(4096),
-        'copy': lambda: device.copy(4096, 8192, 16), 'copy_rows': lambda: device.copy_rows(Grid(4096, 64), Grid(8192, 32), 16, 3),
-        'zero_rows': lambda: device.zero_rows(Grid(4096, 64), 16, 3), 'synchronize': device.synchronize,
+        'copy': lambda: device.copy(4096, 8192, 16), 'copy_rows': lambda: device.copy_rows(StridedRows(4096, 64), StridedRows(8192, 32), 16, 3),
+        'zero_rows': lambda: device.zero_rows(StridedRows(4096, 64), 16, 3), 'synchronize': device.synchronize,
         'capture': lambda: device.capture(lambda: None), 'launch': lambda: device.launch(4096)}
     for name, call in calls.items():
         try:

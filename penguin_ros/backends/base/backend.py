@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend offers. Knows no inference library: numpy arrays and opaque handles go in and
-out.
+"""The contract of every backend: numpy arrays and opaque handles go in and out.
 
 One thread, the scheduler's worker, opens, uses and closes a backend. Visual features and the KV
-cache stay on the device.
+cache stay on the device. No inference library is imported here.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,8 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class GreedyToken:
-    """The most probable next token and its logit, which is NaN when any of the logits is not
-    finite.
+    """The most probable next token and its logit, which is NaN when any of the logits is NaN or
+    infinite.
     """
 
     token_id: int
@@ -33,8 +32,8 @@ class GreedyToken:
 
 @dataclass(frozen=True)
 class BackendDescription:
-    """What is open: `max_length` positions per KV slot, `slots` of them, `slot_bytes` each; sizes
-    in numbers of elements.
+    """What is open: `slots` KV slots of `max_length` positions and `slot_bytes` each;
+    `hidden_size` and `vocabulary_size` in elements.
     """
 
     name: str
@@ -50,18 +49,33 @@ class BackendDescription:
     feature_bytes_per_token: int
 
 
-class Features(ABC):
-    """Opaque: the projected features of one frame, (tokens, hidden_size), on the device of the
-    backend that made them.
+@dataclass(frozen=True)
+class BackendStats:
+    """What happened in a backend since it was opened: `counts` by a name for users; `slowdown` is
+    why it computes slower than it could, '' when it does not.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    slowdown: str = ''
+
+
+class Features:
+    """An opaque handle: the projected features of one frame, (tokens, hidden_size), on the device
+    of the backend that made them.
     """
 
     tokens: int
     nbytes: int
 
+    def release(self) -> None:
+        """Lets go of the memory when the backend closes; by default the memory belongs to the
+        device, which frees it.
+        """
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpan:
-    """Rows `first` .. `first + count` of `features` stand at `offset` .. `offset + count` of a
+    """The rows `first` .. `first + count` of `features` stand at `offset` .. `offset + count` of a
     chunk.
     """
 
@@ -99,6 +113,10 @@ class Backend(ABC):
     def description(self) -> BackendDescription:
         """What `open` returned; BackendError when not open."""
 
+    def stats(self) -> BackendStats:
+        """Returns what a backend counts while it runs, for diagnostics; on any thread."""
+        return BackendStats()
+
     @abstractmethod
     def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
         """Encodes and projects frames; yields between slices of bounded work, returns one handle
@@ -110,14 +128,14 @@ class Backend(ABC):
 
     @abstractmethod
     def read_features(self, features: Features, stage: str = 'projected') -> NDArray[np.float32]:
-        """Copies features to the host: stage 'projected' (tokens, hidden_size), or 'encoded'
-        (tokens, encoder size; what the encoder gave after merging, recomputed or kept; for parity
-        and tests).
+        """Copies features to the host, for parity and tests: stage 'projected' (tokens,
+        hidden_size), or 'encoded' (tokens, encoder size), which is what the encoder gave after
+        merging, recomputed or kept.
         """
 
     @abstractmethod
     def new_slot(self) -> int:
-        """An empty KV slot; NoFreeSlot when all are in use."""
+        """Takes an empty KV slot; NoFreeSlot when all are in use."""
 
     @abstractmethod
     def free_slot(self, slot: int) -> None:
@@ -125,7 +143,7 @@ class Backend(ABC):
 
     @abstractmethod
     def slot_length(self, slot: int) -> int:
-        """Positions that a slot holds."""
+        """Returns the number of positions that a slot holds."""
 
     @abstractmethod
     def truncate(self, slot: int, length: int) -> None:
@@ -133,8 +151,8 @@ class Backend(ABC):
 
     @abstractmethod
     def fork(self, slot: int, length: int) -> int:
-        """A new slot that holds a copy of the first `length` positions; NoFreeSlot when all are in
-        use.
+        """Takes a new slot that holds a copy of the first `length` positions; NoFreeSlot when all
+        are in use.
         """
 
     @abstractmethod
@@ -143,29 +161,31 @@ class Backend(ABC):
         vocabulary_size) float32.
 
         `logits_indices` are indices into the chunk (negative ones count from its end). Decoding is
-        S = 1, verifying a draft S > 1, a prefill chunk asks for nothing until the last.
-        CacheOverflow before anything is written when slot_length + S > max_length.
+        S = 1, verifying a draft S > 1, a prefill chunk asks for nothing until the last. Any S will
+        do: long chunks run in parts. CacheOverflow is raised before anything is written when
+        slot_length + S > max_length; whatever is raised, the slot is as long as before.
         """
 
     def forward_greedy(self, slot: int, chunk: Chunk) -> GreedyToken:
-        """Appends `chunk` as `forward` does, and chooses what is most probable after its last
-        position, of equal ones one.
+        """Appends `chunk` as `forward` does, and returns the most probable token after its last
+        position, any one of those that are equal.
 
-        For greedy decoding: a backend may choose on the device and move a few bytes instead of all
-        logits.
+        A backend may choose on the device and move a few bytes instead of all logits.
         """
         return self.forward_greedy_each(slot, chunk, (-1,))[0]
 
     def forward_greedy_each(
         self, slot: int, chunk: Chunk, logits_indices: Sequence[int]
     ) -> list[GreedyToken]:
-        """Appends `chunk` as `forward` does, and chooses what is most probable after each of the
-        positions `logits_indices`.
-
-        For verifying a greedy draft.
+        """Appends `chunk` as `forward` does, and returns the most probable token after each of the
+        positions `logits_indices`: what verifying a greedy draft needs.
         """
-        logits = self.forward(slot, chunk, logits_indices)
-        return [
-            GreedyToken(int(token_id), float(row[token_id]) if np.isfinite(row).all() else math.nan)
-            for row, token_id in zip(logits, logits.argmax(axis=1), strict=True)
-        ]
+        return greedy_tokens(self.forward(slot, chunk, logits_indices))
+
+
+def greedy_tokens(logits: Logits) -> list[GreedyToken]:
+    """Returns the most probable token of each row of (n, vocabulary_size)."""
+    return [
+        GreedyToken(int(token_id), float(row[token_id]) if np.isfinite(row).all() else math.nan)
+        for row, token_id in zip(logits, logits.argmax(axis=1), strict=True)
+    ]

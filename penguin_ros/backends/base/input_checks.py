@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend refuses before it computes, with the numbers. Knows no inference library."""
+"""What every backend refuses before it computes, with the numbers. No inference library is imported
+here.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from penguin_ros.model_inputs import FramePatches
 
 
 def check_frames(frames: Sequence[FramePatches], patch_values: int) -> None:
-    """BackendError unless each frame has rows * columns patches of `patch_values` float32 and a
-    grid that merges evenly.
+    """Raises BackendError unless each frame has rows * columns patches of `patch_values` float32
+    and a grid that merges evenly.
     """
     for index, frame in enumerate(frames):
         shape, grid = frame.pixels.shape, f'a grid of {frame.rows} x {frame.columns}'
@@ -31,9 +33,17 @@ def check_frames(frames: Sequence[FramePatches], patch_values: int) -> None:
             )
 
 
+def check_stage(stage: str) -> None:
+    """Raises BackendError unless features have such a stage."""
+    if stage not in ('projected', 'encoded'):
+        raise BackendError(
+            f'unknown stage {stage!r} of features', "there are 'projected' and 'encoded'"
+        )
+
+
 def check_chunk(chunk: Chunk, vocabulary_size: int) -> None:
-    """BackendError unless `chunk` has an id, all ids are in the vocabulary, and its spans lie
-    inside it and their features.
+    """Raises BackendError unless `chunk` has an id, all ids are in the vocabulary, and its spans
+    lie inside it and their features.
     """
     ids = chunk.token_ids
     if ids.ndim != 1 or ids.size == 0 or ids.dtype.kind not in 'iu':
@@ -66,13 +76,13 @@ def _check_span(span: FeatureSpan, low: int, high: int) -> None:
         )
 
 
-def logit_indices(logits_indices: Sequence[int], count: int) -> list[int]:
-    """`logits_indices` as indices 0 .. count - 1 into a chunk of `count` positions; BackendError
-    when one is out of range.
+def logit_indices(logits_indices: Sequence[int], num_tokens: int) -> list[int]:
+    """Returns `logits_indices` as indices 0 .. num_tokens - 1 into a chunk; BackendError when one
+    is out of range.
     """
     for index in logits_indices:
-        if not -count <= index < count:
+        if not -num_tokens <= index < num_tokens:
             raise BackendError(
-                f'logits at {index} are out of range', f'the chunk has {count} positions'
+                f'logits at {index} are out of range', f'the chunk has {num_tokens} positions'
             )
-    return [int(index) % count for index in logits_indices]
+    return [int(index) % num_tokens for index in logits_indices]

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backend that runs a bundle with TensorRT engines on an NVIDIA GPU, a Jetson's for one.
+
+Reading order: `backend` (what the scheduler's worker calls), `session` (everything that is open at
+once), `encoder` and `decoder` (one engine each), `decoder_inputs` and `chunks` (what one run of the
+decoder is given), `cache` (keys and values in device memory), `cuda_graphs` (runs that repeat),
+`engine` and `log` (TensorRT), `device`, `buffers` and `features` (CUDA memory), `engine_manifest`
+(which engines a bundle has and whether they fit here), `library` (which TensorRT is installed).
+
+`backend`, `buffers`, `cache`, `chunks`, `engine_manifest`, `features` and `library` can be imported
+without TensorRT and CUDA's bindings. The room `export` builds engines with `cache`, `device`,
+`engine`, `engine_manifest`, `library` and `log`. Everything runs on the worker thread; TensorRT
+calls `log` on threads of its own.
+"""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces of a GPU's memory, as values. Knows no CUDA."""
+"""Pieces of a GPU's memory, and the GPU itself, as values; CUDA is not needed here."""
 
 from __future__ import annotations
 
@@ -36,16 +36,14 @@ class HostBuffer:
     host_address: int
 
     def view(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        """The beginning of the buffer as an array."""
+        """Returns the beginning of the buffer as an array that shares its memory."""
         count = int(np.prod(shape)) * dtype.itemsize
         return self.bytes[:count].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
 class StridedRows:
-    """`rows` pieces of memory, `pitch` bytes from the start of one to the next, the first at
-    `address`.
-    """
+    """Pieces of memory, the first at `address`, `pitch` bytes from the start of one to the next."""
 
     address: int
     pitch: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The KV caches of the slots in device memory. Knows addresses and pitches, no TensorRT.
+"""The KV caches of the slots in device memory, as addresses and pitches.
 
 A slot's cache is one block: for every layer its keys, then its values, each `kv_heads` rows of
 positions. Rows lie `pitch` positions apart. An engine that updates its cache in place takes one
@@ -21,7 +21,6 @@ BUCKET = 256
 """Positions: lengths that an engine is run with are multiples, so that few differ; also TensorRT's
 optimum.
 """
-
 
 STEP = 16
 """Positions: a cache holds a multiple, which keeps each layer's keys and values aligned for heads
@@ -47,52 +46,52 @@ class CacheShape:
 
     @property
     def slot_bytes(self) -> int:
-        """Of one slot."""
+        """Bytes of a slot."""
         return self.rows * self.max_length * self.position_bytes
 
     def bucket(self, length: int) -> int:
-        """The length that an engine is run with when `length` positions matter."""
+        """Returns the length that an engine is run with when `length` positions matter."""
         return min(self.max_length, -(-length // BUCKET) * BUCKET)
 
 
 class KvCache:
-    """`places` slots; `can_grow`: the pitch follows the content."""
+    """The blocks of `slots` slots; with `can_grow` the pitch follows the content."""
 
-    def __init__(self, device: CudaDevice, shape: CacheShape, places: int, can_grow: bool) -> None:
-        self.shape, self.can_grow, self._device = shape, can_grow, device
-        self._blocks = [device.allocate(shape.slot_bytes) for _ in range(places)]
+    def __init__(self, device: CudaDevice, shape: CacheShape, slots: int, can_grow: bool) -> None:
+        self.shape = shape
+        self.can_grow = can_grow
+        self._device = device
+        self._blocks = [device.allocate(shape.slot_bytes) for _ in range(slots)]
         self._spare_row = (
             device.allocate(shape.max_length * shape.position_bytes) if can_grow else 0
         )
-        self._pitches = [shape.bucket(1) if can_grow else shape.max_length] * places
-        for place in range(places):
-            self.clear(place)
+        self._pitches = [shape.bucket(1) if can_grow else shape.max_length] * slots
+        for index in range(slots):
+            self.clear(index)
 
-    def pitch(self, place: int) -> int:
-        """Positions from one row of the slot to the next."""
-        return self._pitches[place]
+    def pitch(self, index: int) -> int:
+        """Returns the number of positions from one row of the slot to the next."""
+        return self._pitches[index]
 
-    def tensor(self, place: int, index: int) -> int:
-        """Address of a layer's keys (index 2 * layer) or values (2 * layer + 1)."""
-        return (
-            self._blocks[place]
-            + index * self.shape.heads * self._pitches[place] * self.shape.position_bytes
-        )
+    def tensor(self, index: int, number: int) -> int:
+        """Returns the address of a layer's keys (number 2 * layer) or values (2 * layer + 1)."""
+        row = number * self.shape.heads
+        return self._blocks[index] + row * self._pitches[index] * self.shape.position_bytes
 
-    def rows_from(self, place: int, position: int) -> StridedRows:
-        """All rows of a slot, from one position on."""
+    def rows_from(self, index: int, position: int) -> StridedRows:
+        """Returns all rows of a slot, from one position on."""
         size = self.shape.position_bytes
-        return StridedRows(self._blocks[place] + position * size, self._pitches[place] * size)
+        return StridedRows(self._blocks[index] + position * size, self._pitches[index] * size)
 
-    def make_room(self, place: int, held: int, length: int) -> None:
+    def make_room(self, index: int, held: int, length: int) -> None:
         """Queues what is needed so that `length` positions fit; the `held` first ones stay."""
         if not self.can_grow:
             return
         pitch = self.shape.bucket(length)
         if held == 0:
-            self._pitches[place] = pitch
-        elif pitch > self._pitches[place]:
-            self._spread(place, held, pitch)
+            self._pitches[index] = pitch
+        elif pitch > self._pitches[index]:
+            self._spread(index, held, pitch)
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Queues a copy of the first `length` positions from one slot to another."""
@@ -105,49 +104,48 @@ class KvCache:
                 self.shape.rows,
             )
 
-    def clear(self, place: int) -> None:
+    def clear(self, index: int) -> None:
         """Queues setting a whole slot to zero. A masked position counts zero times its value, which
         must be finite for that.
         """
         size = self.shape.slot_bytes // self.shape.rows
-        self._device.zero_rows(StridedRows(self._blocks[place], size), size, self.shape.rows)
+        self._device.zero_rows(StridedRows(self._blocks[index], size), size, self.shape.rows)
 
-    def _spread(self, place: int, held: int, pitch: int) -> None:
-        """Moves rows apart, the last first: the new place of a row never holds one that has not
-        moved yet.
+    def _spread(self, index: int, held: int, pitch: int) -> None:
+        """Moves rows apart, the last first, so that the new place of a row never holds one that has
+        not moved yet.
         """
-        old, end = self._pitches[place], self.shape.rows
+        old, end = self._pitches[index], self.shape.rows
         while end > 1:
             # The rows start .. end move at once when their new places begin behind the end of their
             # old ones.
             start = max(1, -(-((end - 1) * old + held) // pitch))
             if start < end:
-                self._move(place, (start, old), (start, pitch), held, end - start)
+                self._move(index, (start, old), (start, pitch), held, end - start)
                 end = start
             else:
                 end -= 1
-                self._move_through_spare_row(place, end, held, pitch)
-        self._pitches[place] = pitch
+                self._move_through_spare_row(index, end, held, pitch)
+        self._pitches[index] = pitch
 
-    def _at(self, place: int, row: int, pitch: int) -> StridedRows:
+    def _at(self, index: int, row: int, pitch: int) -> StridedRows:
         size = self.shape.position_bytes
-        return StridedRows(self._blocks[place] + row * pitch * size, pitch * size)
+        return StridedRows(self._blocks[index] + row * pitch * size, pitch * size)
 
     def _move(
-        self, place: int, source: tuple[int, int], target: tuple[int, int], held: int, rows: int
+        self, index: int, source: tuple[int, int], target: tuple[int, int], held: int, rows: int
     ) -> None:
         """`source` and `target` are (first row, pitch)."""
         self._device.copy_rows(
-            self._at(place, *target),
-            self._at(place, *source),
+            self._at(index, *target),
+            self._at(index, *source),
             held * self.shape.position_bytes,
             rows,
         )
 
-    def _move_through_spare_row(self, place: int, row: int, held: int, pitch: int) -> None:
-        """For a row whose new place overlaps its old one."""
+    def _move_through_spare_row(self, index: int, row: int, held: int, pitch: int) -> None:
+        """Moves a row whose new place overlaps its old one."""
         byte_count = held * self.shape.position_bytes
-        self._device.copy(
-            self._spare_row, self._at(place, row, self._pitches[place]).address, byte_count
-        )
-        self._device.copy(self._at(place, row, pitch).address, self._spare_row, byte_count)
+        old, new = self._at(index, row, self._pitches[index]), self._at(index, row, pitch)
+        self._device.copy(self._spare_row, old.address, byte_count)
+        self._device.copy(new.address, self._spare_row, byte_count)

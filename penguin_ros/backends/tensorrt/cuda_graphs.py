@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs one engine again and again under few shapes and addresses, each as a captured CUDA graph.
-Knows no model.
 
 The rules are those of TensorRT's guide: a graph holds the shapes and addresses that its context
 had, so each has a context of its own, which is left alone afterwards; a context runs once before it
@@ -14,22 +13,25 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.engine import Context
 from penguin_ros.errors import BackendError
 
 MAX_GRAPHS = 16
-"""Contexts kept; the one that was not used for longest goes."""
+"""Contexts that are kept; the least recently used is evicted for another."""
 
 
 @dataclass
-class GraphStats:
-    """What became of the runs; `failure` is why graphs are not used, '' when they are."""
+class GraphCounts:
+    """How the runs were queued: `captured` graphs, runs that `launched` one, `plain` runs without,
+    graphs that were `evicted` for others. `failure` is why graphs are not used, '' when they are.
+    """
 
     captured: int = 0
     launched: int = 0
     plain: int = 0
-    dropped: int = 0
+    evicted: int = 0
     failure: str = ''
 
 
@@ -44,8 +46,9 @@ class GraphCache:
     """At most `limit` contexts with their graphs."""
 
     def __init__(self, device: CudaDevice, limit: int = MAX_GRAPHS) -> None:
-        self.counts = GraphStats()
-        self._device, self._limit = device, limit
+        self.counts = GraphCounts()
+        self._device = device
+        self._limit = limit
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def run(self, key: Hashable, prepare: Callable[[], Context]) -> None:
@@ -65,8 +68,21 @@ class GraphCache:
             self.counts.launched += 1
         entry.runs += 1
 
+    def stats(self) -> BackendStats:
+        """Returns the counts for users; on any thread."""
+        counts = self.counts
+        return BackendStats(
+            {
+                'CUDA graphs captured': counts.captured,
+                'CUDA graphs evicted': counts.evicted,
+                'steps with CUDA graph': counts.launched,
+                'steps without CUDA graph': counts.plain,
+            },
+            f'CUDA graphs are not used: {counts.failure}' if counts.failure else '',
+        )
+
     def close(self) -> None:
-        """Lets go of all graphs and contexts."""
+        """Frees all graphs and contexts."""
         while self._entries:
             self._drop()
 
@@ -74,7 +90,7 @@ class GraphCache:
         if key not in self._entries:
             while len(self._entries) >= self._limit:
                 self._drop()
-                self.counts.dropped += 1
+                self.counts.evicted += 1
             self._entries[key] = _Entry(prepare())
         self._entries.move_to_end(key)
         return self._entries[key]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The LLM's engine on KV slots: runs, profiles, lengths in buckets, the two ways of keeping the
-cache. Knows no slot numbers.
+cache.
 
-`window` engines write keys and values into the cache themselves, at `write_indices`; `two_part`
-engines read it and return the new ones, which are copied behind what it holds. Neither reports a
-write past the end, so `append` refuses it.
+Engines that update the cache in place write keys and values into it themselves, at `write_indices`;
+`two_part` engines read it and return the new ones, which are copied behind what it holds. Neither
+reports a write past the end, so `append` refuses it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import GreedyToken, Logits
+from penguin_ros.backends.base.backend import Chunk, GreedyToken, Logits
 from penguin_ros.backends.base.embedding_table import EmbeddingTable
+from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.tensorrt.buffers import StridedRows
 from penguin_ros.backends.tensorrt.cache import STEP, CacheShape, KvCache
-from penguin_ros.backends.tensorrt.chunks import Rows, Run, runs
+from penguin_ros.backends.tensorrt.chunks import EngineRun, FeatureRows, engine_runs
 from penguin_ros.backends.tensorrt.cuda_graphs import GraphCache
 from penguin_ros.backends.tensorrt.decoder_inputs import DecoderInputs, DecoderSizes
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
@@ -28,176 +29,147 @@ from penguin_ros.errors import BundleMismatch, CacheOverflow
 
 
 class Decoder:
-    """One opened engine with the caches of `places` slots."""
+    """One opened engine with the caches of `slots` slots."""
 
     def __init__(
         self,
         engine: Engine,
         table: EmbeddingTable,
         max_length: int,
-        places: int,
+        slots: int,
         workspace: Workspace,
     ) -> None:
-        self._engine, self._device, self._workspace = engine, engine.device, workspace
         shape = cache_shape(engine, max_length)
-        sizes = decoder_sizes(engine, shape.max_length)
+        self._engine = engine
+        self._device = engine.device
+        self._workspace = workspace
+        self.sizes = sizes = decoder_sizes(engine, shape.max_length)
         if sizes.is_in_place:
             _check_aliases(engine)
-        self.sizes, self.graphs = sizes, GraphCache(self._device)
-        self.cache = KvCache(self._device, shape, places, can_grow=not sizes.is_in_place)
+        self.graphs = GraphCache(self._device)
+        self.cache = KvCache(self._device, shape, slots, can_grow=not sizes.is_in_place)
         self._inputs = DecoderInputs(self._device, sizes, table)
-        new_bytes = self.cache.shape.rows * sizes.max_rows * self.cache.shape.position_bytes
+        new_bytes = shape.rows * sizes.max_tokens * shape.position_bytes
         self._new_kv = 0 if sizes.is_in_place else self._device.allocate(new_bytes)
         self._contexts: dict[int, Context] = {}
         self._unproven: dict[int, int] = {}
-        """By place: positions up to here may hold NaN or infinity; what lies behind is finite."""
+        """By slot: positions up to here may hold NaN or infinity; what lies behind is finite."""
 
-    def append(
-        self,
-        place: int,
-        past: int,
-        token_ids: NDArray[np.int64],
-        rows: Sequence[Rows],
-        wanted: Sequence[int],
-    ) -> Logits:
-        """Appends positions to the `past` that a slot holds; logits (len(wanted), vocabulary) of
-        those asked for.
-        """
+    def append(self, append: Append, features: Sequence[FeatureRows]) -> Logits:
+        """Writes a chunk; returns logits (len(wanted), vocabulary)."""
         found: dict[int, NDArray[np.float32]] = {}
-        for run in self._runs(place, past, token_ids, rows, sorted(set(wanted))):
+        for run in self._runs(append, features):
             found.update(zip(run.wanted, self._inputs.logits(len(run.wanted)), strict=True))
-        if len(token_ids) - 1 in found and np.isfinite(found[len(token_ids) - 1]).all():
-            self._unproven.pop(place)
-        return (
-            np.stack([found[index] for index in wanted])
-            if wanted
-            else np.zeros((0, self.sizes.vocabulary), np.float32)
-        )
+        last = found.get(append.num_tokens - 1)
+        if last is not None and np.isfinite(last).all():
+            self._unproven.pop(append.index)
+        if not append.wanted:
+            return np.zeros((0, self.sizes.vocabulary), np.float32)
+        return np.stack([found[position] for position in append.wanted])
 
-    def append_greedy(
-        self,
-        place: int,
-        past: int,
-        token_ids: NDArray[np.int64],
-        rows: Sequence[Rows],
-        wanted: Sequence[int],
-    ) -> list[GreedyToken]:
-        """The same, and what the device chose after each of the positions; no logits are looked at."""
+    def append_greedy(self, append: Append, features: Sequence[FeatureRows]) -> list[GreedyToken]:
+        """Writes a chunk; returns what the device chose after each of the positions. The host does
+        not look at the logits.
+        """
         found: dict[int, GreedyToken] = {}
-        for run in self._runs(place, past, token_ids, rows, sorted(set(wanted))):
-            found.update(zip(run.wanted, self._inputs.best(len(run.wanted)), strict=True))
-        if len(token_ids) - 1 in found and math.isfinite(found[len(token_ids) - 1].logit):
-            self._unproven.pop(place)
-        return [found[index] for index in wanted]
+        for run in self._runs(append, features):
+            found.update(zip(run.wanted, self._inputs.greedy(len(run.wanted)), strict=True))
+        last = found.get(append.num_tokens - 1)
+        if last is not None and math.isfinite(last.logit):
+            self._unproven.pop(append.index)
+        return [found[position] for position in append.wanted]
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """The first `length` positions of a slot into another."""
+        """Copies the first `length` positions of a slot to another."""
         self._make_finite(target, 0, min(length, self._unproven.get(source, 0)))
         self.cache.copy(source, target, length)
         self._device.synchronize()
 
     def close(self) -> None:
-        """Lets go of contexts and graphs; the memory belongs to the device."""
+        """Frees contexts and graphs; the memory belongs to the device."""
         self.graphs.close()
         for context in self._contexts.values():
             context.close()
         self._contexts.clear()
 
-    def _make_finite(self, place: int, past: int, end: int) -> None:
-        """Before positions up to `end` are written after the first `past`: zeroes what lies there
-        and may not be finite.
+    def _make_finite(self, index: int, past: int, end: int) -> None:
+        """Is called before positions up to `end` are written after the first `past`: it zeroes what
+        lies there and may not be finite.
 
         Masked positions count zero times their value. A run that failed, was abandoned or gave no
         finite logits may have left NaN or infinity there. Finite logits of a slot's last position
         prove all its positions finite: it saw each of them.
         """
-        count = self._unproven.pop(place, 0) - past
+        count = self._unproven.pop(index, 0) - past
         if count > 0:
             size = count * self.cache.shape.position_bytes
-            self._device.zero_rows(self.cache.rows_from(place, past), size, self.cache.shape.rows)
-        self._unproven[place] = end
+            self._device.zero_rows(self.cache.rows_from(index, past), size, self.cache.shape.rows)
+        self._unproven[index] = end
 
-    def _runs(
-        self,
-        place: int,
-        past: int,
-        token_ids: NDArray[np.int64],
-        rows: Sequence[Rows],
-        wanted: Sequence[int],
-    ) -> Iterator[Run]:
-        """Appends in as many runs as it takes; after each its outputs can be read."""
-        if past + len(token_ids) > self.cache.shape.max_length:
+    def _runs(self, append: Append, features: Sequence[FeatureRows]) -> Iterator[EngineRun]:
+        """Writes a chunk in as many runs as it takes; after each its outputs can be read."""
+        num_tokens, past = append.num_tokens, append.past
+        if past + num_tokens > self.cache.shape.max_length:
             raise CacheOverflow(
                 'a write past the end of the cache',
-                f'{past} + {len(token_ids)} positions',
+                f'{past} + {num_tokens} positions',
                 'This is a defect; please report it',
             )
-        self._make_finite(place, past, past + len(token_ids))
-        for run in runs(len(token_ids), wanted, self.sizes.max_rows, self.sizes.max_wanted):
-            inside = [part for span in rows if (part := span.within(run.start, run.end))]
+        self._make_finite(append.index, past, past + num_tokens)
+        wanted = sorted(set(append.wanted))
+        for run in engine_runs(num_tokens, wanted, self.sizes.max_tokens, self.sizes.max_wanted):
+            inside = [part for rows in features if (part := rows.within(run.start, run.end))]
             # The engine takes at least one index; what it gives for it is not looked at when
             # nothing is wanted.
-            indices = [index - run.start for index in run.wanted] or [run.end - run.start - 1]
-            self._run(place, past + run.start, token_ids[run.start : run.end], inside, indices)
+            indices = [position - run.start for position in run.wanted] or [run.end - run.start - 1]
+            chunk = Chunk(append.chunk.token_ids[run.start : run.end])
+            self._run(Append(append.index, past + run.start, chunk, indices), inside)
             yield run
 
-    def _run(
-        self,
-        place: int,
-        past: int,
-        token_ids: NDArray[np.int64],
-        rows: Sequence[Rows],
-        wanted: Sequence[int],
-    ) -> None:
-        count, cache, pitch = len(token_ids), self.cache, self.cache.pitch(place)
-        cache.make_room(place, past, past + count)
-        if past and cache.pitch(place) != pitch:
-            self._unproven[place] = cache.pitch(
-                place
-            )  # where rows lay before they moved apart, they still lie
-        length = cache.shape.bucket(past + count) if self.sizes.is_in_place else cache.pitch(place)
-        self._inputs.fill(past, length, token_ids, rows, wanted)
-        if count == len(wanted) == 1:
-            self.graphs.run(
-                (place, length), lambda: self._ready(self._context(1), place, length, 1, 1)
-            )
+    def _run(self, part: Append, features: Sequence[FeatureRows]) -> None:
+        cache, index, end = self.cache, part.index, part.past + part.num_tokens
+        pitch = cache.pitch(index)
+        cache.make_room(index, part.past, end)
+        if part.past and cache.pitch(index) != pitch:
+            # Where rows lay before they moved apart, they still lie.
+            self._unproven[index] = cache.pitch(index)
+        length = cache.shape.bucket(end) if self.sizes.is_in_place else cache.pitch(index)
+        self._inputs.fill(part, length, features)
+        if part.num_tokens == len(part.wanted) == 1:
+            self.graphs.run((index, length), lambda: self._ready(self._context(1), part, length))
         else:
-            self._ready(self._shared_context(count), place, length, count, len(wanted)).enqueue()
+            self._ready(self._shared_context(part.num_tokens), part, length).enqueue()
         if not self.sizes.is_in_place:
-            size = count * cache.shape.position_bytes
+            size = part.num_tokens * cache.shape.position_bytes
             self._device.copy_rows(
-                cache.rows_from(place, past),
+                cache.rows_from(index, part.past),
                 StridedRows(self._new_kv, size),
                 size,
                 cache.shape.rows,
             )
         self._device.synchronize()
 
-    def _shared_context(self, count: int) -> Context:
-        """The one that is made ready anew for every run of its profile."""
-        profile = self._engine.profile_for('inputs_embeds', 1, count)
+    def _shared_context(self, num_tokens: int) -> Context:
+        """Returns the context that is made ready again for every run of its profile."""
+        profile = self._engine.profile_for('inputs_embeds', 1, num_tokens)
         if profile not in self._contexts:
-            self._contexts[profile] = self._context(count)
+            self._contexts[profile] = self._context(num_tokens)
         return self._contexts[profile]
 
-    def _context(self, count: int) -> Context:
-        return Context(
-            self._engine, self._engine.profile_for('inputs_embeds', 1, count), self._workspace
-        )
+    def _context(self, num_tokens: int) -> Context:
+        profile = self._engine.profile_for('inputs_embeds', 1, num_tokens)
+        return Context(self._engine, profile, self._workspace)
 
-    def _ready(self, context: Context, place: int, length: int, count: int, wanted: int) -> Context:
-        addresses, shapes = self._inputs.addresses(), self._inputs.shapes(length, count, wanted)
-        for index, (past, present) in enumerate(cache_names(self._engine)):
-            addresses[past] = self.cache.tensor(place, index)
+    def _ready(self, context: Context, part: Append, length: int) -> Context:
+        addresses = self._inputs.addresses()
+        shapes = self._inputs.shapes(length, part.num_tokens, len(part.wanted))
+        for number, (past, present) in enumerate(cache_names(self._engine)):
+            addresses[past] = self.cache.tensor(part.index, number)
             if self.sizes.is_in_place:
                 addresses[present] = addresses[past]
             else:
-                shapes[past] = (
-                    1,
-                    self.cache.shape.heads,
-                    length,
-                    self._engine.tensors[past].shape[3],
-                )
+                head_dim = self._engine.tensors[past].shape[3]
+                shapes[past] = (1, self.cache.shape.heads, length, head_dim)
         if not self.sizes.is_in_place:
             addresses['new_kv'] = self._new_kv
         context.bind(addresses)
@@ -206,14 +178,18 @@ class Decoder:
 
 
 def cache_names(engine: Engine) -> Iterator[tuple[str, str]]:
-    """Input and output of every tensor of the cache, in the order in which they lie."""
+    """Yields the input and the output of every tensor of the cache, in the order in which they
+    lie.
+    """
     for layer in range(sum(name.startswith('past_key_') for name in engine.tensors)):
         for kind in ('key', 'value'):
             yield f'past_{kind}_{layer}', f'present_{kind}_{layer}'
 
 
 def cache_shape(engine: Engine, max_length: int) -> CacheShape:
-    """The cache that an engine works on: of the engine's own length where that is fixed."""
+    """Returns the shape of the cache that an engine works on, of the engine's own length where that
+    is fixed.
+    """
     keys = engine.tensors['past_key_0']
     length = keys.shape[2] if keys.shape[2] > 0 else -(-max_length // STEP) * STEP
     return CacheShape(
@@ -225,16 +201,16 @@ def cache_shape(engine: Engine, max_length: int) -> CacheShape:
 
 
 def decoder_sizes(engine: Engine, max_length: int) -> DecoderSizes:
-    """What the engine takes and gives."""
+    """Returns what the engine takes and gives."""
     tensors = engine.tensors
     return DecoderSizes(
-        tensors['inputs_embeds'].shape[2],
-        tensors['logits'].shape[2],
-        engine.largest('inputs_embeds', 1),
-        engine.largest('logits_indices', 0),
-        max_length,
-        'write_indices' in tensors,
-        {name: facts.dtype for name, facts in tensors.items()},
+        hidden=tensors['inputs_embeds'].shape[2],
+        vocabulary=tensors['logits'].shape[2],
+        max_tokens=engine.largest('inputs_embeds', 1),
+        max_wanted=engine.largest('logits_indices', 0),
+        max_length=max_length,
+        is_in_place='write_indices' in tensors,
+        dtypes={name: tensor.dtype for name, tensor in tensors.items()},
     )
 
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """One NVIDIA GPU through NVIDIA's own Python bindings: memory, copies, one stream, captured graphs.
-Knows no TensorRT.
 
 Importing this file needs `cuda-bindings`; nothing here needs torch. Addresses are plain integers.
 Every copy and every launch is queued on the one stream and done in order; the host sees results
@@ -48,24 +47,25 @@ class CudaDevice:
 
     @property
     def gpu(self) -> Gpu:
-        """Which GPU this is."""
-        (facts,) = _call('cudaGetDeviceProperties', cudart.cudaGetDeviceProperties(0))
+        """What GPU this is."""
+        (properties,) = _call('cudaGetDeviceProperties', cudart.cudaGetDeviceProperties(0))
         (version,) = _call('cudaRuntimeGetVersion', cudart.cudaRuntimeGetVersion())
-        name = facts.name.decode() if isinstance(facts.name, bytes) else str(facts.name)
+        name = properties.name
+        name = name.decode() if isinstance(name, bytes) else str(name)
         return Gpu(
             name.rstrip('\0'),
-            f'{facts.major}.{facts.minor}',
+            f'{properties.major}.{properties.minor}',
             f'{version // 1000}.{version % 1000 // 10}',
-            bool(facts.integrated),
+            bool(properties.integrated),
         )
 
     def memory(self) -> tuple[int, int]:
-        """Free and total bytes. On a Jetson this is the memory of the whole system."""
+        """Returns free and total bytes. On a Jetson this is the memory of the whole system."""
         free, total = _call('cudaMemGetInfo', cudart.cudaMemGetInfo())
         return int(free), int(total)
 
     def allocate(self, byte_count: int) -> int:
-        """Device memory with unknown content; OutOfMemory with the numbers."""
+        """Allocates device memory with unknown content; OutOfMemory with the numbers."""
         (address,) = self._memory_call(
             'cudaMalloc', byte_count, lambda: cudart.cudaMalloc(byte_count)
         )
@@ -73,7 +73,7 @@ class CudaDevice:
         return int(address)
 
     def allocate_host(self, byte_count: int) -> HostBuffer:
-        """Pinned memory, zeroed, mapped into the device's address space."""
+        """Allocates pinned memory, zeroed, mapped into the device's address space."""
         flags = cudart.cudaHostAllocMapped | cudart.cudaHostAllocPortable
         (pointer,) = self._memory_call(
             'cudaHostAlloc', byte_count, lambda: cudart.cudaHostAlloc(byte_count, flags)
@@ -132,10 +132,8 @@ class CudaDevice:
         _call('cudaStreamSynchronize', cudart.cudaStreamSynchronize(self._stream))
 
     def capture(self, enqueue: Callable[[], None]) -> int:
-        """Records what `enqueue` queues, without running it, as a graph to be launched; whatever
-        stops it comes out.
-
-        The stream is usable again in any case.
+        """Records what `enqueue` queues, without running it, as a graph to be launched. It raises
+        whatever stops it; the stream is usable again in any case.
         """
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         _call('cudaStreamBeginCapture', cudart.cudaStreamBeginCapture(self._stream, mode))
@@ -195,8 +193,8 @@ class CudaDevice:
 
 
 def _call(name: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a CUDA function returned, without the error code in front; BackendError with CUDA's
-    words when it is one.
+    """Returns what a CUDA function returned, without the error code in front; BackendError with
+    CUDA's words when that is an error.
     """
     error, *values = result
     if error != cudart.cudaError_t.cudaSuccess:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder's engine: one frame in, its features in device memory out. Knows no slots.
+"""The encoder's engine: one frame goes in, its features in device memory come out.
 
-A frame is one run: whatever its company, it runs alone, so its features do not depend on it.
+A frame is one run: it runs alone, so its features do not depend on its company.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ INPUTS = ('pixel_patches', 'rope_cos', 'rope_sin', 'merge_weights')
 
 
 class Encoder:
-    """One opened engine; `workspace` is for intermediate values."""
+    """One opened engine; `workspace` is the memory for intermediate values."""
 
     def __init__(self, engine: Engine, shape: TransformerShape, workspace: Workspace) -> None:
-        self._engine, self._shape, self._device = engine, shape, engine.device
+        self._engine = engine
+        self._shape = shape
+        self._device = engine.device
         self._context = Context(engine, 0, workspace)
-        self._max_patches, self._max_merged = (
-            engine.largest('pixel_patches', 1),
-            engine.largest('merge_weights', 0),
-        )
+        self._max_patches = engine.largest('pixel_patches', 1)
+        self._max_merged = engine.largest('merge_weights', 0)
         values = engine.tensors['pixel_patches'].shape[2]
         table = self._max_patches * shape.head_dim
         counts = (self._max_patches * values, table, table, self._max_merged)
@@ -46,7 +46,7 @@ class Encoder:
         }
 
     def check(self, frame: FramePatches) -> None:
-        """BackendError when the engine was built for smaller frames."""
+        """Raises BackendError when the engine was built for smaller frames."""
         if len(frame.pixels) > self._max_patches:
             raise BackendError(
                 f'a frame has {len(frame.pixels)} patches',
@@ -91,7 +91,7 @@ class Encoder:
         return features
 
     def read(self, features: TensorrtFeatures, name: str) -> NDArray[Any]:
-        """An output of a frame in its storage type, (tokens, size)."""
+        """Copies an output of a frame to the host, (tokens, size) in its storage type."""
         address = features.address if name == 'encoded' else features.projected_address
         size = self._engine.tensors[name].shape[2]
         buffer = self._device.allocate_host(features.tokens * self.token_bytes[name])
@@ -103,7 +103,7 @@ class Encoder:
             self._device.free(buffer.host_address)
 
     def close(self) -> None:
-        """Lets go of the context."""
+        """Frees the context."""
         self._context.close()
 
     def _storage(self, name: str) -> np.dtype[Any]:

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A built TensorRT engine: loading it, its tensors and profiles, and contexts that run it. Knows no
-model.
+"""A built TensorRT engine: it is loaded, its tensors and profiles are read, and contexts run it.
 
 Importing this file needs tensorrt. Every object of the library stands in a variable whose type is
 known, so that a type checker can hold each call against the bindings of each supported version.
@@ -12,6 +11,7 @@ import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorrt as trt
 
@@ -20,8 +20,13 @@ from penguin_ros.backends.tensorrt.log import LOG, failed
 from penguin_ros.errors import BackendError
 
 Shape = tuple[int, ...]
-Workspace = tuple[int, int]
-"""Address and bytes of the memory for intermediate values."""
+
+
+class Workspace(NamedTuple):
+    """The device memory for intermediate values, shared by contexts that do not run at once."""
+
+    address: int
+    byte_count: int
 
 
 @dataclass(frozen=True)
@@ -38,31 +43,32 @@ class EngineTensor:
 
 
 class Engine:
-    """A plan in the device's memory; `close` gives the memory back once its contexts are closed
-    too.
+    """The engine of a file in the device's memory; `close` gives the memory back once its contexts
+    are closed too. BackendError when the file does not load.
     """
 
-    def __init__(self, plan: Path, device: CudaDevice) -> None:
-        self.name, self.device = plan.name, device
+    def __init__(self, path: Path, device: CudaDevice) -> None:
+        self.name = path.name
+        self.device = device
         LOG.clear()
         runtime: trt.Runtime = trt.Runtime(LOG)
         try:
             with (
-                plan.open('rb') as file,
+                path.open('rb') as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
             ):
-                # A map, not a copy: a plan is gigabytes, and what is read of it may leave memory
+                # A map, not a copy: an engine is gigabytes, and what is read of it may leave memory
                 # again.
                 engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(content)
         except (OSError, ValueError) as error:
-            raise BackendError(f'{plan} does not load', str(error)) from error
+            raise BackendError(f'{path} does not load', str(error)) from error
         if engine is None:
-            raise failed(f'{plan} does not load')
+            raise failed(f'{path} does not load')
         self._runtime: trt.Runtime | None = runtime
         self._engine: trt.ICudaEngine | None = engine
         self.profiles: int = engine.num_optimization_profiles
         self.tensors = {
-            facts.name: facts for facts in map(self._facts, range(engine.num_io_tensors))
+            tensor.name: tensor for tensor in map(self._tensor, range(engine.num_io_tensors))
         }
 
     @property
@@ -73,8 +79,8 @@ class Engine:
         return self._engine
 
     def aliased_input(self, output: str) -> str | None:
-        """The input that shares its memory with an output; None when none does, or TensorRT has no
-        such outputs yet.
+        """Returns the input that shares its memory with an output; None when none does, or TensorRT
+        has no such outputs yet.
         """
         engine: trt.ICudaEngine = self.engine
         if hasattr(engine, 'get_aliased_input_tensor'):
@@ -83,7 +89,7 @@ class Engine:
         return None
 
     def workspace_bytes(self) -> int:
-        """What a context needs for its intermediate values, for the profile that needs most."""
+        """Returns what a context needs for its intermediate values, in the profile that needs most."""
         engine: trt.ICudaEngine = self.engine
         sizes: list[int] = [
             engine.get_device_memory_size_for_profile_v2(index) for index in range(self.profiles)
@@ -91,7 +97,9 @@ class Engine:
         return max(sizes)
 
     def profile_for(self, name: str, axis: int, size: int) -> int:
-        """The first profile that takes this size of an input's axis; BackendError when none does."""
+        """Returns the first profile that takes this size of an input's axis; BackendError when none
+        does.
+        """
         for index, (low, high) in enumerate(self.tensors[name].limits):
             if low[axis] <= size <= high[axis]:
                 return index
@@ -101,15 +109,15 @@ class Engine:
         )
 
     def largest(self, name: str, axis: int) -> int:
-        """The largest size of an input's axis in any profile."""
+        """Returns the largest size of an input's axis in any profile."""
         return max(high[axis] for _, high in self.tensors[name].limits)
 
     def close(self) -> None:
-        """Lets go of TensorRT's objects, the engine before the runtime that made it."""
+        """Drops TensorRT's objects, the engine before the runtime that made it."""
         self._engine = None
         self._runtime = None
 
-    def _facts(self, index: int) -> EngineTensor:
+    def _tensor(self, index: int) -> EngineTensor:
         engine: trt.ICudaEngine = self.engine
         name: str = engine.get_tensor_name(index)
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
@@ -134,8 +142,8 @@ class Context:
     """One way of running an engine: a profile, the addresses of all tensors, the shapes of the
     inputs.
 
-    Intermediate values lie in memory that the caller gives and may share between contexts that do
-    not run at the same time.
+    Intermediate values lie in the workspace, which contexts that do not run at the same time may
+    share.
     """
 
     def __init__(self, engine: Engine, profile: int, workspace: Workspace) -> None:
@@ -159,7 +167,7 @@ class Context:
         return self._context
 
     def bind(self, addresses: Mapping[str, int]) -> None:
-        """Where tensors lie from now on."""
+        """Sets where tensors lie from now on."""
         context: trt.IExecutionContext = self.context
         for name, address in addresses.items():
             if self._addresses.get(name) != address:
@@ -168,7 +176,7 @@ class Context:
                 self._addresses[name] = address
 
     def reshape(self, shapes: Mapping[str, Shape]) -> None:
-        """The shapes of inputs from now on; BackendError when the profile does not take one."""
+        """Sets the shapes of inputs from now on; BackendError when the profile does not take one."""
         context: trt.IExecutionContext = self.context
         for name, shape in shapes.items():
             if self._shapes.get(name) != shape:
@@ -191,5 +199,5 @@ class Context:
             raise failed(f'{self.engine.name} failed')
 
     def close(self) -> None:
-        """Lets go of TensorRT's object."""
+        """Drops TensorRT's object."""
         self._context = None

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the engines that lie beside a bundle's graphs, and whether they fit here. Knows
-no TensorRT.
+"""What is known of the engines that lie beside a bundle's graphs, and whether they fit here.
 
 Engines live in the folder `tensorrt` of a bundle, with `engines.json`: an engine runs only with the
 TensorRT version and on the kind of GPU that it was built with, and only while the graph is the one
@@ -19,7 +18,7 @@ from penguin_ros.backends.base.bundle import Bundle, file_spec
 from penguin_ros.backends.base.manifest import FileSpec, GraphSpec, from_plain, to_plain
 from penguin_ros.errors import BundleCorrupt, BundleNotFound, BundleOutdated
 
-FOLDER, RECORD = 'tensorrt', 'engines.json'
+FOLDER, MANIFEST = 'tensorrt', 'engines.json'
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1024 * 1024
 
@@ -37,10 +36,10 @@ class GpuSpec:
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """One engine. `part` and `variant` of the graph, `graph` its digest; `profiles`: sizes of the
-    named dimensions; `weight_bytes` as they lie in the graph; `is_decomposable`: attention may be
-    taken apart into plain operators. `request`: the options it was built with; `failures`: what was
-    tried in vain before, and why.
+    """One engine: `part` and `variant` of the graph, whose digest is `graph`; `profiles` with the
+    sizes of the named dimensions; `weight_bytes` as they lie in the graph. With `is_decomposable`,
+    attention may be taken apart into plain operators. `request` holds the options it was built
+    with, `failures` what was tried in vain before, and why.
     """
 
     part: str
@@ -65,17 +64,17 @@ class EngineManifest:
     engines: tuple[EngineSpec, ...]
 
     def engine(self, part: str) -> EngineSpec | None:
-        """That of a part."""
+        """Returns the engine of a part; None when there is none."""
         return next((engine for engine in self.engines if engine.part == part), None)
 
 
 def rebuild_command(folder: Path) -> str:
-    """What to type to get the engines of a bundle anew."""
+    """Returns what to type to build the engines of a bundle again."""
     return f'penguin build {folder} --backend tensorrt'
 
 
 def graph_digest(bundle: Bundle, graph: GraphSpec) -> str:
-    """Of a graph and the weights that it needs."""
+    """Returns the digest of a graph and the weights that it needs."""
     names = (graph.file, *sorted(graph.needs))
     return hashlib.sha256(
         ''.join(bundle.manifest.files[name].sha256 for name in names).encode()
@@ -83,10 +82,10 @@ def graph_digest(bundle: Bundle, graph: GraphSpec) -> str:
 
 
 def read_engine_manifest(folder: Path) -> EngineManifest | None:
-    """engines.json of a bundle; None when there is none. BundleCorrupt when it is damaged,
-    BundleOutdated when it is older.
+    """Reads engines.json of a bundle; None when there is none. BundleCorrupt when it is damaged,
+    BundleOutdated when it has another format.
     """
-    path, fix = folder / FOLDER / RECORD, f'Type: {rebuild_command(folder)}'
+    path, fix = folder / FOLDER / MANIFEST, f'Type: {rebuild_command(folder)}'
     try:
         if not path.is_file():
             return None
@@ -97,37 +96,37 @@ def read_engine_manifest(folder: Path) -> EngineManifest | None:
             raise BundleOutdated(
                 f'{path} has format {plain.get("format")!r}', f'this version reads {FORMAT}', fix
             )
-        record: EngineManifest = from_plain(EngineManifest, plain, 'engines')
+        manifest: EngineManifest = from_plain(EngineManifest, plain, 'engines')
     except (OSError, ValueError, RecursionError) as error:
         raise BundleCorrupt(f'{path} is damaged', str(error).partition('\n')[0], fix) from error
-    return record
+    return manifest
 
 
-def write_engine_manifest(folder: Path, record: EngineManifest) -> None:
+def write_engine_manifest(folder: Path, manifest: EngineManifest) -> None:
     """Replaces engines.json in one step."""
-    path = folder / FOLDER / RECORD
-    draft = path.with_suffix('.new')
-    draft.write_text(json.dumps(to_plain(record), indent=1) + '\n', encoding='utf-8')
-    draft.replace(path)
+    path = folder / FOLDER / MANIFEST
+    staging = path.with_suffix('.new')
+    staging.write_text(json.dumps(to_plain(manifest), indent=1) + '\n', encoding='utf-8')
+    staging.replace(path)
 
 
 def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> EngineSpec:
-    """The engine of a part that runs here.
+    """Returns the engine of a part that runs here.
 
     BundleNotFound when it was never built, BundleOutdated when it was built with another TensorRT,
     on another GPU or from another graph, BundleCorrupt when its file is not the one that was
     written. Each carries the command that helps.
     """
     fix = f'Type: {rebuild_command(bundle.path)}'
-    record = read_engine_manifest(bundle.path)
-    engine = record.engine(part) if record else None
-    if record is None or engine is None:
+    manifest = read_engine_manifest(bundle.path)
+    engine = manifest.engine(part) if manifest else None
+    if manifest is None or engine is None:
         raise BundleNotFound(
             f'{bundle.path} has no TensorRT engine for the {part}',
             'engines are built on the machine that runs them',
             fix,
         )
-    reasons = list(_differences(bundle, record, engine, tensorrt, gpu))
+    reasons = list(_differences(bundle, manifest, engine, tensorrt, gpu))
     if reasons:
         raise BundleOutdated(
             f'the TensorRT engines of {bundle.path} do not fit here', '; '.join(reasons), fix
@@ -139,14 +138,15 @@ def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> En
 
 
 def _differences(
-    bundle: Bundle, record: EngineManifest, engine: EngineSpec, tensorrt: str, gpu: GpuSpec
+    bundle: Bundle, manifest: EngineManifest, engine: EngineSpec, tensorrt: str, gpu: GpuSpec
 ) -> list[str]:
     found = []
-    if record.tensorrt != tensorrt:
-        found.append(f'they were built with TensorRT {record.tensorrt}, here is {tensorrt}')
-    if record.gpu != gpu:
+    if manifest.tensorrt != tensorrt:
+        found.append(f'they were built with TensorRT {manifest.tensorrt}, here is {tensorrt}')
+    if manifest.gpu != gpu:
         found.append(
-            f'they were built on {record.gpu.name} (SM {record.gpu.compute}), here is {gpu.name} (SM {gpu.compute})'
+            f'they were built on {manifest.gpu.name} (SM {manifest.gpu.compute}), '
+            f'here is {gpu.name} (SM {gpu.compute})'
         )
     if engine.graph != graph_digest(bundle, bundle.graph(engine.part, engine.variant)):
         found.append(f'the graph of the {engine.part} has changed since')

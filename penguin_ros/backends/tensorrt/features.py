@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Visual features in device memory: one block per frame, given back when its handle is dropped.
-Knows no engine.
-"""
+"""Visual features in device memory: one block per frame, given back when its handle is dropped."""
 
 from __future__ import annotations
 
@@ -16,19 +14,19 @@ if TYPE_CHECKING:
     from penguin_ros.backends.tensorrt.device import CudaDevice
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
-"""Of blocks that nobody uses, kept because allocating waits for the whole device."""
+"""Bytes of blocks that nobody uses; they are kept because allocating waits for the whole device."""
 
 
 class TensorrtFeatures(Features):
     """The features of one frame: `encoded` (tokens, encoder size) from `address` on, `projected`
-    (tokens, hidden size) from `projected_address` on. `pool` tells which opening of which backend
-    made it.
+    (tokens, hidden size) from `projected_address` on.
     """
 
     def __init__(
         self, pool: FeaturePool, tokens: int, encoded_bytes: int, projected_bytes: int
     ) -> None:
-        self.pool, self.tokens, self.nbytes = pool, tokens, encoded_bytes + projected_bytes
+        self.tokens = tokens
+        self.nbytes = encoded_bytes + projected_bytes
         padded = -(-encoded_bytes // ALIGNMENT) * ALIGNMENT
         block = padded + projected_bytes
         self.address = pool.take(block)
@@ -38,7 +36,7 @@ class TensorrtFeatures(Features):
 
 class FeaturePool:
     """Blocks of device memory. Handles may be dropped on any thread; memory is taken and freed on
-    the backend's only.
+    the backend's thread only.
     """
 
     def __init__(self, device: CudaDevice) -> None:
@@ -47,7 +45,7 @@ class FeaturePool:
         self._kept: list[tuple[int, int]] = []
 
     def take(self, byte_count: int) -> int:
-        """Memory for `byte_count` bytes: a block of that size that came back, or a new one."""
+        """Returns the address of `byte_count` bytes: a block of that size that came back, or a new one."""
         self._collect()
         for index, (address, size) in enumerate(self._kept):
             if size == byte_count:
@@ -56,7 +54,7 @@ class FeaturePool:
         return self._device.allocate(byte_count)
 
     def give_back(self, address: int, byte_count: int) -> None:
-        """Any thread."""
+        """Takes a block back; on any thread."""
         self._returned.append((address, byte_count))
 
     def _collect(self) -> None:

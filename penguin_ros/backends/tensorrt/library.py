@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which TensorRT is installed, and whether it can be used. Imports it only when asked.
+"""Which TensorRT is installed and whether it can be used, and what its number formats are in numpy.
 
-How TensorRT's number formats lie in numpy, bfloat16 as its bits. Knows names and arrays only.
+Importing this file needs no TensorRT; `require_tensorrt` imports it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STORAGE: dict[str, np.dtype[Any]] = {
     'UINT8': np.dtype('u1'),
     'INT8': np.dtype('i1'),
 }
-"""By the name of TensorRT's DataType."""
+"""How a tensor lies in numpy, by the name of TensorRT's DataType; bfloat16 as its bits."""
 
 NAMES = {
     'FLOAT': 'float32',
@@ -35,17 +35,19 @@ NAMES = {
     'UINT8': 'uint8',
     'INT8': 'int8',
 }
-"""What the manifest of a bundle calls them."""
+"""What the manifest of a bundle calls these formats."""
 
 SAFETENSORS = {'FLOAT': 'F32', 'HALF': 'F16', 'BF16': 'BF16'}
-"""What safetensors calls those that activations have."""
-
+"""What safetensors calls the formats of activations."""
 
 OLDEST = (10, 3)
+"""The oldest version of TensorRT that runs the graphs."""
 
 
 def require_tensorrt() -> str:
-    """The version of TensorRT; BackendUnavailable when it is missing or too old, with the way out."""
+    """Returns the version of TensorRT; BackendUnavailable with the way out when it is missing or too
+    old.
+    """
     try:
         version = str(importlib.import_module('tensorrt').__version__)
     except (ImportError, OSError, AttributeError) as error:

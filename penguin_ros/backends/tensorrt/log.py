@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorRT says: passed on to Python's logging, the last errors kept for the text of an
-exception.
+"""What TensorRT says is passed on to Python's logging, and its last errors are kept for the text of
+an exception.
 
 Importing this file needs tensorrt.
 """
@@ -17,7 +17,7 @@ KEPT = 8
 
 
 class Log(trt.ILogger):
-    """Called by TensorRT, also from threads of its own."""
+    """TensorRT's logger; TensorRT calls it, also from threads of its own."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
@@ -25,7 +25,7 @@ class Log(trt.ILogger):
         self.ignored_inputs: list[str] = []
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-        """One message."""
+        """Takes one message."""
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
             self.errors = [*self.errors[1 - KEPT :], msg.strip()]
             logging.getLogger(__name__).info('TensorRT: %s', msg)
@@ -36,11 +36,13 @@ class Log(trt.ILogger):
 
     def clear(self) -> None:
         """Forgets what was said."""
-        self.errors, self.ignored_inputs = [], []
+        self.errors = []
+        self.ignored_inputs = []
 
     def reason(self) -> str:
-        """The last errors as one text, oldest first; they are forgotten."""
-        errors, self.errors = self.errors, []
+        """Returns the last errors as one text, oldest first, and forgets them."""
+        errors = self.errors
+        self.errors = []
         return '; '.join(errors) or 'TensorRT gave no reason'
 
 
@@ -49,5 +51,5 @@ LOG = Log()
 
 
 def failed(what: str) -> BackendError:
-    """With what TensorRT said last."""
+    """Returns a BackendError with TensorRT's last messages."""
     return BackendError(what, LOG.reason())

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is open while a TensorRT backend is: the device, both engines, caches, the pool
-of features. Knows no slots.
+"""Everything that is open while a TensorRT backend is: the device, both engines, the caches, the
+pool of features.
 
 Importing this file needs tensorrt and cuda-bindings.
 """
@@ -22,8 +22,10 @@ WORKSPACE_MINIMUM = 1024
 
 
 class TensorrtSession:
-    """Opens the engines of a bundle; `slots`: how many KV slots of at most `max_length` positions
-    there are.
+    """The opened engines of a bundle, with `slots` KV slots of at most `max_length` positions.
+
+    BundleNotFound, BundleOutdated or BundleCorrupt when an engine does not fit here, BundleMismatch
+    when the two do not fit together, OutOfMemory; all is freed again then.
     """
 
     def __init__(self, bundle: Bundle, tensorrt: str, config: ModelConfig, max_length: int) -> None:
@@ -32,9 +34,8 @@ class TensorrtSession:
         try:
             gpu = self.device.gpu
             self.gpu = GpuSpec(gpu.name, gpu.compute)
-            encoder, decoder = (
-                self._opened(bundle, part, tensorrt) for part in ('vision', 'decoder')
-            )
+            encoder = self._opened(bundle, 'vision', tensorrt)
+            decoder = self._opened(bundle, 'decoder', tensorrt)
             if encoder.tensors['image_embeds'].dtype != decoder.tensors['inputs_embeds'].dtype:
                 raise BundleMismatch(
                     f'the engines of {bundle.path} do not fit together',
@@ -48,7 +49,7 @@ class TensorrtSession:
             workspace_bytes = max(
                 WORKSPACE_MINIMUM, *(engine.workspace_bytes() for engine in self._engines)
             )
-            workspace: Workspace = (self.device.allocate(workspace_bytes), workspace_bytes)
+            workspace = Workspace(self.device.allocate(workspace_bytes), workspace_bytes)
             self.encoder = Encoder(encoder, bundle.shape.encoder, workspace)
             self.slots = slots_within(config, cache_shape(decoder, max_length).slot_bytes)
             self.decoder = Decoder(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and values of all slots, allocated once. Knows places 0 .. slots - 1; which are in use is
-the slot table's matter.
+"""The keys and values of all slots, allocated once. Which slots are in use is the slot table's
+matter.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from penguin_ros.config import ModelConfig
 
 
 class KeyValueCache:
-    """`slots` x layers x (keys, values) x kv_heads x `max_length` x head_dim; `slot_bytes` of it
-    per slot.
+    """One tensor of `slots` x layers x (keys, values) x kv_heads x `max_length` x head_dim;
+    `slot_bytes` of it per slot.
 
     Nothing is cleared: what lies beyond the length of a slot is never read, so truncating a slot
     costs nothing.
@@ -31,17 +31,17 @@ class KeyValueCache:
         self._values = torch.empty((self.slots, *size), dtype=like.dtype, device=like.device)
 
     def append(
-        self, place: int, layer: int, past: int, keys: torch.Tensor, values: torch.Tensor
+        self, index: int, layer: int, past: int, keys: torch.Tensor, values: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes (rows, kv_heads, head_dim) behind `past` positions; views (kv_heads, past + rows,
-        head_dim) of all.
+        """Writes (tokens, kv_heads, head_dim) behind the `past` positions of a slot; returns views
+        (kv_heads, past + tokens, head_dim) of all its keys and values.
         """
         end = past + len(keys)
-        held_keys, held_values = self._values[place, layer, :, :, :end]
+        held_keys, held_values = self._values[index, layer, :, :, :end]
         held_keys[:, past:] = keys.transpose(0, 1)
         held_values[:, past:] = values.transpose(0, 1)
         return held_keys, held_values
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """The first `length` positions of one place to another."""
+        """Copies the first `length` positions of one slot to another."""
         self._values[target, ..., :length, :] = self._values[source, ..., :length, :]

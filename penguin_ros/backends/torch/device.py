@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast a GPU moves bytes within its own memory, as torch sees it. Knows no network.
-
-Which device and number format torch runs with, and what its exceptions become. Knows no network.
+"""The device and the number format that torch runs with, and the named errors that its exceptions
+become. No network is known here.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ _MEMORY_WORDS = (
 
 
 def choose_device(setting: str) -> torch.device:
-    """`setting` is auto, cpu or cuda; BackendUnavailable when CUDA is asked for and absent."""
+    """Returns the device for `setting`, which is auto, cpu or cuda; BackendUnavailable when CUDA is
+    asked for and absent.
+    """
     if setting == 'cpu' or (setting == 'auto' and not torch.cuda.is_available()):
         return torch.device('cpu')
     if not torch.cuda.is_available():
@@ -43,7 +44,9 @@ def choose_device(setting: str) -> torch.device:
 
 
 def choose_precision(setting: str, device: torch.device) -> str:
-    """`setting` is auto, float32, bfloat16 or float16: auto is bfloat16 on CUDA, float32 on a CPU."""
+    """Returns the number format for `setting`, which is auto, float32, bfloat16 or float16: auto is
+    bfloat16 on CUDA, float32 on a CPU.
+    """
     if setting != 'auto':
         return setting
     return 'bfloat16' if device.type == 'cuda' else 'float32'
@@ -51,7 +54,9 @@ def choose_precision(setting: str, device: torch.device) -> str:
 
 @contextmanager
 def inference(what: str) -> Iterator[None]:
-    """Runs a block without gradients; what torch raises in it leaves as an error that names `what`."""
+    """Runs a block without gradients; what torch raises in it leaves as BackendError or OutOfMemory
+    that names `what`.
+    """
     try:
         with torch.inference_mode():
             yield
@@ -83,8 +88,8 @@ def _out_of_memory(what: str, error: BaseException) -> OutOfMemory:
 
 
 def copy_work(size: int, repeats: int) -> Callable[[], None]:
-    """Copies `size` bytes `repeats` times on the CUDA device and waits for it; BackendUnavailable
-    without one.
+    """Returns a function that copies `size` bytes `repeats` times within the CUDA device's memory
+    and waits for it, to measure how fast that is; BackendUnavailable without such a device.
     """
     device = choose_device('cuda')
     source = torch.zeros(size, dtype=torch.uint8, device=device)

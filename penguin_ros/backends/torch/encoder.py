@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder and projector: the patches of one frame to its visual features, in slices. Knows one
-frame at a time.
+"""Encoder and projector: they turn the patches of one frame into its visual features, in slices.
 
 Every operation runs on one frame alone, so its features are the same bits whatever else is encoded
 before, after or between.
@@ -27,14 +26,16 @@ from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.model_inputs import FramePatches
 
 Encoded = tuple[torch.Tensor, torch.Tensor]
-"""(tokens, encoder size) after merging, and (tokens, hidden_size) after the projector."""
+"""What comes out after merging (tokens, encoder size), and after the projector (tokens,
+hidden_size).
+"""
 
 
 def encode_frame(
     weights: EncoderWeights, frame: FramePatches, rows_per_slice: int
 ) -> Generator[None, None, Encoded]:
-    """Yields after each slice: a layer, or of a frame with more patches than `rows_per_slice` that
-    many rows of one.
+    """Encodes a frame. Yields after each slice, which is a layer, or `rows_per_slice` rows of a
+    layer when the frame has more patches than that.
     """
     x = F.linear(torch.tensor(frame.pixels).to(weights.patches[0]), *weights.patches)
     rope = _rope(frame, weights.stack.shape, x)
@@ -66,7 +67,7 @@ def _layer(
 def _tail(
     x: torch.Tensor, weights: EncoderWeights, merge_size: int, rows_per_slice: int
 ) -> Generator[None, None, Encoded]:
-    """Final norm, merging, projector."""
+    """Applies the final norm, merges, projects."""
     parts = []
     for block in torch.split(x, max(1, rows_per_slice // merge_size**2) * merge_size**2):
         encoded = merge(
@@ -87,10 +88,10 @@ def _project_features(encoded: torch.Tensor, weights: EncoderWeights) -> torch.T
 
 
 def merge(x: torch.Tensor, merge_size: int) -> torch.Tensor:
-    """(patches, size) in merge-block order to (patches / merge_size ** 2, size), blocks in rows of
-    the grid.
+    """Merges (patches, size) in merge-block order to (patches / merge_size ** 2, size), blocks in
+    rows of the grid.
 
-    Equals bilinear interpolation of the grid by 1 / merge_size with align_corners=False: its
+    It equals bilinear interpolation of the grid by 1 / merge_size with align_corners=False: its
     sampling point is the centre of the block, so it takes the mean of the block's four central
     patches, or the one in the centre when merge_size is odd.
     """
@@ -102,7 +103,7 @@ def merge(x: torch.Tensor, merge_size: int) -> torch.Tensor:
 
 
 def _rope(frame: FramePatches, shape: TransformerShape, like: torch.Tensor) -> Rope:
-    """Tables for the true grid position of every patch, in merge-block order."""
+    """Returns the tables for the true grid position of every patch, in merge-block order."""
     rows = torch.arange(frame.rows, device=like.device)[:, None].expand(-1, frame.columns)
     columns = torch.arange(frame.columns, device=like.device).expand(frame.rows, -1)
     frequencies = inverse_frequencies(shape, like.device)
@@ -114,7 +115,9 @@ def _rope(frame: FramePatches, shape: TransformerShape, like: torch.Tensor) -> R
 
 
 def _in_blocks(grid: torch.Tensor, merge_size: int) -> torch.Tensor:
-    """(rows, columns) to (rows * columns,): block row, block column, row in block, column in block."""
+    """Reorders (rows, columns) to (rows * columns,) by block row, block column, row in the block,
+    column in the block.
+    """
     rows, columns = grid.shape
     blocks = grid.reshape(rows // merge_size, merge_size, columns // merge_size, merge_size)
     return blocks.transpose(1, 2).flatten()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operations that a Qwen3 layer consists of, as functions of tensors. Knows neither frames nor
-caches nor where weights lie.
+"""The operations that a Qwen3 layer consists of, as functions of tensors, for encoder and decoder.
 
-Rows are positions: (rows, hidden_size). Heads lie as (rows, heads, head_dim).
+Rows are positions: (rows, hidden_size), patches in the encoder and tokens in the decoder. Heads lie
+as (rows, heads, head_dim).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Rope = tuple[torch.Tensor, torch.Tensor]
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    """Root-mean-square norm over the last axis in float32, rounded to the type of `x` before the
-    weight, as Qwen3 does.
+    """Applies the root-mean-square norm over the last axis in float32, rounded to the type of `x`
+    before the weight, as Qwen3 does.
     """
     return F.rms_norm(x, x.shape[-1:], eps=eps) * weight
 
 
 def inverse_frequencies(shape: TransformerShape, device: torch.device) -> torch.Tensor:
-    """(head_dim / 2,) float32."""
+    """Returns the rotary frequencies (head_dim / 2,) float32."""
     exponents = (
         torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=device) / shape.head_dim
     )
@@ -33,7 +33,8 @@ def inverse_frequencies(shape: TransformerShape, device: torch.device) -> torch.
 
 
 def rope_tables(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -> Rope:
-    """Tables from the angles (rows, head_dim / 2) float32 of each pair's first and second member.
+    """Returns the tables for the angles (rows, head_dim / 2) float32 of each pair's first and
+    second member.
 
     In the LLM both are the same and the result is a rotation. In the encoder they are the angles of
     the patch's row and of its column: two members of a pair turn by different angles, which is no
@@ -45,8 +46,8 @@ def rope_tables(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -
 
 
 def apply_rope(x: torch.Tensor, rope: Rope) -> torch.Tensor:
-    """x * cos + rotate_half(x) * sin for (rows, heads, head_dim); the minus of rotate_half is in
-    the table.
+    """Returns x * cos + rotate_half(x) * sin for (rows, heads, head_dim); the minus of rotate_half
+    is in the table.
     """
     cosine, sine = rope
     return x * cosine + x.roll(x.shape[-1] // 2, dims=-1) * sine
@@ -55,8 +56,8 @@ def apply_rope(x: torch.Tensor, rope: Rope) -> torch.Tensor:
 def project(
     x: torch.Tensor, weights: LayerWeights, shape: TransformerShape, rope: Rope
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Queries (rows, heads, head_dim), keys and values (rows, kv_heads, head_dim) of a layer,
-    normed and with positions.
+    """Returns the queries (rows, heads, head_dim), keys and values (rows, kv_heads, head_dim) of a
+    layer; queries and keys are normed and rotated by their positions.
     """
     normed = rms_norm(x, weights.input_norm, shape.norm_eps)
     heads = F.linear(normed, weights.qkv).view(len(x), -1, shape.head_dim)
@@ -71,8 +72,8 @@ def attend(
     values: torch.Tensor,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Grouped-query attention: queries (rows, heads, head_dim), keys and values (kv_heads, length,
-    head_dim), views allowed.
+    """Computes grouped-query attention of queries (rows, heads, head_dim) over keys and values
+    (kv_heads, length, head_dim), which may be views.
 
     The queries that share a head of keys are stacked as rows of one product, so keys and values are
     never repeated. `mask` (rows * heads / kv_heads, length) is added to the scores; see
@@ -90,8 +91,8 @@ def attend(
 
 
 def causal_mask(past: int, rows: int, groups: int, like: torch.Tensor) -> torch.Tensor | None:
-    """What `attend` adds so that row i sees the `past` positions and the first i + 1 of its own;
-    None when rows is 1.
+    """Returns what `attend` adds to the scores so that row i sees the `past` positions and the
+    first i + 1 of its own; None when rows is 1.
     """
     if rows == 1:
         return None
@@ -104,7 +105,7 @@ def causal_mask(past: int, rows: int, groups: int, like: torch.Tensor) -> torch.
 def finish(
     x: torch.Tensor, mixed: torch.Tensor, weights: LayerWeights, shape: TransformerShape
 ) -> torch.Tensor:
-    """The rest of a layer after attention: output product, residual, SwiGLU, residual."""
+    """Computes the rest of a layer after attention: output product, residual, SwiGLU, residual."""
     x = x + F.linear(mixed, weights.output)
     gate, up = F.linear(rms_norm(x, weights.ffn_norm, shape.norm_eps), weights.gate_up).chunk(
         2, dim=-1

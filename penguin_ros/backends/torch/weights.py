@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of the network as torch tensors on their device. Knows canonical tensor names, not
-what is computed.
-"""
+"""The weights of the network as torch tensors on their device, read by their canonical names."""
 
 from __future__ import annotations
 
@@ -17,15 +15,15 @@ from penguin_ros.checkpoint.tensors import TensorReader
 _DTYPES = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
 
 Affine = tuple[torch.Tensor, torch.Tensor]
-"""Weight and bias."""
+"""A weight and its bias."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
     """One Qwen3 layer; matrices that read the same input are one, so that they are one product.
 
-    `qkv` (heads + 2 * kv_heads) * head_dim rows, `qk_norm` (heads + kv_heads, head_dim): the norm
-    of q on the first rows, that of k on the last; `gate_up` 2 * ffn_size rows.
+    `qkv` has (heads + 2 * kv_heads) * head_dim rows, `gate_up` 2 * ffn_size. `qk_norm` (heads +
+    kv_heads, head_dim) holds the norm of q in its first rows and that of k in the last.
     """
 
     input_norm: torch.Tensor
@@ -68,11 +66,13 @@ class WeightLoader:
     """Reads the tensors of one checkpoint onto `device` as `dtype`; widening is exact."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        self._shape, self._reader = checkpoint.shape, checkpoint.tensors
-        self._device, self._dtype = device, dtype
+        self._shape = checkpoint.shape
+        self._reader = checkpoint.tensors
+        self._device = device
+        self._dtype = dtype
 
     def encoder(self) -> EncoderWeights:
-        """Patch embedding, encoder and projector."""
+        """Reads patch embedding, encoder and projector."""
         patches, first, second = (
             self._affine(name) for name in ('encoder.patch_embedding', 'projector.0', 'projector.2')
         )
@@ -81,8 +81,8 @@ class WeightLoader:
     def _affine(self, name: str) -> Affine:
         return self._read(name + '.weight'), self._read(name + '.bias')
 
-    def language(self) -> DecoderWeights:
-        """Embedding, LLM and head."""
+    def decoder(self) -> DecoderWeights:
+        """Reads embedding, LLM and head."""
         embedding = self._read('llm.embed_tokens.weight')
         head = embedding if self._shape.is_tied else self._read('llm.lm_head.weight')
         return DecoderWeights(embedding, self._stack('llm', self._shape.llm), head)
@@ -106,12 +106,12 @@ class WeightLoader:
         )
 
     def _read(self, *names: str) -> torch.Tensor:
-        """The tensors of `names` below one another."""
+        """Reads the tensors of `names` and stacks them below one another."""
         parts = [_host_tensor(self._reader, name).to(self._device, self._dtype) for name in names]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _host_tensor(reader: TensorReader, name: str) -> torch.Tensor:
-    """A copy in the format of the file: the reader's array may be a read-only view of the file."""
+    """Copies a tensor in the format of the file: the reader's array may be a read-only view."""
     tag, values = reader.read_raw(name)
     return torch.from_numpy(np.array(values)).view(_DTYPES[tag])

@@ -25,7 +25,7 @@ def test_numbers_are_never_reused_and_places_never_shared(choices: list[int]) ->
                 table.take()
         elif held:
             table.release(held.pop(choice % len(held)))
-        places = [table.place(number) for number in held]
+        places = [table.index(number) for number in held]
         assert len(set(places)) == len(places) and set(places) <= {0, 1, 2}
 
 

@@ -106,8 +106,8 @@ def test_past_and_present_are_one_buffer_in_which_only_the_new_positions_change(
     backend.open()
     slot = backend.new_slot()
     backend.forward(slot, Chunk(tokens(1, 20)))
-    _, decoder = backend._opened()
-    place = backend._slots.place(slot)
+    decoder = backend._opened().decoder
+    place = backend._slots.index(slot)
     buffers, binding = decoder.cache._flat[place], decoder._binding(place)  # type: ignore[union-attr]
     before, addresses = (
         [buffer.copy() for buffer in buffers],
@@ -128,8 +128,8 @@ def test_a_slot_shows_the_graph_little_more_than_it_holds(golden_bundle: Bundle)
     backend = OnnxBackend(golden_bundle, replace(CONFIG, max_length=1024))
     backend.open()
     slot = backend.new_slot()
-    _, decoder = backend._opened()
-    place, seen = backend._slots.place(slot), []
+    decoder = backend._opened().decoder
+    place, seen = backend._slots.index(slot), []
     for rows in (1, 63, 1, 300, 1):
         backend.forward(slot, Chunk(tokens(1, rows)))
         seen.append(decoder.cache.length(place))
@@ -172,7 +172,7 @@ def test_a_failed_call_leaves_what_the_slot_held(
     slot, ids = backend.new_slot(), tokens(1, 12)
     expected = backend.forward(slot, Chunk(ids), [-1])
     backend.truncate(slot, 11)
-    _, decoder = backend._opened()
+    decoder = backend._opened().decoder
     with monkeypatch.context() as patch:
         patch.setattr(
             decoder, '_vocabulary_size', 7
@@ -260,7 +260,7 @@ def test_the_description_follows_bundle_and_settings(tiny_bundle: Bundle) -> Non
 def test_the_newest_graph_that_the_version_runs_is_taken(tiny_bundle: Bundle) -> None:
     backend = OnnxBackend(tiny_bundle, CONFIG)
     backend.open()
-    names = {item.name for item in backend._opened()[1]._session.get_inputs()}
+    names = {item.name for item in backend._opened().decoder._session.get_inputs()}
     assert ('write_indices' in names) == is_in_place
 
 
@@ -345,4 +345,4 @@ def test_close_frees_handles_that_are_still_held(tiny_bundle: Bundle) -> None:
     backend.open()
     features = run_to_end(backend.encode([frame(1)]))[0][0]
     backend.close()
-    assert not features.stages and backend._network is None  # type: ignore[attr-defined]
+    assert not features.stages and backend._session is None  # type: ignore[attr-defined]

@@ -71,5 +71,5 @@ def test_the_number_of_graphs_is_bounded(backend: TensorrtBackend) -> None:
     for _ in range(4):
         for slot in slots:
             decode(backend, slot, 3)
-    assert len(graphs._entries) == 2 and graphs.counts.dropped > 0
+    assert len(graphs._entries) == 2 and graphs.counts.evicted > 0
     assert len(decoder_of(backend)._device._allocated) == machine_graphs + 2

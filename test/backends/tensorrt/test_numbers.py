@@ -15,6 +15,7 @@ from support.fake_gpu.bundles import MAX_LENGTH
 from support.tensorrt_backend_checks import assert_close, decoder_of
 
 from penguin_ros.backends.base.backend import Backend, Chunk, FeatureSpan
+from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.errors import BackendError, CacheOverflow
 
@@ -70,7 +71,7 @@ def test_a_whole_slot_is_filled_and_not_one_position_more(
 
 def test_the_decoder_itself_refuses_a_write_past_the_end(backend: TensorrtBackend) -> None:
     with pytest.raises(CacheOverflow, match='past the end'):
-        decoder_of(backend).append(0, MAX_LENGTH - 1, tokens(1, 2), [], [])
+        decoder_of(backend).append(Append(0, MAX_LENGTH - 1, Chunk(tokens(1, 2)), []), [])
 
 
 @pytest.mark.parametrize('count', [1, 2, 8, 9, 47, 48, 49, 97, 300])

@@ -110,6 +110,6 @@ def test_a_chunk_that_runs_in_parts_equals_one_that_does_not(
     backend = TorchBackend(MemoryCheckpoint(), CONFIG)  # type: ignore[arg-type]
     backend.open()
     whole = backend.forward(backend.new_slot(), Chunk(tokens(1, 50)), range(50))
-    monkeypatch.setattr(decoder, '_PART_ROWS', 7)
+    monkeypatch.setattr(decoder, '_PART_TOKENS', 7)
     parts = backend.forward(backend.new_slot(), Chunk(tokens(1, 50)), range(50))
     assert difference(parts, torch.from_numpy(whole)) < 1e-4

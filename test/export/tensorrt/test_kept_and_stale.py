@@ -19,7 +19,7 @@ from support.fake_gpu.bundles import OPTIONS, tensorrt_bundle
 from support.fake_gpu.installed import Machine, use
 from support.tensorrt_build_checks import COMMAND, files, runs
 
-from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, RECORD
+from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, MANIFEST
 from penguin_ros.errors import (
     BuildError,
     BundleCorrupt,
@@ -118,7 +118,7 @@ def test_a_damaged_engine_is_found_and_built_again(
     damage: str, bundle: Path, machine: Machine
 ) -> None:
     build_engines(bundle, OPTIONS)
-    plan, record = next((bundle / FOLDER).glob('decoder-*.plan')), bundle / FOLDER / RECORD
+    plan, record = next((bundle / FOLDER).glob('decoder-*.plan')), bundle / FOLDER / MANIFEST
     content = plan.read_bytes()
     if damage.startswith('record'):
         record.write_text('{"format": 1, "engines": 3' if damage == 'record' else '{"format": 99}')
