@@ -24,7 +24,7 @@ from penguin_ros.preprocessing.frame_types import (
     signature_similarity,
 )
 from penguin_ros.window.caption_gate import CaptionGate
-from penguin_ros.window.policies import AppendOnlyClip, appended, newest_within, slid
+from penguin_ros.window.policies import AppendOnlyClip, append, newest_within, slide
 from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
 
 # of frames that were encoded last; the least of them counts, since a key frame costs more than
@@ -216,7 +216,7 @@ class CameraWindow:
             self._appended(frame, seen, rules)
             if rules.policy == GROWING and seen is not None
             else AppendOnlyClip(
-                slid(self._append_only.frames, frame, rules.max_slid_frames, rules.span_ns)
+                slide(self._append_only.frames, frame, rules.max_slid_frames, rules.span_ns)
             )
         )
         with self._lock:
@@ -228,7 +228,7 @@ class CameraWindow:
 
     def _appended(self, frame: Frame, seen: FrameSignature, rules: WindowRules) -> AppendOnlyClip:
         is_similar = self._key is not None and signature_similarity(self._key, seen) >= SAME_FRAME
-        growth = appended(
+        growth = append(
             self._append_only,
             frame,
             is_similar,
