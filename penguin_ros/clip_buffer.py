@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from penguin_ros.config import BufferConfig, ClipConfig
-from penguin_ros.frame import NANOSECONDS, Clip, Frame, is_image
+from penguin_ros.frame import NANOSECONDS, Clip, Frame
 from penguin_ros.frame_sampling import clip_frames, runs_of_equal_size
 from penguin_ros.request import Interval
 
@@ -84,15 +84,13 @@ class ClipBuffer:
         """Takes a frame or drops and counts it; `now_ns` is camera time. The image must not be
         written to afterwards.
         """
-        image, is_picture = frame.image, is_image(frame.image)
-        if is_picture and (
-            not image.flags.c_contiguous or getattr(image.base, 'nbytes', 0) > image.nbytes
-        ):
+        image = frame.image
+        if not image.flags.c_contiguous or getattr(image.base, 'nbytes', 0) > image.nbytes:
             # A view would keep the larger array behind it alive, which the byte cap does not see.
             frame = Frame(frame.stamp_ns, image.copy(), frame.camera, frame.frame_id)
         with self._lock:
-            if not is_picture or image.nbytes > self._config.max_bytes:
-                self._drop('too_large' if is_picture else 'shape', frame.stamp_ns)
+            if image.nbytes > self._config.max_bytes:
+                self._drop('too_large', frame.stamp_ns)
                 return False
             if (
                 self._stamps

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The front door of the core: frames and questions in, captions and answers out. Wires the rooms;
-knows neither ROS nor torch.
+"""The front door of the core: frames and questions in, captions and answers out.
 
 Every method may be called from any thread and returns at once, `open` and `close` apart. The
 functions that a caller gives are called on the worker thread and must be quick; what they raise is
@@ -33,14 +32,14 @@ from penguin_ros.media.convert import reduced
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, Ticket
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 from penguin_ros.requests.answer_job import AnswerJob, JobContext
-from penguin_ros.requests.clip_selection import CameraView, camera_view, check_interval
 from penguin_ros.requests.loaded_model import BackendFactory as BackendFactory
 from penguin_ros.requests.loaded_model import LoadedModel, forget_results, load_model
-from penguin_ros.requests.precompute_job import PrecomputeQueue
+from penguin_ros.requests.precompute_job import PrecomputeJob
 from penguin_ros.requests.validation import checked_camera, checked_request
 from penguin_ros.scheduler.scheduler import Scheduler
 from penguin_ros.settings import changed_values, settings
 from penguin_ros.text import cleaned
+from penguin_ros.window.camera import Camera
 
 Log = Callable[[str, BaseException], None]
 
@@ -71,17 +70,20 @@ class Pipeline:
         backend_factory: BackendFactory | None = None,
         log: Log = log_exception,
     ) -> None:
-        self._config, self._now_ns, self._steady_ns = config, now_ns, steady_ns
+        self._config = config
+        self._now_ns = now_ns
+        self._steady_ns = steady_ns
         self._backend_factory = backend_factory or make_backend
         self._log = log
-        self._views = {camera: camera_view(camera, config, steady_ns) for camera in cameras}
+        self._cameras = {name: Camera(name, config, now_ns, steady_ns) for name in cameras}
         self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
-        self._precompute_queue = PrecomputeQueue(self._scheduler.submit, steady_ns)
         self._model: LoadedModel | None = None
         self._numbers = itertools.count()
-        self._lock = threading.Lock()  # guards the counts and flags below
-        self._is_active = self._is_closing = False
-        self._invalid_requests = self._listener_failures = 0
+        self._is_active = False
+        self._is_closing = False
+        self._lock = threading.Lock()  # guards the counts and the error below
+        self._invalid_requests = 0
+        self._listener_failures = 0
         self._last_error: PenguinError | None = None
 
     # --- life -------------------------------------------------------------------------------------
@@ -104,7 +106,7 @@ class Pipeline:
             self._model = load_model(
                 self._config.model, self._backend_factory, report, self._steady_ns
             )
-            return self._model.facts.slots > 1
+            return self._model.description.slots > 1
 
         self._scheduler.refuse(_not_active())
         self._scheduler.start(load, self._unload)
@@ -113,7 +115,7 @@ class Pipeline:
         except BaseException:
             self.close(0.0)
             raise
-        return self._loaded().facts
+        return self._loaded().description
 
     def activate(self) -> None:
         """From now on requests are taken; Inactive when no model is loaded."""
@@ -129,8 +131,8 @@ class Pipeline:
         self._is_active = False
         self._scheduler.refuse(_not_active(reason))
         forget_results(self._model)
-        for view in self._views.values():
-            view.window.forget()
+        for camera in self._cameras.values():
+            camera.forget_window()
         return self._scheduler.wait_idle(timeout_s)
 
     def close(self, timeout_s: float = 4.0) -> bool:
@@ -153,31 +155,38 @@ class Pipeline:
                 'Close the pipeline and open it with the new settings',
             )
         self._config = config
-        for view in self._views.values():
-            view.buffer.configure(config.buffer, _tolerance_ns(config))
+        for camera in self._cameras.values():
+            camera.configure(config)
 
     # --- frames -----------------------------------------------------------------------------------
 
     def add_frame(self, frame: Frame) -> None:
-        """Takes a frame of a camera, or drops and counts it (see ClipBuffer); UnknownCamera. The
-        image must stay as it is.
+        """Takes a frame of a camera, or drops and counts it (see ClipBuffer); raises UnknownCamera.
+        The image must not be written to afterwards.
+
+        An image that is not (height, width, 3) uint8 with a pixel at least is dropped as `shape`; a
+        larger one than buffer.max_frame_pixels is reduced.
         """
-        view, max_pixels = self._view(frame.camera), self._config.buffer.max_frame_pixels
-        if is_image(frame.image):
-            frame = dataclasses.replace(frame, image=reduced(frame.image, max_pixels))
-        if view.buffer.add(frame, self._now_ns()) and self._is_active:
-            self._precompute_queue.offer(view, frame.stamp_ns, self._config, self._model)
+        camera = self._camera(frame.camera)
+        if not is_image(frame.image):
+            camera.count_drop('shape', frame.stamp_ns)
+            return
+        image = reduced(frame.image, self._config.buffer.max_frame_pixels)
+        if camera.add(dataclasses.replace(frame, image=image)):
+            self._offer_precompute(camera, frame.stamp_ns)
 
     def count_drop(self, camera: str, cause: str) -> None:
-        """Counts what never became a frame: a conversion that failed, say; UnknownCamera."""
-        self._view(camera).buffer.count_drop(cause, self._now_ns())
+        """Counts what never became a frame, an image that does not convert, say; raises
+        UnknownCamera.
+        """
+        self._camera(camera).count_drop(cause)
 
     def flush(self, reason: str) -> None:
-        """After a jump of camera time: forgets all frames and results; requests that look at a
+        """Forgets all frames and results, after a jump of camera time; requests that look at a
         camera end with ClockJumped.
         """
-        for view in self._views.values():
-            view.buffer.flush('clock_jump')
+        for camera in self._cameras.values():
+            camera.flush('clock_jump')
         self._scheduler.end_all(
             ClockJumped('time jumped while the request was under way', reason, 'Ask again'),
             lambda job: job.key != '',
@@ -201,9 +210,9 @@ class Pipeline:
         """
         config = self._config
         try:
-            complete = checked_request(request, config, tuple(self._views), self._now_ns())
+            complete = checked_request(request, config, tuple(self._cameras), self._now_ns())
             if complete.interval is not None:
-                check_interval(self._views[complete.camera].buffer, complete.interval)
+                self._cameras[complete.camera].check_interval(complete.interval)
             job = self._job(complete, config, on_answer, on_piece)
         except PenguinError:
             with self._lock:
@@ -219,7 +228,7 @@ class Pipeline:
         Raises UnknownCamera, Inactive.
         """
         config = self._config
-        camera = checked_camera(camera, tuple(self._views))
+        camera = checked_camera(camera, tuple(self._cameras))
         request = Request(
             f'caption/{camera}/{uuid.uuid4().hex}',
             cleaned(config.caption.prompt),
@@ -246,22 +255,19 @@ class Pipeline:
         self._scheduler.end_stuck(PATIENCE_NS)
 
     def status(self) -> PipelineStatus:
-        """A snapshot."""
-        now_ns, model = self._now_ns(), self._model
-        counts = self._scheduler.stats()
+        """Returns a snapshot."""
+        model, stats = self._model, self._scheduler.stats()
         with self._lock:
+            refused = stats.questions_refused + self._invalid_requests
             return PipelineStatus(
-                self._is_active,
-                model.facts if model is not None else None,
-                {camera: view.buffer.status(now_ns) for camera, view in self._views.items()},
-                dataclasses.replace(
-                    counts, questions_refused=counts.questions_refused + self._invalid_requests
-                ),
-                self._scheduler.worker(),
-                counts.callback_failures + self._listener_failures,
-                self._last_error,
-                model.caches.stats() if model is not None else CacheStats(),
-                {camera: view.window.status() for camera, view in self._views.items()},
+                model=model.description if model is not None else None,
+                cameras={name: each.buffer_status() for name, each in self._cameras.items()},
+                counts=dataclasses.replace(stats, questions_refused=refused),
+                worker=self._scheduler.worker(),
+                callback_failures=stats.callback_failures + self._listener_failures,
+                last_error=self._last_error,
+                caches=model.caches.stats() if model is not None else CacheStats(),
+                windows={name: each.window_status() for name, each in self._cameras.items()},
             )
 
     # --- inside -----------------------------------------------------------------------------------
@@ -284,7 +290,7 @@ class Pipeline:
         context = JobContext(
             config,
             self._loaded(),
-            None if request.images else self._views[request.camera],
+            None if request.images else self._cameras[request.camera],
             self._now_ns,
             self._steady_ns,
             next(self._numbers),
@@ -297,8 +303,18 @@ class Pipeline:
             self._listener_failures += 1
         self._log(what, error)
 
-    def _view(self, camera: str) -> CameraView:
-        return self._views[checked_camera(camera, tuple(self._views))]
+    def _offer_precompute(self, camera: Camera, stamp_ns: int) -> None:
+        config, model = self._config, self._model
+        if not self._is_active or model is None or not camera.claim_precompute(stamp_ns, config):
+            return
+        job = PrecomputeJob(camera, config, model, self._steady_ns)
+        try:
+            self._scheduler.submit(job)
+        except Inactive as error:
+            job.abort(error)
+
+    def _camera(self, name: str) -> Camera:
+        return self._cameras[checked_camera(name, tuple(self._cameras))]
 
     def _loaded(self) -> LoadedModel:
         model = self._model
@@ -314,10 +330,6 @@ class Pipeline:
         model, self._model = self._model, None
         if model is not None:
             model.backend.close()
-
-
-def _tolerance_ns(config: PenguinConfig) -> int:
-    return round(config.watch.future_tolerance * NANOSECONDS)
 
 
 def _not_active(reason: str = '') -> Inactive:

@@ -56,7 +56,6 @@ class PipelineStatus:
     model; `windows`: by camera, as `cameras`.
     """
 
-    is_active: bool
     model: ModelDescription | None
     cameras: Mapping[str, BufferStatus]
     counts: SchedulerStats

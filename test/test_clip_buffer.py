@@ -86,21 +86,6 @@ def test_a_view_of_a_larger_array_is_copied_so_that_the_byte_cap_counts_what_is_
     assert clip is not None and clip.frames[0].image.base is None and status(kept).bytes == 72
 
 
-@pytest.mark.parametrize(
-    'image',
-    [
-        np.zeros((0, 4, 3), np.uint8),
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
-    ],
-)
-def test_what_is_no_rgb_picture_is_dropped_as_shape(image: Any) -> None:
-    kept = buffer()
-    assert not kept.add(Frame(START, image, 'front'), START)
-    assert (status(kept).frames, status(kept).dropped) == (0, {'shape': 1})
-
-
 def test_late_and_duplicate_stamps_are_dropped_by_cause_and_never_reorder_the_clip() -> None:
     kept = buffer()
     add(kept, 0, 500, 1000, 700, 1000, 500, 1500)

@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_opening_reports_progress_and_the_facts_of_the_model(tiny_checkpoint: Pa
     )
     assert facts.source == str(tiny_checkpoint) and facts.max_length == live.config.model.max_length
     assert facts.weight_bytes == 4 * (facts.language_parameters + facts.vision_parameters) > 0
-    assert live.pipeline.status().model == facts and not live.pipeline.status().is_active
+    assert live.pipeline.status().model == facts
     with pytest.raises(Inactive):
         live.ask()
     assert live.pipeline.close(LIVENESS_SECONDS) and live.steps == ['open', 'close']
@@ -115,10 +116,10 @@ def test_before_activation_and_after_closing_nothing_is_taken(tiny_checkpoint: P
             act()
     with live:
         live.frames(0)
-        assert live.answer().text == TEXT and live.pipeline.status().is_active
+        assert live.answer().text == TEXT
     with pytest.raises(Inactive):
         live.ask()
-    assert not live.pipeline.status().is_active and live.pipeline.status().model is None
+    assert live.pipeline.status().model is None
 
 
 def test_activating_a_hundred_times_leaves_it_usable(tiny_checkpoint: Path) -> None:
@@ -175,10 +176,20 @@ def test_large_frames_are_reduced_on_arrival(tiny_checkpoint: Path) -> None:
         assert live.answer().error is None
 
 
-def test_what_is_no_picture_is_dropped_and_counted(tiny_checkpoint: Path) -> None:
+@pytest.mark.parametrize(
+    'image',
+    [
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+    ],
+)
+def test_what_is_no_image_is_dropped_and_counted(tiny_checkpoint: Path, image: Any) -> None:
     with LivePipeline(tiny_checkpoint) as live:
-        live.pipeline.add_frame(Frame(START, np.zeros((4, 4), np.uint8), 'front'))  # type: ignore[arg-type]
-        assert live.pipeline.status().cameras['front'].dropped == {'shape': 1}
+        live.pipeline.add_frame(Frame(START, image, 'front'))
+        status = live.pipeline.status().cameras['front']
+        assert (status.frames, status.dropped) == (0, {'shape': 1})
 
 
 def test_frames_of_an_unknown_camera_are_refused(tiny_checkpoint: Path) -> None:

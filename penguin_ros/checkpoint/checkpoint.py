@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from penguin_ros.checkpoint.hub import (
 )
 from penguin_ros.checkpoint.json_file import JsonFile, is_file, read_bytes, read_json
 from penguin_ros.checkpoint.shapes import CheckpointShape
+from penguin_ros.checkpoint.tensor_names import HEAD
 from penguin_ros.checkpoint.tensors import TensorReader
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer, check_tokenizer_files
 from penguin_ros.checkpoint.weight_files import find_weight_files
@@ -105,6 +107,19 @@ class Checkpoint:
                 f'the tokenizer calls {IMAGE_TOKEN} {found}',
             )
         return tokenizer
+
+    @property
+    def parameter_counts(self) -> dict[str, int]:
+        """Parameters of the LLM with its embedding ('language'), and of encoder and projector
+        ('vision'); a tied head counts once.
+        """
+        sizes = {
+            name: math.prod(self.tensors.shape(name))
+            for name in self.tensors.names()
+            if not (self.shape.is_tied and name == HEAD)
+        }
+        language = sum(size for name, size in sizes.items() if name.startswith('llm.'))
+        return {'language': language, 'vision': sum(sizes.values()) - language}
 
     @cached_property
     def digest(self) -> str:

@@ -11,7 +11,6 @@ in a graph.
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import os
 import shutil
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from penguin_ros.backends.base.manifest import (
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.checkpoint.safetensors_file import STORAGE
-from penguin_ros.checkpoint.tensor_names import EMBEDDING, HEAD
+from penguin_ros.checkpoint.tensor_names import EMBEDDING
 from penguin_ros.checkpoint.tokenizer import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
 from penguin_ros.errors import BuildRefused, NotEnoughSpace
 from penguin_ros.export import decoder_graph, encoder_graph
@@ -290,7 +289,7 @@ class BundleBuilder:
             table=table,
             graphs=tuple(graphs),
             files=files,
-            parameters=_parameters(self._checkpoint),
+            parameters=self._checkpoint.parameter_counts,
             versions=_versions(),
             command=self._order.command or f'penguin build {self._checkpoint.path} --out {folder}',
         )
@@ -311,17 +310,6 @@ def _files(folder: Path, show: Show) -> dict[str, FileSpec]:
         )
         for path in found
     }
-
-
-def _parameters(checkpoint: Checkpoint) -> dict[str, int]:
-    """Of the LLM with its embedding, and of encoder with projector; a tied head counts once."""
-    sizes = {
-        name: math.prod(checkpoint.tensors.shape(name))
-        for name in checkpoint.tensors.names()
-        if not (checkpoint.shape.is_tied and name == HEAD)
-    }
-    language = sum(size for name, size in sizes.items() if name.startswith('llm.'))
-    return {'language': language, 'vision': sum(sizes.values()) - language}
 
 
 def _versions() -> dict[str, str]:

@@ -26,7 +26,9 @@ from penguin_ros.preprocessing.frame_plan import (
     exact_image_plan,
     exact_video_plan,
     image_plan,
+    image_unit,
     video_plan_steps,
+    video_unit,
 )
 from penguin_ros.preprocessing.patches import to_patches
 from penguin_ros.preprocessing.prompt import (
@@ -102,11 +104,6 @@ class Preprocessor:
         """The frames of a clip as clip_steps would make them, their pixels not yet computed."""
         video = VideoPart(None, len(clip.frames))
         return tuple(self._patches(_Visual(video, clip.frames, plan)))
-
-    @property
-    def video_unit(self) -> PatchUnit:
-        """What one visual token of a clip covers."""
-        return self._unit(VideoPart(None, 1))
 
     def images_inputs(
         self, images: Sequence[Image], question: str, max_tokens: int | None = None
@@ -214,12 +211,7 @@ class Preprocessor:
 
     def _unit(self, part: VisualPart) -> PatchUnit:
         processor = self._shape.processor
-        merge_size = (
-            processor.image_merge_size
-            if isinstance(part, ImagePart)
-            else processor.video_merge_size
-        )
-        return PatchUnit(merge_size, processor.patch_size)
+        return image_unit(processor) if isinstance(part, ImagePart) else video_unit(processor)
 
 
 def _matched(parts: Sequence[VisualPart], visuals: Sequence[ImageInput]) -> list[tuple[Frame, ...]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
+from penguin_ros.checkpoint.shapes import ProcessorShape
 from penguin_ros.config import VisualConfig
 from penguin_ros.frame import FrameType, Image
 from penguin_ros.frame_sampling import evenly
@@ -57,6 +58,16 @@ class PatchUnit:
     def factor(self) -> int:
         """Side of the area of one token, in pixels."""
         return self.merge_size * self.patch_size
+
+
+def video_unit(processor: ProcessorShape) -> PatchUnit:
+    """Returns what one visual token of a video frame covers."""
+    return PatchUnit(processor.video_merge_size, processor.patch_size)
+
+
+def image_unit(processor: ProcessorShape) -> PatchUnit:
+    """Returns what one visual token of a single image covers."""
+    return PatchUnit(processor.image_merge_size, processor.patch_size)
 
 
 def exact_video_plan(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request on its way to its one answer, as a job of the scheduler. Knows models through
-LoadedModel, not who asked.
+"""One request on its way to its one answer, as a job of the scheduler.
+
+Everything runs on the worker thread, except that a job which is given up while a step hangs is
+aborted on the thread that gives it up.
 """
 
 from __future__ import annotations
@@ -18,25 +20,25 @@ from penguin_ros.generation.output import Step
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import Answer, Priority, Request, TextPiece
-from penguin_ros.requests.caption_turn import CaptionTurn
-from penguin_ros.requests.clip_selection import CameraView, FoundClip, find_clip
 from penguin_ros.requests.evidence_builder import EvidenceBuilder
 from penguin_ros.requests.loaded_model import LoadedModel
 from penguin_ros.steps import driven
+from penguin_ros.window.camera import BegunCaption, Camera
+from penguin_ros.window.camera_window import ChosenClip
 
 
 @dataclass(frozen=True, eq=False)
 class JobContext:
     """What a job needs besides its request.
 
-    `config`: the settings at its receipt; `view`: of its camera, None when the request brings
-    pictures; `number` tells the random streams of requests apart; `report` gets a sentence and an
-    exception of a callback.
+    `config`: the settings at its receipt; `camera`: None when the request brings images; `number`
+    tells the random streams of requests apart; `report` gets a sentence and an exception of a
+    callback.
     """
 
     config: PenguinConfig
     model: LoadedModel
-    view: CameraView | None
+    camera: Camera | None
     now_ns: Callable[[], int]
     steady_ns: Callable[[], int]
     number: int
@@ -47,7 +49,7 @@ class AnswerJob:
     """A Job of the scheduler: `on_answer` is called once at the end, `on_piece` before that for
     every new piece of text.
 
-    Its steps: choosing and preparing the frames, then those of the generation.
+    Its steps choose and prepare the frames, then they are those of the generation.
     """
 
     def __init__(
@@ -57,66 +59,100 @@ class AnswerJob:
         on_answer: Callable[[Answer], None],
         on_piece: Callable[[TextPiece], None] | None,
     ) -> None:
-        self._request, self._context = request, context
-        self._on_answer, self._on_piece = on_answer, on_piece
+        self._request = request
+        self._context = context
+        self._on_answer = on_answer
+        self._on_piece = on_piece
         self._output = context.model.new_output()
-        self._record = EvidenceBuilder(context.steady_ns(), self._output)
-        self._turn = _caption_turn(request, context)
+        self._evidence = EvidenceBuilder(context.steady_ns(), self._output)
+        self._caption: BegunCaption | None = None
         self._pieces = 0
         self._is_over = False
 
     @property
     def id(self) -> str:
-        """Of the request."""
+        """The request's id."""
         return self._request.id
 
     @property
     def priority(self) -> Priority:
-        """Of the request."""
+        """The request's priority."""
         return self._request.priority
 
     @property
     def key(self) -> str:
-        """The camera, empty for a request that brought its pictures."""
+        """The camera's name, empty for a request that brought its images."""
         return self._request.camera
 
     @property
     def deadline_ns(self) -> int | None:
         """On the steady clock, counted from receipt."""
-        return self._record.received_ns + self._request.deadline_ns
+        return self._evidence.received_ns + self._request.deadline_ns
 
     @property
     def max_preemption_ns(self) -> int | None:
-        """Of a caption: its frames are old when questions have kept it from going on for so long."""
-        is_caption = self._request.priority is Priority.CAPTION
-        return (
-            round(self._context.config.caption.max_preemption * NANOSECONDS) if is_caption else None
-        )
+        """For a caption, whose frames are old when questions have preempted it for so long."""
+        if self._request.priority is not Priority.CAPTION:
+            return None
+        return round(self._context.config.caption.max_preemption * NANOSECONDS)
 
     def steps(self) -> Generator[None, None, None]:
-        """See Job; on the worker thread."""
-        output, model, config = self._output, self._context.model, self._context.config
-        self._record.started_ns = self._context.steady_ns()
-        inputs = yield from self._prepare()
+        """See Job."""
+        self._evidence.started_ns = self._context.steady_ns()
+        add_duration = partial(self._output.stats.add_duration, 'encode')
+        inputs = yield from driven(self._inputs(), self._context.steady_ns, add_duration)
         if inputs is None:
             return
-        history = model.draft_history.for_prompt((self._request.camera, self._request.text))
-        params = SamplingParams(
-            self._request.max_tokens,
-            model.source.shape.stop_token_ids,
-            config.generation,
-            config.model.prefill_chunk,
-            seed_offset=self._context.number,
-        )
-        with closing(
-            generate(
-                model.caches,
-                inputs,
-                params,
-                output,
-                self._context.steady_ns,
-                history,
+        self._evidence.note_inputs(inputs)
+        yield
+        yield from self._generate(inputs)
+
+    def finish(self) -> None:
+        """See Job; delivers the whole answer."""
+        self._end(None)
+
+    def abort(self, error: PenguinError) -> None:
+        """See Job; delivers as much of the answer as there is."""
+        self._end(error)
+
+    def _inputs(self) -> Generator[None, None, ModelInputs | None]:
+        """Makes the model's inputs; None when the model need not run."""
+        request, context = self._request, self._context
+        preprocessor = context.model.preprocessor(context.config.visual)
+        if context.camera is None:
+            return (yield from preprocessor.images_steps(request.images, request.text))
+        chosen = yield from self._find_clip(context.camera)
+        if request.priority is Priority.CAPTION:
+            self._caption = context.camera.begin_caption(
+                request.text, chosen.clip, context.config.caption
             )
+            if self._caption.repeated is not None:
+                return None
+        return (yield from preprocessor.clip_steps(chosen.clip, request.text, plan=chosen.plan))
+
+    def _find_clip(self, camera: Camera) -> Generator[None, None, ChosenClip]:
+        rules = self._context.model.window_rules(self._context.config)
+        try:
+            chosen = yield from camera.find_clip(self._request.interval, rules)
+        except StaleFrames:
+            self._evidence.is_stale = True
+            raise
+        self._evidence.note_clip(chosen)
+        return chosen
+
+    def _generate(self, inputs: ModelInputs) -> Generator[None, None, None]:
+        request, context, model = self._request, self._context, self._context.model
+        history = model.draft_history.for_prompt((request.camera, request.text))
+        params = SamplingParams(
+            request.max_tokens,
+            model.source.shape.stop_token_ids,
+            context.config.generation,
+            context.config.model.prefill_chunk,
+            seed_offset=context.number,
+        )
+        output = self._output
+        with closing(
+            generate(model.caches, inputs, params, output, context.steady_ns, history)
         ) as steps:
             try:
                 for step in steps:
@@ -125,52 +161,9 @@ class AnswerJob:
             finally:
                 history.keep(output.token_ids, output.is_complete)
 
-    def finish(self) -> None:
-        """The whole answer."""
-        self._end(None)
-
-    def abort(self, error: PenguinError) -> None:
-        """As much of the answer as there is."""
-        self._end(error)
-
-    def _prepare(self) -> Generator[None, None, ModelInputs | None]:
-        """None when the model need not run. Yields between frames; only the time inside its steps
-        counts.
-        """
-        add_duration = partial(self._output.stats.add_duration, 'encode')
-        inputs = yield from driven(self._inputs(), self._context.steady_ns, add_duration)
-        if inputs is not None:
-            self._record.note_inputs(inputs)
-            yield
-        return inputs
-
-    def _inputs(self) -> Generator[None, None, ModelInputs | None]:
-        request, preprocessor = (
-            self._request,
-            self._context.model.preprocessor(self._context.config.visual),
-        )
-        if self._context.view is None:
-            return (yield from preprocessor.images_steps(request.images, request.text))
-        found = yield from self._find_clip(self._context.view)
-        if self._turn is not None and not self._turn.begin(found.clip):
-            return None
-        return (yield from preprocessor.clip_steps(found.clip, request.text, plan=found.plan))
-
-    def _find_clip(self, view: CameraView) -> Generator[None, None, FoundClip]:
-        at, record = self._context, self._record
-        try:
-            found = yield from find_clip(
-                view, self._request.interval, at.model.window_rules(at.config), at.now_ns
-            )
-        except StaleFrames:
-            record.is_stale = True
-            raise
-        record.note_clip(found)
-        return found
-
     def _note(self, step: Step) -> None:
         if step.token_ids and len(self._output.token_ids) == 1:
-            self._record.note_first_token(self._context.steady_ns(), self._context.now_ns())
+            self._evidence.note_first_token(self._context.steady_ns(), self._context.now_ns())
         if not step.piece or self._on_piece is None or self._is_over:
             return
         try:
@@ -182,13 +175,16 @@ class AnswerJob:
 
     def _end(self, error: PenguinError | None) -> None:
         self._is_over = True
-        request, told = self._request, None if error is None else error.fresh()
-        evidence = self._record.evidence(self._context.model.facts, told, self._context.steady_ns())
-        answer = Answer(request.id, request.text, request.camera, self._output.text, evidence, told)
-        self._on_answer(answer if self._turn is None else self._turn.end(answer))
-
-
-def _caption_turn(request: Request, at: JobContext) -> CaptionTurn | None:
-    if request.priority is not Priority.CAPTION or at.view is None:
-        return None
-    return CaptionTurn(at.view.window, at.config.caption, request.text, at.now_ns, at.steady_ns)
+        request, context = self._request, self._context
+        error = None if error is None else error.fresh()
+        answer = Answer(
+            request.id,
+            request.text,
+            request.camera,
+            self._output.text,
+            self._evidence.evidence(context.model.description, error, context.steady_ns()),
+            error,
+        )
+        if self._caption is not None and context.camera is not None:
+            answer = context.camera.end_caption(self._caption, answer, context.config.caption)
+        self._on_answer(answer)

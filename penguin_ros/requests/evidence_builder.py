@@ -13,7 +13,7 @@ from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.request import Evidence, FrameRef, StopReason
-from penguin_ros.requests.clip_selection import FoundClip
+from penguin_ros.window.camera_window import ChosenClip
 
 CUT_SHORT = (
     StopReason.MAX_TOKENS,
@@ -37,10 +37,10 @@ class EvidenceBuilder:
     age_ns: int = 0
     is_stale: bool = False
     is_truncated: bool = False
-    found: FoundClip | None = None
+    found: ChosenClip | None = None
     frames: tuple[FrameRef, ...] = ()
 
-    def note_clip(self, found: FoundClip) -> None:
+    def note_clip(self, found: ChosenClip) -> None:
         """The frames looked at, all of which count as seen until the inputs say which were left
         out.
         """

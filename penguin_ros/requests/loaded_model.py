@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint or bundle, its tokenizer and an open backend together. Knows no requests.
+"""A checkpoint or bundle, its tokenizer and an open backend together.
 
-Everything here runs on the worker thread.
+Everything here runs on the worker thread, except `forget_results`, which any thread may call.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,10 +21,11 @@ from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
+from penguin_ros.preprocessing.frame_plan import video_unit
 from penguin_ros.window.window_rules import WindowRules
 
 Model = Checkpoint | Bundle
-"""Both have a name, a digest, a shape and a tokenizer."""
+"""Both have a name, a digest, a shape, parameter counts and a tokenizer."""
 
 BackendFactory = Callable[[ModelConfig, Model], Backend]
 """Makes the backend that shall run a model, not open yet."""
@@ -35,21 +35,21 @@ BYTES_PER_NUMBER = {'float32': 4, 'bfloat16': 2, 'float16': 2}
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """Ready to generate."""
+    """A model that is ready to generate."""
 
     source: Model
     backend: Backend
-    facts: ModelDescription
+    description: ModelDescription
     caches: Caches
     draft_history: DraftHistory = field(default_factory=DraftHistory)
 
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
-        """For the settings of one request."""
+        """Returns a preprocessor for the settings of one request."""
         return Preprocessor(self.source.shape, self.source.tokenizer, visual)
 
     def window_rules(self, config: PenguinConfig) -> WindowRules:
-        """What the settings and the model say about the present of a camera."""
-        return WindowRules(config, self.preprocessor(config.visual).video_unit)
+        """Returns what the settings and the model say about the window of a camera."""
+        return WindowRules(config, video_unit(self.source.shape.processor))
 
     def new_output(self) -> GenerationOutput:
         """Makes an empty output, for the text of one request; any thread."""
@@ -62,8 +62,10 @@ def load_model(
     progress: Callable[[str], None],
     steady_ns: Callable[[], int],
 ) -> LoadedModel:
-    """Opens the bundle or checkpoint, its tokenizer and the backend; SettingError, or what they
-    raise, with all closed.
+    """Opens the bundle or checkpoint, its tokenizer and the backend; `progress` gets a line of text
+    before each.
+
+    Raises SettingError and what these raise, with everything closed.
     """
     start_ns = steady_ns()
     model = open_model(config, progress)
@@ -79,9 +81,8 @@ def load_model(
             if config.prefix_caching
             else Caches(backend)
         )
-        return LoadedModel(
-            model, backend, _facts(config, model, backend, steady_ns() - start_ns), caches
-        )
+        description = _description(config, model, backend, steady_ns() - start_ns)
+        return LoadedModel(model, backend, description, caches)
     except BaseException:
         with suppress(Exception):
             backend.close()
@@ -89,14 +90,14 @@ def load_model(
 
 
 def forget_results(model: LoadedModel | None) -> None:
-    """What is computed from now on uses nothing of before; any thread."""
+    """Makes what is computed from now on use nothing that was computed before; any thread."""
     if model is not None:
         model.caches.forget()
 
 
 def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:
-    """What the settings name: the bundle when there is one, else the checkpoint; SettingError when
-    there is neither.
+    """Opens what the settings name: the bundle when there is one, else the checkpoint; raises
+    SettingError when there is neither.
     """
     if config.bundle:
         progress(f'opening and checking bundle {config.bundle}')
@@ -105,48 +106,37 @@ def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:
         raise SettingError(
             'neither model.bundle nor model.checkpoint is set',
             'the tokenizer and all sizes are read from it',
-            'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder or a hub id',
+            'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder'
+            ' or a hub id',
         )
     progress(f'opening checkpoint {config.checkpoint}')
     return open_checkpoint(config.checkpoint, progress=progress)
 
 
-def _facts(config: ModelConfig, model: Model, backend: Backend, load_ns: int) -> ModelDescription:
-    opened, (language, vision) = backend.description, _parameters(model)
+def _description(
+    config: ModelConfig, model: Model, backend: Backend, load_ns: int
+) -> ModelDescription:
+    opened = backend.description
+    parameters = model.parameter_counts
     return ModelDescription(
-        opened.model_name,
-        opened.model_digest,
-        config.bundle or config.checkpoint,
-        opened.name,
-        opened.device,
-        opened.precision,
-        opened.max_length,
-        opened.slots,
-        opened.vocabulary_size,
-        language,
-        vision,
-        _weight_bytes(model, opened.precision),
-        load_ns,
+        name=opened.model_name,
+        digest=opened.model_digest,
+        source=config.bundle or config.checkpoint,
+        backend=opened.name,
+        device=opened.device,
+        precision=opened.precision,
+        max_length=opened.max_length,
+        slots=opened.slots,
+        vocabulary_size=opened.vocabulary_size,
+        language_parameters=parameters.get('language', 0),
+        vision_parameters=parameters.get('vision', 0),
+        weight_bytes=_weight_bytes(model, opened.precision),
+        load_ns=load_ns,
     )
-
-
-def _parameters(model: Model) -> tuple[int, int]:
-    """Of the LLM, and of encoder and projector."""
-    if isinstance(model, Bundle):
-        found = model.manifest.parameters
-        return found.get('language', 0), found.get('vision', 0)
-    tensors = model.tensors
-    sizes = {
-        name: math.prod(tensors.shape(name))
-        for name in tensors.names()
-        if not (model.shape.is_tied and name == 'llm.lm_head.weight')
-    }
-    language = sum(size for name, size in sizes.items() if name.startswith('llm.'))
-    return language, sum(sizes.values()) - language
 
 
 def _weight_bytes(model: Model, precision: str) -> int:
     if isinstance(model, Bundle):
         files = {name for graph in model.manifest.graphs for name in graph.needs}
         return sum(model.manifest.files[name].bytes for name in files)
-    return sum(_parameters(model)) * BYTES_PER_NUMBER.get(precision, 0)
+    return sum(model.parameter_counts.values()) * BYTES_PER_NUMBER.get(precision, 0)

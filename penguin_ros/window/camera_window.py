@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The live window of one camera: takes frames out of its buffer as the policy says, and gives
-clips. Knows no models, no ROS.
+"""The live window of one camera: takes frames out of its buffer as the policy says, and makes the
+clip of the present from them.
 
-The worker thread takes frames and asks for clips; `is_due`, `status` and `forget` are for any. A
-window holds on to its frames, clip.max_frames at most, when the buffer lets go of them.
+The worker thread takes frames and asks for clips; `is_due`, `status` and `forget` may be called on
+any thread. A window keeps its frames, clip.max_frames at most, when the buffer drops them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ from penguin_ros.window.caption_gate import CaptionGate
 from penguin_ros.window.policies import AppendOnlyClip, append, newest_within, slide
 from penguin_ros.window.window_rules import GROWING, RECENT, WindowRules
 
-# of frames that were encoded last; the least of them counts, since a key frame costs more than
-# others
 COSTS_KEPT = 4
+"""Encode times kept, of the frames encoded last; the least of them counts, since a key frame costs
+more than others.
+"""
 
 
 @dataclass(frozen=True)
 class WindowStatus:
-    """`frames` in the window now; `taken`, `skipped`: frames of the grid that entered it, or did
-    not because too many waited when the worker came to them; `restarts`: clips that began anew;
-    `unchanged`: captions that needed no model since nothing had changed, of which `repeated` went
-    out.
+    """A snapshot of a window.
+
+    `frames`: in the window now; `taken`: frames on the grid that entered it; `skipped`: those that
+    did not, because too many waited when the worker came to them; `restarts`: of growing clips;
+    `unchanged`: captions that needed no model since nothing had changed, of which `repeated` were
+    published.
     """
 
     frames: int = 0
@@ -49,88 +52,101 @@ class WindowStatus:
 
 
 @dataclass(frozen=True, eq=False)
-class WindowClip:
-    """`plan`: types and sizes, None where the settings of `visual` decide them."""
+class ChosenClip:
+    """The frames that a request is about.
+
+    `plan`: types and sizes of the frames where the window decides them, None where the settings of
+    `visual` do; `is_cut`: frames of another size inside the interval were left out; `is_stale`: the
+    newest frame is older than frames of the present may be; `frames_dropped`: frames of the camera
+    that were lost in the stretch looked at.
+    """
 
     clip: Clip
-    plan: FramePlan | None
+    plan: FramePlan | None = None
+    is_cut: bool = False
+    is_stale: bool = False
+    frames_dropped: int = 0
 
 
 class CameraWindow:
-    """Forgets everything when its buffer does: after a jump of the clock, a restart of the camera,
-    a flush.
+    """The frames of one camera's present, under one of the three policies.
 
-    Frames that wait are taken when the worker comes to them: no more than a clip holds, and no more
-    than could have been encoded since the last one was taken; evenly spread, the newest always
-    among them. The others are skipped and counted.
+    A window forgets everything when its buffer does: after a jump of the clock, a restart of the
+    camera, a flush. Frames that wait are taken when the worker comes to them: no more than a clip
+    holds, and no more than could have been encoded since the last one was taken; evenly spread, the
+    newest always among them. The others are skipped and counted.
     """
 
-    def __init__(self, buffer: ClipBuffer, steady_ns: Callable[[], int]) -> None:
-        self.gate = CaptionGate()
-        self._buffer, self._steady_ns = buffer, steady_ns
+    def __init__(self, buffer: ClipBuffer, gate: CaptionGate, steady_ns: Callable[[], int]) -> None:
+        self._buffer = buffer
+        self._gate = gate
+        self._steady_ns = steady_ns
         self._lock = threading.Lock()  # guards what `is_due` and `status` read
-        self._grid = WindowSampler(1)
-        self._policy, self._epoch = '', -1
+        self._sampler = WindowSampler(1)
+        self._policy = ''
+        self._epoch = -1
         self._gathered_ns: int | None = None
         self._waiting: list[Frame] = []
         self._recent: Clip | None = None
         self._key: FrameSignature | None = None  # the latest key frame
-        self._append_only = AppendOnlyClip()
+        self._held = AppendOnlyClip()
         self._captioned_ns: int | None = None
         self._taken_at_ns = steady_ns()
         self._taken_ns: int | None = None
         self._frame_costs_ns: deque[int] = deque(maxlen=COSTS_KEPT)
-        self._taken = self._skipped = self._restarts = 0
+        self._taken = 0
+        self._skipped = 0
+        self._restarts = 0
         self._is_new_stream = False
 
     # --- any thread -------------------------------------------------------------------------------
 
     def is_due(self, stamp_ns: int) -> bool:
-        """Whether a frame of that stamp would enter the window."""
+        """Returns whether a frame with that stamp would enter the window."""
         with self._lock:
-            return self._grid.is_due(stamp_ns)
+            return self._sampler.is_due(stamp_ns)
 
     def status(self) -> WindowStatus:
-        """A snapshot."""
+        """Returns a snapshot."""
         with self._lock:
             return WindowStatus(
-                len(self._append_only.frames),
-                self._taken,
-                self._skipped,
-                self._restarts,
-                self.gate.unchanged_captions,
-                self.gate.repeated_captions,
+                frames=len(self._held.frames),
+                taken=self._taken,
+                skipped=self._skipped,
+                restarts=self._restarts,
+                unchanged=self._gate.unchanged_captions,
+                repeated=self._gate.repeated_captions,
             )
 
     def forget(self) -> None:
-        """What comes is a new stream, although the buffer keeps what it has: frames in between may
-        have been missed.
+        """Treats the frames to come as a new stream, although the buffer keeps its frames: some in
+        between may have been missed.
         """
         self._is_new_stream = True
 
     # --- the worker thread ------------------------------------------------------------------------
 
     def take(self, rules: WindowRules) -> Generator[None, None, None]:
-        """Looks at what has arrived, a frame per step; several may be under way, one step at a
-        time.
+        """Takes the frames that have arrived, one per step; several such generators may be under
+        way, one step at a time.
         """
         self._gather(rules)
         while self._waiting:
             frame = self._waiting.pop(0)
-            seen = frame_signature(frame.image) if rules.needs_comparison else None
-            self._add(frame, seen, rules)
+            signature = frame_signature(frame.image) if rules.needs_comparison else None
+            self._add(frame, signature, rules)
             yield
 
-    def clip(self, rules: WindowRules) -> WindowClip | None:
-        """The clip of the present, of what was taken; None without frames."""
+    def clip(self, rules: WindowRules) -> ChosenClip | None:
+        """Returns the clip of the present from the frames that were taken; None without frames."""
         if rules.policy == RECENT:
-            return WindowClip(self._recent, None) if self._recent is not None else None
-        if not self._append_only.frames:
+            return ChosenClip(self._recent) if self._recent is not None else None
+        if not self._held.frames:
             return None
-        raw = self._append_only.frames[-1].frame.size
-        limits = rules.growth
+        raw = self._held.frames[-1].frame.size
+        limits = rules.restart_limits
         frames = newest_within(
-            self._append_only.frames, limits.max_frames, limits.max_tokens, rules.costs(raw)
+            self._held.frames, limits.max_frames, limits.max_tokens, rules.costs(raw)
         )
         sizes = rules.sizes(raw)
         plan = FramePlan(
@@ -138,25 +154,27 @@ class CameraWindow:
             tuple(frame.type for frame in frames),
             tuple(sizes[frame.type] for frame in frames),
         )
-        return WindowClip(Clip(self._buffer.camera, tuple(frame.frame for frame in frames)), plan)
+        return ChosenClip(Clip(self._buffer.camera, tuple(frame.frame for frame in frames)), plan)
 
     def note_frame_cost(self, cost_ns: int) -> None:
-        """What it took to encode a frame, in steady time; the first one alone says nothing, since
-        libraries warm up.
+        """Notes how long the encode of a frame took, in steady time; the first one alone says
+        nothing, since libraries warm up.
         """
         self._frame_costs_ns.append(cost_ns)
 
-    def begin_caption(self, clip: Clip, question: str) -> None:
-        """A caption is made of `clip`; frames that no caption has told of are kept from now on."""
-        self._captioned_ns = clip.start_ns if self._captioned_ns is None else self._captioned_ns
-        self.gate.begin(question, clip.end_ns)
+    def note_caption_begun(self, start_ns: int) -> None:
+        """Notes that a caption is made from a clip that starts at that stamp: from now on, frames
+        that no caption has covered are kept.
+        """
+        if self._captioned_ns is None:
+            self._captioned_ns = start_ns
 
     def note_captioned(self, until_ns: int) -> None:
-        """Captions have told of everything up to that stamp."""
+        """Notes that captions have covered everything up to that stamp."""
         self._captioned_ns = until_ns
 
     def _gather(self, rules: WindowRules) -> None:
-        """What the buffer has got since the last time becomes what waits."""
+        """Puts the frames that the buffer has got since the last time in line."""
         if rules.policy != self._policy:
             self._policy = rules.policy
             self._begin(self._epoch)
@@ -166,23 +184,23 @@ class CameraWindow:
         )
         if epoch != self._epoch or is_new_stream:
             self._begin(epoch)
-            self.gate.forget()
+            self._gate.forget()
             self._captioned_ns = None
         with self._lock:
-            if self._grid.period_ns != rules.period_ns:
-                self._grid = WindowSampler(rules.period_ns)
-            admitted = [frame for frame in frames if self._grid.take(frame.stamp_ns)]
+            if self._sampler.period_ns != rules.period_ns:
+                self._sampler = WindowSampler(rules.period_ns)
+            sampled = [frame for frame in frames if self._sampler.take(frame.stamp_ns)]
         self._gathered_ns = frames[-1].stamp_ns if frames else self._gathered_ns
         if rules.policy == RECENT:
             self._gather_recent(rules)
-        elif admitted:
-            self._waiting = self._paced([*self._waiting, *admitted], rules)
+        elif sampled:
+            self._waiting = self._paced([*self._waiting, *sampled], rules)
 
     def _gather_recent(self, rules: WindowRules) -> None:
         self._recent = self._buffer.newest_clip(rules.config.clip)
         self._waiting = []
         if rules.is_gated and self._recent is not None:
-            looked_ns = self.gate.newest_ns
+            looked_ns = self._gate.newest_ns
             self._waiting = [
                 frame
                 for frame in self._recent.frames
@@ -190,59 +208,68 @@ class CameraWindow:
             ]
 
     def _paced(self, waiting: list[Frame], rules: WindowRules) -> list[Frame]:
-        newest_ns, limits = waiting[-1].stamp_ns, rules.growth
+        """Thins the frames in line to those that can be encoded in the time there is."""
+        newest_ns, limits = waiting[-1].stamp_ns, rules.restart_limits
         oldest_ns = newest_ns - rules.span_ns
         if self._captioned_ns is not None:
             oldest_ns = min(oldest_ns, max(self._captioned_ns, newest_ns - limits.max_age_ns))
         wanted = [frame for frame in waiting if frame.stamp_ns > oldest_ns]
-        most = limits.max_frames
+        max_count = limits.max_frames
         cost_ns = min(self._frame_costs_ns) if len(self._frame_costs_ns) > 1 else 0
         if cost_ns > 0:
             # A recording may be played faster than real time, or slower.
             since_ns = max(self._steady_ns() - self._taken_at_ns, newest_ns - (self._taken_ns or 0))
-            most = min(most, max(1, since_ns // cost_ns))
-        chosen = [wanted[rank] for rank in evenly(len(wanted), most)]
+            max_count = min(max_count, max(1, since_ns // cost_ns))
+        chosen = [wanted[index] for index in evenly(len(wanted), max_count)]
         with self._lock:
             self._skipped += len(wanted) - len(chosen)
         return chosen
 
-    def _add(self, frame: Frame, seen: FrameSignature | None, rules: WindowRules) -> None:
-        self._taken_at_ns, self._taken_ns = self._steady_ns(), frame.stamp_ns
-        if seen is not None and rules.is_gated:
-            self.gate.look(frame.stamp_ns, seen, rules.config.caption.gate_similarity)
+    def _add(self, frame: Frame, signature: FrameSignature | None, rules: WindowRules) -> None:
+        self._taken_at_ns = self._steady_ns()
+        self._taken_ns = frame.stamp_ns
+        if signature is not None and rules.is_gated:
+            self._gate.look(frame.stamp_ns, signature, rules.config.caption.gate_similarity)
         if rules.policy == RECENT:
             return
-        growth = (
-            self._appended(frame, seen, rules)
-            if rules.policy == GROWING and seen is not None
-            else AppendOnlyClip(
-                slide(self._append_only.frames, frame, rules.max_slid_frames, rules.span_ns)
-            )
-        )
+        has_restarted = False
+        if rules.policy == GROWING and signature is not None:
+            clip = self._appended(frame, signature, rules)
+            has_restarted = 0 < clip.anchor == len(clip.frames) - 1
+        else:
+            frames = slide(self._held.frames, frame, rules.max_slid_frames, rules.span_ns)
+            clip = AppendOnlyClip(frames)
         with self._lock:
-            self._restarts += (
-                rules.policy == GROWING and 0 < growth.anchor == len(growth.frames) - 1
-            )
+            self._restarts += has_restarted
             self._taken += 1
-            self._append_only = growth
+            self._held = clip
 
-    def _appended(self, frame: Frame, seen: FrameSignature, rules: WindowRules) -> AppendOnlyClip:
-        is_similar = self._key is not None and signature_similarity(self._key, seen) >= SAME_FRAME
-        growth = append(
-            self._append_only,
+    def _appended(
+        self, frame: Frame, signature: FrameSignature, rules: WindowRules
+    ) -> AppendOnlyClip:
+        is_similar = (
+            self._key is not None and signature_similarity(self._key, signature) >= SAME_FRAME
+        )
+        clip = append(
+            self._held,
             frame,
             is_similar,
-            rules.growth,
+            rules.restart_limits,
             rules.costs(frame.size),
             self._captioned_ns,
         )
-        if growth.frames[-1].type is FrameType.KEY:
-            self._key = seen
-        return growth
+        if clip.frames[-1].type is FrameType.KEY:
+            self._key = signature
+        return clip
 
     def _begin(self, epoch: int) -> None:
-        """Without frames."""
-        self._epoch, self._gathered_ns, self._recent = epoch, None, None
-        self._key, self._waiting, self._taken_ns = None, [], None
+        """Begins a stream, without frames."""
+        self._epoch = epoch
+        self._gathered_ns = None
+        self._recent = None
+        self._key = None
+        self._waiting = []
+        self._taken_ns = None
         with self._lock:
-            self._append_only, self._grid = AppendOnlyClip(), WindowSampler(self._grid.period_ns)
+            self._held = AppendOnlyClip()
+            self._sampler = WindowSampler(self._sampler.period_ns)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the settings and the model say about the window of a camera: values. Knows neither frames
-nor threads.
+"""What the settings and the model say about the window of a camera, as values that any thread may
+read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ GROWING, SLIDING, RECENT = 'growing', 'sliding', 'recent'
 
 @dataclass(frozen=True)
 class WindowRules:
-    """The rules of one request; `unit`: what one visual token covers, by the checkpoint's
-    processor.
+    """The rules of one request, from its settings; `unit`: what one visual token covers, by the
+    checkpoint's processor.
     """
 
     config: PenguinConfig
@@ -33,12 +33,12 @@ class WindowRules:
 
     @property
     def period_ns(self) -> int:
-        """Time between two frames of the grid."""
+        """Time between two frames of the window."""
         return max(1, round(NANOSECONDS / self.config.clip.fps))
 
     @property
     def span_ns(self) -> int:
-        """Length of a clip that nothing makes longer or shorter."""
+        """Length of a clip that no caption makes longer and no limit shorter."""
         return round(self.config.clip.seconds * NANOSECONDS)
 
     @property
@@ -48,12 +48,12 @@ class WindowRules:
 
     @property
     def needs_comparison(self) -> bool:
-        """Whether frames are made ready to be compared, which costs some milliseconds each."""
+        """Whether frames get a signature for comparison, which costs some milliseconds each."""
         return self.is_gated or self.policy == GROWING
 
     @property
-    def growth(self) -> RestartLimits:
-        """For the policy growing."""
+    def restart_limits(self) -> RestartLimits:
+        """When a growing clip restarts, and what it keeps."""
         clip = self.config.clip
         return RestartLimits(
             clip.max_frames,
@@ -65,19 +65,19 @@ class WindowRules:
 
     @property
     def max_slid_frames(self) -> int:
-        """For the policy sliding: frames on the grid within a clip's length, none without a token."""
-        on_grid = math.ceil(self.span_ns / self.period_ns)
+        """Frames of a sliding window: those within a clip's length, each with a token at least."""
+        in_span = math.ceil(self.span_ns / self.period_ns)
         return min(
-            max(1, on_grid), self.config.clip.max_frames, self.config.visual.max_visual_tokens
+            max(1, in_span), self.config.clip.max_frames, self.config.visual.max_visual_tokens
         )
 
     def sizes(self, raw: Size) -> dict[FrameType, Size]:
-        """By type the size at which the model sees a frame of `raw` (height, width), whatever else
-        is in its clip.
+        """Returns, by type, the size at which the model sees a frame of `raw` (height, width),
+        whatever else is in its clip.
 
         However small the budget, a growing clip has room for some frames: a key frame takes a
-        quarter of it at most, another a sixteenth, though the floor of one frame, and never more
-        than half.
+        quarter of the budget at most and an intermediate one a sixteenth, or the floor of one frame
+        where that is more, but never more than half.
         """
         visual = self.config.visual
         if self.policy == SLIDING:
@@ -93,7 +93,7 @@ class WindowRules:
         )
 
     def costs(self, raw: Size) -> dict[FrameType, int]:
-        """By type the visual tokens of a frame of `raw` (height, width)."""
+        """Returns, by type, the visual tokens of a frame of `raw` (height, width)."""
         return {kind: tokens_of(size, self.unit.factor) for kind, size in self.sizes(raw).items()}
 
     def _share(self, tokens: int, part: int) -> int:

@@ -17,6 +17,7 @@ from support.live_window import LiveWindow
 from support.window_streams import image
 
 from penguin_ros.request import Answer
+from penguin_ros.steps import run_to_end
 
 
 class Twins:
@@ -54,7 +55,8 @@ class Twins:
             live.wait_idle()
         anew = self.both[1].pipeline
         if self.is_ahead and anew._model is not None:
-            list(anew._views[camera].window.take(anew._model.window_rules(self.both[1].config)))
+            rules = anew._model.window_rules(self.both[1].config)
+            run_to_end(anew._cameras[camera].present_clip(rules))
 
     def ask(self, request_id: str, camera: str) -> None:
         text = f'What is there, {request_id[-1]}?'

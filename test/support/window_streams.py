@@ -9,7 +9,7 @@ from penguin_ros.config import PenguinConfig
 from penguin_ros.frame import Frame, Image
 from penguin_ros.preprocessing.frame_plan import PatchUnit
 from penguin_ros.settings import with_values
-from penguin_ros.window.camera_window import CameraWindow, WindowClip
+from penguin_ros.window.camera_window import CameraWindow, ChosenClip
 from penguin_ros.window.window_rules import WindowRules
 
 MS = 1_000_000
@@ -45,14 +45,14 @@ def rules(**values: object) -> WindowRules:
     return WindowRules(with_values(PenguinConfig(), settings), UNIT)
 
 
-def taken(window: CameraWindow, by: WindowRules) -> WindowClip | None:
+def taken(window: CameraWindow, by: WindowRules) -> ChosenClip | None:
     """The clip after all that waits was taken."""
     for _ in window.take(by):
         pass
     return window.clip(by)
 
 
-def offsets(clip: WindowClip | None) -> list[int]:
+def offsets(clip: ChosenClip | None) -> list[int]:
     """Stamps of a clip's frames in milliseconds."""
     assert clip is not None
     return [frame.stamp_ns // MS for frame in clip.clip.frames]

@@ -20,16 +20,17 @@ from penguin_ros.config import BufferConfig
 from penguin_ros.frame import Frame, FrameType, Image
 from penguin_ros.preprocessing.frame_sizes import tokens_of
 from penguin_ros.window.camera_window import CameraWindow
+from penguin_ros.window.caption_gate import CaptionGate
 from penguin_ros.window.window_rules import WindowRules
 
 
-class Camera:
+class Windowed:
     """A buffer and its window."""
 
     def __init__(self) -> None:
         self.steady = FakeClock()
         self.buffer = ClipBuffer('front', BufferConfig())
-        self.window = CameraWindow(self.buffer, self.steady)
+        self.window = CameraWindow(self.buffer, CaptionGate(), self.steady)
 
     def add(self, *milliseconds: int, scene: int = 0, size: tuple[int, int] = (56, 84)) -> None:
         for ms in milliseconds:
@@ -43,7 +44,7 @@ class Camera:
 def test_the_same_frames_are_chosen_again_and_a_frame_between_two_of_the_grid_never(
     policy: str,
 ) -> None:
-    camera, by = Camera(), rules(clip__window=policy)
+    camera, by = Windowed(), rules(clip__window=policy)
     camera.add(0, 200, 500, 700)
     assert camera.clip(by) == [0, 500]
     camera.add(900, 1000, 1100)
@@ -52,7 +53,7 @@ def test_the_same_frames_are_chosen_again_and_a_frame_between_two_of_the_grid_ne
 
 
 def test_recent_is_the_newest_clip_of_the_buffer() -> None:
-    camera, by = Camera(), rules(clip__window='recent')
+    camera, by = Windowed(), rules(clip__window='recent')
     camera.add(0, 200, 500, 700)
     window_clip = taken(camera.window, by)
     assert (
@@ -61,7 +62,7 @@ def test_recent_is_the_newest_clip_of_the_buffer() -> None:
 
 
 def test_growing_types_follow_the_picture_and_the_clip_begins_anew_with_another_scene() -> None:
-    camera, by = Camera(), rules()
+    camera, by = Windowed(), rules()
     camera.add(0, 500, 1000)
     camera.add(1500, scene=1)
     camera.add(2000, scene=1)
@@ -75,7 +76,7 @@ def test_growing_types_follow_the_picture_and_the_clip_begins_anew_with_another_
 
 
 def test_an_anchor_that_a_limit_makes_is_what_later_frames_are_compared_with() -> None:
-    camera, by = Camera(), rules(clip__max_frames=3, clip__overlap=1)
+    camera, by = Windowed(), rules(clip__max_frames=3, clip__overlap=1)
     camera.add(0, 500, 1000)
     camera.clip(by)
     camera.add(1500, 2000)
@@ -85,7 +86,7 @@ def test_an_anchor_that_a_limit_makes_is_what_later_frames_are_compared_with() -
 
 
 def test_what_changes_little_by_little_is_compared_with_the_newest_anchor() -> None:
-    camera, by = Camera(), rules(clip__max_frames=3, clip__overlap=1)
+    camera, by = Windowed(), rules(clip__max_frames=3, clip__overlap=1)
     for number, covered in enumerate(
         [0, 0, 0, 8, 16]
     ):  # of 200 patches: a twenty-fifth is alike, two are not
@@ -104,18 +105,18 @@ def _covered(patches: int) -> Image:
 
 def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_anew() -> None:
     for has_jumped in (False, True):
-        camera, by = Camera(), rules(clip__max_frames=6)
+        camera, by = Windowed(), rules(clip__max_frames=6)
         if has_jumped:
             camera.add(90_000)
             first = taken(camera.window, by)
             assert first is not None
-            camera.window.begin_caption(first.clip, 'What?')
+            camera.window.note_caption_begun(first.clip.start_ns)
             camera.window.note_captioned(90_000 * MS)
             camera.buffer.flush('clock_jump')
         camera.add(0, 500, 1000)
         first = taken(camera.window, by)
         assert first is not None
-        camera.window.begin_caption(first.clip, 'What?')
+        camera.window.note_caption_begun(first.clip.start_ns)
         for ms in range(1500, 9000, 500):
             camera.add(ms)
             camera.clip(by)
@@ -127,7 +128,10 @@ def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_a
 def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew(
     budget: int, floor: int
 ) -> None:
-    camera, by = Camera(), rules(visual__max_visual_tokens=budget, visual__min_visual_tokens=floor)
+    camera, by = (
+        Windowed(),
+        rules(visual__max_visual_tokens=budget, visual__min_visual_tokens=floor),
+    )
     for ms in range(0, 6000, 500):
         camera.add(ms, scene=ms // 1000, size=(280, 280))
         window_clip = taken(camera.window, by)
@@ -138,7 +142,7 @@ def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew(
 
 def test_sliding_frames_have_one_size_whose_total_keeps_the_budget() -> None:
     camera, by = (
-        Camera(),
+        Windowed(),
         rules(clip__window='sliding', visual__max_visual_tokens=100, clip__seconds=4.0),
     )
     camera.add(*range(0, 8000, 500), size=(480, 640))
@@ -149,7 +153,7 @@ def test_sliding_frames_have_one_size_whose_total_keeps_the_budget() -> None:
 
 
 def test_a_flush_a_restart_of_the_camera_and_another_size_begin_a_new_window() -> None:
-    camera, by = Camera(), rules()
+    camera, by = Windowed(), rules()
     camera.add(10_000, 10_500)
     assert camera.clip(by) == [10_000, 10_500]
     camera.buffer.flush('clock_jump')
@@ -165,7 +169,7 @@ def test_a_flush_a_restart_of_the_camera_and_another_size_begin_a_new_window() -
 
 
 def test_another_policy_begins_with_what_the_buffer_holds() -> None:
-    camera = Camera()
+    camera = Windowed()
     camera.add(0, 500, 1000)
     assert camera.clip(rules(clip__window='recent')) == [0, 500, 1000]
     assert camera.clip(rules(clip__window='growing')) == [0, 500, 1000]
@@ -173,14 +177,14 @@ def test_another_policy_begins_with_what_the_buffer_holds() -> None:
 
 
 def test_tighter_settings_apply_to_the_next_clip() -> None:
-    camera = Camera()
+    camera = Windowed()
     camera.add(*range(0, 4000, 500))
     assert len(camera.clip(rules())) == 8
     assert camera.clip(rules(clip__max_frames=2)) == [3000, 3500]
 
 
 def test_two_that_take_at_the_same_time_share_the_frames() -> None:
-    camera, by = Camera(), rules()
+    camera, by = Windowed(), rules()
     camera.add(0, 500, 1000)
     first = camera.window.take(by)
     next(first)
@@ -190,7 +194,7 @@ def test_two_that_take_at_the_same_time_share_the_frames() -> None:
 
 
 def test_frames_from_before_a_clip_are_not_wanted_unless_a_caption_waits_for_them() -> None:
-    camera, by = Camera(), rules(clip__seconds=2.0)
+    camera, by = Windowed(), rules(clip__seconds=2.0)
     camera.add(0)
     window_clip = taken(camera.window, by)
     assert window_clip is not None
@@ -198,18 +202,18 @@ def test_frames_from_before_a_clip_are_not_wanted_unless_a_caption_waits_for_the
     assert camera.clip(by)[1:] == [8500, 9000, 9500, 10_000]
     assert camera.window.status().skipped == 0
 
-    camera = Camera()
+    camera = Windowed()
     camera.add(0)
     window_clip = taken(camera.window, by)
     assert window_clip is not None
-    camera.window.begin_caption(window_clip.clip, 'What?')
+    camera.window.note_caption_begun(window_clip.clip.start_ns)
     camera.window.note_captioned(0)
     camera.add(*range(500, 5001, 500))
     assert camera.clip(by)[0] == 0, 'the caption told of that one'
 
 
 def test_no_more_frames_are_taken_than_could_have_been_encoded_meanwhile() -> None:
-    camera, by = Camera(), rules()
+    camera, by = Windowed(), rules()
     camera.add(0)
     camera.clip(by)
     for cost in (90, 3, 12):  # libraries warm up, then a small frame and a large one
@@ -228,7 +232,7 @@ def test_no_more_frames_are_taken_than_could_have_been_encoded_meanwhile() -> No
 
 
 def test_the_first_encode_alone_which_is_slow_skips_no_frames() -> None:
-    camera, by = Camera(), rules()
+    camera, by = Windowed(), rules()
     camera.add(0)
     camera.clip(by)
     camera.window.note_frame_cost(90 * SECOND)
@@ -237,7 +241,7 @@ def test_the_first_encode_alone_which_is_slow_skips_no_frames() -> None:
 
 
 def test_what_is_due_is_told_from_any_thread_while_frames_are_taken() -> None:
-    camera, by, is_over = Camera(), rules(), threading.Event()
+    camera, by, is_over = Windowed(), rules(), threading.Event()
     failures: list[BaseException] = []
 
     def guarded(act: Callable[[], object]) -> Callable[[], None]:
@@ -292,7 +296,7 @@ def test_a_clip_is_of_one_stream_one_size_and_within_its_limits_whatever_happens
     policy: str, happenings: list[tuple[str, int, int]]
 ) -> None:
     camera, by = (
-        Camera(),
+        Windowed(),
         rules(clip__window=policy, clip__max_frames=5, visual__max_visual_tokens=60),
     )
     now, size, begun = 100_000, (56, 84), None
@@ -326,4 +330,4 @@ def test_a_clip_is_of_one_stream_one_size_and_within_its_limits_whatever_happens
             assert sum(tokens_of(shape, 28) for shape in window_clip.plan.sizes) <= 60
         if what == 'begin':
             begun = window_clip.clip.end_ns
-            camera.window.begin_caption(window_clip.clip, 'What?')
+            camera.window.note_caption_begun(window_clip.clip.start_ns)

@@ -9,7 +9,7 @@ digest, shape and tokenizer are there under the same names.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,6 +59,11 @@ class Bundle:
     def shape(self) -> CheckpointShape:
         """All numbers of the model."""
         return self.manifest.shape
+
+    @property
+    def parameter_counts(self) -> Mapping[str, int]:
+        """Parameters by part: 'language' and 'vision', see Checkpoint.parameter_counts."""
+        return self.manifest.parameters
 
     @cached_property
     def tokenizer(self) -> PenguinTokenizer:

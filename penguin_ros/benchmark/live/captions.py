@@ -21,11 +21,10 @@ from penguin_ros.frame import NANOSECONDS
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.request import Answer
-from penguin_ros.requests.caption_turn import CaptionTurn
-from penguin_ros.requests.clip_selection import camera_view
 from penguin_ros.steps import run_to_end
 from penguin_ros.text import cleaned
-from penguin_ros.window.camera_window import WindowClip
+from penguin_ros.window.camera import Camera
+from penguin_ros.window.camera_window import ChosenClip
 
 MOST_CAPTIONS, FEW_CAPTIONS = 20, 3
 """Of a scene; few of a slow model, unless more are asked for."""
@@ -91,41 +90,35 @@ class CaptionRuns:
             drafts = DraftHistory() if suite.is_drafted else None
             return [self._caption(reuse, found, drafts) for found in self._clips(stream, suite)]
 
-    def _clips(self, stream: Stream, suite: Suite) -> Iterator[WindowClip | None]:
+    def _clips(self, stream: Stream, suite: Suite) -> Iterator[ChosenClip | None]:
         """What the window holds at every second; None where the gate says that nothing has changed."""
         config = self._bench.config
         config = replace(config, caption=replace(config.caption, gate=suite.is_gated))
         now_ns = [0]
-        view = camera_view(CAMERA, config, lambda: now_ns[0])
+        camera = Camera(CAMERA, config, lambda: now_ns[0], lambda: now_ns[0])
         rules = self._bench.loaded.window_rules(config)
         last = len(stream.frames) - 1
         for index, frame in enumerate(stream.frames):
             now_ns[0] = frame.stamp_ns
-            view.buffer.add(frame, frame.stamp_ns)
-            run_to_end(view.window.take(rules))
+            camera.add(frame)
+            found = run_to_end(camera.present_clip(rules))
             is_second = (
                 index == last
                 or stream.frames[index + 1].stamp_ns // NANOSECONDS > frame.stamp_ns // NANOSECONDS
             )
             if is_second and index < self._count * config.clip.fps:
-                found = view.window.clip(rules)
                 assert found is not None
-                turn = CaptionTurn(
-                    view.window,
-                    config.caption,
-                    self._question,
-                    lambda: now_ns[0],
-                    lambda: now_ns[0],
-                )
-                yield found if turn.begin(found.clip) else None
-                turn.end(Answer('', self._question, CAMERA, ''))
+                begun = camera.begin_caption(self._question, found.clip, config.caption)
+                yield found if begun.repeated is None else None
+                answer = Answer('', self._question, CAMERA, '')
+                camera.end_caption(begun, answer, config.caption)
 
     @property
     def _count(self) -> int:
         return self._bench.task.captions or (FEW_CAPTIONS if self._bench.is_slow else MOST_CAPTIONS)
 
     def _caption(
-        self, reuse: Caches, found: WindowClip | None, drafts: DraftHistory | None
+        self, reuse: Caches, found: ChosenClip | None, drafts: DraftHistory | None
     ) -> Text | None:
         """As AnswerJob does, drafts from the last caption of the camera included."""
         if found is None:

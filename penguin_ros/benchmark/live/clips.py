@@ -21,10 +21,10 @@ from penguin_ros.errors import SettingError
 from penguin_ros.evaluation.agreement import Agreement, agreement, worst
 from penguin_ros.frame import Frame
 from penguin_ros.generation.caches import Caches
-from penguin_ros.requests.clip_selection import camera_view
 from penguin_ros.settings import Value, with_values
 from penguin_ros.steps import run_to_end
-from penguin_ros.window.camera_window import WindowClip
+from penguin_ros.window.camera import Camera
+from penguin_ros.window.camera_window import ChosenClip
 
 FRAMES, FPS = 8, 2.0
 SMALL = 168, 112
@@ -171,7 +171,7 @@ class Clips:
                 self._both(f'slide by 1 of {FRAMES}', reuse, slid, QUESTIONS[0])
         return {'cases': self._taken()}
 
-    def _cold(self, name: str, reuse: Caches, found: WindowClip) -> Text:
+    def _cold(self, name: str, reuse: Caches, found: ChosenClip) -> Text:
         """Both sides are cold. How far rounding goes is seen, the first time, in chunks of another
         size, nothing kept there either: what is on trial must not be what it is judged by.
         """
@@ -203,7 +203,7 @@ class Clips:
             self._both(f'append {count} to {known}', reuse, found, QUESTIONS[0], is_recomputed)
 
     def _both(
-        self, name: str, reuse: Caches, found: WindowClip, question: str, is_recomputed: bool = True
+        self, name: str, reuse: Caches, found: ChosenClip, question: str, is_recomputed: bool = True
     ) -> None:
         bench = self._bench
         ours = bench.text(reuse, found, question)
@@ -214,7 +214,7 @@ class Clips:
             bench.rounding,
         )
 
-    def _clip(self, policy: str, count: int) -> WindowClip:
+    def _clip(self, policy: str, count: int) -> ChosenClip:
         return windowed(self._bench, policy, self._frames(count))
 
     def _frames(self, count: int) -> tuple[Frame, ...]:
@@ -230,16 +230,18 @@ def windowed(
     policy: str,
     frames: Sequence[Frame],
     further: Mapping[str, Value] | None = None,
-) -> WindowClip:
+) -> ChosenClip:
     """The clip that a camera's window of that policy gives after `frames`, one after the other;
     `further` settings.
     """
     config = with_values(bench.config, {**WIDE, 'clip.window': policy, **(further or {})})
-    view = camera_view(CAMERA, config, time.monotonic_ns)
+    now_ns = [0]
+    camera = Camera(CAMERA, config, lambda: now_ns[0], time.monotonic_ns)
     rules = bench.loaded.window_rules(config)
+    found = None
     for frame in frames:
-        view.buffer.add(frame, frame.stamp_ns)
-        run_to_end(view.window.take(rules))
-    found = view.window.clip(rules)
+        now_ns[0] = frame.stamp_ns
+        camera.add(frame)
+        found = run_to_end(camera.present_clip(rules))
     assert found is not None
     return found

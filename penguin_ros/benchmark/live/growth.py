@@ -64,7 +64,7 @@ def growth(bench: TextBench) -> Record:
 
 
 def _intermediate_tokens(bench: TextBench) -> int:
-    visual, length = bench.config.visual, bench.loaded.facts.max_length
+    visual, length = bench.config.visual, bench.loaded.description.max_length
     room = length - QUESTION_TOKENS - MOST_FRAMES * LABEL_TOKENS - visual.key_tokens
     tokens = min(visual.intermediate_tokens, room // (MOST_FRAMES - 1))
     if tokens < LEAST_TOKENS:

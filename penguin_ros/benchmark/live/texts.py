@@ -34,7 +34,7 @@ from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.requests.loaded_model import LoadedModel, load_model
 from penguin_ros.settings import Value, with_values
 from penguin_ros.steps import run_to_end
-from penguin_ros.window.camera_window import WindowClip
+from penguin_ros.window.camera_window import ChosenClip
 
 SLOW_S = 0.5
 """A model that takes longer for two small frames is slow: one round is measured, and few captions,
@@ -68,7 +68,7 @@ class TextBench:
     def text(
         self,
         caches: Caches,
-        found: WindowClip,
+        found: ChosenClip,
         question: str,
         history: PromptHistory | None = None,
         limits: Mapping[str, Any] | None = None,
@@ -92,7 +92,7 @@ class TextBench:
             for step in steps:
                 if step.logits is not None:
                     rows.append(step.logits)
-        logits = joined(rows, self.loaded.facts.vocabulary_size)
+        logits = joined(rows, self.loaded.description.vocabulary_size)
         samples = _samples(output, prepare_s, inputs)
         return Text(Tokens(tuple(output.token_ids), logits), samples, inputs, output)
 
@@ -189,7 +189,7 @@ def texts_record(task: LiveTask) -> Record:
     try:
         bench = TextBench(loaded, config, task)
         record = {
-            'facts': {**asdict(loaded.facts), 'resident_loaded': resident_bytes()[0]},
+            'facts': {**asdict(loaded.description), 'resident_loaded': resident_bytes()[0]},
             **_cases(bench, scenes),
         }
         return {

@@ -108,6 +108,9 @@ def _camera(snapshot: NodeSnapshot, camera: CameraSnapshot) -> DiagnosticStatus:
             'frames': buffer.received,
             'buffered frames': buffer.frames,
             'buffered bytes': buffer.bytes,
+            'expired frames': buffer.expired,
+            'frames stamped in the future': buffer.skewed,
+            'changes of the image size': buffer.size_changes,
             **{f'dropped: {cause}': count for cause, count in buffer.dropped.items()},
         }
     window = snapshot.pipeline.windows.get(camera.name) if snapshot.pipeline is not None else None
@@ -116,7 +119,7 @@ def _camera(snapshot: NodeSnapshot, camera: CameraSnapshot) -> DiagnosticStatus:
             'frames in the window': window.frames,
             'frames taken': window.taken,
             'frames skipped': window.skipped,
-            'clips begun anew': window.restarts,
+            'restarts of the clip': window.restarts,
             'captions unchanged': window.unchanged,
             'captions repeated': window.repeated,
         }

@@ -42,7 +42,7 @@ MODEL = ModelDescription(
     3 * SECOND,
 )
 WORKER = WorkerStatus(WorkerState.SERVING, NOW, 0, None)
-BUFFER = BufferStatus('front', 8, 4096, NOW, 5, 2.0, 20, 0, 0, 0, {'corrupt': 3})
+BUFFER = BufferStatus('front', 8, 4096, NOW, 5, 2.0, 20, 11, 2, 1, {'corrupt': 3})
 WINDOW = WindowStatus(frames=7, taken=30, skipped=4, restarts=2, unchanged=5, repeated=1)
 HEALTH = CameraHealth(
     'front', '/front/image', 'raw', CameraState.OK, rate_hz=2.0, age_ns=SECOND // 2, frames=20
@@ -51,7 +51,6 @@ HEALTH = CameraHealth(
 
 def snapshot(worker=WORKER, model=MODEL, health=HEALTH, counts=None, **changes):
     pipeline = PipelineStatus(
-        True,
         model,
         {'front': BUFFER},
         counts or SchedulerStats(),
@@ -121,6 +120,12 @@ def test_a_camera_with_a_warning_is_told_although_frames_arrive():
 
 def test_drops_are_listed_by_cause():
     assert values(entry('camera front', snapshot()))['dropped: corrupt'] == '3'
+
+
+def test_what_became_of_frames_that_were_taken_is_told_too():
+    told = values(entry('camera front', snapshot()))
+    assert (told['frames'], told['buffered frames'], told['expired frames']) == ('20', '8', '11')
+    assert told['frames stamped in the future'] == '2' and told['changes of the image size'] == '1'
 
 
 def test_the_window_of_a_camera_and_its_captions_without_a_model_are_counted():
