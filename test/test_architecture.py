@@ -27,7 +27,17 @@ FORBIDDEN_NAMES = {'util', 'helper', 'common', 'misc', 'manager', 'handler', 'da
 INFERENCE_LIBRARIES = ('torch', 'onnxruntime', 'tensorrt', 'cuda')
 BLOCKED = ('rclpy', 'penguin_msgs', 'mujoco', *INFERENCE_LIBRARIES)
 
-VALUES = ('config', 'settings', 'errors', 'frame', 'request', 'model_inputs', 'steps', 'text')
+VALUES = (
+    'config',
+    'settings',
+    'errors',
+    'frame',
+    'request',
+    'model_inputs',
+    'plain_values',
+    'steps',
+    'text',
+)
 CORE = (
     *VALUES,
     'clip_buffer',
@@ -89,6 +99,7 @@ ROOMS = {
     'frame': Room(('errors',), ('numpy',)),
     'request': Room(('errors', 'frame')),
     'model_inputs': Room(('errors', 'frame'), ('numpy',)),
+    'plain_values': Room(()),
     'steps': Room(()),
     'text': Room(()),
     'atomic_folder': Room(('errors',)),

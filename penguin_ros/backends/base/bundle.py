@@ -23,13 +23,12 @@ from penguin_ros.backends.base.manifest import (
     FileSpec,
     GraphSpec,
     Manifest,
-    from_plain,
-    to_plain,
 )
 from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
 from penguin_ros.errors import BundleCorrupt, BundleMismatch, BundleNotFound, BundleOutdated
+from penguin_ros.plain_values import from_plain, to_plain
 
 TOKENIZER = 'tokenizer'
 DEFAULT_COMMAND = 'penguin build CHECKPOINT --out {folder}'
@@ -119,7 +118,7 @@ def read_manifest(folder: Path) -> Manifest:
             f'Type: {command}',
         )
     try:
-        manifest: Manifest = from_plain(Manifest, plain)
+        manifest: Manifest = from_plain(Manifest, plain, 'manifest')
         _check_consistency(manifest)
     except (ValueError, TypeError) as error:
         raise BundleCorrupt(

@@ -8,12 +8,8 @@ not read an older bundle.
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from penguin_ros.checkpoint.shapes import CheckpointShape
 
@@ -116,61 +112,3 @@ class Manifest:
         """The graphs of a part in the order in which they run."""
         found = [graph for graph in self.graphs if graph.part == part and graph.variant == variant]
         return tuple(sorted(found, key=lambda graph: graph.index))
-
-
-def to_plain(value: Any) -> Any:
-    """Dataclasses and tuples as what YAML writes: mappings and lists."""
-    if dataclasses.is_dataclass(value):
-        return {
-            item.name: to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    return [to_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
-
-
-def from_plain(kind: Any, value: Any, where: str = 'manifest') -> Any:
-    """The inverse of `to_plain` for a type; ValueError names the place that does not fit."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, value, where)
-    if origin is tuple:
-        items = _typed(value, list, where)
-        kinds = [inner[0]] * len(items) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) != len(items):
-            raise ValueError(f'{where} takes {len(kinds)} values')
-        return tuple(
-            from_plain(one, item, f'{where}[{index}]')
-            for index, (one, item) in enumerate(zip(kinds, items, strict=True))
-        )
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return {
-            from_plain(inner[0], key, where): from_plain(inner[1], item, f'{where}.{key}')
-            for key, item in _typed(value, dict, where).items()
-        }
-    if origin in (typing.Union, types.UnionType):
-        return value if type(value) in inner else _refuse(where, value)
-    if kind is float and type(value) is int:
-        return float(value)
-    return _typed(value, kind, where)
-
-
-def _dataclass(kind: Any, value: Any, where: str) -> Any:
-    given = _typed(value, dict, where)
-    hints, fields = typing.get_type_hints(kind), {item.name for item in dataclasses.fields(kind)}
-    unknown, missing = sorted(map(str, set(given) - fields)), sorted(fields - set(given))
-    if unknown or missing:
-        raise ValueError(
-            f'{where} ' + ('has an unknown ' + unknown[0] if unknown else 'lacks ' + missing[0])
-        )
-    return kind(
-        **{name: from_plain(hints[name], given[name], f'{where}.{name}') for name in fields}
-    )
-
-
-def _typed(value: Any, kind: type, where: str) -> Any:
-    return value if type(value) is kind else _refuse(where, value)
-
-
-def _refuse(where: str, value: Any) -> Any:
-    raise ValueError(f'{where} = {str(value)[:80]!r}')

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penguin_ros.backends.base.bundle import Bundle, file_spec
-from penguin_ros.backends.base.manifest import FileSpec, GraphSpec, from_plain, to_plain
+from penguin_ros.backends.base.manifest import FileSpec, GraphSpec
 from penguin_ros.errors import BundleCorrupt, BundleNotFound, BundleOutdated
+from penguin_ros.plain_values import from_plain, to_plain
 
 FOLDER, MANIFEST = 'tensorrt', 'engines.json'
 FORMAT = 1
