@@ -120,7 +120,7 @@ class Pipeline:
     def activate(self) -> None:
         """From now on requests are taken; Inactive when no model is loaded."""
         self._loaded()
-        self._scheduler.resume()
+        self._scheduler.accept()
         self._is_active = True
 
     def deactivate(self, reason: str = '', timeout_s: float = 0.0) -> bool:

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the worker thread is doing: values. Knows neither jobs nor locks.
-
-What the scheduler runs, and what it counts. Knows neither models nor threads.
-"""
+"""What the scheduler runs, how far it is, and what is counted: a protocol and values."""
 
 from __future__ import annotations
 
@@ -16,52 +13,57 @@ from penguin_ros.request import Priority
 
 
 class Job(Protocol):
-    """Work in steps. Ends in exactly one call of either `finish` or `abort`, both quick."""
+    """Work in steps, each a bounded piece. Every job that the scheduler takes ends in exactly one
+    call of either `finish` or `abort`, both quick.
+
+    Preemption: between two steps of a caption a question may come. The caption is then preempted:
+    its generator stays at its yield and keeps all that it holds, its KV slot too, while the
+    question runs; when no question is left, the caption is resumed where it was. Work of priority
+    BACKGROUND stops between two steps in the same way while anything else is to do.
+    """
 
     @property
     def id(self) -> str:
-        """Unique among the jobs that wait or run."""
+        """The name of the job, unique among those that wait or run."""
 
     @property
     def priority(self) -> Priority:
-        """Questions run before captions, both before work ahead."""
+        """Questions run before captions, both before background work."""
 
     @property
     def key(self) -> str:
-        """Of a caption, or of work ahead, its camera: a waiting one gives way to a newer one of the
-        same key.
+        """The camera of a caption or of background work: a waiting job gives way to a newer one of
+        the same priority and key.
         """
 
     @property
     def deadline_ns(self) -> int | None:
-        """On the steady clock; past it the job is ended with DeadlineExceeded."""
+        """Time of the steady clock after which the job is ended with DeadlineExceeded."""
 
     @property
     def max_preemption_ns(self) -> int | None:
-        """A started caption that questions have kept from going on for longer, in all, is ended
-        with StaleFrames.
-        """
+        """A caption that has been preempted for longer, in all, is ended with StaleFrames."""
 
     def steps(self) -> Generator[None, None, None]:
-        """The work, a bounded piece between two yields. To end it early, an error is thrown in:
-        free what is held, re-raise.
+        """The work, with a yield after each bounded piece. To end it early, an error is thrown in:
+        the job frees what it holds and raises the error again.
         """
 
     def finish(self) -> None:
-        """The generator has returned."""
+        """Called when the generator has returned."""
 
     def abort(self, error: PenguinError) -> None:
-        """The job ended early, before, during or instead of its steps."""
+        """Called when the job ended early, before, during or instead of its steps."""
 
 
 @dataclass(eq=False)
 class Entry:
-    """A job on its way. `generator` exists once it was started; `ending` is the error that it is to
-    be ended with.
+    """A job that the scheduler has taken and not ended yet. `generator` exists once the job was
+    started; `ending` is the error that it is to be ended with.
 
-    `preempted_ns`: how long it has rested, up to `preempted_since_ns`, from when on it rests now
-    (None: it does not); `keeps_its_turn`: it was ended for the sake of a question, so that its
-    camera is not passed over.
+    `preempted_ns`: how long it was preempted in all, up to `preempted_since_ns`, the time since
+    when it is preempted now (None: it is not). `keeps_its_turn`: it is ended for the sake of a
+    question, so that its camera is not passed over.
     """
 
     job: Job
@@ -72,34 +74,34 @@ class Entry:
     keeps_its_turn: bool = False
 
     def preempt(self, now_ns: int) -> None:
-        """Questions keep it from going on."""
-        self.preempted_since_ns = (
-            now_ns if self.preempted_since_ns is None else self.preempted_since_ns
-        )
+        """Notes that a question keeps the job from going on."""
+        if self.preempted_since_ns is None:
+            self.preempted_since_ns = now_ns
 
     def resume(self, now_ns: int) -> None:
-        """It goes on."""
-        self.preempted_ns, self.preempted_since_ns = self.preempted_at(now_ns), None
+        """Notes that the job goes on."""
+        self.preempted_ns = self.preempted_for(now_ns)
+        self.preempted_since_ns = None
 
-    def preempted_at(self, now_ns: int) -> int:
-        """How long it has rested in all."""
-        return self.preempted_ns + (
-            0 if self.preempted_since_ns is None else now_ns - self.preempted_since_ns
-        )
+    def preempted_for(self, now_ns: int) -> int:
+        """Returns for how many nanoseconds the job has been preempted in all."""
+        if self.preempted_since_ns is None:
+            return self.preempted_ns
+        return self.preempted_ns + now_ns - self.preempted_since_ns
 
 
 @dataclass(frozen=True)
 class SchedulerStats:
-    """What waits and runs now (a resting caption counts as running), and what became of everything
+    """What waits and runs now (a preempted caption counts as running), and what became of all jobs
     since the start.
 
-    `questions_failed`, `captions_dropped`: ended early for whatever reason, of which
-    `captions_replaced`: gave way before they started, `captions_stale`: ran out of time, or of
-    their longest pause, while questions were served; `captions_preempted`: times that a question
-    interrupted a caption; `captions_delayed`: questions that were started while a caption waited or
-    was suspended; `precomputes_finished`, `precomputes_dropped`, `precomputes_replaced`: the same
-    of work ahead; `job_failures`: exceptions that were no PenguinError; `callback_failures`:
-    exceptions of `finish` and `abort`.
+    `questions_failed`, `captions_dropped`: ended early for whatever reason. Among those:
+    `captions_replaced` gave way to a newer caption before they started; `captions_stale` ran out of
+    time, or of `max_preemption_ns`, while questions were served. `captions_preempted`: how often a
+    question preempted a caption; `captions_delayed`: questions that were started while a caption
+    waited or was preempted. `precomputes_finished`, `precomputes_dropped`, `precomputes_replaced`:
+    the same of background work. `job_failures`: exceptions that were no PenguinError;
+    `callback_failures`: exceptions of `finish` and `abort`.
     """
 
     questions_waiting: int = 0
@@ -134,8 +136,8 @@ class WorkerState(Enum):
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """`heartbeat_ns`: steady time of the last sign of life; `step_ns`: how long the current step
-    has taken, 0 between steps; `failure`: why the state is FAILED.
+    """How the worker thread is doing. `heartbeat_ns`: steady time of its last sign of life;
+    `step_ns`: how long the current step has taken, 0 between steps; `failure`: why it has FAILED.
     """
 
     state: WorkerState

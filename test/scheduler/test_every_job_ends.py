@@ -54,7 +54,7 @@ Operation = tuple[str, int]
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ['question', 'caption', 'cancel', 'turn', 'pause', 'resume', 'end_all', 'idle']
+            ['question', 'caption', 'cancel', 'turn', 'refuse', 'accept', 'end_all', 'idle']
         ),
         st.integers(0, 7),
     ),
@@ -94,10 +94,10 @@ def test_each_job_ends_exactly_once(
             scheduler.cancel(f'{draw.choice(["question", "caption"])}-{number}')
         elif name == 'turn':
             clock.turn(number * 10)
-        elif name == 'pause':
-            scheduler.refuse(Inactive('paused'))
-        elif name == 'resume':
-            scheduler.resume()
+        elif name == 'refuse':
+            scheduler.refuse(Inactive('refused'))
+        elif name == 'accept':
+            scheduler.accept()
         elif name == 'end_all':
             scheduler.end_all(Inactive('flushed'))
         else:

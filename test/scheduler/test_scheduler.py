@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker opens, pauses, closes and dies without leaving a job behind."""
+"""The worker opens, refuses jobs, closes and dies without leaving a job behind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from support.stepped_jobs import (
     LIVENESS_SECONDS,
     FakeClock,
-    House,
     Stage,
     SteppedJob,
-    house,
+    SteppedScheduler,
     raising,
+    stepped_scheduler,
     steps_done,
 )
 
@@ -22,77 +22,75 @@ from penguin_ros.scheduler.job import WorkerState
 from penguin_ros.scheduler.scheduler import Scheduler
 
 
-def test_pausing_ends_everything_and_refuses_until_resumed() -> None:
-    with house() as inside:
-        running, waiting = inside.submit('running', step_count=50), inside.submit('waiting')
-        caption = inside.caption('caption')
-        inside.wait('running?0')
-        inside.scheduler.refuse(Inactive('deactivated'))
+def test_refusing_ends_everything_until_jobs_are_accepted_again() -> None:
+    with stepped_scheduler() as stepped:
+        running, waiting = stepped.submit('running', step_count=50), stepped.submit('waiting')
+        caption = stepped.caption('caption')
+        stepped.wait('running?0')
+        stepped.scheduler.refuse(Inactive('deactivated'))
         with pytest.raises(Inactive, match='deactivated'):
-            inside.submit('refused')
-        inside.stage.permit()
-        assert inside.scheduler.wait_idle(LIVENESS_SECONDS)
+            stepped.submit('refused')
+        stepped.stage.permit()
+        assert stepped.scheduler.wait_idle(LIVENESS_SECONDS)
         assert all(
             isinstance(job.ends[0], Inactive) and len(job.ends) == 1
             for job in (running, waiting, caption)
         )
-        inside.scheduler.resume()
-        inside.stage.open()
-        inside.submit('again')
-        inside.wait('again finished')
+        stepped.scheduler.accept()
+        stepped.stage.open()
+        stepped.submit('again')
+        stepped.wait('again finished')
 
 
 def test_closing_aborts_what_waits_and_runs_and_closes_the_backend_last() -> None:
-    with house() as inside:
-        running, waiting = inside.submit('running', step_count=50), inside.submit('waiting')
-        inside.wait('running?0')
-        inside.stage.permit()
-        closer = threading.Thread(target=inside.scheduler.close, args=(LIVENESS_SECONDS,))
+    with stepped_scheduler() as stepped:
+        running, waiting = stepped.submit('running', step_count=50), stepped.submit('waiting')
+        stepped.wait('running?0')
+        stepped.stage.permit()
+        closer = threading.Thread(target=stepped.scheduler.close, args=(LIVENESS_SECONDS,))
         closer.start()
-        inside.stage.open()
+        stepped.stage.open()
         closer.join(LIVENESS_SECONDS)
         assert isinstance(running.ends[0], Inactive) and isinstance(waiting.ends[0], Inactive)
-        assert inside.stage.events[-1] == 'backend closed'
+        assert stepped.stage.events[-1] == 'backend closed'
         with pytest.raises(Inactive):
-            inside.submit('late')
+            stepped.submit('late')
 
 
 def test_closing_during_a_step_that_hangs_reports_so_and_still_ends_every_job_once() -> None:
-    with house() as inside:
-        running, waiting = inside.submit('running', step_count=3), inside.submit('waiting')
-        inside.wait('running?0')
-        assert inside.scheduler.close(0.01) is False
+    with stepped_scheduler() as stepped:
+        running, waiting = stepped.submit('running', step_count=3), stepped.submit('waiting')
+        stepped.wait('running?0')
+        assert stepped.scheduler.close(0.01) is False
         assert isinstance(running.ends[0], Inactive) and isinstance(waiting.ends[0], Inactive)
-        assert running.is_holding and 'backend closed' not in inside.stage.events
-        inside.stage.open()  # the step returns after all
-        assert inside.scheduler.close(LIVENESS_SECONDS)
+        assert running.is_holding and 'backend closed' not in stepped.stage.events
+        stepped.stage.open()  # the step returns after all
+        assert stepped.scheduler.close(LIVENESS_SECONDS)
         assert len(running.ends) == len(waiting.ends) == 1 and not running.is_holding
-        assert steps_done(inside) == ['running:0'] and inside.stage.events[-1] == 'backend closed'
+        assert steps_done(stepped) == ['running:0'] and stepped.stage.events[-1] == 'backend closed'
 
 
 def test_a_hanging_step_that_fails_after_the_close_ends_its_job_no_second_time() -> None:
-    with house() as inside:
-        job = inside.submit('job', in_step=raising(OutOfMemory('full')))
-        inside.wait('job?0')
-        assert inside.scheduler.close(0.01) is False
-        inside.stage.open()
-        assert inside.scheduler.close(LIVENESS_SECONDS)
+    with stepped_scheduler() as stepped:
+        job = stepped.submit('job', in_step=raising(OutOfMemory('full')))
+        stepped.wait('job?0')
+        assert stepped.scheduler.close(0.01) is False
+        stepped.stage.open()
+        assert stepped.scheduler.close(LIVENESS_SECONDS)
         assert len(job.ends) == 1 and isinstance(job.ends[0], Inactive)
 
 
-def test_what_a_resting_caption_holds_is_freed_by_the_worker_also_when_closing_could_not_wait() -> (
-    None
-):
-    with house() as inside:
-        caption = inside.caption('caption')
-        inside.wait('caption?0')
-        inside.submit('question')
-        inside.stage.permit()
-        inside.wait('question?0')
-        assert inside.scheduler.close(0.01) is False
+def test_the_worker_frees_what_a_preempted_caption_holds_even_when_close_could_not_wait() -> None:
+    with stepped_scheduler() as stepped:
+        caption = stepped.caption('caption')
+        stepped.wait('caption?0')
+        stepped.submit('question')
+        stepped.stage.permit()
+        stepped.wait('question?0')
+        assert stepped.scheduler.close(0.01) is False
         assert len(caption.ends) == 1 and caption.is_holding
-        inside.stage.open()
-        assert inside.scheduler.close(LIVENESS_SECONDS)
+        stepped.stage.open()
+        assert stepped.scheduler.close(LIVENESS_SECONDS)
         assert (caption.is_holding, caption.freed_by, len(caption.ends)) == (
             False,
             'penguin worker',
@@ -101,13 +99,13 @@ def test_what_a_resting_caption_holds_is_freed_by_the_worker_also_when_closing_c
 
 
 def test_a_callback_may_close_the_scheduler() -> None:
-    with house() as inside:
-        job = inside.job('job')
+    with stepped_scheduler() as stepped:
+        job = stepped.job('job')
         end = job.finish
-        job.finish = lambda: (inside.scheduler.close(LIVENESS_SECONDS), end())[1]  # type: ignore[method-assign]
-        inside.stage.open()
-        inside.scheduler.submit(job)
-        inside.wait('backend closed')
+        job.finish = lambda: (stepped.scheduler.close(LIVENESS_SECONDS), end())[1]  # type: ignore[method-assign]
+        stepped.stage.open()
+        stepped.scheduler.submit(job)
+        stepped.wait('backend closed')
         assert job.ends == [None]
 
 
@@ -164,42 +162,42 @@ def test_closing_interrupts_who_waits_for_the_backend() -> None:
 
 
 class Fatal(BaseException):
-    """What no job is expected to raise."""
+    """An exception that no job is expected to raise."""
 
 
 def test_the_death_of_the_worker_ends_every_job_and_is_seen() -> None:
-    inside = House()
-    dying, waiting = inside.submit('dying', in_step=raising(Fatal())), inside.submit('waiting')
-    caption = inside.caption('caption')
-    inside.stage.open()
-    inside.wait('backend closed')
+    stepped = SteppedScheduler()
+    dying, waiting = stepped.submit('dying', in_step=raising(Fatal())), stepped.submit('waiting')
+    caption = stepped.caption('caption')
+    stepped.stage.open()
+    stepped.wait('backend closed')
     for job in (dying, waiting, caption):
         assert len(job.ends) == 1 and isinstance(job.ends[0], BackendError)
-    status = inside.scheduler.worker()
+    status = stepped.scheduler.worker()
     assert (
         status.state == WorkerState.FAILED
         and isinstance(status.failure, BackendError)
         and status.step_ns == 0
     )
     with pytest.raises(Inactive, match='worker thread failed'):
-        inside.submit('late')
-    assert inside.scheduler.close(LIVENESS_SECONDS)
+        stepped.submit('late')
+    assert stepped.scheduler.close(LIVENESS_SECONDS)
 
 
 def test_the_watchdog_sees_how_long_a_step_takes() -> None:
-    with house() as inside:
-        inside.submit('job')
-        inside.wait('job?0')
-        inside.clock.turn(7_000)
-        status = inside.scheduler.worker()
+    with stepped_scheduler() as stepped:
+        stepped.submit('job')
+        stepped.wait('job?0')
+        stepped.clock.turn(7_000)
+        status = stepped.scheduler.worker()
         assert status.state == WorkerState.SERVING and status.step_ns == 7_000
-        inside.stage.open()
-        assert inside.scheduler.wait_idle(LIVENESS_SECONDS)
-        inside.submit('next')
-        inside.wait('next finished')
-        assert inside.scheduler.worker().heartbeat_ns == inside.clock()
+        stepped.stage.open()
+        assert stepped.scheduler.wait_idle(LIVENESS_SECONDS)
+        stepped.submit('next')
+        stepped.wait('next finished')
+        assert stepped.scheduler.worker().heartbeat_ns == stepped.clock()
 
 
 def test_a_scheduler_is_used_once() -> None:
-    with house() as inside, pytest.raises(Inactive):
-        inside.scheduler.start(lambda: True, lambda: None)
+    with stepped_scheduler() as stepped, pytest.raises(Inactive):
+        stepped.scheduler.start(lambda: True, lambda: None)

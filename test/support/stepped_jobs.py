@@ -35,7 +35,9 @@ class FakeClock:
 
 
 class Stage:
-    """What happened, in order; a step waits until the test permits it, unless the stage is open."""
+    """Records what happened, in order; a step waits until the test permits it, unless the stage is
+    open.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -123,7 +125,7 @@ class SteppedJob:
         )
 
 
-class House:
+class SteppedScheduler:
     """A running scheduler with a stage, a clock, and what was logged."""
 
     def __init__(self, queue_length: int = 4, can_preempt: bool = True) -> None:
@@ -151,17 +153,17 @@ class House:
 
 
 @contextmanager
-def house(**facts: Any) -> Iterator[House]:
-    inside = House(**facts)
+def stepped_scheduler(**facts: Any) -> Iterator[SteppedScheduler]:
+    stepped = SteppedScheduler(**facts)
     try:
-        yield inside
+        yield stepped
     finally:
-        inside.stage.open()
-        assert inside.scheduler.close(LIVENESS_SECONDS)
+        stepped.stage.open()
+        assert stepped.scheduler.close(LIVENESS_SECONDS)
 
 
-def steps_done(inside: House) -> list[str]:
-    return [event for event in inside.stage.events if ':' in event]
+def steps_done(stepped: SteppedScheduler) -> list[str]:
+    return [event for event in stepped.stage.events if ':' in event]
 
 
 def raising(error: BaseException) -> Callable[[int], None]:
