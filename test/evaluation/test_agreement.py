@@ -21,7 +21,9 @@ from penguin_ros.evaluation.agreement import (
 
 
 def text(*ids: int, margin: float = 1.0, change: float = 0.0) -> Tokens:
-    """Each of `ids` leads by `margin` in a vocabulary of eight; `change` is added to every logit."""
+    """Each of `ids` leads by `margin` in a vocabulary of eight; `change` is added to every
+    logit.
+    """
     logits = np.zeros((len(ids), 8), np.float32)
     logits[np.arange(len(ids)), ids] = margin
     return Tokens(ids, logits + np.float32(change))
