@@ -68,7 +68,7 @@ def test_the_default_camera_of_the_node_and_of_the_parameter_files_looks_there()
 
 
 def test_the_demo_looks_there_too() -> None:
-    from penguin_ros.cli.demo import IMAGE_TOPIC as OF_THE_DEMO
+    from penguin_ros.demo.nodes import IMAGE_TOPIC as OF_THE_DEMO
     from penguin_ros.ros.conversions.topics import IMAGE_TOPIC
 
     assert OF_THE_DEMO == IMAGE_TOPIC
