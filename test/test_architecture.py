@@ -124,7 +124,9 @@ ROOMS = {
     # A job is a generator that somebody else made: the scheduler needs no room of those that make
     # one.
     'scheduler': Room(VALUES),
-    'pipeline_status': Room((*VALUES, 'clip_buffer', 'generation', 'window', 'scheduler')),
+    'pipeline_status': Room(
+        (*VALUES, 'clip_buffer', 'backends.base', 'generation', 'window', 'scheduler')
+    ),
     'requests': Room(
         (
             *VALUES,

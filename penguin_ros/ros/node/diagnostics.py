@@ -167,6 +167,7 @@ def _model(snapshot: NodeSnapshot) -> DiagnosticStatus:
             'last answers [s]': _seconds(texts.answer_ns),
             'last captions [s]': _seconds(texts.caption_ns),
             **_reuse(pipeline),
+            **pipeline.backend.counts,
         }
     level, text = _model_verdict(snapshot)
     return _entry(snapshot, 'model', level, text, values)
@@ -207,6 +208,8 @@ def _model_verdict(snapshot: NodeSnapshot) -> tuple[bytes, str]:
     is_idle = worker.state is WorkerState.SERVING and not worker.step_ns
     if is_idle and snapshot.steady_ns - worker.heartbeat_ns > HEARTBEAT_LIMIT_NS:
         return ERROR, 'the worker shows no sign of life. Restart the node'
+    if snapshot.pipeline.backend.slowdown:
+        return WARN, snapshot.pipeline.backend.slowdown
     return OK, f'{snapshot.lifecycle_state}, model loaded'
 
 
