@@ -45,7 +45,7 @@ def find_image_profile() -> Path | None:
         *filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)),
         sys.prefix,
     ]
-    candidates = [Path(__file__).resolve().parents[2] / _FILE]
+    candidates = [Path(__file__).resolve().parents[3] / _FILE]
     candidates += [Path(prefix) / 'share' / 'penguin_ros' / _FILE for prefix in prefixes]
     return next((path for path in candidates if path.is_file()), None)
 
