@@ -46,7 +46,7 @@ WORKER = WorkerStatus(WorkerState.SERVING, NOW, 0, None)
 BUFFER = BufferStatus('front', 8, 4096, NOW, 5, 2.0, 20, 11, 2, 1, {'corrupt': 3})
 WINDOW = WindowStatus(frames=7, taken=30, skipped=4, restarts=2, unchanged=5, repeated=1)
 HEALTH = CameraHealth(
-    'front', '/front/image', 'raw', CameraState.OK, rate_hz=2.0, age_ns=SECOND // 2, frames=20
+    'front', '/front/image', 'raw', CameraState.OK, rate_hz=2.0, age_ns=SECOND // 2
 )
 
 
