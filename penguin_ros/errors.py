@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only errors that leave the core. Each says what failed, why, and what to do next.
 
-`ros/conversions/error_codes.py` maps the classes to message constants, the command line maps them
-to exit codes.
+Knows no other room. `ros/conversions/error_codes.py` maps the classes to message constants, the
+command line maps them to exit codes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ AnyError = TypeVar('AnyError', bound='PenguinError')
 
 
 class PenguinError(Exception):
-    """An expected failure: `what` failed, `why`, and `fix`, what the user can do or type next."""
+    """An expected failure: `what` happened, `why`, and `fix`, what the user can do or type next."""
 
     def __init__(self, what: str, why: str = '', fix: str = '') -> None:
-        self.what = what
-        self.why = why
-        self.fix = fix
+        self.what, self.why, self.fix = what, why, fix
         super().__init__(what, why, fix)
 
     def __str__(self) -> str:
@@ -27,8 +25,8 @@ class PenguinError(Exception):
         return f'{text}. {self.fix}' if self.fix else text
 
     def fresh(self: AnyError) -> AnyError:
-        """Returns the same error without its traceback and cause, which keep every local variable
-        on their way alive, tensors too.
+        """The same error without traceback and cause, which keep every local variable on their way
+        alive, tensors too.
         """
         error = type(self).__new__(type(self), *self.args)
         error.__dict__.update(self.__dict__)
@@ -50,7 +48,7 @@ class CheckpointError(PenguinError):
 
 
 class CheckpointNotFound(CheckpointError):
-    """There is no such folder, or a file that every checkpoint has is missing."""
+    """No such folder, or a file that every checkpoint has is missing."""
 
 
 class CheckpointConfigError(CheckpointError):
@@ -62,8 +60,8 @@ class CheckpointFileCorrupt(CheckpointError):
 
 
 class CheckpointTensorError(CheckpointError):
-    """Tensors are missing, unknown or of the wrong shape; the message and the attributes list
-    them.
+    """Tensors are missing, unknown or of the wrong shape; the message lists them, so do the
+    attributes.
     """
 
     def __init__(
@@ -73,9 +71,11 @@ class CheckpointTensorError(CheckpointError):
         unexpected: Sequence[str] = (),
         misshaped: Sequence[str] = (),
     ) -> None:
-        self.missing = tuple(missing)
-        self.unexpected = tuple(unexpected)
-        self.misshaped = tuple(misshaped)
+        self.missing, self.unexpected, self.misshaped = (
+            tuple(missing),
+            tuple(unexpected),
+            tuple(misshaped),
+        )
         named = (('missing', missing), ('unknown', unexpected), ('wrong shape or type', misshaped))
         why = '; '.join(f'{label}: {_shortened(names)}' for label, names in named if names)
         super().__init__(
@@ -86,7 +86,7 @@ class CheckpointTensorError(CheckpointError):
 
 
 class HubUnavailable(CheckpointError):
-    """A hub id was given, but the hub, the repository or the cache could not be reached."""
+    """A hub id was given but the hub, the repository or the cache could not be reached."""
 
 
 # --- bundles --------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class BundleError(CheckpointError):
 
 
 class BundleNotFound(BundleError):
-    """There is no such folder, or it holds no manifest."""
+    """No such folder, or it holds no manifest."""
 
 
 class BundleCorrupt(BundleError):
@@ -117,20 +117,17 @@ class BuildError(BundleError):
 
 
 class BuildRefused(BuildError):
-    """The precision, the backend and the sizes do not go together; nothing was written."""
+    """The precision, the backend or a size does not go together; nothing was written."""
 
 
 class NotEnoughSpace(BuildError):
-    """The build would run out of disk or memory; nothing was written. `needed` and `free` are
-    bytes.
-    """
+    """The build would run out of disk or memory; `needed` and `free` in bytes, nothing was written."""
 
     def __init__(
         self, what: str, why: str = '', fix: str = '', needed: int = 0, free: int = 0
     ) -> None:
         super().__init__(what, why, fix)
-        self.needed = needed
-        self.free = free
+        self.needed, self.free = needed, free
 
 
 def _shortened(names: Sequence[str], limit: int = 12) -> str:
@@ -138,37 +135,35 @@ def _shortened(names: Sequence[str], limit: int = 12) -> str:
     return ', '.join(names[:limit]) + more
 
 
-# --- images ---------------------------------------------------------------------------------------
+# --- pictures -------------------------------------------------------------------------------------
 
 
 class ImageError(PenguinError):
-    """An image cannot be used; its frame is dropped and counted under `cause`."""
+    """A picture cannot be used; the frame is dropped and counted under `cause`."""
 
     cause = 'image'
 
 
 class UnsupportedEncoding(ImageError):
-    """The pixel encoding is none of those that can be converted."""
+    """The pixel encoding is not one that is converted."""
 
     cause = 'encoding'
 
 
 class CorruptImage(ImageError):
-    """Compressed data cannot be decoded, or is empty."""
+    """Compressed data does not decode, or is empty."""
 
     cause = 'corrupt'
 
 
 class ImageTooLarge(ImageError):
-    """An image has more pixels or bytes than allowed, as a decompression bomb has; it is refused
-    before it is decoded.
-    """
+    """More pixels or bytes than allowed (a decompression bomb, say); refused before decoding."""
 
     cause = 'too_large'
 
 
 class ImageShapeError(ImageError):
-    """An image has zero size, a step smaller than a row, or less data than step x height."""
+    """Zero size, a step smaller than a row, or less data than step x height."""
 
     cause = 'shape'
 
@@ -209,7 +204,7 @@ class IntervalUnavailable(RequestError):
 
 
 class TooManyImages(RequestError):
-    """A request carries more images, or more bytes of images, than it may."""
+    """More pictures, or more bytes of pictures, than a request may carry."""
 
 
 class DuplicateRequest(RequestError):
@@ -248,8 +243,7 @@ class TokenCountMismatch(PenguinError):
     """The number of image placeholders and of visual features differ."""
 
     def __init__(self, expected: int, got: int) -> None:
-        self.expected = expected
-        self.got = got
+        self.expected, self.got = expected, got
         super().__init__(
             f'the prompt has {expected} image tokens, the frames give {got}',
             'each image token takes one visual feature',

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames and clips, the values that travel between the rooms."""
+"""Frames and clips: values that travel between the rooms. Knows neither ROS messages nor where
+frames come from.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ def to_nanoseconds(time: Any) -> int:
 
 
 def is_image(array: NDArray[Any]) -> bool:
-    """True for an Image with at least one pixel."""
+    """True for an Image, which has at least one pixel."""
     return array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size > 0
 
 
@@ -55,8 +57,8 @@ class Frame:
 
     @cached_property
     def digest(self) -> bytes:
-        """16 bytes that stand for the pixels and their shape. They are computed once, so the image
-        must not change afterwards.
+        """16 bytes that stand for the pixels and their shape; computed once, of an image that must
+        not change afterwards.
         """
         shape = repr(self.image.shape).encode()
         return hashlib.blake2b(
@@ -66,8 +68,8 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """The frames chosen for one request: at least one, all of one camera and one size, their stamps
-    strictly increasing.
+    """The frames chosen for one request: at least one, of one camera and one size, stamps strictly
+    increasing.
     """
 
     camera: str
@@ -85,5 +87,5 @@ class Clip:
 
     @property
     def seconds_from_start(self) -> tuple[float, ...]:
-        """Seconds of each frame since the oldest one, which are the time labels of the prompt."""
+        """Per frame, seconds since the oldest one: the time labels of the prompt."""
         return tuple((frame.stamp_ns - self.start_ns) / NANOSECONDS for frame in self.frames)

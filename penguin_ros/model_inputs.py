@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What preprocessing hands to generation: patches of frames, a prompt, and both together."""
+"""What preprocessing hands to generation: numpy values. Knows neither how they are made nor what
+runs on them.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,9 @@ as (channel, y, x).
 class FramePatches:
     """One frame, ready for the encoder.
 
-    `source`: the pixels, or a function that makes them when they are first asked for. `rows` and
-    `columns` of the patch grid are multiples of `merge_size`. `content`: bytes that stand for the
-    pixels; when it is empty, the key is made from the pixels.
+    `source`: the pixels, or a function that makes them when they are asked for first; `rows`,
+    `columns` of the patch grid, both multiples of `merge_size`; `content`: bytes that stand for the
+    pixels, empty: their digest is computed when asked for.
     """
 
     source: Pixels | Callable[[], Pixels]
@@ -38,21 +40,21 @@ class FramePatches:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """The patches, as Pixels says."""
+        """See Pixels."""
         return self.source() if callable(self.source) else self.source
 
     @cached_property
     def key(self) -> bytes:
-        """16 bytes; two frames with the same key have the same features, whatever their type, their
-        clip and the other frames in it.
+        """16 bytes: two frames of one key have the same features, whatever their type, clip and
+        company.
         """
-        size = repr((self.rows, self.columns, self.merge_size, len(self.content))).encode()
+        facts = repr((self.rows, self.columns, self.merge_size, len(self.content))).encode()
         content = self.content or np.ascontiguousarray(self.pixels).data
-        return hashlib.blake2b(content, digest_size=16, key=size).digest()
+        return hashlib.blake2b(content, digest_size=16, key=facts).digest()
 
     @property
     def tokens(self) -> int:
-        """Number of visual tokens, after merging."""
+        """Visual tokens after merging."""
         return (self.rows // self.merge_size) * (self.columns // self.merge_size)
 
 
@@ -60,8 +62,8 @@ class FramePatches:
 class Prompt:
     """A rendered chat prompt.
 
-    `text` has one placeholder per frame; `token_ids` (n,) int64 has one placeholder per visual
-    token; `image_starts` are the positions of each frame's first visual token, in order.
+    `text` with one placeholder per frame, `token_ids` (n,) int64 with the placeholders repeated,
+    `image_starts` the position of each frame's first visual token, in order.
     """
 
     text: str
@@ -73,8 +75,8 @@ class Prompt:
 class ModelInputs:
     """A prompt and its frames; TokenCountMismatch when their visual tokens differ.
 
-    `is_truncated`: frames were left out, or reduced below the floor, to keep the budget.
-    `frame_indices`: for each frame its index among the images that it was made from.
+    `is_truncated`: frames were left out or reduced below the floor to keep the budget.
+    `frame_indices`: for each frame its index in the clip, video or picture that it was made from.
     """
 
     prompt: Prompt
@@ -90,5 +92,5 @@ class ModelInputs:
 
     @property
     def visual_tokens(self) -> int:
-        """Number of visual tokens of all frames."""
+        """Of all frames."""
         return sum(frame.tokens for frame in self.frames)

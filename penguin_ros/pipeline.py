@@ -9,6 +9,7 @@ counted and logged.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import logging
 import threading
@@ -16,7 +17,6 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
@@ -33,6 +33,7 @@ from penguin_ros.media.convert import reduced
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, Ticket
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 from penguin_ros.requests.answer_job import AnswerJob, JobContext
+from penguin_ros.requests.images import ImageDecoder, RequestImages
 from penguin_ros.requests.loaded_model import BackendFactory as BackendFactory
 from penguin_ros.requests.loaded_model import LoadedModel, forget_results, load_model
 from penguin_ros.requests.precompute_job import PrecomputeJob
@@ -78,6 +79,7 @@ class Pipeline:
         self._log = log
         self._cameras = {name: Camera(name, config, now_ns, steady_ns) for name in cameras}
         self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
+        self._decoder = ImageDecoder(self._report)
         self._model: LoadedModel | None = None
         self._numbers = itertools.count()
         self._is_active = False
@@ -140,7 +142,9 @@ class Pipeline:
         """Ends every request with Inactive and frees the model; see Scheduler.close for what False
         means.
         """
-        self._is_active, self._is_closing = False, True
+        self._is_active = False
+        self._is_closing = True
+        self._decoder.close()
         return self._scheduler.close(timeout_s)
 
     def configure(self, config: PenguinConfig) -> None:
@@ -207,19 +211,23 @@ class Pipeline:
 
         Raises at once, and then calls neither: the RequestError or ImageError that says what is
         wrong with the request, Inactive, Busy, DuplicateRequest. The frames are chosen when it is
-        started, with the settings of now.
+        started, with the settings of now. Images are decoded while it waits; one that does not
+        decode ends the request with its ImageError.
         """
         config = self._config
         try:
             complete = checked_request(request, config, tuple(self._cameras), self._now_ns())
             if complete.interval is not None:
                 self._cameras[complete.camera].check_interval(complete.interval)
-            job = self._job(complete, config, on_answer, on_piece)
+            images = RequestImages(request.images, config.buffer) if request.images else None
+            job = self._job(complete, images, config, on_answer, on_piece)
         except PenguinError:
             with self._lock:
                 self._invalid_requests += 1
             raise
         self._scheduler.submit(job)
+        if images is not None:
+            self._decoder.start(images, functools.partial(self._on_decoded, job))
         return Ticket(complete.id, complete.text, complete.camera)
 
     def submit_caption(self, camera: str, on_caption: Callable[[Answer], None]) -> Ticket:
@@ -238,7 +246,7 @@ class Pipeline:
             max_tokens=config.caption.max_tokens,
             deadline_ns=round(config.caption.deadline * NANOSECONDS),
         )
-        self._scheduler.submit(self._job(request, config, on_caption, None))
+        self._scheduler.submit(self._job(request, None, config, on_caption, None))
         return Ticket(request.id, request.text, camera)
 
     def cancel(self, request_id: str) -> bool:
@@ -269,7 +277,6 @@ class Pipeline:
                 last_error=self._last_error,
                 caches=model.caches.stats() if model is not None else CacheStats(),
                 windows={name: each.window_status() for name, each in self._cameras.items()},
-                backend=model.backend.stats() if model is not None else BackendStats(),
             )
 
     # --- inside -----------------------------------------------------------------------------------
@@ -277,6 +284,7 @@ class Pipeline:
     def _job(
         self,
         request: Request,
+        images: RequestImages | None,
         config: PenguinConfig,
         on_answer: Callable[[Answer], None],
         on_piece: Callable[[TextPiece], None] | None,
@@ -292,13 +300,21 @@ class Pipeline:
         context = JobContext(
             config,
             self._loaded(),
-            None if request.images else self._cameras[request.camera],
+            self._cameras.get(request.camera),
+            images,
             self._now_ns,
             self._steady_ns,
             next(self._numbers),
             self._report,
         )
         return AnswerJob(request, context, deliver, on_piece)
+
+    def _on_decoded(self, job: AnswerJob, error: PenguinError | None) -> None:
+        """On the decoder's thread."""
+        if error is None:
+            self._scheduler.wake()
+        else:
+            self._scheduler.end(job, error)
 
     def _report(self, what: str, error: BaseException) -> None:
         with self._lock:

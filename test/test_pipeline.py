@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.encoded_images import encoded
 from support.live_pipeline import MS, START, TEXT, LivePipeline, offsets, past
 from support.stepped_jobs import LIVENESS_SECONDS
 
@@ -227,6 +228,7 @@ def test_the_status_shows_cameras_queue_and_the_step_that_runs(tiny_checkpoint: 
         )
 
 
+IMAGE = encoded(np.zeros((30, 30, 3), np.uint8))
 OPERATIONS = st.lists(
     st.sampled_from(
         [
@@ -277,7 +279,7 @@ def test_whatever_happens_each_request_that_was_taken_ends_in_one_answer(
                         live.ask(f'q{number}', camera=camera, interval=past(0, milliseconds))
                     )
                 elif operation == 'picture':
-                    taken.append(live.ask(f'q{number}', images=(np.zeros((30, 30, 3), np.uint8),)))
+                    taken.append(live.ask(f'q{number}', images=(IMAGE,)))
                 elif operation == 'caption':
                     taken.append(live.caption(camera))
                 elif operation == 'cancel' and taken:

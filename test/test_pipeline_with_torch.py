@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.encoded_images import encoded
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.frame import NANOSECONDS, Frame, Image
@@ -96,7 +97,7 @@ def test_a_picture_gets_the_references_text(pipeline: Pipeline, golden_dir: Path
     answer = asked(
         pipeline,
         'Describe this image in detail.',
-        images=(case['image'],),
+        images=(encoded(case['image']),),
         max_tokens=len(case['generated']),
     )
     assert answer.text == without_controls(str(case['generated_text']))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exit codes of the command line."""
+"""Exit codes of the command line. Knows nothing else."""
 
 DONE = 0
 FAILED = 1

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin watch`: shows captions and answers of a running node as they come."""
+"""`penguin watch`: captions and answers of a running node as they come. Knows the topics through
+the session only.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the verb."""
+    """Arguments of the verb."""
     parser.add_argument('--node', default='', help='full name of the node, when several run')
     parser.add_argument(
         '--seconds', type=float, default=math.inf, metavar='S', help='stop after S seconds'
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Watches until it is stopped; exit code 1 when fewer captions than asked for came in time."""
+    """Runs until stopped; exit code 1 when captions were counted and too few came in time."""
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo in a simulated world: captions beside the truth, and one question whose right answer is
+"""The demo in a simulated world: captions beside the truth, one question whose right answer is
 known.
 
-The truth comes from the ground truth of the camera. Scenes are drawn here only to find what is true
-about a part of one.
+Knows the camera's ground truth and draws scenes only to find what is true about a part of one.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 from penguin_ros.console import print_line, status_line
 from penguin_ros.demo.row import ShownCaption, print_row
 from penguin_ros.demo.sheet import SCENES, Sheet
-from penguin_ros.demo.watch import DemoTopics, DemoWatch
+from penguin_ros.demo.watch import DemoWatch, Stage
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.ros.client.question_client import AskedQuestion
 from penguin_ros.ros.client.session import Session
@@ -26,33 +25,34 @@ from penguin_ros.simulation.scoring import score_answer, score_caption
 from penguin_ros.simulation.world import World
 
 KEPT_TRUTHS = 64
-SLACK_NS = NANOSECONDS // 4
-"""A clip may begin and end that far inside a scene and still show all of it."""
+SLACK_NS = (
+    NANOSECONDS // 4
+)  # a clip may begin and end that far inside a scene and still show all of it
 KINDS = ('motion', 'position', 'order', 'colour', 'shape', 'count', 'changed', 'yes_no')
 """Kinds of questions, the most telling first."""
 
 
 class WorldWatch(DemoWatch):
-    """Compares captions with the truth. `shown` has one caption per scene, the first that saw all
-    of it; `others` counts the captions that saw a part of a scene, `repeated` those of a scene that
-    was captioned before.
+    """`shown`: one caption per scene, the first that saw all of it; `others` counts the captions
+    that saw a part of one.
     """
 
     def __init__(
-        self, session: Session, topics: DemoTopics, question: str, truth_topic: str, world: World
+        self, session: Session, stage: Stage, question: str, truth_topic: str, world: World
     ) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from std_msgs.msg import String
 
-        super().__init__(session, topics, question)
+        super().__init__(session, stage, question)
         self.shown: dict[int, ShownCaption] = {}
-        self.others = 0
-        self.repeated = 0
-        self._asked: tuple[GroundTruth, str, str] | None = None
-        """What the question is about, the question, and its right answer."""
+        self.others = self.repeated = 0
+        self._asked: tuple[GroundTruth, str, str] | None = (
+            None  # about what, the question, the right answer
+        )
         self._truths: dict[int, GroundTruth] = {}
-        self._drawn: dict[int, bytes] = {}
-        """The images of the sheet, which outlive the newest KEPT_IMAGES."""
+        self._drawn: dict[
+            int, bytes
+        ] = {}  # pictures of the sheet, which outlive the newest KEPT_PICTURES
         self._world = world
         session.node.create_subscription(
             String,
@@ -62,12 +62,12 @@ class WorldWatch(DemoWatch):
         )
 
     def is_ready(self) -> bool:
-        """Whether a whole scene was captioned."""
+        """Whether a whole scene was described."""
         return bool(self.shown)
 
     def chosen_question(self) -> AskedQuestion:
-        """The question about the scene that was captioned last: the user's own, or one whose answer
-        can be seen.
+        """About the scene that was described last: the one that is given, or one whose answer can
+        be seen.
         """
         truth = self._truths[max(self.shown)]
         known = sorted((item for item in truth.questions if item.kind in KINDS), key=_telling)
@@ -78,18 +78,16 @@ class WorldWatch(DemoWatch):
         return AskedQuestion(question, interval_ns=(truth.start_ns, truth.end_ns))
 
     def show_caption(self, caption: Any) -> None:
-        """Prints one row per scene. A caption that saw a part of a scene, or one of a scene that
-        was captioned before, is only counted.
-        """
+        """One row per scene; what saw a part of a scene, or was said of it before, is counted only."""
         if caption.error_code:
             status_line(f'caption: {caption.error_message}')
             return
         truth = self._scene_of(caption)
-        if truth is None:
-            self.others += 1
-            return
-        if truth.number in self.shown:
-            self.repeated += 1
+        if truth is None or truth.number in self.shown:
+            self.others, self.repeated = (
+                self.others + (truth is None),
+                self.repeated + (truth is not None),
+            )
             return
         shown = self._compared(caption, truth)
         self.shown[truth.number] = shown
@@ -100,50 +98,47 @@ class WorldWatch(DemoWatch):
         print_row(shown)
 
     def show_answer(self) -> None:
-        """Prints the facts about the answer and whether it is right."""
+        """Whether it is right."""
         super().show_answer()
         if self.is_answered:
             print_line(f'   {self.answer_verdict()}')
 
     def answer_verdict(self) -> str:
-        """Says whether the answer is right."""
+        """In words."""
         assert self._asked is not None
         right_answer = self._asked[2]
         if not right_answer:
             return "not one of the scene's questions: not checked"
-        verdict = 'RIGHT' if score_answer(self.answer.text, right_answer) else 'WRONG'
-        return f'{verdict}: the truth is “{right_answer}”'
+        return f'{"RIGHT" if score_answer(self.answer.text, right_answer) else "WRONG"}: the truth is “{right_answer}”'
 
     @property
     def is_complete(self) -> bool:
-        """Whether a whole scene was captioned and the question answered, both without error."""
+        """A whole scene was described and the question answered, both without error."""
         return bool(self.shown) and self.is_answered
 
     def facts_line(self) -> str:
-        """Says how many facts of all scenes were told correctly."""
+        """How many facts of all scenes were told rightly."""
         scores = [shown.score for shown in self.shown.values()]
         right, claimed, wanted = (
             sum(getattr(score, name) for score in scores) for name in ('right', 'claimed', 'wanted')
         )
         return (
-            f'{len(scores)} scenes described: of {claimed} facts told {right} are right'
-            f'{_percent(right, claimed)}, of {wanted} true facts {right} were told'
-            f'{_percent(right, wanted)}'
+            f'{len(scores)} scenes described: of {claimed} facts told {right} are right{_percent(right, claimed)}, of '
+            f'{wanted} true facts {right} were told{_percent(right, wanted)}'
         )
 
     def print_summary(self) -> None:
-        """Prints the counts of facts over all scenes, then those of every demo."""
+        """Counts of facts over all scenes described, then those of every demo."""
         print_line(
-            f'{self.facts_line()}; {self.others} captions saw only a part of a scene and are not '
-            f'counted, {self.repeated} were of a scene described before'
+            f'{self.facts_line()}; {self.others} captions saw a part of a scene only and are not counted, {self.repeated} '
+            'were of a scene described before'
         )
         super().print_summary()
 
     def sheet(self) -> Sheet:
-        """The image that the demo leaves."""
+        """What the demo leaves as a picture."""
         evidence = self.captions[-1].evidence
-        model = f'{evidence.model_name} ({evidence.precision}, {evidence.backend})'
-        title = f'penguin_ros: captions of a simulated world by {model}'
+        title = f'penguin_ros: captions of a simulated world by {evidence.model_name} ({evidence.precision}, {evidence.backend})'
         footer = [('in all', self.facts_line())]
         if self._asked is not None and self.is_answered:
             truth, question, _ = self._asked
@@ -163,9 +158,11 @@ class WorldWatch(DemoWatch):
             del self._truths[min(self._truths)]
 
     def _scene_of(self, caption: Any) -> GroundTruth | None:
-        """The scene that the clip of a caption shows all of; None when there is none."""
-        start_ns = to_nanoseconds(caption.evidence.start)
-        end_ns = to_nanoseconds(caption.evidence.end)
+        """The scene that a caption's clip shows all of."""
+        start_ns, end_ns = (
+            to_nanoseconds(caption.evidence.start),
+            to_nanoseconds(caption.evidence.end),
+        )
         return next(
             (
                 truth
@@ -178,7 +175,7 @@ class WorldWatch(DemoWatch):
         )
 
     def _compared(self, caption: Any, truth: GroundTruth) -> ShownCaption:
-        """Compares a caption with the truth of exactly the time that its frames cover."""
+        """With the truth of exactly the stretch that the caption's frames cover."""
         evidence = caption.evidence
         seen = truth.truth_between(
             self._world, to_nanoseconds(evidence.start), to_nanoseconds(evidence.end)
@@ -197,7 +194,7 @@ class WorldWatch(DemoWatch):
 
 
 def _telling(item: QuestionAnswer) -> tuple[bool, int]:
-    """Sorts questions by how telling they are; that something stands still comes last."""
+    """Sorts questions: that something stands still is said last."""
     return item.answer == words.DOES['still'], KINDS.index(item.kind)
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small model that describes the simulated world: where it and its parameters lie, and what was
-measured of it.
+"""The small model that describes the simulated world, and the parameters for it: where they lie,
+and what was measured.
+
+Knows no network.
 """
 
 from __future__ import annotations
@@ -12,17 +14,17 @@ from pathlib import Path
 NAME = 'penguin_sim'
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = 'score.json'
-"""The file beside the weights that holds what `penguin score --json` printed."""
+"""Beside the weights: what `penguin score --json` printed."""
 WANTED = 0.90
-"""The shares of facts and answers that should be right in the simulated world."""
+"""Shares of facts and answers that shall be right in the simulated world."""
 ALLOWANCE = 0.05
-"""How far a run of a few scenes may fall behind what was measured over hundreds."""
+"""What a run of a few scenes may fall behind what was measured over hundreds."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Which shares are right on held-out scenes of a level: of the facts that captions claim, of
-    the facts that they should tell, and of the answers.
+    """Shares of what is right on held-out scenes of a level: facts that captions claim, facts that
+    they were to tell, answers.
     """
 
     level: int = 3
@@ -31,14 +33,14 @@ class Measured:
     answers: float = 1.0
 
     def least(self, name: str) -> float:
-        """What a run of a few scenes has to reach: what is wanted, or a little less than what was
-        measured where that is lower.
+        """What a run of some scenes has to reach: what is wanted, or a little below what was
+        measured where that is less.
         """
         return min(WANTED, float(getattr(self, name)) - ALLOWANCE)
 
 
 def simulation_parameters() -> Path:
-    """The file with the parameters for simulated worlds."""
+    """The parameter file for simulated worlds."""
     return next(
         path
         for root in (ROOT, *_shares())
@@ -47,8 +49,8 @@ def simulation_parameters() -> Path:
 
 
 def default_checkpoint() -> Path | None:
-    """The folder of the model in this checkout or in the installed package; None where its weights
-    are absent.
+    """The model's folder in this checkout, or where the package is installed; None where its
+    weights are absent.
     """
     for root in (ROOT, *_shares()):
         folder = root / 'engines' / NAME
@@ -58,9 +60,7 @@ def default_checkpoint() -> Path | None:
 
 
 def measured(checkpoint: Path | None) -> Measured:
-    """Reads what was measured from beside the weights. Where nothing is there, everything is
-    expected to be right.
-    """
+    """What stands beside the weights; where nothing does, all that is wanted is expected."""
     path = checkpoint / MEASURED if checkpoint is not None else None
     if path is None or not path.is_file():
         return Measured()
@@ -75,7 +75,7 @@ def measured(checkpoint: Path | None) -> Measured:
 
 
 def _shares() -> tuple[Path, ...]:
-    """The folder that ament installs the package's files in, where there is one."""
+    """As ament installs it."""
     try:
         from ament_index_python.packages import get_package_share_directory
 

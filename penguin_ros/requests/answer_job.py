@@ -21,6 +21,7 @@ from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 from penguin_ros.requests.evidence_builder import EvidenceBuilder
+from penguin_ros.requests.images import RequestImages
 from penguin_ros.requests.loaded_model import LoadedModel
 from penguin_ros.steps import driven
 from penguin_ros.window.camera import BegunCaption, Camera
@@ -31,14 +32,15 @@ from penguin_ros.window.camera_window import ChosenClip
 class JobContext:
     """What a job needs besides its request.
 
-    `config`: the settings at its receipt; `camera`: None when the request brings images; `number`
-    tells the random streams of requests apart; `report` gets a sentence and an exception of a
-    callback.
+    `config`: the settings at its receipt; either the `camera` that is asked about or the `images`
+    that the request brings; `number` tells the random streams of requests apart; `report` gets a
+    sentence and an exception of a callback.
     """
 
     config: PenguinConfig
     model: LoadedModel
     camera: Camera | None
+    images: RequestImages | None
     now_ns: Callable[[], int]
     steady_ns: Callable[[], int]
     number: int
@@ -90,6 +92,11 @@ class AnswerJob:
         return self._evidence.received_ns + self._request.deadline_ns
 
     @property
+    def is_ready(self) -> bool:
+        """False while the request's images are decoded."""
+        return self._context.images is None or self._context.images.is_ready
+
+    @property
     def max_preemption_ns(self) -> int | None:
         """For a caption, whose frames are old when questions have preempted it for so long."""
         if self._request.priority is not Priority.CAPTION:
@@ -119,8 +126,9 @@ class AnswerJob:
         """Makes the model's inputs; None when the model need not run."""
         request, context = self._request, self._context
         preprocessor = context.model.preprocessor(context.config.visual)
-        if context.camera is None:
-            return (yield from preprocessor.images_steps(request.images, request.text))
+        if context.images is not None:
+            return (yield from preprocessor.images_steps(context.images.decoded, request.text))
+        assert context.camera is not None
         chosen = yield from self._find_clip(context.camera)
         if request.priority is Priority.CAPTION:
             self._caption = context.camera.begin_caption(
@@ -185,6 +193,8 @@ class AnswerJob:
             self._evidence.evidence(context.model.description, error, context.steady_ns()),
             error,
         )
+        if context.images is not None:
+            context.images.drop()
         if self._caption is not None and context.camera is not None:
             answer = context.camera.end_caption(self._caption, answer, context.config.caption)
         self._on_answer(answer)

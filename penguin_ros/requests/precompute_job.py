@@ -31,6 +31,7 @@ class PrecomputeJob:
 
     max_preemption_ns = None
     deadline_ns = None
+    is_ready = True
     priority = Priority.BACKGROUND
 
     def __init__(

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a request complete, or refuses it before it costs anything. Knows no queue and no model.
+"""Makes a request complete, or refuses it before it costs anything.
 
-What may be asked: cleans and checks the text of a question. Knows neither tokens nor markup.
-
-Chat markup stays as it is: the tokenizer makes plain text of it, and of other forms of one
-character whatever it was made for.
+Chat markup in a question stays as it is: the tokenizer makes plain text of it, and of other
+notations of one character whatever they stand for.
 """
 
 from __future__ import annotations
@@ -13,9 +11,9 @@ import dataclasses
 import uuid
 from collections.abc import Sequence
 
-from penguin_ros.config import PenguinConfig
+from penguin_ros.config import PenguinConfig, QuestionConfig
 from penguin_ros.errors import (
-    ImageShapeError,
+    ImageTooLarge,
     IntervalUnavailable,
     InvalidQuestion,
     InvalidRequest,
@@ -23,14 +21,42 @@ from penguin_ros.errors import (
     TooManyImages,
     UnknownCamera,
 )
-from penguin_ros.frame import NANOSECONDS, is_image
+from penguin_ros.frame import NANOSECONDS
 from penguin_ros.request import Interval, Request
 from penguin_ros.text import cleaned
 
+MAX_ID_CHARACTERS = 256
+
+
+def checked_request(
+    request: Request, config: PenguinConfig, cameras: Sequence[str], now_ns: int
+) -> Request:
+    """Returns the request with id, cleaned question, camera, maximum of tokens and deadline filled
+    in. Images take the place of a camera: its name is then '', and the caller decodes them.
+
+    `now_ns` is camera time. More tokens than the configured maximum become that maximum. Raises the
+    RequestError or ImageTooLarge that says what is wrong.
+    """
+    limits = config.question
+    question = checked_question(request.text, limits.max_characters)
+    _check_images(request, limits)
+    if request.interval is not None:
+        tolerance_ns = round(config.watch.future_tolerance * NANOSECONDS)
+        _check_interval(request.interval, now_ns, tolerance_ns)
+    return dataclasses.replace(
+        request,
+        id=_checked_id(request.id),
+        text=question,
+        camera='' if request.images else checked_camera(request.camera or limits.camera, cameras),
+        images=(),  # encoded ones are not kept longer than their decoding takes
+        max_tokens=_checked_tokens(request.max_tokens, limits.max_tokens),
+        deadline_ns=_checked_deadline(request.deadline_ns, round(limits.deadline * NANOSECONDS)),
+    )
+
 
 def checked_question(text: str, max_characters: int) -> str:
-    """The cleaned question; QuestionTooLong before any work on it, InvalidQuestion when nothing is
-    left to answer.
+    """Returns the cleaned question. Raises QuestionTooLong before any work on it, InvalidQuestion
+    when nothing is left to answer.
     """
     if len(text) > max_characters:
         raise QuestionTooLong(
@@ -48,37 +74,10 @@ def checked_question(text: str, max_characters: int) -> str:
     return question
 
 
-MAX_ID_CHARACTERS = 256
-
-
-def checked_request(
-    request: Request, config: PenguinConfig, cameras: Sequence[str], now_ns: int
-) -> Request:
-    """The request with id, cleaned question, camera (empty when it brings pictures), maximum of
-    tokens and deadline filled in.
-
-    `now_ns` is camera time. More tokens than the configured maximum become that maximum. Raises the
-    RequestError, or the ImageShapeError, that says what is wrong.
-    """
-    limits = config.question
-    question = checked_question(request.text, limits.max_characters)
-    _check_images(request, limits.max_images)
-    if request.interval is not None:
-        _check_interval(
-            request.interval, now_ns, round(config.watch.future_tolerance * NANOSECONDS)
-        )
-    return dataclasses.replace(
-        request,
-        id=_checked_id(request.id),
-        text=question,
-        camera='' if request.images else checked_camera(request.camera or limits.camera, cameras),
-        max_tokens=_checked_tokens(request.max_tokens, limits.max_tokens),
-        deadline_ns=_checked_deadline(request.deadline_ns, round(limits.deadline * NANOSECONDS)),
-    )
-
-
 def checked_camera(camera: str, cameras: Sequence[str]) -> str:
-    """The camera, or the first one for ''; UnknownCamera names those there are."""
+    """Returns the camera, or the first one for ''; raises UnknownCamera, which names those there
+    are.
+    """
     if not cameras:
         raise UnknownCamera('no camera is configured', '', 'Set the list of cameras')
     if camera and camera not in cameras:
@@ -96,22 +95,23 @@ def _checked_id(request_id: str) -> str:
     return request_id or uuid.uuid4().hex
 
 
-def _check_images(request: Request, max_images: int) -> None:
-    if len(request.images) > max_images:
+def _check_images(request: Request, limits: QuestionConfig) -> None:
+    if len(request.images) > limits.max_images:
         raise TooManyImages(
-            f'{len(request.images)} pictures',
-            f'a question may carry {max_images} (question.max_images)',
+            f'{len(request.images)} images',
+            f'a question may carry {limits.max_images} (question.max_images)',
+        )
+    size = sum(len(image.content) for image in request.images)
+    if size > limits.max_image_bytes:
+        raise ImageTooLarge(
+            f'images of {size} bytes',
+            f'a question may carry {limits.max_image_bytes} bytes (question.max_image_bytes)',
+            'Send fewer or smaller ones',
         )
     if request.images and request.interval is not None:
         raise InvalidRequest(
-            'both pictures and an interval are given', 'a question is about one or the other'
+            'both images and an interval are given', 'a question is about one or the other'
         )
-    for number, image in enumerate(request.images):
-        if not is_image(image):
-            raise ImageShapeError(
-                f'picture {number} has shape {image.shape} of {image.dtype}',
-                'pictures are (height, width, 3) uint8 RGB',
-            )
 
 
 def _check_interval(interval: Interval, now_ns: int, tolerance_ns: int) -> None:
@@ -128,10 +128,10 @@ def _check_interval(interval: Interval, now_ns: int, tolerance_ns: int) -> None:
         )
 
 
-def _checked_tokens(max_tokens: int, most: int) -> int:
+def _checked_tokens(max_tokens: int, limit: int) -> int:
     if max_tokens < 0:
         raise InvalidRequest(f'max_tokens = {max_tokens}', 'it takes 0 (the default) or more')
-    return min(max_tokens or most, most)
+    return min(max_tokens or limit, limit)
 
 
 def _checked_deadline(deadline_ns: int, longest_ns: int) -> int:

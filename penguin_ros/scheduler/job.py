@@ -41,6 +41,12 @@ class Job(Protocol):
         """Time of the steady clock after which the job is ended with DeadlineExceeded."""
 
     @property
+    def is_ready(self) -> bool:
+        """False while a question cannot be started yet: it keeps its place in the line, and others
+        pass it. See Scheduler.wake.
+        """
+
+    @property
     def max_preemption_ns(self) -> int | None:
         """A caption that has been preempted for longer, in all, is ended with StaleFrames."""
 

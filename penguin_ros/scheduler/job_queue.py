@@ -107,8 +107,7 @@ class JobQueue:
         job before the next one.
         """
         caption = self._captions.running
-        if self._question is None and self._questions:
-            self._question = self._questions.popleft()
+        if self._question is None and self._begin_question():
             self.counts['captions_delayed'] += caption is not None or self._captions.waiting > 0
         if self._question is not None:
             if caption is not None:
@@ -138,6 +137,13 @@ class JobQueue:
         self._captions.remove(entry)
         self._background.remove(entry)
         return True
+
+    def _begin_question(self) -> bool:
+        """Begins the first question in line that is ready; returns False without one."""
+        self._question = next((entry for entry in self._questions if entry.job.is_ready), None)
+        if self._question is not None:
+            self._questions.remove(self._question)
+        return self._question is not None
 
     def _leave_line(self, entry: Entry) -> None:
         if entry in self._questions:

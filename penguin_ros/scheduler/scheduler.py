@@ -121,6 +121,19 @@ class Scheduler:
             self._changed.notify_all()
             return True
 
+    def end(self, job: Job, error: PenguinError) -> None:
+        """Ends a job with `error`, as `cancel` does; nothing happens when it has ended."""
+        with self._changed:
+            entry = self._queue.find(job.id)
+            if entry is not None and entry.job is job:
+                self._queue.end(entry, error)
+                self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Has the worker look at its line again, since a question has become ready."""
+        with self._changed:
+            self._changed.notify_all()
+
     def close(self, timeout_s: float) -> bool:
         """Ends all jobs with Inactive, lets the worker close the backend, and waits up to
         `timeout_s` for that; on the worker thread itself it does not wait.

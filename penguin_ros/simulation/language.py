@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions of a truth, and the exact way back from a caption to its facts."""
+"""Captions of a truth, and the exact way back from a caption to its facts. Knows nothing of
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,14 @@ from penguin_ros.simulation.scene import COLOURS, SHAPES
 from penguin_ros.simulation.truth import Name, Sight, Truth
 
 ThingFact = tuple[str, str, str]
-"""(colour, shape, motion), with one of motion_seen.SEEN as the motion; a caption that names none
-says 'still'.
+"""(colour, shape, motion), the motion one of motion_seen.SEEN; a caption that tells none says
+'still'.
 """
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a caption claims: its things, how many are in the image, and their order from left to
+    """What a caption claims: its things, how many are in the picture, and their order from left to
     right.
     """
 
@@ -30,9 +32,7 @@ class Facts:
     order: tuple[Name, ...]
 
     def claims(self) -> frozenset[tuple[object, ...]]:
-        """Returns every single claim: the things, the count, and who is next to whom from left to
-        right.
-        """
+        """Every single claim: things, the count, and who is next to whom from left to right."""
         pairs = (('order', *pair) for pair in pairwise(self.order))
         return frozenset(
             chain((('thing', *thing) for thing in self.things), [('count', self.count)], pairs)
@@ -40,7 +40,7 @@ class Facts:
 
 
 def facts(truth: Truth) -> Facts:
-    """Returns what a perfect caption claims."""
+    """What a perfect caption claims."""
     return Facts(
         frozenset((sight.colour, sight.shape, sight.motion) for sight in truth.sights),
         truth.count,
@@ -49,7 +49,7 @@ def facts(truth: Truth) -> Facts:
 
 
 def caption(truth: Truth, random: random_module.Random | None = None) -> str:
-    """Returns a description in English; without `random` in the plainest wording."""
+    """A description in English; without `random` the plainest wording."""
     nouns = [
         f'a {sight.colour} {sight.shape}{_picked(words.AFTER_NOUN[sight.motion], random)}'
         for sight in truth.present
@@ -65,17 +65,17 @@ def caption(truth: Truth, random: random_module.Random | None = None) -> str:
 
 
 def noun(sight: Sight) -> str:
-    """Returns 'red box', for example."""
+    """'red box'"""
     return f'{sight.colour} {sight.shape}'
 
 
 def listed(items: Sequence[str]) -> str:
-    """Returns 'a', 'a and b', 'a, b and c', and so on."""
+    """'a', 'a and b', 'a, b and c'"""
     return ' and '.join([', '.join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def parse_caption(text: str) -> Facts | None:
-    """Returns the facts of a caption; None when any part of it does not follow the grammar."""
+    """The facts of a caption; None when any of it is not of the grammar."""
     text = text.strip()
     for pattern in _FIRST:
         match = pattern.match(text)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions about a truth and their right answers, as balanced as the truth allows."""
+"""Questions about a truth and their right answers, as balanced as the truth allows. Knows nothing
+of pictures.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,7 @@ Random = random_module.Random
 
 @dataclass(frozen=True)
 class QuestionAnswer:
-    """A question with its right answer: `kind` is one of KINDS, `answer` is worded as a perfect
-    model would, see `normalised`.
-    """
+    """`kind` one of KINDS; `answer` as a perfect model words it, see `normalised`."""
 
     kind: str
     question: str
@@ -29,8 +29,8 @@ class QuestionAnswer:
 
 
 def normalised(text: str) -> str:
-    """Returns an answer's value: in lower case, with numbers as digits, without punctuation and
-    words that carry nothing.
+    """An answer's value: lower case, numbers as digits, without punctuation and words that carry
+    nothing.
     """
     found = re.findall('[a-z0-9]+', text.lower())
     return ' '.join(
@@ -41,8 +41,8 @@ def normalised(text: str) -> str:
 
 
 def questions(truth: Truth, random: Random, count: int = 12) -> list[QuestionAnswer]:
-    """Returns up to `count` different questions, of every kind that the truth allows in turn;
-    nothing unclear is asked.
+    """Up to `count` different questions, every kind that the truth allows in turn; nothing unclear
+    is asked.
     """
     asked: dict[str, QuestionAnswer] = {}
     for _ in range(4):
@@ -95,8 +95,9 @@ def _count(truth: Truth, random: Random) -> Asked:
     if random.random() < 0.6:
         return random.choice(words.COUNT), f'{words.NUMBERS[truth.count].capitalize()}.'
     tally = Counter(sight.shape for sight in truth.present)
-    # as often zero as one or two
-    number = random.choice(sorted({tally[shape] for shape in SHAPES}))
+    number = random.choice(
+        sorted({tally[shape] for shape in SHAPES})
+    )  # as often zero as one or two
     shape = random.choice([shape for shape in SHAPES if tally[shape] == number])
     return random.choice(words.COUNT_OF).format(
         plural=words.PLURALS[shape]
@@ -195,8 +196,10 @@ def _is_moving(truth: Truth, random: Random, is_yes: bool) -> str | None:
     if sight is None:
         return None
     others = [motion for motion in words.IS_IT if motion != sight.motion]
-    if sight.motion in ('stopped', 'appeared'):
-        # These move too, in some direction, before they stand still.
+    if sight.motion in (
+        'stopped',
+        'appeared',
+    ):  # which move too, in some direction, before they stand still
         others = ['circle', 'appeared' if sight.motion == 'stopped' else 'circle']
     return random.choice(words.IS_IT[sight.motion if is_yes else random.choice(others)]).format(
         thing=noun(sight)
@@ -235,8 +238,8 @@ def _unanswerable(truth: Truth, random: Random) -> Asked:
 
 
 def _absent(truth: Truth, random: Random) -> str:
-    """Returns a thing that was not seen; every second time it differs from a seen one only in its
-    shape or only in its colour.
+    """A thing that was not seen; every second time it differs from a seen one in only its shape or
+    its colour.
     """
     seen = {sight.name for sight in truth.sights}
     names = [
@@ -253,7 +256,7 @@ def _is_only(truth: Truth, attribute: str, value: str) -> bool:
 
 
 def _one_of_each_motion(sights: Sequence[Sight], random: Random) -> Sight | None:
-    """Returns a clear sight, where each motion that there is has the same chance."""
+    """A clear sight; each motion there is has the same chance."""
     clear = [sight for sight in sights if sight.is_clear]
     if not clear:
         return None

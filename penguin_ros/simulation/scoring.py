@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How right captions and answers are: facts as sets, answers by value, shares with intervals."""
+"""How right captions and answers are: facts as sets, answers by value, shares with intervals. Knows
+no model.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """Of the `claimed` facts of a caption, `right` ones are true; `wanted` facts should have been
-    named. A caption that does not parse claims nothing.
+    """Of the `claimed` facts of a caption `right` ones are true; `wanted` were to be told. What
+    does not parse claims nothing.
     """
 
     right: int
@@ -33,7 +35,7 @@ class CaptionScore:
 
 @dataclass(frozen=True)
 class Share:
-    """The share right / total with its 95 % interval; 0 of 0 is 0, with an interval from 0 to 1."""
+    """right / total with its 95 % interval; 0 of 0 is 0, anywhere from 0 to 1."""
 
     right: float
     total: float
@@ -42,7 +44,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """The share in 0..1."""
+        """0..1"""
         return self.right / self.total if self.total else 0.0
 
 
@@ -56,17 +58,17 @@ def score_caption(text: str, truth: Truth) -> CaptionScore:
 
 
 def score_answer(text: str, right: str) -> bool:
-    """Returns whether an answer has the value of the right one."""
+    """Whether an answer has the value of the right one."""
     return normalised(text) == normalised(right)
 
 
 def is_abstention(text: str) -> bool:
-    """Returns whether an answer says that it cannot be seen."""
+    """Whether an answer says that it cannot be seen."""
     return score_answer(text, words.CANNOT_SEE)
 
 
 def wilson(right: int, total: int) -> Share:
-    """Returns the share of independent trials; E. B. Wilson, Probable inference, JASA 22 (1927)."""
+    """Of independent trials; E. B. Wilson, Probable inference, JASA 22 (1927)."""
     if not total:
         return Share(0, 0, 0.0, 1.0)
     share, z2 = right / total, Z_95**2
@@ -76,8 +78,8 @@ def wilson(right: int, total: int) -> Share:
 
 
 def pooled(rights: Sequence[float], totals: Sequence[float], seed: int = 0) -> Share:
-    """Returns sum(rights) / sum(totals) over scenes. Facts of one scene depend on each other, so
-    the interval resamples whole scenes.
+    """sum(rights) / sum(totals) over scenes, whose facts depend on each other: the interval
+    resamples whole scenes.
     """
     right, total = np.asarray(rights, float), np.asarray(totals, float)
     if not total.sum():
@@ -91,7 +93,7 @@ def pooled(rights: Sequence[float], totals: Sequence[float], seed: int = 0) -> S
 def difference(
     first: Sequence[float], second: Sequence[float], seed: int = 0
 ) -> tuple[float, float, float]:
-    """Returns the mean of second - first over pairs and its 95 % interval, by resampling pairs."""
+    """Mean of second - first over pairs and its 95 % interval, by resampling pairs."""
     gaps = np.asarray(second, float) - np.asarray(first, float)
     means = gaps[np.random.default_rng(seed).integers(0, len(gaps), (RESAMPLES, len(gaps)))].mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
@@ -99,8 +101,8 @@ def difference(
 
 
 def most_frequent(asked: Iterable[QuestionAnswer]) -> dict[str, str]:
-    """Returns per kind the value that is right most often among these very questions, which is what
-    knowing the kind alone reaches at best.
+    """Per kind the value that is right most often among these very questions: what knowing the kind
+    alone reaches at best.
     """
     tallies: dict[str, Counter[str]] = defaultdict(Counter)
     for item in asked:

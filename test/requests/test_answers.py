@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.encoded_images import encoded
 from support.live_pipeline import SECOND, START, TEXT, LivePipeline, offsets, past
 
 from penguin_ros.errors import (
@@ -172,7 +173,7 @@ def test_dropped_frames_of_the_stretch_are_counted_in_the_evidence(tiny_checkpoi
 def test_pictures_of_the_caller_are_used_instead_of_a_camera(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         image = np.zeros((40, 60, 3), np.uint8)
-        answer = live.answer(images=(image, image[:20]))
+        answer = live.answer(images=(encoded(image), encoded(image[:20])))
         assert (answer.text, answer.camera, len(answer.evidence.frames)) == (TEXT, '', 2)
         assert answer.evidence.stats.visual_tokens > 0 and answer.evidence.age_ns == 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.encoded_images import encoded
 from support.live_pipeline import SECOND, TEXT, LivePipeline
 from support.stepped_jobs import LIVENESS_SECONDS
 
@@ -149,7 +150,7 @@ def test_a_flush_ends_what_looks_at_a_camera_and_spares_pictures(tiny_checkpoint
         live.gate.close('decode')
         live.ask('running')
         live.gate.wait_arrived()
-        live.ask('picture', images=(np.zeros((40, 40, 3), np.uint8),))
+        live.ask('picture', images=(encoded(np.zeros((40, 40, 3), np.uint8)),))
         live.pipeline.flush('the bag started again')
         live.gate.open()
         running = live.wait('running')

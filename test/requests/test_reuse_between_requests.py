@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from support.encoded_images import encoded
 from support.live_pipeline import START, TEXT, LivePipeline, past
 
 from penguin_ros.frame import Frame
@@ -49,10 +50,12 @@ def test_a_caption_and_a_question_share_their_clip_either_way(tiny_checkpoint: P
 
 def test_pictures_of_a_caller_are_encoded_once(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint) as live:
-        live.answer('first', images=(noise(1), noise(2)))
-        again = live.answer('again', 'What else?', images=(noise(1), noise(2))).evidence
+        live.answer('first', images=(encoded(noise(1)), encoded(noise(2))))
+        again = live.answer(
+            'again', 'What else?', images=(encoded(noise(1)), encoded(noise(2)))
+        ).evidence
         assert again.stats.reused_frames == 2 and again.stats.reused_tokens > 0
-        other = live.answer('other', images=(noise(3), noise(1))).evidence
+        other = live.answer('other', images=(encoded(noise(3)), encoded(noise(1)))).evidence
         assert other.stats.reused_frames == 1
 
 

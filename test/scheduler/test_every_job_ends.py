@@ -15,6 +15,7 @@ from support.stepped_jobs import LIVENESS_SECONDS, FakeClock
 
 from penguin_ros.errors import Busy, DuplicateRequest, Inactive, OutOfMemory, PenguinError
 from penguin_ros.request import Priority
+from penguin_ros.scheduler.job import WorkerState
 from penguin_ros.scheduler.scheduler import Scheduler
 
 
@@ -29,6 +30,8 @@ class Work:
     clock: FakeClock
     length: int
     fails_at: int
+    max_preemption_ns: int | None = None
+    is_ready: bool = True
     ends: list[str] = field(default_factory=list)
     holds: int = 0
 
@@ -54,7 +57,17 @@ Operation = tuple[str, int]
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ['question', 'caption', 'cancel', 'turn', 'refuse', 'accept', 'end_all', 'idle']
+            [
+                'question',
+                'caption',
+                'cancel',
+                'turn',
+                'refuse',
+                'accept',
+                'end_all',
+                'ready',
+                'idle',
+            ]
         ),
         st.integers(0, 7),
     ),
@@ -84,6 +97,8 @@ def test_each_job_ends_exactly_once(
                 clock,
                 draw.randrange(0, 30),
                 draw.randrange(0, 60),
+                max_preemption_ns=draw.choice([None, 5]) if name == 'caption' else None,
+                is_ready=name == 'caption' or draw.random() < 0.7,
             )
             try:
                 scheduler.submit(work)
@@ -101,9 +116,13 @@ def test_each_job_ends_exactly_once(
         elif name == 'end_all':
             scheduler.end_all(Inactive('flushed'))
         else:
-            assert scheduler.wait_idle(LIVENESS_SECONDS)
+            for work in taken:
+                work.is_ready = True
+            scheduler.wake()
+            assert name == 'ready' or scheduler.wait_idle(LIVENESS_SECONDS)
     scheduler.close(close_timeout)
     assert scheduler.close(LIVENESS_SECONDS)
+    assert scheduler.worker().state is WorkerState.CLOSED, 'the worker itself has not failed'
     assert all(len(work.ends) == 1 and work.holds == 0 for work in taken), [
         (work.id, work.ends, work.holds) for work in taken
     ]

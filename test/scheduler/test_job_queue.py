@@ -20,6 +20,39 @@ def test_questions_run_in_order_of_arrival_and_finish_on_the_worker() -> None:
         assert {name for job in jobs for name in job.threads} == {'penguin worker'}
 
 
+def test_others_pass_a_question_that_is_not_ready_until_it_is() -> None:
+    with stepped_scheduler() as stepped:
+        stepped.stage.open()
+        unready = stepped.submit('unready', is_ready=False)
+        stepped.submit('question')
+        stepped.caption('caption')
+        stepped.wait('question finished')
+        stepped.wait('caption finished')
+        assert not unready.ends and stepped.scheduler.stats().questions_waiting == 1
+        with pytest.raises(DuplicateRequest):
+            stepped.submit('unready')
+        unready.is_ready = True
+        stepped.scheduler.wake()
+        stepped.wait('unready finished')
+
+
+def test_a_question_that_is_not_ready_counts_in_the_line_and_ends_as_any_other() -> None:
+    with stepped_scheduler(queue_length=3) as stepped:
+        jobs = [stepped.submit(name, is_ready=False, deadline_ns=10**9) for name in 'abc']
+        with pytest.raises(Busy):
+            stepped.submit('d')
+        assert stepped.scheduler.cancel('a')
+        stepped.wait('a RequestCancelled')
+        stepped.scheduler.end(jobs[1], StaleFrames('gone'))
+        stepped.wait('b StaleFrames')
+        stepped.clock.turn(10**9)
+        stepped.scheduler.wake()
+        stepped.wait('c DeadlineExceeded')
+        again = stepped.submit('b', is_ready=False)
+        stepped.scheduler.end(jobs[1], StaleFrames('gone'))
+        assert len(jobs[1].ends) == 1 and not again.ends, 'another job of that id goes on'
+
+
 def test_a_question_preempts_a_caption_between_two_steps_and_it_is_resumed_afterwards() -> None:
     with stepped_scheduler() as stepped:
         stepped.caption('caption', step_count=3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The clips of seeds."""
+"""Clips by seed, whole."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ THING = r'(\w+ (?:box|ball|cylinder|cone))'
 
 @pytest.fixture(scope='module')
 def asked(world: World) -> list[tuple[Truth, QuestionAnswer]]:
-    """Returns questions about random scenes."""
+    """Questions about random scenes."""
     found = []
     for seed in range(250):
         scene = random_scene(seed, 3)

@@ -92,6 +92,7 @@ class SteppedJob:
     key: str = ''
     max_preemption_ns: int | None = None
     deadline_ns: int | None = None
+    is_ready: bool = True
     step_count: int = 2
     in_step: Callable[[int], None] = lambda number: None
     ends: list[PenguinError | None] = field(default_factory=list)

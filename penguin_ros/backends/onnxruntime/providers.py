@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where ONNX Runtime computes: the execution providers for a setting, and the number of threads."""
+"""Where ONNX Runtime computes: the execution providers for a setting, and threads. Knows no graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from penguin_ros.errors import BackendUnavailable, SettingError
 
 CPU, CUDA, TENSORRT = 'CPUExecutionProvider', 'CUDAExecutionProvider', 'TensorrtExecutionProvider'
 NAMES = {'cpu': CPU, 'cuda': CUDA, 'tensorrt': TENSORRT}
-"""What ONNX Runtime calls the values of the setting model.provider."""
+"""Setting model.provider: what ONNX Runtime calls it."""
 
 _TOPOLOGY = '/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list'
 
@@ -23,8 +23,8 @@ Provider = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Placement:
-    """The `providers` in the order in which ONNX Runtime asks them, each with options, and the
-    `device` of the KV cache, cpu or cuda.
+    """`providers` in the order in which ONNX Runtime asks them, each with options; `device` of the
+    KV cache: cpu or cuda.
     """
 
     providers: tuple[Provider, ...]
@@ -32,12 +32,12 @@ class Placement:
 
     @property
     def best(self) -> str:
-        """The name of the first provider."""
+        """Name of the first provider."""
         return self.providers[0][0]
 
 
 def choose_placement(library: ModuleType, config: ModelConfig, compute: str) -> Placement:
-    """Returns the providers for model.device and model.provider.
+    """The providers for model.device and model.provider.
 
     auto takes CUDA when this onnxruntime has it and the bundle computes in float16, which is what a
     bundle for a GPU does. SettingError when device and provider contradict each other,
@@ -61,37 +61,46 @@ def choose_placement(library: ModuleType, config: ModelConfig, compute: str) -> 
         return Placement(((CPU, {}),), 'cpu')
     chain: list[Provider] = [(CUDA, {}), (CPU, {})]
     if wanted == 'tensorrt':
-        chain.insert(0, (TENSORRT, _tensorrt_options()))
+        folder = str(
+            _cache_folder()
+        )  # TensorRT builds engines when a session is opened, and again for new shapes
+        chain.insert(
+            0,
+            (
+                TENSORRT,
+                {
+                    'trt_engine_cache_enable': True,
+                    'trt_engine_cache_path': folder,
+                    'trt_timing_cache_enable': True,
+                    'trt_timing_cache_path': folder,
+                },
+            ),
+        )
     return Placement(tuple(chain), 'cuda')
 
 
 def missing(provider: str, why: str) -> BackendUnavailable:
-    """Returns the error for a provider that is asked for and cannot be had."""
+    """The error when a provider is asked for and cannot be had."""
     return BackendUnavailable(
         f'ONNX Runtime has no {provider} here',
         why,
-        'Type: pip uninstall onnxruntime; pip install onnxruntime-gpu; or set model.provider to '
-        'cpu',
+        'Type: pip uninstall onnxruntime; pip install onnxruntime-gpu; or set model.provider to cpu',
     )
 
 
 def usable_cores() -> int:
-    """Returns the number of physical cores that this process may run on: matrix products gain
-    nothing from two threads on one core.
+    """Physical cores that this process may run on: matrix products gain nothing from two threads on
+    one core.
     """
     return len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
 
 
-def _tensorrt_options() -> dict[str, Any]:
-    """TensorRT builds engines when a session is opened, and again for new shapes: they are kept."""
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    folder = str(cache / 'penguin_ros' / 'onnxruntime_tensorrt')
-    return {
-        'trt_engine_cache_enable': True,
-        'trt_engine_cache_path': folder,
-        'trt_timing_cache_enable': True,
-        'trt_timing_cache_path': folder,
-    }
+def _cache_folder() -> Path:
+    return (
+        Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+        / 'penguin_ros'
+        / 'onnxruntime_tensorrt'
+    )
 
 
 def _siblings(cpu: int) -> str:

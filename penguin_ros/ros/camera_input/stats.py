@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records what happened on one camera's topic: frames, drops, losses, rates.
+"""What happened on one camera's topic: frames, drops, losses, rates. Knows neither ROS nor what it
+means.
 
 Times are steady nanoseconds. One thread writes (the executor's), any thread may read.
 """
@@ -16,7 +17,7 @@ WINDOW_NS = 10 * NANOSECONDS
 
 
 def _rate_hz(times_ns: list[int], now_ns: int) -> float:
-    """Returns the events per second; the rate falls as time goes on without one."""
+    """Events per second; falls as time goes on without one."""
     if len(times_ns) < 2:
         return 0.0
     elapsed_ns = times_ns[-1] - times_ns[0]
@@ -26,8 +27,9 @@ def _rate_hz(times_ns: list[int], now_ns: int) -> float:
 
 @dataclass
 class CameraStats:
-    """Counts since the start of a camera input, and the newest of everything."""
+    """Counts since the start, and the last of everything."""
 
+    frames: int = 0
     drops: Counter[str] = field(default_factory=Counter)
     zero_stamps: int = 0
     last_zero_stamp_ns: int | None = None
@@ -46,47 +48,44 @@ class CameraStats:
     _losses: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
     def note_arrival(self, now_ns: int, message_bytes: int, sequence: int | None) -> None:
-        """Records that a message was taken.
-
-        `sequence` is its number at the publisher, None where the middleware does not tell.
+        """A message was taken; `sequence` is its number at the publisher, where the middleware
+        tells.
         """
-        self.last_arrival_ns = now_ns
-        self.message_bytes = message_bytes
+        self.last_arrival_ns, self.message_bytes = now_ns, message_bytes
         self._taken_ns.append(now_ns)
         if sequence is None or (self._published and sequence <= self._published[-1][1]):
-            self._published.clear()  # another publisher, or one that restarted
+            self._published.clear()  # another publisher, or one that started anew
         if sequence is not None:
             self._published.append((now_ns, sequence))
 
     def note_frame(self, now_ns: int, stamp_ns: int) -> None:
-        """Records that the message became a frame."""
+        """The message became a frame."""
+        self.frames += 1
         self.rejected_in_row = 0
-        self.last_frame_ns = now_ns
-        self.newest_stamp_ns = stamp_ns
+        self.last_frame_ns, self.newest_stamp_ns = now_ns, stamp_ns
 
     def note_zero_stamp(self, now_ns: int) -> None:
-        """Records that a frame carried no stamp."""
+        """A frame carried no stamp."""
         self.zero_stamps += 1
         self.last_zero_stamp_ns = now_ns
 
     def note_drop(self, cause: str, reason: str) -> None:
-        """Records that the message did not become a frame."""
+        """The message did not become a frame."""
         self.drops[cause] += 1
         self.rejected_in_row += 1
-        self.last_reject = reason
-        self.last_reject_cause = cause
+        self.last_reject, self.last_reject_cause = reason, cause
 
     def note_lost(self, now_ns: int, count: int) -> None:
-        """Records samples that the middleware reports as lost in transport."""
+        """The middleware reports samples lost in transport."""
         self.lost += count
         self._losses.append((now_ns, count))
 
     def rate_hz(self, now_ns: int) -> float:
-        """Returns the messages taken per second lately."""
+        """Messages taken per second, lately."""
         return _rate_hz(list(self._taken_ns), now_ns)
 
     def publish_rate_hz(self) -> float:
-        """Returns the messages published per second lately; 0 when that is not known."""
+        """Messages published per second, lately; 0 when it is not known."""
         published = list(self._published)
         if len(published) < 2:
             return 0.0
@@ -94,5 +93,5 @@ class CameraStats:
         return (last - first) * NANOSECONDS / max(1, last_ns - first_ns)
 
     def lost_lately(self, now_ns: int) -> int:
-        """Returns the samples lost within WINDOW_NS."""
+        """Samples lost within WINDOW_NS."""
         return sum(count for time_ns, count in list(self._losses) if now_ns - time_ns < WINDOW_NS)

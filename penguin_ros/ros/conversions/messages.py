@@ -14,8 +14,17 @@ from penguin_msgs.msg import Caption
 from penguin_msgs.msg import Evidence as EvidenceMessage
 from penguin_msgs.msg import FrameRef as FrameRefMessage
 
-from penguin_ros.frame import Image, to_nanoseconds
-from penguin_ros.request import Answer, Evidence, FrameRef, Interval, Request, StopReason
+from penguin_ros.frame import to_nanoseconds
+from penguin_ros.media.raw import flat_bytes
+from penguin_ros.request import (
+    Answer,
+    EncodedImage,
+    Evidence,
+    FrameRef,
+    Interval,
+    Request,
+    StopReason,
+)
 from penguin_ros.ros.conversions.error_codes import error_code, error_message
 from penguin_ros.ros.conversions.times import duration_message, time_message
 from penguin_ros.text import cleaned
@@ -119,11 +128,9 @@ def question_id(message: Any) -> str:
     return ' '.join(cleaned(message.id).split()) or uuid.uuid4().hex
 
 
-def request_from(message: Any, name: str, images: tuple[Image, ...] = ()) -> Request:
+def request_from(message: Any, name: str) -> Request:
     """Returns the request of a Question, an Ask request or a goal of AnswerQuestion, which have the
-    same fields.
-
-    `images` are its images, decoded. The core checks the values.
+    same fields. The core checks the values and decodes the images.
     """
     interval = (
         Interval(to_nanoseconds(message.start), to_nanoseconds(message.end))
@@ -135,7 +142,9 @@ def request_from(message: Any, name: str, images: tuple[Image, ...] = ()) -> Req
         text=message.question,
         camera=message.camera,
         interval=interval,
-        images=images,
+        images=tuple(
+            EncodedImage(flat_bytes(image.data).data, image.format) for image in message.images
+        ),
         max_tokens=int(message.max_tokens),
         deadline_ns=to_nanoseconds(message.deadline),
     )

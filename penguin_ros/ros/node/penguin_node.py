@@ -64,7 +64,10 @@ class PenguinNode(LifecycleNodeMixin, Node):
         self.cameras: tuple[CameraSetting, ...] = self.parameters.cameras()
         self.transitions = Transitions(self, self.executor_queue)
         self.question_server = QuestionServer(
-            self, self.executor_queue, self.guard, lambda: self.config
+            self,
+            self.executor_queue,
+            self.guard,
+            lambda: self.config.question.max_characters,
         )
         self._questions = QuestionEndpoints(self, self.question_server, self.guard)
         self._captions = CaptionPublisher(
@@ -181,7 +184,6 @@ class PenguinNode(LifecycleNodeMixin, Node):
     def destroy_node(self) -> None:
         """Also what rclpy does not destroy by itself."""
         self._jumps.unregister()
-        self.question_server.close()
         self._questions.close()
         super().destroy_node()
 

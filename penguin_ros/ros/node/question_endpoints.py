@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The three entries for questions: topic `~/question`, service `~/ask`, action `~/answer_question`.
 
-Knows messages and goal states, not what becomes of a question. Runs on the executor's thread. Its
-callbacks wait for answers, so they share a group in which they do not wait for each other.
+They run on the executor's thread. Their callbacks wait for answers, so they share a group in which
+they do not wait for each other.
 """
 
 from __future__ import annotations
@@ -10,22 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 from penguin_msgs.action import AnswerQuestion
-from penguin_msgs.msg import Question
+from penguin_msgs.msg import Answer, ErrorCode, Question
 from penguin_msgs.srv import Ask
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from penguin_ros.errors import RequestCancelled
-from penguin_ros.request import Answer
-from penguin_ros.ros.conversions.messages import answer_message
 from penguin_ros.ros.node.question_server import PendingQuestion, QuestionServer
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 
-# A service of the default depth forgets all but the last 10 of the requests that arrive together.
 ENTRY_DEPTH = 1000
-RESULT_SECONDS = 60  # how long the result of a goal is kept for a client that has not fetched it
+"""A service of the default depth forgets all but the last 10 of the requests that arrive together."""
+RESULT_SECONDS = 60
+"""How long the result of a goal is kept for a client that has not fetched it."""
 _ENTRY_QOS = QoSProfile(depth=ENTRY_DEPTH)
 
 
@@ -33,7 +31,8 @@ class QuestionEndpoints:
     """Opens the entries; they answer INACTIVE while the node is not active."""
 
     def __init__(self, node: Node, question_server: QuestionServer, guard: CallbackGuard) -> None:
-        self._question_server, self._guard = question_server, guard
+        self._question_server = question_server
+        self._guard = guard
         self._goals: dict[bytes, PendingQuestion] = {}
         self._owed = 0
         group = ReentrantCallbackGroup()
@@ -62,16 +61,15 @@ class QuestionEndpoints:
         return self._owed == 0
 
     def close(self) -> None:
-        """The action server is the one entity that the node does not destroy by itself."""
+        """Destroys the action server, the one entity that the node does not destroy by itself."""
         self._action.destroy()
 
     def _on_question(self, message: Question) -> None:
         self._question_server.start(message)
 
     async def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
-        answer = await self._answer(self._question_server.start(request))
-        response.answer = answer_message(answer)
-        response.success = answer.error is None
+        response.answer = await self._answer(self._question_server.start(request))
+        response.success = response.answer.error_code == ErrorCode.NONE
         response.message = response.answer.error_message
         return response
 
@@ -89,13 +87,12 @@ class QuestionEndpoints:
         finally:
             del self._goals[key]
         _end_goal(goal, answer)
-        return AnswerQuestion.Result(answer=answer_message(answer))
+        return AnswerQuestion.Result(answer=answer)
 
     async def _answer(self, pending: PendingQuestion) -> Answer:
         self._owed += 1
         try:
-            answer: Answer = await pending.future
-            return answer
+            return await pending.future
         finally:
             self._owed -= 1
 
@@ -107,28 +104,35 @@ class QuestionEndpoints:
 
 
 class _Feedback:
-    """Numbers the feedback of one goal; each carries the whole text so far, since any may be lost."""
+    """Numbers the feedback of one goal; each message carries the whole text so far, since any may
+    be lost.
+    """
 
     def __init__(self, goal: Any) -> None:
         self.pending: PendingQuestion | None = None
-        self._goal, self._sequence, self._text = goal, 0, ''
+        self._goal = goal
+        self._sequence = 0
+        self._text = ''
 
     def publish(self, text: str) -> None:
-        """`text` continues the one before."""
+        """Publishes the text so far, which continues the one before."""
         identity = '' if self.pending is None else self.pending.id
         self._goal.publish_feedback(
             AnswerQuestion.Feedback(
                 id=identity, sequence=self._sequence, text=text, piece=text[len(self._text) :]
             )
         )
-        self._sequence, self._text = self._sequence + 1, text
+        self._sequence += 1
+        self._text = text
 
 
 def _end_goal(goal: Any, answer: Answer) -> None:
-    """SUCCEEDED with an answer, CANCELED when the client asked for that, ABORTED with an error."""
-    if answer.error is None:
+    """Sets the state: SUCCEEDED with an answer, CANCELED when the client asked for that, ABORTED
+    with an error.
+    """
+    if answer.error_code == ErrorCode.NONE:
         goal.succeed()
-    elif isinstance(answer.error, RequestCancelled) and goal.is_cancel_requested:
+    elif answer.error_code == ErrorCode.CANCELLED and goal.is_cancel_requested:
         goal.canceled()
     else:
         goal.abort()

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a node alive when one of its callbacks raises: the exception is counted, and the first of
-its kind is logged with its traceback.
+"""Keeps a node alive when one of its callbacks raises: counts, logs once with its traceback, goes
+on.
 
-Without the guard an exception in any callback ends the executor's spin. It may be used from any
-thread.
+Without it an exception in any callback ends the executor's spin. Safe from any thread.
 """
 
 from __future__ import annotations
@@ -18,25 +17,23 @@ from typing import Any
 
 
 class CallbackGuard:
-    """Wraps callbacks and counts their exceptions; `last_fault` describes the newest one."""
+    """Wraps callbacks; `faults` counts exceptions by place and type, `last_fault` describes the
+    newest.
+    """
 
     def __init__(self, logger: Any) -> None:
-        self._logger = logger
-        self._lock = threading.Lock()  # guards everything below
+        self._logger, self._lock = logger, threading.Lock()
         self._faults: Counter[str] = Counter()
         self.last_fault = ''
 
     @property
     def faults(self) -> dict[str, int]:
-        """The number of exceptions per place and type since the start."""
+        """Number of exceptions per place and type since the start."""
         with self._lock:
             return dict(self._faults)
 
     def wrap(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns the callback, which now returns None where it would have raised.
-
-        A coroutine function stays one.
-        """
+        """The callback, returning None where it would have raised; coroutine functions stay such."""
         named = callback.func if isinstance(callback, functools.partial) else callback
         place = getattr(named, '__qualname__', repr(named))
         if inspect.iscoroutinefunction(callback):
@@ -60,8 +57,8 @@ class CallbackGuard:
         return guarded
 
     def report(self, place: str, error: BaseException) -> None:
-        """Counts an exception, and logs it with its traceback if it is the first of its place and
-        type.
+        """Counts an exception; the first of its place and type is logged with its traceback, the
+        others are only counted.
         """
         key = f'{type(error).__name__} in {place}'
         with self._lock:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evidence, answers, captions and questions, to messages and back."""
 
+import array
 import dataclasses
 
 import pytest
 from builtin_interfaces.msg import Duration, Time
 from penguin_msgs.msg import Caption, ErrorCode, Question
 from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CompressedImage
 
 from penguin_ros.errors import Busy, DeadlineExceeded
 from penguin_ros.frame import FrameType, to_nanoseconds
@@ -189,6 +191,13 @@ def test_a_question_becomes_a_request():
         1_000_000_005,
         Priority.QUESTION,
     )
+
+
+def test_images_are_passed_on_as_they_came():
+    image = CompressedImage(format='jpeg', data=array.array('B', b'not decoded here'))
+    (encoded,) = request_from(Question(images=[image]), 'x').images
+    assert bytes(encoded.content) == b'not decoded here' and encoded.label == 'jpeg'
+    assert len(encoded.content) == 16
 
 
 def test_an_interval_that_is_not_asked_for_is_not_read():
