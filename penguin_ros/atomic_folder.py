@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder that appears whole or not at all.
+"""A folder that appears whole or not at all, on the thread that writes it.
 
 It is filled under a temporary name beside its place and renamed at the end. What killed processes
 left behind is removed the next time the same folder is written.
@@ -21,8 +21,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty folder beside `folder`, which takes its place when the block ends without an
     exception.
 
-    An older folder is replaced only then; whether it may be is the caller's business. OSError when
-    the disk refuses.
+    An older folder is replaced only then; whether it may be replaced is the caller's business.
+    OSError when the disk refuses.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
@@ -46,16 +46,13 @@ def _swap(staging: Path, folder: Path) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Removes what ended processes left; a folder that one of them set aside comes back if nothing
-    took its place.
+    """Removes what processes that ended left behind; a folder that one of them set aside comes back
+    if nothing took its place.
     """
     for path in sorted(folder.parent.glob(f'.{folder.name}.*-*')):
         kind, _, process = path.name.removeprefix(f'.{folder.name}.').rpartition('-')
-        if (
-            kind not in (STAGING, REPLACED)
-            or not process.isdecimal()
-            or Path('/proc', process).exists()
-        ):
+        is_ours = kind in (STAGING, REPLACED) and process.isdecimal()
+        if not is_ours or Path('/proc', process).exists():
             continue
         if kind == REPLACED and not folder.exists():
             os.rename(path, folder)

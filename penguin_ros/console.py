@@ -1,37 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How things look on a terminal: results on stdout, progress and errors on stderr. Knows no verb."""
+"""What people and scripts see of a command: results on stdout, progress and errors on stderr, JSON
+in files.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from penguin_ros.errors import PenguinError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 150
+"""Characters of a line of a table where there is no terminal."""
+
 
 def print_error(error: PenguinError) -> None:
-    """Three lines at most: what failed, why, what to do next."""
+    """Prints at most three lines: what failed, why, and what to do next."""
     for label, text in (('error', error.what), ('why', error.why), ('next', error.fix)):
         if text:
             print(f'{label:>5}: {text}', file=sys.stderr)
 
 
 def print_line(text: str) -> None:
-    """One line of result on stdout, at once."""
+    """Prints one line of the result on stdout, at once."""
     print(text, flush=True)
 
 
+def status_line(text: str) -> None:
+    """Prints one line of progress on stderr."""
+    print(f'… {text}', file=sys.stderr, flush=True)
+
+
 def clock(seconds: float) -> str:
-    """Media time as minutes:seconds.tenths."""
+    """Formats a time within a recording as minutes:seconds.tenths."""
     tenths = round(seconds * 10)
     return f'{tenths // 600:02d}:{tenths // 10 % 60:02d}.{tenths % 10}'
 
 
+def table_console() -> Console:
+    """A console for tables on stdout. Where that is no terminal it is PIPE_WIDTH wide, so that rows
+    stay in one line.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def require_folder(path: Path) -> None:
+    """Raises PenguinError when the folder that `path` is to be written to does not exist."""
+    if not path.absolute().parent.is_dir():
+        raise PenguinError(f'{path} cannot be written', f'there is no folder {path.parent}')
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes plain values as indented JSON; PenguinError when the file cannot be written."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        path.write_text(text + '\n', encoding='utf-8')
+    except OSError as error:
+        raise PenguinError(f'{path} cannot be written', error.strerror or str(error)) from error
+
+
 @contextmanager
 def progress_bar(title: str, total: float) -> Iterator[Callable[[float, str], None]]:
-    """Yields `show(done, text)`; a bar with an estimate on a terminal, nothing when stderr is a
-    file or pipe.
+    """Yields `show(done, text)`, which draws a bar with the time left on a terminal and does
+    nothing when stderr is a file or a pipe.
     """
     if not sys.stderr.isatty():
         yield lambda done, text: None
@@ -51,18 +92,15 @@ def progress_bar(title: str, total: float) -> Iterator[Callable[[float, str], No
         yield lambda done, text: bar.update(task, completed=done, text=text)
 
 
-def status_line(text: str) -> None:
-    """One line of progress on stderr."""
-    print(f'… {text}', file=sys.stderr, flush=True)
-
-
 class GrowingText:
-    """Prints what is new of a text that grows; feedback may skip steps but always carries
-    everything so far.
+    """Prints a text that grows, each time only what is new.
+
+    Feedback may skip steps, but it always carries everything so far.
     """
 
     def __init__(self, is_silent: bool = False) -> None:
-        self._shown, self._is_silent = '', is_silent
+        self._shown = ''
+        self._is_silent = is_silent
 
     def show(self, text: str) -> None:
         """Prints the part of `text` not printed yet; a late, shorter text prints nothing."""
@@ -72,7 +110,7 @@ class GrowingText:
         self._shown = text
 
     def finish(self, text: str) -> None:
-        """The end of the answer and a line break."""
+        """Prints the end of the text and a line break."""
         self.show(text)
         if not self._is_silent:
             print(flush=True)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only errors that leave the core. Each says what failed, why, and what to do next.
 
-Knows no other room. `ros/conversions/error_codes.py` maps the classes to message constants, the
-command line maps them to exit codes.
+`ros/conversions/error_codes.py` maps the classes to message constants, the command line maps them
+to exit codes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ AnyError = TypeVar('AnyError', bound='PenguinError')
 
 
 class PenguinError(Exception):
-    """An expected failure: `what` happened, `why`, and `fix`, what the user can do or type next."""
+    """An expected failure: `what` failed, `why`, and `fix`, what the user can do or type next."""
 
     def __init__(self, what: str, why: str = '', fix: str = '') -> None:
-        self.what, self.why, self.fix = what, why, fix
+        self.what = what
+        self.why = why
+        self.fix = fix
         super().__init__(what, why, fix)
 
     def __str__(self) -> str:
@@ -25,8 +27,8 @@ class PenguinError(Exception):
         return f'{text}. {self.fix}' if self.fix else text
 
     def fresh(self: AnyError) -> AnyError:
-        """The same error without traceback and cause, which keep every local variable on their way
-        alive, tensors too.
+        """Returns the same error without its traceback and cause, which keep every local variable
+        on their way alive, tensors too.
         """
         error = type(self).__new__(type(self), *self.args)
         error.__dict__.update(self.__dict__)
@@ -48,7 +50,7 @@ class CheckpointError(PenguinError):
 
 
 class CheckpointNotFound(CheckpointError):
-    """No such folder, or a file that every checkpoint has is missing."""
+    """There is no such folder, or a file that every checkpoint has is missing."""
 
 
 class CheckpointConfigError(CheckpointError):
@@ -60,8 +62,8 @@ class CheckpointFileCorrupt(CheckpointError):
 
 
 class CheckpointTensorError(CheckpointError):
-    """Tensors are missing, unknown or of the wrong shape; the message lists them, so do the
-    attributes.
+    """Tensors are missing, unknown or of the wrong shape; the message and the attributes list
+    them.
     """
 
     def __init__(
@@ -71,11 +73,9 @@ class CheckpointTensorError(CheckpointError):
         unexpected: Sequence[str] = (),
         misshaped: Sequence[str] = (),
     ) -> None:
-        self.missing, self.unexpected, self.misshaped = (
-            tuple(missing),
-            tuple(unexpected),
-            tuple(misshaped),
-        )
+        self.missing = tuple(missing)
+        self.unexpected = tuple(unexpected)
+        self.misshaped = tuple(misshaped)
         named = (('missing', missing), ('unknown', unexpected), ('wrong shape or type', misshaped))
         why = '; '.join(f'{label}: {_shortened(names)}' for label, names in named if names)
         super().__init__(
@@ -86,7 +86,7 @@ class CheckpointTensorError(CheckpointError):
 
 
 class HubUnavailable(CheckpointError):
-    """A hub id was given but the hub, the repository or the cache could not be reached."""
+    """A hub id was given, but the hub, the repository or the cache could not be reached."""
 
 
 # --- bundles --------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class BundleError(CheckpointError):
 
 
 class BundleNotFound(BundleError):
-    """No such folder, or it holds no manifest."""
+    """There is no such folder, or it holds no manifest."""
 
 
 class BundleCorrupt(BundleError):
@@ -117,17 +117,20 @@ class BuildError(BundleError):
 
 
 class BuildRefused(BuildError):
-    """The precision, the backend or a size does not go together; nothing was written."""
+    """The precision, the backend and the sizes do not go together; nothing was written."""
 
 
 class NotEnoughSpace(BuildError):
-    """The build would run out of disk or memory; `needed` and `free` in bytes, nothing was written."""
+    """The build would run out of disk or memory; nothing was written. `needed` and `free` are
+    bytes.
+    """
 
     def __init__(
         self, what: str, why: str = '', fix: str = '', needed: int = 0, free: int = 0
     ) -> None:
         super().__init__(what, why, fix)
-        self.needed, self.free = needed, free
+        self.needed = needed
+        self.free = free
 
 
 def _shortened(names: Sequence[str], limit: int = 12) -> str:
@@ -135,35 +138,37 @@ def _shortened(names: Sequence[str], limit: int = 12) -> str:
     return ', '.join(names[:limit]) + more
 
 
-# --- pictures -------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------------------
 
 
 class ImageError(PenguinError):
-    """A picture cannot be used; the frame is dropped and counted under `cause`."""
+    """An image cannot be used; its frame is dropped and counted under `cause`."""
 
     cause = 'image'
 
 
 class UnsupportedEncoding(ImageError):
-    """The pixel encoding is not one that is converted."""
+    """The pixel encoding is none of those that can be converted."""
 
     cause = 'encoding'
 
 
 class CorruptImage(ImageError):
-    """Compressed data does not decode, or is empty."""
+    """Compressed data cannot be decoded, or is empty."""
 
     cause = 'corrupt'
 
 
 class ImageTooLarge(ImageError):
-    """More pixels or bytes than allowed (a decompression bomb, say); refused before decoding."""
+    """An image has more pixels or bytes than allowed, as a decompression bomb has; it is refused
+    before it is decoded.
+    """
 
     cause = 'too_large'
 
 
 class ImageShapeError(ImageError):
-    """Zero size, a step smaller than a row, or less data than step x height."""
+    """An image has zero size, a step smaller than a row, or less data than step x height."""
 
     cause = 'shape'
 
@@ -204,7 +209,7 @@ class IntervalUnavailable(RequestError):
 
 
 class TooManyImages(RequestError):
-    """More pictures, or more bytes of pictures, than a request may carry."""
+    """A request carries more images, or more bytes of images, than it may."""
 
 
 class DuplicateRequest(RequestError):
@@ -243,7 +248,8 @@ class TokenCountMismatch(PenguinError):
     """The number of image placeholders and of visual features differ."""
 
     def __init__(self, expected: int, got: int) -> None:
-        self.expected, self.got = expected, got
+        self.expected = expected
+        self.got = got
         super().__init__(
             f'the prompt has {expected} image tokens, the frames give {got}',
             'each image token takes one visual feature',

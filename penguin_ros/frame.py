@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames and clips: values that travel between the rooms. Knows neither ROS messages nor where
-frames come from.
-"""
+"""Frames and clips, the values that travel between the rooms."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ def to_nanoseconds(time: Any) -> int:
 
 
 def is_image(array: NDArray[Any]) -> bool:
-    """True for an Image, which has at least one pixel."""
+    """True for an Image with at least one pixel."""
     return array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size > 0
 
 
@@ -57,8 +55,8 @@ class Frame:
 
     @cached_property
     def digest(self) -> bytes:
-        """16 bytes that stand for the pixels and their shape; computed once, of an image that must
-        not change afterwards.
+        """16 bytes that stand for the pixels and their shape. They are computed once, so the image
+        must not change afterwards.
         """
         shape = repr(self.image.shape).encode()
         return hashlib.blake2b(
@@ -68,8 +66,8 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """The frames chosen for one request: at least one, of one camera and one size, stamps strictly
-    increasing.
+    """The frames chosen for one request: at least one, all of one camera and one size, their stamps
+    strictly increasing.
     """
 
     camera: str
@@ -87,5 +85,5 @@ class Clip:
 
     @property
     def seconds_from_start(self) -> tuple[float, ...]:
-        """Per frame, seconds since the oldest one: the time labels of the prompt."""
+        """Seconds of each frame since the oldest one, which are the time labels of the prompt."""
         return tuple((frame.stamp_ns - self.start_ns) / NANOSECONDS for frame in self.frames)

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What preprocessing hands to generation: numpy values. Knows neither how they are made nor what
-runs on them.
-"""
+"""What preprocessing hands to generation: patches of frames, a prompt, and both together."""
 
 from __future__ import annotations
 
@@ -26,9 +24,9 @@ as (channel, y, x).
 class FramePatches:
     """One frame, ready for the encoder.
 
-    `source`: the pixels, or a function that makes them when they are asked for first; `rows`,
-    `columns` of the patch grid, both multiples of `merge_size`; `content`: bytes that stand for the
-    pixels, empty: their digest is computed when asked for.
+    `source`: the pixels, or a function that makes them when they are first asked for. `rows` and
+    `columns` of the patch grid are multiples of `merge_size`. `content`: bytes that stand for the
+    pixels; when it is empty, the key is made from the pixels.
     """
 
     source: Pixels | Callable[[], Pixels]
@@ -40,21 +38,21 @@ class FramePatches:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """See Pixels."""
+        """The patches, as Pixels says."""
         return self.source() if callable(self.source) else self.source
 
     @cached_property
     def key(self) -> bytes:
-        """16 bytes: two frames of one key have the same features, whatever their type, clip and
-        company.
+        """16 bytes; two frames with the same key have the same features, whatever their type, their
+        clip and the other frames in it.
         """
-        facts = repr((self.rows, self.columns, self.merge_size, len(self.content))).encode()
+        size = repr((self.rows, self.columns, self.merge_size, len(self.content))).encode()
         content = self.content or np.ascontiguousarray(self.pixels).data
-        return hashlib.blake2b(content, digest_size=16, key=facts).digest()
+        return hashlib.blake2b(content, digest_size=16, key=size).digest()
 
     @property
     def tokens(self) -> int:
-        """Visual tokens after merging."""
+        """Number of visual tokens, after merging."""
         return (self.rows // self.merge_size) * (self.columns // self.merge_size)
 
 
@@ -62,8 +60,8 @@ class FramePatches:
 class Prompt:
     """A rendered chat prompt.
 
-    `text` with one placeholder per frame, `token_ids` (n,) int64 with the placeholders repeated,
-    `image_starts` the position of each frame's first visual token, in order.
+    `text` has one placeholder per frame; `token_ids` (n,) int64 has one placeholder per visual
+    token; `image_starts` are the positions of each frame's first visual token, in order.
     """
 
     text: str
@@ -75,8 +73,8 @@ class Prompt:
 class ModelInputs:
     """A prompt and its frames; TokenCountMismatch when their visual tokens differ.
 
-    `is_truncated`: frames were left out or reduced below the floor to keep the budget.
-    `frame_indices`: for each frame its index in the clip, video or picture that it was made from.
+    `is_truncated`: frames were left out, or reduced below the floor, to keep the budget.
+    `frame_indices`: for each frame its index among the images that it was made from.
     """
 
     prompt: Prompt
@@ -92,5 +90,5 @@ class ModelInputs:
 
     @property
     def visual_tokens(self) -> int:
-        """Of all frames."""
+        """Number of visual tokens of all frames."""
         return sum(frame.tokens for frame in self.frames)

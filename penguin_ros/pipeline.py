@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
+from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
@@ -277,6 +278,7 @@ class Pipeline:
                 last_error=self._last_error,
                 caches=model.caches.stats() if model is not None else CacheStats(),
                 windows={name: each.window_status() for name, each in self._cameras.items()},
+                backend=model.backend.stats() if model is not None else BackendStats(),
             )
 
     # --- inside -----------------------------------------------------------------------------------

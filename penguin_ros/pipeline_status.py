@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.errors import PenguinError
 from penguin_ros.generation.caches import CacheStats
@@ -53,7 +54,7 @@ class PipelineStatus:
     """A snapshot. `counts.questions_refused` includes those whose fields were wrong;
     `callback_failures`: exceptions of functions that were given to the pipeline; `last_error`: of
     the last request that failed, cancelled and replaced ones not counted; `caches`: of the loaded
-    model; `windows`: by camera, as `cameras`.
+    model; `windows`: by camera, as `cameras`; `backend`: of the loaded model's.
     """
 
     model: ModelDescription | None
@@ -64,3 +65,4 @@ class PipelineStatus:
     last_error: PenguinError | None
     caches: CacheStats = CacheStats()
     windows: Mapping[str, WindowStatus] = field(default_factory=dict)
+    backend: BackendStats = BackendStats()

@@ -12,16 +12,16 @@ from penguin_ros.frame import FrameType
 
 
 class Priority(IntEnum):
-    """Lower runs first."""
+    """How urgent a job is; the lower value runs first."""
 
     QUESTION = 0
     CAPTION = 1
     BACKGROUND = 2
-    """Work that nobody has asked for yet, done when nothing else is to do."""
+    """Work that nobody has asked for yet, done when nothing else is to be done."""
 
 
 class StopReason(IntEnum):
-    """Why a text ended; same numbers as in penguin_msgs/Evidence."""
+    """Why a text ended, with the numbers of penguin_msgs/Evidence."""
 
     NONE = 0
     STOP_TOKEN = 1
@@ -34,7 +34,9 @@ class StopReason(IntEnum):
 
 @dataclass(frozen=True)
 class Interval:
-    """A stretch of camera time in the past, both ends included, in nanoseconds of message stamps."""
+    """A stretch of camera time in the past, both ends included, in nanoseconds of message
+    stamps.
+    """
 
     start_ns: int
     end_ns: int
@@ -54,9 +56,9 @@ class EncodedImage:
 class Request:
     """One caption or question, as it was asked.
 
-    `max_tokens` 0 takes the configured default, `deadline_ns` is a duration from receipt to the
-    complete answer (0: the configured default), measured on the steady clock. `images` are those of
-    the caller, used instead of a camera's.
+    `max_tokens` 0 stands for the configured default. `deadline_ns` is a duration from receipt to
+    the complete answer, measured on the steady clock; 0 stands for the configured default. `images`
+    are those of the caller, used instead of a camera's frames.
     """
 
     id: str
@@ -71,8 +73,8 @@ class Request:
 
 @dataclass(frozen=True)
 class TextPiece:
-    """A piece of a growing answer: `text` is all so far, `piece` what is new, `sequence` counts
-    from 0 without gaps.
+    """A piece of a growing answer. `text` is all of it so far, `piece` what is new; `sequence`
+    counts from 0 without gaps.
     """
 
     sequence: int
@@ -115,7 +117,7 @@ class GenerationStats:
 
 @dataclass(frozen=True)
 class FrameRef:
-    """Which frame an answer was based on."""
+    """A frame that an answer was based on."""
 
     stamp_ns: int
     camera: str
@@ -159,8 +161,8 @@ class Evidence:
 class Answer:
     """The end of a request: the whole text, or as much as there was before `error`.
 
-    `is_silent`: a caption that repeats the last one and is not to go out, since nothing has changed
-    and no sign of life is due.
+    `is_silent`: a caption that repeats the last one and is not published, since nothing has changed
+    and no heartbeat is due.
     """
 
     id: str

@@ -27,7 +27,7 @@ FIELD = re.compile(r'^[A-Za-z][\w/]*(\[\])?\s+(?P<name>\w+)(\s*=\s*(?P<value>\S+
 
 
 def declared(path: Path) -> dict[str, list[str]]:
-    """Elements of a package.xml by tag."""
+    """Returns the elements of a package.xml by tag."""
     elements: dict[str, list[str]] = {}
     for element in ElementTree.parse(path).getroot():
         elements.setdefault(element.tag, []).append((element.text or '').strip())
@@ -35,20 +35,20 @@ def declared(path: Path) -> dict[str, list[str]]:
 
 
 def constants(path: Path) -> dict[str, int]:
-    """Named constants of an interface file."""
+    """Returns the named constants of an interface file."""
     matches = filter(None, (FIELD.match(line) for line in path.read_text().splitlines()))
     return {match['name']: int(match['value']) for match in matches if match['value']}
 
 
 def fields(path: Path, section: int = 0) -> list[str]:
-    """Lines of an interface's section that declare fields, without constants."""
+    """Returns the lines of an interface's section that declare fields, without constants."""
     lines = path.read_text().split('\n---\n')[section].splitlines()
     return [line for line in lines if (match := FIELD.match(line)) and not match['value']]
 
 
 @pytest.fixture(scope='module')
 def setup_arguments() -> dict[str, ast.expr]:
-    """Keyword arguments of the call in setup.py."""
+    """Returns the keyword arguments of the call in setup.py."""
     calls = [
         node
         for node in ast.walk(ast.parse((ROOT / 'setup.py').read_text()))
@@ -168,7 +168,7 @@ def test_no_pip_build_of_opencv_hides_that_of_the_system(
 
 
 def colcon_list(folder: Path, *arguments: str) -> list[str]:
-    """Names that colcon finds from `folder`."""
+    """Returns the names that colcon finds from `folder`."""
     result = subprocess.run(
         [sys.executable, '-m', 'colcon', 'list', '--names-only', *arguments],
         cwd=folder,

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics and frames have one name each, in the documentation, the code, the parameter files and the bridge to Gazebo."""
+"""Topics and frames have one name each, in the documentation, the code, the parameter files and the
+bridge to Gazebo.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ BRIDGE, WORLD = ROOT / 'config' / 'gazebo_bridge.yaml', ROOT / 'worlds' / 'pengu
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """The rows of docs/simulation.md about simulated cameras: what it is, its name and its type."""
+    """Returns the rows of docs/simulation.md about simulated cameras: what it is, its name and its
+    type.
+    """
     start = PAGE.index('| of a simulated camera |')
     lines = PAGE[start : PAGE.index('\n\n', start)].splitlines()[2:]
     rows = [re.findall(r'`([^`]+)`', line) for line in lines]
@@ -64,7 +68,7 @@ def test_the_default_camera_of_the_node_and_of_the_parameter_files_looks_there()
 
 
 def test_the_demo_looks_there_too() -> None:
-    from penguin_ros.cli.demo import IMAGE_TOPIC as OF_THE_DEMO
+    from penguin_ros.demo.nodes import IMAGE_TOPIC as OF_THE_DEMO
     from penguin_ros.ros.conversions.topics import IMAGE_TOPIC
 
     assert OF_THE_DEMO == IMAGE_TOPIC
@@ -85,7 +89,9 @@ def test_parameters_for_simulated_worlds_exist() -> None:
 
 
 def test_a_clip_of_the_node_is_a_whole_scene_and_never_two() -> None:
-    """The node's clips reach back over clip.seconds, the last frame of a scene being the newest; scenes are paused for longer."""
+    """The node's clips reach back over clip.seconds with the newest frame of a scene last, and the
+    pause between scenes is longer.
+    """
 
     sections = parameters_of('simulation.yaml')
     clip_s, camera = settings(PenguinConfig())['clip.seconds'][0], sections['/**/sim_camera']
@@ -126,7 +132,7 @@ def test_the_bridge_to_gazebo_has_the_same_names() -> None:
 
 
 def parameters_of(file: str) -> dict[str, Any]:
-    """Sections of a parameter file."""
+    """Returns the sections of a parameter file."""
     return {
         name: section['ros__parameters']
         for name, section in yaml.safe_load((ROOT / 'config' / file).read_text()).items()

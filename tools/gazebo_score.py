@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,7 +28,7 @@ from gazebo_worlds import FIRST, moving_scenes
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.console import print_error, print_line, status_line
-from penguin_ros.demo.model import bundle_of
+from penguin_ros.demo.nodes import DemoSettings, model_bundle
 from penguin_ros.demo.row import ShownCaption, print_row
 from penguin_ros.demo.sheet import Sheet, write_sheet
 from penguin_ros.errors import PenguinError
@@ -181,11 +180,11 @@ def _scored(arguments: argparse.Namespace) -> tuple[GazeboScore, float]:
     checkpoint = default_checkpoint()
     level = arguments.level or measured(checkpoint).level
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='penguin_gazebo_')))
         world = stack.enter_context(World())
         status_line(f'choosing {arguments.worlds} held-out scenes of level {level}')
         scenes = list(islice(moving_scenes(world, level, arguments.first), arguments.worlds))
-        node = stack.enter_context(_node(bundle_of(arguments, checkpoint, folder), arguments.out))
+        settings = DemoSettings(0.0, bundle=arguments.bundle, checkpoint=arguments.checkpoint)
+        node = stack.enter_context(_node(model_bundle(settings), arguments.out))
         ros = stack.enter_context(session('gazebo_feed'))
         feed = GazeboFeed(ros, NODE, world)
         if not ros.spin_until(feed.is_watched, READY_S):
@@ -297,7 +296,6 @@ def _arguments() -> argparse.Namespace:
         help='model to run (default: that of the simulated world)',
     )
     parser.add_argument('--checkpoint', default='', help=argparse.SUPPRESS)
-    parser.set_defaults(precision='', video=None)
     return parser.parse_args()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which backend runs: the one branch on its kind. Knows no inference library; the backend's file
+"""Which backend runs: the one branch on its kind. No inference library is imported here; a backend
 imports its own in `open`.
 """
 
@@ -22,10 +22,10 @@ BUNDLE_BACKENDS = ('onnxruntime', 'tensorrt')
 
 
 def make_backend(config: ModelConfig, model: Checkpoint | Bundle) -> Backend:
-    """The backend that `config` asks for, not open yet; SettingError when it cannot run what the
-    settings name.
+    """Returns the backend that `config` asks for, not open yet; SettingError when it cannot run
+    what the settings name.
 
-    auto: what a bundle was built for, torch for a checkpoint.
+    auto takes what a bundle was built for, and torch for a checkpoint.
     """
     if isinstance(model, Bundle):
         return _bundle_backend(config, model)
@@ -33,8 +33,8 @@ def make_backend(config: ModelConfig, model: Checkpoint | Bundle) -> Backend:
         raise SettingError(
             f'backend {config.backend} runs bundles',
             f'{config.checkpoint} is a checkpoint',
-            f'Type: penguin build {config.checkpoint} --backend {config.backend} --out engines/NAME, and set '
-            'model.bundle to engines/NAME',
+            f'Type: penguin build {config.checkpoint} --backend {config.backend} --out '
+            'engines/NAME, and set model.bundle to engines/NAME',
         )
     _check_precision(config, 'torch', 'auto', 'float32', 'bfloat16', 'float16')
     return TorchBackend(model, config)
@@ -53,7 +53,8 @@ def _bundle_backend(config: ModelConfig, bundle: Bundle) -> Backend:
         raise SettingError(
             f'backend {config.backend} does not run {bundle.path}',
             f'it was built for {built_for}',
-            f'Leave model.backend at auto, or build the checkpoint again with --backend {config.backend}',
+            'Leave model.backend at auto, or build the checkpoint again with --backend '
+            f'{config.backend}',
         )
     if built_for == 'tensorrt' and config.device == 'cpu':
         raise SettingError(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stored input of benchmarks: a clip made in code, the same numbers on every machine, and a
-question. Knows no model.
+"""The stored input of benchmarks: a question, and a clip that is made in code and has the same
+numbers on every machine.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ FRAMES_PER_SECOND = 2
 QUESTION = 'What is moving, and which way?'
 
 SQUARE, COLOUR = 50, (220, 40, 40)
-"""Pixels a side, and the red of the thing that moves."""
+"""The size in pixels and the red of the thing that moves."""
 
 
 def stored_images(count: int = FRAMES) -> list[Image]:
-    """(HEIGHT, WIDTH, 3): a still scene of coarse texture in which a small thing moves to the
-    right, as a camera that stands sees it: of the first eight frames the first is a key frame and
-    the others are not.
+    """Images (HEIGHT, WIDTH, 3) of a still scene of coarse texture, seen by a camera that stands,
+    in which a small thing moves to the right. Of the first eight frames only the first is a key
+    frame.
     """
     random = np.random.default_rng(0)
     scene = np.kron(
@@ -36,7 +36,7 @@ def stored_images(count: int = FRAMES) -> list[Image]:
 
 
 def stored_clip(count: int = FRAMES) -> Clip:
-    """The pictures as frames of a camera at FRAMES_PER_SECOND."""
+    """The images as frames of a camera at FRAMES_PER_SECOND."""
     step = NANOSECONDS // FRAMES_PER_SECOND
     return Clip(
         'camera',

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin ask`: one question to a running node, the answer streamed. Knows the action through its
-client only.
-"""
+"""`penguin ask`: asks a running node one question and prints the answer as it grows."""
 
 from __future__ import annotations
 
@@ -20,11 +18,12 @@ EPILOG = """examples:
   penguin ask "Did somebody enter the room?" --camera door --last 20
   penguin ask "Which of these is broken?" --image a.jpg --image b.jpg --json
 
-exit codes: 0 answered, 1 the node answered with an error, 2 no node or wrong usage, 130 interrupted (question cancelled)"""
+exit codes: 0 answered, 1 the node answered with an error, 2 no node or wrong usage,
+130 interrupted (the question is cancelled)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Adds the arguments of the verb."""
     parser.add_argument('question', help='the question; - reads it from standard input')
     parser.add_argument('--node', default='', help='full name of the node, when several run')
     parser.add_argument(
@@ -46,33 +45,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a JPEG or PNG to look at instead of a camera; may be repeated',
     )
     parser.add_argument(
+        '--json', action='store_true', help='print the whole answer with its evidence as JSON'
+    )
+    _add_limits(parser)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         '--max-tokens',
         type=int,
         default=0,
         metavar='N',
-        help='length of the answer (default: that of the node)',
+        help='longest answer (default: that of the node)',
     )
     parser.add_argument(
         '--deadline',
         type=float,
         default=0.0,
         metavar='S',
-        help='time for the complete answer (default: that of the node)',
+        help='seconds for the complete answer (default: that of the node)',
     )
     parser.add_argument(
         '--timeout',
         type=float,
         default=600.0,
         metavar='S',
-        help='give up when nothing came by then (default: 600)',
-    )
-    parser.add_argument(
-        '--json', action='store_true', help='print the whole answer with its evidence as JSON'
+        help='give up when nothing came after S seconds (default: 600)',
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the answer as it grows; its evidence goes to stderr in one line."""
+    """Prints the answer as it grows, and its evidence in one line on stderr."""
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()
@@ -117,8 +120,9 @@ def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
     else:
         evidence = answer.evidence
         print(
-            f'  {len(evidence.frames)} frames, newest {duration_seconds(evidence.age):.2f} s old, first token after '
-            f'{duration_seconds(evidence.first_token_latency):.2f} s, {evidence.generated_tokens} tokens, {evidence.model_name}',
+            f'  {len(evidence.frames)} frames, newest {duration_seconds(evidence.age):.2f} s old, '
+            f'first token after {duration_seconds(evidence.first_token_latency):.2f} s, '
+            f'{evidence.generated_tokens} tokens, {evidence.model_name}',
             file=sys.stderr,
         )
     return exit_codes.FAILED if answer.error_code else exit_codes.DONE

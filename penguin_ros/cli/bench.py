@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin bench`: measures on the machine it runs on. Each kind is a file bench_<kind>.py with
-add_arguments and run.
+"""`penguin bench`: measures a model on this machine. Each kind is a file `bench_<kind>.py` with
+`add_arguments` and `run`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from types import ModuleType
 
 KINDS = {
     'engine': 'speed, memory and agreement of a bundle or checkpoint on its backend',
-    'live': 'what a live camera costs, everything computed anew against reuse, and that both say the same',
+    'live': 'cost of a live camera, computed anew and with reuse, and that both say the same',
 }
 
 EPILOG = """examples:
@@ -20,13 +20,14 @@ EPILOG = """examples:
   penguin bench engine engines/penguin_int4 --against engines/penguin_float32
   penguin bench live engines/penguin_2b
 
-`penguin bench engine --help` says what each takes.
+`penguin bench engine --help` and `penguin bench live --help` say what each takes.
 
-exit codes: 0 all was measured, 1 a side or a comparison failed, 2 nothing could be measured"""
+exit codes: 0 everything was measured, 1 a target or a comparison failed,
+2 nothing could be measured"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A parser per kind."""
+    """Adds a parser for each kind."""
     kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
     for name, text in KINDS.items():
         module = _module(name)
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code of the kind that was asked for."""
+    """Runs the kind that was asked for."""
     return int(_module(arguments.kind).run(arguments))
 
 

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin caption`: describes a recording clip by clip through the pipeline. Knows no running ROS.
-
-An answer as plain JSON values, for scripts that read our output. Knows the value rooms only.
-
-Writes captions as SubRip (.srt). Knows the format only.
+"""`penguin caption`: describes a recording clip by clip, without ROS, as text, as JSON lines, and
+as SubRip subtitles.
 """
 
 from __future__ import annotations
@@ -11,34 +8,132 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
 from penguin_ros.config import PenguinConfig
 from penguin_ros.console import clock, progress_bar, status_line
-from penguin_ros.errors import SettingError
-from penguin_ros.evaluation.offline import CAMERA, OfflineRunner, offline
-from penguin_ros.export.bundle_cache import with_bundle
-from penguin_ros.frame import NANOSECONDS, Frame, Image
-from penguin_ros.media.bag import Recording, open_recording
+from penguin_ros.evaluation.offline import OfflineRunner, cut_clips, offline, with_model
+from penguin_ros.frame import NANOSECONDS, Frame
 from penguin_ros.request import Answer
+
+if TYPE_CHECKING:
+    from penguin_ros.media.bag import Recording
+
+
+EPILOG = """examples:
+  penguin caption drive.mp4 --checkpoint ./Penguin-VL-2B
+  penguin caption drive.mp4 --bundle engines/Penguin-VL-2B
+  penguin caption bag_folder --topic /front/image_raw --json > captions.jsonl
+  penguin caption drive.mp4 --checkpoint tencent/Penguin-VL-2B --clip-seconds 8 --srt drive.srt
+
+A checkpoint runs on PyTorch. Without PyTorch, or with --backend onnxruntime, it runs on ONNX
+Runtime: its bundle is built once and kept in ~/.cache/penguin_ros."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the verb."""
+    parser.add_argument(
+        'source', type=Path, help='a video file, a rosbag2 folder, or an .mcap file'
+    )
+    parser.add_argument('--topic', default='', help='image topic of a bag that has several')
+    parser.add_argument(
+        '--json', action='store_true', help='one JSON object per caption instead of text'
+    )
+    parser.add_argument('--srt', type=Path, metavar='FILE', help='write SubRip subtitles too')
+    parser.add_argument(
+        '--start',
+        type=float,
+        default=0.0,
+        metavar='S',
+        help='start S seconds into the recording',
+    )
+    parser.add_argument(
+        '--end',
+        type=float,
+        default=float('inf'),
+        metavar='S',
+        help='stop S seconds into the recording',
+    )
+    add_setting_options(
+        parser,
+        {
+            **MODEL_OPTIONS,
+            '--prompt': 'caption.prompt',
+            '--clip-seconds': 'clip.seconds',
+            '--fps': 'clip.fps',
+            '--max-frames': 'clip.max_frames',
+            '--max-tokens': 'caption.max_tokens',
+            '--visual-tokens': 'visual.max_visual_tokens',
+            '--policy': 'visual.policy',
+        },
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Captions every clip; exit code 1 when one of them failed."""
+    from penguin_ros.media.bag import open_recording
+
+    config = with_model(
+        offline(config_from(arguments)),
+        'captions need',
+        'penguin caption FILE --checkpoint DIR_OR_HUB_ID, for example tencent/Penguin-VL-2B',
+    )
+    recording = open_recording(arguments.source, arguments.topic)
+    with ExitStack() as stack:
+        subtitles = (
+            SubRipWriter(stack.enter_context(arguments.srt.open('w', encoding='utf-8')))
+            if arguments.srt
+            else None
+        )
+        return _caption_all(arguments, config, recording, subtitles, stack)
+
+
+def _caption_all(
+    arguments: argparse.Namespace,
+    config: PenguinConfig,
+    recording: Recording,
+    subtitles: SubRipWriter | None,
+    stack: ExitStack,
+) -> int:
+    runner = stack.enter_context(OfflineRunner(config))
+    total_s = min(arguments.end, recording.duration_ns / NANOSECONDS) - arguments.start
+    failures = 0
+    with progress_bar('captions', total_s) as show:
+        frames = recording.frames(config.clip.fps)
+        limits = config.clip.seconds, arguments.start, arguments.end
+        for origin_ns, clip in cut_clips(frames, *limits):
+            show(
+                (clip[-1].stamp_ns - origin_ns) / NANOSECONDS - arguments.start,
+                clock((clip[0].stamp_ns - origin_ns) / NANOSECONDS),
+            )
+            answer = runner.caption(clip)
+            failures += answer.error is not None
+            _print_caption(answer, origin_ns, arguments.json)
+            if subtitles and answer.error is None:
+                subtitles.write(
+                    clip[0].stamp_ns - origin_ns, _end_of_cue(clip, config) - origin_ns, answer.text
+                )
+    _report_drops(getattr(recording, 'dropped', {}))
+    return exit_codes.FAILED if failures else exit_codes.DONE
 
 
 class SubRipWriter:
-    """Writes one numbered cue per caption to `stream`; times in nanoseconds from the start of the
-    recording.
+    """Writes one numbered cue for each caption to `stream`. Times are nanoseconds from the start of
+    the recording.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._cues = stream, 0
+        self._stream = stream
+        self._cues = 0
 
     def write(self, start_ns: int, end_ns: int, text: str) -> None:
-        """A blank line ends a cue in this format, so blank lines inside `text` are left out."""
+        """Writes a cue without the blank lines in `text`: in this format a blank line ends a
+        cue.
+        """
         self._cues += 1
         lines = '\n'.join(line for line in text.splitlines() if line.strip()) or '…'
         self._stream.write(
@@ -48,15 +143,16 @@ class SubRipWriter:
 
 
 def timestamp(time_ns: int) -> str:
-    """HH:MM:SS,mmm, rounded to the millisecond."""
+    """Formats a time as HH:MM:SS,mmm, rounded to the millisecond."""
     milliseconds = max(0, (time_ns + 500_000) // 1_000_000)
     seconds, rest = divmod(milliseconds, 1000)
     return f'{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d},{rest:03d}'
 
 
 def answer_record(answer: Answer) -> dict[str, object]:
-    """Text, error and evidence; durations in seconds, stamps in integer nanoseconds."""
-    evidence, stats = answer.evidence, answer.evidence.stats
+    """Text, error and evidence as plain values; durations in seconds, stamps in nanoseconds."""
+    evidence = answer.evidence
+    stats = evidence.stats
     durations_ns = {
         'wait': evidence.wait_ns,
         'encode': stats.encode_ns,
@@ -91,128 +187,8 @@ def answer_record(answer: Answer) -> dict[str, object]:
     }
 
 
-EPILOG = """examples:
-  penguin caption drive.mp4 --checkpoint ./Penguin-VL-2B
-  penguin caption drive.mp4 --bundle engines/Penguin-VL-2B
-  penguin caption bag_folder --topic /front/image_raw --json > captions.jsonl
-  penguin caption drive.mp4 --checkpoint tencent/Penguin-VL-2B --clip-seconds 8 --srt drive.srt
-
-A checkpoint runs on PyTorch, or without it (or with --backend onnxruntime) on ONNX Runtime: its bundle is then built once and
-kept in ~/.cache/penguin_ros."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
-    parser.add_argument(
-        'source', type=Path, help='a video file, a rosbag2 folder, or an .mcap file'
-    )
-    parser.add_argument('--topic', default='', help='image topic of a bag that has several')
-    parser.add_argument(
-        '--json', action='store_true', help='one JSON object per caption instead of text'
-    )
-    parser.add_argument('--srt', type=Path, metavar='FILE', help='write SubRip subtitles too')
-    parser.add_argument(
-        '--start',
-        type=float,
-        default=0.0,
-        metavar='S',
-        help='begin here, in seconds of the recording',
-    )
-    parser.add_argument(
-        '--end',
-        type=float,
-        default=float('inf'),
-        metavar='S',
-        help='stop here, in seconds of the recording',
-    )
-    add_setting_options(
-        parser,
-        {
-            **MODEL_OPTIONS,
-            '--prompt': 'caption.prompt',
-            '--clip-seconds': 'clip.seconds',
-            '--fps': 'clip.fps',
-            '--max-frames': 'clip.max_frames',
-            '--max-tokens': 'caption.max_tokens',
-            '--visual-tokens': 'visual.max_visual_tokens',
-            '--policy': 'visual.policy',
-        },
-    )
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Captions every clip; exit code 1 when one of them failed."""
-    config = offline(config_from(arguments))
-    if not config.model.checkpoint and not config.model.bundle:
-        raise SettingError(
-            'no model given',
-            'captions need a checkpoint or a bundle',
-            'penguin caption FILE --checkpoint DIR_OR_HUB_ID, for example tencent/Penguin-VL-2B',
-        )
-    config = replace(config, model=with_bundle(config.model))
-    recording = open_recording(arguments.source, arguments.topic)
-    with ExitStack() as stack:
-        subtitles = (
-            SubRipWriter(stack.enter_context(arguments.srt.open('w', encoding='utf-8')))
-            if arguments.srt
-            else None
-        )
-        return _caption_all(arguments, config, recording, subtitles, stack)
-
-
-def _caption_all(
-    arguments: argparse.Namespace,
-    config: PenguinConfig,
-    recording: Recording,
-    subtitles: SubRipWriter | None,
-    stack: ExitStack,
-) -> int:
-    runner = stack.enter_context(OfflineRunner(config))
-    total_s = min(arguments.end, recording.duration_ns / NANOSECONDS) - arguments.start
-    failures = 0
-    with progress_bar('captions', total_s) as show:
-        frames = recording.frames(config.clip.fps)
-        for origin_ns, clip in clips(frames, config.clip.seconds, arguments.start, arguments.end):
-            show(
-                (clip[-1].stamp_ns - origin_ns) / NANOSECONDS - arguments.start,
-                clock((clip[0].stamp_ns - origin_ns) / NANOSECONDS),
-            )
-            answer = runner.caption(clip)
-            failures += answer.error is not None
-            _print_caption(answer, origin_ns, arguments.json)
-            if subtitles and answer.error is None:
-                subtitles.write(
-                    clip[0].stamp_ns - origin_ns, _end_of_cue(clip, config) - origin_ns, answer.text
-                )
-    _report_drops(getattr(recording, 'dropped', {}))
-    return exit_codes.FAILED if failures else exit_codes.DONE
-
-
-def clips(
-    frames: Iterable[tuple[int, Image]], seconds: float, start_s: float, end_s: float
-) -> Iterator[tuple[int, list[Frame]]]:
-    """Cuts a recording into consecutive clips of `seconds`; yields (time of the recording's first
-    frame, frames).
-    """
-    origin_ns, number, clip = None, 0, list[Frame]()
-    for time_ns, image in frames:
-        origin_ns = time_ns if origin_ns is None else origin_ns
-        since_start = (time_ns - origin_ns) / NANOSECONDS - start_s
-        if since_start < 0:
-            continue
-        if since_start + start_s >= end_s:
-            break
-        if clip and (int(since_start / seconds) != number or clip[-1].image.shape != image.shape):
-            yield origin_ns, clip
-            clip = []
-        number = int(since_start / seconds)
-        clip.append(Frame(time_ns, image, CAMERA))
-    if clip and origin_ns is not None:
-        yield origin_ns, clip
-
-
 def _end_of_cue(clip: list[Frame], config: PenguinConfig) -> int:
-    """A cue stays until the frame after its last one would come."""
+    """The time until which a cue is shown: when the frame after its last one would come."""
     return clip[-1].stamp_ns + int(NANOSECONDS / config.clip.fps)
 
 
@@ -232,4 +208,4 @@ def _print_caption(answer: Answer, origin_ns: int, as_json: bool) -> None:
 
 def _report_drops(dropped: dict[str, int]) -> None:
     for cause, count in dropped.items():
-        status_line(f'{count} pictures dropped: {cause}')
+        status_line(f'{count} images dropped: {cause}')

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin doctor`: checks this machine and what runs on it, and names the command that fixes what
-is missing.
+"""`penguin doctor`: checks this machine and what runs on it, and names the command that provides
+what is missing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.doctor import machine_checks
-from penguin_ros.doctor.machine_checks import Finding, State
+from penguin_ros.doctor.finding import Finding, State
 
 EPILOG = """examples:
   penguin doctor
@@ -20,26 +20,26 @@ EPILOG = """examples:
   penguin doctor --bundle engines/Penguin-VL-2B
   penguin doctor --seconds 10        # listens longer to the cameras that are on the air
 
-exit codes: 0 all that is needed works, 1 a fault was found"""
+exit codes: 0 everything that is needed works, 1 a fault was found"""
 
 MARKS = {State.OK: '[green]ok[/]', State.NOTE: '[yellow]note[/]', State.FAULT: '[red]fault[/]'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Adds the arguments of the verb."""
     parser.add_argument('--checkpoint', default='', metavar='DIR', help='check this checkpoint too')
     parser.add_argument(
         '--bundle',
         default='',
         metavar='DIR',
-        help='check this bundle too, and what it answers to a picture',
+        help='check this bundle too, and what it answers to an image',
     )
     parser.add_argument(
         '--seconds',
         type=float,
         default=3.0,
         metavar='S',
-        help='listen to image topics this long; 0: not at all (default: 3)',
+        help='listen to image topics for S seconds; 0: not at all (default: 3)',
     )
     parser.add_argument('--json', action='store_true', help='print the findings as JSON')
 
@@ -48,20 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints every finding; exit code 1 when one is a fault."""
     findings = list(_findings(arguments))
     if arguments.json:
-        print(
-            json.dumps(
-                [{**vars(finding), 'state': finding.state.value} for finding in findings],
-                ensure_ascii=False,
-                indent=1,
-            )
-        )
+        plain = [{**vars(finding), 'state': finding.state.value} for finding in findings]
+        print(json.dumps(plain, ensure_ascii=False, indent=1))
     else:
         _print_table(findings)
-    return (
-        exit_codes.FAILED
-        if any(finding.state is State.FAULT for finding in findings)
-        else exit_codes.DONE
-    )
+    has_fault = any(finding.state is State.FAULT for finding in findings)
+    return exit_codes.FAILED if has_fault else exit_codes.DONE
 
 
 def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exit codes of the command line. Knows nothing else."""
+"""The exit codes of the command line."""
 
 DONE = 0
 FAILED = 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `penguin`. Verbs are files of this folder; each offers add_arguments and run. Knows
-how errors and exits look.
+"""The front end of the command `penguin`: finds the verb, runs it, and turns errors into messages
+and exit codes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from penguin_ros.errors import PenguinError
 VERBS = {
     'caption': 'describe a video file or a ROS 2 bag, clip by clip; needs no ROS',
     'ask': 'ask a running node a question and follow the answer',
-    'demo': 'a camera, the node, captions and one question on this machine, for a while',
+    'demo': 'run a camera and the node for a while: captions, and one question',
     'build': 'turn a checkpoint into a bundle for ONNX Runtime or TensorRT; needs no PyTorch',
     'bench': 'measure speed, memory and agreement of a model on this machine; needs no ROS',
     'watch': 'show captions and answers of a running node as they come',
     'score': 'ask a model about simulated scenes and count how often it is right; needs no ROS',
     'parity': 'compare this implementation with stored values of the reference',
-    'doctor': 'check this machine and say what is missing and how to get it',
+    'doctor': 'check this machine, and say what is missing and how to get it',
 }
 
 EPILOG = """examples:
@@ -33,12 +33,13 @@ EPILOG = """examples:
   penguin watch
   penguin doctor
 
-exit codes: 0 done, 1 the work failed or a check found a fault, 2 wrong usage or something missing, 130 interrupted"""
+exit codes: 0 done, 1 the work failed or a check found a fault, 2 wrong usage or something missing,
+130 interrupted"""
 
 
 def parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The whole parser; only `verb`'s own arguments are filled in, so that `penguin --help` imports
-    nothing heavy.
+    """The whole parser, with the arguments of `verb` only, so that `penguin --help` imports nothing
+    heavy.
     """
     top = argparse.ArgumentParser(
         prog='penguin',
@@ -62,8 +63,8 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit code. Expected errors are printed as what, why, and what to
-    type next.
+    """Runs one verb and returns the exit code. Expected errors are printed as what failed, why, and
+    what to type next.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in VERBS else None

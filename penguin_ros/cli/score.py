@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin score`: how often a model is right about simulated scenes, whose truth is known. Knows
-no ROS.
+"""`penguin score`: counts how often a model is right about simulated scenes, whose truth is known,
+without ROS.
 """
 
 from __future__ import annotations
@@ -8,32 +8,67 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from penguin_ros.cli import exit_codes
-from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
-from penguin_ros.config import PenguinConfig
+from penguin_ros.cli.setting_options import (
+    MODEL_OPTIONS,
+    add_setting_options,
+    config_from,
+    image_size,
+    require_least,
+)
 from penguin_ros.console import print_line
 from penguin_ros.errors import SettingError
-from penguin_ros.evaluation.offline import offline
+from penguin_ros.evaluation.offline import offline, with_model
 from penguin_ros.evaluation.score import Suite
-from penguin_ros.export.bundle_cache import with_bundle
 
 EPILOG = """examples:
   penguin score --checkpoint engines/penguin_sim
   penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int8
   penguin score --checkpoint engines/penguin_sim --answers float32.jsonl
-  penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int4 --against float32.jsonl
+  penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int4 \\
+      --against float32.jsonl
 
-Scenes are drawn by MuJoCo (pip install mujoco; Debian: libegl1 libgl1-mesa-dri) from seeds kept for this purpose. Two scores
-stand beside the model's: the answer that is right most often for the kind of question, and the same model shown grey pictures.
+Scenes are drawn by MuJoCo (pip install mujoco; Debian: libegl1 libgl1-mesa-dri) from seeds that are
+kept for this purpose. Two baselines stand beside the model's score: the answer that is right most
+often for the kind of question, and the same model shown grey images.
 
 exit codes: 0 scored, 1 some questions ended in an error, 2 wrong usage or something missing"""
 
+LARGEST = 1920, 1080
+"""The largest width and height of the images."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Adds the arguments of the verb."""
+    _add_suite_arguments(parser)
+    parser.add_argument(
+        '--json', action='store_true', help='print one JSON object instead of the table'
+    )
+    parser.add_argument(
+        '--answers',
+        type=Path,
+        metavar='FILE',
+        help='write every question and answer, one JSON object per line',
+    )
+    parser.add_argument(
+        '--against',
+        type=Path,
+        metavar='FILE',
+        help='what another model or precision wrote with --answers: prints the paired difference',
+    )
+    options = {
+        **MODEL_OPTIONS,
+        '--prompt': 'caption.prompt',
+        '--clip-seconds': 'clip.seconds',
+        '--fps': 'clip.fps',
+        '--max-frames': 'clip.max_frames',
+    }
+    add_setting_options(parser, options)
+
+
+def _add_suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--scenes', type=int, default=200, metavar='N', help='scenes to ask about (default: 200)'
     )
@@ -49,8 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=3,
         choices=(1, 2, 3),
-        help='1: up to three things that stand still; 2: some move; 3: up to four, which come and go, and '
-        'a moving camera (default: 3)',
+        help='1: up to three things that stand still; 2: some move; 3: up to four, which come and '
+        'go, and a moving camera (default: 3)',
     )
     parser.add_argument(
         '--questions',
@@ -60,36 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='questions per scene at most (default: 12)',
     )
     parser.add_argument(
-        '--size', default='168x112', metavar='WxH', help='pixels of the pictures (default: 168x112)'
+        '--size', default='168x112', metavar='WxH', help='size of the images (default: 168x112)'
     )
-    parser.add_argument(
-        '--no-blind', action='store_true', help='do not ask again with grey pictures'
-    )
-    parser.add_argument(
-        '--json', action='store_true', help='print one JSON object instead of the table'
-    )
-    parser.add_argument(
-        '--answers',
-        type=Path,
-        metavar='FILE',
-        help='write every question and answer, one JSON object per line',
-    )
-    parser.add_argument(
-        '--against',
-        type=Path,
-        metavar='FILE',
-        help='what another model or precision wrote with --answers: the paired difference is printed',
-    )
-    add_setting_options(
-        parser,
-        {
-            **MODEL_OPTIONS,
-            '--prompt': 'caption.prompt',
-            '--clip-seconds': 'clip.seconds',
-            '--fps': 'clip.fps',
-            '--max-frames': 'clip.max_frames',
-        },
-    )
+    parser.add_argument('--no-blind', action='store_true', help='do not ask again with grey images')
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -97,10 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
     from penguin_ros.evaluation.score import read_records, score_all, write_records
     from penguin_ros.evaluation.score_report import report, table
 
-    suite, config = suite_of(arguments), offline(config_from(arguments))
+    suite = suite_of(arguments)
+    config = offline(config_from(arguments))
     earlier = read_records(arguments.against) if arguments.against else None
     started = time.monotonic()
-    result = score_all(suite, with_model(config))
+    fix = 'penguin score --checkpoint DIR_OR_HUB_ID'
+    result = score_all(suite, with_model(config, 'a score needs', fix))
     if arguments.answers:
         write_records(arguments.answers, result.records)
     found = report(suite, result, earlier, time.monotonic() - started)
@@ -108,19 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_codes.FAILED if found['errors'] else exit_codes.DONE
 
 
-def with_model(config: PenguinConfig) -> PenguinConfig:
-    """The settings with a bundle where the backend needs one; SettingError when no model is named."""
-    if not config.model.checkpoint and not config.model.bundle:
-        raise SettingError(
-            'no model given',
-            'a score needs a checkpoint or a bundle',
-            'penguin score --checkpoint DIR_OR_HUB_ID',
-        )
-    return replace(config, model=with_bundle(config.model))
-
-
 def suite_of(arguments: argparse.Namespace) -> Suite:
-    """The course that the arguments ask for; SettingError when it cannot be."""
+    """The suite that the arguments ask for; SettingError when there is no such suite."""
     from penguin_ros.simulation.clips import HELD_OUT
 
     if (
@@ -132,24 +131,14 @@ def suite_of(arguments: argparse.Namespace) -> Suite:
             f'--scenes {arguments.scenes} --skip {arguments.skip}',
             f'there are {len(HELD_OUT)} held-out scenes',
         )
-    if arguments.questions < 1:
-        raise SettingError(f'--questions {arguments.questions}', 'it takes at least 1')
-    width, _, height = arguments.size.partition('x')
-    if not (
-        width.isdecimal()
-        and height.isdecimal()
-        and 28 <= int(width) <= 1920
-        and 28 <= int(height) <= 1080
-    ):
-        raise SettingError(
-            f'--size {arguments.size}', 'it takes WIDTHxHEIGHT, from 28x28 to 1920x1080'
-        )
+    require_least(arguments, {'questions': 1})
+    width, height = image_size(arguments.size, LARGEST)
     return Suite(
         arguments.scenes,
         arguments.skip,
         arguments.level,
         arguments.questions,
-        int(width),
-        int(height),
+        width,
+        height,
         not arguments.no_blind,
     )

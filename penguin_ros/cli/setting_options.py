@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that become settings of config.py, shared by the verbs that run a model. Defaults stay in
-config.py.
+"""Options that are settings of config.py, shared by the verbs that run a model.
+
+Their texts, units and defaults come from config.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 
 from penguin_ros.config import RENAMED_SETTINGS, PenguinConfig
 from penguin_ros.errors import SettingError
@@ -20,9 +22,12 @@ MODEL_OPTIONS = {
     '--precision': 'model.precision',
 }
 
+SMALLEST = 28
+"""The smallest width and height of an image, in pixels."""
+
 
 def add_setting_options(parser: argparse.ArgumentParser, options: dict[str, str]) -> None:
-    """Each option is named after its setting's text, unit and default; `--set` reaches all others."""
+    """Adds an option for each of the settings, named by `options`, and `--set` for all others."""
     known = settings(PenguinConfig())
     for option, name in options.items():
         default, facts = known[name]
@@ -47,9 +52,8 @@ def add_setting_options(parser: argparse.ArgumentParser, options: dict[str, str]
 
 
 def config_from(arguments: argparse.Namespace, base: PenguinConfig | None = None) -> PenguinConfig:
-    """Returns `base` with the settings that were given; SettingError as in settings.with_values.
-
-    A setting given by its old name is warned about on stderr.
+    """Returns `base` with the settings that were given; SettingError for one that is unknown or out
+    of range. A setting given by its old name is warned about on stderr.
     """
     values: dict[str, object] = {
         name: value for name, value in vars(arguments).items() if '.' in name and value is not None
@@ -63,6 +67,29 @@ def config_from(arguments: argparse.Namespace, base: PenguinConfig | None = None
     for warning in warnings:
         print(f'warning: {warning}', file=sys.stderr)
     return with_values(base or PenguinConfig(), values)
+
+
+def require_least(arguments: argparse.Namespace, least: Mapping[str, float]) -> None:
+    """Raises SettingError when an option is below its smallest value in `least`."""
+    for name, smallest in least.items():
+        value = getattr(arguments, name)
+        if value < smallest:
+            option = f'--{name.replace("_", "-")} {value}'
+            raise SettingError(option, f'it takes {smallest} or more')
+
+
+def image_size(text: str, largest: tuple[int, int]) -> tuple[int, int]:
+    """The (width, height) that `--size` gives as text; SettingError when it is no size or out of
+    range.
+    """
+    width, _, height = text.partition('x')
+    sizes = [int(size) for size in (width, height) if size.isdecimal()]
+    if len(sizes) < 2 or not all(
+        SMALLEST <= size <= limit for size, limit in zip(sizes, largest, strict=True)
+    ):
+        limits = f'{SMALLEST}x{SMALLEST} to {largest[0]}x{largest[1]}'
+        raise SettingError(f'--size {text}', f'it takes WIDTHxHEIGHT in pixels, from {limits}')
+    return sizes[0], sizes[1]
 
 
 def _parsed(name: str, text: str) -> object:

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin watch`: captions and answers of a running node as they come. Knows the topics through
-the session only.
-"""
+"""`penguin watch`: shows captions and answers of a running node as they come."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Adds the arguments of the verb."""
     parser.add_argument('--node', default='', help='full name of the node, when several run')
     parser.add_argument(
         '--seconds', type=float, default=math.inf, metavar='S', help='stop after S seconds'
@@ -31,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs until stopped; exit code 1 when captions were counted and too few came in time."""
+    """Watches until it is stopped; exit code 1 when fewer captions than asked for came in time."""
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()

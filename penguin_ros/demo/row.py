@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One caption of a simulated scene beside its truth, for a terminal. Knows neither topics nor
-pictures.
-"""
+"""One caption of a simulated scene beside its truth, on a terminal."""
 
 from __future__ import annotations
 
@@ -21,8 +19,8 @@ _ORDER = ('thing', 'count', 'order')
 
 @dataclass(frozen=True)
 class ShownCaption:
-    """A caption of a whole scene beside the truth. `stamps_ns`: of its frames; claims as of
-    simulation.language.Facts.
+    """A caption of a whole scene beside the truth. `stamps_ns` are those of its frames; the claims
+    are those of `simulation.language.Facts`.
     """
 
     number: int
@@ -36,8 +34,8 @@ class ShownCaption:
 
 
 def print_row(shown: ShownCaption) -> None:
-    """Caption, truth and what is wrong, in colours on a terminal; things that are told rightly are
-    green.
+    """Prints caption, truth and what is wrong, in colours on a terminal; things that are told
+    correctly are green.
     """
     from rich.console import Console
     from rich.table import Table
@@ -77,8 +75,9 @@ def is_perfect(shown: ShownCaption) -> bool:
 
 
 def verdict(shown: ShownCaption) -> str:
-    """When, and how many facts are right."""
-    score, (first_ns, *_, last_ns) = shown.score, (shown.stamps_ns[0], *shown.stamps_ns)
+    """Says when the caption was and how many of its facts are right."""
+    score = shown.score
+    first_ns, last_ns = shown.stamps_ns[0], shown.stamps_ns[-1]
     counts = (
         f'{score.right} of {score.claimed} facts right'
         if score.is_parsed
@@ -89,7 +88,7 @@ def verdict(shown: ShownCaption) -> str:
 
 
 def claim_texts(claims: Iterable[tuple[object, ...]]) -> list[str]:
-    """Claims in a few words each, things first."""
+    """Puts each claim in a few words, things first."""
     return [
         _claim_text(claim)
         for claim in sorted(claims, key=lambda claim: (_ORDER.index(str(claim[0])), str(claim)))

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture that a demo leaves: the first scenes as the node saw them, each with its caption, its
-facts and the truth.
-
-Draws with Pillow; knows neither topics nor models. Sizes in pixels.
+"""The image that a demo leaves: the first scenes as the node saw them, each with its caption, its
+facts and the truth. It is drawn with Pillow; sizes are in pixels.
 """
 
 from __future__ import annotations
@@ -31,8 +29,8 @@ WIDTH = 2 * MARGIN + FRAMES * FRAME_SIZE[0] + (FRAMES - 1) * GAP
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is drawn: captions in the order of their scenes, JPEG data by stamp, a line above and
-    labelled texts below.
+    """What is drawn: the first `scenes` captions in the order of their scenes, JPEG data by stamp,
+    a line above, and labelled texts below.
     """
 
     title: str
@@ -43,8 +41,8 @@ class Sheet:
 
 
 def write_sheet(sheet: Sheet, path: Path) -> Path:
-    """Writes the picture of the first `scenes` captions, none left out for being wrong;
-    PenguinError where that fails.
+    """Writes the image of the first `scenes` captions, none left out for being wrong; PenguinError
+    where that fails.
     """
     captions = sheet.captions[: sheet.scenes]
     heights = [_Page(WIDTH, 1).draw_scene(0, caption, sheet.images) for caption in captions]
@@ -67,7 +65,7 @@ def write_sheet(sheet: Sheet, path: Path) -> Path:
 
 
 class _Page:
-    """A picture that is drawn on from the top; the drawing methods return the height that they
+    """An image that is drawn on from the top; the drawing methods return the height that they
     took.
     """
 
@@ -76,7 +74,7 @@ class _Page:
         self._draw = ImageDraw.Draw(self.image)
 
     def draw_scene(self, top: int, caption: ShownCaption, images: Mapping[int, bytes]) -> int:
-        """Frames, caption, one chip per fact, truth."""
+        """Draws frames, caption, one chip per fact, and truth."""
         chosen = evenly(len(caption.stamps_ns), FRAMES)
         for place, stamp_ns in enumerate(caption.stamps_ns[index] for index in chosen):
             left = MARGIN + place * (FRAME_SIZE[0] + GAP)
@@ -103,11 +101,11 @@ class _Page:
     def write(
         self, left: int, top: int, text: str, size: int, colour: tuple[int, int, int]
     ) -> None:
-        """One line."""
+        """Writes one line."""
         self._draw.text((left, top), text, colour, font=_font(size))
 
     def paragraph(self, top: int, label: str, text: str, colour: tuple[int, int, int]) -> int:
-        """A text of some lines beside its label."""
+        """Writes a text of some lines beside its label."""
         self.write(MARGIN, top + 2, label, 14, FAINT)
         lines = list(islice(self._lines(text, WIDTH - 2 * MARGIN - INDENT), MAX_LINES + 1))
         if len(lines) > MAX_LINES:
@@ -129,7 +127,9 @@ class _Page:
             yield line
 
     def _chips(self, top: int, caption: ShownCaption) -> int:
-        """Green: told and true; red: told and false; amber: true and not told."""
+        """Draws a chip per fact. Green: told and true; red: told and false; amber: true and not
+        told.
+        """
         chips = [
             (text, colour)
             for colour, claims, mark in (

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo in a simulated world: captions beside the truth, one question whose right answer is
+"""The demo in a simulated world: captions beside the truth, and one question whose right answer is
 known.
 
-Knows the camera's ground truth and draws scenes only to find what is true about a part of one.
+The truth comes from the ground truth of the camera. Scenes are drawn here only to find what is true
+about a part of one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from penguin_ros.console import print_line, status_line
 from penguin_ros.demo.row import ShownCaption, print_row
 from penguin_ros.demo.sheet import SCENES, Sheet
-from penguin_ros.demo.watch import DemoWatch, Stage
+from penguin_ros.demo.watch import DemoTopics, DemoWatch
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.ros.client.question_client import AskedQuestion
 from penguin_ros.ros.client.session import Session
@@ -25,34 +26,33 @@ from penguin_ros.simulation.scoring import score_answer, score_caption
 from penguin_ros.simulation.world import World
 
 KEPT_TRUTHS = 64
-SLACK_NS = (
-    NANOSECONDS // 4
-)  # a clip may begin and end that far inside a scene and still show all of it
+SLACK_NS = NANOSECONDS // 4
+"""A clip may begin and end that far inside a scene and still show all of it."""
 KINDS = ('motion', 'position', 'order', 'colour', 'shape', 'count', 'changed', 'yes_no')
 """Kinds of questions, the most telling first."""
 
 
 class WorldWatch(DemoWatch):
-    """`shown`: one caption per scene, the first that saw all of it; `others` counts the captions
-    that saw a part of one.
+    """Compares captions with the truth. `shown` has one caption per scene, the first that saw all
+    of it; `others` counts the captions that saw a part of a scene, `repeated` those of a scene that
+    was captioned before.
     """
 
     def __init__(
-        self, session: Session, stage: Stage, question: str, truth_topic: str, world: World
+        self, session: Session, topics: DemoTopics, question: str, truth_topic: str, world: World
     ) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from std_msgs.msg import String
 
-        super().__init__(session, stage, question)
+        super().__init__(session, topics, question)
         self.shown: dict[int, ShownCaption] = {}
-        self.others = self.repeated = 0
-        self._asked: tuple[GroundTruth, str, str] | None = (
-            None  # about what, the question, the right answer
-        )
+        self.others = 0
+        self.repeated = 0
+        self._asked: tuple[GroundTruth, str, str] | None = None
+        """What the question is about, the question, and its right answer."""
         self._truths: dict[int, GroundTruth] = {}
-        self._drawn: dict[
-            int, bytes
-        ] = {}  # pictures of the sheet, which outlive the newest KEPT_PICTURES
+        self._drawn: dict[int, bytes] = {}
+        """The images of the sheet, which outlive the newest KEPT_IMAGES."""
         self._world = world
         session.node.create_subscription(
             String,
@@ -62,12 +62,12 @@ class WorldWatch(DemoWatch):
         )
 
     def is_ready(self) -> bool:
-        """Whether a whole scene was described."""
+        """Whether a whole scene was captioned."""
         return bool(self.shown)
 
     def chosen_question(self) -> AskedQuestion:
-        """About the scene that was described last: the one that is given, or one whose answer can
-        be seen.
+        """The question about the scene that was captioned last: the user's own, or one whose answer
+        can be seen.
         """
         truth = self._truths[max(self.shown)]
         known = sorted((item for item in truth.questions if item.kind in KINDS), key=_telling)
@@ -78,16 +78,18 @@ class WorldWatch(DemoWatch):
         return AskedQuestion(question, interval_ns=(truth.start_ns, truth.end_ns))
 
     def show_caption(self, caption: Any) -> None:
-        """One row per scene; what saw a part of a scene, or was said of it before, is counted only."""
+        """Prints one row per scene. A caption that saw a part of a scene, or one of a scene that
+        was captioned before, is only counted.
+        """
         if caption.error_code:
             status_line(f'caption: {caption.error_message}')
             return
         truth = self._scene_of(caption)
-        if truth is None or truth.number in self.shown:
-            self.others, self.repeated = (
-                self.others + (truth is None),
-                self.repeated + (truth is not None),
-            )
+        if truth is None:
+            self.others += 1
+            return
+        if truth.number in self.shown:
+            self.repeated += 1
             return
         shown = self._compared(caption, truth)
         self.shown[truth.number] = shown
@@ -98,47 +100,50 @@ class WorldWatch(DemoWatch):
         print_row(shown)
 
     def show_answer(self) -> None:
-        """Whether it is right."""
+        """Prints the facts about the answer and whether it is right."""
         super().show_answer()
         if self.is_answered:
             print_line(f'   {self.answer_verdict()}')
 
     def answer_verdict(self) -> str:
-        """In words."""
+        """Says whether the answer is right."""
         assert self._asked is not None
         right_answer = self._asked[2]
         if not right_answer:
             return "not one of the scene's questions: not checked"
-        return f'{"RIGHT" if score_answer(self.answer.text, right_answer) else "WRONG"}: the truth is “{right_answer}”'
+        verdict = 'RIGHT' if score_answer(self.answer.text, right_answer) else 'WRONG'
+        return f'{verdict}: the truth is “{right_answer}”'
 
     @property
     def is_complete(self) -> bool:
-        """A whole scene was described and the question answered, both without error."""
+        """Whether a whole scene was captioned and the question answered, both without error."""
         return bool(self.shown) and self.is_answered
 
     def facts_line(self) -> str:
-        """How many facts of all scenes were told rightly."""
+        """Says how many facts of all scenes were told correctly."""
         scores = [shown.score for shown in self.shown.values()]
         right, claimed, wanted = (
             sum(getattr(score, name) for score in scores) for name in ('right', 'claimed', 'wanted')
         )
         return (
-            f'{len(scores)} scenes described: of {claimed} facts told {right} are right{_percent(right, claimed)}, of '
-            f'{wanted} true facts {right} were told{_percent(right, wanted)}'
+            f'{len(scores)} scenes described: of {claimed} facts told {right} are right'
+            f'{_percent(right, claimed)}, of {wanted} true facts {right} were told'
+            f'{_percent(right, wanted)}'
         )
 
     def print_summary(self) -> None:
-        """Counts of facts over all scenes described, then those of every demo."""
+        """Prints the counts of facts over all scenes, then those of every demo."""
         print_line(
-            f'{self.facts_line()}; {self.others} captions saw a part of a scene only and are not counted, {self.repeated} '
-            'were of a scene described before'
+            f'{self.facts_line()}; {self.others} captions saw only a part of a scene and are not '
+            f'counted, {self.repeated} were of a scene described before'
         )
         super().print_summary()
 
     def sheet(self) -> Sheet:
-        """What the demo leaves as a picture."""
+        """The image that the demo leaves."""
         evidence = self.captions[-1].evidence
-        title = f'penguin_ros: captions of a simulated world by {evidence.model_name} ({evidence.precision}, {evidence.backend})'
+        model = f'{evidence.model_name} ({evidence.precision}, {evidence.backend})'
+        title = f'penguin_ros: captions of a simulated world by {model}'
         footer = [('in all', self.facts_line())]
         if self._asked is not None and self.is_answered:
             truth, question, _ = self._asked
@@ -158,11 +163,9 @@ class WorldWatch(DemoWatch):
             del self._truths[min(self._truths)]
 
     def _scene_of(self, caption: Any) -> GroundTruth | None:
-        """The scene that a caption's clip shows all of."""
-        start_ns, end_ns = (
-            to_nanoseconds(caption.evidence.start),
-            to_nanoseconds(caption.evidence.end),
-        )
+        """The scene that the clip of a caption shows all of; None when there is none."""
+        start_ns = to_nanoseconds(caption.evidence.start)
+        end_ns = to_nanoseconds(caption.evidence.end)
         return next(
             (
                 truth
@@ -175,7 +178,7 @@ class WorldWatch(DemoWatch):
         )
 
     def _compared(self, caption: Any, truth: GroundTruth) -> ShownCaption:
-        """With the truth of exactly the stretch that the caption's frames cover."""
+        """Compares a caption with the truth of exactly the time that its frames cover."""
         evidence = caption.evidence
         seen = truth.truth_between(
             self._world, to_nanoseconds(evidence.start), to_nanoseconds(evidence.end)
@@ -194,7 +197,7 @@ class WorldWatch(DemoWatch):
 
 
 def _telling(item: QuestionAnswer) -> tuple[bool, int]:
-    """Sorts questions: that something stands still is said last."""
+    """Sorts questions by how telling they are; that something stands still comes last."""
     return item.answer == words.DOES['still'], KINDS.index(item.kind)
 
 

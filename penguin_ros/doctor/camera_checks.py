@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `penguin doctor` hears on the air: image topics, as a camera input of ours receives them,
-and running penguin nodes.
+"""The checks of what is on the air: image topics, received as a camera input of the node receives
+them, and running penguin nodes. Everything runs on the thread that spins the session.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penguin_ros.config import PenguinConfig
-from penguin_ros.doctor.machine_checks import Finding, State
+from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.settings import with_values
 
 MAX_TOPICS = 16
@@ -23,8 +23,8 @@ EVERY_FRAME = {'clip.fps': 240.0}
 
 
 def live(seconds: float) -> Iterator[Finding]:
-    """Listens for `seconds` to every image topic that has a publisher, at most MAX_TOPICS; a fault
-    names its cause.
+    """Listens for `seconds` to every image topic that has a publisher, at most MAX_TOPICS of them.
+    A fault names its cause.
     """
     from penguin_ros.ros.camera_input.discovery import image_topics
     from penguin_ros.ros.client.session import session
@@ -36,13 +36,13 @@ def live(seconds: float) -> Iterator[Finding]:
         for name in listening.answering_nodes():
             yield Finding('penguin node', State.OK, name)
         if not topics:
-            yield Finding('cameras', State.NOTE, 'no topic carries pictures on this ROS_DOMAIN_ID')
+            yield Finding('cameras', State.NOTE, 'no topic carries images on this ROS_DOMAIN_ID')
             return
         if len(topics) > MAX_TOPICS:
             yield Finding(
                 'cameras',
                 State.NOTE,
-                f'{len(topics)} topics carry pictures; the first {MAX_TOPICS} are heard',
+                f'{len(topics)} topics carry images; the first {MAX_TOPICS} are heard',
             )
         inputs = {topic: _camera_input(listening.node, topic) for topic in topics[:MAX_TOPICS]}
         for camera in inputs.values():
@@ -73,7 +73,7 @@ def _camera_input(node: Any, topic: str) -> Any:
 
 
 def _finding(topic: str, health: Any) -> Finding:
-    """The verdict of the camera input, as a line of the report."""
+    """Puts the verdict of the camera input in a line of the report."""
     drops = ', '.join(f'{count} dropped: {cause}' for cause, count in sorted(health.drops.items()))
     warnings = list(health.warnings.values())
     if health.reason:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin doctor` on a bundle: does it answer a picture here, and with the same numbers as ONNX
-Runtime? Knows no engine.
+"""The check of a bundle: whether it answers an image here, and with the same numbers as ONNX
+Runtime.
 
-One picture, few tokens, in processes of their own with a limit of time, so that neither a large
-model nor a crash of a driver holds the report up. What is too large for that is left to `penguin
-bench engine`.
+It takes one image and few tokens, in processes of their own with a time limit, so that neither a
+large model nor a crash of a driver holds the report up. What is too large for that is left to
+`penguin bench engine`.
 """
 
 from __future__ import annotations
@@ -15,57 +15,54 @@ from pathlib import Path
 
 from penguin_ros.backends.base.bundle import read_manifest
 from penguin_ros.backends.base.manifest import Manifest
-from penguin_ros.benchmark.tasks import (
-    ONNXRUNTIME,
-    Round,
-    Runner,
-    Target,
-    TargetError,
-    Task,
-    run_apart,
-)
-from penguin_ros.doctor.machine_checks import Finding, State
+from penguin_ros.benchmark.engine.rounds import run_apart
+from penguin_ros.benchmark.engine.tasks import EngineRunner, EngineTask, Round
+from penguin_ros.benchmark.tasks import ONNXRUNTIME, Target, TargetError
+from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.errors import PenguinError
 
 MOST_WEIGHT_BYTES = 2_500_000_000
-"""Of weights; an int4 bundle of the 2B model has 1.6 GB, which takes seconds to load."""
+"""The most bytes of weights that are tried; an int4 bundle of the 2B model has 1.6 GB, which takes
+seconds to load.
+"""
 
 MEMORY_FACTOR = 1.5
-"""Free memory that an attempt needs, in sizes of the weights."""
+"""How many times the size of the weights must be free in memory."""
 
 LIMIT_S = 120.0
 TOKENS = 8
 
 LEAST_COSINE = 0.99
-"""Between two runtimes of the same weights. Float16 against float32 gives 0.9999 on a tiny random
-network; a wrong layout, mask or order of channels costs far more.
+"""The least cosine between two runtimes of the same weights. Float16 against float32 gives 0.9999
+on a tiny random network; a wrong layout, mask or order of channels costs far more.
 """
 
 
 def engine(
-    folder: str, checkpoint: str = '', runner: Runner = lambda task: run_apart(task, LIMIT_S)
+    folder: str,
+    checkpoint: str = '',
+    runner: EngineRunner = lambda task: run_apart(task, LIMIT_S),
 ) -> Iterator[Finding]:
-    """Runs the bundle on the stored picture and compares it with ONNX Runtime on its graphs, or,
-    where it is one for ONNX Runtime itself, with `checkpoint` on PyTorch. Nothing is said of a
-    bundle that cannot be opened: `checks.bundle` does.
+    """Runs the bundle on the stored image and compares it with ONNX Runtime on its graphs, or,
+    where it is a bundle for ONNX Runtime itself, with `checkpoint` on PyTorch.
+
+    Yields nothing about a bundle that cannot be opened: `machine_checks.bundle` does.
     """
     try:
         manifest = read_manifest(Path(folder))
     except PenguinError:
         return
+    command = _bench_command(folder, manifest, checkpoint)
     reason = _too_large(manifest)
     if reason:
-        yield Finding(
-            'engine', State.NOTE, f'not tried: {reason}', _bench(folder, manifest, checkpoint)
-        )
+        yield Finding('engine', State.NOTE, f'not tried: {reason}', command)
         return
     with tempfile.TemporaryDirectory(prefix='penguin_doctor_') as scratch:
         arrays = [Path(scratch) / f'{number}.npz' for number in range(2)]
         ours = _run(Target(folder), arrays[0], '', runner)
         if ours.error is not None:
-            yield Finding(
-                'engine', State.FAULT, f'does not run here: {_text(ours.error)}', ours.error.fix
-            )
+            text = f'does not run here: {_text(ours.error)}'
+            yield Finding('engine', State.FAULT, text, ours.error.fix)
             return
         yield _ran(ours)
         other = _other(folder, manifest, checkpoint)
@@ -73,19 +70,15 @@ def engine(
             yield Finding('agreement', State.NOTE, f'not compared: {other}')
             return
         theirs = _run(other, arrays[1], str(arrays[0]), runner)
-        if theirs.error is None:
-            yield _agreement(arrays, ours, other, _bench(folder, manifest, checkpoint))
-        else:
-            yield Finding(
-                'agreement',
-                State.NOTE,
-                f'not compared: {other.name} does not run here: {_text(theirs.error)}',
-                theirs.error.fix,
-            )
+        if theirs.error is not None:
+            text = f'not compared: {other.name} does not run here: {_text(theirs.error)}'
+            yield Finding('agreement', State.NOTE, text, theirs.error.fix)
+            return
+        yield _agreement(arrays, ours, other, command)
 
 
 def _too_large(manifest: Manifest) -> str:
-    """Why a run would take more time or memory than a check may; '' when it would not."""
+    """Says why a run would take more time or memory than a check may; '' when it would not."""
     from penguin_ros.benchmark.engine.weights import stored_bytes
     from penguin_ros.benchmark.machine import available_bytes
 
@@ -106,7 +99,10 @@ def _other(folder: str, manifest: Manifest, checkpoint: str) -> Target | str:
     if manifest.backend != ONNXRUNTIME:
         return Target(folder, ONNXRUNTIME)
     if not Path(checkpoint).is_dir() or not checkpoint:
-        return 'it runs in ONNX Runtime itself; with the folder of --checkpoint it is compared with PyTorch'
+        return (
+            'it runs in ONNX Runtime itself; with the folder of --checkpoint it is compared with '
+            'PyTorch'
+        )
     size = sum(path.stat().st_size for path in Path(checkpoint).glob('*.safetensors'))
     return (
         _long(size)
@@ -115,43 +111,45 @@ def _other(folder: str, manifest: Manifest, checkpoint: str) -> Target | str:
     )
 
 
-def _run(target: Target, arrays: Path, teacher: str, runner: Runner) -> Round:
+def _run(target: Target, arrays: Path, teacher: str, runner: EngineRunner) -> Round:
     return runner(
-        Task(target, max_tokens=TOKENS, is_short=True, arrays=str(arrays), teacher=teacher)
+        EngineTask(target, max_tokens=TOKENS, is_short=True, arrays=str(arrays), teacher=teacher)
     )
 
 
 def _ran(ours: Round) -> Finding:
-    facts, samples = ours.facts, ours.samples
+    facts = ours.facts
+    samples = ours.samples
     return Finding(
         'engine',
         State.OK,
         f'{facts["name"]} on {facts["device"]}, {facts["precision"]}: loaded in '
-        f'{samples["load_s"]:.1f} s, first token of a picture ({facts["prompt_tokens"]} tokens) after '
+        f'{samples["load_s"]:.1f} s, first token of an image '
+        f'({facts["prompt_tokens"]} tokens) after '
         f'{samples["first_token_s"]:.2f} s',
     )
 
 
 def _agreement(arrays: Sequence[Path], ours: Round, other: Target, command: str) -> Finding:
-    """A fault only where both run the same weights, so that nothing but rounding may differ: our
-    graphs, or both in float32.
+    """Compares what both computed. A difference is a fault only where both run the same weights, so
+    that nothing but rounding may differ: our graphs, or both in float32.
     """
-    from penguin_ros.benchmark.engine.agreement import compare
+    from penguin_ros.benchmark.engine.agreement_figures import agreement_figures
     from penguin_ros.benchmark.engine.answer_arrays import read_answer
 
     try:
-        values = {
-            figure.name: figure for figure in compare(*(read_answer(path) for path in arrays))
-        }
+        figures = agreement_figures(*(read_answer(path) for path in arrays))
     except PenguinError as error:
-        return Finding(
-            'agreement', State.FAULT, f'{error.what}: {error.why}'.rstrip(': '), error.fix
-        )
+        return Finding('agreement', State.FAULT, _text(TargetError.of(error)), error.fix)
+    values = {figure.name: figure for figure in figures}
     features, logits = (
         values[name].value or 0.0 for name in ('features, cosine', 'logits, cosine')
     )
     same = values['top-1 agreement'].how.partition(',')[0]
-    text = f'with {other.name}: cosine of features {features:.5f}, of logits {logits:.5f}; most probable token the same in {same}'
+    text = (
+        f'with {other.name}: cosine of features {features:.5f}, of logits {logits:.5f}; '
+        f'most probable token the same in {same}'
+    )
     precision = ours.facts['precision']
     if not other.graphs_in and precision != 'float32':
         return Finding(
@@ -167,7 +165,7 @@ def _agreement(arrays: Sequence[Path], ours: Round, other: Target, command: str)
     return Finding('agreement', State.OK, text)
 
 
-def _bench(folder: str, manifest: Manifest, checkpoint: str) -> str:
+def _bench_command(folder: str, manifest: Manifest, checkpoint: str) -> str:
     """The command that measures without these limits."""
     against = ONNXRUNTIME if manifest.backend != ONNXRUNTIME else checkpoint
     return f'penguin bench engine {folder}' + (f' --against {against}' if against else '')

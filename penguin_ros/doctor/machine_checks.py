@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one check of `penguin doctor` found, and the checks of this machine. Knows no running node."""
+"""The checks of this machine: Python and its libraries, ROS 2, backends, transport, and the files
+of a checkpoint or a bundle.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,10 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.errors import PenguinError
 from penguin_ros.ros.process.image_profile import VARIABLES, find_image_profile
 
@@ -30,31 +31,11 @@ NEEDED = {
     'rich': 'rich',
 }
 OPTIONAL = {'huggingface_hub': 'huggingface_hub', 'rosbags': 'rosbags'}
-"""Module: package that brings it."""
-
-
-class State(Enum):
-    """OK; NOTE: optional and absent, or worth knowing; FAULT: something that is needed does not
-    work.
-    """
-
-    OK = 'ok'
-    NOTE = 'note'
-    FAULT = 'fault'
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report; `fix` is the command to type, or what to change."""
-
-    topic: str
-    state: State
-    text: str
-    fix: str = ''
+"""The package that brings each module."""
 
 
 def environment() -> Iterator[Finding]:
-    """Python, machine and the libraries that the core always needs."""
+    """Checks Python, the machine, and the libraries that the core always needs."""
     is_known = sys.version_info >= (3, 10)
     yield Finding(
         'python',
@@ -69,7 +50,7 @@ def environment() -> Iterator[Finding]:
 
 
 def ros() -> Iterator[Finding]:
-    """ROS 2, our messages and cv_bridge."""
+    """Checks ROS 2, our messages and cv_bridge."""
     if importlib.util.find_spec('rclpy') is None:
         yield Finding(
             'rclpy',
@@ -78,19 +59,19 @@ def ros() -> Iterator[Finding]:
             'source /opt/ros/<distro>/setup.bash, or ./scripts/setup',
         )
         return
+    found = _version('ros-rclpy') or _version('rclpy') or 'present'
     distribution = os.environ.get('ROS_DISTRO') or 'wheels'
-    yield Finding(
-        'rclpy',
-        State.OK,
-        f'{_version("ros-rclpy") or _version("rclpy") or "present"} ({distribution}), RMW '
-        f'{os.environ.get("RMW_IMPLEMENTATION") or "default"}, domain {os.environ.get("ROS_DOMAIN_ID", "0")}',
-    )
+    middleware = os.environ.get('RMW_IMPLEMENTATION') or 'default'
+    domain = os.environ.get('ROS_DOMAIN_ID', '0')
+    words = f'{found} ({distribution}), RMW {middleware}, domain {domain}'
+    yield Finding('rclpy', State.OK, words)
     if importlib.util.find_spec('penguin_msgs') is None:
         yield Finding(
             'penguin_msgs',
             State.FAULT,
             'not built, or its workspace is not sourced',
-            './scripts/setup; in a workspace: colcon build --base-paths src src/penguin_ros/penguin_msgs',
+            './scripts/setup; in a workspace: '
+            'colcon build --base-paths src src/penguin_ros/penguin_msgs',
         )
     else:
         yield Finding('penguin_msgs', State.OK, 'built')
@@ -103,7 +84,7 @@ def ros() -> Iterator[Finding]:
 
 
 def backends() -> Iterator[Finding]:
-    """Inference libraries; one of them is needed."""
+    """Checks the inference libraries, one of which is needed."""
     found = [
         name
         for name in ('onnxruntime', 'torch', 'tensorrt')
@@ -121,10 +102,10 @@ def backends() -> Iterator[Finding]:
     if 'torch' in found:
         import torch
 
-        device = (
-            torch.cuda.get_device_name(0) if torch.cuda.is_available() else 'none, the CPU is used'
-        )
-        yield Finding('cuda', State.OK if torch.cuda.is_available() else State.NOTE, device)
+        if torch.cuda.is_available():
+            yield Finding('cuda', State.OK, torch.cuda.get_device_name(0))
+        else:
+            yield Finding('cuda', State.NOTE, 'none, the CPU is used')
     if not found:
         yield Finding(
             'backend', State.FAULT, 'no library that can run a model', 'pip install onnxruntime'
@@ -132,7 +113,7 @@ def backends() -> Iterator[Finding]:
 
 
 def _onnxruntime(when_unusable: State) -> Finding:
-    """What this onnxruntime can do."""
+    """Says what this onnxruntime can do."""
     from penguin_ros.backends.onnxruntime.library import decoder_variant, load_library
 
     try:
@@ -154,7 +135,7 @@ def _onnxruntime(when_unusable: State) -> Finding:
 
 
 def transport() -> Iterator[Finding]:
-    """Shared memory and the Fast DDS profile that raw pictures need."""
+    """Checks shared memory and the Fast DDS profile that raw images need."""
     shared = Path('/dev/shm')
     if not shared.is_dir():
         yield Finding(
@@ -178,7 +159,8 @@ def transport() -> Iterator[Finding]:
         yield Finding(
             'segments',
             State.NOTE,
-            f'{len(segments)} Fast DDS files, {size} MiB (of running nodes, or left by killed ones)',
+            f'{len(segments)} Fast DDS files, {size} MiB (of running nodes, or left by killed '
+            'ones)',
             'fastdds shm clean, when no node runs',
         )
     yield _profile()
@@ -190,7 +172,7 @@ def _profile() -> Finding:
         return Finding(
             'fastdds profile',
             State.NOTE,
-            'none set: raw pictures over 0.5 MB get lost when a camera publishes them',
+            'none set: raw images over 0.5 MB get lost when a camera publishes them',
             "in the camera's shell: export "
             + ' '.join(f'{name}={find_image_profile()}' for name in VARIABLES),
         )
@@ -213,14 +195,12 @@ def _profile() -> Finding:
         'fastdds profile',
         State.OK if is_large else State.FAULT,
         text,
-        ''
-        if is_large
-        else f'segment_size must hold a picture: {RAW_FULL_HD_BYTES} bytes for 1080p',
+        '' if is_large else f'segment_size must hold an image: {RAW_FULL_HD_BYTES} bytes for 1080p',
     )
 
 
 def _segment_bytes(path: Path) -> int:
-    """The largest segment_size that a profile file names; 0 without one."""
+    """The largest segment_size that a profile file names; 0 when there is none."""
     from xml.etree import ElementTree
 
     try:
@@ -235,7 +215,7 @@ def _segment_bytes(path: Path) -> int:
 
 
 def checkpoint(source: str) -> Iterator[Finding]:
-    """Opens a checkpoint's configuration and tensor headers."""
+    """Checks the configuration and the tensor headers of a checkpoint."""
     from penguin_ros.checkpoint.checkpoint import open_checkpoint
 
     try:
@@ -255,7 +235,7 @@ def checkpoint(source: str) -> Iterator[Finding]:
 
 
 def bundle(folder: str) -> Iterator[Finding]:
-    """Opens a bundle: its manifest, and every file's digest."""
+    """Checks the manifest of a bundle and the digest of every file."""
     from penguin_ros.backends.base.bundle import open_bundle
 
     try:

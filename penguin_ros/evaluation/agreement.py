@@ -1,32 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether two texts that should be the same are: tokens up to the first small margin, logits at
-every step. Measures no time.
+"""How far two results agree: where two token sequences part and at which margin, and how far apart
+arrays of features or logits are.
 
-A step is compared as long as both have seen the same tokens. Rounding differs between passes over
-other numbers of positions; how far, for the model at hand, is measured and given as `rounding`.
+Every comparison of this package is made of these measures: the stages of `penguin parity`, the
+targets of `penguin bench engine`, and the texts of `penguin bench live`, which must be the same
+with reuse and without.
 
-What a coarse precision costs, in numbers that say something about text. Knows arrays only.
-
-Int8 and int4 are not judged by a tolerance: cosine, agreement of the most probable token and
-perplexity are reported.
+Texts that should be the same are compared as long as both have seen the same tokens. Rounding
+differs between passes over other numbers of positions; how far it goes is measured for the model at
+hand and given as `rounding`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penguin_ros.backends.base.backend import Logits
-from penguin_ros.evaluation.tolerance import Array, StageResult, Verdict, margins, relative_error
+
+Array = NDArray[Any]
+
+SMALL_MARGIN = 1e-3
+"""Where the best logit leads the second by less, rounding may choose the token."""
+
+ROUNDINGS = 4.0
+"""Logits may differ by so many times what rounding was seen to do."""
+
+SAME, UP_TO_MARGIN, UP_TO_ROUNDING, DIFFERENT = (
+    'same',
+    'same up to a small margin',
+    'same up to rounding',
+    'DIFFERENT',
+)
 
 
 def cosine(ours: Array, reference: Array) -> float:
-    """Of two arrays of any shape, in float64; 1 for two that are all zero."""
+    """The cosine of two arrays of any shape, in float64; 1 when both are all zero."""
     a, b = ours.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
     sizes = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / sizes if sizes > 0 else float(not a.any() and not b.any())
+
+
+def relative_error(ours: Array, reference: Array) -> float:
+    """||a - b|| / ||b|| in float64; 0 when both are all zero."""
+    wide = reference.astype(np.float64)
+    difference = float(np.linalg.norm(ours.astype(np.float64) - wide))
+    size = float(np.linalg.norm(wide))
+    return difference / size if size > 0 else (0.0 if difference == 0 else float('inf'))
 
 
 def perplexity(logits: Array, token_ids: Sequence[int]) -> float:
@@ -41,84 +65,69 @@ def perplexity(logits: Array, token_ids: Sequence[int]) -> float:
     return float(np.exp(surprise.mean()))
 
 
-def reported(stage: str, ours: Array, reference: Array | None, note: str = '') -> StageResult:
-    """Error: ||a - b|| / ||b||; the note begins with the cosine. Another shape, or what is no
-    number, fails.
+def margins(logits: Array) -> Array:
+    """The lead of the best logit over the second, for each row of (rows, vocabulary)."""
+    best = np.partition(logits, -2, axis=-1)[..., -2:]
+    lead: Array = best[..., 1] - best[..., 0]
+    return lead
+
+
+def first_small_margin(leads: Array, small: float = SMALL_MARGIN) -> int | None:
+    """The first step whose margin is under `small`; None when there is none."""
+    found = np.flatnonzero(leads < small)
+    return int(found[0]) if len(found) else None
+
+
+def matching_tokens(ours: Sequence[int], reference: Sequence[int]) -> int:
+    """How many places of both sequences hold the same token."""
+    return sum(own == other for own, other in zip(ours, reference, strict=False))
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Where two token sequences part: their first `shared` tokens are the same, of `longest` tokens
+    of the longer one. `margin` is the reference's where they part; None when they do not, or when
+    the reference has no logits there.
     """
-    if reference is None:
-        return StageResult(stage, Verdict.NOT_GIVEN)
-    if ours.shape != reference.shape:
-        return StageResult(
-            stage,
-            Verdict.FAIL,
-            float('inf'),
-            None,
-            f'shape {ours.shape} instead of {reference.shape}',
-        )
-    error = relative_error(ours, reference)
-    verdict = Verdict.REPORTED if np.isfinite(error) else Verdict.FAIL
-    return StageResult(
-        stage,
-        verdict,
-        error,
-        None,
-        f'cosine {cosine(ours, reference):.5f}' + (f'; {note}' if note else ''),
-    )
+
+    shared: int
+    longest: int
+    margin: float | None
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether the sequences differ at all."""
+        return self.shared < self.longest
 
 
-def token_agreement(
-    stage: str, ours: Sequence[int], reference: Sequence[int] | None
-) -> StageResult:
-    """Error: how many of the reference's tokens are others or missing."""
-    if reference is None:
-        return StageResult(stage, Verdict.NOT_GIVEN)
-    agreeing = sum(own == other for own, other in zip(ours, reference, strict=False))
-    note = (
-        f'top-1 agreement {agreeing / max(1, len(reference)):.3f}: {agreeing} of {len(reference)}'
-    )
-    return StageResult(stage, Verdict.REPORTED, float(len(reference) - agreeing), None, note)
+def parting(ours: Sequence[int], reference: Sequence[int], leads: Sequence[float]) -> Parting:
+    """Compares two token sequences; `leads` are the margins of the reference's steps."""
+    pairs = enumerate(zip(ours, reference, strict=False))
+    differing = (index for index, (own, other) in pairs if own != other)
+    shared = next(differing, min(len(ours), len(reference)))
+    longest = max(len(ours), len(reference))
+    has_margin = shared < longest and shared < len(leads)
+    return Parting(shared, longest, float(leads[shared]) if has_margin else None)
 
 
-def perplexities(
-    stage: str, ours: Array, reference: Array | None, token_ids: Sequence[int]
-) -> StageResult:
-    """Error: how much higher, as a share, our perplexity of the reference's continuation is than
-    its own.
+@dataclass(frozen=True)
+class TextLogits:
+    """A text as the network gave it: the token `ids`, and the `logits` (tokens, vocabulary) that
+    each of them was chosen from.
     """
-    count = (
-        min(len(ours), len(token_ids))
-        if reference is None
-        else min(len(ours), len(token_ids), len(reference))
-    )
-    if reference is None or not count:
-        return StageResult(stage, Verdict.NOT_GIVEN)
-    own, theirs = (
-        perplexity(ours[:count], token_ids[:count]),
-        perplexity(reference[:count], token_ids[:count]),
-    )
-    verdict = Verdict.REPORTED if np.isfinite(own) else Verdict.FAIL
-    return StageResult(stage, verdict, own / theirs - 1, None, f'{own:.4f} instead of {theirs:.4f}')
 
-
-SMALL_MARGIN = 1e-3
-"""Between the best logit and the second: where it is smaller, rounding may choose the token."""
-
-ROUNDINGS = 4.0
-"""Logits may differ by so many times what rounding was seen to do."""
-
-SAME, UP_TO_MARGIN, UP_TO_ROUNDING, DIFFERENT = (
-    'same',
-    'same up to a small margin',
-    'same up to rounding',
-    'DIFFERENT',
-)
+    ids: tuple[int, ...]
+    logits: Logits
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """`steps` of the reference's `tokens` could be compared. `parted_at`: the first token that
-    differs, -1: none, where the reference's margin is `margin`; `small_margin_at`: its first step
-    under SMALL_MARGIN, -1: none; `logit_difference`: largest of all steps compared.
+    """How far a text agrees with a reference that it should equal.
+
+    `steps` of the reference's `tokens` could be compared. `parted_at` is the first token that
+    differs, where the reference's margin is `margin`; `small_margin_at` is the reference's first
+    step under SMALL_MARGIN; both are -1 when there is none. `logit_difference` is the largest of
+    all steps compared.
     """
 
     tokens: int
@@ -135,38 +144,25 @@ class Agreement:
         return self.verdict != DIFFERENT
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """A text as the network gave it: `logits` (tokens, vocabulary) that each of `ids` was chosen
-    from.
+def agreement(ours: TextLogits, reference: TextLogits, rounding: float = 0.0) -> Agreement:
+    """Compares a text with its reference; `rounding` is how far the logits of this model differ
+    when passes are cut differently.
     """
-
-    ids: tuple[int, ...]
-    logits: Logits
-
-
-def agreement(ours: Tokens, reference: Tokens, rounding: float = 0.0) -> Agreement:
-    """Of `ours` with `reference`; `rounding`: what logits of this model differ by when passes are
-    cut otherwise.
-    """
-    same = common(ours.ids, reference.ids)
-    steps = min(same + 1, len(ours.logits), len(reference.logits))
-    is_parted = same < max(len(ours.ids), len(reference.ids))
-    margin_of = margins(reference.logits)
-    small = np.flatnonzero(margin_of < SMALL_MARGIN)
-    difference = float(np.abs(ours.logits[:steps] - reference.logits[:steps]).max(initial=0.0))
-    parted_at = same if is_parted else -1
-    margin = float(margin_of[same]) if is_parted and same < len(margin_of) else 0.0
+    leads = margins(reference.logits)
+    parted = parting(ours.ids, reference.ids, leads.tolist())
+    steps = min(parted.shared + 1, len(ours.logits), len(reference.logits))
+    difference = np.abs(ours.logits[:steps] - reference.logits[:steps]).max(initial=0.0)
+    small = first_small_margin(leads)
     found = Agreement(
         len(reference.ids),
         steps,
-        parted_at,
-        margin,
-        int(small[0]) if len(small) else -1,
-        difference,
+        parted.shared if parted.is_parted else -1,
+        parted.margin or 0.0,
+        -1 if small is None else small,
+        float(difference),
         '',
     )
-    return Agreement(**{**vars(found), 'verdict': _verdict(found, rounding)})
+    return replace(found, verdict=_verdict(found, rounding))
 
 
 def _verdict(found: Agreement, rounding: float) -> str:
@@ -181,7 +177,7 @@ def _verdict(found: Agreement, rounding: float) -> str:
 
 
 def worst(agreements: Iterable[Agreement]) -> Agreement | None:
-    """The one that says most against what is claimed; None of none."""
+    """The agreement that says most against what is claimed; None when there is none."""
     order = (SAME, UP_TO_MARGIN, UP_TO_ROUNDING, DIFFERENT)
     return max(
         agreements,
@@ -191,25 +187,16 @@ def worst(agreements: Iterable[Agreement]) -> Agreement | None:
 
 
 def in_words(found: Agreement | None) -> str:
-    """For a table."""
+    """Describes an agreement in a cell of a table."""
     if found is None:
         return '–'
     where = f'all {found.tokens}'
     if found.parted_at >= 0:
         where = f'{found.parted_at} of {found.tokens}, then margin {found.margin:.1e}'
-    return (
-        '' if found.is_good else f'{found.verdict}: '
-    ) + f'{where}; ±{found.logit_difference:.1e}'
+    complaint = '' if found.is_good else f'{found.verdict}: '
+    return f'{complaint}{where}; ±{found.logit_difference:.1e}'
 
 
 def joined(rows: Sequence[Logits], vocabulary_size: int) -> Logits:
-    """Rows of steps as one array (tokens, vocabulary)."""
+    """The rows of several steps as one array (tokens, vocabulary)."""
     return np.concatenate(rows) if rows else np.zeros((0, vocabulary_size), np.float32)
-
-
-def common(ours: Sequence[int], theirs: Sequence[int]) -> int:
-    """Tokens at the beginning that are the same."""
-    differing = (
-        index for index, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]
-    )
-    return next(differing, min(len(ours), len(theirs)))

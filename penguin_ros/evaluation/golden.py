@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns a rendered chat prompt back into the messages it came from, so that our own rendering and
-tokenising can be compared.
+r"""Golden values: what the reference computed for some requests, one file `cases/*.npz` for each.
 
-A golden case gives the text only. It is cut at the markup: turns at `<|im_start|>ROLE\n` and
-`<|im_end|>\n`, the generation prompt at the end is left to the renderer. Inside a turn, `<image>\n`
-is a picture; a row of `<image>,` that ends in `<image>\n`, or one whose placeholders follow `Time
-T.Ts:`, is a video, and so is a lone placeholder in a case that gives frames but no picture. What
-stands between is text. Whatever is mistaken here shows as a prompt that differs.
+Every key of a file is optional except that a case must give a prompt or its token ids; unknown keys
+are ignored.
 
-Reads a folder of golden values: `cases/*.npz`, each with what the reference computed for one
-request.
-
-Knows keys, shapes and types of the format; runs and compares nothing. Every key is optional except
-that a case must give a prompt or its token ids; keys it does not know are ignored.
+A case gives its prompt as rendered text only. `messages_of` turns it back into the messages it came
+from, so that our own rendering and tokenising can be compared. The text is cut at the markup: turns
+at `<|im_start|>ROLE\n` and `<|im_end|>\n`, while the generation prompt at the end is left to the
+renderer. Inside a turn, `<image>\n` is an image. A row of `<image>,` that ends in `<image>\n`, or
+one whose placeholders follow `Time T.Ts:`, is a video, and so is a lone placeholder in a case that
+has frames but no image. What stands between them is text. Whatever is mistaken here shows as a
+prompt that differs.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ FORMATS: dict[str, tuple[str, tuple[int, ...]]] = {
     'generated_margins': ('f', (1,)),
     'generated': ('iu', (1,)),
 }
-"""Key: kinds of numpy types that it may have, numbers of dimensions."""
+"""For each key the kinds of numpy types and the numbers of dimensions that it may have."""
 
 
 class GoldenValuesError(PenguinError):
@@ -60,7 +58,7 @@ class GoldenValuesError(PenguinError):
 
 @dataclass(frozen=True, eq=False)
 class GoldenCase:
-    """One request and what the reference made of it; `values` by key, only the keys that the file
+    """One request and what the reference made of it: the `values` of those keys that the file
     has.
     """
 
@@ -68,32 +66,32 @@ class GoldenCase:
     values: Mapping[str, NDArray[Any]]
 
     def get(self, key: str) -> NDArray[Any] | None:
-        """The array of `key`, or None."""
+        """The array of `key`, or None when the case lacks it."""
         return self.values.get(key)
 
     def number(self, key: str, default: int) -> int:
-        """The whole number of `key`."""
+        """The whole number of `key`, or `default` when the case lacks it."""
         return int(self.values[key]) if key in self.values else default
 
     def text(self, key: str) -> str | None:
-        """The text of `key`, or None."""
+        """The text of `key`, or None when the case lacks it."""
         return str(self.values[key]) if key in self.values else None
 
     @property
     def images(self) -> list[NDArray[np.uint8]]:
-        """Pictures (h, w, 3), for those parts of the prompt that are no video."""
+        """The images (h, w, 3) for those parts of the prompt that are no video."""
         image = self.get('image')
         return [] if image is None else [image] if image.ndim == 3 else list(image)
 
     @property
     def frames(self) -> list[NDArray[np.uint8]]:
-        """Frames (h, w, 3) of the video."""
+        """The frames (h, w, 3) of the video."""
         return list(self.values['frames']) if 'frames' in self.values else []
 
     @property
     def teacher_ids(self) -> list[int]:
-        """The reference's continuation; from the logits of its steps where the ids themselves are
-        not given.
+        """The tokens of the reference's continuation, taken from the logits of its steps where the
+        ids themselves are not given.
         """
         if 'generated' in self.values:
             return [int(token_id) for token_id in self.values['generated']]
@@ -105,7 +103,7 @@ class GoldenCase:
 
     @property
     def positions(self) -> int:
-        """Positions that prompt and continuation take, as far as the file tells."""
+        """The positions that prompt and continuation take, as far as the file tells."""
         prompt = max(
             (self.values[key].size for key in ('input_ids', 'logits_argmax') if key in self.values),
             default=0,
@@ -114,7 +112,7 @@ class GoldenCase:
 
 
 def read_cases(folder: Path) -> list[GoldenCase]:
-    """All cases of `folder`, by name; GoldenValuesError says what is missing or malformed."""
+    """Reads all cases of `folder`, by name; GoldenValuesError says what is missing or malformed."""
     cases = folder / 'cases'
     if not cases.is_dir():
         raise GoldenValuesError(
@@ -129,11 +127,12 @@ def read_cases(folder: Path) -> list[GoldenCase]:
 
 
 def read_case(path: Path) -> GoldenCase:
-    """One case; GoldenValuesError names the file and the key."""
+    """Reads one case; GoldenValuesError names the file and the key."""
     values = _arrays(path)
     for key, array in values.items():
         _check(path, key, array)
-    grids, merges = values.get('grid_sizes'), values.get('merge_sizes')
+    grids = values.get('grid_sizes')
+    merges = values.get('merge_sizes')
     if grids is not None and merges is not None and len(grids) != len(merges):
         raise GoldenValuesError(
             f'{path} contradicts itself', f'{len(grids)} grid_sizes, {len(merges)} merge_sizes'
@@ -193,7 +192,9 @@ _TIME = re.compile(r'Time (-?[0-9.]+)s:<image>')
 
 
 def messages_of(case: GoldenCase) -> list[Message]:
-    """The messages of the case's prompt; GoldenValuesError when it is no chat markup."""
+    """The messages that the case's prompt came from; GoldenValuesError when it is no chat
+    markup.
+    """
     prompt = case.text('prompt') or ''
     body = prompt.removesuffix(_GENERATION_PROMPT)
     turns = list(_TURN.finditer(body))
@@ -216,7 +217,8 @@ def _parts(content: str, case: GoldenCase) -> Iterator[Part]:
 
 
 def _visual(text: str, case: GoldenCase) -> Part:
-    count, labels = text.count('<image>'), _TIME.findall(text)
+    count = text.count('<image>')
+    labels = _TIME.findall(text)
     if count == 1 and not labels and not (case.frames and not case.images):
         return ImagePart()
     if len(labels) != count:

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pipeline for verbs that ask one thing after the other about clips they bring. Knows no ROS and
-no clock but the clips'.
+"""A pipeline for verbs that ask about clips they bring, one question after the other, without ROS.
+
+The only clock is that of the clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.console import status_line
-from penguin_ros.errors import PenguinError
-from penguin_ros.frame import Frame
+from penguin_ros.errors import PenguinError, SettingError
+from penguin_ros.export.bundle_cache import with_bundle
+from penguin_ros.frame import NANOSECONDS, Frame, Image
 from penguin_ros.request import Answer, Interval, Request
 from penguin_ros.settings import with_values
 
@@ -24,8 +27,8 @@ LONGEST_S = 86400.0
 
 
 def offline(config: PenguinConfig) -> PenguinConfig:
-    """A recording waits for the model, so no deadline applies and the buffer holds a clip and the
-    frame after it.
+    """The settings for a recording: it waits for the model, so no deadline applies, and the buffer
+    holds a clip and the frame after it.
     """
     return with_values(
         config,
@@ -39,16 +42,54 @@ def offline(config: PenguinConfig) -> PenguinConfig:
     )
 
 
+def with_model(config: PenguinConfig, needed_by: str, fix: str) -> PenguinConfig:
+    """The settings with a bundle where the backend needs one.
+
+    Where they name no model, SettingError says that `needed_by` needs one and to type `fix`.
+    """
+    model = config.model
+    if not model.checkpoint and not model.bundle:
+        raise SettingError('no model given', f'{needed_by} a checkpoint or a bundle', fix)
+    return replace(config, model=with_bundle(model))
+
+
+def cut_clips(
+    frames: Iterable[tuple[int, Image]], seconds: float, start_s: float, end_s: float
+) -> Iterator[tuple[int, list[Frame]]]:
+    """Cuts a recording, from `start_s` to `end_s`, into consecutive clips of `seconds`; a change of
+    the size of the images starts a new one.
+
+    `frames` are (time in nanoseconds, image). Yields (time of the recording's first frame, clip).
+    """
+    origin_ns, number, clip = None, 0, list[Frame]()
+    for time_ns, image in frames:
+        origin_ns = time_ns if origin_ns is None else origin_ns
+        since_start = (time_ns - origin_ns) / NANOSECONDS - start_s
+        if since_start < 0:
+            continue
+        if since_start + start_s >= end_s:
+            break
+        if clip and (int(since_start / seconds) != number or clip[-1].image.shape != image.shape):
+            yield origin_ns, clip
+            clip = []
+        number = int(since_start / seconds)
+        clip.append(Frame(time_ns, image, CAMERA))
+    if clip and origin_ns is not None:
+        yield origin_ns, clip
+
+
 class OfflineRunner:
     """A pipeline that answers one question after the other; its present is the newest frame it was
     given.
     """
 
     def __init__(self, config: PenguinConfig) -> None:
-        self._config, self._now_ns, self._count = config, 0, 0
-        self._interval = Interval(0, 0)
-        from penguin_ros.pipeline import Pipeline  # not for the help of a verb
+        from penguin_ros.pipeline import Pipeline  # late, so that the help of a verb comes at once
 
+        self._config = config
+        self._now_ns = 0
+        self._count = 0
+        self._interval = Interval(0, 0)
         self._pipeline = Pipeline(config, [CAMERA], now_ns=lambda: self._now_ns)
         self.facts: ModelDescription | None = None
 
@@ -66,19 +107,23 @@ class OfflineRunner:
         self._pipeline.close()
 
     def show(self, clip: Sequence[Frame]) -> None:
-        """What is asked next is about these frames, of camera CAMERA, newer than all before."""
+        """Shows frames of the camera CAMERA, newer than all before; the next question is about
+        them.
+        """
         for frame in clip:
             self._now_ns = frame.stamp_ns
             self._pipeline.add_frame(frame)
         self._interval = Interval(clip[0].stamp_ns, clip[-1].stamp_ns)
 
     def caption(self, clip: Sequence[Frame]) -> Answer:
-        """Shows the clip; blocks until its caption is complete; Ctrl-C interrupts."""
+        """Shows the clip and blocks until its caption is complete; Ctrl-C interrupts."""
         self.show(clip)
         return self.ask(self._config.caption.prompt)
 
     def ask(self, text: str) -> Answer:
-        """Blocks until the answer about the clip shown last is complete; Ctrl-C interrupts."""
+        """Asks about the clip shown last and blocks until the answer is complete; Ctrl-C
+        interrupts.
+        """
         answers: SimpleQueue[Answer] = SimpleQueue()
         self._count += 1
         request = Request(

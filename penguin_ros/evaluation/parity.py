@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one golden case through preprocessing, network and generation loop, and compares every stage
+"""Runs golden cases through preprocessing, network and generation loop, and compares every stage
 with the reference.
 
-Each stage gets our own results of the stages before it. Two passes over the network: in the first
-the reference's tokens are fed (teacher forcing), chunk by chunk and then one by one through the KV
-cache, so that the logits of every step can be compared whatever a near tie did; the second is the
-generation loop as it serves requests, greedy, with its own tokens. An argmax or a token may differ
-where the two candidates' logits are closer than the tolerance's margin.
+Each stage gets our own results of the stages before it. There are two passes over the network. In
+the first the reference's tokens are fed (teacher forcing), chunk by chunk and then one by one
+through the KV cache, so that the logits of every step can be compared whatever a near tie did. The
+second is the generation loop as it serves requests, greedy, with its own tokens. An argmax or a
+token may differ where the logits of the two candidates are closer than the margin of the tolerance.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from penguin_ros.backends.base.backend import Backend, Chunk, Features, Logits
-from penguin_ros.backends.base.bundle import Bundle
-from penguin_ros.checkpoint.checkpoint import Checkpoint
-from penguin_ros.config import GenerationConfig
+from penguin_ros.backends.open_backend import make_backend
+from penguin_ros.config import GenerationConfig, ModelConfig
+from penguin_ros.console import progress_bar, status_line
 from penguin_ros.errors import PenguinError
 from penguin_ros.evaluation import parity_inputs
-from penguin_ros.evaluation.agreement import cosine, perplexities, reported, token_agreement
+from penguin_ros.evaluation.agreement import Array, cosine, margins, relative_error
 from penguin_ros.evaluation.golden import GoldenCase
 from penguin_ros.evaluation.parity_inputs import input_stages, inputs_of
-from penguin_ros.evaluation.tolerance import (
-    Array,
+from penguin_ros.evaluation.stage_results import (
+    ParityRun,
     StageResult,
     Tolerance,
     Verdict,
     identical,
-    margins,
     relative,
-    relative_error,
+    reported,
+    reported_perplexity,
+    reported_tokens,
     same_tokens,
+    tolerance_of,
     within,
 )
 from penguin_ros.generation.caches import Caches
@@ -45,6 +47,7 @@ from penguin_ros.generation.generate import generate
 from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
+from penguin_ros.requests.loaded_model import Model, open_model
 from penguin_ros.steps import run_to_end
 
 STAGES = (
@@ -59,31 +62,51 @@ STAGES = (
     'generation',
 )
 _LOGITS_HELD = 1 << 25
-"""Logits asked for in one chunk: 128 MiB in float32."""
+"""The most logits that are asked for in one chunk: 128 MiB in float32."""
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What the cases run on; `backend` is open, `prefill_chunk` in prompt positions."""
+class ParityModel:
+    """What the cases run on: an open `backend` on the `source`, which gives the tokenizer and the
+    sizes. `prefill_chunk` is in prompt positions.
+    """
 
     backend: Backend
-    checkpoint: Checkpoint | Bundle
+    source: Model
     tolerance: Tolerance
     prefill_chunk: int
 
 
-def compare(case: GoldenCase, bench: Bench) -> list[StageResult]:
-    """Every stage of one case, in the order of STAGES; what an error leaves out fails as not
-    reached.
+def compare_all(cases: Sequence[GoldenCase], config: ModelConfig) -> ParityRun:
+    """Opens the model that `config` names, compares every case and closes it."""
+    source = open_model(config, status_line)
+    backend = make_backend(config, source)
+    try:
+        description = backend.open()
+        tolerance = tolerance_of(description.precision)
+        model = ParityModel(backend, source, tolerance, config.prefill_chunk)
+        results: dict[str, list[StageResult]] = {}
+        with progress_bar('cases', len(cases)) as show:
+            for count, case in enumerate(cases):
+                show(count, case.name)
+                results[case.name] = compare(case, model)
+        return ParityRun(description, results)
+    finally:
+        backend.close()
+
+
+def compare(case: GoldenCase, model: ParityModel) -> list[StageResult]:
+    """Compares every stage of one case, in the order of STAGES. After an error the stages that are
+    left count as not reached.
     """
     results: list[StageResult] = []
     try:
-        inputs = inputs_of(case, bench.checkpoint)
-        results += input_stages(case, inputs, bench.tolerance)
-        features = run_to_end(bench.backend.encode(inputs.frames)) if inputs.frames else []
-        results += _feature_stages(case, features, bench)
-        results += _forced_stages(case, inputs, features, bench)
-        results.append(_generation(case, inputs, bench))
+        inputs = inputs_of(case, model.source)
+        results += input_stages(case, inputs, model.tolerance)
+        features = run_to_end(model.backend.encode(inputs.frames)) if inputs.frames else []
+        results += _feature_stages(case, features, model)
+        results += _forced_stages(case, inputs, features, model)
+        results.append(_generation(case, inputs, model))
     except PenguinError as error:
         results.append(StageResult(STAGES[len(results)], Verdict.FAIL, note=str(error)))
         results += [StageResult(stage, Verdict.NOT_REACHED) for stage in STAGES[len(results) :]]
@@ -91,7 +114,7 @@ def compare(case: GoldenCase, bench: Bench) -> list[StageResult]:
 
 
 def _feature_stages(
-    case: GoldenCase, features: Sequence[Features], bench: Bench
+    case: GoldenCase, features: Sequence[Features], model: ParityModel
 ) -> list[StageResult]:
     results = []
     for stage, name, key in (
@@ -102,36 +125,37 @@ def _feature_stages(
         rows = (
             []
             if reference is None
-            else [bench.backend.read_features(item, name) for item in features]
+            else [model.backend.read_features(item, name) for item in features]
         )
         ours = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
         results.append(
-            relative(stage, ours, reference, bench.tolerance.features)
-            if bench.tolerance.is_judged
+            relative(stage, ours, reference, model.tolerance.features)
+            if model.tolerance.is_judged
             else reported(stage, ours, reference)
         )
     return results
 
 
 def _forced_stages(
-    case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], bench: Bench
+    case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], model: ParityModel
 ) -> list[StageResult]:
-    """Prompt and steps with the reference's tokens."""
-    slot = bench.backend.new_slot()
+    """Compares the prompt and the steps with the reference's tokens fed."""
+    slot = model.backend.new_slot()
     try:
-        ours = _prompt_pass(case, inputs, features, slot, bench)
+        ours = _prompt_pass(case, inputs, features, slot, model)
         prompt = _prompt_stages(
-            ours, case.get('logits_argmax'), case.get('logits_last'), bench.tolerance
+            ours, case.get('logits_argmax'), case.get('logits_last'), model.tolerance
         )
-        return [*prompt, *_step_stages(case, ours.last, slot, bench)]
+        return [*prompt, *_step_stages(case, ours.last, slot, model)]
     finally:
-        bench.backend.free_slot(slot)
+        model.backend.free_slot(slot)
 
 
 @dataclass(frozen=True, eq=False)
 class PromptPass:
-    """Per prompt position (n,) our best token and how far the reference's choice lies behind it in
-    logits; `last` (vocabulary,).
+    """What our network makes of a prompt: `best` (n,) is the token it prefers behind each position,
+    `behind` (n,) how far the reference's choice lies behind that in logits, and `last`
+    (vocabulary,) are the logits of the last position.
     """
 
     best: Array
@@ -140,18 +164,22 @@ class PromptPass:
 
 
 def _prompt_pass(
-    case: GoldenCase, inputs: ModelInputs, features: Sequence[Features], slot: int, bench: Bench
+    case: GoldenCase,
+    inputs: ModelInputs,
+    features: Sequence[Features],
+    slot: int,
+    model: ParityModel,
 ) -> PromptPass:
-    vocabulary_size = bench.backend.description.vocabulary_size
+    vocabulary_size = model.backend.description.vocabulary_size
     reference = case.get('logits_argmax')
     has_signature = reference is not None and reference.shape == inputs.prompt.token_ids.shape
     best: list[Array] = []
     behind: list[Array] = []
     start = 0
     for chunk in prompt_chunks(
-        inputs, features, max(1, min(bench.prefill_chunk, _LOGITS_HELD // vocabulary_size))
+        inputs, features, max(1, min(model.prefill_chunk, _LOGITS_HELD // vocabulary_size))
     ):
-        logits = bench.backend.forward(slot, chunk, range(len(chunk.token_ids)))
+        logits = model.backend.forward(slot, chunk, range(len(chunk.token_ids)))
         rows = np.arange(len(logits))
         best.append(logits.argmax(axis=-1))
         choice = reference[start + rows] if reference is not None and has_signature else best[-1]
@@ -171,7 +199,7 @@ def _prompt_stages(
             relative('last logits', ours.last, last, tolerance.logits),
         ]
     return [
-        token_agreement(
+        reported_tokens(
             'prompt argmax', ours.best.tolist(), None if best is None else best.tolist()
         ),
         reported('last logits', ours.last, last),
@@ -179,8 +207,8 @@ def _prompt_stages(
 
 
 def _argmax(ours: PromptPass, reference: Array | None, margin: float) -> StageResult:
-    """Positions whose argmax differs, near ties left out: there our own logits of both candidates
-    differ by under `margin`.
+    """Counts the positions whose argmax differs. Near ties are left out: there our own logits of
+    the two candidates differ by less than `margin`.
     """
     if reference is None or reference.shape != ours.best.shape:
         return identical('prompt argmax', ours.best, reference)
@@ -193,34 +221,37 @@ def _argmax(ours: PromptPass, reference: Array | None, margin: float) -> StageRe
     return within('prompt argmax', float(wrong.sum()), 0, note)
 
 
-def _step_stages(case: GoldenCase, last: Logits, slot: int, bench: Bench) -> list[StageResult]:
-    """Logits and token of every step; step 0 is the end of the prompt, step i follows the
+def _step_stages(
+    case: GoldenCase, last: Logits, slot: int, model: ParityModel
+) -> list[StageResult]:
+    """Compares logits and token of every step. Step 0 is the end of the prompt; step i follows the
     reference's token i - 1.
     """
-    fed, reference = case.teacher_ids, case.get('step_logits')
+    fed = case.teacher_ids
+    reference = case.get('step_logits')
     count = len(fed) if reference is None else min(len(reference), len(fed) + 1)
     rows = [last]
     for token_id in fed[: count - 1]:
-        rows.append(bench.backend.forward(slot, Chunk(np.array([token_id], np.int64)), (-1,))[0])
+        rows.append(model.backend.forward(slot, Chunk(np.array([token_id], np.int64)), (-1,))[0])
     ours = np.stack(rows)
     best = [int(row.argmax()) for row in ours]
-    if bench.tolerance.is_judged:
+    if model.tolerance.is_judged:
         stages = [
-            _step_logits(ours, reference, bench.tolerance.logits),
+            _step_logits(ours, reference, model.tolerance.logits),
             same_tokens(
-                'step tokens', best, fed or None, leads_of(case, ours), bench.tolerance.margin
+                'step tokens', best, fed or None, leads_of(case, ours), model.tolerance.margin
             ),
         ]
     else:
         stages = [
             _reported_steps(ours, reference),
-            token_agreement('step tokens', best, fed or None),
+            reported_tokens('step tokens', best, fed or None),
         ]
-    return [*stages, perplexities('perplexity', ours, reference, fed)]
+    return [*stages, reported_perplexity('perplexity', ours, reference, fed)]
 
 
 def _step_logits(ours: Array, reference: Array | None, tolerance: float) -> StageResult:
-    """Error: the worst step's."""
+    """The error is that of the worst step."""
     if reference is None or reference[: len(ours)].shape != ours.shape:
         return relative('step logits', ours, reference, tolerance)
     errors = [relative_error(own, other) for own, other in zip(ours, reference, strict=False)]
@@ -232,7 +263,7 @@ def _step_logits(ours: Array, reference: Array | None, tolerance: float) -> Stag
 
 
 def _reported_steps(ours: Array, reference: Array | None) -> StageResult:
-    """Cosine and error over all steps together."""
+    """Reports cosine and error over all steps together."""
     if reference is None or reference[: len(ours)].shape != ours.shape:
         return reported('step logits', ours, reference)
     worst = min(cosine(own, other) for own, other in zip(ours, reference, strict=False))
@@ -240,38 +271,41 @@ def _reported_steps(ours: Array, reference: Array | None) -> StageResult:
 
 
 def leads_of(case: GoldenCase, ours: Array) -> Array:
-    """Margin of every step: the reference's where the case gives them or its logits, else our own."""
-    given, logits = case.get('generated_margins'), case.get('step_logits')
+    """The margin of every step: the reference's where the case has margins or logits, else our
+    own.
+    """
+    given = case.get('generated_margins')
+    logits = case.get('step_logits')
     return given if given is not None else margins(ours if logits is None else logits)
 
 
 def _generation(
     case: GoldenCase,
     inputs: ModelInputs,
-    bench: Bench,
+    model: ParityModel,
     clock: Callable[[], int] = time.monotonic_ns,
 ) -> StageResult:
-    """Tokens of our own generation loop, greedy, with its stop tokens and without its stop at
-    repetitions.
+    """Compares the tokens of our own generation loop: greedy, with its stop tokens, and without its
+    stop at repetitions.
     """
     reference = case.teacher_ids
     if not reference:
         return StageResult('generation', Verdict.NOT_GIVEN)
     params = SamplingParams(
         len(reference),
-        bench.checkpoint.shape.stop_token_ids,
+        model.source.shape.stop_token_ids,
         GenerationConfig(temperature=0.0, max_repeats=0),
-        bench.prefill_chunk,
+        model.prefill_chunk,
         keep_logits=True,
     )
     steps: list[Logits] = []
-    output = GenerationOutput(Detokenizer(bench.checkpoint.tokenizer.token_bytes))
-    for step in generate(Caches(bench.backend), inputs, params, output, clock):
+    output = GenerationOutput(Detokenizer(model.source.tokenizer.token_bytes))
+    for step in generate(Caches(model.backend), inputs, params, output, clock):
         if step.logits is not None:
             steps += list(step.logits)
     ids = output.token_ids
-    if not bench.tolerance.is_judged:
-        return token_agreement('generation', ids, reference)
+    if not model.tolerance.is_judged:
+        return reported_tokens('generation', ids, reference)
     return same_tokens(
-        'generation', ids, reference, leads_of(case, np.stack(steps)), bench.tolerance.margin
+        'generation', ids, reference, leads_of(case, np.stack(steps)), model.tolerance.margin
     )

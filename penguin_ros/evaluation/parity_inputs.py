@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A golden case as inputs of our own preprocessing. Knows the format's keys and the preprocessing,
-not the network.
+"""Turns a golden case into inputs of the network by our own preprocessing, and compares them with
+the reference's.
 
-Pictures and prompt of the case go through our preprocessing. Where the case lacks the pictures, the
-reference's patches stand in; where it lacks the prompt, its token ids: then the later stages can
-still be compared.
+Images and prompt of the case go through our preprocessing. Where the case lacks the images, the
+reference's patches stand in, and where it lacks the prompt, its token ids, so that the later stages
+can still be compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.shapes import ProcessorShape
 from penguin_ros.config import VisualConfig
 from penguin_ros.evaluation.golden import GoldenCase, GoldenValuesError, messages_of
-from penguin_ros.evaluation.tolerance import StageResult, Tolerance, Verdict, close, identical
+from penguin_ros.evaluation.stage_results import (
+    StageResult,
+    Tolerance,
+    Verdict,
+    close,
+    identical,
+)
 from penguin_ros.model_inputs import FramePatches, ModelInputs, Prompt
 from penguin_ros.preprocessing.clip_inputs import ImageInput, Preprocessor
 from penguin_ros.preprocessing.prompt import ImagePart, Message, Part, VideoPart, render
@@ -30,8 +36,8 @@ STAGES = ('prompt', 'frame types', 'frame sizes', 'pixels', 'token ids')
 
 
 def inputs_of(case: GoldenCase, checkpoint: Checkpoint | Bundle) -> ModelInputs:
-    """What the backend gets; raises GoldenValuesError for a prompt that is no chat markup, and what
-    the preprocessing raises.
+    """What the backend is given. Raises GoldenValuesError for a prompt that is no chat markup, and
+    what the preprocessing raises.
     """
     image_token_id = checkpoint.shape.image_token_id
     has_prompt = case.text('prompt') is not None
@@ -49,12 +55,12 @@ def inputs_of(case: GoldenCase, checkpoint: Checkpoint | Bundle) -> ModelInputs:
 
 
 def has_images(case: GoldenCase) -> bool:
-    """Whether there is anything to preprocess."""
+    """Whether the case has anything to preprocess."""
     return bool(case.images or case.frames)
 
 
 def input_stages(case: GoldenCase, inputs: ModelInputs, tolerance: Tolerance) -> list[StageResult]:
-    """Everything up to the network, in the order of STAGES."""
+    """Compares everything up to the network, in the order of STAGES."""
     types = np.array([frame.type for frame in inputs.frames], np.int64)
     sizes = np.array(
         [(1, frame.rows, frame.columns, frame.merge_size) for frame in inputs.frames]
@@ -71,7 +77,7 @@ def input_stages(case: GoldenCase, inputs: ModelInputs, tolerance: Tolerance) ->
         ),
     ]
     if not has_images(case):
-        note = "no picture given, the reference's patches are used" if inputs.frames else ''
+        note = "no image given, the reference's patches are used" if inputs.frames else ''
         seen = [StageResult(stage.stage, Verdict.NOT_GIVEN, note=note) for stage in seen]
     ids = identical('token ids', inputs.prompt.token_ids, _row(case))
     if case.text('prompt') is None:
@@ -82,7 +88,7 @@ def input_stages(case: GoldenCase, inputs: ModelInputs, tolerance: Tolerance) ->
 
 
 def _prompt(case: GoldenCase, inputs: ModelInputs) -> StageResult:
-    """Our rendering against the text that the messages were read from; error: 1 when they differ."""
+    """Compares our rendering with the text that the messages were read from."""
     text = case.text('prompt')
     if text is None:
         return StageResult('prompt', Verdict.NOT_GIVEN)
@@ -90,17 +96,12 @@ def _prompt(case: GoldenCase, inputs: ModelInputs) -> StageResult:
     if ours == text:
         return StageResult('prompt', Verdict.OK, 0, 0)
     at = len(os.path.commonprefix((ours, text)))
-    return StageResult(
-        'prompt',
-        Verdict.FAIL,
-        1,
-        0,
-        f'at {at}: {ours[at : at + 20]!r} instead of {text[at : at + 20]!r}',
-    )
+    own, other = (shown[at : at + 20] for shown in (ours, text))
+    return StageResult('prompt', Verdict.FAIL, 1, 0, f'at {at}: {own!r} instead of {other!r}')
 
 
 def _sizes(case: GoldenCase, sizes: np.ndarray) -> StageResult:
-    """Grids and merge sizes as one table (frames, 4); whichever the case lacks is left out."""
+    """Compares grids and merge sizes as one table (frames, 4), without what the case lacks."""
     grids, merges = case.get('grid_sizes'), case.get('merge_sizes')
     if grids is None:
         return identical('frame sizes', sizes[:, 3], merges)
@@ -115,8 +116,8 @@ def _row(case: GoldenCase) -> np.ndarray | None:
 
 
 def _images_alone(case: GoldenCase) -> Message:
-    """Stands in for a prompt that is not given, so that the pictures can be preprocessed all the
-    same.
+    """A message that stands in for a prompt that is not given, so that the images can still be
+    preprocessed.
     """
     parts: tuple[Part, ...] = tuple(ImagePart() for _ in case.images)
     return Message('user', (*parts, VideoPart(None, len(case.frames))) if case.frames else parts)
@@ -134,8 +135,8 @@ def _own_patches(
 
 
 def _images(case: GoldenCase, messages: Sequence[Message]) -> Iterator[ImageInput]:
-    """What each part shows, in order; too few when the case gives fewer pictures than its prompt
-    has, which is refused.
+    """Yields what each part of the prompt shows, in order. When the case has fewer images than its
+    prompt, too few come, and the preprocessing refuses them.
     """
     images = iter(case.images)
     for part in (part for message in messages for part in message.parts):
@@ -146,7 +147,7 @@ def _images(case: GoldenCase, messages: Sequence[Message]) -> Iterator[ImageInpu
 
 
 def _processor(case: GoldenCase, processor: ProcessorShape) -> ProcessorShape:
-    """With the case's merge size for the kind of input that it gives."""
+    """The processor with the case's merge size for the kind of input that the case has."""
     if case.get('merge_size') is None:
         return processor
     if case.frames:
@@ -155,17 +156,19 @@ def _processor(case: GoldenCase, processor: ProcessorShape) -> ProcessorShape:
 
 
 def _reference_patches(case: GoldenCase) -> tuple[FramePatches, ...]:
-    pixels, grids = case.get('pixel_values'), case.get('grid_sizes')
+    pixels = case.get('pixel_values')
+    grids = case.get('grid_sizes')
     if pixels is None or grids is None:
         if '<image>' in (case.text('prompt') or ''):
             raise GoldenValuesError(
                 f'case {case.name} cannot be run',
-                'its prompt has pictures, but it gives neither image nor '
+                'its prompt has images, but it gives neither image nor '
                 'frames, nor pixel_values with grid_sizes',
             )
         return ()
     merges = case.get('merge_sizes')
-    frames, first = [], 0
+    frames = []
+    first = 0
     for index, (_, rows, columns) in enumerate(grids.tolist()):
         merge = case.number('merge_size', 1) if merges is None else int(merges[index])
         frames.append(

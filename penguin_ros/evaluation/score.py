@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a model about simulated scenes, through the pipeline that the node uses. Knows nothing of
-tables and intervals.
+"""Asks a model about simulated scenes, whose truth is known, through the pipeline of the node.
 
-All questions about a scene are asked on the clip that the caption was asked on, so that its frames
-are encoded and its prompt is computed once.
-
-What was asked and answered, one record each, in memory and as lines of JSON. Knows no model and no
-statistics.
+All questions about a scene are asked about the clip that the caption is of, so that its frames are
+encoded once and its prompt is computed once. What was asked and answered is kept in one record
+each, in memory and as lines of JSON.
 """
 
 from __future__ import annotations
@@ -33,13 +30,34 @@ CAPTION = 'caption'
 """The kind of a record that is a caption; all others are kinds of questions."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """One question, or one caption, of one scene.
+GAP_S = 60.0
+"""Camera time between two clips, longer than the buffer remembers."""
+GREY = 128
 
-    A question has `right` 0 or 1 of `wanted` 1, a caption facts: `right` of `claimed` are true,
-    `wanted` were to be told. `blind` is what the same model answered to grey pictures, '' where it
-    was not asked; `error` why there is no answer.
+
+@dataclass(frozen=True)
+class Suite:
+    """What is asked: about the first `scenes` held-out seeds from `skip` on, of a `level`, at most
+    `questions` each, drawn at `width` x `height`. With `is_blind_too` everything is asked again
+    about grey images.
+    """
+
+    scenes: int
+    skip: int
+    level: int
+    questions: int
+    width: int
+    height: int
+    is_blind_too: bool
+
+
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """One question, or one caption, about one scene.
+
+    A question has `right` 0 or 1, of `wanted` 1. A caption has facts: `right` of those `claimed`
+    are true, and `wanted` should be told. `blind` is what the same model answered to grey images,
+    '' where it was not asked; `error` says why there is no answer.
     """
 
     seed: int
@@ -54,18 +72,19 @@ class Record:
     error: str = ''
 
 
-def write_records(path: Path, records: Iterable[Record]) -> None:
-    """One JSON object per line."""
+def write_records(path: Path, records: Iterable[ScoredAnswer]) -> None:
+    """Writes one JSON object per line."""
     with path.open('w', encoding='utf-8') as file:
         for record in records:
             file.write(json.dumps(asdict(record), ensure_ascii=False) + '\n')
 
 
-def read_records(path: Path) -> list[Record]:
-    """What write_records wrote; SettingError for anything else."""
+def read_records(path: Path) -> list[ScoredAnswer]:
+    """Reads what `write_records` wrote; SettingError for anything else."""
     try:
         return [
-            Record(**json.loads(line)) for line in path.read_text(encoding='utf-8').splitlines()
+            ScoredAnswer(**json.loads(line))
+            for line in path.read_text(encoding='utf-8').splitlines()
         ]
     except (OSError, ValueError, TypeError) as error:
         raise SettingError(
@@ -73,24 +92,20 @@ def read_records(path: Path) -> list[Record]:
         ) from error
 
 
-GAP_S = 60.0
-"""Camera time between two clips, longer than the buffer remembers."""
-GREY = 128
-
-
 @dataclass(frozen=True)
 class ScoreRun:
-    """`records` in the order of asking."""
+    """What a model was asked and answered, in the order of asking, and what model it is."""
 
-    records: tuple[Record, ...]
+    records: tuple[ScoredAnswer, ...]
     facts: ModelDescription
 
 
 def score_all(suite: Suite, config: PenguinConfig) -> ScoreRun:
-    """Everything of the course; BackendUnavailable where scenes cannot be drawn, and what opening a
-    model raises.
+    """Asks everything of the suite. Raises BackendUnavailable where scenes cannot be drawn, and
+    what opening a model raises.
     """
-    frames, records = clip_frames(config), list[Record]()
+    frames = clip_frames(config)
+    records: list[ScoredAnswer] = []
     with World(suite.width, suite.height) as world, OfflineRunner(config) as runner:
         now_s = GAP_S
         with progress_bar('scenes', suite.scenes) as show:
@@ -104,8 +119,8 @@ def score_all(suite: Suite, config: PenguinConfig) -> ScoreRun:
 
 
 def clip_frames(config: PenguinConfig) -> int:
-    """Frames of a clip as the node would take it; SettingError when fewer than two, which show no
-    motion.
+    """The number of frames of a clip as the node would take it; SettingError when there are fewer
+    than two, which show no motion.
     """
     frames = min(config.clip.max_frames, round(config.clip.seconds * config.clip.fps))
     if frames < 2:
@@ -117,7 +132,7 @@ def clip_frames(config: PenguinConfig) -> int:
 
 def _asked(
     runner: OfflineRunner, clip: SimulatedClip, seed: int, now_s: float, is_blind_too: bool
-) -> Iterator[Record]:
+) -> Iterator[ScoredAnswer]:
     caption = runner.caption(_frames(clip, clip.frames, now_s))
     answers = [runner.ask(item.question) for item in clip.questions]
     blind = [''] * (len(answers) + 1)
@@ -128,7 +143,7 @@ def _asked(
             *(runner.ask(item.question).text for item in clip.questions),
         ]
     facts = score_caption(caption.text, clip.truth)
-    yield Record(
+    yield ScoredAnswer(
         seed,
         CAPTION,
         caption.question,
@@ -142,7 +157,7 @@ def _asked(
     )
     for item, answer, without in zip(clip.questions, answers, blind[1:], strict=True):
         right = answer.error is None and score_answer(answer.text, item.answer)
-        yield Record(
+        yield ScoredAnswer(
             seed,
             item.kind,
             item.question,
@@ -165,18 +180,3 @@ def _frames(clip: SimulatedClip, images: np.ndarray, now_s: float) -> list[Frame
 
 def _error(answer: Answer) -> str:
     return '' if answer.error is None else f'{type(answer.error).__name__}: {answer.error}'
-
-
-@dataclass(frozen=True)
-class Suite:
-    """What is asked: the first `scenes` held-out seeds from `skip` on, of a level, drawn at width x
-    height.
-    """
-
-    scenes: int
-    skip: int
-    level: int
-    questions: int
-    width: int
-    height: int
-    is_blind_too: bool

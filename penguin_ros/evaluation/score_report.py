@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of `penguin score` from its records, as an object for JSON and as a table. Asks
-nothing.
+"""The figures of `penguin score`: a record for JSON and a table, made of what was asked and
+answered.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from penguin_ros.errors import SettingError
-from penguin_ros.evaluation.score import CAPTION, Record, ScoreRun, Suite
+from penguin_ros.evaluation.score import CAPTION, ScoredAnswer, ScoreRun, Suite
 from penguin_ros.simulation.language import parse_caption
 from penguin_ros.simulation.questions import KINDS, QuestionAnswer, normalised
 from penguin_ros.simulation.scoring import (
@@ -23,20 +23,23 @@ from penguin_ros.simulation.scoring import (
 )
 
 FORMAT = 1
-"""Of the JSON; rises when a reader of it would have to change."""
+"""The version of the JSON; it rises when a reader of it would have to change."""
 
 
 def report(
-    suite: Suite, result: ScoreRun, earlier: Sequence[Record] | None, seconds: float
+    suite: Suite, result: ScoreRun, earlier: Sequence[ScoredAnswer] | None, seconds: float
 ) -> dict[str, Any]:
-    """Everything that was found; `earlier` are another run's records on the same scenes."""
+    """Everything that was found as plain values; `earlier` are the records of another run on the
+    same scenes.
+    """
     asked = [record for record in result.records if record.kind != CAPTION]
     captions = [record for record in result.records if record.kind == CAPTION]
     constant = most_frequent(
         QuestionAnswer(record.kind, record.question, record.expected) for record in asked
     )
     others = [record for record in asked if record.kind != 'unanswerable']
-    facts, errors = result.facts, [record.error for record in result.records if record.error]
+    facts = result.facts
+    errors = [record.error for record in result.records if record.error]
     return {
         'format': FORMAT,
         'model': facts.name,
@@ -58,19 +61,7 @@ def report(
         'abstained_wrongly': _share(
             wilson(sum(is_abstention(record.given) for record in others), len(others))
         ),
-        'caption': {
-            'precision': _share(
-                pooled(
-                    [record.right for record in captions], [record.claimed for record in captions]
-                )
-            ),
-            'recall': _share(
-                pooled(
-                    [record.right for record in captions], [record.wanted for record in captions]
-                )
-            ),
-            'outside_the_grammar': sum(parse_caption(record.given) is None for record in captions),
-        },
+        'caption': _captions(captions),
         **({'against': _against(asked, earlier)} if earlier is not None else {}),
         'errors': len(errors),
         'first_error': errors[0] if errors else '',
@@ -79,7 +70,7 @@ def report(
 
 
 def _kind(
-    records: Sequence[Record], constant: dict[str, str], is_blind_too: bool
+    records: Sequence[ScoredAnswer], constant: dict[str, str], is_blind_too: bool
 ) -> dict[str, Any]:
     total = len(records)
     guessed = sum(normalised(record.expected) == constant[record.kind] for record in records)
@@ -88,6 +79,15 @@ def _kind(
         **_share(wilson(sum(record.right for record in records), total)),
         'most_frequent_answer': round(guessed / total, 4) if total else 0.0,
         'without_picture': (round(blind / total, 4) if total else 0.0) if is_blind_too else None,
+    }
+
+
+def _captions(records: Sequence[ScoredAnswer]) -> dict[str, Any]:
+    right = [record.right for record in records]
+    return {
+        'precision': _share(pooled(right, [record.claimed for record in records])),
+        'recall': _share(pooled(right, [record.wanted for record in records])),
+        'outside_the_grammar': sum(parse_caption(record.given) is None for record in records),
     }
 
 
@@ -100,9 +100,9 @@ def _share(share: Share) -> dict[str, float]:
     }
 
 
-def _against(asked: Iterable[Record], earlier: Sequence[Record]) -> dict[str, float]:
-    """The paired difference in accuracy to another run; SettingError when that one was asked
-    something else.
+def _against(asked: Iterable[ScoredAnswer], earlier: Sequence[ScoredAnswer]) -> dict[str, float]:
+    """The paired difference in accuracy to another run; SettingError when that one was asked other
+    questions.
     """
     before = {(record.seed, record.question): record for record in earlier}
     pairs = [(before.get((record.seed, record.question)), record) for record in asked]
@@ -115,7 +115,8 @@ def _against(asked: Iterable[Record], earlier: Sequence[Record]) -> dict[str, fl
         raise SettingError(
             '--against',
             f'{len(pairs) - len(known)} of {len(pairs)} questions are not in that file',
-            'Give the answers of a run with the same --scenes, --skip, --level, --questions and --fps',
+            'Give the answers of a run with the same --scenes, --skip, --level, --questions and '
+            '--fps',
         )
     mean, low, high = difference([first for first, _ in known], [second for _, second in known])
     return {
@@ -127,26 +128,29 @@ def _against(asked: Iterable[Record], earlier: Sequence[Record]) -> dict[str, fl
 
 
 def table(found: dict[str, Any]) -> str:
-    """For people; shares in percent, 95 % intervals in brackets."""
+    """A table for people, with shares in percent and 95 % intervals in brackets."""
     caption = found['caption']
     lines = [
-        f'{found["model"]} on {found["backend"]}, {found["precision"]}, {found["device"]}: {found["scenes"]} scenes '
-        f'of level {found["level"]}, {found["questions"]} questions, {found["seconds"]:.0f} s',
+        f'{found["model"]} on {found["backend"]}, {found["precision"]}, {found["device"]}: '
+        f'{found["scenes"]} scenes of level {found["level"]}, {found["questions"]} questions, '
+        f'{found["seconds"]:.0f} s',
         '',
-        f'{"kind":<14}{"asked":>6}{"right %":>9}  {"95 %":<16}{"most frequent answer %":>23}{"without picture %":>19}',
+        f'{"kind":<14}{"asked":>6}{"right %":>9}  {"95 %":<16}'
+        f'{"most frequent answer %":>23}{"without picture %":>19}',
     ]
     lines += [_row(kind, row) for kind, row in (*found['kinds'].items(), ('all', found['all']))]
     lines += [
         '',
-        f'captions: precision {_percent(caption["precision"])}, recall {_percent(caption["recall"])}, '
+        f'captions: precision {_percent(caption["precision"])}, '
+        f'recall {_percent(caption["recall"])}, '
         f'{caption["outside_the_grammar"]} outside the grammar',
         f'abstained where it could be seen: {_percent(found["abstained_wrongly"])}',
     ]
     if 'against' in found:
         gap = found['against']
         lines.append(
-            f'against the other run: {gap["difference"] * 100:+.1f} points ({gap["low"] * 100:+.1f} to '
-            f'{gap["high"] * 100:+.1f}), {gap["of"]} paired questions'
+            f'against the other run: {gap["difference"] * 100:+.1f} points '
+            f'({gap["low"] * 100:+.1f} to {gap["high"] * 100:+.1f}), {gap["of"]} paired questions'
         )
     if found['errors']:
         lines.append(
@@ -163,4 +167,5 @@ def _row(kind: str, row: dict[str, Any]) -> str:
 
 
 def _percent(share: dict[str, float]) -> str:
-    return f'{share["value"] * 100:.1f} % ({share["low"] * 100:.1f} - {share["high"] * 100:.1f}, of {share["of"]})'
+    interval = f'{share["low"] * 100:.1f} - {share["high"] * 100:.1f}'
+    return f'{share["value"] * 100:.1f} % ({interval}, of {share["of"]})'

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small model that describes the simulated world, and the parameters for it: where they lie,
-and what was measured.
-
-Knows no network.
+"""The small model that describes the simulated world: where it and its parameters lie, and what was
+measured of it.
 """
 
 from __future__ import annotations
@@ -14,17 +12,17 @@ from pathlib import Path
 NAME = 'penguin_sim'
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = 'score.json'
-"""Beside the weights: what `penguin score --json` printed."""
+"""The file beside the weights that holds what `penguin score --json` printed."""
 WANTED = 0.90
-"""Shares of facts and answers that shall be right in the simulated world."""
+"""The shares of facts and answers that should be right in the simulated world."""
 ALLOWANCE = 0.05
-"""What a run of a few scenes may fall behind what was measured over hundreds."""
+"""How far a run of a few scenes may fall behind what was measured over hundreds."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Shares of what is right on held-out scenes of a level: facts that captions claim, facts that
-    they were to tell, answers.
+    """Which shares are right on held-out scenes of a level: of the facts that captions claim, of
+    the facts that they should tell, and of the answers.
     """
 
     level: int = 3
@@ -33,14 +31,14 @@ class Measured:
     answers: float = 1.0
 
     def least(self, name: str) -> float:
-        """What a run of some scenes has to reach: what is wanted, or a little below what was
-        measured where that is less.
+        """What a run of a few scenes has to reach: what is wanted, or a little less than what was
+        measured where that is lower.
         """
         return min(WANTED, float(getattr(self, name)) - ALLOWANCE)
 
 
 def simulation_parameters() -> Path:
-    """The parameter file for simulated worlds."""
+    """The file with the parameters for simulated worlds."""
     return next(
         path
         for root in (ROOT, *_shares())
@@ -49,8 +47,8 @@ def simulation_parameters() -> Path:
 
 
 def default_checkpoint() -> Path | None:
-    """The model's folder in this checkout, or where the package is installed; None where its
-    weights are absent.
+    """The folder of the model in this checkout or in the installed package; None where its weights
+    are absent.
     """
     for root in (ROOT, *_shares()):
         folder = root / 'engines' / NAME
@@ -60,7 +58,9 @@ def default_checkpoint() -> Path | None:
 
 
 def measured(checkpoint: Path | None) -> Measured:
-    """What stands beside the weights; where nothing does, all that is wanted is expected."""
+    """Reads what was measured from beside the weights. Where nothing is there, everything is
+    expected to be right.
+    """
     path = checkpoint / MEASURED if checkpoint is not None else None
     if path is None or not path.is_file():
         return Measured()
@@ -75,7 +75,7 @@ def measured(checkpoint: Path | None) -> Measured:
 
 
 def _shares() -> tuple[Path, ...]:
-    """As ament installs it."""
+    """The folder that ament installs the package's files in, where there is one."""
     try:
         from ament_index_python.packages import get_package_share_directory
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backend and what is kept of earlier generations on it: features by frame, KV slots by prompt.
-Knows no requests.
 
 All that is reused is what would be computed again: features depend on their frame alone, keys and
-values on the positions before.
+values on the positions before them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from penguin_ros.generation.prefix_cache import PrefixCache, PrefixCacheStats
 
 @dataclass(frozen=True)
 class CacheStats:
-    """What both caches hold and have done."""
+    """What both caches hold now and have done since the start."""
 
     encoder_cache: EncoderCacheStats = field(default_factory=EncoderCacheStats)
     prefix_cache: PrefixCacheStats = field(default_factory=PrefixCacheStats)
@@ -34,24 +33,24 @@ class Caches:
     """
 
     def __init__(
-        self, backend: Backend, feature_bytes: int = 0, is_keeping_slots: bool = False
+        self, backend: Backend, encoder_cache_bytes: int = 0, is_keeping_slots: bool = False
     ) -> None:
         self.backend = backend
-        self.encoder_cache = EncoderCache(feature_bytes)
+        self.encoder_cache = EncoderCache(encoder_cache_bytes)
         self.encoder = SingleFlightEncoder(backend, self.encoder_cache)
         self.prefix_cache = PrefixCache(backend, is_keeping_slots)
 
     def forget(self) -> None:
-        """Nothing computed until now is used for what begins later. Any thread; KV slots are freed
-        when the next prompt comes.
+        """Makes what begins later use nothing that was computed until now. KV slots are freed when
+        the next prompt comes.
         """
         self.encoder_cache.forget()
         self.prefix_cache.forget()
 
     def distrust(self, keys: Iterable[bytes]) -> None:
-        """Drops the features of frames that may have led to logits that are no numbers."""
+        """Drops the features of frames that may have led to NaN or infinite logits."""
         self.encoder_cache.discard(keys)
 
     def stats(self) -> CacheStats:
-        """A snapshot; any thread."""
+        """Returns a snapshot."""
         return CacheStats(self.encoder_cache.stats(), self.prefix_cache.stats())

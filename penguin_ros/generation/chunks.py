@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts a prompt into chunks for the backend. Knows positions and feature handles, not what runs on
-them.
-"""
+"""Cuts a prompt into chunks for the backend."""
 
 from __future__ import annotations
 
@@ -22,15 +20,15 @@ def prompt_chunks(
     size: int,
     part: tuple[int, int] | None = None,
 ) -> Iterator[Chunk]:
-    """The prompt in chunks of `size` positions, the last maybe shorter; a frame's features are cut
-    where a chunk ends.
+    """Yields the prompt in chunks of `size` positions, the last one maybe shorter; a frame's
+    features are cut where a chunk ends.
 
-    No chunk is of one position where more would fit: a pass of one row may round otherwise than
-    longer ones do.
+    No chunk has a single position where more would fit: a pass over one position may round
+    otherwise than longer ones do.
 
-    `features` has one handle per frame, in order; TokenCountMismatch when the backend gave other
-    numbers of tokens. `part`: from where to where, all by default; a frame outside it needs no
-    handle.
+    `features` has one handle per frame, in order; TokenCountMismatch when the backend gave another
+    number of tokens. `part`: the first position and the one after the last, by default the whole
+    prompt; a frame outside it needs no handle.
     """
     if len(features) != len(inputs.frames):
         raise TokenCountMismatch(
@@ -53,8 +51,8 @@ def prompt_chunks(
 
 
 def needed_frames(inputs: ModelInputs, part: tuple[int, int]) -> list[FramePatches | None]:
-    """The frames of which positions first .. last of the prompt hold a token; None for each other
-    one.
+    """Returns the frames that have a token in `part`, the positions from the first number up to
+    the second; None in place of each other frame.
     """
     return [
         frame if start < part[1] and start + frame.tokens > part[0] else None
@@ -65,7 +63,9 @@ def needed_frames(inputs: ModelInputs, part: tuple[int, int]) -> list[FramePatch
 def _chunk(
     token_ids: NDArray[np.int64], placed: Sequence[tuple[int, Features]], begin: int, end: int
 ) -> Chunk:
-    """Positions `begin` .. `end` with the part of each frame's features that falls into them."""
+    """Returns positions `begin` .. `end` with the part of each frame's features that falls into
+    them.
+    """
     spans = []
     for start, features in placed:
         low, high = max(start, begin), min(start + features.tokens, end)

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encodes each frame once, whoever needs it: kept features, encodes under way that several requests
-drive. Knows no prompts.
+"""Encodes each frame once, whoever needs it. `SingleFlightEncoder` looks into the `EncoderCache`
+first and fills it.
 
-Worker thread. An encode belongs to nobody: who needs the frame drives it a slice further, and when
-the last one has left it, what was computed so far is dropped.
-
-Keeps visual features by the content of their frame, bounded in bytes. Knows handles, not what they
-were encoded for.
-
-The handles stay on the device. Any thread: dropping a handle is allowed on each.
+The cache keeps visual features by the content of their frame, bounded in bytes; the handles stay on
+the device. It may be used on any thread: a handle may be dropped on each. Encoding belongs to the
+worker thread. An encode under way belongs to nobody: whoever needs the frame drives it a slice
+further, and when the last one has left it, what was computed so far is dropped.
 """
 
 from __future__ import annotations
@@ -24,9 +21,9 @@ from penguin_ros.model_inputs import FramePatches
 
 @dataclass(frozen=True)
 class EncoderCacheStats:
-    """`frames` of `bytes` are kept now, at most `max_bytes`; since the start, frames that were
-    asked for and there (`hits`) or not (`misses`), that were encoded to the end, and that left to
-    keep the bound or did not fit (`evicted`).
+    """Features of `frames` frames take `bytes` now, at most `max_bytes`. Since the start: frames
+    that were asked for and kept (`hits`) or not (`misses`), frames that were encoded to the end
+    (`encoded`), and frames that were dropped to keep the bound or did not fit (`evicted`).
     """
 
     frames: int = 0
@@ -39,31 +36,37 @@ class EncoderCacheStats:
 
 
 class EncoderCache:
-    """The least recently used go first; `max_bytes` 0 keeps nothing."""
+    """Features by the key of their frame. The least recently used are evicted first; with
+    `max_bytes` 0 nothing is kept.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()  # guards everything below
         self._kept: OrderedDict[bytes, Features] = OrderedDict()
-        self._bytes = self._hits = self._misses = self._encoded = self._evicted = 0
+        self._bytes = 0
+        self._hits = 0
+        self._misses = 0
+        self._encoded = 0
+        self._evicted = 0
         self._epoch = 0
 
     @property
     def epoch(self) -> int:
-        """Rises when everything is forgotten."""
+        """A number that rises when everything is forgotten."""
         return self._epoch
 
     def peek(self, key: bytes) -> Features | None:
-        """As `get`, but counts nothing and is no use of the features."""
+        """Returns what `get` would, but counts nothing and does not make it recently used."""
         with self._lock:
             return self._kept.get(key)
 
     def has(self, key: bytes) -> bool:
-        """True when a frame's features are kept; counts nothing and is no use of them."""
+        """True when a frame's features are kept; see `peek`."""
         return self.peek(key) is not None
 
     def get(self, key: bytes) -> Features | None:
-        """The features of the frame with that key, if they are kept."""
+        """Returns the features of the frame with that key, None when they are not kept."""
         with self._lock:
             found = self._kept.get(key)
             if found is None:
@@ -74,8 +77,8 @@ class EncoderCache:
             return found
 
     def put(self, key: bytes, features: Features, epoch: int) -> None:
-        """Keeps new features, unless all was forgotten since `epoch`, when their encode began, or
-        they alone exceed the bound.
+        """Keeps new features, unless they alone exceed the bound, or everything was forgotten after
+        `epoch`, in which their encode began.
         """
         with self._lock:
             self._encoded += 1
@@ -98,14 +101,14 @@ class EncoderCache:
                 self._remove(key)
 
     def forget(self) -> None:
-        """Drops all, and what is being encoded now will not be kept."""
+        """Drops all features; what is being encoded now will not be kept."""
         with self._lock:
             self._epoch += 1
             self._kept.clear()
             self._bytes = 0
 
     def stats(self) -> EncoderCacheStats:
-        """A snapshot."""
+        """Returns a snapshot."""
         with self._lock:
             return EncoderCacheStats(
                 len(self._kept),
@@ -125,7 +128,9 @@ class EncoderCache:
 
 @dataclass(eq=False)
 class _Encode:
-    """`features` from the last slice on, until the last user has taken them."""
+    """An encode under way. `features` are there from the last slice on, until the last user has
+    taken them.
+    """
 
     slices: Generator[None, None, list[Features]]
     epoch: int
@@ -135,27 +140,31 @@ class _Encode:
 
 
 class SingleFlightEncoder:
-    """Fills `cache` and looks into it first."""
+    """Encodes frames that `cache` does not keep, and puts them there. Generators that need the same
+    frame share one encode.
+    """
 
     def __init__(self, backend: Backend, cache: EncoderCache) -> None:
-        self._backend, self._cache = backend, cache
+        self._backend = backend
+        self._cache = cache
         self._running: dict[bytes, _Encode] = {}
 
     def encode(
         self, frames: Sequence[FramePatches | None], features: MutableSequence[Features | None]
     ) -> Generator[None, None, int]:
         """Puts a handle into `features` for each frame, None for None; yields after every slice.
-        Returns how many it encoded.
+        Returns how many frames it encoded.
 
-        What is kept is taken first, so that nothing of it leaves while the rest is encoded.
+        What the cache keeps is taken first, so that none of it is evicted while the rest is
+        encoded.
         """
         features[:] = [None if frame is None else self._cache.get(frame.key) for frame in frames]
         encoded = 0
         for index, frame in enumerate(frames):
             if frame is not None and features[index] is None:
-                # It may have come while this generator rested. The name holds no handle at a yield:
-                # a thrown error's traceback keeps local names alive, and these would keep the
-                # device's memory.
+                # It may have been encoded during an earlier yield. The name holds no handle at a
+                # yield: a thrown error's traceback keeps local names alive, and these would keep
+                # the device's memory.
                 made = self._cache.peek(frame.key)
                 if made is None:
                     made = yield from self._encoded(frame)
@@ -196,14 +205,14 @@ class SingleFlightEncoder:
                 del self._running[key]
 
     def _advance(self, key: bytes, encode: _Encode) -> None:
-        """One slice; after the last one the features are there and kept."""
+        """Computes one slice; after the last one the features are there and kept."""
         try:
             next(encode.slices)
         except StopIteration as end:
             encode.features = end.value[0]
             self._cache.put(key, end.value[0], encode.epoch)
         except BaseException:
-            encode.is_broken = True  # others that wait for it begin anew
+            encode.is_broken = True  # whoever waits for it starts another encode
             if self._running.get(key) is encode:
                 del self._running[key]
             raise

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work done before anybody asks for it: frames encoded, the part of a prompt that others share
-computed. Knows no text.
+"""Computes before anybody asks: encodes frames, and prefills the prefix that later prompts share.
 
-Generators with a yield after every step, for a job of idle time; ending one at any yield keeps what
-is finished.
+Both functions are generators with a yield after every step, for background work on the worker
+thread. Ending one at any yield keeps what is finished.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from penguin_ros.model_inputs import FramePatches, ModelInputs
 def precompute_features(
     caches: Caches, frames: Sequence[FramePatches]
 ) -> Generator[None, None, int]:
-    """Has the features of `frames` kept; yields after every slice. Returns how many it encoded.
+    """Encodes `frames` into the encoder cache; yields after every slice. Returns how many frames it
+    encoded.
 
     A request that needs such a frame meanwhile goes on with the half-done encode.
     """
@@ -40,12 +40,12 @@ def precompute_features(
 def precompute_prefix(
     caches: Caches, inputs: ModelInputs, prefill_chunk: int
 ) -> Generator[None, None, int]:
-    """Computes the prompt up to its last visual token and has it kept; yields after every slice and
-    chunk.
+    """Computes the prompt up to its last visual token into the prefix cache; yields after every
+    slice and chunk.
 
-    Holds no slot while it rests, so that it keeps none from a request: it ends early when another
-    prompt took its slot. Returns how many positions it computed. PromptTooLong; NoFreeSlot when
-    requests hold all slots, after the encode.
+    It holds no slot at a yield, so that it keeps none from a request, and it ends early when
+    another prompt has taken its slot. Returns how many positions it computed. PromptTooLong before
+    any work; NoFreeSlot after the encode, when requests hold all slots.
     """
     max_new_tokens_of(caches.backend, inputs)
     keys, end, features = prompt_keys(inputs), visual_end(inputs), list[Features | None]()
@@ -58,26 +58,28 @@ def precompute_prefix(
         chunks = list(prompt_chunks(inputs, features, prefill_chunk, (slot.length, end)))[::-1]
     finally:
         features.clear()
-    return (yield from _prefilled(caches.prefix_cache, slot, keys, chunks))
+    return (yield from _prefill(caches.prefix_cache, slot, keys, chunks))
 
 
-def _prefilled(
-    prefixes: PrefixCache, slot: KVSlot, keys: PrefixKeys, chunks: list[Chunk]
+def _prefill(
+    prefix_cache: PrefixCache, slot: KVSlot, keys: PrefixKeys, chunks: list[Chunk]
 ) -> Generator[None, None, int]:
-    """Appends `chunks`, the last one first, to a slot that it releases, while it rests too."""
+    """Appends `chunks`, the last one first, to a slot that it releases at every yield and at the
+    end.
+    """
     begin, computed, is_held = slot.length, 0, True
     try:
         while chunks:
             slot.forward(chunks.pop())
-            prefixes.release(slot)
+            prefix_cache.release(slot)
             is_held = False
             computed = slot.length - begin
             yield
-            is_held = bool(chunks) and prefixes.retake(slot, keys)
+            is_held = bool(chunks) and prefix_cache.retake(slot, keys)
             if not is_held:
                 break
         return computed
     finally:
         chunks.clear()
         if is_held:
-            prefixes.release(slot)
+            prefix_cache.release(slot)

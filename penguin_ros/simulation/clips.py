@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of random scenes with everything true about them, by seed: what a model learns from and is
-scored on.
+"""Clips of random scenes with everything that is true about them, by seed: a model learns from them
+and is scored on them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from penguin_ros.simulation.truth import Truth, truth_of
 from penguin_ros.simulation.world import World
 
 HELD_OUT = range(1_000_000_000, 1_000_100_000)
-"""Seeds that nothing is ever trained on: scores and tests take theirs from here."""
+"""Seeds that nothing is ever trained on; scores and tests take theirs from here."""
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedClip:
-    """`frames` (N, H, W, 3) uint8 RGB, `segments` (N, H, W) int32 as of World.segment, `stamps`
-    (N,) seconds from the scene's beginning; `truth` covers the first to the last stamp.
+    """A clip and its truth.
+
+    `frames` are (N, H, W, 3) uint8 RGB, `segments` (N, H, W) int32 as World.segment returns them,
+    `stamps` (N,) seconds from the scene's beginning; `truth` covers the first to the last stamp.
     """
 
     scene: Scene
@@ -45,7 +47,9 @@ def make_clip(
     fps: float = 2.0,
     max_questions: int = 12,
 ) -> SimulatedClip:
-    """The clip of a seed, always the same; of one frame nothing moves."""
+    """Returns the clip of a seed, which is always the same; in a clip of one frame nothing
+    moves.
+    """
     scene = random_scene(seed, level, (frames - 1) / fps)
     world.load(scene)
     stamps = np.arange(frames) / fps

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a simulated camera tells about a scene beside its pictures, as JSON text and back. Knows no
-ROS and draws nothing itself.
+"""What a simulated camera says about a scene besides its images, as JSON text and back.
 
-The stretch of time it holds for is [start_ns, end_ns], stamps of the first and the last picture; a
-clip of part of it has a truth of its own, which `truth_between` finds.
+It holds from `start_ns` to `end_ns`, the stamps of the first and the last image; a clip of a part
+of that has a truth of its own, which `truth_between` finds.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from penguin_ros.simulation.world import World
 
 @dataclass(frozen=True)
 class Event:
-    """Something that one thing does, and when: `motion` as captions tell it (see
-    simulation.motion_seen).
+    """Something that one thing does, and when; `motion` is named as in captions (see
+    motion_seen.py).
     """
 
     colour: str
@@ -37,9 +36,11 @@ class Event:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Of one showing of a scene. `number` counts showings since the start, `epoch` the resets of
-    the clock before this one; `skipped` pictures were dropped up to then. `caption` is the plainest
-    true one; `is_clear`: no fact is a matter of opinion.
+    """The truth of one showing of a scene.
+
+    `number` counts the showings since the start and `epoch` the resets of the clock before this
+    one; `skipped` images were dropped until then. `caption` is the plainest true one; `is_clear`:
+    no fact is a matter of opinion.
     """
 
     number: int
@@ -55,11 +56,11 @@ class GroundTruth:
     skipped: int = 0
 
     def holds(self, start_ns: int, end_ns: int) -> bool:
-        """Whether a stretch lies inside this showing."""
+        """Returns whether a stretch of time lies inside this showing."""
         return self.start_ns <= start_ns <= end_ns <= self.end_ns
 
     def truth_between(self, world: World, start_ns: int, end_ns: int) -> Truth:
-        """The truth of a stretch inside this showing."""
+        """Returns the truth of a stretch of time inside this showing."""
         return truth(
             self.scene,
             world,
@@ -69,7 +70,9 @@ class GroundTruth:
 
 
 def fact_texts(seen: Truth) -> tuple[str, ...]:
-    """Every single fact in words, sorted: 'red box: left', 'count: 2', 'order: red box, blue ball'."""
+    """Returns every single fact in words, sorted: 'red box: left', 'count: 2', 'order: red box,
+    blue ball'.
+    """
     claimed = facts(seen)
     things = [f'{colour} {shape}: {motion}' for colour, shape, motion in sorted(claimed.things)]
     return (
@@ -80,7 +83,7 @@ def fact_texts(seen: Truth) -> tuple[str, ...]:
 
 
 def events_of(seen: Truth, scene: Scene, start_ns: int) -> tuple[Event, ...]:
-    """What things do during `seen`, the scene having begun at `start_ns`."""
+    """Returns what things do during `seen`, in a scene that began at `start_ns`."""
     found = []
     for sight in seen.changed:
         motion = scene.things[sight.index].motion
@@ -98,7 +101,7 @@ def events_of(seen: Truth, scene: Scene, start_ns: int) -> tuple[Event, ...]:
 
 
 def to_json(truth: GroundTruth) -> str:
-    """One line of JSON: the fields of GroundTruth, the scene as in sim_camera_scene."""
+    """Returns one line of JSON: the fields of GroundTruth, with the scene as in scene_file.py."""
     record = {
         **vars(truth),
         'scene': scene_record(truth.scene),
@@ -109,7 +112,7 @@ def to_json(truth: GroundTruth) -> str:
 
 
 def from_json(text: str) -> GroundTruth:
-    """The way back; PenguinError when it is no such text."""
+    """Returns the ground truth that `to_json` wrote; PenguinError when the text is none."""
     try:
         record: dict[str, Any] = json.loads(text)
         return GroundTruth(

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions of a truth, and the exact way back from a caption to its facts. Knows nothing of
-pictures.
-"""
+"""Captions of a truth, and the exact way back from a caption to its facts."""
 
 from __future__ import annotations
 
@@ -16,14 +14,14 @@ from penguin_ros.simulation.scene import COLOURS, SHAPES
 from penguin_ros.simulation.truth import Name, Sight, Truth
 
 ThingFact = tuple[str, str, str]
-"""(colour, shape, motion), the motion one of motion_seen.SEEN; a caption that tells none says
-'still'.
+"""(colour, shape, motion), with one of motion_seen.SEEN as the motion; a caption that names none
+says 'still'.
 """
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a caption claims: its things, how many are in the picture, and their order from left to
+    """What a caption claims: its things, how many are in the image, and their order from left to
     right.
     """
 
@@ -32,7 +30,9 @@ class Facts:
     order: tuple[Name, ...]
 
     def claims(self) -> frozenset[tuple[object, ...]]:
-        """Every single claim: things, the count, and who is next to whom from left to right."""
+        """Returns every single claim: the things, the count, and who is next to whom from left to
+        right.
+        """
         pairs = (('order', *pair) for pair in pairwise(self.order))
         return frozenset(
             chain((('thing', *thing) for thing in self.things), [('count', self.count)], pairs)
@@ -40,7 +40,7 @@ class Facts:
 
 
 def facts(truth: Truth) -> Facts:
-    """What a perfect caption claims."""
+    """Returns what a perfect caption claims."""
     return Facts(
         frozenset((sight.colour, sight.shape, sight.motion) for sight in truth.sights),
         truth.count,
@@ -49,7 +49,7 @@ def facts(truth: Truth) -> Facts:
 
 
 def caption(truth: Truth, random: random_module.Random | None = None) -> str:
-    """A description in English; without `random` the plainest wording."""
+    """Returns a description in English; without `random` in the plainest wording."""
     nouns = [
         f'a {sight.colour} {sight.shape}{_picked(words.AFTER_NOUN[sight.motion], random)}'
         for sight in truth.present
@@ -65,17 +65,17 @@ def caption(truth: Truth, random: random_module.Random | None = None) -> str:
 
 
 def noun(sight: Sight) -> str:
-    """'red box'"""
+    """Returns 'red box', for example."""
     return f'{sight.colour} {sight.shape}'
 
 
 def listed(items: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'"""
+    """Returns 'a', 'a and b', 'a, b and c', and so on."""
     return ' and '.join([', '.join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def parse_caption(text: str) -> Facts | None:
-    """The facts of a caption; None when any of it is not of the grammar."""
+    """Returns the facts of a caption; None when any part of it does not follow the grammar."""
     text = text.strip()
     for pattern in _FIRST:
         match = pattern.match(text)

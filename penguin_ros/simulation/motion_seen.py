@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a thing does in the picture between two times, by geometry. Knows nothing of hiding and
-words.
+"""What a thing does in the image between two times, by geometry alone.
 
-Shifts are in picture widths, growth is the logarithm of the depths' ratio. Between the thresholds a
-motion is not clear: plans avoid that, and nothing unclear is asked.
+Shifts are in image widths, growth is the logarithm of the ratio of the depths. Between the
+thresholds a motion is not clear: random scenes avoid that, and nothing unclear is asked. Whether a
+thing is hidden is not considered here.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from penguin_ros.simulation.view import spot
 
 CLEAR_SHIFT, CLEAR_GROWTH = 0.14, 0.30
 STILL_BELOW, MOVES_ABOVE = 0.45, 0.7  # of what is clear; the boundary lies in the middle
-CIRCLE_FROM_RAD, CIRCLE_CLEAR_RAD = math.radians(240), (math.radians(270), math.radians(540))
+CIRCLE_FROM_RAD = math.radians(240)
+CIRCLE_CLEAR_RAD = (math.radians(270), math.radians(540))
 REST_SHARE = 0.25  # of the interval, before which a motion must have ended to be seen as stopped
 
 SEEN = ('still', 'left', 'right', 'toward', 'away', 'circle', 'stopped', 'appeared', 'gone')
-"""What captions tell. The last two follow from visibility, see truth.py."""
+"""The motions that captions name. The last two follow from visibility, see truth.py."""
 
 
 def motion_seen(scene: Scene, thing: Thing, start_s: float, end_s: float) -> tuple[str, bool]:
-    """(one of SEEN, is it clear) for a thing that is in the picture all the time."""
+    """Returns (one of SEEN, whether it is clear) for a thing that is in the image all the time."""
     motion = thing.motion
     if motion.kind == 'circle':
         sweep = abs(motion.rate) * (end_s - start_s)
         if sweep >= CIRCLE_FROM_RAD:
             return 'circle', CIRCLE_CLEAR_RAD[0] <= sweep <= CIRCLE_CLEAR_RAD[1]
     before, after = spot(scene, thing, start_s), spot(scene, thing, end_s)
-    shift, growth = (
-        (after.u - before.u) / CLEAR_SHIFT,
-        math.log(before.depth / after.depth) / CLEAR_GROWTH,
-    )
+    shift = (after.u - before.u) / CLEAR_SHIFT
+    growth = math.log(before.depth / after.depth) / CLEAR_GROWTH
     seen, is_clear = _direction(shift, growth)
     if seen == 'still':
         return seen, is_clear and motion.kind != 'circle'

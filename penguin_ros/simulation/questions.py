@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions about a truth and their right answers, as balanced as the truth allows. Knows nothing
-of pictures.
-"""
+"""Questions about a truth and their right answers, as balanced as the truth allows."""
 
 from __future__ import annotations
 
@@ -21,7 +19,9 @@ Random = random_module.Random
 
 @dataclass(frozen=True)
 class QuestionAnswer:
-    """`kind` one of KINDS; `answer` as a perfect model words it, see `normalised`."""
+    """A question with its right answer: `kind` is one of KINDS, `answer` is worded as a perfect
+    model would, see `normalised`.
+    """
 
     kind: str
     question: str
@@ -29,8 +29,8 @@ class QuestionAnswer:
 
 
 def normalised(text: str) -> str:
-    """An answer's value: lower case, numbers as digits, without punctuation and words that carry
-    nothing.
+    """Returns an answer's value: in lower case, with numbers as digits, without punctuation and
+    words that carry nothing.
     """
     found = re.findall('[a-z0-9]+', text.lower())
     return ' '.join(
@@ -41,8 +41,8 @@ def normalised(text: str) -> str:
 
 
 def questions(truth: Truth, random: Random, count: int = 12) -> list[QuestionAnswer]:
-    """Up to `count` different questions, every kind that the truth allows in turn; nothing unclear
-    is asked.
+    """Returns up to `count` different questions, of every kind that the truth allows in turn;
+    nothing unclear is asked.
     """
     asked: dict[str, QuestionAnswer] = {}
     for _ in range(4):
@@ -95,9 +95,8 @@ def _count(truth: Truth, random: Random) -> Asked:
     if random.random() < 0.6:
         return random.choice(words.COUNT), f'{words.NUMBERS[truth.count].capitalize()}.'
     tally = Counter(sight.shape for sight in truth.present)
-    number = random.choice(
-        sorted({tally[shape] for shape in SHAPES})
-    )  # as often zero as one or two
+    # as often zero as one or two
+    number = random.choice(sorted({tally[shape] for shape in SHAPES}))
     shape = random.choice([shape for shape in SHAPES if tally[shape] == number])
     return random.choice(words.COUNT_OF).format(
         plural=words.PLURALS[shape]
@@ -196,10 +195,8 @@ def _is_moving(truth: Truth, random: Random, is_yes: bool) -> str | None:
     if sight is None:
         return None
     others = [motion for motion in words.IS_IT if motion != sight.motion]
-    if sight.motion in (
-        'stopped',
-        'appeared',
-    ):  # which move too, in some direction, before they stand still
+    if sight.motion in ('stopped', 'appeared'):
+        # These move too, in some direction, before they stand still.
         others = ['circle', 'appeared' if sight.motion == 'stopped' else 'circle']
     return random.choice(words.IS_IT[sight.motion if is_yes else random.choice(others)]).format(
         thing=noun(sight)
@@ -238,8 +235,8 @@ def _unanswerable(truth: Truth, random: Random) -> Asked:
 
 
 def _absent(truth: Truth, random: Random) -> str:
-    """A thing that was not seen; every second time it differs from a seen one in only its shape or
-    its colour.
+    """Returns a thing that was not seen; every second time it differs from a seen one only in its
+    shape or only in its colour.
     """
     seen = {sight.name for sight in truth.sights}
     names = [
@@ -256,7 +253,7 @@ def _is_only(truth: Truth, attribute: str, value: str) -> bool:
 
 
 def _one_of_each_motion(sights: Sequence[Sight], random: Random) -> Sight | None:
-    """A clear sight; each motion there is has the same chance."""
+    """Returns a clear sight, where each motion that there is has the same chance."""
     clear = [sight for sight in sights if sight.is_clear]
     if not clear:
         return None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random cameras, light, floors, backgrounds: how a scene looks. Knows nothing of things.
+"""Random cameras, light, floors and backgrounds: how a scene looks, without its things.
 
-Wide on purpose: a model that learnt here must cope with another renderer.
+They vary widely on purpose, because a model that learnt here has to cope with another renderer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from penguin_ros.simulation.scene import FLOORS, Background, Camera, Floor, Ligh
 
 @dataclass(frozen=True)
 class Look:
-    """Everything about a scene's looks but its things and its camera."""
+    """Everything about a scene's looks except its things and its camera."""
 
     light: Light
     floor: Floor
@@ -24,8 +24,8 @@ class Look:
 
 
 def random_camera(source: random.Random, variety: float, seconds: float) -> Camera:
-    """Looks at the floor 2.4 to 3.2 m ahead; with full variety every second one moves, less than
-    would be taken for motion.
+    """Returns a camera that looks at the floor 2.4 to 3.2 m ahead; with full variety every second
+    one moves, by less than would be taken for a motion of the things.
     """
     height = source.uniform(0.85 - 0.3 * variety, 0.85 + 0.35 * variety)
     pitch = math.atan2(height, source.uniform(2.8 - 0.4 * variety, 2.8 + 0.4 * variety))
@@ -37,16 +37,12 @@ def random_camera(source: random.Random, variety: float, seconds: float) -> Came
 
 
 def random_look(source: random.Random, variety: float) -> Look:
-    """Neutral floors and backgrounds under light of varied strength, direction and tint."""
+    """Returns neutral floors and backgrounds under light of varied strength, direction and tint."""
     tint = 0.10 * variety
-    sun, ambient = (
-        source.uniform(0.55 - 0.2 * variety, 0.55 + 0.2 * variety),
-        source.uniform(0.45 - 0.1 * variety, 0.5),
-    )
-    angle, steepness = (
-        source.uniform(-2.0, 2.0),
-        source.uniform(0.2, 0.4 + 0.8 * variety),
-    )  # seldom against the camera
+    sun = source.uniform(0.55 - 0.2 * variety, 0.55 + 0.2 * variety)
+    ambient = source.uniform(0.45 - 0.1 * variety, 0.5)
+    angle = source.uniform(-2.0, 2.0)  # seldom against the camera
+    steepness = source.uniform(0.2, 0.4 + 0.8 * variety)
     direction = (math.cos(angle) * steepness, math.sin(angle) * steepness, -1.0)
     light = Light(
         direction,

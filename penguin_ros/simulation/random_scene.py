@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random scenes by seed: what is in them and what moves. Knows the rules that make a scene clear to
-see, nothing of drawing.
+"""Random scenes by seed: what is in them and what moves.
 
-Finds places and paths for things so that a watcher can tell what happens. Knows the geometry of the
-view, not the drawing.
+Places and paths are drawn until a watcher can tell what happens, by the geometry of the view.
 """
 
 from __future__ import annotations
@@ -19,9 +17,8 @@ from penguin_ros.simulation.view import ASPECT, Spot, spot_of
 
 TRIES = 60
 NEAREST_M, FARTHEST_M = 1.7, 4.0
-MIN_AREA = 170 / (
-    168 * 112
-)  # share of the picture that a thing's outline covers at least, where it is to be seen
+# The least share of the image that a thing's outline covers where the thing is to be seen.
+MIN_AREA = 170 / (168 * 112)
 MIN_SHIFT, MAX_SHIFT = 0.2, 0.5
 MIN_GROWTH, MAX_GROWTH = 0.42, 0.8
 SAMPLES = 8
@@ -30,8 +27,8 @@ _SEEN_AS = {'static': 'still', 'stop': 'stopped'}  # the others are seen as what
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What shall be placed; `count` things share the picture."""
+class Placement:
+    """A thing that shall be placed, and how it shall move; `count` things share the image."""
 
     shape: str
     colour: str
@@ -40,13 +37,13 @@ class Plan:
 
 
 def placed(
-    source: random.Random, camera: Camera, plans: list[Plan], seconds: float
+    source: random.Random, camera: Camera, placements: list[Placement], seconds: float
 ) -> tuple[Thing, ...] | None:
-    """The things at places where everything planned is clear to see; None when chance found none."""
+    """Returns the things at places where all is clear to see; None when chance found none."""
     things: tuple[Thing, ...] = ()
-    for plan in plans:
+    for placement in placements:
         for _ in range(TRIES):
-            thing = _drawn(source, camera, plan, seconds)
+            thing = _drawn(source, camera, placement, seconds)
             if _is_clear(camera, thing, seconds) and all(
                 _is_apart(camera, thing, other, seconds) for other in things
             ):
@@ -58,42 +55,52 @@ def placed(
 
 
 def floor_point(camera: Camera, u: float, ahead: float) -> tuple[float, float]:
-    """(x, y) of the floor `ahead` metres ahead that lies at `u` of the picture when the camera
-    stands at its beginning.
+    """Returns (x, y) of the floor `ahead` metres ahead that lies at `u` of the image while the
+    camera is at its starting point.
     """
     depth = ahead * math.cos(camera.pitch) + camera.height * math.sin(camera.pitch)
     return ahead, -u * ASPECT * 2 * math.tan(camera.fov_y / 2) * depth
 
 
-def _drawn(source: random.Random, camera: Camera, plan: Plan, seconds: float) -> Thing:
-    size = source.choice(SIZES[1:] if plan.count <= 3 else SIZES[:4])
+def _drawn(source: random.Random, camera: Camera, placement: Placement, seconds: float) -> Thing:
+    size = source.choice(SIZES[1:] if placement.count <= 3 else SIZES[:4])
     u, ahead = source.uniform(-0.42, 0.42), source.uniform(NEAREST_M, FARTHEST_M)
     thing = Thing(
-        plan.shape, plan.colour, size, floor_point(camera, u, ahead), source.uniform(0, math.pi / 2)
+        placement.shape,
+        placement.colour,
+        size,
+        floor_point(camera, u, ahead),
+        source.uniform(0, math.pi / 2),
     )
-    kind = plan.motion
-    if kind == 'static':
+    if placement.motion == 'static':
         return thing
-    if kind == 'circle':
-        rate = (
-            source.uniform(math.radians(285), math.radians(400)) / seconds * source.choice((-1, 1))
-        )
-        return replace(
-            thing,
-            motion=Motion(
-                kind,
-                radius=source.uniform(0.35, 0.55),
-                rate=rate,
-                phase=source.uniform(0, 2 * math.pi),
-            ),
-        )
+    if placement.motion == 'circle':
+        return replace(thing, motion=_circle(source, seconds))
+    return _moved(
+        source, camera, replace(thing, motion=Motion(placement.motion)), (u, ahead), seconds
+    )
+
+
+def _circle(source: random.Random, seconds: float) -> Motion:
+    rate = source.uniform(math.radians(285), math.radians(400)) / seconds * source.choice((-1, 1))
+    radius = source.uniform(0.35, 0.55)
+    return Motion('circle', radius=radius, rate=rate, phase=source.uniform(0, 2 * math.pi))
+
+
+def _moved(
+    source: random.Random,
+    camera: Camera,
+    thing: Thing,
+    place: tuple[float, float],
+    seconds: float,
+) -> Thing:
+    """Gives the thing a straight path for its kind of motion; `place` is its (u, ahead)."""
+    kind = direction = thing.motion.kind
+    (u, ahead), (end_u, end_ahead) = place, place
     start_s, stop_s = 0.0, seconds
-    end_u, end_ahead, direction = u, ahead, kind
     if kind == 'stop':
-        stop_s, direction = (
-            seconds * source.uniform(0.4, 0.6),
-            source.choice(('left', 'right', 'toward', 'away')),
-        )
+        stop_s = seconds * source.uniform(0.4, 0.6)
+        direction = source.choice(('left', 'right', 'toward', 'away'))
     if direction in ('left', 'right'):
         end_u += source.uniform(MIN_SHIFT, MAX_SHIFT) * (1 if direction == 'right' else -1)
     elif direction in ('toward', 'away'):
@@ -104,9 +111,9 @@ def _drawn(source: random.Random, camera: Camera, plan: Plan, seconds: float) ->
         end_u = source.choice((-0.75, 0.75))
         if kind == 'appear':
             u, end_u = end_u, u
-    place, end = floor_point(camera, u, ahead), floor_point(camera, end_u, end_ahead)
-    velocity = ((end[0] - place[0]) / (stop_s - start_s), (end[1] - place[1]) / (stop_s - start_s))
-    return replace(thing, place=place, motion=Motion(kind, velocity, start_s, stop_s))
+    begin, end = floor_point(camera, u, ahead), floor_point(camera, end_u, end_ahead)
+    velocity = ((end[0] - begin[0]) / (stop_s - start_s), (end[1] - begin[1]) / (stop_s - start_s))
+    return replace(thing, place=begin, motion=Motion(kind, velocity, start_s, stop_s))
 
 
 def _is_clear(camera: Camera, thing: Thing, seconds: float) -> bool:
@@ -136,8 +143,8 @@ def _is_seen(thing: Thing, place: Spot) -> bool:
 
 
 def _is_apart(camera: Camera, thing: Thing, other: Thing, seconds: float) -> bool:
-    """Neither runs into the other, nor hides it at the beginning or the end, nor is left and right
-    a matter of opinion.
+    """Returns whether neither runs into the other or hides it at the beginning or the end, and
+    whether their order is no matter of opinion.
     """
     for time, share, least in ((0.0, 0.7, 0.0), (seconds, 0.9, 0.09)):
         one, two = spot_of(camera, thing, time), spot_of(camera, other, time)
@@ -156,8 +163,10 @@ def _times(seconds: float) -> list[float]:
 
 @dataclass(frozen=True)
 class Level:
-    """What scenes of a level hold: the numbers of things, the motions to draw from, the share of
-    things that move, and how much light, floor, background and camera vary (0..1).
+    """What the scenes of a level contain.
+
+    `counts` are the numbers of things, `motions` the motions to draw from, `moving_share` the share
+    of things that move; `variety` (0..1) is how much light, floor, background and camera vary.
     """
 
     counts: tuple[int, ...]
@@ -177,8 +186,8 @@ ATTEMPTS = 40
 
 
 def random_scene(seed: int, level: int = 3, seconds: float = 3.5) -> Scene:
-    """The scene of a seed: every motion is clear when all of 0..`seconds` is watched; with 0
-    nothing moves.
+    """Returns the scene of a seed, in which every motion is clear when all of 0..`seconds` is
+    watched; with 0 seconds nothing moves.
 
     Level 1: one to three things that stand still; 2: some of them move; 3: up to four, some of
     which appear or leave, a moving camera, and more kinds of light, floor and background; 4: as 3,
@@ -190,22 +199,22 @@ def random_scene(seed: int, level: int = 3, seconds: float = 3.5) -> Scene:
     while True:
         for _ in range(ATTEMPTS):
             camera = random_camera(source, rules.variety, seconds)
-            plans = _plans(source, rules, count, seconds)
-            things = placed(source, camera, plans, seconds)
+            placements = _placements(source, rules, count, seconds)
+            things = placed(source, camera, placements, seconds)
             if things is not None:
                 return _finished(source, seed, rules, camera, things, seconds)
         count -= 1  # so many do not fit; one alone always does
 
 
-def _plans(source: random.Random, rules: Level, count: int, seconds: float) -> list[Plan]:
+def _placements(source: random.Random, rules: Level, count: int, seconds: float) -> list[Placement]:
     pairs = [(shape, colour) for shape in SHAPES for colour in COLOURS]
-    plans = []
+    placements = []
     for shape, colour in source.sample(pairs, count):
         is_moving = seconds > 0 and rules.motions and source.random() < rules.moving_share
-        plans.append(
-            Plan(shape, colour, source.choice(rules.motions) if is_moving else 'static', count)
+        placements.append(
+            Placement(shape, colour, source.choice(rules.motions) if is_moving else 'static', count)
         )
-    return plans
+    return placements
 
 
 def _finished(

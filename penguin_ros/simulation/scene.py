@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small world as values: things and their motion, a camera, light, floor, background. Knows
-neither how it is drawn nor words.
+"""A small world as values: things and their motion, a camera, light, floor and background.
 
-World frame as in ROS: metres, x forward from where the camera starts, y left, z up, the floor at z
-= 0. Time in seconds from the scene's beginning.
+The world frame is that of ROS: metres, x forward from where the camera starts, y left, z up, the
+floor at z = 0. Times are in seconds from the scene's beginning.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ COLOURS: dict[str, Rgb] = {
     'white': (0.97, 0.97, 0.97),
     'black': (0.09, 0.09, 0.09),
 }
-"""Hues at least 35 degrees apart, so that tinted light changes no name."""
+"""Their hues are at least 35 degrees apart, so that tinted light changes no name."""
 
 SHAPES = ('box', 'ball', 'cylinder', 'cone')
 MOTIONS = ('static', 'left', 'right', 'toward', 'away', 'circle', 'stop', 'appear', 'leave')
 SIZES = (0.20, 0.23, 0.26, 0.29, 0.32, 0.35)
-"""Radii in metres; a cone exists in these only, since it is a mesh."""
+"""Radii in metres; a cone exists only in these, since it is a mesh."""
 
 MAX_THINGS = 5
 
@@ -39,8 +38,9 @@ class Motion:
     """How a thing moves on the floor: along `velocity` from `start_s` to `stop_s`, or in a circle
     around its place.
 
-    `kind` one of MOTIONS, what the scene meant; `velocity` (x, y) in m/s; `radius` in metres,
-    `rate` in rad/s (positive is anticlockwise from above), `phase` in rad, for circles.
+    `kind` is one of MOTIONS and says what the scene meant; `velocity` is (x, y) in m/s. For
+    circles, `radius` is in metres, `rate` in rad/s (positive is anticlockwise from above), `phase`
+    in rad.
     """
 
     kind: str = 'static'
@@ -54,8 +54,10 @@ class Motion:
 
 @dataclass(frozen=True)
 class Thing:
-    """One object standing on the floor. `size` its radius (half the side of a box) in metres, one
-    of SIZES; `place` (x, y) at time 0 or the centre of its circle; `yaw` in rad.
+    """One object standing on the floor.
+
+    `size` is its radius (half the side of a box) in metres, one of SIZES; `place` is (x, y) at time
+    0, or the centre of its circle; `yaw` is in rad.
     """
 
     shape: str
@@ -67,11 +69,11 @@ class Thing:
 
     @property
     def half_height(self) -> float:
-        """Half its height in metres, also the height of its middle."""
+        """Half its height in metres, which is also the height of its middle."""
         return self.size * HALF_HEIGHTS[self.shape]
 
     def position(self, seconds: float) -> tuple[float, float, float]:
-        """(x, y, z) of its middle in metres."""
+        """Returns (x, y, z) of its middle in metres."""
         motion, (x, y) = self.motion, self.place
         if motion.kind == 'circle':
             angle = motion.phase + motion.rate * seconds
@@ -92,7 +94,8 @@ apart.
 
 @dataclass(frozen=True)
 class Camera:
-    """`height` in metres, `pitch` in rad below the horizon, `fov_y` in rad from top to bottom.
+    """A camera at `height` metres, pitched `pitch` rad below the horizon, with a field of view of
+    `fov_y` rad from top to bottom.
 
     It drives forward at `speed` m/s and sways by `sway` rad at `sway_hz`, as on a robot.
     """
@@ -105,7 +108,7 @@ class Camera:
     sway_hz: float = 0.25
 
     def pose(self, seconds: float) -> tuple[tuple[float, float, float], float]:
-        """(x, y, z) in metres and the yaw in rad."""
+        """Returns (x, y, z) in metres and the yaw in rad."""
         return (self.speed * seconds, 0.0, self.height), self.sway * math.sin(
             2 * math.pi * self.sway_hz * seconds
         )
@@ -113,8 +116,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """`direction` in which the sun shines, `sun` and `ambient` its and the surrounding light's RGB;
-    `shadow` 0..1, the darkness of the blot below each thing.
+    """The sun and the surrounding light.
+
+    `direction` is where the sun shines to; `sun` and `ambient` are the RGB of its light and of the
+    surrounding light; `shadow` in 0..1 is how dark the blot below each thing is.
     """
 
     direction: tuple[float, float, float] = (0.4, -0.3, -1.0)
@@ -126,7 +131,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Floor:
-    """`pattern` one of FLOORS, in two colours, `tile` metres per square."""
+    """A floor with a `pattern` of FLOORS in two colours; `tile` is in metres per square."""
 
     pattern: str = 'plain'
     colour: Rgb = (0.5, 0.5, 0.5)
@@ -139,8 +144,8 @@ FLOORS = ('plain', 'checker', 'grain', 'planks')
 
 @dataclass(frozen=True)
 class Background:
-    """A sky from `horizon` to `zenith`; with `wall_distance` > 0 a wall of colour `wall` that far
-    ahead.
+    """A sky from `horizon` to `zenith`; with `wall_distance` > 0 a wall of colour `wall` at that
+    distance.
     """
 
     horizon: Rgb = (0.75, 0.80, 0.86)
@@ -151,8 +156,8 @@ class Background:
 
 @dataclass(frozen=True)
 class Scene:
-    """One world. `noise`: standard deviation of each pixel in steps of 0..255; `seconds`: how long
-    its motion was planned for.
+    """One world. `noise` is the standard deviation of each pixel in steps of 0..255; `seconds` is
+    how long its motion was planned for.
     """
 
     seed: int

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How right captions and answers are: facts as sets, answers by value, shares with intervals. Knows
-no model.
-"""
+"""How right captions and answers are: facts as sets, answers by value, shares with intervals."""
 
 from __future__ import annotations
 
@@ -23,8 +21,8 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """Of the `claimed` facts of a caption `right` ones are true; `wanted` were to be told. What
-    does not parse claims nothing.
+    """Of the `claimed` facts of a caption, `right` ones are true; `wanted` facts should have been
+    named. A caption that does not parse claims nothing.
     """
 
     right: int
@@ -35,7 +33,7 @@ class CaptionScore:
 
 @dataclass(frozen=True)
 class Share:
-    """right / total with its 95 % interval; 0 of 0 is 0, anywhere from 0 to 1."""
+    """The share right / total with its 95 % interval; 0 of 0 is 0, with an interval from 0 to 1."""
 
     right: float
     total: float
@@ -44,7 +42,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """0..1"""
+        """The share in 0..1."""
         return self.right / self.total if self.total else 0.0
 
 
@@ -58,17 +56,17 @@ def score_caption(text: str, truth: Truth) -> CaptionScore:
 
 
 def score_answer(text: str, right: str) -> bool:
-    """Whether an answer has the value of the right one."""
+    """Returns whether an answer has the value of the right one."""
     return normalised(text) == normalised(right)
 
 
 def is_abstention(text: str) -> bool:
-    """Whether an answer says that it cannot be seen."""
+    """Returns whether an answer says that it cannot be seen."""
     return score_answer(text, words.CANNOT_SEE)
 
 
 def wilson(right: int, total: int) -> Share:
-    """Of independent trials; E. B. Wilson, Probable inference, JASA 22 (1927)."""
+    """Returns the share of independent trials; E. B. Wilson, Probable inference, JASA 22 (1927)."""
     if not total:
         return Share(0, 0, 0.0, 1.0)
     share, z2 = right / total, Z_95**2
@@ -78,8 +76,8 @@ def wilson(right: int, total: int) -> Share:
 
 
 def pooled(rights: Sequence[float], totals: Sequence[float], seed: int = 0) -> Share:
-    """sum(rights) / sum(totals) over scenes, whose facts depend on each other: the interval
-    resamples whole scenes.
+    """Returns sum(rights) / sum(totals) over scenes. Facts of one scene depend on each other, so
+    the interval resamples whole scenes.
     """
     right, total = np.asarray(rights, float), np.asarray(totals, float)
     if not total.sum():
@@ -93,7 +91,7 @@ def pooled(rights: Sequence[float], totals: Sequence[float], seed: int = 0) -> S
 def difference(
     first: Sequence[float], second: Sequence[float], seed: int = 0
 ) -> tuple[float, float, float]:
-    """Mean of second - first over pairs and its 95 % interval, by resampling pairs."""
+    """Returns the mean of second - first over pairs and its 95 % interval, by resampling pairs."""
     gaps = np.asarray(second, float) - np.asarray(first, float)
     means = gaps[np.random.default_rng(seed).integers(0, len(gaps), (RESAMPLES, len(gaps)))].mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
@@ -101,8 +99,8 @@ def difference(
 
 
 def most_frequent(asked: Iterable[QuestionAnswer]) -> dict[str, str]:
-    """Per kind the value that is right most often among these very questions: what knowing the kind
-    alone reaches at best.
+    """Returns per kind the value that is right most often among these very questions, which is what
+    knowing the kind alone reaches at best.
     """
     tallies: dict[str, Counter[str]] = defaultdict(Counter)
     for item in asked:

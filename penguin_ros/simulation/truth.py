@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a watcher of a scene could truly tell about a stretch of time. Knows the scene and which
-pixels show what, no words.
+"""What a watcher of a scene could truly tell about a stretch of time, from the scene and from which
+pixels show what.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from penguin_ros.simulation.view import spot
 from penguin_ros.simulation.world import Segments, World
 
 SEEN_SHARE = 60 / (168 * 112)
-"""Share of the picture that a thing covers at least, to be seen."""
+"""The least share of the image that a thing covers to count as seen."""
 UNSURE_SHARE = 15 / (168 * 112)
-"""Above this share but below the other nobody can say whether it is seen."""
-CLEAR_GAP = (
-    0.06  # picture widths between two things, below which their order is a matter of opinion
-)
+"""Between this share and SEEN_SHARE nobody can say whether a thing is seen."""
+CLEAR_GAP = 0.06
+"""Image widths between two things below which their order is a matter of opinion."""
 
 Name = tuple[str, str]
 """(colour, shape)"""
@@ -29,11 +28,11 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True)
 class Sight:
-    """One thing that was seen. `motion` one of motion_seen.SEEN; `u` where it is at the end, from
-    -0.5 (left) to 0.5.
+    """One thing that was seen.
 
-    `is_present`: it is in the picture at the end. `is_clear`: nobody could call its motion, coming
-    or going otherwise.
+    `motion` is one of motion_seen.SEEN; `u` is where the thing is at the end, from -0.5 (left) to
+    0.5. `is_present`: it is in the image at the end. `is_clear`: nobody could describe its motion,
+    coming or going otherwise.
     """
 
     index: int
@@ -52,8 +51,8 @@ class Sight:
 
 @dataclass(frozen=True)
 class Truth:
-    """The sights of a stretch of time: those present at its end from left to right, then those that
-    are gone.
+    """The sights of a stretch of time: first those present at its end from left to right, then
+    those that are gone.
 
     `is_clear`: no sight, count or order is a matter of opinion.
     """
@@ -65,33 +64,33 @@ class Truth:
 
     @property
     def present(self) -> tuple[Sight, ...]:
-        """What is in the picture at the end, from left to right."""
+        """What is in the image at the end, from left to right."""
         return tuple(sight for sight in self.sights if sight.is_present)
 
     @property
     def gone(self) -> tuple[Sight, ...]:
-        """What was in the picture and is not at the end."""
+        """What was in the image and is not at the end."""
         return tuple(sight for sight in self.sights if not sight.is_present)
 
     @property
     def count(self) -> int:
-        """Number of things in the picture at the end."""
+        """The number of things in the image at the end."""
         return len(self.present)
 
     @property
     def order(self) -> tuple[Name, ...]:
-        """Names of those present from left to right."""
+        """The names of those present from left to right."""
         return tuple(sight.name for sight in self.present)
 
     @property
     def changed(self) -> tuple[Sight, ...]:
-        """What did anything but stand still."""
+        """Whatever did not just stand still."""
         return tuple(sight for sight in self.sights if sight.motion != 'still')
 
 
 def truth(scene: Scene, world: World, start_s: float, end_s: float, samples: int = 8) -> Truth:
-    """The truth of start..end, both included, as seen at `samples` times; the world is left with
-    the scene loaded.
+    """Returns the truth from start to end, both included, as seen at `samples` times; the world is
+    left with the scene loaded.
     """
     world.load(scene)
     times = np.linspace(start_s, end_s, samples if end_s > start_s else 1)
@@ -99,7 +98,9 @@ def truth(scene: Scene, world: World, start_s: float, end_s: float, samples: int
 
 
 def truth_of(scene: Scene, segments: Sequence[Segments], start_s: float, end_s: float) -> Truth:
-    """As `truth`, from segments drawn before: the first at start_s, the last at end_s."""
+    """Returns the same as `truth`, from segments drawn before: the first at start_s, the last at
+    end_s.
+    """
     aspect = segments[0].shape[1] / segments[0].shape[0]
     shares = np.array(
         [[np.mean(segment == index) for index in range(len(scene.things))] for segment in segments]

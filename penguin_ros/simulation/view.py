@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a thing lies in the picture, by geometry alone. Knows nothing of drawing, hiding and words."""
+"""Where a thing lies in the image, by geometry alone: nothing is drawn, and nothing hides
+another.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,10 @@ ASPECT = 1.5  # width over height of the pictures that scenes are planned for
 
 @dataclass(frozen=True)
 class Spot:
-    """`u` from -0.5 (left edge) to 0.5 (right edge), `top` and `bottom` from -0.5 (top edge) to
-    0.5, `half_width` in widths; `depth` in metres along the camera's axis.
+    """A place in the image.
+
+    `u` is from -0.5 (left edge) to 0.5 (right edge), `top` and `bottom` are from -0.5 (top edge) to
+    0.5, `half_width` is in image widths, `depth` in metres along the camera's axis.
     """
 
     u: float
@@ -25,22 +29,22 @@ class Spot:
 
     @property
     def is_inside(self) -> bool:
-        """Wholly in the picture, with a small margin."""
+        """Whether it is wholly in the image, with a small margin."""
         return abs(self.u) + self.half_width < 0.49 and self.top > -0.49 and self.bottom < 0.49
 
     @property
     def is_outside(self) -> bool:
-        """Nothing of it in the picture, with a small margin."""
+        """Whether it is wholly out of the image, with a small margin."""
         return abs(self.u) - self.half_width > 0.52
 
 
 def spot(scene: Scene, thing: Thing, seconds: float, aspect: float = ASPECT) -> Spot:
-    """The place of a thing in the picture at a time."""
+    """Returns the place of a thing in the image at a time."""
     return spot_of(scene.camera, thing, seconds, aspect)
 
 
 def spot_of(camera: Camera, thing: Thing, seconds: float, aspect: float = ASPECT) -> Spot:
-    """As `spot`, from the camera alone."""
+    """Returns the same as `spot`, from the camera alone."""
     (cx, cy, cz), yaw = camera.pose(seconds)
     x, y, z = thing.position(seconds)
     ahead = (x - cx) * math.cos(yaw) + (y - cy) * math.sin(yaw)
@@ -58,8 +62,8 @@ def spot_of(camera: Camera, thing: Thing, seconds: float, aspect: float = ASPECT
 
 
 def _row(camera: Camera, ahead: float, below: float) -> float:
-    """The tangent below the picture's middle of a point `ahead` metres ahead and `below` metres
-    below the camera.
+    """Returns the tangent below the middle of the image of a point `ahead` metres ahead and `below`
+    metres below the camera.
     """
     depth = max(0.05, ahead * math.cos(camera.pitch) + below * math.sin(camera.pitch))
     return (below * math.cos(camera.pitch) - ahead * math.sin(camera.pitch)) / depth

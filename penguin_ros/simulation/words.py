@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every phrase that captions, questions and answers are made of, as tables. Knows no truth."""
+"""Every phrase that captions, questions and answers are made of, as tables."""
 
 from __future__ import annotations
 

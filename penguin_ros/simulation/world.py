@@ -2,7 +2,7 @@
 """Draws scenes with MuJoCo, offscreen through EGL: one compiled model whose geoms are moved,
 recoloured and hidden.
 
-Knows nothing of truth and words. A World belongs to the thread that made it.
+A World belongs to the thread that made it.
 """
 
 from __future__ import annotations
@@ -37,26 +37,29 @@ none.
 
 
 class World:
-    """Load a scene, then ask for pictures of it at any times; BackendUnavailable where nothing can
-    be drawn.
+    """Draws images of the loaded scene at any times; BackendUnavailable where nothing can be
+    drawn.
     """
 
     def __init__(self, width: int = 168, height: int = 112) -> None:
         self._mujoco = mujoco = _mujoco()
-        self.width, self.height = width, height
+        self.width = width
+        self.height = height
         self._model = mujoco.MjModel.from_xml_string(model_xml(width, height))
         self._data = mujoco.MjData(self._model)
         mujoco.mj_forward(self._model, self._data)
         self._cones = [_Offset(self._model, index) for index in range(len(SIZES))]
         self._draw_list = mujoco.MjvScene(self._model, maxgeom=100)
-        self._camera, self._options = mujoco.MjvCamera(), mujoco.MjvOption()
-        self._camera.type, self._camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, 0
+        self._options = mujoco.MjvOption()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._camera.fixedcamid = 0
         self._gl, self._context = _open_gl(mujoco, self._model, width, height)
         self._scene: Scene | None = None
         self._geoms: list[int] = []
 
     def load(self, scene: Scene) -> None:
-        """From now on `scene` is drawn; nothing is done again for the one that is drawn already."""
+        """Loads the scene that is drawn from now on; loading it again does nothing."""
         if scene is self._scene:
             return
         self._gl.make_current()
@@ -71,13 +74,14 @@ class World:
             self._dress(geom, thing)
             if scene.light.shadow > 0:
                 blot = self._geom(f'blot_{index}')
-                model.geom_group[blot], model.geom_rgba[blot] = BLOTS, (0, 0, 0, scene.light.shadow)
+                model.geom_group[blot] = BLOTS
+                model.geom_rgba[blot] = (0, 0, 0, scene.light.shadow)
                 model.geom_size[blot, 0] = thing.size * 1.15
         self._scene = scene
         self._set_surroundings(scene)
 
     def render(self, seconds: float) -> Image:
-        """(height, width, 3) uint8 RGB of the loaded scene at a time."""
+        """Returns (height, width, 3) uint8 RGB of the loaded scene at a time."""
         scene = self._place(seconds)
         self._options.geomgroup[BLOTS] = 1
         image = self._drawn(is_segmented=False)
@@ -88,7 +92,7 @@ class World:
         return image
 
     def segment(self, seconds: float) -> Segments:
-        """Which thing each pixel shows."""
+        """Returns which thing each pixel shows."""
         self._place(seconds)
         self._options.geomgroup[BLOTS] = 0
         model = self._model
@@ -98,9 +102,8 @@ class World:
             if model.geom_group[geom] == SHOWN and geom not in self._geoms
         ]
         model.geom_group[walls_and_floor] = HIDDEN
-        numbers = self._drawn(is_segmented=True).astype(np.int32)[
-            ..., 0
-        ]  # 1 + the place in the list of what is drawn
+        # 1 + the place in the list of what is drawn
+        numbers = self._drawn(is_segmented=True).astype(np.int32)[..., 0]
         model.geom_group[walls_and_floor] = SHOWN
         table = np.full(MAX_THINGS + 1, -1, np.int32)
         for place, geom in enumerate(sorted(self._geoms)):
@@ -131,7 +134,8 @@ class World:
 
     def _dress(self, geom: int, thing: Thing) -> None:
         model = self._model
-        model.geom_group[geom], model.geom_rgba[geom] = SHOWN, (*COLOURS[thing.colour], 1.0)
+        model.geom_group[geom] = SHOWN
+        model.geom_rgba[geom] = (*COLOURS[thing.colour], 1.0)
         if thing.shape == 'cone':
             model.geom_dataid[geom] = self._size_index(thing)
         elif thing.shape == 'cylinder':
@@ -146,7 +150,8 @@ class World:
     def _set_surroundings(self, scene: Scene) -> None:
         model, light, background = self._model, scene.light, scene.background
         model.cam_fovy[0] = math.degrees(scene.camera.fov_y)
-        model.light_diffuse[0], model.light_ambient[0] = light.sun, light.ambient
+        model.light_diffuse[0] = light.sun
+        model.light_ambient[0] = light.ambient
         model.light_specular[0] = (light.shininess,) * 3
         self._data.light_xdir[0] = np.asarray(light.direction) / np.linalg.norm(light.direction)
         self._data.light_xpos[0] = 0, 0, 10
@@ -161,8 +166,10 @@ class World:
                 (0.0, -background.wall_distance, math.pi / 2),
             )
             for number in range(WALLS):
-                geom, (x, y, yaw) = self._geom(f'wall_{number}'), places[number]
-                model.geom_group[geom], model.geom_rgba[geom] = SHOWN, (*background.wall, 1.0)
+                geom = self._geom(f'wall_{number}')
+                x, y, yaw = places[number]
+                model.geom_group[geom] = SHOWN
+                model.geom_rgba[geom] = (*background.wall, 1.0)
                 self._set_pose(geom, (x, y, 0.0), _turned(yaw))
 
     def _upload(self, name: str, texels: NDArray[np.uint8]) -> None:
@@ -187,15 +194,14 @@ class World:
                     (x + aside * sun[0], y + aside * sun[1], 0.003),
                     _turned(0.0),
                 )
-        (x, y, z), yaw = scene.camera.pose(seconds)
-        self._data.cam_xpos[0], self._data.cam_xmat[0] = (
-            (x, y, z),
-            _looking(yaw, scene.camera.pitch).reshape(-1),
-        )
+        place, yaw = scene.camera.pose(seconds)
+        self._data.cam_xpos[0] = place
+        self._data.cam_xmat[0] = _looking(yaw, scene.camera.pitch).reshape(-1)
         return scene
 
     def _set_pose(self, geom: int, place: Any, turn: NDArray[np.float64]) -> None:
-        self._data.geom_xpos[geom], self._data.geom_xmat[geom] = place, turn.reshape(-1)
+        self._data.geom_xpos[geom] = place
+        self._data.geom_xmat[geom] = turn.reshape(-1)
 
     def _drawn(self, is_segmented: bool) -> Image:
         mujoco, draw_list = self._mujoco, self._draw_list
@@ -227,7 +233,7 @@ class World:
 
 
 class _Offset:
-    """MuJoCo turns a mesh to its own axes of inertia; this is the way back."""
+    """Undoes the turn by which MuJoCo aligns a mesh with its own axes of inertia."""
 
     def __init__(self, model: Any, mesh: int) -> None:
         w, x, y, z = model.mesh_quat[mesh]
@@ -251,7 +257,7 @@ def _turned(yaw: float) -> NDArray[np.float64]:
 
 
 def _looking(yaw: float, pitch: float) -> NDArray[np.float64]:
-    """Axes of a camera as columns: right, up, backward."""
+    """Returns the axes of a camera as columns: right, up, backward."""
     forward = np.array(
         [math.cos(pitch) * math.cos(yaw), math.cos(pitch) * math.sin(yaw), -math.sin(pitch)]
     )
@@ -273,12 +279,13 @@ def _mujoco() -> Any:
 
 
 def _open_gl(mujoco: Any, model: Any, width: int, height: int) -> tuple[Any, Any]:
-    """A graphics context without a screen, current on this thread, and MuJoCo's in it."""
+    """Returns a graphics context without a screen, current on this thread, and MuJoCo's context in
+    it.
+    """
     gl = None
     try:
-        if (
-            os.environ['MUJOCO_GL'] == 'egl'
-        ):  # mujoco.GLContext is another one where mujoco was imported before that was set
+        # mujoco.GLContext is another one where mujoco was imported before that was set.
+        if os.environ['MUJOCO_GL'] == 'egl':
             from mujoco.egl import GLContext
         else:
             GLContext = mujoco.GLContext

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one MuJoCo model of all scenes, as MJCF text: a pool of geoms of every shape. Knows no scene
-and does no drawing.
-
-Pictures of floors and skies, as arrays. Knows nothing of where they are drawn.
+"""The one MuJoCo model of all scenes, as MJCF text: a pool of geoms of every shape; and the texels
+of floors and skies, as arrays.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ PLANKS = 4
 
 
 def floor_texels(floor: Floor, texels: int, seed: int) -> NDArray[np.uint8]:
-    """(texels, texels, 3) uint8: two by two tiles of a floor."""
+    """Returns (texels, texels, 3) uint8 with two by two tiles of a floor."""
     first, second = np.asarray(floor.colour), np.asarray(floor.second)
     rows, columns = np.mgrid[0:texels, 0:texels]
     random = np.random.default_rng(seed)
@@ -45,10 +43,11 @@ def floor_texels(floor: Floor, texels: int, seed: int) -> NDArray[np.uint8]:
 
 
 def sky_texels(background: Background, texels: int) -> NDArray[np.uint8]:
-    """(6 * texels, texels, 3) uint8: the faces right, left, up, down, front, back of a cube of sky."""
-    share = (
-        np.clip(1.0 - 2.0 * np.arange(texels) / (texels - 1), 0.0, 1.0)[:, None, None] ** 0.7
-    )  # 0 from the horizon down
+    """Returns (6 * texels, texels, 3) uint8: the faces right, left, up, down, front and back of a
+    cube of sky.
+    """
+    heights = np.clip(1.0 - 2.0 * np.arange(texels) / (texels - 1), 0.0, 1.0)
+    share = heights[:, None, None] ** 0.7  # 0 from the horizon down
     side = _mixed(background.horizon, background.zenith, share) * np.ones((1, texels, 1))
     up, down = np.ones_like(side) * background.zenith, np.ones_like(side) * background.horizon
     return _as_bytes(np.concatenate([side, side, up, down, side, side]))
@@ -63,8 +62,8 @@ def _as_bytes(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 SHOWN, BLOTS, HIDDEN = 0, 1, 5
-"""Groups of geoms: things, floor and walls drawn; the blots below things, not part of them; not
-drawn.
+"""Groups of geoms: things, floor and walls are drawn; the blots below things are no part of them;
+the rest is hidden.
 """
 
 FLOOR_TEXELS, SKY_TEXELS = 64, 32
@@ -80,22 +79,11 @@ _TYPES = {
 
 
 def model_xml(width: int, height: int) -> str:
-    """MJCF for pictures of up to width x height pixels: no multisampling, no shadows."""
+    """Returns the MJCF for images of up to width x height pixels, without multisampling and
+    shadows.
+    """
     meshes = ''.join(
         f'<mesh name="cone_{index}" vertex="{_cone(size)}"/>' for index, size in enumerate(SIZES)
-    )
-    pool = ''.join(
-        f'<geom name="{shape}_{number}" {_TYPES[shape]} material="thing" group="{HIDDEN}"/>'
-        for shape in SHAPES
-        for number in range(MAX_THINGS)
-    )
-    blots = ''.join(
-        f'<geom name="blot_{number}" type="cylinder" size="1 0.002" rgba="0 0 0 0.4" group="{HIDDEN}"/>'
-        for number in range(MAX_THINGS)
-    )
-    walls = ''.join(
-        f'<geom name="wall_{number}" type="box" size="0.05 20 2.5" group="{HIDDEN}"/>'
-        for number in range(WALLS)
     )
     return f'''
 <mujoco>
@@ -108,7 +96,8 @@ def model_xml(width: int, height: int) -> str:
     <headlight ambient="0 0 0" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
   </visual>
   <asset>
-    <texture name="sky" type="skybox" builtin="flat" width="{SKY_TEXELS}" height="{SKY_TEXELS * 6}"/>
+    <texture name="sky" type="skybox" builtin="flat"
+             width="{SKY_TEXELS}" height="{SKY_TEXELS * 6}"/>
     <texture name="floor" type="2d" builtin="flat" width="{FLOOR_TEXELS}" height="{FLOOR_TEXELS}"/>
     <material name="floor" texture="floor" texuniform="true" specular="0" reflectance="0"/>
     <material name="thing" specular="0.3" shininess="0.5"/>
@@ -117,10 +106,30 @@ def model_xml(width: int, height: int) -> str:
   <worldbody>
     <light name="sun" type="directional" castshadow="false"/>
     <camera name="camera" pos="0 0 1"/>
-    <geom name="floor" type="box" size="40 40 0.5" pos="0 0 -0.5" material="floor" group="{SHOWN}"/>
-    {walls}{pool}{blots}
+    <geom name="floor" type="box" size="40 40 0.5" pos="0 0 -0.5" material="floor"
+          group="{SHOWN}"/>
+    {_geoms()}
   </worldbody>
 </mujoco>'''
+
+
+def _geoms() -> str:
+    """Returns the walls, the pool of things, and the blots below them."""
+    pool = ''.join(
+        f'<geom name="{shape}_{number}" {_TYPES[shape]} material="thing" group="{HIDDEN}"/>'
+        for shape in SHAPES
+        for number in range(MAX_THINGS)
+    )
+    blots = ''.join(
+        f'<geom name="blot_{number}" type="cylinder" size="1 0.002" rgba="0 0 0 0.4" '
+        f'group="{HIDDEN}"/>'
+        for number in range(MAX_THINGS)
+    )
+    walls = ''.join(
+        f'<geom name="wall_{number}" type="box" size="0.05 20 2.5" group="{HIDDEN}"/>'
+        for number in range(WALLS)
+    )
+    return walls + pool + blots
 
 
 def _cone(size: float) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from penguin_ros.benchmark.machine import (
     available_bytes,
     device_copy_rate,
     machine,
+    process_usage,
     read_bandwidth,
     resident_bytes,
 )
@@ -70,3 +72,17 @@ def test_the_stored_input_is_the_same_everywhere() -> None:
     assert stored_clip().seconds_from_start == tuple(
         index / 2 for index in range(8)
     ) and QUESTION.endswith('?')
+
+
+def test_usage_is_that_of_the_process() -> None:
+    script = (
+        'import sys; block = bytearray(64_000_000); sum(range(8_000_000)); print(flush=True); '
+        'sys.stdin.read()'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        seconds, resident = process_usage(process.pid)
+        assert 0.02 < seconds < 30 and 64_000_000 < resident < 300_000_000
+        process.communicate()

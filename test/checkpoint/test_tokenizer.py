@@ -101,7 +101,7 @@ def test_the_published_tokenizer_would_take_text_for_markup(published: Tokenizer
 
 
 def test_markup_that_merges_could_build_stays_text(folder: Path) -> None:
-    """A vocabulary may hold an added token as an ordinary one too, which merging bytes can reach."""
+    """A vocabulary may have an added token as an ordinary one too, which merges can reach."""
 
     def add(values: dict[str, dict[str, object]]) -> None:
         vocabulary, merges = values['model']['vocab'], values['model']['merges']

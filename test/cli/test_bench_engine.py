@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin bench engine` on real bundles of two precisions, on wrong and damaged ones, on sides
-that die. No speed is judged.
+"""`penguin bench engine` on real bundles of two precisions, on wrong and damaged ones, and on
+targets that die. No speed is judged.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from support.bench_runs import SHORT, agreement, bench, figures, onnx_bundle
 
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
+from penguin_ros.benchmark.engine.rounds import run_apart, run_here
+from penguin_ros.benchmark.engine.tasks import EngineTask, Round
 from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip
-from penguin_ros.benchmark.tasks import Round, Target, TargetError, Task, run_apart, run_here
+from penguin_ros.benchmark.tasks import Target, TargetError
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
 from penguin_ros.config import GenerationConfig, ModelConfig, VisualConfig
@@ -37,7 +39,7 @@ from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
 @pytest.fixture(scope='module')
 def bundles(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of one checkpoint, by precision."""
+    """Bundles of one checkpoint, by precision."""
     folder = tmp_path_factory.mktemp('bundles')
     return {
         precision: onnx_bundle(tiny_checkpoint, folder / precision, precision)
@@ -148,7 +150,7 @@ def test_a_bundle_agrees_with_itself_and_says_what_the_generation_loop_says(
     assert facts['patches'] == [len(frame.pixels) for frame in inputs.frames]
 
 
-def test_a_damaged_side_is_named_and_the_other_one_is_measured(
+def test_a_damaged_target_is_named_and_the_other_one_is_measured(
     bundles: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = shutil.copytree(bundles['int8'], tmp_path / 'damaged')
@@ -166,7 +168,7 @@ def test_a_damaged_side_is_named_and_the_other_one_is_measured(
         'error': {
             'kind': 'PenguinError',
             'what': 'nothing to compare',
-            'why': 'a side did not run',
+            'why': 'a target did not run',
             'fix': '',
         },
         'figures': [],
@@ -239,10 +241,10 @@ def test_a_checkpoint_on_torch_agrees_with_its_float32_bundle(
     assert figures(record, 1)['weights read per token']['how'] == "the LLM's parameters in float32"
 
 
-def test_a_process_that_is_killed_or_hangs_is_one_side_only(
+def test_a_process_that_is_killed_or_hangs_is_one_target_only(
     bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = Task(Target(str(bundles['float32'])), is_short=True)
+    task = EngineTask(Target(str(bundles['float32'])), is_short=True)
     stopped = run_apart(task, limit_s=0.01)
     assert stopped.error is not None and stopped.error.kind == 'TimeoutExpired'
     script = tmp_path / 'python'
@@ -258,12 +260,12 @@ def test_a_process_that_is_killed_or_hangs_is_one_side_only(
     )
 
 
-def test_a_side_that_fails_later_keeps_the_rounds_it_had_and_is_left_alone(
+def test_a_target_that_fails_later_keeps_the_rounds_it_had_and_is_left_alone(
     bundles: dict[str, Path], tmp_path: Path
 ) -> None:
     calls: list[str] = []
 
-    def runner(task: Task) -> Round:
+    def runner(task: EngineTask) -> Round:
         calls.append(task.target.name)
         is_second = task.target.name == 'int8' and calls.count('int8') == 2
         return (

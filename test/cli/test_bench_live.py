@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin bench live` on a tiny random checkpoint: every case runs, both sides are really
-compared, and a wrong one is seen.
-
-No speed is judged.
+"""`penguin bench live` on a tiny random checkpoint: every case runs, both variants are really
+compared, and a wrong one is seen. No speed is judged.
 """
 
 from __future__ import annotations
@@ -18,15 +16,15 @@ import pytest
 pytest.importorskip('torch', reason='torch is not installed')
 
 from penguin_ros.backends.base.backend import Features
+from penguin_ros.benchmark.live import models
 from penguin_ros.benchmark.live.interrupt import same_tokens
+from penguin_ros.benchmark.live.parts import run_apart, run_here
 from penguin_ros.benchmark.live.probe import Choice
 from penguin_ros.benchmark.live.tasks import (
     CASES,
+    JsonObject,
     LiveRunner,
     LiveTask,
-    Record,
-    run_apart,
-    run_here,
     task_from,
 )
 from penguin_ros.benchmark.tasks import Target
@@ -41,7 +39,7 @@ SHORT = ('--quick', '--size', '168x112', '--threads', '1', '--no-default', '--to
 FRAMES = 8
 
 
-def live(folder: Path, *words: str | Path, runner: LiveRunner = run_here) -> tuple[int, Record]:
+def live(folder: Path, *words: str | Path, runner: LiveRunner = run_here) -> tuple[int, JsonObject]:
     """Exit code and record; later words win over those of SHORT."""
     path = folder / 'record.json'
     arguments = parser('bench').parse_args(
@@ -50,19 +48,19 @@ def live(folder: Path, *words: str | Path, runner: LiveRunner = run_here) -> tup
     return bench_live.run(arguments, runner), json.loads(path.read_text())
 
 
-def cases(record: Record) -> dict[str, Any]:
+def cases(record: JsonObject) -> dict[str, Any]:
     return {case['name']: case for case in record['models'][0]['cases']}
 
 
 @pytest.fixture(scope='module')
-def measured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Record:
+def measured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> JsonObject:
     """All cases."""
     code, record = live(tmp_path_factory.mktemp('record'), tiny_checkpoint)
     assert code == exit_codes.DONE, record
     return record
 
 
-def test_all_cases_are_there_with_both_sides_and_agree(measured: Record) -> None:
+def test_all_cases_are_there_in_both_variants_and_agree(measured: JsonObject) -> None:
     assert measured['format'] == 1 and 'load' in measured['machine'] and measured['node'] is None
     assert list(cases(measured)) == [
         'cold clip',
@@ -86,7 +84,7 @@ def test_all_cases_are_there_with_both_sides_and_agree(measured: Record) -> None
     assert measured['models'][0]['is_same'] and measured['models'][0]['rounds'] == 1
 
 
-def test_what_was_known_is_not_computed_again(measured: Record) -> None:
+def test_what_was_known_is_not_computed_again(measured: JsonObject) -> None:
     found = cases(measured)
     for name in ('cold clip', 'cold clip, 8 equal frames'):
         assert found[name]['reuse']['reused_tokens'] == found[name]['reuse']['reused_frames'] == 0
@@ -106,10 +104,10 @@ def test_what_was_known_is_not_computed_again(measured: Record) -> None:
     assert memory['features'] >= FRAMES and memory['feature_bytes'] > 0
 
 
-def test_captions_of_both_scenes_are_made_on_both_sides(measured: Record) -> None:
+def test_captions_of_both_scenes_are_made_in_both_variants(measured: JsonObject) -> None:
     made = {(each['scene'], each['course']): each for each in measured['models'][0]['captions']}
     assert set(made) == {
-        (scene, suite) for scene in ('static', 'changing') for suite in ('recompute', 'reuse')
+        (scene, variant) for scene in ('static', 'changing') for variant in ('recompute', 'reuse')
     }
     for each in made.values():
         assert (each['seconds'], each['made'], each['tokens']) == (3, 3, 6)
@@ -123,7 +121,7 @@ def test_captions_of_both_scenes_are_made_on_both_sides(measured: Record) -> Non
         )
 
 
-def test_the_question_is_asked_within_the_caption_and_answered_alike(measured: Record) -> None:
+def test_the_question_is_asked_within_the_caption_and_answered_alike(measured: JsonObject) -> None:
     phases = measured['models'][0]['interrupt']
     assert [phase['name'] for phase in phases] == [
         'while it decodes',
@@ -155,7 +153,7 @@ def test_an_answer_is_found_among_the_texts_that_were_made_meanwhile() -> None:
     )
 
 
-def test_ratios_say_what_they_are_of(measured: Record) -> None:
+def test_ratios_say_what_they_are_of(measured: JsonObject) -> None:
     found, by_name = (
         cases(measured),
         {ratio['name']: ratio for ratio in measured['models'][0]['ratios']},
@@ -180,27 +178,16 @@ def test_drafts_are_measured_on_texts_that_end_by_themselves_and_at_the_costs_of
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(bench_live, 'default_checkpoint', lambda: tiny_checkpoint)
-    monkeypatch.setattr(bench_live, 'SIZES', {'default': (112, 84), 'other': (112, 84)})
+    monkeypatch.setattr(models, 'default_checkpoint', lambda: tiny_checkpoint)
+    for name in ('DEFAULT_MODEL_SIZE', 'OTHER_SIZE'):
+        monkeypatch.setattr(models, name, (112, 84))
     path = tmp_path / 'record.json'
-    words = [
-        'bench',
-        'live',
-        str(tiny_checkpoint),
-        '--quick',
-        '--tokens',
-        '6',
-        '--cases',
-        'clip',
-        'captions',
-        '--threads',
-        '1',
-        '--set',
-        'caption.max_tokens=40',
-        '--json',
-        str(path),
-    ]
-    assert bench_live.run(parser('bench').parse_args(words), run_here) == exit_codes.DONE
+    words = f'bench live {tiny_checkpoint} --quick --tokens 6 --cases clip captions --threads 1'
+    options = ['--set', 'caption.max_tokens=40', '--json', str(path)]
+    assert (
+        bench_live.run(parser('bench').parse_args([*words.split(), *options]), run_here)
+        == exit_codes.DONE
+    )
     first, second = json.loads(path.read_text())['models']
     assert first['is_default'] and not second['is_default']
     made = {(each['scene'], each['course']): each for each in first['captions']}
@@ -325,7 +312,7 @@ def test_wrong_usage_is_said_before_anything_runs(
     ):
         assert main(['bench', 'live', str(tiny_checkpoint), *words]) == exit_codes.UNUSABLE
         assert text in capsys.readouterr().err
-    monkeypatch.setattr(bench_live, 'default_checkpoint', lambda: None)
+    monkeypatch.setattr(models, 'default_checkpoint', lambda: None)
     assert main(['bench', 'live']) == exit_codes.UNUSABLE
     assert 'Name a bundle or a checkpoint' in capsys.readouterr().err
 

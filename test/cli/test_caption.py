@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin caption`: clips of a recording and what comes out of them."""
+"""`penguin caption`: real recordings through the real network, with and without PyTorch."""
 
 from __future__ import annotations
 
@@ -10,42 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from support.bags import START, write_bag
 from support.blocked_libraries import environment_without
 
 from penguin_ros.cli import exit_codes, main
-from penguin_ros.cli.caption import clips
-from penguin_ros.frame import Frame
 
 SECOND = 1_000_000_000
-IMAGE = np.zeros((28, 28, 3), np.uint8)
-
-
-def times(found: list[tuple[int, list[Frame]]]) -> list[list[float]]:
-    return [[(frame.stamp_ns - origin) / SECOND for frame in clip] for origin, clip in found]
-
-
-def test_a_recording_is_cut_into_consecutive_clips() -> None:
-    frames = [(5 * SECOND + index * SECOND // 2, IMAGE) for index in range(9)]
-    found = list(clips(frames, 2.0, 0.0, float('inf')))
-    assert times(found) == [[0.0, 0.5, 1.0, 1.5], [2.0, 2.5, 3.0, 3.5], [4.0]]
-
-
-def test_start_and_end_limit_what_is_described() -> None:
-    frames = [(index * SECOND, IMAGE) for index in range(10)]
-    assert times(list(clips(frames, 2.0, 3.0, 7.0))) == [[3.0, 4.0], [5.0, 6.0]]
-
-
-def test_a_change_of_size_cuts_the_clip() -> None:
-    wide = np.zeros((28, 56, 3), np.uint8)
-    frames = [(0, IMAGE), (SECOND // 4, wide), (SECOND // 2, wide)]
-    assert times(list(clips(frames, 2.0, 0.0, float('inf')))) == [[0.0], [0.25, 0.5]]
-
-
-def test_no_frames_give_no_clips() -> None:
-    assert list(clips([], 2.0, 0.0, float('inf'))) == []
 
 
 def test_real_video_through_the_real_network(

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penguin_ros.cli import exit_codes, parity
+from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
+from penguin_ros.evaluation import parity
 from penguin_ros.testing.scripted_backend import answering
 
 Values = dict[str, np.ndarray]

@@ -22,11 +22,11 @@ from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
 from penguin_ros.config import ModelConfig, VisualConfig
-from penguin_ros.evaluation.parity import run_to_end
 from penguin_ros.generation.chunks import prompt_chunks
 from penguin_ros.model_inputs import ModelInputs, Prompt
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart
+from penguin_ros.steps import run_to_end
 from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
 TIMES = (0.0, 0.35, 0.7)

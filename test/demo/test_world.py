@@ -16,7 +16,7 @@ pytest.importorskip('penguin_msgs.msg')
 from penguin_msgs.msg import Answer, Caption, Evidence, FrameRef
 from std_msgs.msg import String
 
-from penguin_ros.demo.watch import Stage
+from penguin_ros.demo.watch import DemoTopics
 from penguin_ros.demo.world import WorldWatch
 from penguin_ros.ros.client.session import session
 from penguin_ros.ros.conversions.times import time_message
@@ -38,9 +38,9 @@ def world() -> Iterator[World]:
 
 @pytest.fixture
 def watch(ros_domain: int, world: World) -> Iterator[WorldWatch]:
-    stage: Any = Stage(None, None, '/penguin', '/camera/image', 0.0)  # type: ignore[arg-type]
+    topics: Any = DemoTopics(None, '/penguin', '/camera/image', 0.0)  # type: ignore[arg-type]
     with session('test_demo_world') as watch_session:
-        yield WorldWatch(watch_session, stage, '', '/sim_camera/ground_truth', world)
+        yield WorldWatch(watch_session, topics, '', '/sim_camera/ground_truth', world)
 
 
 def shown_scene(watch: WorldWatch, world: World, seed: int, number: int = 0) -> GroundTruth:

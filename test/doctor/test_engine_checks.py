@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `penguin doctor` says of a bundle for ONNX Runtime, and when it leaves one alone. TensorRT:
-test_bench_tensorrt.
+"""What `penguin doctor` says of a bundle for ONNX Runtime, and when it leaves one alone. The
+engines of TensorRT are checked in test/benchmark/engine/test_tensorrt.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 from support.bench_runs import onnx_bundle
 
 from penguin_ros.benchmark import machine as machine_module
-from penguin_ros.benchmark.tasks import Round, TargetError, Task, run_here
+from penguin_ros.benchmark.engine.rounds import run_here
+from penguin_ros.benchmark.engine.tasks import EngineTask, Round
+from penguin_ros.benchmark.tasks import TargetError
 from penguin_ros.cli.main import main
 from penguin_ros.doctor import engine_checks
 from penguin_ros.doctor.engine_checks import engine
-from penguin_ros.doctor.machine_checks import Finding, State
+from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
 
@@ -33,14 +35,14 @@ def by_topic(*arguments: str) -> dict[str, Finding]:
     return {finding.topic: finding for finding in engine(*arguments, runner=run_here)}
 
 
-def untouched(task: Task) -> Round:
+def untouched(task: EngineTask) -> Round:
     raise AssertionError('nothing may be run')
 
 
-def test_a_bundle_answers_a_picture_and_says_with_what_it_could_be_compared(bundle: Path) -> None:
+def test_a_bundle_answers_an_image_and_says_with_what_it_could_be_compared(bundle: Path) -> None:
     found = by_topic(str(bundle))
     assert found['engine'].state is State.OK and 'onnxruntime on cpu, int8' in found['engine'].text
-    assert 'first token of a picture' in found['engine'].text
+    assert 'first token of an image' in found['engine'].text
     assert found['agreement'].state is State.NOTE and '--checkpoint' in found['agreement'].text
 
 
@@ -58,10 +60,10 @@ def test_with_the_checkpoint_it_is_compared_with_torch(
     assert by_topic(str(bundle), str(other))['agreement'].state is State.FAULT
 
 
-def test_a_side_that_does_not_run_is_said_and_the_engine_stays_ok(
+def test_a_target_that_does_not_run_is_said_and_the_engine_stays_ok(
     bundle: Path, tiny_checkpoint: Path
 ) -> None:
-    def runner(task: Task) -> Round:
+    def runner(task: EngineTask) -> Round:
         is_torch = task.target.source == str(tiny_checkpoint)
         return (
             Round(error=TargetError('BackendUnavailable', 'no torch', 'absent', 'pip'))

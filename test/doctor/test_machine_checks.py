@@ -10,12 +10,15 @@ import pytest
 
 from penguin_ros.cli import exit_codes, main
 from penguin_ros.doctor import machine_checks
-from penguin_ros.doctor.machine_checks import State
+from penguin_ros.doctor.finding import Finding, State
 
-PROFILE = '<profiles><transport_descriptor><segment_size>{}</segment_size></transport_descriptor></profiles>'
+PROFILE = (
+    '<profiles><transport_descriptor><segment_size>{}</segment_size></transport_descriptor>'
+    '</profiles>'
+)
 
 
-def finding(topic: str, findings: object) -> machine_checks.Finding:
+def finding(topic: str, findings: object) -> Finding:
     return next(item for item in findings if item.topic == topic)  # type: ignore[attr-defined]
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When two texts count as the same: up to small margins and rounding, and never when logits are
-others.
+"""Measures of agreement: when two texts count as the same (up to small margins and rounding, never
+when logits differ), where sequences part, and how far apart arrays are.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ from penguin_ros.evaluation.agreement import (
     SAME,
     UP_TO_MARGIN,
     UP_TO_ROUNDING,
-    Tokens,
+    Parting,
+    TextLogits,
     agreement,
+    cosine,
     in_words,
+    margins,
+    parting,
+    perplexity,
+    relative_error,
     worst,
 )
 
 
-def text(*ids: int, margin: float = 1.0, change: float = 0.0) -> Tokens:
-    """Each of `ids` leads by `margin` in a vocabulary of eight; `change` is added to every logit."""
+def text(*ids: int, margin: float = 1.0, change: float = 0.0) -> TextLogits:
+    """Each of `ids` leads by `margin` in a vocabulary of eight; `change` is added to every
+    logit.
+    """
     logits = np.zeros((len(ids), 8), np.float32)
     logits[np.arange(len(ids)), ids] = margin
-    return Tokens(ids, logits + np.float32(change))
+    return TextLogits(ids, logits + np.float32(change))
 
 
 def test_equal_texts_are_the_same_at_every_step() -> None:
@@ -50,12 +58,12 @@ def test_another_token_where_the_reference_is_sure_is_different() -> None:
 def test_texts_may_part_from_the_first_small_margin_on() -> None:
     reference = text(1, 2, 3, 4)
     reference.logits[1, 5] = reference.logits[1, 2] - 0.0005
-    ours = Tokens((1, 5, 6, 7), reference.logits.copy())
+    ours = TextLogits((1, 5, 6, 7), reference.logits.copy())
     found = agreement(ours, reference)
     assert (found.verdict, found.small_margin_at, found.parted_at) == (UP_TO_MARGIN, 1, 1)
-    later = Tokens((1, 2, 6, 7), reference.logits.copy())
+    later = TextLogits((1, 2, 6, 7), reference.logits.copy())
     assert agreement(later, reference).verdict == UP_TO_MARGIN
-    earlier = Tokens((2, 5, 6, 7), reference.logits.copy())
+    earlier = TextLogits((2, 5, 6, 7), reference.logits.copy())
     assert agreement(earlier, reference).verdict == DIFFERENT
 
 
@@ -71,7 +79,7 @@ def test_other_logits_are_different_although_every_token_is_the_same() -> None:
 
 def test_what_rounding_was_seen_to_do_may_choose_a_token() -> None:
     reference = text(1, 2, 3, margin=0.02)
-    ours = Tokens((1, 4, 3), reference.logits.copy())
+    ours = TextLogits((1, 4, 3), reference.logits.copy())
     assert agreement(ours, reference).verdict == DIFFERENT
     assert agreement(ours, reference, rounding=0.005).verdict == UP_TO_ROUNDING
 
@@ -94,3 +102,43 @@ def test_a_text_that_ends_early_and_numbers_that_are_none_do_not_agree() -> None
 def test_the_worst_of_several_is_shown() -> None:
     good, bad = agreement(text(1), text(1)), agreement(text(2), text(1))
     assert worst([good, bad, good]) == bad and worst([]) is None and in_words(None) == '–'
+
+
+def test_the_cosine_is_that_of_the_whole_arrays() -> None:
+    assert cosine(np.array([[3.0, 0.0]]), np.array([[3.0, 4.0]])) == pytest.approx(0.6)
+    assert cosine(np.zeros(2), np.zeros(2)) == 1 and cosine(np.zeros(2), np.ones(2)) == 0
+
+
+def test_the_relative_error_is_that_of_the_whole_array() -> None:
+    assert relative_error(np.array([3.0, 4.5]), np.array([3.0, 4.0])) == pytest.approx(0.1)
+    assert relative_error(np.zeros(2), np.zeros(2)) == 0
+    assert relative_error(np.ones(2), np.zeros(2)) == float('inf')
+
+
+def test_the_perplexity_of_a_uniform_guess_is_the_number_of_tokens() -> None:
+    assert perplexity(np.zeros((5, 8)), [0, 3, 7, 1, 1]) == pytest.approx(8)
+    sure = np.full((2, 8), -1e4)
+    sure[[0, 1], [2, 5]] = 1e4
+    assert perplexity(sure, [2, 5]) == pytest.approx(1)
+
+
+def test_margins_are_the_leads_of_the_best_over_the_second() -> None:
+    np.testing.assert_allclose(margins(np.array([[1.0, 5.0, 4.5], [7.0, 7.0, 1.0]])), [0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+    ('ours', 'reference', 'expected'),
+    [
+        ([0, 1, 2], [0, 1, 2], Parting(3, 3, None)),
+        ([0, 5, 2], [0, 1, 2], Parting(1, 3, 0.2)),
+        ([0, 1], [0, 1, 2], Parting(2, 3, 0.3)),
+        ([0, 1, 2, 3], [0, 1, 2], Parting(3, 4, None)),
+        ([4], [0, 1, 2], Parting(0, 3, 0.1)),
+        ([], [], Parting(0, 0, None)),
+    ],
+)
+def test_sequences_part_at_the_first_token_that_differs_or_is_missing(
+    ours: list[int], reference: list[int], expected: Parting
+) -> None:
+    found = parting(ours, reference, [0.1, 0.2, 0.3])
+    assert found == expected and found.is_parted == (ours != reference)

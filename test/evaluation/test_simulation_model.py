@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from penguin_ros.evaluation import simulation_model
-from penguin_ros.evaluation.score import CAPTION, Record, ScoreRun, Suite
+from penguin_ros.evaluation.score import CAPTION, ScoredAnswer, ScoreRun, Suite
 from penguin_ros.evaluation.score_report import report
 from penguin_ros.evaluation.simulation_model import (
     Measured,
@@ -52,13 +52,13 @@ def test_what_was_measured_is_read_and_what_is_unknown_is_expected_whole(tmp_pat
         ModelDescription('m', '', '', '', 'cpu', 'float32', 1, 1, 1, 1, 1, 1, 1),
     )
     records = [
-        Record(
+        ScoredAnswer(
             0, CAPTION, '', 'There is nothing.', 'There is nothing.', right=3, claimed=4, wanted=6
         ),
-        Record(
+        ScoredAnswer(
             0, 'count', 'How many things are there?', 'One.', 'One.', right=1, claimed=1, wanted=1
         ),
-        Record(0, 'count', 'Count the things.', 'One.', 'Two.', right=0, claimed=1, wanted=1),
+        ScoredAnswer(0, 'count', 'Count the things.', 'One.', 'Two.', right=0, claimed=1, wanted=1),
     ]
     (tmp_path / 'score.json').write_text(
         json.dumps(report(suite, ScoreRun(tuple(records), facts), None, 1.0))

@@ -92,13 +92,13 @@ def model(request: pytest.FixtureRequest) -> tuple[Checkpoint | Bundle, Maker]:
 def schedule(model: tuple[Checkpoint | Bundle, Maker]) -> Iterator[Callable[..., Schedule]]:
     opened: list[Backend] = []
 
-    def make(seed: int, slots: int, feature_bytes: int, policy: str = 'fixed') -> Schedule:
+    def make(seed: int, slots: int, encoder_cache_bytes: int, policy: str = 'fixed') -> Schedule:
         backends = [model[1](slots), model[1](1)]
         opened.extend(backends)
         for backend in backends:
             backend.open()
         return Schedule(
-            Caches(backends[0], feature_bytes, True), backends[1], model[0], seed, policy
+            Caches(backends[0], encoder_cache_bytes, True), backends[1], model[0], seed, policy
         )
 
     yield make
@@ -116,7 +116,7 @@ def assert_clean(caches: Caches) -> None:
 def test_a_random_schedule_gives_what_full_recompute_gives(
     schedule: Callable[..., Schedule],
 ) -> None:
-    run = schedule(seed=3, slots=3, feature_bytes=1 << 20)
+    run = schedule(seed=3, slots=3, encoder_cache_bytes=1 << 20)
     run.run(100)
     counts = run.caches.stats()
     assert run.compared > 70 and run.tokens > 170
@@ -135,7 +135,7 @@ def test_a_random_schedule_gives_what_full_recompute_gives(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('seed', 'slots', 'feature_bytes', 'policy'),
+    ('seed', 'slots', 'encoder_cache_bytes', 'policy'),
     [
         (11, 3, 1 << 20, 'fixed'),
         (12, 4, 1 << 20, 'reference'),
@@ -146,9 +146,9 @@ def test_a_random_schedule_gives_what_full_recompute_gives(
     ],
 )
 def test_thousands_of_random_operations_give_what_full_recompute_gives(
-    schedule: Callable[..., Schedule], seed: int, slots: int, feature_bytes: int, policy: str
+    schedule: Callable[..., Schedule], seed: int, slots: int, encoder_cache_bytes: int, policy: str
 ) -> None:
-    run = schedule(seed, slots, feature_bytes, policy)
+    run = schedule(seed, slots, encoder_cache_bytes, policy)
     run.run(1000)
     counts = run.caches.stats()
     print(

@@ -98,7 +98,7 @@ def test_a_slot_in_use_is_copied_and_stays_as_it_is(backend: ScriptedBackend) ->
     cache = PrefixCache(backend, True)
     caption, _ = started(cache, [*CLIP, 1, 2])
     assert asked(cache, [*CLIP, 3, 0]) == len(CLIP)
-    assert caption.length == backend.slot_length(caption.number) == len(CLIP) + 2
+    assert caption.length == backend.slot_length(caption.slot_id) == len(CLIP) + 2
     assert cache.stats().forked == 1
     cache.release(caption)
 
@@ -223,7 +223,9 @@ def test_no_slot_ever_holds_anything_but_its_own_prompt(
             cache.release(held.pop(question % len(held))[0])
         elif operation in ('ask', 'hold') and len(held) < slots:
             slot, reused = started(cache, ids, length)
-            assert reused < len(ids) and slot.length == backend.slot_length(slot.number) == len(ids)
+            assert reused < len(ids) and slot.length == backend.slot_length(slot.slot_id) == len(
+                ids
+            )
             assert shared_prefix_length(slot.keys, text_keys(np.array(ids))) == len(ids)
             held.append((slot, ids))
             if operation == 'ask':

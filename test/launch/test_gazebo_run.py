@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For those who have Gazebo Sim: the launch file runs, a picture comes, and a caption tells what is
+"""For those who have Gazebo Sim: the launch file runs, an image comes, and a caption tells what is
 true of the demo world.
 """
 
@@ -93,7 +93,7 @@ def launched(
     graph.close()
 
 
-def test_a_picture_and_then_a_true_caption_come(
+def test_an_image_and_then_a_true_caption_come(
     launched: tuple[Any, subprocess.Popen[bytes], Path],
 ) -> None:
     from gazebo_demo_world import demo_scene
@@ -112,10 +112,10 @@ def test_a_picture_and_then_a_true_caption_come(
         assert process.poll() is None, log.read_text(errors='replace')[-4000:]
         return bool(messages)
 
-    pictures = graph.collect(Image, '/camera/image', 1)
+    images = graph.collect(Image, '/camera/image', 1)
     captions = graph.collect(Caption, '/penguin/caption')
-    graph.wait_for(lambda: has_any(pictures), FIRST_PICTURE_S, 'a picture of Gazebo')
-    first = pictures[0]
+    graph.wait_for(lambda: has_any(images), FIRST_PICTURE_S, 'an image of Gazebo')
+    first = images[0]
     assert (first.width, first.height, first.encoding, first.header.frame_id) == (
         336,
         224,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/gazebo_test says what it is, and what it needs where it cannot run. Running it takes
-root, minutes and a gigabyte.
+"""scripts/gazebo_test says what it is, and what it needs where it cannot run.
+
+Running it takes root, minutes and a gigabyte.
 """
 
 from __future__ import annotations

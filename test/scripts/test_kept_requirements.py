@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Over an installed ROS 2, what it brings is neither installed a second time nor replaced."""
+"""What an installed ROS 2 brings is neither installed a second time nor replaced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def kept(tmp_path: Path, system_modules: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The two files written by an isolated Python that finds only the given modules."""
+    """Returns the two files written by an isolated Python that finds only the given modules."""
     site = tmp_path / 'site'
     for module in system_modules:
         (site / module).mkdir(parents=True)

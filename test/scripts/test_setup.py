@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/setup in a copy of the checkout, where something is missing: it says what, why, and what
-to type.
+"""scripts/setup, in a copy of the checkout where something is missing, says what, why, and what to
+type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXPLAINED = 90
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What set-up reads, without anything built."""
+    """Copies what the set-up reads, without anything built."""
     folder = tmp_path / 'checkout'
     for name in ('scripts', 'requirements', 'penguin_msgs', 'launch', 'config'):
         shutil.copytree(ROOT / name, folder / name)
@@ -31,8 +31,8 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A folder that is the whole PATH: every program of this machine that set-up uses, to be taken
-    away or replaced.
+    """Makes a folder that is the whole PATH: every program of this machine that the set-up uses, to
+    be taken away or replaced.
     """
     folder = tmp_path / 'bin'
     folder.mkdir()
@@ -49,7 +49,7 @@ def programs(tmp_path: Path) -> Path:
 
 
 def fake(folder: Path, name: str, script: str) -> None:
-    """Puts a shell script in the place of a program."""
+    """Replaces a program by a shell script."""
     path = folder / name
     path.unlink(missing_ok=True)
     path.write_text(f'#!/bin/sh\n{script}\n')
@@ -57,7 +57,7 @@ def fake(folder: Path, name: str, script: str) -> None:
 
 
 def set_up(checkout: Path, programs: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs it with nothing of this environment but the given programs and variables."""
+    """Runs it with nothing of this environment except the given programs and variables."""
     environment = {
         'PATH': str(programs),
         'HOME': os.environ.get('HOME', '/'),
@@ -220,7 +220,8 @@ def test_over_a_sourced_ros_it_builds_on_what_that_brings(checkout: Path) -> Non
         (checkout / 'install' / 'lib' / 'penguin_ros' / 'penguin_node').read_text().splitlines()[0]
     )
     assert node.startswith(f'#!{checkout}/.venv/bin/python')
-    shell = f'source {checkout}/scripts/env.sh && python -c "import penguin_msgs.msg, rclpy; print(penguin_msgs.__file__)"'
+    program = 'import penguin_msgs.msg, rclpy; print(penguin_msgs.__file__)'
+    shell = f'source {checkout}/scripts/env.sh && python -c "{program}"'
     imported = subprocess.run(
         ['bash', '-c', shell], env=sourced, capture_output=True, text=True, check=True
     )

@@ -12,7 +12,7 @@ from penguin_ros.simulation.world import World
 
 @pytest.fixture(scope='session')
 def world() -> Iterator[World]:
-    """Pictures of 168 x 112 pixels."""
+    """A world that draws images of 168 x 112 pixels."""
     pytest.importorskip('mujoco', reason='no MuJoCo here')
     with World(168, 112) as opened:
         yield opened

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips by seed, whole."""
+"""The clips of seeds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a showing's ground truth tells: the same as the simulation, for the whole of it and for
-every part, and through JSON.
+"""The ground truth of a showing is that of the simulation, for the whole of it and for every part,
+and survives JSON.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_caption_facts_and_events_are_those_of_the_scene(world: World, seed: int
 
 
 def test_a_part_has_a_truth_of_its_own(world: World) -> None:
-    """Somebody who leaves is there in the beginning and gone at the end."""
+    """Whoever leaves is there in the beginning and gone at the end."""
     scene = next(
         scene
         for scene in map(random_scene, range(200))

@@ -23,7 +23,7 @@ THING = r'(\w+ (?:box|ball|cylinder|cone))'
 
 @pytest.fixture(scope='module')
 def asked(world: World) -> list[tuple[Truth, QuestionAnswer]]:
-    """Questions about random scenes."""
+    """Returns questions about random scenes."""
     found = []
     for seed in range(250):
         scene = random_scene(seed, 3)

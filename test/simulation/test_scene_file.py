@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes as JSON: every random one survives the way there and back, and nonsense is named."""
+"""Every random scene survives JSON, and nonsense is named."""
 
 from __future__ import annotations
 

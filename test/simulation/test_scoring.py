@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Right and wrong, counted."""
+"""Right and wrong claims and answers are counted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_a_true_caption_is_wholly_right(truth: Truth) -> None:
         ('There are two things. From left to right: a blue ball moving left and a red box.', 3, 4),
         ('There is one thing: a red box.', 1, 2),
         (
-            'There are three things. From left to right: a red box, a blue ball moving left and a pink cone.',
+            'There are three things. From left to right: '
+            'a red box, a blue ball moving left and a pink cone.',
             3,
             6,
         ),

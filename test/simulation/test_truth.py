@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can truly be told of a scene."""
+"""What can truly be said about a scene."""
 
 from __future__ import annotations
 

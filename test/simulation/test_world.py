@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is drawn, held against geometry."""
+"""What is drawn agrees with the geometry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BALL = Thing('ball', 'red', 0.32, (2.5, 0.0))
 
 
 def centre(mask: np.ndarray) -> tuple[float, float]:
-    """(column, row) in pixels."""
+    """Returns (column, row) in pixels."""
     rows, columns = np.nonzero(mask)
     return float(columns.mean()) + 0.5, float(rows.mean()) + 0.5
 

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from penguin_ros.benchmark.tasks import Runner, run_apart
+from penguin_ros.benchmark.engine.rounds import run_apart
+from penguin_ros.benchmark.engine.tasks import EngineRunner
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.cli import bench_engine
 from penguin_ros.cli.main import parser
@@ -29,7 +30,7 @@ SHORT = (
 
 
 def onnx_bundle(checkpoint: Path, folder: Path, precision: str, max_length: int = 512) -> Path:
-    """For ONNX Runtime on a CPU."""
+    """Builds a bundle for ONNX Runtime on a CPU."""
     from penguin_ros.export.build import BuildOrder, build_bundle
     from penguin_ros.export.precision import BuildChoice
 
@@ -41,7 +42,7 @@ def onnx_bundle(checkpoint: Path, folder: Path, precision: str, max_length: int 
 
 
 def bench(
-    folder: Path, *words: str | Path, runner: Runner = run_apart
+    folder: Path, *words: str | Path, runner: EngineRunner = run_apart
 ) -> tuple[int, dict[str, Any]]:
     """Exit code and record of `penguin bench engine`; later words win over those of SHORT."""
     record = folder / 'record.json'
@@ -52,10 +53,10 @@ def bench(
 
 
 def figures(record: dict[str, Any], target: int = 0) -> dict[str, dict[str, Any]]:
-    """Of a side, by name."""
+    """The figures of a target, by name."""
     return {figure['name']: figure for figure in record['sides'][target]['figures']}
 
 
 def agreement(record: dict[str, Any]) -> dict[str, float]:
-    """Values by name."""
+    """The values of the agreement, by name."""
     return {figure['name']: figure['value'] for figure in record['agreement']['figures']}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real ROS graph for tests: a domain of its own, a client node, node processes with their logs,
-pictures on topics.
+images on topics.
 
 Everything waits on conditions with deadlines. The client spins in the thread of the test, inside
 `wait_for`.
@@ -252,7 +252,7 @@ class NodeProcess:
 
 
 class SyntheticCamera:
-    """Publishes raw pictures that differ from frame to frame; by hand, or by a timer while the
+    """Publishes raw images that differ from frame to frame; by hand, or by a timer while the
     graph spins.
     """
 
@@ -274,7 +274,7 @@ class SyntheticCamera:
             self._timer = None
 
     def publish(self, stamp_ns: int | None = None, **fields: Any) -> Image:
-        """One picture, now or with a stamp of choice; `fields` replace those of the message."""
+        """One image, now or with a stamp of choice; `fields` replace those of the message."""
         stamp_ns = self._graph.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
         message = image_message(self._count, stamp_ns)
         for name, value in fields.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truths that need no drawing: any things in any order doing anything."""
+"""Truths that need no drawing: any things in any order, doing anything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ NAMES = [(colour, shape) for colour in COLOURS for shape in SHAPES]
 
 
 def truth_with(*things: tuple[str, str, str], is_clear: bool = True) -> Truth:
-    """(colour, shape, motion) from left to right, those that are gone last."""
+    """Returns a truth of (colour, shape, motion) from left to right, with those that are gone
+    last.
+    """
     ordered = sorted(things, key=lambda thing: thing[2] == 'gone')
     sights = tuple(
         Sight(index, colour, shape, motion, -0.4 + 0.2 * index, motion != 'gone', is_clear)

@@ -165,7 +165,7 @@ class SimulatedWorld:
             self._images.append(set())
 
     def _on_image(self, message: Any) -> None:
-        """A picture comes after the truth of its scene."""
+        """An image comes after the truth of its scene."""
         self._images[self.showings[-1].epoch if self.showings else 0].add(
             stamp_ns(message.header.stamp)
         )

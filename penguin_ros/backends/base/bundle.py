@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder that `penguin build` wrote, opened and checked: graphs, weights, token table, tokenizer.
-Runs nothing.
+"""A folder that `penguin build` wrote, opened and checked: graphs, weights, embedding table,
+tokenizer.
 
-Knows no inference library. A runtime takes a `Bundle` where another takes a `Checkpoint`: name,
-digest, shape and tokenizer are there under the same names.
+One backend takes a `Bundle` where another takes a `Checkpoint`: name, digest, shape, parameter
+counts and tokenizer are there under the same names.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ READ_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: `path` its folder, `manifest` what it says of itself."""
+    """An opened bundle: `path` is its folder, `manifest` what it says of itself."""
 
     path: Path
     manifest: Manifest
@@ -51,7 +51,7 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """Digest of that checkpoint."""
+        """The digest of that checkpoint."""
         return self.manifest.model_digest
 
     @property
@@ -66,16 +66,16 @@ class Bundle:
 
     @cached_property
     def tokenizer(self) -> PenguinTokenizer:
-        """Read on first use."""
+        """The tokenizer, read on first use."""
         return PenguinTokenizer(self.path / TOKENIZER)
 
     @cached_property
     def embedding_table(self) -> EmbeddingTable:
-        """Mapped on first use."""
+        """The embedding table, mapped on first use."""
         return EmbeddingTable(self.path, self.manifest.table)
 
     def graph(self, part: str, variant: str) -> GraphSpec:
-        """BundleMismatch when this bundle was built without it."""
+        """Returns a graph; BundleMismatch when this bundle was built without it."""
         found = self.manifest.graph(part, variant)
         if found is None:
             raise BundleMismatch(
@@ -86,12 +86,12 @@ class Bundle:
         return found
 
     def file(self, name: str) -> Path:
-        """Where a file of the bundle lies."""
+        """Returns the path of a file of the bundle."""
         return self.path / name
 
 
 def open_bundle(folder: str | Path, *, is_thorough: bool = True) -> Bundle:
-    """Opens a bundle; every file is compared with the manifest: its size, and when `is_thorough`
+    """Opens a bundle and compares every file with the manifest: its size, and when `is_thorough`
     its sha256 too.
 
     BundleNotFound, BundleCorrupt and BundleOutdated carry the command that builds it again.
@@ -103,14 +103,11 @@ def open_bundle(folder: str | Path, *, is_thorough: bool = True) -> Bundle:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest alone, checked in itself; no other file is looked at."""
+    """Reads the manifest alone and checks it in itself; no other file is looked at."""
     plain = _read_plain(folder)
     command = plain.get('command')
-    command = (
-        command
-        if isinstance(command, str) and command.strip()
-        else DEFAULT_COMMAND.format(folder=folder)
-    )
+    if not isinstance(command, str) or not command.strip():
+        command = DEFAULT_COMMAND.format(folder=folder)
     if plain.get('contract') != CONTRACT:
         raise BundleOutdated(
             f'{folder} was built for contract {plain.get("contract")!r}',
@@ -138,13 +135,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def rebuild(manifest: Manifest) -> str:
-    """What to type to get the bundle anew."""
+    """Returns what to type to build the bundle again."""
     return f'Type: {manifest.command}'
 
 
 def file_spec(path: Path, show: Callable[[int], None] = lambda done: None) -> FileSpec:
-    """Size and digest of a file as it is; `show` is told the bytes that were read since it was told
-    last.
+    """Returns the size and digest of a file as it is; `show` gets the number of bytes that were
+    read since its last call.
     """
     return FileSpec(path.stat().st_size, _sha256(path, show))
 
@@ -176,10 +173,12 @@ def _read_plain(folder: Path) -> dict[str, Any]:
 
 
 def _check_consistency(manifest: Manifest) -> None:
-    """ValueError when parts of the manifest contradict each other or point outside the folder."""
-    named = {MANIFEST, manifest.table.file}.union(
-        *({graph.file, *graph.needs} for graph in manifest.graphs)
-    ) - {MANIFEST}
+    """Raises ValueError when parts of the manifest contradict each other or point outside the
+    folder.
+    """
+    graphs = manifest.graphs
+    named = {manifest.table.file}.union(*({graph.file, *graph.needs} for graph in graphs))
+    named.discard(MANIFEST)
     for name in (*manifest.files, *named):
         if PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts:
             raise ValueError(f'{name!r} lies outside the bundle')
@@ -187,18 +186,14 @@ def _check_consistency(manifest: Manifest) -> None:
     if absent:
         raise ValueError(f'files lacks {absent[0]}')
     table, shape = manifest.table, manifest.shape
-    if (table.rows, table.columns) != (
-        shape.vocabulary_size,
-        shape.llm.hidden_size,
-    ) or table.dtype not in STORAGE:
-        raise ValueError(f'the token table is {table.rows} x {table.columns} {table.dtype}')
-    if (
-        manifest.files[table.file].bytes
-        != table.rows * table.columns * STORAGE[table.dtype].itemsize
-    ):
-        raise ValueError(f'{table.file} has {manifest.files[table.file].bytes} bytes')
-    if manifest.max_length < 1 or not manifest.graphs:
-        raise ValueError(f'max_length = {manifest.max_length}, {len(manifest.graphs)} graphs')
+    size = (shape.vocabulary_size, shape.llm.hidden_size)
+    if (table.rows, table.columns) != size or table.dtype not in STORAGE:
+        raise ValueError(f'the embedding table is {table.rows} x {table.columns} {table.dtype}')
+    found = manifest.files[table.file].bytes
+    if found != table.rows * table.columns * STORAGE[table.dtype].itemsize:
+        raise ValueError(f'{table.file} has {found} bytes')
+    if manifest.max_length < 1 or not graphs:
+        raise ValueError(f'max_length = {manifest.max_length}, {len(graphs)} graphs')
 
 
 def _check_files(folder: Path, manifest: Manifest, is_thorough: bool) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The token table of a bundle, memory-mapped: embeddings are looked up on the host, a few rows at a
-time.
+"""The embedding table of a bundle, memory-mapped: embeddings are looked up on the host, a few rows
+at a time.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from penguin_ros.checkpoint.tensors import widened
 
 
 class EmbeddingTable:
-    """Rows of `columns` numbers in the format of the checkpoint; reading touches the pages of the
-    rows asked for.
+    """`rows` embeddings of `columns` numbers in the format of the checkpoint; reading touches the
+    pages of the rows asked for only.
     """
 
     def __init__(self, folder: Path, spec: TableSpec) -> None:
-        self.rows, self.columns, self._dtype = spec.rows, spec.columns, spec.dtype
+        self.rows = spec.rows
+        self.columns = spec.columns
+        self._dtype = spec.dtype
         self._values: NDArray[Any] = np.memmap(
             folder / spec.file, STORAGE[spec.dtype], 'r', shape=(spec.rows, spec.columns)
         )
 
     def read(self, token_ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n, columns) float32, a copy; exact. IndexError for an id outside the table."""
+        """Returns an exact copy (n, columns) float32; IndexError for an id outside the table."""
         return widened(self._dtype, self._values[np.asarray(token_ids, np.int64)])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the vision graphs of a bundle take beside pixels: rotary tables and merge weights of a
-frame. Numpy only.
+"""What the encoder graphs of a bundle take beside pixels: the rotary tables and merge weights of a
+frame.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Table = NDArray[np.float32]
 def rope_tables(
     rows: int, columns: int, merge_size: int, head_dim: int, theta: float
 ) -> tuple[Table, Table]:
-    """cos and sin (rows * columns, head_dim) of every patch of a grid, in merge-block order;
-    read-only.
+    """Returns cos and sin (rows * columns, head_dim) of every patch of a grid, in merge-block
+    order; read-only.
 
     The first half follows the patch's row, the second its column. In `sin` the first half is
     negated, for x * cos + (x with its halves exchanged) * sin. Two members of a pair turn by
@@ -37,10 +37,10 @@ def rope_tables(
 
 
 def merge_weights(merge_size: int) -> Table:
-    """(merge_size ** 2,) what each patch of a block counts in the block's feature, patches in the
-    order of the block.
+    """Returns (merge_size ** 2,), what each patch of a block counts in the block's feature, patches
+    in the order of the block.
 
-    Equals bilinear interpolation by 1 / merge_size (align_corners false): the mean of the four
+    It equals bilinear interpolation by 1 / merge_size (align_corners false): the mean of the four
     central patches, or the one in the centre when merge_size is odd.
     """
     weights = np.zeros((merge_size, merge_size), np.float32)
@@ -51,7 +51,9 @@ def merge_weights(merge_size: int) -> Table:
 
 
 def _in_blocks(grid: Table, merge_size: int) -> Table:
-    """(rows, columns) to (rows * columns,): block row, block column, row in block, column in block."""
+    """Reorders (rows, columns) to (rows * columns,) by block row, block column, row in the block,
+    column in the block.
+    """
     rows, columns = grid.shape
     blocks = grid.reshape(rows // merge_size, merge_size, columns // merge_size, merge_size)
     return blocks.transpose(0, 2, 1, 3).reshape(-1)

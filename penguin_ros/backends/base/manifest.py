@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bundle says about itself, as values, and how that stands in bundle.yaml. Knows no graph
-and no inference library.
+"""What a bundle says about itself, as values, and how that stands in bundle.yaml.
 
-The contract between the builder (room export) and the runtimes. CONTRACT rises when a runtime could
-not read an older bundle.
+It is the contract between the builder (room export) and the runtimes. CONTRACT rises when a runtime
+could not read an older bundle.
 """
 
 from __future__ import annotations
@@ -16,10 +15,22 @@ from penguin_ros.checkpoint.shapes import CheckpointShape
 CONTRACT = 1
 MANIFEST = 'bundle.yaml'
 
+DECODER, ENCODER, ENCODER_STAGE = 'decoder', 'vision', 'vision_stage'
+"""The parts of a network, as bundles name their graphs."""
+
+FULL, FIXED_LENGTH, TWO_PART = 'full', 'window', 'two_part'
+"""The variants of the decoder, as bundles name them: the cache is updated in place and attention
+sees all of it; or a cache of fixed length is updated in place and cut to the length of the mask; or
+the cache is only read, and the caller copies the new keys and values.
+"""
+
+FUSED, PLAIN = 'fused', 'plain'
+"""The variants of the encoder: with attention and norm as operators, or made of plain operators."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output of a graph: `dtype` as numpy calls it (bfloat16 too); a dimension is a
+    """One input or output of a graph: `dtype` as numpy calls it (and bfloat16); a dimension is a
     size or a name.
     """
 
@@ -30,10 +41,9 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One ONNX file. `part` is decoder, vision or vision_stage; `variant` says which operators it
-    is made of.
+    """One ONNX file of a `part` of the network; `variant` says which operators it is made of.
 
-    `index` counts the stages of a part from 0. `needs` lists the weight files beside it.
+    `index` counts the stages of a part from 0, `needs` lists the weight files beside it, and
     `quantised` is the number of matrix products whose weights are int8 or int4.
     """
 
@@ -50,7 +60,7 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class FileSpec:
-    """Size and sha256 (hex) of a file, by which damage is found."""
+    """The size and sha256 (hexadecimal) of a file, by which damage is found."""
 
     bytes: int
     sha256: str
@@ -58,7 +68,9 @@ class FileSpec:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """The token table: rows of `columns` numbers, `dtype` F32, F16 or BF16 as in safetensors."""
+    """The embedding table: `rows` of `columns` numbers, `dtype` F32, F16 or BF16 as in
+    safetensors.
+    """
 
     file: str
     dtype: str
@@ -68,9 +80,9 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class PrecisionSpec:
-    """Number formats: `compute` of activations, cache and whatever else is not named; weights of
-    the LLM's `linears`, of its `head`, of the `vision` encoder and projector. `exceptions`:
-    matrices stored otherwise, by name, with format and why.
+    """Number formats: `compute` is that of activations, cache and whatever else is not named;
+    `linears` of the LLM's weights, `head` of its head, `vision` of encoder and projector.
+    `exceptions` are matrices stored otherwise, by name, with their format and why.
     """
 
     compute: str
@@ -85,9 +97,9 @@ class PrecisionSpec:
 class Manifest:
     """Everything in bundle.yaml.
 
-    `model_name`, `model_digest` of the checkpoint; `backend` that the bundle was built for;
-    `max_length` positions per KV slot; `parameters` by part; `versions` of the libraries that wrote
-    it; `command` that builds it again.
+    `model_name` and `model_digest` are the checkpoint's; `backend` is what the bundle was built
+    for, `max_length` the positions per KV slot, `parameters` their numbers by part ('language',
+    'vision'), `versions` those of the libraries that wrote it, `command` what builds it again.
     """
 
     contract: int
@@ -105,10 +117,12 @@ class Manifest:
     command: str
 
     def graph(self, part: str, variant: str) -> GraphSpec | None:
-        """The graph of a part that has one file, in this variant; None when the bundle has none."""
+        """Returns the graph of a part that has one file, in this variant; None when there is
+        none.
+        """
         return next(iter(self.stages(part, variant)), None)
 
     def stages(self, part: str, variant: str) -> tuple[GraphSpec, ...]:
-        """The graphs of a part in the order in which they run."""
+        """Returns the graphs of a part in the order in which they run."""
         found = [graph for graph in self.graphs if graph.part == part and graph.variant == variant]
         return tuple(sorted(found, key=lambda graph: graph.index))

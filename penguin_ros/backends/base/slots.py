@@ -41,7 +41,9 @@ class SlotTable:
         self._used: dict[int, _Slot] = {}
 
     def take(self, length: int = 0) -> int:
-        """Returns the id of a slot that holds `length` positions; NoFreeSlot when all are in use."""
+        """Returns the id of a slot that holds `length` positions; NoFreeSlot when all are in
+        use.
+        """
         if not self._free:
             raise NoFreeSlot(
                 f'all {self._slots} KV slots are in use',

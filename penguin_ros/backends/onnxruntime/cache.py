@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys and values of all slots as ONNX Runtime is given them: one buffer per layer and kind, read
-and written in place.
-
-Knows places 0 .. slots - 1; which are in use is the slot table's matter. Importing this file needs
-no onnxruntime.
+and written in place. Which slots are in use is the slot table's matter.
 
 The graph attends over as many positions as its cache has, so a slot shows it no more than a step of
-BUCKET beyond what it holds. Heads come before positions, hence what a slot holds is laid out anew,
+BUCKET beyond what it holds. Heads come before positions, hence what a slot holds is laid out again,
 in the same buffer, when it grows by a bucket. Positions beyond what it holds are zero or left from
 before, and always finite: they are masked, but zero times NaN is NaN.
 """
@@ -39,41 +36,42 @@ class CacheShape:
 
     @property
     def slot_bytes(self) -> int:
-        """Of one slot when it is full."""
+        """Bytes of one slot when it is full."""
         return self.tensors * self.kv_heads * self.max_length * self.head_dim * self.dtype.itemsize
 
 
 class HostCache:
-    """In the memory of the host; pages that were never written take none."""
+    """The cache in the memory of the host; pages that were never written take none."""
 
     def __init__(self, library: ModuleType, shape: CacheShape, slots: int) -> None:
-        self.shape, self._library = shape, library
+        self.shape = shape
+        self._library = library
         size = shape.kv_heads * shape.max_length * shape.head_dim
         self._flat = [
             [np.zeros(size, shape.dtype) for _ in range(shape.tensors)] for _ in range(slots)
         ]
         self._lengths = [0] * slots
 
-    def length(self, place: int) -> int:
-        """Positions of the tensors that `tensors` gives."""
-        return self._lengths[place]
+    def length(self, index: int) -> int:
+        """Returns the number of positions of the tensors that `tensors` gives."""
+        return self._lengths[index]
 
-    def reserve(self, place: int, held: int, needed: int) -> bool:
-        """Makes room for `needed` positions, of which the first `held` are kept; True when
+    def reserve(self, index: int, held: int, needed: int) -> bool:
+        """Makes room for `needed` positions, of which the first `held` are kept; returns whether
         `tensors` are others now.
         """
         length = min(-(-needed // BUCKET) * BUCKET, self.shape.max_length)
-        old = self._lengths[place]
+        old = self._lengths[index]
         if held and length <= old <= length + SPARE:
             return False
-        self._lengths[place] = length
-        for flat in self._flat[place]:
+        self._lengths[index] = length
+        for flat in self._flat[index]:
             self._lay_out(flat, old, length, held)
         return length != old
 
     def _lay_out(self, flat: NDArray[Any], old: int, new: int, held: int) -> None:
-        """From heads of `old` to heads of `new` positions; when they move up, the last one first,
-        for they overlap.
+        """Turns heads of `old` positions into heads of `new`; when they move up, the last one moves
+        first, for they overlap.
         """
         before, after = self._heads(flat, old), self._heads(flat, new)
         heads = range(self.shape.kv_heads)
@@ -82,33 +80,33 @@ class HostCache:
                 after[head, :held] = before[head, :held]
             after[head, held:] = 0
 
-    def forget(self, place: int, length: int, held: int) -> None:
+    def forget(self, index: int, length: int, held: int) -> None:
         """Clears the positions from `length` to `held`."""
-        for flat in self._flat[place]:
-            self._heads(flat, self._lengths[place])[:, length:held] = 0
+        for flat in self._flat[index]:
+            self._heads(flat, self._lengths[index])[:, length:held] = 0
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """The first `length` positions of one place to another."""
+        """Copies the first `length` positions of one slot to another."""
         self.reserve(target, 0, max(length, 1))
         for theirs, ours in zip(self._flat[source], self._flat[target], strict=True):
             self._heads(ours, self._lengths[target])[:, :length] = self._heads(
                 theirs, self._lengths[source]
             )[:, :length]
 
-    def write(self, place: int, past: int, new: NDArray[Any]) -> None:
-        """Appends `new` (tensors, kv_heads, rows, head_dim) behind `past` positions."""
-        for flat, values in zip(self._flat[place], new, strict=True):
-            self._heads(flat, self._lengths[place])[:, past : past + values.shape[1]] = values
+    def write(self, index: int, past: int, new: NDArray[Any]) -> None:
+        """Writes `new` (tensors, kv_heads, tokens, head_dim) behind `past` positions."""
+        for flat, values in zip(self._flat[index], new, strict=True):
+            self._heads(flat, self._lengths[index])[:, past : past + values.shape[1]] = values
 
-    def tensors(self, place: int) -> list[Any]:
-        """OrtValues (1, kv_heads, length, head_dim) over the buffers of the place: keys and values
-        of each layer in turn.
+    def tensors(self, index: int) -> list[Any]:
+        """Returns OrtValues (1, kv_heads, length, head_dim) over the buffers of a slot: keys and
+        values of each layer in turn.
         """
         return [
             self._library.OrtValue.ortvalue_from_numpy(
-                self._heads(flat, self._lengths[place])[None]
+                self._heads(flat, self._lengths[index])[None]
             )
-            for flat in self._flat[place]
+            for flat in self._flat[index]
         ]
 
     def _heads(self, flat: NDArray[Any], length: int) -> NDArray[Any]:
@@ -119,7 +117,9 @@ class HostCache:
 
 
 class DeviceCache:
-    """In the memory of `device`; of fixed length, since laying out anew would go through the host."""
+    """The cache in the memory of `device`. Its length is fixed, since laying it out again would go
+    through the host.
+    """
 
     def __init__(self, library: ModuleType, shape: CacheShape, slots: int, device: str) -> None:
         self.shape = shape
@@ -133,19 +133,19 @@ class DeviceCache:
             for _ in range(slots)
         ]
 
-    def length(self, place: int) -> int:
+    def length(self, index: int) -> int:
         """See HostCache."""
         return self.shape.max_length
 
-    def reserve(self, place: int, held: int, needed: int) -> bool:
+    def reserve(self, index: int, held: int, needed: int) -> bool:
         """See HostCache."""
         if not held:
-            for value in self._values[place]:
+            for value in self._values[index]:
                 value.update_inplace(self._zeros)
         return False
 
-    def forget(self, place: int, length: int, held: int) -> None:
-        """Leaves the positions as they are until the place is emptied: clearing them would go
+    def forget(self, index: int, length: int, held: int) -> None:
+        """Leaves the positions as they are until the slot is emptied: clearing them would go
         through the host.
         """
 
@@ -156,13 +156,13 @@ class DeviceCache:
             kept[:, :, :length] = theirs.numpy()[:, :, :length]
             ours.update_inplace(kept)
 
-    def write(self, place: int, past: int, new: NDArray[Any]) -> None:
+    def write(self, index: int, past: int, new: NDArray[Any]) -> None:
         """See HostCache."""
-        for value, values in zip(self._values[place], new, strict=True):
+        for value, values in zip(self._values[index], new, strict=True):
             kept = value.numpy()
             kept[0, :, past : past + values.shape[1]] = values
             value.update_inplace(kept)
 
-    def tensors(self, place: int) -> list[Any]:
+    def tensors(self, index: int) -> list[Any]:
         """See HostCache."""
-        return list(self._values[place])
+        return list(self._values[index])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The LLM of a bundle in ONNX Runtime: embeddings in, logits out, keys and values kept in the
-cache. Knows places, no slots.
+"""The LLM of a bundle in ONNX Runtime: embeddings go in, logits come out, keys and values stay in
+the cache.
 
 Two graphs do the same. `full` writes new keys and values into the cache itself: past and present
 are bound to one buffer. `two_part` reads the cache and returns them, and they are copied here;
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.backends.base.backend import Logits
 from penguin_ros.backends.base.bundle import Bundle, rebuild
-from penguin_ros.backends.base.manifest import GraphSpec
+from penguin_ros.backends.base.manifest import DECODER, TWO_PART, GraphSpec
 from penguin_ros.backends.base.slots import slots_within
 from penguin_ros.backends.onnxruntime.cache import CacheShape, DeviceCache, HostCache
 from penguin_ros.backends.onnxruntime.library import running
@@ -31,27 +31,25 @@ from penguin_ros.backends.onnxruntime.session import (
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
 
-PART = 'decoder'
 NEW = 'new_kv'
 
 
 class OnnxDecoder:
-    """One session and the cache of `slots` places of `max_length` positions."""
+    """One session, and the cache with `slots` slots of `max_length` positions."""
 
     def __init__(
         self, maker: SessionMaker, variant: str, config: ModelConfig, max_length: int
     ) -> None:
         bundle = maker.bundle
-        spec = bundle.graph(PART, variant)
+        spec = bundle.graph(DECODER, variant)
         require_activations(bundle, spec)
         _check_sizes(bundle, spec, variant)
         llm = bundle.shape.llm
         self._dtype = np.dtype(ACTIVATIONS[tensor_of(spec, 'inputs_embeds').dtype])
-        self._is_in_place, self._vocabulary_size = (
-            variant != 'two_part',
-            bundle.shape.vocabulary_size,
-        )
-        self._library, self._device = maker.library, maker.placement.device
+        self._is_in_place = variant != TWO_PART
+        self._vocabulary_size = bundle.shape.vocabulary_size
+        self._library = maker.library
+        self._device = maker.placement.device
         shape = CacheShape(2 * llm.layers, llm.kv_heads, max_length, llm.head_dim, self._dtype)
         self.slots = slots = slots_within(config, shape.slot_bytes)
         with running(f'allocating {slots} KV slots of {max_length} positions'):
@@ -67,53 +65,49 @@ class OnnxDecoder:
         self._is_even = spec.quantised > 0 and self._device == 'cpu'
 
     def append(
-        self, place: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
+        self, index: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
     ) -> Logits:
-        """Appends `embeddings` (rows, hidden_size) behind `past` positions; logits (len(wanted),
-        vocabulary_size).
+        """Writes `embeddings` (tokens, hidden_size) behind the `past` positions of a slot; returns
+        logits (len(wanted), vocabulary_size).
 
-        On an error the place holds what it held.
+        On an error the slot holds what it held.
         """
-        rows, given = len(embeddings), self._evened(past, embeddings)
-        if self.cache.reserve(place, past, past + len(given)):
-            self._bindings.pop(place, None)
+        num_tokens, given = len(embeddings), self._evened(past, embeddings)
+        if self.cache.reserve(index, past, past + len(given)):
+            self._bindings.pop(index, None)
         try:
             with running('appending a chunk'):
-                logits = self._run(place, past, given, wanted)
+                logits = self._run(index, past, given, wanted)
         except BaseException:
-            self.cache.forget(place, past, past + len(given))
+            self.cache.forget(index, past, past + len(given))
             raise
-        if len(given) > rows:
-            self.cache.forget(place, past + rows, past + len(given))
+        if len(given) > num_tokens:
+            self.cache.forget(index, past + num_tokens, past + len(given))
         return logits
 
     def _evened(self, past: int, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """With the last row twice where there is an odd number of several, of which the second is
-        forgotten.
+        """Repeats the last row where there are several and their number is odd; the repetition is
+        forgotten afterwards.
 
         ONNX Runtime multiplies packed weights with the last of an odd number of rows in another
         order of additions than with pairs of rows. The last bit then tips a rounding of
-        activations, and a prompt cut elsewhere (reuse) would differ visibly.
+        activations, and a prompt cut elsewhere (by prefix caching) would differ visibly.
         """
         rows = len(embeddings)
-        if (
-            not self._is_even
-            or rows == 1
-            or rows % 2 == 0
-            or past + rows >= self.cache.shape.max_length
-        ):
+        has_room = past + rows < self.cache.shape.max_length
+        if not self._is_even or rows == 1 or rows % 2 == 0 or not has_room:
             return embeddings
         return np.concatenate((embeddings, embeddings[-1:]))
 
     def _run(
-        self, place: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
+        self, index: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
     ) -> Logits:
-        rows, binding = len(embeddings), self._binding(place)
+        num_tokens, binding = len(embeddings), self._binding(index)
         inputs = {
             'inputs_embeds': embeddings.astype(self._dtype, copy=False)[None],
-            'position_ids': np.arange(past, past + rows, dtype=np.int64)[None],
+            'position_ids': np.arange(past, past + num_tokens, dtype=np.int64)[None],
             'logits_indices': np.array(wanted, np.int64),
-            'attention_mask': self._mask(place, past, rows),
+            'attention_mask': self._mask(index, past, num_tokens),
         }
         if self._is_in_place:
             inputs['write_indices'] = np.array([past], np.int64)
@@ -125,53 +119,51 @@ class OnnxDecoder:
             binding.bind_output(NEW, 'cpu')
         self._session.run_with_iobinding(binding, self._options)
         if not self._is_in_place:
-            self.cache.write(place, past, binding.get_outputs()[1].numpy())
+            self.cache.write(index, past, binding.get_outputs()[1].numpy())
         chosen: Logits = logits[0]
         return chosen
 
-    def _mask(self, place: int, past: int, rows: int) -> NDArray[np.bool_]:
-        """Row i sees the positions up to its own: (1, 1, rows, length), and for two_part the cache
-        first, then the new rows.
+    def _mask(self, index: int, past: int, num_tokens: int) -> NDArray[np.bool_]:
+        """Returns the mask by which token i sees the positions up to its own: (1, 1, tokens,
+        length), and for two_part the cache first, then the new positions.
         """
-        length, own = self.cache.length(place), np.arange(rows)[:, None]
+        length, own = self.cache.length(index), np.arange(num_tokens)[:, None]
         if self._is_in_place:
             return (np.arange(length) <= past + own)[None, None]
-        cached = np.broadcast_to(np.arange(length) < past, (rows, length))
-        return np.concatenate((cached, np.arange(rows) <= own), 1)[None, None]
+        cached = np.broadcast_to(np.arange(length) < past, (num_tokens, length))
+        return np.concatenate((cached, np.arange(num_tokens) <= own), 1)[None, None]
 
-    def _binding(self, place: int) -> Any:
-        """The place's keys and values, bound as past and, where the graph writes in place, as
-        present too.
+    def _binding(self, index: int) -> Any:
+        """Returns the keys and values of a slot, bound as past and, where the graph writes in
+        index, as present too.
         """
-        if place not in self._bindings:
+        if index not in self._bindings:
             binding = self._session.io_binding()
-            for index, tensor in enumerate(self.cache.tensors(place)):
-                name = f'{"value" if index % 2 else "key"}_{index // 2}'
+            for number, tensor in enumerate(self.cache.tensors(index)):
+                name = f'{"value" if number % 2 else "key"}_{number // 2}'
                 binding.bind_ortvalue_input(f'past_{name}', tensor)
                 if self._is_in_place:
                     binding.bind_ortvalue_output(f'present_{name}', tensor)
-            self._bindings[place] = binding
-        return self._bindings[place]
+            self._bindings[index] = binding
+        return self._bindings[index]
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """The first `length` positions of one place to another."""
+        """Copies the first `length` positions of one slot to another."""
         with running('copying a KV slot'):
             self.cache.copy(source, target, length)
         self._bindings.pop(target, None)
 
 
 def _check_sizes(bundle: Bundle, spec: GraphSpec, variant: str) -> None:
-    """BundleMismatch unless the graph is that of the manifest's model."""
-    llm, fixed = (
-        bundle.shape.llm,
-        (1, bundle.shape.llm.kv_heads, 'length', bundle.shape.llm.head_dim),
-    )
+    """Raises BundleMismatch unless the graph is that of the manifest's model."""
+    llm = bundle.shape.llm
+    past = (1, llm.kv_heads, 'length', llm.head_dim)
     expected: dict[str, tuple[int | str, ...]] = {
         'inputs_embeds': (1, 'rows', llm.hidden_size),
         'logits': (1, 'wanted', bundle.shape.vocabulary_size),
     }
     expected |= {
-        f'past_{kind}_{index}': fixed for index in range(llm.layers) for kind in ('key', 'value')
+        f'past_{kind}_{layer}': past for layer in range(llm.layers) for kind in ('key', 'value')
     }
     found = {
         tensor.name: tensor.shape

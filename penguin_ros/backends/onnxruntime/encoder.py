@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder and projector of a bundle in ONNX Runtime, in slices. Knows frames as patches, no
-features of the backend.
+"""Encoder and projector of a bundle in ONNX Runtime, in slices.
 
 On a CPU the encoder comes as layers + 1 graphs, of which each ends one layer and begins the next
 for a block of rows; keys and values of all patches are collected between them. So a slice is as
@@ -17,21 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penguin_ros.backends.base.encoder_tables import merge_weights, rope_tables
-from penguin_ros.backends.base.manifest import GraphSpec
+from penguin_ros.backends.base.manifest import ENCODER, ENCODER_STAGE, FUSED, GraphSpec
 from penguin_ros.backends.onnxruntime.library import running
 from penguin_ros.backends.onnxruntime.session import SessionMaker, require_activations
 from penguin_ros.model_inputs import FramePatches
 
-WHOLE, STAGE, VARIANT = 'vision', 'vision_stage', 'fused'
-
-MOST_ROWS = 512
-"""Of a block. Larger ones are no faster and take more memory for scores, heads x rows x patches;
-under 256 they are slower.
+MAX_BLOCK_ROWS = 512
+"""Rows of a block, which are patches. Larger ones are no faster and take more memory for scores,
+heads x rows x patches; under 256 they are slower.
 """
 
 Array = NDArray[Any]
 Encoded = tuple[Array, Array]
-"""What the encoder gave after merging (tokens, encoder size), and the projector (tokens,
+"""What the encoder gives after merging (tokens, encoder size), and the projector (tokens,
 hidden_size).
 """
 
@@ -39,21 +36,22 @@ Slices = Generator[None, None, Encoded]
 
 
 class OnnxEncoder:
-    """Encodes one frame at a time: its features are the same bits in any company."""
+    """Encodes one frame at a time, so that its features are the same bits in any company."""
 
     def __init__(self, maker: SessionMaker, rows_per_slice: int) -> None:
         bundle = maker.bundle
-        self._shape, self._rows = bundle.shape.encoder, min(rows_per_slice, MOST_ROWS)
+        self._shape = bundle.shape.encoder
+        self._block_rows = min(rows_per_slice, MAX_BLOCK_ROWS)
         stages: tuple[GraphSpec, ...] = (
-            bundle.manifest.stages(STAGE, VARIANT) if maker.placement.device == 'cpu' else ()
+            bundle.manifest.stages(ENCODER_STAGE, FUSED) if maker.placement.device == 'cpu' else ()
         )
-        specs = stages or (bundle.graph(WHOLE, VARIANT),)
+        specs = stages or (bundle.graph(ENCODER, FUSED),)
         require_activations(bundle, *specs)
         self._sessions = [maker.open(spec) for spec in specs]
 
     def encode(self, frame: FramePatches) -> Slices:
-        """Yields between slices of at most `rows_per_slice` and MOST_ROWS patches, or of one merged
-        token when that has more.
+        """Encodes a frame; yields after slices of at most `rows_per_slice` and MAX_BLOCK_ROWS
+        patches, or of one merged token when that has more.
         """
         tables = rope_tables(
             frame.rows,
@@ -80,7 +78,7 @@ class OnnxEncoder:
         return encoded[0], projected[0]
 
     def _staged(self, frame: FramePatches, tables: tuple[Array, Array]) -> Slices:
-        blocks = list(_blocks(len(frame.pixels), self._rows, frame.merge_size**2))
+        blocks = list(_blocks(len(frame.pixels), self._block_rows, frame.merge_size**2))
         state: list[dict[str, Array]] = [
             {'pixel_patches': frame.pixels[None, block]} for block in blocks
         ]
@@ -114,8 +112,8 @@ class OnnxEncoder:
 
 
 def _blocks(patches: int, rows: int, merged: int) -> Iterator[slice]:
-    """Even blocks of at most `rows` patches, or of `merged` when that is more; all of them
-    multiples of `merged`.
+    """Yields even blocks of at most `rows` patches, or of `merged` when that is more; all of them
+    are multiples of `merged`.
     """
     tokens, most = patches // merged, max(1, rows // merged)
     count = -(-tokens // most)
@@ -124,7 +122,7 @@ def _blocks(patches: int, rows: int, merged: int) -> Iterator[slice]:
 
 
 def _collected(state: list[dict[str, Array]]) -> dict[str, Array]:
-    """Keys and values of all patches, taken out of the blocks' states."""
+    """Takes the keys and values of all patches out of the blocks' states."""
     return {
         name: np.concatenate([block.pop(name) for block in state], axis=2)
         for name in ('keys', 'values')

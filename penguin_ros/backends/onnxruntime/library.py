@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime itself: whether it is there, what its version can run, its exceptions as named
-errors. Knows no graph.
+"""ONNX Runtime itself: whether it is there, what its version can run, and the named errors that its
+exceptions become.
 
 Importing this file needs no onnxruntime; `load_library` does.
 """
@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
+from penguin_ros.backends.base.manifest import FULL, TWO_PART
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 
 OLDEST, OLDEST_IN_PLACE = (1, 23), (1, 25)
-"""Versions from which on the operators of the graphs exist: Attention of opset 23, and
+"""The versions from which on the operators of the graphs exist: Attention of opset 23, and
 TensorScatter of opset 24.
 """
 
-DECODER_VARIANTS = {OLDEST_IN_PLACE: 'full', OLDEST: 'two_part'}
-"""Best first: which graph of the LLM runs from which version on."""
+DECODER_VARIANTS = {OLDEST_IN_PLACE: FULL, OLDEST: TWO_PART}
+"""Which graph of the LLM runs from which version on, the best first."""
 
 _MEMORY_WORDS = (
     'bad_alloc',
@@ -32,7 +33,9 @@ _MEMORY_WORDS = (
 
 
 def load_library() -> ModuleType:
-    """onnxruntime; BackendUnavailable with the command to type when it is absent or too old."""
+    """Imports onnxruntime; BackendUnavailable with the command to type when it is absent or too
+    old.
+    """
     try:
         import onnxruntime
     except (ImportError, OSError) as error:
@@ -52,14 +55,14 @@ def load_library() -> ModuleType:
 
 
 def version_of(library: ModuleType) -> tuple[int, int]:
-    """Major and minor."""
+    """Returns the major and minor version."""
     found = re.match(r'(\d+)\.(\d+)', library.__version__)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def decoder_variant(library: ModuleType) -> str:
-    """The best graph of the LLM that this version runs. Python 3.10 has 1.23 at most, which cannot
-    write to a cache in place.
+    """Returns the best graph of the LLM that this version runs. Python 3.10 has 1.23 at most, which
+    cannot write to a cache in place.
     """
     return next(
         variant for version, variant in DECODER_VARIANTS.items() if version_of(library) >= version
@@ -68,7 +71,9 @@ def decoder_variant(library: ModuleType) -> str:
 
 @contextmanager
 def running(what: str) -> Iterator[None]:
-    """What the library raises in the block leaves as an error that names `what`."""
+    """Runs a block; what the library raises in it leaves as BackendError or OutOfMemory that names
+    `what`.
+    """
     try:
         yield
     except MemoryError as error:
@@ -96,5 +101,6 @@ def _out_of_memory(what: str, error: BaseException) -> OutOfMemory:
     return OutOfMemory(
         f'memory ran out while {what}',
         _first_line(error),
-        'Lower model.max_length, model.kv_slots or the visual token budget, or build a smaller --precision',
+        'Lower model.max_length, model.kv_slots or the visual token budget, or build a smaller '
+        '--precision',
     )

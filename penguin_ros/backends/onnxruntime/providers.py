@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where ONNX Runtime computes: the execution providers for a setting, and threads. Knows no graph."""
+"""Where ONNX Runtime computes: the execution providers for a setting, and the number of threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from penguin_ros.errors import BackendUnavailable, SettingError
 
 CPU, CUDA, TENSORRT = 'CPUExecutionProvider', 'CUDAExecutionProvider', 'TensorrtExecutionProvider'
 NAMES = {'cpu': CPU, 'cuda': CUDA, 'tensorrt': TENSORRT}
-"""Setting model.provider: what ONNX Runtime calls it."""
+"""What ONNX Runtime calls the values of the setting model.provider."""
 
 _TOPOLOGY = '/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list'
 
@@ -23,8 +23,8 @@ Provider = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Placement:
-    """`providers` in the order in which ONNX Runtime asks them, each with options; `device` of the
-    KV cache: cpu or cuda.
+    """The `providers` in the order in which ONNX Runtime asks them, each with options, and the
+    `device` of the KV cache, cpu or cuda.
     """
 
     providers: tuple[Provider, ...]
@@ -32,12 +32,12 @@ class Placement:
 
     @property
     def best(self) -> str:
-        """Name of the first provider."""
+        """The name of the first provider."""
         return self.providers[0][0]
 
 
 def choose_placement(library: ModuleType, config: ModelConfig, compute: str) -> Placement:
-    """The providers for model.device and model.provider.
+    """Returns the providers for model.device and model.provider.
 
     auto takes CUDA when this onnxruntime has it and the bundle computes in float16, which is what a
     bundle for a GPU does. SettingError when device and provider contradict each other,
@@ -61,46 +61,37 @@ def choose_placement(library: ModuleType, config: ModelConfig, compute: str) -> 
         return Placement(((CPU, {}),), 'cpu')
     chain: list[Provider] = [(CUDA, {}), (CPU, {})]
     if wanted == 'tensorrt':
-        folder = str(
-            _cache_folder()
-        )  # TensorRT builds engines when a session is opened, and again for new shapes
-        chain.insert(
-            0,
-            (
-                TENSORRT,
-                {
-                    'trt_engine_cache_enable': True,
-                    'trt_engine_cache_path': folder,
-                    'trt_timing_cache_enable': True,
-                    'trt_timing_cache_path': folder,
-                },
-            ),
-        )
+        chain.insert(0, (TENSORRT, _tensorrt_options()))
     return Placement(tuple(chain), 'cuda')
 
 
 def missing(provider: str, why: str) -> BackendUnavailable:
-    """The error when a provider is asked for and cannot be had."""
+    """Returns the error for a provider that is asked for and cannot be had."""
     return BackendUnavailable(
         f'ONNX Runtime has no {provider} here',
         why,
-        'Type: pip uninstall onnxruntime; pip install onnxruntime-gpu; or set model.provider to cpu',
+        'Type: pip uninstall onnxruntime; pip install onnxruntime-gpu; or set model.provider to '
+        'cpu',
     )
 
 
 def usable_cores() -> int:
-    """Physical cores that this process may run on: matrix products gain nothing from two threads on
-    one core.
+    """Returns the number of physical cores that this process may run on: matrix products gain
+    nothing from two threads on one core.
     """
     return len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
 
 
-def _cache_folder() -> Path:
-    return (
-        Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-        / 'penguin_ros'
-        / 'onnxruntime_tensorrt'
-    )
+def _tensorrt_options() -> dict[str, Any]:
+    """TensorRT builds engines when a session is opened, and again for new shapes: they are kept."""
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    folder = str(cache / 'penguin_ros' / 'onnxruntime_tensorrt')
+    return {
+        'trt_engine_cache_enable': True,
+        'trt_engine_cache_path': folder,
+        'trt_timing_cache_enable': True,
+        'trt_timing_cache_path': folder,
+    }
 
 
 def _siblings(cpu: int) -> str:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One graph of a bundle as a session of ONNX Runtime, checked against what the manifest says of it.
-Knows no KV slot.
+"""One graph of a bundle as a session of ONNX Runtime, checked against what the manifest says of
+it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ those that spin: a token took two to three times as long.
 """
 
 AS_REQUESTED = 1
-"""How the shared memory grows; the alternative doubles it."""
+"""The way in which the shared memory grows; the alternative doubles it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SessionMaker:
     threads: int
 
     def open(self, spec: GraphSpec) -> Any:
-        """An InferenceSession.
+        """Returns an InferenceSession.
 
         BundleMismatch when this version cannot run the graph or finds other inputs or outputs than
         the manifest, OutOfMemory, BackendUnavailable when the provider does not start.
@@ -70,20 +70,21 @@ class SessionMaker:
             raise
         except BackendError as error:
             raise BundleMismatch(
-                f'onnxruntime {self.library.__version__} cannot run {spec.file} of {self.bundle.path}',
+                f'onnxruntime {self.library.__version__} cannot run {spec.file} of '
+                f'{self.bundle.path}',
                 error.why,
                 rebuild(self.bundle.manifest),
             ) from error
-        if (
-            self.placement.best not in session.get_providers()
-        ):  # it goes on without, and says so in its log only
+        # The library goes on without a provider, and says so in its log only.
+        if self.placement.best not in session.get_providers():
             raise missing(self.placement.best, 'its libraries or the device did not load')
         self._check(spec, session)
         return session
 
     def _options(self) -> Any:
         options = self.library.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
         options.log_severity_level = QUIET
         _share_memory(self.library)
         entries = {'session.use_env_allocators': '1'}
@@ -96,8 +97,8 @@ class SessionMaker:
         return options
 
     def _check(self, spec: GraphSpec, session: Any) -> None:
-        """Formats and numbers of dimensions; of inputs the sizes too, of outputs the library may
-        know less than the file says.
+        """Compares formats and numbers of dimensions with the manifest, and the sizes of inputs; of
+        outputs the library may know less than the file says.
         """
         for which, tensors, arguments in (
             ('inputs', spec.inputs, session.get_inputs()),
@@ -117,15 +118,16 @@ class SessionMaker:
                 name = differing[0]
                 raise BundleMismatch(
                     f'{spec.file} of {self.bundle.path} has other {which} than its manifest says',
-                    f'{name} is {found.get(name, "absent")} instead of {expected.get(name, "absent")}',
+                    f'{name} is {found.get(name, "absent")} instead of '
+                    f'{expected.get(name, "absent")}',
                     rebuild(self.bundle.manifest),
                 )
 
 
 @cache
 def _share_memory(library: ModuleType) -> None:
-    """Once per process: working memory that all sessions share and keep, as large as the largest
-    needs.
+    """Registers, once per process, working memory that all sessions share and keep, as large as the
+    largest needs.
 
     One per session would be thirty times that; none means that each call gets its memory, page by
     page, from the system, by which the encoder takes a third longer.
@@ -140,7 +142,7 @@ def _share_memory(library: ModuleType) -> None:
 
 
 def require_activations(bundle: Bundle, *specs: GraphSpec) -> None:
-    """BundleMismatch when a tensor has a number format that numpy does not have."""
+    """Raises BundleMismatch when a tensor has a number format that numpy does not have."""
     for tensor in (tensor for spec in specs for tensor in (*spec.inputs, *spec.outputs)):
         if tensor.dtype not in ACTIVATIONS and tensor.dtype not in ('int64', 'bool'):
             raise BundleMismatch(
@@ -151,7 +153,7 @@ def require_activations(bundle: Bundle, *specs: GraphSpec) -> None:
 
 
 def tensor_of(spec: GraphSpec, name: str) -> TensorSpec:
-    """An input or output by name."""
+    """Returns an input or output by name."""
     return next(tensor for tensor in (*spec.inputs, *spec.outputs) if tensor.name == name)
 
 

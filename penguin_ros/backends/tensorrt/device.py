@@ -187,7 +187,8 @@ class CudaDevice:
             raise OutOfMemory(
                 f'the GPU has no room for {byte_count / 1e6:.1f} MB',
                 f'{free / 1e6:.0f} of {total / 1e6:.0f} MB are free',
-                'Lower model.max_length or model.kv_slots, close other programs, or run without a desktop',
+                'Lower model.max_length or model.kv_slots, close other programs, or run without a '
+                'desktop',
             )
         return _call(name, result)
 

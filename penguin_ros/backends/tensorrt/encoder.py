@@ -51,7 +51,8 @@ class Encoder:
             raise BackendError(
                 f'a frame has {len(frame.pixels)} patches',
                 f'the engine takes {self._max_patches}',
-                'Lower visual.max_visual_tokens, or build the engines again with a larger --max-patches',
+                'Lower visual.max_visual_tokens, or build the engines again with a larger '
+                '--max-patches',
             )
         if frame.merge_size**2 > self._max_merged:
             raise BackendError(

@@ -89,7 +89,9 @@ class Engine:
         return None
 
     def workspace_bytes(self) -> int:
-        """Returns what a context needs for its intermediate values, in the profile that needs most."""
+        """Returns what a context needs for its intermediate values, in the profile that needs
+        most.
+        """
         engine: trt.ICudaEngine = self.engine
         sizes: list[int] = [
             engine.get_device_memory_size_for_profile_v2(index) for index in range(self.profiles)
@@ -105,7 +107,8 @@ class Engine:
                 return index
         raise BackendError(
             f'{self.name} takes no {name} of size {size} on axis {axis}',
-            f'its profiles take {[(low[axis], high[axis]) for low, high in self.tensors[name].limits]}',
+            'its profiles take '
+            f'{[(low[axis], high[axis]) for low, high in self.tensors[name].limits]}',
         )
 
     def largest(self, name: str, axis: int) -> int:
@@ -176,7 +179,9 @@ class Context:
                 self._addresses[name] = address
 
     def reshape(self, shapes: Mapping[str, Shape]) -> None:
-        """Sets the shapes of inputs from now on; BackendError when the profile does not take one."""
+        """Sets the shapes of inputs from now on; BackendError when the profile does not take
+        one.
+        """
         context: trt.IExecutionContext = self.context
         for name, shape in shapes.items():
             if self._shapes.get(name) != shape:

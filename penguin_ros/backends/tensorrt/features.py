@@ -45,7 +45,9 @@ class FeaturePool:
         self._kept: list[tuple[int, int]] = []
 
     def take(self, byte_count: int) -> int:
-        """Returns the address of `byte_count` bytes: a block of that size that came back, or a new one."""
+        """Returns the address of `byte_count` bytes: a block of that size that came back, or a new
+        one.
+        """
         self._collect()
         for index, (address, size) in enumerate(self._kept):
             if size == byte_count:

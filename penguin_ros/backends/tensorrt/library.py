@@ -45,8 +45,8 @@ OLDEST = (10, 3)
 
 
 def require_tensorrt() -> str:
-    """Returns the version of TensorRT; BackendUnavailable with the way out when it is missing or too
-    old.
+    """Returns the version of TensorRT; BackendUnavailable with the way out when it is missing or
+    too old.
     """
     try:
         version = str(importlib.import_module('tensorrt').__version__)
@@ -54,13 +54,15 @@ def require_tensorrt() -> str:
         raise BackendUnavailable(
             'backend tensorrt is not available',
             f'importing tensorrt failed ({error})',
-            'On a Jetson type: sudo apt install python3-libnvinfer, and use a virtual environment made '
+            'On a Jetson type: sudo apt install python3-libnvinfer, and use a virtual environment '
+            'made '
             'with --system-site-packages',
         ) from error
     if tuple(int(part) for part in version.split('.')[:2]) < OLDEST:
         raise BackendUnavailable(
             f'TensorRT {version} is too old',
-            'it has neither int4 weights nor the operators that the graphs need; 10.3 is the oldest',
+            'it has neither int4 weights nor the operators that the graphs need; 10.3 is the '
+            'oldest',
             'Upgrade to JetPack 6.2.x (TensorRT 10.3) or later',
         )
     return version

@@ -57,7 +57,9 @@ def _append_part(
 
 
 def logits(weights: DecoderWeights, hidden: torch.Tensor, positions: Sequence[int]) -> torch.Tensor:
-    """Returns (len(positions), vocabulary_size) float32 from last hidden states (S, hidden_size)."""
+    """Returns (len(positions), vocabulary_size) float32 from last hidden states (S,
+    hidden_size).
+    """
     rows = hidden[torch.tensor(positions, dtype=torch.int64, device=hidden.device)]
     return F.linear(
         rms_norm(rows, weights.stack.norm, weights.stack.shape.norm_eps), weights.head

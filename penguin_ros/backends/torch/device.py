@@ -38,7 +38,8 @@ def choose_device(setting: str) -> torch.device:
             why,
             'Check nvidia-smi, or set model.device to cpu'
             if built
-            else 'Install a torch with CUDA (pip install --force-reinstall torch), or set model.device to cpu',
+            else 'Install a torch with CUDA (pip install --force-reinstall torch), or set '
+            'model.device to cpu',
         )
     return torch.device('cuda', torch.cuda.current_device())
 
@@ -83,7 +84,8 @@ def _out_of_memory(what: str, error: BaseException) -> OutOfMemory:
     return OutOfMemory(
         f'memory ran out while {what}',
         str(error).strip().partition('\n')[0],
-        'Lower model.max_length, model.kv_slots or the visual token budget, or use a smaller precision',
+        'Lower model.max_length, model.kv_slots or the visual token budget, or use a smaller '
+        'precision',
     )
 
 

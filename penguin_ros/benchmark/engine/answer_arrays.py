@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two sides are compared by, as arrays in a file: features, logits under the same tokens,
-tokens. Judges nothing.
+"""The arrays that two targets are compared by, in a file: features, logits under the same tokens,
+and tokens.
 
-The first side to run writes its own greedy tokens; the other is fed the same ones, so that its
-logits stand beside those of the first at every step whatever it would have said itself.
+The first target to run writes its own greedy tokens. The other one is fed the same tokens, so that
+its logits stand beside those of the first at every step, whatever it would have said itself.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from numpy.typing import NDArray
 
 from penguin_ros.backends.base.backend import Chunk, Features
 from penguin_ros.benchmark.engine.model import Opened
-from penguin_ros.benchmark.tasks import Task
+from penguin_ros.benchmark.engine.tasks import EngineTask
 from penguin_ros.generation.chunks import prompt_chunks
 from penguin_ros.model_inputs import ModelInputs
 
 
 @dataclass(frozen=True, eq=False)
 class AnswerArrays:
-    """`features` (visual tokens, hidden size) of all frames in order, of which `frame_tokens` has
-    the numbers; `logits` (steps, vocabulary) after the prompt and each of `fed`; `greedy`: the
-    side's own tokens, up to its stop token.
+    """What one target computed about the stored input.
+
+    `digest` is that of its checkpoint. `features` (visual tokens, hidden size) are those of all
+    frames in order; `frame_tokens` has the number of tokens of each. `logits` (steps, vocabulary)
+    were computed after the prompt and after each of the `fed` tokens. `greedy` are the target's own
+    tokens up to its stop token.
     """
 
     digest: str
@@ -38,17 +41,21 @@ class AnswerArrays:
 
 
 def write_answer(
-    task: Task,
+    task: EngineTask,
     opened: Opened,
     slot: int,
     inputs: ModelInputs,
     features: Sequence[Features],
     greedy: Sequence[int],
 ) -> None:
-    """Feeds the teacher's tokens into `slot`, which holds all of the prompt but its last position;
-    its own without a teacher, or where that is another model, which `compare` will say.
+    """Feeds tokens into `slot`, which holds the prompt but for its last position, and writes the
+    arrays to the file of the task.
+
+    The tokens are those of the task's teacher. They are the target's own when there is no teacher,
+    or when the teacher is another model, which the comparison will refuse.
     """
-    digest, fed = opened.model.digest, list(greedy)
+    digest = opened.model.digest
+    fed = list(greedy)
     if task.teacher and (teacher := read_answer(task.teacher)).digest == digest:
         fed = teacher.fed.tolist()
     last = list(prompt_chunks(inputs, features, 1))[-1]
@@ -67,7 +74,7 @@ def write_answer(
 
 
 def read_answer(path: str | Path) -> AnswerArrays:
-    """What `write_answer` wrote."""
+    """Reads what `write_answer` wrote."""
     with np.load(path) as file:
         return AnswerArrays(
             str(file['digest']),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounds of a side to figures: medians, rates and shares, each with the words that say how it was
-measured. Runs nothing.
+"""Turns the rounds of a target into figures: medians, rates and shares, each with the words that
+say how it was measured.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penguin_ros.benchmark.tasks import Round
+from penguin_ros.benchmark.engine.tasks import Round
 
 
 @dataclass(frozen=True)
 class Figure:
     """One number: `value` in `unit`, None when it was not measured; `how` it was measured, or why
-    not. `rounds`: each of them.
+    it was not; and its value in each of the `rounds`.
     """
 
     name: str
@@ -27,28 +27,31 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Limit:
-    """Bytes per second that memory gives at best, None when unknown, and how that was measured."""
+class BandwidthLimit:
+    """The bytes per second that memory gives at best, None when unknown, and how that was
+    measured.
+    """
 
     bytes_per_s: float | None
     how: str
 
 
 class Figures:
-    """Makes the figures of one side from its rounds, none of which failed."""
+    """Makes the figures of one target from its rounds, none of which failed."""
 
-    def __init__(self, rounds: Sequence[Round], limit: Limit) -> None:
-        self._rounds, self.facts = rounds, rounds[0].facts
+    def __init__(self, rounds: Sequence[Round], limit: BandwidthLimit) -> None:
+        self._rounds = rounds
+        self.facts = rounds[0].facts
         self._limit = device_limit(rounds) if self.facts['device'] != 'cpu' else limit
 
     def all(self) -> list[Figure]:
-        """In the order of the table."""
+        """All figures in the order of the table."""
         return [*self._first_token(), *self._decoding(), *self._bandwidth(), *self._memory()]
 
     def median(
         self, name: str, unit: str, how: str, of: Callable[[Mapping[str, float]], float]
     ) -> Figure:
-        """Of a value made of each round's samples."""
+        """The median of a value that is made of the samples of each round."""
         values = tuple(of(each.samples) for each in self._rounds)
         return Figure(name, unit, statistics.median(values), how, values)
 
@@ -96,15 +99,15 @@ class Figures:
         ]
 
     def _bandwidth(self) -> list[Figure]:
-        weights, seconds = (
-            self.facts['read_bytes_per_token'],
-            [each.samples['token_s'] for each in self._rounds],
-        )
-        cache = self.facts['slot_bytes'] * self.facts['position'] / self.facts['max_length']
-        per_second, limit = weights / statistics.median(seconds), self._limit.bytes_per_s
+        facts = self.facts
+        weights = facts['read_bytes_per_token']
+        seconds = [each.samples['token_s'] for each in self._rounds]
+        cache = facts['slot_bytes'] * facts['position'] / facts['max_length']
+        per_second = weights / statistics.median(seconds)
+        limit = self._limit.bytes_per_s
         both = (weights + cache) / statistics.median(seconds)
         return [
-            Figure('weights read per token', 'MB', weights / 1e6, self.facts['read_bytes_from']),
+            Figure('weights read per token', 'MB', weights / 1e6, facts['read_bytes_from']),
             Figure(
                 'weights read',
                 'GB/s',
@@ -125,12 +128,14 @@ class Figures:
                 'share of it, with the KV cache',
                 '%',
                 None if limit is None else 100 * both / limit,
-                f'and {cache / 1e6:.1f} MB of the cache, what {self.facts["position"]} positions take of a slot',
+                f'and {cache / 1e6:.1f} MB of the cache, which {facts["position"]} positions take '
+                'of a slot',
             ),
         ]
 
     def _memory(self) -> list[Figure]:
-        facts, highest = self.facts, max(each.samples['resident_peak'] for each in self._rounds)
+        facts = self.facts
+        highest = max(each.samples['resident_peak'] for each in self._rounds)
         figures = [
             self.median(
                 'load',
@@ -162,18 +167,19 @@ class Figures:
         return [*figures, plans] if facts['plan_bytes'] else figures
 
 
-def device_limit(rounds: Sequence[Round]) -> Limit:
-    """Of the GPU that a side ran on, the best of its rounds."""
+def device_limit(rounds: Sequence[Round]) -> BandwidthLimit:
+    """The limit of the GPU that a target ran on: the best of its rounds."""
     rates = [
         each.samples['device_bytes_per_s']
         for each in rounds
         if 'device_bytes_per_s' in each.samples
     ]
-    return Limit(max(rates, default=None), str(rounds[0].facts.get('device_copy', 'not measured')))
+    how = str(rounds[0].facts.get('device_copy', 'not measured'))
+    return BandwidthLimit(max(rates, default=None), how)
 
 
 def _counted(patches: Sequence[Any]) -> str:
-    """[2800, 180, 180] as 2800 + 2 x 180."""
+    """Writes [2800, 180, 180] as 2800 + 2 x 180."""
     parts: list[list[Any]] = []
     for count in patches:
         if parts and parts[-1][1] == count:

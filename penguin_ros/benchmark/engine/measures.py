@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One round of measurements on an open backend: the stored clip to its first token and an answer,
-decoding at a position.
+"""One round of measurements on an open backend: the stored clip up to its first token, an answer to
+it, and decoding at a position.
 
-Greedy, with the calls that the generation loop makes. A small picture and two tokens go before,
-uncounted: weights come into memory, and working memory is laid out.
+Tokens are chosen greedily, with the calls that the generation loop makes. A small image and two
+tokens are run before and not counted, so that weights are in memory and working memory is laid out.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from penguin_ros.backends.base.backend import Backend, Chunk, Features
 from penguin_ros.benchmark.engine.answer_arrays import write_answer
 from penguin_ros.benchmark.engine.model import Opened, open_target
+from penguin_ros.benchmark.engine.tasks import EngineTask, Round
 from penguin_ros.benchmark.machine import available_bytes, device_copy_rate, resident_bytes
 from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_images
-from penguin_ros.benchmark.tasks import Round, Task
 from penguin_ros.errors import PromptTooLong, SettingError
 from penguin_ros.generation.chunks import prompt_chunks
 from penguin_ros.generation.sampler import checked_token_id
@@ -28,18 +28,20 @@ from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.steps import run_to_end
 
 POSITION = 700
-"""Where decoding is measured when nothing else is asked for: about a clip of eight frames and its
-question.
+"""The position at which decoding is measured by default: about that of a clip of eight frames and
+its question.
 """
 
 IMAGE_TOKENS = 64
-"""Visual tokens at most of the one picture of a short task and of what goes before a long one."""
+"""Largest number of visual tokens of the image of a short task, and of the warm-up of a long
+one.
+"""
 
 
 @dataclass(eq=False)
 class MeasuredAnswer:
-    """The stored input on its way: `ids` what was chosen, one after the other; `features` of its
-    frames; seconds by phase.
+    """The stored input on its way to an answer: the `features` of its frames, the token `ids`
+    chosen so far, and the `seconds` of each phase.
     """
 
     inputs: ModelInputs
@@ -48,8 +50,8 @@ class MeasuredAnswer:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def measure(task: Task) -> Round:
-    """Opens the side, runs one round, closes it; raises what any of that raises."""
+def measure_round(task: EngineTask) -> Round:
+    """Opens the target, runs one round and closes it; raises what any of that raises."""
     free = available_bytes()
     opened = open_target(task.target)
     try:
@@ -60,7 +62,7 @@ def measure(task: Task) -> Round:
         facts = opened.facts()
         if not task.is_short:
             facts['position'] = position = _position(opened, task)
-            _answer(opened, _image_inputs(opened), 2)
+            _answer(opened, _image_inputs(opened), 2)  # the warm-up
         start = time.perf_counter()
         inputs = (
             _image_inputs(opened)
@@ -99,13 +101,15 @@ def _input_facts(inputs: ModelInputs) -> dict[str, Any]:
 
 
 def _answer(
-    opened: Opened, inputs: ModelInputs, max_tokens: int, task: Task | None = None
+    opened: Opened, inputs: ModelInputs, max_tokens: int, task: EngineTask | None = None
 ) -> MeasuredAnswer:
-    """Encode, prefill, decode `max_tokens` without a stop; then, where `task` wants it, the arrays
-    of a comparison.
+    """Encodes, prefills and decodes `max_tokens` without stopping at a stop token; then writes the
+    arrays of a comparison when `task` asks for them.
     """
-    backend, answer = opened.backend, MeasuredAnswer(inputs)
-    prompt_tokens, room = len(inputs.prompt.token_ids), backend.description.max_length
+    backend = opened.backend
+    answer = MeasuredAnswer(inputs)
+    prompt_tokens = len(inputs.prompt.token_ids)
+    room = backend.description.max_length
     if prompt_tokens + max_tokens > room:
         raise PromptTooLong(
             f'the stored input has {prompt_tokens} tokens, its answer {max_tokens}',
@@ -128,8 +132,8 @@ def _answer(
 
 
 def _encode(backend: Backend, answer: MeasuredAnswer) -> None:
-    """A GPU may still be at work when the call returns, hence the last frame's features are read
-    there.
+    """Encodes all frames. A GPU may still be at work when the call returns, so the features of the
+    last frame are read there.
     """
     start = time.perf_counter()
     answer.features.extend(run_to_end(backend.encode(answer.inputs.frames)))
@@ -158,9 +162,9 @@ def _decode(backend: Backend, slot: int, answer: MeasuredAnswer, max_tokens: int
     answer.seconds['answer_token_s'] = (time.perf_counter() - start) / max(1, max_tokens - 1)
 
 
-def _position(opened: Opened, task: Task) -> int:
-    """How many tokens go before the first one decoded; SettingError when those asked for do not
-    fit.
+def _position(opened: Opened, task: EngineTask) -> int:
+    """The number of tokens before the first one decoded; SettingError when what was asked for does
+    not fit.
     """
     room = opened.backend.description.max_length - task.steps
     if room < 1 or task.position > room:
@@ -173,14 +177,16 @@ def _position(opened: Opened, task: Task) -> int:
 
 
 def _at_position(opened: Opened, position: int, steps: int) -> dict[str, float]:
-    """Prefills random tokens and decodes as many more, fed one by one, whatever the model would
-    say.
+    """Prefills `position` random tokens, then feeds `steps` more one by one, whatever the model
+    would say.
     """
-    backend, chunk = opened.backend, opened.config.model.prefill_chunk
+    backend = opened.backend
+    chunk = opened.config.model.prefill_chunk
     ids = np.random.default_rng(0).integers(
         0, backend.description.vocabulary_size, position + steps
     )
-    slot, times = backend.new_slot(), []
+    slot = backend.new_slot()
+    times = []
     try:
         start = time.perf_counter()
         for first in range(0, position, chunk):
@@ -205,7 +211,7 @@ def _append(backend: Backend, slot: int, ids: np.ndarray, is_asked: bool) -> Non
 
 
 def _device(facts: dict[str, Any]) -> dict[str, float]:
-    """The rate of copies within a GPU's memory, when the side runs on one."""
+    """Measures copies within the memory of the GPU, when the target runs on one."""
     if facts['device'] == 'cpu':
         return {}
     rate, facts['device_copy'] = device_copy_rate()
@@ -213,7 +219,7 @@ def _device(facts: dict[str, Any]) -> dict[str, float]:
 
 
 def _until_stop(opened: Opened, ids: Sequence[int]) -> list[int]:
-    """Up to the first stop token, that one too."""
+    """The tokens up to the first stop token, which is included."""
     stops = opened.model.shape.stop_token_ids
     end = next((index for index, token_id in enumerate(ids) if token_id in stops), len(ids))
     return list(ids[: end + 1])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a side of a benchmark names, opened: bundle or checkpoint, settings, backend. Measures
-nothing but the time that takes.
+"""Opens the target of a benchmark: its bundle or checkpoint, its settings and its backend.
+
+Nothing is measured here but the time that takes.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from penguin_ros.settings import with_values
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """Ready to be measured; `load_s` from the folder to the open backend, every file's digest
-    compared on the way.
+    """A target that is ready to be measured. `load_s` is the time from its folder to the open
+    backend; the digest of every file is compared on the way.
     """
 
     config: PenguinConfig
@@ -36,7 +37,9 @@ class Opened:
     load_s: float
 
     def preprocessor(self, max_visual_tokens: int = 0) -> Preprocessor:
-        """With the settings of the side, or with another budget."""
+        """A preprocessor with the settings of the target, or with another budget of visual
+        tokens.
+        """
         visual = self.config.visual
         visual = (
             replace(visual, max_visual_tokens=max_visual_tokens) if max_visual_tokens else visual
@@ -44,7 +47,7 @@ class Opened:
         return Preprocessor(self.model.shape, self.model.tokenizer, visual)
 
     def facts(self) -> dict[str, Any]:
-        """What does not change from round to round."""
+        """What does not change from round to round, as plain values."""
         opened = self.backend.description
         variant = (
             decoder_variant_of(self.model, opened.name) if isinstance(self.model, Bundle) else ''
@@ -65,11 +68,11 @@ class Opened:
 
 
 def open_target(target: Target) -> Opened:
-    """Opens what the side names, with one KV slot; the errors of the backend and of the bundle or
+    """Opens the target with one KV slot; raises the errors of the backend, the bundle or the
     checkpoint.
 
-    A checkpoint runs on PyTorch, or as a bundle for ONNX Runtime, which is built first, where there
-    is none.
+    A checkpoint runs on PyTorch. Where there is no PyTorch, a bundle for ONNX Runtime is built of
+    it first.
     """
     config = with_values(PenguinConfig(), {**target.settings, 'model.kv_slots': 1})
     if target.is_bundle:
@@ -89,8 +92,8 @@ def open_target(target: Target) -> Opened:
 
 
 def _onnxruntime(source: Model, model: ModelConfig) -> Backend:
-    """The graphs of a bundle for TensorRT in ONNX Runtime: the form that both run, and the encoder
-    in one piece.
+    """Runs the graphs of a TensorRT bundle in ONNX Runtime: the form of the decoder that both can
+    run, and the encoder in one piece.
     """
     if not isinstance(source, Bundle):
         raise SettingError(
@@ -102,6 +105,7 @@ def _onnxruntime(source: Model, model: ModelConfig) -> Backend:
         raise BundleMismatch(
             f'{source.path} is a bundle for ONNX Runtime',
             'it would be compared with itself',
-            'Name another bundle or the checkpoint, e.g. one in float32: --against engines/NAME_float32',
+            'Name another bundle or the checkpoint, e.g. one in float32: '
+            '--against engines/NAME_float32',
         )
     return OnnxBackend(source, replace(model, device='cpu', provider='auto'), 'two_part')

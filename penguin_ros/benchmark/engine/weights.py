@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many bytes of weights a model has and a decoded token reads, from what is stored of it. Runs
-nothing.
+"""How many bytes of weights a model has and a decoded token reads, told from the stored files.
+
+Nothing is run for this.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ DECODER = 'decoder'
 
 
 def bytes_per_token(model: Model, opened: BackendDescription, variant: str) -> tuple[int, str]:
-    """Weights that decoding one token reads, and where the number is from. `variant` of the LLM's
-    graph, when it is a bundle.
+    """The bytes of weights that decoding one token reads, and in words where the number is from.
 
-    One row of the token table, a few kilobytes, is left out; so is the KV cache.
+    `variant` is the form of the LLM's graph, where the model is a bundle. One row of the embedding
+    table, a few kilobytes, is left out, and so is the KV cache.
     """
     if isinstance(model, Bundle):
-        size = sum(model.manifest.files[name].bytes for name in model.graph(DECODER, variant).needs)
-        return size, f"files of weights of the LLM's graph ({variant}) in the manifest"
+        words = f"files of weights of the LLM's graph ({variant}) in the manifest"
+        return decoder_bytes(model, variant), words
     tensors = model.tensors
     skipped = HEAD if model.shape.is_tied else EMBEDDING
     numbers = sum(
@@ -32,13 +33,17 @@ def bytes_per_token(model: Model, opened: BackendDescription, variant: str) -> t
         for name in tensors.names()
         if name.startswith('llm.') and name != skipped
     )
-    return numbers * BYTES_PER_NUMBER[
-        opened.precision
-    ], f"the LLM's parameters in {opened.precision}"
+    size = numbers * BYTES_PER_NUMBER[opened.precision]
+    return size, f"the LLM's parameters in {opened.precision}"
+
+
+def decoder_bytes(bundle: Bundle, variant: str) -> int:
+    """The bytes of the files of weights that one form of the LLM's graph needs."""
+    return sum(bundle.manifest.files[name].bytes for name in bundle.graph(DECODER, variant).needs)
 
 
 def stored_bytes(manifest: Manifest) -> int:
-    """All weights of a bundle, those of several forms of a graph once."""
+    """The bytes of all weights of a bundle; what several forms of a graph share counts once."""
     return sum(
         manifest.files[name].bytes
         for name in {name for graph in manifest.graphs for name in graph.needs}
@@ -46,7 +51,7 @@ def stored_bytes(manifest: Manifest) -> int:
 
 
 def decoder_variant_of(bundle: Bundle, backend: str) -> str:
-    """Which form of the LLM's graph a backend runs here."""
+    """The form of the LLM's graph that a backend runs on this machine; '' when it has none."""
     if backend == 'tensorrt':
         from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
 
@@ -61,7 +66,7 @@ def decoder_variant_of(bundle: Bundle, backend: str) -> str:
 
 
 def plan_bytes(bundle: Bundle) -> int:
-    """The TensorRT plans beside a bundle's graphs; 0 when there are none."""
+    """The bytes of the TensorRT plans beside the graphs of a bundle; 0 when there are none."""
     from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
 
     record = read_engine_manifest(bundle.path)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A caption every second of a camera's window, as fast as the model can: computed anew, with reuse,
-with drafts, with the gate.
+"""A caption every second of a camera's window, as fast as the model can make them: computed anew,
+with reuse, with drafts, and with the gate.
 
-Knows windows and texts. The same frames go into a window of each kind's own, so that the clips are
-the same; with the gate they may differ, since a caption that is not made moves what the next one
-must tell of.
+Each variant has a window of its own that gets the same frames, so that the clips are the same. With
+the gate they may differ, since a caption that is not made changes what the next one must cover.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from penguin_ros.benchmark.live.clips import plain
 from penguin_ros.benchmark.live.scenes import CAMERA, Stream
-from penguin_ros.benchmark.live.tasks import Record
-from penguin_ros.benchmark.live.texts import Samples, Text, TextBench
+from penguin_ros.benchmark.live.tasks import JsonObject
+from penguin_ros.benchmark.live.texts import Samples, TextBench, TimedText
 from penguin_ros.evaluation.agreement import agreement, worst
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.generation.caches import Caches
@@ -27,13 +26,13 @@ from penguin_ros.window.camera import Camera
 from penguin_ros.window.camera_window import ChosenClip
 
 MOST_CAPTIONS, FEW_CAPTIONS = 20, 3
-"""Of a scene; few of a slow model, unless more are asked for."""
+"""Captions of a scene by default; few of a slow model."""
 
 RECOMPUTE, REUSE, DRAFTS, GATE = 'recompute', 'reuse', 'reuse, drafts', 'reuse, drafts, gate'
 
 
 @dataclass(frozen=True)
-class Suite:
+class CaptionVariant:
     """One way to make the captions of a scene."""
 
     name: str
@@ -41,59 +40,64 @@ class Suite:
     is_gated: bool = False
 
 
-VARIANTS = (Suite(RECOMPUTE), Suite(REUSE), Suite(DRAFTS, True), Suite(GATE, True, True))
+VARIANTS = (
+    CaptionVariant(RECOMPUTE),
+    CaptionVariant(REUSE),
+    CaptionVariant(DRAFTS, True),
+    CaptionVariant(GATE, True, True),
+)
 
 
 class CaptionRuns:
-    """All courses over all scenes."""
+    """All variants over all scenes."""
 
     def __init__(self, bench: TextBench) -> None:
         self._bench = bench
         self._question = cleaned(bench.config.caption.prompt)
 
-    def all(self, streams: Sequence[Stream]) -> Record:
-        """`captions`: a record per scene and course; `texts` of each scene, for drafts at another
-        model's costs.
+    def all(self, streams: Sequence[Stream]) -> JsonObject:
+        """Returns `captions`, a record per scene and variant, and the `texts` of each scene, for
+        drafts at the costs of another model.
 
-        Texts of a fixed number of tokens are not drafted: what random weights say tells nothing.
+        Texts of a fixed number of tokens are not drafted: what random weights say proves nothing.
         """
-        records: list[Record] = []
-        texts: Record = {}
+        records: list[JsonObject] = []
+        texts: JsonObject = {}
         for stream in streams:
-            reference: list[Text | None] = []
-            for suite in VARIANTS:
-                if suite.is_drafted and self._bench.task.tokens:
+            reference: list[TimedText | None] = []
+            for variant in VARIANTS:
+                if variant.is_drafted and self._bench.task.tokens:
                     continue
-                made = self._made(stream, suite)
+                made = self._made(stream, variant)
                 reference = reference or made
                 records.append(
                     {
                         'scene': stream.scene,
                         'source': stream.source,
-                        'course': suite.name,
+                        'course': variant.name,
                         **self._record(
-                            made, [] if made is reference or suite.is_gated else reference
+                            made, [] if made is reference or variant.is_gated else reference
                         ),
                     }
                 )
             texts[stream.scene] = [self._trace(text) for text in reference if text is not None]
         return {'captions': records, 'texts': texts}
 
-    def _made(self, stream: Stream, suite: Suite) -> list[Text | None]:
-        """A text per second; None where nothing had changed."""
-        if suite.name == RECOMPUTE:
+    def _made(self, stream: Stream, variant: CaptionVariant) -> list[TimedText | None]:
+        """Makes a text per second; None where nothing had changed."""
+        if variant.name == RECOMPUTE:
             return [
                 self._caption(self._bench.plain, found, None)
-                for found in self._clips(stream, suite)
+                for found in self._clips(stream, variant)
             ]
         with self._bench.kept() as reuse:
-            drafts = DraftHistory() if suite.is_drafted else None
-            return [self._caption(reuse, found, drafts) for found in self._clips(stream, suite)]
+            drafts = DraftHistory() if variant.is_drafted else None
+            return [self._caption(reuse, found, drafts) for found in self._clips(stream, variant)]
 
-    def _clips(self, stream: Stream, suite: Suite) -> Iterator[ChosenClip | None]:
-        """What the window holds at every second; None where the gate says that nothing has changed."""
+    def _clips(self, stream: Stream, variant: CaptionVariant) -> Iterator[ChosenClip | None]:
+        """Yields what the window holds at every second; None where the gate finds no change."""
         config = self._bench.config
-        config = replace(config, caption=replace(config.caption, gate=suite.is_gated))
+        config = replace(config, caption=replace(config.caption, gate=variant.is_gated))
         now_ns = [0]
         camera = Camera(CAMERA, config, lambda: now_ns[0], lambda: now_ns[0])
         rules = self._bench.loaded.window_rules(config)
@@ -119,8 +123,8 @@ class CaptionRuns:
 
     def _caption(
         self, reuse: Caches, found: ChosenClip | None, drafts: DraftHistory | None
-    ) -> Text | None:
-        """As AnswerJob does, drafts from the last caption of the camera included."""
+    ) -> TimedText | None:
+        """Makes a caption as AnswerJob does, with drafts from the last caption of the camera."""
         if found is None:
             return None
         record = drafts.for_prompt((CAMERA, self._question)) if drafts else None
@@ -129,7 +133,9 @@ class CaptionRuns:
             record.keep(text.output.token_ids, text.output.is_complete)
         return text
 
-    def _record(self, made: Sequence[Text | None], reference: Sequence[Text | None]) -> Record:
+    def _record(
+        self, made: Sequence[TimedText | None], reference: Sequence[TimedText | None]
+    ) -> JsonObject:
         samples = [text.samples for text in made if text is not None]
         agreements = [
             agreement(ours.tokens, theirs.tokens, self._bench.rounding or 0.0)
@@ -143,7 +149,7 @@ class CaptionRuns:
             'agreement': plain(worst(agreements)),
         }
 
-    def _trace(self, text: Text) -> Record:
+    def _trace(self, text: TimedText) -> JsonObject:
         ids = text.inputs.prompt.token_ids
         return {
             'prompt_ids': ids[ids != text.inputs.image_token_id].tolist(),
@@ -153,7 +159,7 @@ class CaptionRuns:
 
 
 def means(samples: Sequence[Samples]) -> Samples:
-    """Of each value, per caption that was made."""
+    """The mean of each value over the captions that were made."""
     return (
         {name: sum(each[name] for each in samples) / len(samples) for name in samples[0]}
         if samples

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cases of one clip: cold, more questions, frames appended, slid. Knows windows and texts;
-judges nothing.
+"""The cases of one clip: a cold one, more questions on it, frames appended, and a slide.
 
 Each case is made with what is kept, then without; the logits of both are compared and dropped.
 """
@@ -15,8 +14,8 @@ import numpy as np
 
 from penguin_ros.benchmark.live.drafts import pass_costs
 from penguin_ros.benchmark.live.scenes import CAMERA, clip_images, framed, further_images
-from penguin_ros.benchmark.live.tasks import Record
-from penguin_ros.benchmark.live.texts import Samples, Text, TextBench
+from penguin_ros.benchmark.live.tasks import JsonObject
+from penguin_ros.benchmark.live.texts import Samples, TextBench, TimedText
 from penguin_ros.errors import SettingError
 from penguin_ros.evaluation.agreement import Agreement, agreement, worst
 from penguin_ros.frame import Frame
@@ -31,8 +30,8 @@ SMALL = 168, 112
 SHORT_CHUNK = 25
 APPENDED = tuple(range(1, 8))
 RECOMPUTED_SLOW = (1, 7)
-"""Frames appended at once, of all FRAMES; a slow model computes only some of these clips anew: all
-cost what a cold one does.
+"""The numbers of frames, out of FRAMES, that are appended at once. With a slow model only some of
+these clips are computed anew: each costs what a cold one does.
 """
 
 QUESTIONS = (
@@ -57,42 +56,44 @@ WIDE: Mapping[str, Value] = {
     'buffer.seconds': 3600.0,
     'caption.gate': False,
 }
-"""So that clips of this file are neither cut nor begun anew, whatever the settings of a live camera
-are.
+"""Settings under which the clips of this file are neither cut nor restarted, whatever those of a
+live camera are.
 """
 
 
 class CaseTable:
-    """Both sides of each case over the rounds, in the order of the first round."""
+    """Both variants of each case over the rounds, in the order of the first round."""
 
     def __init__(self) -> None:
-        self._targets: dict[str, dict[str, list[Samples]]] = {}
+        self._variants: dict[str, dict[str, list[Samples]]] = {}
         self._agreements: dict[str, list[Agreement]] = {}
 
-    def add(self, name: str, reuse: Text, recompute: Text | None, rounding: float | None) -> None:
-        """One more round of a case; without the second side where it is not computed anew."""
-        targets = self._targets.setdefault(name, {'reuse': [], 'recompute': []})
-        targets['reuse'].append(reuse.samples)
+    def add(
+        self, name: str, reuse: TimedText, recompute: TimedText | None, rounding: float | None
+    ) -> None:
+        """Adds one more round of a case; `recompute` is None where it was not computed anew."""
+        variants = self._variants.setdefault(name, {'reuse': [], 'recompute': []})
+        variants['reuse'].append(reuse.samples)
         if recompute is not None:
-            targets['recompute'].append(recompute.samples)
+            variants['recompute'].append(recompute.samples)
             self._agreements.setdefault(name, []).append(
                 agreement(reuse.tokens, recompute.tokens, rounding or 0.0)
             )
 
-    def records(self) -> list[Record]:
-        """Medians by side, and the worst agreement."""
+    def records(self) -> list[JsonObject]:
+        """The medians of both variants of each case, and their worst agreement."""
         return [
             {
                 'name': name,
-                **{target: medians(rounds) for target, rounds in targets.items()},
+                **{variant: medians(rounds) for variant, rounds in variants.items()},
                 'agreement': plain(worst(self._agreements.get(name, []))),
             }
-            for name, targets in self._targets.items()
+            for name, variants in self._variants.items()
         ]
 
 
 def medians(rounds: Sequence[Samples]) -> Samples | None:
-    """Of each value; None of no round."""
+    """The median of each value over the rounds; None without rounds."""
     return (
         {name: float(np.median([each[name] for each in rounds])) for name in rounds[0]}
         if rounds
@@ -100,8 +101,8 @@ def medians(rounds: Sequence[Samples]) -> Samples | None:
     )
 
 
-def plain(found: Agreement | None) -> Record | None:
-    """For JSON; a difference that is no number becomes -1."""
+def plain(found: Agreement | None) -> JsonObject | None:
+    """An agreement as plain values; a difference that is NaN or infinite becomes -1."""
     if found is None:
         return None
     return {
@@ -111,8 +112,8 @@ def plain(found: Agreement | None) -> Record | None:
 
 
 def ending_short(prompt_tokens: int, most: int) -> int:
-    """A size of chunks below `most` whose last one is as short as what a question adds to a known
-    clip, or nearly: small passes may be computed by other kernels than large ones.
+    """A size of chunks below `most` whose last chunk is about as short as what a question adds to a
+    known clip: small passes may be computed by other kernels than large ones.
     """
     sizes = [
         size for size in range(most // 2, most) if size and prompt_tokens % size <= SHORT_CHUNK
@@ -120,16 +121,16 @@ def ending_short(prompt_tokens: int, most: int) -> int:
     return max(sizes, key=lambda size: (prompt_tokens % size, size), default=max(1, most // 2))
 
 
-class Clips:
-    """The cases; `rounding` of the bench is set by the first one."""
+class ClipCases:
+    """Runs the cases; the first one sets `rounding` of the bench."""
 
     def __init__(self, bench: TextBench) -> None:
         self._bench = bench
         self._table = CaseTable()
 
     def warm_up(self) -> float:
-        """Brings weights and working memory in; seconds that a clip of two small frames then takes
-        to its first token.
+        """Brings weights and working memory in; returns the seconds that a clip of two small frames
+        then takes to its first token.
         """
         found = windowed(self._bench, 'growing', framed(clip_images(2, SMALL), FPS))
         texts = [
@@ -138,8 +139,10 @@ class Clips:
         ]
         return texts[-1].samples['first_token_s']
 
-    def clip(self, rounds: int) -> Record:
-        """Growing: cold, questions, appended frames; and what passes over several positions cost."""
+    def clip(self, rounds: int) -> JsonObject:
+        """Runs the cases of a growing window: cold, questions, appended frames. Also measures what
+        passes over several positions cost.
+        """
         costs: list[dict[int, float]] = []
         for _ in range(rounds):
             with self._bench.kept() as reuse:
@@ -150,12 +153,14 @@ class Clips:
         return {
             'cases': self._taken(),
             'pass_s': {
-                str(rows): float(np.median([each[rows] for each in costs])) for rows in costs[0]
+                str(count): float(np.median([each[count] for each in costs])) for count in costs[0]
             },
         }
 
-    def slide(self, rounds: int) -> Record:
-        """Sliding: cold with frames of one size, then the same less its oldest, more one."""
+    def slide(self, rounds: int) -> JsonObject:
+        """Runs the cases of a sliding window: cold with frames of one size, then the same clip
+        without its oldest frame and with one more.
+        """
         for _ in range(rounds):
             with self._bench.kept() as reuse:
                 self._cold(
@@ -171,12 +176,13 @@ class Clips:
                 self._both(f'slide by 1 of {FRAMES}', reuse, slid, QUESTIONS[0])
         return {'cases': self._taken()}
 
-    def _cold(self, name: str, reuse: Caches, found: ChosenClip) -> Text:
-        """Both sides are cold. How far rounding goes is seen, the first time, in chunks of another
-        size, nothing kept there either: what is on trial must not be what it is judged by.
+    def _cold(self, name: str, reuse: Caches, found: ChosenClip) -> TimedText:
+        """Makes a cold clip in both variants. The first time it also measures how far rounding
+        goes, in chunks of another size and without caches: what is on trial must not be the judge.
         """
         bench = self._bench
-        ours, reference = (bench.text(each, found, QUESTIONS[0]) for each in (reuse, bench.plain))
+        ours = bench.text(reuse, found, QUESTIONS[0])
+        reference = bench.text(bench.plain, found, QUESTIONS[0])
         if bench.rounding is None:
             chunk = ending_short(
                 len(ours.inputs.prompt.token_ids), bench.config.model.prefill_chunk
@@ -207,12 +213,8 @@ class Clips:
     ) -> None:
         bench = self._bench
         ours = bench.text(reuse, found, question)
-        self._table.add(
-            name,
-            ours,
-            bench.text(bench.plain, found, question) if is_recomputed else None,
-            bench.rounding,
-        )
+        anew = bench.text(bench.plain, found, question) if is_recomputed else None
+        self._table.add(name, ours, anew, bench.rounding)
 
     def _clip(self, policy: str, count: int) -> ChosenClip:
         return windowed(self._bench, policy, self._frames(count))
@@ -220,8 +222,10 @@ class Clips:
     def _frames(self, count: int) -> tuple[Frame, ...]:
         return framed(clip_images(count, self._bench.task.size), FPS)
 
-    def _taken(self) -> list[Record]:
-        records, self._table = self._table.records(), CaseTable()
+    def _taken(self) -> list[JsonObject]:
+        """Returns the records of the table and starts a new one."""
+        records = self._table.records()
+        self._table = CaseTable()
         return records
 
 
@@ -231,8 +235,8 @@ def windowed(
     frames: Sequence[Frame],
     further: Mapping[str, Value] | None = None,
 ) -> ChosenClip:
-    """The clip that a camera's window of that policy gives after `frames`, one after the other;
-    `further` settings.
+    """The clip that a camera's window of that policy gives after `frames` came one by one, under
+    WIDE and `further` settings.
     """
     config = with_values(bench.config, {**WIDE, 'clip.window': policy, **(further or {})})
     now_ns = [0]

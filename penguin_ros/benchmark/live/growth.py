@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""First tokens as a clip grows frame by frame, with and without reuse, and the picture of it.
-Judges nothing.
-"""
+"""First tokens as a clip grows frame by frame, with and without reuse, and the plot of them."""
 
 from __future__ import annotations
 
@@ -12,28 +10,31 @@ from typing import Any
 
 from penguin_ros.benchmark.live.clips import FPS, QUESTIONS, WIDE, windowed
 from penguin_ros.benchmark.live.scenes import clip_images, framed
-from penguin_ros.benchmark.live.tasks import Record
+from penguin_ros.benchmark.live.tasks import JsonObject
 from penguin_ros.benchmark.live.texts import TextBench
+from penguin_ros.console import require_folder
 from penguin_ros.errors import PenguinError, PromptTooLong
 
 MOST_FRAMES = 32
 RECOMPUTED, RECOMPUTED_SLOW = (2, 4, 8, 12, 16, 20, 24, 28, 32), (2, 8, 16, 24, 32)
-"""Frames at which the clip is computed anew too."""
+"""Numbers of frames at which the clip is computed anew, too."""
 
 LABEL_TOKENS, QUESTION_TOKENS = 12, 96
-"""Of a prompt at most, for the label of a frame and for what stands around the frames."""
+"""The most tokens of a prompt for the label of a frame, and for what stands around the frames."""
 
 CHARACTERS = 80
-"""Of a line below one panel."""
+"""The length of a line below one panel."""
 
 LEAST_TOKENS = 8
-"""Of an intermediate frame; with fewer the picture would be of something else."""
+"""The fewest tokens of an intermediate frame; with fewer the plot would be of something else."""
 
 
-def growth(bench: TextBench) -> Record:
-    """`frames`, `reuse_s`: first token when the newest frame is new; `recomputed` frames,
-    `recompute_s`. The budget of a clip is what fits in a KV slot; PromptTooLong when that is too
-    little for MOST_FRAMES.
+def growth(bench: TextBench) -> JsonObject:
+    """Measures first tokens: `reuse_s` by `frames` when only the newest frame is new, `recompute_s`
+    by `recomputed` when all frames are.
+
+    The budget of a clip is what fits in a KV slot; PromptTooLong when that is too little for
+    MOST_FRAMES.
     """
     tokens = _intermediate_tokens(bench)
     further = {
@@ -43,7 +44,7 @@ def growth(bench: TextBench) -> Record:
         'visual.intermediate_tokens': tokens,
     }
     frames = framed(clip_images(MOST_FRAMES, bench.task.size), FPS)
-    found: Record = {
+    found: JsonObject = {
         'intermediate_tokens': tokens,
         'frames': [],
         'reuse_s': [],
@@ -64,7 +65,8 @@ def growth(bench: TextBench) -> Record:
 
 
 def _intermediate_tokens(bench: TextBench) -> int:
-    visual, length = bench.config.visual, bench.loaded.description.max_length
+    visual = bench.config.visual
+    length = bench.loaded.description.max_length
     room = length - QUESTION_TOKENS - MOST_FRAMES * LABEL_TOKENS - visual.key_tokens
     tokens = min(visual.intermediate_tokens, room // (MOST_FRAMES - 1))
     if tokens < LEAST_TOKENS:
@@ -77,12 +79,12 @@ def _intermediate_tokens(bench: TextBench) -> int:
 
 
 def check_plot(path: Path) -> None:
-    """PenguinError when no picture can be drawn, before anything is measured."""
+    """Raises PenguinError when no plot can be drawn, before anything is measured."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise PenguinError(
-            'no picture can be drawn',
+            'no plot can be drawn',
             f'importing {error.name} failed',
             'Type: pip install matplotlib',
         ) from error
@@ -90,12 +92,11 @@ def check_plot(path: Path) -> None:
         raise PenguinError(
             f'{path} cannot be drawn', 'its ending says what it is', 'Use .png, .svg or .pdf'
         )
-    if not path.absolute().parent.is_dir():
-        raise PenguinError(f'{path} cannot be written', f'there is no folder {path.parent}')
+    require_folder(path)
 
 
-def draw(path: Path, named: Sequence[tuple[str, Record]], machine: str) -> None:
-    """A panel per model: its title and what `growth` found."""
+def draw(path: Path, named: Sequence[tuple[str, JsonObject]], machine: str) -> None:
+    """Draws a panel per model: its title and what `growth` found."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -116,7 +117,7 @@ def draw(path: Path, named: Sequence[tuple[str, Record]], machine: str) -> None:
         pyplot.close(figure)
 
 
-def _panel(axes: Any, title: str, found: Record) -> None:
+def _panel(axes: Any, title: str, found: JsonObject) -> None:
     axes.plot(
         found['recomputed'], found['recompute_s'], 'o-', color='#b04030', label='computed anew'
     )

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A question while a caption runs, through the node's pipeline and its worker thread. Knows no
-windows and no logits.
+"""A question while a caption runs, through the pipeline of the node and its worker thread.
 
-The question is asked at the very beginning of a step of the caption, from within it, so that it
-waits for the whole step.
+The question is asked at the very beginning of a step of the caption, on the worker thread, so that
+it waits for the whole step.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.benchmark.live.clips import FPS, FRAMES, WIDE
 from penguin_ros.benchmark.live.probe import DECODE, ENCODE, Choice, ProbedBackend
 from penguin_ros.benchmark.live.scenes import CAMERA, clip_images, framed, further_images
-from penguin_ros.benchmark.live.tasks import LiveTask, Record
+from penguin_ros.benchmark.live.tasks import JsonObject, LiveTask
 from penguin_ros.benchmark.live.texts import ROUNDS, live_config
 from penguin_ros.config import ModelConfig, PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError
-from penguin_ros.evaluation.agreement import common
+from penguin_ros.evaluation.agreement import parting
 from penguin_ros.frame import Frame
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Request
@@ -35,7 +34,7 @@ from penguin_ros.settings import Value, with_values
 ANSWER_TOKENS, CAPTION_TOKENS = 8, 24
 ANSWER_LIMIT_S = 600.0
 SLOW_S = 10.0
-"""A model that takes longer to begin is measured in fewer rounds, unless more are asked for."""
+"""A model that takes longer to start is measured in fewer rounds, unless more are asked for."""
 
 CONFIG: Mapping[str, Value] = {
     **WIDE,
@@ -49,13 +48,15 @@ CONFIG: Mapping[str, Value] = {
     'caption.max_tokens': CAPTION_TOKENS,
     'question.max_tokens': ANSWER_TOKENS,
 }
-"""Nothing runs but what is measured, each token is a step, and nothing is given up."""
+"""Settings under which nothing runs but what is measured, each token is a step, and nothing misses
+a deadline.
+"""
 
 
 @dataclass(eq=False)
-class Ask:
-    """A question of a running number, so that no two are the same and all have about the same
-    length.
+class NumberedQuestions:
+    """Makes questions with a running number, so that no two are the same and all have about the
+    same length.
     """
 
     number: int = 100
@@ -66,32 +67,35 @@ class Ask:
 
 
 class Interruptions:
-    """One open pipeline and a camera that shows a frame more when told to."""
+    """One pipeline, and a camera that shows another frame when it is told to."""
 
     def __init__(self, config: PenguinConfig, task: LiveTask) -> None:
-        self._task, self._probe, self._now_ns = task, list[ProbedBackend](), 0
-        self._question = Ask()
+        self._task = task
+        self._probes: list[ProbedBackend] = []
+        self._now_ns = 0
+        self._question = NumberedQuestions()
         self._frames: list[Frame] = []
         self.pipeline = Pipeline(
             config, [CAMERA], now_ns=lambda: self._now_ns, backend_factory=self._probed
         )
 
     def begin(self) -> None:
-        """Shows a clip, and warms up; what is measured next finds the clip known."""
+        """Shows a clip and warms up; what is measured next finds the clip in the caches."""
         self._show(FRAMES)
         self._caption()
         self.measured(1)
 
-    def measured(self, rounds: int) -> list[Record]:
-        """Both phases of a caption in which a question may come."""
+    def measured(self, rounds: int) -> list[JsonObject]:
+        """Measures both phases of a caption in which a question may come."""
         return [
             self._phase('while it decodes', DECODE, rounds, 0),
             self._phase('while it encodes a new frame', ENCODE, rounds, 1),
         ]
 
-    def _phase(self, name: str, phase: str, rounds: int, new_frames: int) -> Record:
-        """`idle_s`: first token on an engine with nothing else to do, in the same state; `busy_s`:
-        with a caption in that phase; `step_s`: the longest call of the backend meanwhile.
+    def _phase(self, name: str, phase: str, rounds: int, new_frames: int) -> JsonObject:
+        """Measures the first token: `idle_s` on an engine with nothing else to do in the same
+        state, `busy_s` with a caption in that phase. `step_s` is the longest call of the backend
+        meanwhile.
         """
         found = [self._round(phase, new_frames) for _ in range(rounds)]
         medians = {
@@ -107,14 +111,16 @@ class Interruptions:
             'same': min(compared, key=lambda same: same['tokens'] - same['of'], default=None),
         }
 
-    def _round(self, phase: str, new_frames: int) -> Record:
+    def _round(self, phase: str, new_frames: int) -> JsonObject:
         self._show(new_frames)
         idle = self._answer(self._question())
         self._show(new_frames)
-        probe, question = self._probe[0], self._question()
+        probe = self._probes[0]
+        question = self._question()
         probe.choices = during = list[Choice]()
         busy = self._interrupted(phase, question)
-        step_s, probe.choices = probe.longest_s, (alone := list[Choice]())
+        step_s = probe.longest_s
+        probe.choices = alone = list[Choice]()
         self._answer(question)
         probe.choices = None
         evidence = busy.evidence if busy is not None else idle.evidence
@@ -127,14 +133,17 @@ class Interruptions:
         }
 
     def _interrupted(self, phase: str, question: str) -> Answer | None:
-        """The answer to a question asked within a step of a caption; None when the caption had no
-        such step.
+        """Asks a question within a step of a caption and returns its answer; None when the caption
+        had no such step.
         """
-        probe, answers, failures = self._probe[0], SimpleQueue[Answer](), list[BaseException]()
+        probe = self._probes[0]
+        answers = SimpleQueue[Answer]()
+        failures: list[BaseException] = []
 
         def ask(called: str) -> None:
             if called == phase:
-                probe.on_call, probe.longest_s = None, 0.0
+                probe.on_call = None
+                probe.longest_s = 0.0
                 try:
                     self.pipeline.submit(Request('', question, camera=CAMERA), answers.put)
                 except PenguinError as error:
@@ -149,7 +158,7 @@ class Interruptions:
         return _waited(answers) if is_asked else None
 
     def _show(self, count: int) -> None:
-        """So many frames more, each another picture."""
+        """Shows `count` more frames, each with another image."""
         for _ in range(count):
             number = len(self._frames)
             image = (
@@ -173,12 +182,12 @@ class Interruptions:
         return _waited(answers)
 
     def _probed(self, config: ModelConfig, model: Model) -> Backend:
-        self._probe.append(ProbedBackend(make_backend(config, model)))
-        return self._probe[0]
+        self._probes.append(ProbedBackend(make_backend(config, model)))
+        return self._probes[0]
 
 
-def interrupt_record(task: LiveTask) -> Record:
-    """Opens a pipeline on the model, measures, closes it; raises what any of that raises."""
+def interrupt_record(task: LiveTask) -> JsonObject:
+    """Opens a pipeline on the model, measures and closes it; raises what any of that raises."""
     target = replace(task.target, settings={**task.target.settings, **CONFIG})
     config = with_values(live_config(target), {'visual.max_visual_tokens': 16384})
     bench = Interruptions(config, task)
@@ -196,26 +205,25 @@ def interrupt_record(task: LiveTask) -> Record:
         bench.pipeline.close(10.0)
 
 
-def same_tokens(during: Sequence[Choice], alone: Sequence[Choice]) -> Record:
+def same_tokens(during: Sequence[Choice], alone: Sequence[Choice]) -> JsonObject:
     """How many `tokens` of the answer that was made `alone` came `during` a caption too, `of` how
-    many, and the lead of the first one that did not, None: all did. Of the slots used meanwhile the
-    answer's is the one that agrees most.
+    many, and the margin of the first one that did not, None when all did.
+
+    Of the slots that were used during the caption, the answer's is the one that agrees most.
     """
     ids = [choice.token_id for choice in alone]
+    leads = [choice.margin for choice in alone]
     texts = [
         [choice.token_id for choice in during if choice.slot == slot]
         for slot in {choice.slot for choice in during}
     ]
-    same = max((common(text, ids) for text in texts), default=0)
-    return {
-        'tokens': same,
-        'of': len(ids),
-        'margin': alone[same].margin if same < len(ids) else None,
-    }
+    partings = [parting(text[: len(ids)], ids, leads) for text in texts or [[]]]
+    best = max(partings, key=lambda each: each.shared)
+    return {'tokens': best.shared, 'of': len(ids), 'margin': best.margin}
 
 
 def _waited(answers: SimpleQueue[Answer]) -> Answer:
-    """The answer once it is complete; its error is raised."""
+    """Waits until the answer is complete; raises its error."""
     try:
         answer = answers.get(timeout=ANSWER_LIMIT_S)
     except Empty:

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node over real topics: a camera, captions, a question now and then, and what that costs.
-Knows nodes as processes.
 
-Everything runs on a ROS_DOMAIN_ID of its own. What is counted is seen from outside: messages of the
-node, its process in /proc.
-
-Writes pictures as a video file, for a camera that shows them. Knows nothing else.
+Camera and node are processes on a ROS_DOMAIN_ID of their own. Everything is counted from outside:
+from the messages of the node, and from its process in /proc. This is the only file of the
+benchmarks that uses ROS; all of it runs on the thread that spins the session.
 """
 
 from __future__ import annotations
@@ -13,47 +11,27 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from penguin_ros.benchmark.live.scenes import CAMERA, CHANGING, stream
-from penguin_ros.benchmark.live.tasks import Record
+from penguin_ros.benchmark.live.scenes import CAMERA, CHANGING, stream, write_video
+from penguin_ros.benchmark.live.tasks import JsonObject
 from penguin_ros.benchmark.live.texts import live_config
+from penguin_ros.benchmark.machine import process_usage
 from penguin_ros.benchmark.tasks import Target
 from penguin_ros.config import PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import DeadlineExceeded
-from penguin_ros.frame import Image
-from penguin_ros.media.video import MediaError
 from penguin_ros.ros.process.node_process import NodeProcess
 from penguin_ros.settings import changed_values
 
-
-def write_video(path: Path, images: Sequence[Image], fps: float) -> Path:
-    """Writes pictures of one size, at least one, as `path` (.mp4); MediaError when this OpenCV
-    has no encoder.
-    """
-    import cv2
-
-    height, width = images[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
-    if not writer.isOpened():
-        raise MediaError(
-            'cannot write a video', 'this OpenCV has no mp4v encoder', 'Give one with --video FILE'
-        )
-    for picture in images:
-        writer.write(np.ascontiguousarray(picture[..., ::-1]))
-    writer.release()
-    return path
-
-
 NAMESPACE = '/penguin_bench'
 NODE = f'{NAMESPACE}/penguin'
-WIDTH, HEIGHT, RATE_HZ, FILM_S = 640, 480, 15.0, 16
+WIDTH, HEIGHT, RATE_HZ, VIDEO_S = 640, 480, 15.0, 16
 QUESTION_PERIOD_S, WATCH_PERIOD_S = 5.0, 1.0
 QUESTIONS = (
     'What is moving?',
@@ -63,17 +41,20 @@ QUESTIONS = (
 )
 START_LIMIT_S, ANSWER_LIMIT_S, DISCOVERY_S = 300.0, 60.0, 30.0
 WARM_UP_S = 35.0
-"""Then the buffer, of 30 s by default, is full; half of the measurement's length where that is
-less.
+"""After so long the buffer, of 30 s by default, is full; a measurement of less than twice that
+warms up for half of its length.
 """
 
-TICKS_PER_S = os.sysconf('SC_CLK_TCK')
+Spin = Callable[[Callable[[], bool], float], bool]
+"""`spin(is_done, limit_s)` runs callbacks until done or for so long, and returns whether it is
+done.
+"""
 
 
 @dataclass(frozen=True)
 class NodeTask:
-    """`target`: what the node runs, on its backend; `seconds` of measurement; `video`: what the
-    camera shows, '': simulated.
+    """The `target` that the node runs, the `seconds` of the measurement, and the `video` that the
+    camera shows, '' for a simulated one.
     """
 
     target: Target
@@ -82,9 +63,9 @@ class NodeTask:
 
 
 @dataclass(eq=False)
-class Seen:
-    """`usage`: (steady seconds, processor seconds, resident bytes) of the node, from the beginning
-    of the measurement.
+class NodeObservations:
+    """What was seen since the beginning of the measurement: messages of the node, the seconds to
+    the first tokens, and `usage`, which has (steady seconds, processor seconds, resident bytes).
     """
 
     captions: list[Any] = field(default_factory=list)
@@ -95,20 +76,19 @@ class Seen:
     usage: list[tuple[float, float, int]] = field(default_factory=list)
 
 
-def node_record(task: NodeTask) -> Record:
-    """Runs camera and node, asks, counts; NodeStopped when one of them ends before."""
+def node_record(task: NodeTask) -> JsonObject:
+    """Runs camera and node, asks and counts; NodeStopped when one of them ends too early."""
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()
     os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))
-    config = live_config(task.target)
-    given = changed_values(PenguinConfig(), config)
+    given = changed_values(PenguinConfig(), live_config(task.target))
     with tempfile.TemporaryDirectory(prefix='penguin_bench_') as folder:
-        film, source = _film(task, Path(folder))
+        video, source = _video(task, Path(folder))
         camera = NodeProcess(
             'camera_node',
             Path(folder),
-            {'source': str(film), 'loop': True, 'rate': RATE_HZ},
+            {'source': str(video), 'loop': True, 'rate': RATE_HZ},
             {'image': f'{CAMERA}/image', '__ns': NAMESPACE},
         )
         parameters = {
@@ -135,40 +115,36 @@ def node_record(task: NodeTask) -> Record:
         }
 
 
-def _film(task: NodeTask, folder: Path) -> tuple[Path, str]:
-    """The simulated scenes as a film, so that drawing them takes no time from the node."""
+def _video(task: NodeTask, folder: Path) -> tuple[Path, str]:
+    """The video that the camera shows, and where it is from. Simulated scenes are drawn before, so
+    that drawing them takes no time from the node.
+    """
     if task.video:
         return Path(task.video).resolve(), Path(task.video).name
     status_line('drawing what the camera shows')
-    shown = stream(CHANGING, FILM_S, RATE_HZ, (WIDTH, HEIGHT))
-    return write_video(
-        folder / 'film.mp4', [frame.image for frame in shown.frames], RATE_HZ
-    ), shown.source
+    shown = stream(CHANGING, VIDEO_S, RATE_HZ, (WIDTH, HEIGHT))
+    images = [frame.image for frame in shown.frames]
+    return write_video(folder / 'film.mp4', images, RATE_HZ), shown.source
 
 
-def _watched(task: NodeTask, camera: NodeProcess, penguin: NodeProcess) -> tuple[Seen, float]:
-    from penguin_msgs.msg import Caption, Status
-    from rclpy.qos import QoSProfile
-
+def _watched(
+    task: NodeTask, camera: NodeProcess, penguin: NodeProcess
+) -> tuple[NodeObservations, float]:
+    """Waits for the first caption, warms up and measures; returns the seconds that it took, too."""
     from penguin_ros.ros.client.question_client import QuestionClient
     from penguin_ros.ros.client.session import session
 
-    seen = Seen()
+    seen = NodeObservations()
     with session('penguin_bench_watch') as watch:
-        watch.node.create_subscription(
-            Caption, f'{NODE}/caption', seen.captions.append, QoSProfile(depth=256)
-        )
-        watch.node.create_subscription(
-            Status, f'{NODE}/status', seen.statuses.append, QoSProfile(depth=16)
-        )
+        _subscribe(watch.node, seen)
 
-        def spin(is_done: Any, limit_s: float) -> bool:
+        def spin(is_done: Callable[[], bool], limit_s: float) -> bool:
             end = time.monotonic() + limit_s
             while not is_done() and time.monotonic() < end:
                 watch.spin_until(is_done, min(WATCH_PERIOD_S, max(0.0, end - time.monotonic())))
                 for process in (camera, penguin):
                     process.check()
-            return bool(is_done())
+            return is_done()
 
         status_line('waiting for the first caption')
         if not spin(lambda: bool(seen.captions), START_LIMIT_S):
@@ -183,12 +159,25 @@ def _watched(task: NodeTask, camera: NodeProcess, penguin: NodeProcess) -> tuple
         return seen, _measured(task.seconds, client, penguin, seen, spin)
 
 
-def _measured(seconds: float, client: Any, penguin: NodeProcess, seen: Seen, spin: Any) -> float:
-    """Asks at every period, or as soon as the last answer is there; seconds that it took."""
+def _subscribe(node: Any, seen: NodeObservations) -> None:
+    from penguin_msgs.msg import Caption, Status
+    from rclpy.qos import QoSProfile
+
+    node.create_subscription(
+        Caption, f'{NODE}/caption', seen.captions.append, QoSProfile(depth=256)
+    )
+    node.create_subscription(Status, f'{NODE}/status', seen.statuses.append, QoSProfile(depth=16))
+
+
+def _measured(
+    seconds: float, client: Any, penguin: NodeProcess, seen: NodeObservations, spin: Spin
+) -> float:
+    """Asks at every period, or as soon as the last answer is there; returns the seconds it took."""
     start = time.monotonic()
     seen.statuses[:-1] = []
     asked = 0
-    next_s, end = start + QUESTION_PERIOD_S / 2, start + seconds
+    next_s = start + QUESTION_PERIOD_S / 2
+    end = start + seconds
     while (now := time.monotonic()) < end:
         seen.usage.append((now - start, *process_usage(penguin.pid)))
         if now >= next_s:
@@ -202,24 +191,22 @@ def _measured(seconds: float, client: Any, penguin: NodeProcess, seen: Seen, spi
     return seen.usage[-1][0]
 
 
-def _ask(client: Any, seen: Seen, number: int) -> None:
-    """Asks, waits for the whole answer; the first piece of text is timed here, on the way back over
-    the action.
+def _ask(client: Any, seen: NodeObservations, number: int) -> None:
+    """Asks and waits for the whole answer. The first piece of text is timed here, where it comes
+    back over the action.
     """
     from penguin_ros.ros.client.question_client import AskedQuestion
 
-    start, firsts = time.monotonic(), list[float]()
+    start = time.monotonic()
+    firsts: list[float] = []
 
-    def text(so_far: str) -> None:
+    def note(so_far: str) -> None:
         if not firsts:
             firsts.append(time.monotonic() - start)
 
+    question = AskedQuestion(QUESTIONS[number % len(QUESTIONS)], deadline_s=ANSWER_LIMIT_S)
     try:
-        answer = client.ask(
-            AskedQuestion(QUESTIONS[number % len(QUESTIONS)], deadline_s=ANSWER_LIMIT_S),
-            text,
-            ANSWER_LIMIT_S,
-        )
+        answer = client.ask(question, note, ANSWER_LIMIT_S)
     except DeadlineExceeded:
         seen.unanswered += 1
         return
@@ -227,15 +214,8 @@ def _ask(client: Any, seen: Seen, number: int) -> None:
     seen.first_tokens_s += firsts[:1]
 
 
-def process_usage(pid: int) -> tuple[float, int]:
-    """Processor seconds of all threads of a process so far, and its resident bytes."""
-    stat = Path(f'/proc/{pid}/stat').read_text(encoding='utf-8').rpartition(')')[2].split()
-    pages = int(Path(f'/proc/{pid}/statm').read_text(encoding='utf-8').split()[1])
-    return (int(stat[11]) + int(stat[12])) / TICKS_PER_S, pages * os.sysconf('SC_PAGE_SIZE')
-
-
-def figures(seen: Seen, elapsed_s: float) -> Record:
-    """Rates, latencies and usage of the measured time; memory as medians of its first and last
+def figures(seen: NodeObservations, elapsed_s: float) -> JsonObject:
+    """Rates, latencies and usage of the measured time; memory as the medians of its first and last
     quarter.
     """
     from penguin_ros.ros.client.message_dict import duration_seconds
@@ -268,8 +248,8 @@ def figures(seen: Seen, elapsed_s: float) -> Record:
     }
 
 
-def spread(values: Sequence[float]) -> Record | None:
-    """p50, p95 and largest; None of no value."""
+def spread(values: Sequence[float]) -> JsonObject | None:
+    """The median, the 95th percentile and the largest of the values; None without values."""
     if not values:
         return None
     return {

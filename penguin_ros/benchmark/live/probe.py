@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backend between the loop and the real one: bounds its slots, times its calls, tells when one
-begins. Changes no number.
+"""A backend between the generation loop and the real one, which bounds its slots, times its calls
+and tells when one begins. It changes no number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from penguin_ros.backends.base.backend import (
     Logits,
 )
 from penguin_ros.errors import NoFreeSlot
-from penguin_ros.evaluation.tolerance import margins
+from penguin_ros.evaluation.agreement import margins
 from penguin_ros.model_inputs import FramePatches
 
 ENCODE, PREFILL, DECODE = 'encode', 'prefill', 'decode'
@@ -32,8 +32,8 @@ Result = TypeVar('Result')
 
 @dataclass(frozen=True)
 class Choice:
-    """A token that was chosen greedily behind the positions of `slot`, and its lead over the second
-    best.
+    """A token that was chosen greedily behind the positions of `slot`, and the margin by which it
+    led the second best.
     """
 
     slot: int
@@ -42,35 +42,39 @@ class Choice:
 
 
 class ProbedBackend(Backend):
-    """`most_slots` of the inner backend's, 0: all, so that what is kept here leaves others free.
-    `on_call` gets the phase of each call at its beginning, on the thread that makes it.
-    `longest_s`: the longest call since it was set to 0. `choices`: of `forward_greedy`, as long as
-    it is a list.
+    """Passes every call on to the inner backend.
+
+    At most `most_slots` of its slots are used (0: all), so that what is kept here leaves others
+    free. `on_call` gets the phase of each call at its beginning, on the thread that makes it.
+    `longest_s` is the longest call since it was set to 0. `choices` collects those of
+    `forward_greedy` as long as it is a list.
     """
 
     def __init__(
         self, inner: Backend, most_slots: int = 0, on_call: Callable[[str], None] | None = None
     ) -> None:
-        self._inner, self._most_slots, self.on_call = inner, most_slots, on_call
+        self._inner = inner
+        self._most_slots = most_slots
+        self.on_call = on_call
         self._slots: set[int] = set()
         self.longest_s = 0.0
         self.choices: list[Choice] | None = None
 
     def open(self) -> BackendDescription:
-        """See Backend."""
+        """Implements Backend."""
         return self._inner.open()
 
     def close(self) -> None:
-        """See Backend."""
+        """Implements Backend."""
         self._inner.close()
 
     @property
     def description(self) -> BackendDescription:
-        """See Backend."""
+        """Implements Backend."""
         return self._inner.description
 
     def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:
-        """See Backend; each slice is a call."""
+        """Implements Backend; each slice counts as a call."""
         slices = self._inner.encode(frames)
         try:
             while True:
@@ -84,36 +88,36 @@ class ProbedBackend(Backend):
             slices.close()
 
     def read_features(self, features: Features, stage: str = 'projected') -> NDArray[np.float32]:
-        """See Backend."""
+        """Implements Backend."""
         return self._inner.read_features(features, stage)
 
     def new_slot(self) -> int:
-        """See Backend."""
+        """Implements Backend."""
         return self._taken(self._inner.new_slot)
 
     def free_slot(self, slot: int) -> None:
-        """See Backend."""
+        """Implements Backend."""
         self._slots.discard(slot)
         self._inner.free_slot(slot)
 
     def slot_length(self, slot: int) -> int:
-        """See Backend."""
+        """Implements Backend."""
         return self._inner.slot_length(slot)
 
     def truncate(self, slot: int, length: int) -> None:
-        """See Backend."""
+        """Implements Backend."""
         self._inner.truncate(slot, length)
 
     def fork(self, slot: int, length: int) -> int:
-        """See Backend."""
+        """Implements Backend."""
         return self._taken(lambda: self._inner.fork(slot, length))
 
     def forward(self, slot: int, chunk: Chunk, logits_indices: Sequence[int] = ()) -> Logits:
-        """See Backend."""
+        """Implements Backend."""
         return self._called(_phase(chunk), lambda: self._inner.forward(slot, chunk, logits_indices))
 
     def forward_greedy(self, slot: int, chunk: Chunk) -> GreedyToken:
-        """See Backend."""
+        """Implements Backend."""
         if self.choices is None:
             return self._called(_phase(chunk), lambda: self._inner.forward_greedy(slot, chunk))
         logits = self.forward(slot, chunk, (-1,))
@@ -126,7 +130,7 @@ class ProbedBackend(Backend):
     def forward_greedy_each(
         self, slot: int, chunk: Chunk, logits_indices: Sequence[int]
     ) -> list[GreedyToken]:
-        """See Backend."""
+        """Implements Backend."""
         return self._called(
             _phase(chunk), lambda: self._inner.forward_greedy_each(slot, chunk, logits_indices)
         )
@@ -149,5 +153,5 @@ class ProbedBackend(Backend):
 
 
 def _phase(chunk: Chunk) -> str:
-    """A chunk of one position is a decoded token, of the phases that matter here."""
+    """Tells decoding from prefilling: a chunk of one position is a decoded token."""
     return DECODE if len(chunk.token_ids) == 1 else PREFILL

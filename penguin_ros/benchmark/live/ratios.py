@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cases come to, as ratios, each with what is wanted of it. Knows records, runs nothing.
+"""What the cases come to, as ratios, each with the value that is wanted of it.
 
 What is wanted holds for the 2B shape in int4 on two CPU cores; it is shown for every model and
 judged for none.
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from penguin_ros.benchmark.live.drafts import replayed
 from penguin_ros.benchmark.live.scenes import CHANGING, STATIC
-from penguin_ros.benchmark.live.tasks import Record
+from penguin_ros.benchmark.live.tasks import JsonObject
 
 IDLE_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """`value`: of the two things that `how` names; `wanted`: at most so much."""
+    """The `value` of a ratio of the two things that `how` names; at most `wanted` is wanted."""
 
     name: str
     value: float
@@ -29,33 +29,36 @@ class Ratio:
 
 @dataclass(frozen=True)
 class TextSource:
-    """The model whose texts are drafted: its `name` and `texts` by scene."""
+    """The model whose texts are drafted at the costs of others: its `name` and its `texts` by
+    scene.
+    """
 
     name: str
-    texts: Mapping[str, list[Record]]
+    texts: Mapping[str, list[JsonObject]]
 
 
-def ratios(record: Record, speaker: TextSource | None, draft_tokens: int) -> list[Ratio]:
-    """All that the record of one model allows."""
+def ratios(record: JsonObject, text_source: TextSource | None, draft_tokens: int) -> list[Ratio]:
+    """All ratios that the record of one model allows."""
     cases = {case['name']: case for case in record.get('cases', [])}
     found = [
         *_clips(cases),
         *_interrupted(record.get('interrupt', [])),
         *_own_drafts(record.get('captions', [])),
     ]
-    if speaker is not None and 'pass_s' in record:
-        found += _others_drafts(record['pass_s'], speaker, draft_tokens)
+    if text_source is not None and 'pass_s' in record:
+        found += _others_drafts(record['pass_s'], text_source, draft_tokens)
     return found
 
 
-def _clips(cases: Mapping[str, Record]) -> Iterator[Ratio]:
+def _clips(cases: Mapping[str, JsonObject]) -> Iterator[Ratio]:
     if 'append 1 to 7' in cases:
         ours, cold = cases['append 1 to 7']['reuse'], cases['cold clip']['recompute']
         yield Ratio(
             'next caption after one new frame',
             _work(ours) / _work(cold),
             0.12,
-            "encode + prefill, growing window of one anchor and seven intermediates, over the cold clip's",
+            'encode + prefill, growing window of one anchor and seven intermediates, over the cold '
+            "clip's",
         )
     if 'slide by 1 of 8' in cases:
         ours, cold = (
@@ -78,11 +81,11 @@ def _clips(cases: Mapping[str, Record]) -> Iterator[Ratio]:
         )
 
 
-def _work(target: Record) -> float:
-    return float(target['encode_s'] + target['prefill_s'])
+def _work(case: JsonObject) -> float:
+    return float(case['encode_s'] + case['prefill_s'])
 
 
-def _interrupted(phases: list[Record]) -> Iterator[Ratio]:
+def _interrupted(phases: list[JsonObject]) -> Iterator[Ratio]:
     for phase in phases:
         if phase['asked']:
             yield Ratio(
@@ -93,7 +96,7 @@ def _interrupted(phases: list[Record]) -> Iterator[Ratio]:
             )
 
 
-def _own_drafts(captions: list[Record]) -> Iterator[Ratio]:
+def _own_drafts(captions: list[JsonObject]) -> Iterator[Ratio]:
     found = {(each['scene'], each['course']): each for each in captions}
     for scene, wanted in ((STATIC, 0.5), (CHANGING, 1.05)):
         ours, plain = found.get((scene, 'reuse, drafts'), {}), found.get((scene, 'reuse'), {})
@@ -107,15 +110,16 @@ def _own_drafts(captions: list[Record]) -> Iterator[Ratio]:
 
 
 def _others_drafts(
-    pass_s: Mapping[str, float], speaker: TextSource, draft_tokens: int
+    pass_s: Mapping[str, float], text_source: TextSource, draft_tokens: int
 ) -> Iterator[Ratio]:
     for scene, wanted in ((STATIC, 0.5), (CHANGING, 1.05)):
-        made = replayed(speaker.texts.get(scene, []), pass_s, draft_tokens)
+        made = replayed(text_source.texts.get(scene, []), pass_s, draft_tokens)
         if made['ratio'] is not None:
             yield Ratio(
                 f'decode with drafts at its costs, {scene} scene',
                 made['ratio'],
                 wanted,
-                f'{made["texts"]} texts of {speaker.name} ({made["tokens"]} tokens, {made["passes_per_token"]:.2f} '
-                f'passes each, worst text {made["worst_ratio"]:.2f}) at the cost per pass measured here',
+                f'{made["texts"]} texts of {text_source.name} ({made["tokens"]} tokens, '
+                f'{made["passes_per_token"]:.2f} passes each, worst text '
+                f'{made["worst_ratio"]:.2f}) at the cost per pass measured here',
             )

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the camera of `penguin bench live` sees: a scene that stands and one that changes, and clips
-of the stored pictures.
+"""What the camera of `penguin bench live` sees: a static scene and a changing one, and clips of the
+stored images.
 
-Scenes come from the simulated world, from a video, or, where neither is there, from the pictures
-made in code.
+Scenes come from the simulated world, from a video, or, where neither is there, from the images made
+in code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 CAMERA = 'camera'
 STATIC, CHANGING = 'static', 'changing'
 SCENE_S = 4.0
-"""How long each simulated scene of the changing stream lasts."""
+"""How long each scene of the changing stream lasts."""
 
 NOISE = 2.0
-"""Standard deviation of each pixel at least, in steps of 0..255."""
+"""The least standard deviation of each pixel, in steps of 0..255."""
 
 STATIC_SEED, CHANGING_SEED = 17, 100
-"""First numbers among the scenes that no model is trained on."""
+"""The first numbers among the scenes that no model is trained on."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """`scene` STATIC or CHANGING; `frames` at a steady rate from stamp 0 on; `source`: where the
-    pictures are from.
+    """A `scene`, STATIC or CHANGING, as `frames` at a steady rate from stamp 0 on; `source` says
+    where the images are from.
     """
 
     scene: str
@@ -46,7 +46,7 @@ class Stream:
 
 
 def framed(images: Iterable[Image], fps: float, first: int = 0) -> tuple[Frame, ...]:
-    """Pictures as frames of the camera; `first`: number of the first one on the grid of `fps`."""
+    """Images as frames of the camera; `first` is the number of the first one at the rate `fps`."""
     return tuple(
         Frame(round((first + index) * NANOSECONDS / fps), image, CAMERA)
         for index, image in enumerate(images)
@@ -54,13 +54,13 @@ def framed(images: Iterable[Image], fps: float, first: int = 0) -> tuple[Frame, 
 
 
 def clip_images(count: int, size: tuple[int, int]) -> list[Image]:
-    """The stored pictures in (width, height): one key frame, then frames that are like it."""
+    """The stored images in (width, height): one key frame, then frames that are similar to it."""
     return [_sized(image, size) for image in stored_images(count)]
 
 
 def further_images(number: int, count: int, size: tuple[int, int]) -> list[Image]:
-    """`count` pictures that go on behind a clip of the stored ones; of another `number` all are
-    others.
+    """`count` images that continue a clip of the stored ones; those of another `number` all
+    differ.
     """
     first, *_ = stored_images(9)
     images = []
@@ -74,8 +74,8 @@ def further_images(number: int, count: int, size: tuple[int, int]) -> list[Image
 
 
 def stream(scene: str, seconds: int, fps: float, size: tuple[int, int], video: str = '') -> Stream:
-    """STATIC or CHANGING, `seconds` long; MediaError when the video cannot be read or is too
-    short.
+    """A stream of the scene STATIC or CHANGING, `seconds` long; MediaError when the video
+    cannot be read or is too short.
     """
     count = round(seconds * fps)
     if video:
@@ -86,6 +86,26 @@ def stream(scene: str, seconds: int, fps: float, size: tuple[int, int], video: s
         except BackendUnavailable as error:
             images, source = _drawn(scene, count, fps, size), f'drawn in code: {error}'
     return Stream(scene, framed(images, fps), source)
+
+
+def write_video(path: Path, images: Sequence[Image], fps: float) -> Path:
+    """Writes at least one image, all of one size, as the video `path` (.mp4); MediaError when
+    this OpenCV has no encoder.
+    """
+    import cv2
+
+    from penguin_ros.media.video import MediaError
+
+    height, width = images[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, (width, height))
+    if not writer.isOpened():
+        raise MediaError(
+            'cannot write a video', 'this OpenCV has no mp4v encoder', 'Give one with --video FILE'
+        )
+    for image in images:
+        writer.write(np.ascontiguousarray(image[..., ::-1]))
+    writer.release()
+    return path
 
 
 def _simulated(
@@ -109,7 +129,9 @@ def _simulated(
 
 
 def _with_noise(scene: Scene) -> Scene:
-    """As a camera has it: no two pictures are the same, and none is found again by chance."""
+    """Adds the noise of a camera: no two images are equal, so none is found in a cache by
+    chance.
+    """
     return replace(scene, noise=max(scene.noise, NOISE))
 
 
@@ -130,7 +152,7 @@ def _of_video(
             'Give a longer video or fewer --captions',
         )
     if scene == STATIC:
-        return _noisy(images[0], count), f'first picture of {path.name}, with the noise of a camera'
+        return _noisy(images[0], count), f'first image of {path.name}, with the noise of a camera'
     return images, path.name
 
 
@@ -145,7 +167,7 @@ def _drawn(scene: str, count: int, fps: float, size: tuple[int, int]) -> list[Im
 
 
 def _noisy(image: Image, count: int) -> list[Image]:
-    """As a camera that stands sees it."""
+    """The image as a camera that stands sees it, `count` times."""
     random = np.random.default_rng(1)
     return [
         np.clip(image + random.normal(0.0, NOISE, image.shape), 0, 255).astype(np.uint8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of `penguin bench live` on a terminal. Knows the fields of its records, no model."""
+"""The tables of `penguin bench live` on a terminal, made of the records of its parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from penguin_ros.benchmark.live.ratios import Ratio
-from penguin_ros.benchmark.live.tasks import Record
+from penguin_ros.benchmark.live.tasks import JsonObject
+from penguin_ros.benchmark.tasks import TargetError
 from penguin_ros.evaluation.agreement import Agreement, in_words
 
 if TYPE_CHECKING:
@@ -23,76 +24,55 @@ FIRST = PHASES[:3]
 AGREED = 'tokens same; logits'
 
 
-def print_model(console: Console, title: str, record: Record, found: Sequence[Ratio]) -> None:
-    """Everything about one model."""
+CASE_HEADER = (
+    'ms',
+    'frames',
+    'prompt',
+    'reused',
+    *(f'anew:\n{name}' for name, _ in FIRST),
+    *(f'reuse:\n{name}' for name, _ in FIRST),
+    'of anew',
+    AGREED,
+)
+CAPTION_HEADER = (
+    'a caption every second, mean, ms',
+    'made',
+    *(name for name, _ in PHASES),
+    'tokens',
+    'passes/tok',
+    'drafts right',
+    AGREED,
+)
+INTERRUPT_HEADER = (
+    'question during a caption, ms',
+    'idle',
+    'busy',
+    'waited',
+    'longest step',
+    'tokens same as idle',
+)
+
+
+def print_model(console: Console, title: str, record: JsonObject, ratios: Sequence[Ratio]) -> None:
+    """Prints everything about one model."""
     console.print(f'\n{title}', style='bold', markup=False)
     print_error(console, record.get('error'))
     if record.get('cases'):
-        _print(
-            console,
-            (
-                'ms',
-                'frames',
-                'prompt',
-                'reused',
-                *(f'anew:\n{name}' for name, _ in FIRST),
-                *(f'reuse:\n{name}' for name, _ in FIRST),
-                'of anew',
-                AGREED,
-            ),
-            [_case(case) for case in record['cases']],
-        )
+        _print(console, CASE_HEADER, [_case(case) for case in record['cases']])
     if record.get('captions'):
-        _print(
-            console,
-            (
-                'a caption every second, mean, ms',
-                'made',
-                *(name for name, _ in PHASES),
-                'tokens',
-                'passes/tok',
-                'drafts right',
-                AGREED,
-            ),
-            [_caption(each) for each in record['captions']],
-        )
+        _print(console, CAPTION_HEADER, [_caption(each) for each in record['captions']])
     if record.get('interrupt'):
-        _print(
-            console,
-            (
-                'question during a caption, ms',
-                'idle',
-                'busy',
-                'waited',
-                'longest step',
-                'tokens same as idle',
-            ),
-            [
-                (
-                    each['name'],
-                    *(_ms(each[key]) for key in ('idle_s', 'busy_s', 'wait_s', 'step_s')),
-                    _same(each['same']),
-                )
-                for each in record['interrupt']
-            ],
-        )
+        _print(console, INTERRUPT_HEADER, [_interrupt(each) for each in record['interrupt']])
     if record.get('pass_s'):
-        costs = record['pass_s']
-        _print(
-            console,
-            ('pass over N positions', *costs),
-            [
-                ('ms', *map(_ms, costs.values())),
-                ('of one', *(f'{each / costs["1"]:.2f}' for each in costs.values())),
-            ],
-        )
-    if found:
-        _print(console, ('ratio', 'value', 'wanted', 'of what'), [_ratio(each) for each in found])
+        _print_pass_costs(console, record['pass_s'])
+    if ratios:
+        rows = [_ratio(each) for each in ratios]
+        _print(console, ('ratio', 'value', 'wanted', 'of what'), rows)
     _print_memory(console, record)
 
 
-def print_node(console: Console, node: Record) -> None:
-    """The run over real topics."""
+def print_node(console: Console, node: JsonObject) -> None:
+    """Prints what the run over real topics gave."""
     console.print(
         f'\nthe node over real topics, on {node.get("model", "a model")}',
         style='bold',
@@ -103,21 +83,14 @@ def print_node(console: Console, node: Record) -> None:
         _print(console, (f'{node["seconds"]:.0f} s', 'value'), list(_node_rows(node)))
 
 
-def print_error(console: Console, error: Record | None) -> None:
-    """What failed, why, and the way out."""
+def print_error(console: Console, error: JsonObject | None) -> None:
+    """Prints what failed, why, and the way out."""
     if error:
-        text = f'failed: {error["kind"]}: {error["what"]}' + (
-            f': {error["why"]}' if error['why'] else ''
-        )
-        console.print(
-            text + (f'\n→ {error["fix"]}' if error['fix'] else ''),
-            markup=False,
-            style='red',
-            soft_wrap=True,
-        )
+        words = f'failed: {TargetError(**error).in_words()}'
+        console.print(words, markup=False, style='red', soft_wrap=True)
 
 
-def _case(case: Record) -> tuple[str, ...]:
+def _case(case: JsonObject) -> tuple[str, ...]:
     ours, anew = case['reuse'], case['recompute'] or {}
     ratio = f'{ours["first_token_s"] / anew["first_token_s"]:.3f}' if anew else '–'
     return (
@@ -132,7 +105,7 @@ def _case(case: Record) -> tuple[str, ...]:
     )
 
 
-def _caption(each: Record) -> tuple[str, ...]:
+def _caption(each: JsonObject) -> tuple[str, ...]:
     drafts = f'{each["accepted"]:.1f} of {each["drafted"]:.1f}' if each.get('drafted') else '–'
     return (
         f'{each["scene"]} scene, {each["course"]}',
@@ -145,6 +118,11 @@ def _caption(each: Record) -> tuple[str, ...]:
     )
 
 
+def _interrupt(each: JsonObject) -> tuple[str, ...]:
+    times = (_ms(each[key]) for key in ('idle_s', 'busy_s', 'wait_s', 'step_s'))
+    return each['name'], *times, _same(each['same'])
+
+
 def _ratio(each: Ratio) -> tuple[str, ...]:
     return (
         each.name,
@@ -154,7 +132,7 @@ def _ratio(each: Ratio) -> tuple[str, ...]:
     )
 
 
-def _node_rows(node: Record) -> Iterator[tuple[str, str]]:
+def _node_rows(node: JsonObject) -> Iterator[tuple[str, str]]:
     yield (
         'captions',
         f'{node["captions"]}, {node["captions_hz"]:.2f} Hz, {node["caption_errors"]} with an error',
@@ -190,44 +168,53 @@ def _node_rows(node: Record) -> Iterator[tuple[str, str]]:
     )
 
 
-def _print_memory(console: Console, record: Record) -> None:
+def _print_pass_costs(console: Console, costs: JsonObject) -> None:
+    rows = [
+        ('ms', *map(_ms, costs.values())),
+        ('of one', *(f'{each / costs["1"]:.2f}' for each in costs.values())),
+    ]
+    _print(console, ('pass over N positions', *costs), rows)
+
+
+def _print_memory(console: Console, record: JsonObject) -> None:
     held = record.get('memory')
     if held:
         console.print(
-            f'kept at most: {held["features"]} frames of features, {held["feature_bytes"] / 1e6:.1f} MB; '
-            f'{held["kv_slots"]} KV slots, {held["kv_positions"]} positions, {held["kv_bytes"] / 1e6:.1f} MB (a slot: '
-            f'{held["slot_bytes"] / 1e6:.1f} MB). Rounds: {record["rounds"]}.{_rounding(record)}',
+            f'kept at most: {held["features"]} frames of features, '
+            f'{held["feature_bytes"] / 1e6:.1f} MB; {held["kv_slots"]} KV slots, '
+            f'{held["kv_positions"]} positions, {held["kv_bytes"] / 1e6:.1f} MB '
+            f'(a slot: {held["slot_bytes"] / 1e6:.1f} MB). '
+            f'Rounds: {record["rounds"]}.{_rounding(record)}',
             markup=False,
             soft_wrap=True,
         )
 
 
-def _same(found: Record | None) -> str:
+def _same(found: JsonObject | None) -> str:
     if found is None:
         return 'not asked in time'
     then = '' if found['margin'] is None else f', then margin {found["margin"]:.1e}'
     return f'{found["tokens"]} of {found["of"]}{then}'
 
 
-def _rounding(record: Record) -> str:
+def _rounding(record: JsonObject) -> str:
     found = record['rounding']
-    return (
-        ''
-        if found is None
-        else f' Rounding of this model, computed anew in chunks of another size: logits ±{found:.1e}.'
-    )
+    if found is None:
+        return ''
+    how = 'computed anew in chunks of another size'
+    return f' Rounding of this model, {how}: logits ±{found:.1e}.'
 
 
-def _passes(target: Record) -> str:
-    return f'{target["passes"] / target["tokens"]:.2f}' if target.get('tokens') else '–'
+def _passes(caption: JsonObject) -> str:
+    return f'{caption["passes"] / caption["tokens"]:.2f}' if caption.get('tokens') else '–'
 
 
-def _agreed(found: Record | None) -> str:
+def _agreed(found: JsonObject | None) -> str:
     return in_words(Agreement(**found) if found is not None else None)
 
 
 def _ms(seconds: float | None) -> str:
-    """Milliseconds in three figures or more."""
+    """Milliseconds in at least three figures."""
     if seconds is None:
         return '–'
     value = 1e3 * seconds

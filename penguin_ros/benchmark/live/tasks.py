@@ -1,38 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One part of `penguin bench live`: what it runs, in a process of its own, and the plain values
-that come of it.
+"""What `penguin bench live` is asked for and measures, as values.
 
-A part that dies takes nothing else with it, and the memory that is counted is its own.
+A part is one set of cases of one model, which runs in a process of its own. What comes of it is a
+JSON object. This file imports nothing of its room but `benchmark.tasks`.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from penguin_ros.benchmark.tasks import Target, TargetError, process_record
+from penguin_ros.benchmark.tasks import Target, TargetError
+from penguin_ros.config import PenguinConfig
 
 CLIP, SLIDE, CAPTIONS, INTERRUPT = 'clip', 'slide', 'captions', 'interrupt'
 CASES = {
-    CLIP: 'cold clip, second and tenth question on it, 1 to 7 frames appended, and what verifying drafts costs',
-    SLIDE: 'slide by 1 of 8 frames of equal size',
-    CAPTIONS: 'a caption every second of a scene that stands and of one that changes; drafts and gate on and off',
+    CLIP: 'a cold clip, a second and a tenth question on it, 1 to 7 frames appended, and what '
+    'verifying drafts costs',
+    SLIDE: 'a slide by 1 of 8 frames of equal size',
+    CAPTIONS: 'a caption every second of a static and of a changing scene, with drafts and gate '
+    'on and off',
     INTERRUPT: 'a question while a caption runs',
 }
 GROWTH = 'growth'
-"""First tokens as the clip grows, for the picture."""
+"""The case of first tokens as the clip grows, which is plotted."""
 
-LIMIT_S = 3600.0
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LiveBenchSettings:
+    """What was asked for.
+
+    `models` are folders of bundles, or folders or hub ids of checkpoints. `cases` is empty when
+    none is wanted. `rounds` and `captions` (of each scene) are 0 for as many as suit the speed of
+    the model. `tokens` is the length of each text, 0 where texts end by themselves. `size` is the
+    (width, height) of the images, None for those that suit the model. `video` is what is captioned,
+    '' for the simulated world. `config` holds the settings of the models.
+    """
+
+    config: PenguinConfig
+    models: tuple[str, ...] = ()
+    cases: tuple[str, ...] = tuple(CASES)
+    rounds: int = 0
+    captions: int = 0
+    tokens: int = 0
+    size: tuple[int, int] | None = None
+    video: str = ''
+    has_default_model: bool = True
+    has_growth: bool = False
+    has_node: bool = False
+    node_seconds: float = 120.0
 
 
 @dataclass(frozen=True)
 class LiveTask:
-    """`cases` of one model; `tokens` of each text, 0: it ends by itself; (`width`, `height`) of the
-    pictures; `video`: scenes of the captions, '': simulated. `rounds`, `captions` of a scene: 0: as
-    many as suit the model's speed.
+    """The `cases` of one part.
+
+    `tokens` is the length of each text, 0 where texts end by themselves; (`width`, `height`) is the
+    size of the images; `video` holds the scenes of the captions, '' for simulated ones. `rounds`
+    and `captions` of a scene are 0 for as many as suit the speed of the model.
     """
 
     target: Target
@@ -50,53 +78,27 @@ class LiveTask:
         return self.width, self.height
 
 
-Record = dict[str, Any]
-LiveRunner = Callable[[LiveTask], Record]
-
-
-def run_here(task: LiveTask) -> Record:
-    """In this process; whatever goes wrong is the record's `error`."""
-    from penguin_ros.benchmark.live.interrupt import interrupt_record
-    from penguin_ros.benchmark.live.texts import texts_record
-
-    try:
-        return {
-            'error': None,
-            **(interrupt_record(task) if INTERRUPT in task.cases else texts_record(task)),
-        }
-    except Exception as error:
-        return failed(TargetError.of(error))
-
-
-def run_apart(task: LiveTask) -> Record:
-    """In a process of its own, which is ended after LIMIT_S."""
-    record = process_record(__name__, asdict(task), task.target.name, LIMIT_S)
-    return failed(record) if isinstance(record, TargetError) else record
-
-
-def failed(error: TargetError) -> Record:
-    """The record of a part that did not run."""
-    return {'error': asdict(error)}
-
-
-def task_from(plain: Record) -> LiveTask:
-    """Of its JSON."""
-    return LiveTask(**{**plain, 'side': Target(**plain['side']), 'cases': tuple(plain['cases'])})
-
-
-def main() -> None:
-    """The process of one part: takes a LiveTask as JSON, prints a record as JSON."""
-    print(json.dumps(run_here(task_from(json.loads(sys.argv[1])))), flush=True)
-
-
-if __name__ == '__main__':
-    main()
+LiveRunner = Callable[[LiveTask], JsonObject]
 
 
 @dataclass(eq=False)
 class ModelRun:
-    """A model and what came of it; `record['error']` where it failed."""
+    """A model and the `record` of its parts, with the key `error` where one failed. `is_default`
+    marks the model of the simulated world.
+    """
 
     target: Target
     is_default: bool
-    record: Record
+    record: JsonObject
+
+
+def failed(error: TargetError) -> JsonObject:
+    """The record of a part that did not run."""
+    return {'error': asdict(error)}
+
+
+def task_from(plain: Mapping[str, Any]) -> LiveTask:
+    """Makes a task from the JSON of one."""
+    return LiveTask(
+        **{**plain, 'target': Target(**plain['target']), 'cases': tuple(plain['cases'])}
+    )

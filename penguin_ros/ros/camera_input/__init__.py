@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Takes the frames of one configured camera from ROS, and can say why none comes.
+
+Reading order: `camera_input` subscribes, converts messages and hands frames on; `sampling_gate`
+leaves frames in the middleware until one is wanted; `discovery` looks who publishes and chooses
+between the raw and the compressed topic; `stats` records what happened; `health` judges that.
+
+The penguin node, the doctor and a benchmark start a CameraInput per camera; it calls the sinks that
+it was given. Everything runs on the executor's thread.
+"""

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One configured camera: subscribes, takes a frame when one is wanted, converts it, and can say why
-none comes.
+"""The input of one configured camera: it subscribes, takes a frame when one is wanted, converts it,
+and can say why none comes.
 
-Knows topics and messages; frames and drops go to functions it is given. Everything runs on the
-executor's thread, and no exception leaves a callback.
+Everything runs on the executor's thread, and no exception leaves a callback.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ except ImportError:  # Humble
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import ImageError
-from penguin_ros.frame import NANOSECONDS, Frame
+from penguin_ros.frame import NANOSECONDS, Frame, to_nanoseconds
 from penguin_ros.frame_sampling import LiveSampler
 from penguin_ros.media.convert import message_to_rgb
 from penguin_ros.ros.camera_input.discovery import TransportChoice, image_topics, publishers
@@ -53,17 +52,16 @@ from penguin_ros.ros.process.callback_guard import CallbackGuard
 
 CHECK_SECONDS = 0.5
 QUIET_NS = 2 * NANOSECONDS
-"""Discovery takes a moment: for so long after the start, a camera that waits is not worth a line in
-the log.
-"""
+"""Discovery takes a moment: for this long after the start, a camera that waits is not logged."""
 
 _MESSAGES = {RAW: Image, COMPRESSED: CompressedImage}
 
 
 @dataclass(frozen=True)
 class FrameSinks:
-    """Where frames go; both are called on the executor's thread. `on_drop` is given the cause, one
-    word.
+    """Where frames go; both are called on the executor's thread.
+
+    `on_drop` is given the cause, one word.
     """
 
     on_frame: Callable[[Frame], None]
@@ -73,9 +71,9 @@ class FrameSinks:
 class CameraInput:
     """Between `start` and `stop`, frames of one camera at the rate `clip.fps` go to the sinks.
 
-    A picture that cannot be used is dropped and counted under its ImageError's cause; an exception
-    in a callback under 'exception', and `guard` reports it. Nothing is queued here: the middleware
-    holds the newest frame.
+    An image that cannot be used is dropped and counted under its ImageError's cause. An exception
+    in a callback is counted under 'exception', and `guard` reports it. Nothing is queued here: the
+    middleware holds the newest frame.
     """
 
     def __init__(
@@ -86,27 +84,27 @@ class CameraInput:
         guard: CallbackGuard,
         sinks: FrameSinks,
     ) -> None:
-        self._node, self._camera, self._config, self._guard, self._sinks = (
-            node,
-            camera,
-            config,
-            guard,
-            sinks,
-        )
+        self._node = node
+        self._camera = camera
+        self._config = config
+        self._guard = guard
+        self._sinks = sinks
         self._topics = transport_topics(node, camera.topic)
         self._is_running = False
         self._publishers: tuple[Publisher, ...] = ()
         self._image_topics: tuple[str, ...] = ()
         self._clash_event = ''
         self._logged: set[object] = set()
-        self._record, self._since_ns = CameraStats(), time.monotonic_ns()
+        self._stats = CameraStats()
+        self._since_ns = time.monotonic_ns()
 
     def start(self) -> None:
-        """Subscribes; counts begin anew."""
+        """Subscribes; all counts restart."""
         if self._is_running:
             return
         self._is_running = True
-        self._record, self._since_ns = CameraStats(), time.monotonic_ns()
+        self._stats = CameraStats()
+        self._since_ns = time.monotonic_ns()
         self._choice = TransportChoice(self._camera.transport, self._since_ns)
         self._gate = SamplingGate(
             self._node, LiveSampler(self._config.clip.fps, time.monotonic_ns, self._ros_ns)
@@ -136,7 +134,7 @@ class CameraInput:
             self._gate.set_rate(config.clip.fps)
 
     def health(self) -> CameraHealth:
-        """How the camera is doing now."""
+        """Returns how the camera is doing now."""
         transport = self._choice.current if self._is_running else self._camera.transport
         requested = RAW if transport == AUTO else transport
         watch = self._config.watch
@@ -152,7 +150,7 @@ class CameraInput:
                 publishers=self._publishers,
                 clash_event=self._clash_event,
                 image_topics=self._image_topics,
-                record=self._record,
+                stats=self._stats,
                 now_ns=time.monotonic_ns(),
                 since_ns=self._since_ns,
                 ros_now_ns=self._ros_ns(),
@@ -168,7 +166,7 @@ class CameraInput:
             self._subscription = self._subscription_with(
                 {'message_lost': self._guard.wrap(self._on_lost)}
             )
-        except UnsupportedEventTypeError:  # a middleware that cannot tell what it lost
+        except UnsupportedEventTypeError:  # this middleware cannot tell what it lost
             self._subscription = self._subscription_with({})
 
     def _subscription_with(self, events: dict[str, Any]) -> Subscription:
@@ -191,7 +189,7 @@ class CameraInput:
         self._clash_event = qos_policy_name_from_kind(event.last_policy_kind)
 
     def _on_lost(self, event: Any) -> None:
-        self._record.note_lost(time.monotonic_ns(), event.total_count_change)
+        self._stats.note_lost(time.monotonic_ns(), event.total_count_change)
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -204,12 +202,12 @@ class CameraInput:
         self._gate.close_until_due()
         now_ns = time.monotonic_ns()
         try:
-            self._record.note_arrival(
+            self._stats.note_arrival(
                 now_ns, _message_bytes(message), facts.get('publication_sequence_number')
             )
             frame = self._frame(message)
             self._sinks.on_frame(frame)
-            self._record.note_frame(now_ns, frame.stamp_ns)
+            self._stats.note_frame(now_ns, frame.stamp_ns)
         except ImageError as error:
             self._drop(error.cause, str(error))
         except Exception as error:
@@ -218,14 +216,14 @@ class CameraInput:
 
     def _frame(self, message: Any) -> Frame:
         image = message_to_rgb(message, self._config.buffer.max_image_pixels)
-        stamp_ns = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
+        stamp_ns = to_nanoseconds(message.header.stamp)
         if stamp_ns <= 0:
-            self._record.note_zero_stamp(time.monotonic_ns())
+            self._stats.note_zero_stamp(time.monotonic_ns())
             stamp_ns = self._ros_ns()
         return Frame(stamp_ns, image, self._camera.name, message.header.frame_id)
 
     def _drop(self, cause: str, reason: str) -> None:
-        self._record.note_drop(cause, reason)
+        self._stats.note_drop(cause, reason)
         self._sinks.on_drop(cause)
 
     def _ros_ns(self) -> int:
@@ -235,15 +233,7 @@ class CameraInput:
 
     def _check(self) -> None:
         """Looks who publishes, changes the transport when that is better, and logs what changed."""
-        transports = (
-            (RAW, COMPRESSED) if self._camera.transport == AUTO else (self._choice.current,)
-        )
-        found = {
-            transport: publishers(
-                self._node, self._resolved(transport), self._subscription.qos_profile
-            )
-            for transport in transports
-        }
+        found = self._find_publishers()
         self._publishers = tuple(
             publisher for of_transport in found.values() for publisher in of_transport
         )
@@ -257,29 +247,40 @@ class CameraInput:
             )
         }
         before = self._choice.current
-        if self._choice.choose(usable, self._record.last_frame_ns, time.monotonic_ns()) != before:
+        if self._choice.choose(usable, self._stats.last_frame_ns, time.monotonic_ns()) != before:
             self._node.destroy_subscription(self._subscription)
             self._clash_event = ''
             self._subscribe()
         self._log_changes(self.health())
 
+    def _find_publishers(self) -> dict[str, list[Publisher]]:
+        """Returns the publishers on the topic of each transport that may be used."""
+        is_auto = self._camera.transport == AUTO
+        transports = (RAW, COMPRESSED) if is_auto else (self._choice.current,)
+        qos = self._subscription.qos_profile
+        return {
+            transport: publishers(self._node, self._resolved(transport), qos)
+            for transport in transports
+        }
+
     def _resolved(self, transport: str) -> str:
         return str(self._node.resolve_topic_name(self._topics[transport]))
 
     def _log_changes(self, health: CameraHealth) -> None:
-        """One line per change of state and per new warning."""
+        """Logs one line per change of state and per new warning."""
         if health.state is CameraState.WAITING and time.monotonic_ns() - self._since_ns < QUIET_NS:
             return
-        current: set[object] = {(health.state, health.cause, health.topic), *health.warnings}
-        logger, name = self._node.get_logger(), f'camera {self._camera.name}'
-        if (health.state, health.cause, health.topic) not in self._logged:
+        state = (health.state, health.cause, health.topic)
+        logger = self._node.get_logger()
+        name = f'camera {self._camera.name}'
+        if state not in self._logged:
             if health.state is CameraState.OK:
                 logger.info(f'{name}: frames arrive on {health.topic}')
             else:
                 logger.warning(f'{name}: {health.reason}')
         for cause in health.warnings.keys() - self._logged:
             logger.warning(f'{name}: {health.warnings[cause]}')
-        self._logged = current
+        self._logged = {state, *health.warnings}
 
 
 def _message_bytes(message: Any) -> int:

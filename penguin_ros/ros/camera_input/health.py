@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a camera is doing, and why nothing arrives when nothing does: a verdict over facts that
-others collect.
+"""Judges how a camera is doing, and why no frame arrives when none does.
 
-Knows no ROS call; each verdict names the cause and, where there is one, what to do.
+The verdict follows from facts that `camera_input` collects. It names the cause and, where there is
+one, what to do.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from enum import IntEnum
 
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.camera_input.stats import WINDOW_NS, CameraStats
+from penguin_ros.ros.conversions.topics import AUTO, RAW
 
 LARGE_MESSAGE_BYTES = 500_000
-"""A larger message does not fit into the shared-memory segment that Fast DDS makes by default (512
-KiB).
-"""
+"""A larger message does not fit into the 512 KiB of shared memory that Fast DDS has by default."""
 REJECTS_IN_ROW = 3
 LOSS_PERCENT = 5
 
 _SEGMENT_FIX = (
-    "raw pictures over 0.5 MB overflow the default shared memory of Fast DDS unless the camera's process has "
-    'FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_images.xml of penguin_ros; its compressed topic needs none'
+    'raw images over 0.5 MB overflow the default shared memory of Fast DDS unless the process of '
+    'the camera has FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_images.xml of '
+    'penguin_ros; its compressed topic needs none'
 )
 
 
 class CameraState(IntEnum):
-    """Same numbers as in penguin_msgs/CameraStatus."""
+    """How a camera is doing; the numbers are those of penguin_msgs/CameraStatus."""
 
     WAITING = 0
     OK = 1
@@ -50,8 +50,11 @@ class Publisher:
 
 @dataclass(frozen=True)
 class CameraObservation:
-    """What the verdict is made from. Times in nanoseconds: `now_ns`, `since_ns` (start of the
-    subscription) and `stale_after_ns` steady, `ros_now_ns` of the node's clock.
+    """The facts that a verdict is made from.
+
+    `since_ns` is the start of the subscription; it and `now_ns` are times of the steady clock,
+    `ros_now_ns` is a time of the node's clock. `clash_event` names the last QoS policy that the
+    middleware reported as incompatible.
     """
 
     camera: str
@@ -62,7 +65,7 @@ class CameraObservation:
     publishers: tuple[Publisher, ...]
     clash_event: str
     image_topics: tuple[str, ...]
-    record: CameraStats
+    stats: CameraStats
     now_ns: int
     since_ns: int
     ros_now_ns: int
@@ -72,12 +75,12 @@ class CameraObservation:
 
 @dataclass(frozen=True)
 class CameraHealth:
-    """One camera's state; `cause` is one word for it, `reason` the whole sentence, both empty when
-    OK.
+    """The verdict on one camera.
 
-    `warnings`: sentences on what is wrong while frames arrive, by such a word. `age_ns`: ROS time
-    now minus the newest stamp, None before the first frame. `publish_rate_hz` 0 when unknown.
-    `drops` by cause; `lost` counts what the middleware lost in transport.
+    `cause` is one word for its state and `reason` the whole sentence; both are empty when it is OK.
+    `warnings` are sentences on what is wrong while frames arrive, by such a word. `age_ns` is ROS
+    time now minus the newest stamp, None before the first frame. `publish_rate_hz` is 0 when
+    unknown. `drops` counts by cause; `lost` counts what the middleware lost in transport.
     """
 
     camera: str
@@ -90,7 +93,6 @@ class CameraHealth:
     rate_hz: float = 0.0
     publish_rate_hz: float = 0.0
     age_ns: int | None = None
-    frames: int = 0
     drops: Mapping[str, int] = field(default_factory=dict)
     zero_stamps: int = 0
     lost: int = 0
@@ -98,58 +100,56 @@ class CameraHealth:
 
 
 def camera_health(facts: CameraObservation) -> CameraHealth:
-    """The verdict."""
-    record = facts.record
+    """Returns the verdict on these facts."""
+    stats = facts.stats
     state, cause, reason = _verdict(facts)
-    age_ns = None if record.newest_stamp_ns is None else facts.ros_now_ns - record.newest_stamp_ns
+    is_undecided = facts.is_auto and not facts.publishers and stats.last_arrival_ns is None
+    age_ns = None if stats.newest_stamp_ns is None else facts.ros_now_ns - stats.newest_stamp_ns
     return CameraHealth(
         camera=facts.camera,
         topic=facts.topic,
         state=state,
         cause=cause,
         reason=reason,
-        transport='auto'
-        if facts.is_auto and not facts.publishers and record.last_arrival_ns is None
-        else facts.transport,
+        transport=AUTO if is_undecided else facts.transport,
         warnings=_warnings(facts, state, age_ns),
-        rate_hz=record.rate_hz(facts.now_ns),
-        publish_rate_hz=record.publish_rate_hz(),
+        rate_hz=stats.rate_hz(facts.now_ns),
+        publish_rate_hz=stats.publish_rate_hz(),
         age_ns=age_ns,
-        frames=record.frames,
-        drops=dict(record.drops),
-        zero_stamps=record.zero_stamps,
-        lost=record.lost,
+        drops=dict(stats.drops),
+        zero_stamps=stats.zero_stamps,
+        lost=stats.lost,
         publishers=tuple(publisher.node for publisher in _on_topic(facts)),
     )
 
 
 def _verdict(facts: CameraObservation) -> tuple[CameraState, str, str]:
-    record = facts.record
+    stats = facts.stats
     is_fresh = (
-        record.last_frame_ns is not None
-        and facts.now_ns - record.last_frame_ns <= facts.stale_after_ns
+        stats.last_frame_ns is not None
+        and facts.now_ns - stats.last_frame_ns <= facts.stale_after_ns
     )
     is_arriving = (
-        record.last_arrival_ns is not None
-        and facts.now_ns - record.last_arrival_ns <= facts.stale_after_ns
+        stats.last_arrival_ns is not None
+        and facts.now_ns - stats.last_arrival_ns <= facts.stale_after_ns
     )
-    if is_arriving and record.rejected_in_row >= (REJECTS_IN_ROW if is_fresh else 1):
+    if is_arriving and stats.rejected_in_row >= (REJECTS_IN_ROW if is_fresh else 1):
         return (
             CameraState.REJECTED,
-            record.last_reject_cause,
-            f'the last {record.rejected_in_row} pictures could not be used: {record.last_reject}',
+            stats.last_reject_cause,
+            f'the last {stats.rejected_in_row} images could not be used: {stats.last_reject}',
         )
     if is_fresh:
         return CameraState.OK, '', ''
     cause, reason = _silence(facts)
-    if record.last_frame_ns is None:
+    if stats.last_frame_ns is None:
         return CameraState.WAITING, cause, f'waiting for {facts.topic}: {reason}'
-    seconds = (facts.now_ns - record.last_frame_ns) / NANOSECONDS
+    seconds = (facts.now_ns - stats.last_frame_ns) / NANOSECONDS
     return CameraState.STALE, cause, f'no frame of {facts.topic} for {seconds:.0f} s: {reason}'
 
 
 def _silence(facts: CameraObservation) -> tuple[str, str]:
-    """Why nothing arrives."""
+    """Returns why nothing arrives, as a word and a sentence."""
     on_topic = _on_topic(facts)
     if not on_topic:
         return 'no_publisher', 'no publisher' + _other_topics(facts)
@@ -161,19 +161,20 @@ def _silence(facts: CameraObservation) -> tuple[str, str]:
     if not matching:
         return 'qos', _clash(of_type[0], facts)
     names = _names(matching)
-    lost = facts.record.lost_lately(facts.now_ns)
+    lost = facts.stats.lost_lately(facts.now_ns)
     if lost:
-        return 'transport', f'{lost} messages of {names} were lost in transport' + _segment_advice(
-            facts
-        )
-    if facts.transport == 'raw' and facts.record.message_bytes in range(1, LARGE_MESSAGE_BYTES):
-        return 'silent', f'{names} has a publisher there but publishes nothing'
-    if facts.transport == 'raw':
-        return (
-            'silent',
-            f'{names} has a publisher there, but nothing arrives: it publishes nothing, or {_SEGMENT_FIX}',
-        )
-    return 'silent', f'{names} has a publisher there, but nothing arrives'
+        advice = _segment_advice(facts)
+        return 'transport', f'{lost} messages of {names} were lost in transport{advice}'
+    return 'silent', _silent_publisher(names, facts)
+
+
+def _silent_publisher(names: str, facts: CameraObservation) -> str:
+    if facts.transport == RAW and facts.stats.message_bytes in range(1, LARGE_MESSAGE_BYTES):
+        return f'{names} has a publisher there but publishes nothing'
+    silence = f'{names} has a publisher there, but nothing arrives'
+    if facts.transport == RAW:
+        return f'{silence}: it publishes nothing, or {_SEGMENT_FIX}'
+    return silence
 
 
 def _on_topic(facts: CameraObservation) -> list[Publisher]:
@@ -183,25 +184,24 @@ def _on_topic(facts: CameraObservation) -> list[Publisher]:
 def _clash(publisher: Publisher, facts: CameraObservation) -> str:
     policies = ', '.join(publisher.clash) or facts.clash_event
     return (
-        f'incompatible QoS policy {policies}: {publisher.node} offers less than this subscription asks for; change the '
-        f'publisher, or the parameter qos_overrides.{facts.topic}.subscription'
+        f'incompatible QoS policy {policies}: {publisher.node} offers less than this subscription '
+        'asks for; change the publisher, or the parameter '
+        f'qos_overrides.{facts.topic}.subscription'
     )
 
 
 def _other_topics(facts: CameraObservation) -> str:
     if not facts.image_topics:
-        return ', and no other topic carries pictures'
-    return ', while pictures are published on ' + ', '.join(facts.image_topics)
+        return ', and no other topic carries images'
+    return ', while images are published on ' + ', '.join(facts.image_topics)
 
 
 def _segment_advice(facts: CameraObservation) -> str:
-    is_large = facts.record.message_bytes == 0 or facts.record.message_bytes > LARGE_MESSAGE_BYTES
+    is_large = facts.stats.message_bytes == 0 or facts.stats.message_bytes > LARGE_MESSAGE_BYTES
     slow = 'the network or the machine is too slow for them'
-    return (
-        f': {_SEGMENT_FIX}. Where it is set, {slow}'
-        if facts.transport == 'raw' and is_large
-        else f': {slow}'
-    )
+    if facts.transport == RAW and is_large:
+        return f': {_SEGMENT_FIX}. Where it is set, {slow}'
+    return f': {slow}'
 
 
 def _names(publishers: list[Publisher]) -> str:
@@ -209,8 +209,9 @@ def _names(publishers: list[Publisher]) -> str:
 
 
 def _warnings(facts: CameraObservation, state: CameraState, age_ns: int | None) -> dict[str, str]:
-    """What is wrong although frames arrive."""
-    on_topic, warnings = _on_topic(facts), {}
+    """Returns what is wrong although frames arrive, as sentences by a word for each."""
+    on_topic = _on_topic(facts)
+    warnings: dict[str, str] = {}
     if len(on_topic) > 1:
         warnings['publishers'] = f'{len(on_topic)} publishers on {facts.topic}: {_names(on_topic)}'
     if state is not CameraState.OK:
@@ -219,27 +220,28 @@ def _warnings(facts: CameraObservation, state: CameraState, age_ns: int | None) 
     if clashing:
         warnings['qos'] = _clash(clashing[0], facts)
     warnings.update(_losses(facts))
-    zero_ns = facts.record.last_zero_stamp_ns
+    zero_ns = facts.stats.last_zero_stamp_ns
     if zero_ns is not None and facts.now_ns - zero_ns <= max(WINDOW_NS, facts.stale_after_ns):
         warnings['zero_stamp'] = (
-            f'{facts.record.zero_stamps} frames carried no stamp; their time of receipt is used'
+            f'{facts.stats.zero_stamps} frames carried no stamp; their time of receipt is used'
         )
     if age_ns is not None and not -facts.future_tolerance_ns <= age_ns <= facts.stale_after_ns:
         side = 'ahead of' if age_ns < 0 else 'behind'
         warnings['clock_skew'] = (
-            f"stamps are {abs(age_ns) / NANOSECONDS:.1f} s {side} this node's clock: the clocks differ, "
-            'or use_sim_time does'
+            f"stamps are {abs(age_ns) / NANOSECONDS:.1f} s {side} this node's clock: the clocks "
+            'differ, or use_sim_time does'
         )
     return warnings
 
 
 def _losses(facts: CameraObservation) -> dict[str, str]:
-    lost = facts.record.lost_lately(facts.now_ns)
-    expected = facts.record.publish_rate_hz() * WINDOW_NS / NANOSECONDS
+    lost = facts.stats.lost_lately(facts.now_ns)
+    expected = facts.stats.publish_rate_hz() * WINDOW_NS / NANOSECONDS
     if lost <= max(1.0, expected * LOSS_PERCENT / 100):
         return {}
     share = f' of about {expected:.0f}' if expected else ''
-    return {
-        'transport': f'{lost}{share} messages of {facts.topic} were lost in transport within {WINDOW_NS // NANOSECONDS} s'
-        + _segment_advice(facts)
-    }
+    text = (
+        f'{lost}{share} messages of {facts.topic} were lost in transport within '
+        f'{WINDOW_NS // NANOSECONDS} s'
+    )
+    return {'transport': text + _segment_advice(facts)}

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened on one camera's topic: frames, drops, losses, rates. Knows neither ROS nor what it
-means.
+"""Records what happened on one camera's topic: frames, drops, losses, rates.
 
 Times are steady nanoseconds. One thread writes (the executor's), any thread may read.
 """
@@ -17,7 +16,7 @@ WINDOW_NS = 10 * NANOSECONDS
 
 
 def _rate_hz(times_ns: list[int], now_ns: int) -> float:
-    """Events per second; falls as time goes on without one."""
+    """Returns the events per second; the rate falls as time goes on without one."""
     if len(times_ns) < 2:
         return 0.0
     elapsed_ns = times_ns[-1] - times_ns[0]
@@ -27,9 +26,8 @@ def _rate_hz(times_ns: list[int], now_ns: int) -> float:
 
 @dataclass
 class CameraStats:
-    """Counts since the start, and the last of everything."""
+    """Counts since the start of a camera input, and the newest of everything."""
 
-    frames: int = 0
     drops: Counter[str] = field(default_factory=Counter)
     zero_stamps: int = 0
     last_zero_stamp_ns: int | None = None
@@ -48,44 +46,47 @@ class CameraStats:
     _losses: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
     def note_arrival(self, now_ns: int, message_bytes: int, sequence: int | None) -> None:
-        """A message was taken; `sequence` is its number at the publisher, where the middleware
-        tells.
+        """Records that a message was taken.
+
+        `sequence` is its number at the publisher, None where the middleware does not tell.
         """
-        self.last_arrival_ns, self.message_bytes = now_ns, message_bytes
+        self.last_arrival_ns = now_ns
+        self.message_bytes = message_bytes
         self._taken_ns.append(now_ns)
         if sequence is None or (self._published and sequence <= self._published[-1][1]):
-            self._published.clear()  # another publisher, or one that started anew
+            self._published.clear()  # another publisher, or one that restarted
         if sequence is not None:
             self._published.append((now_ns, sequence))
 
     def note_frame(self, now_ns: int, stamp_ns: int) -> None:
-        """The message became a frame."""
-        self.frames += 1
+        """Records that the message became a frame."""
         self.rejected_in_row = 0
-        self.last_frame_ns, self.newest_stamp_ns = now_ns, stamp_ns
+        self.last_frame_ns = now_ns
+        self.newest_stamp_ns = stamp_ns
 
     def note_zero_stamp(self, now_ns: int) -> None:
-        """A frame carried no stamp."""
+        """Records that a frame carried no stamp."""
         self.zero_stamps += 1
         self.last_zero_stamp_ns = now_ns
 
     def note_drop(self, cause: str, reason: str) -> None:
-        """The message did not become a frame."""
+        """Records that the message did not become a frame."""
         self.drops[cause] += 1
         self.rejected_in_row += 1
-        self.last_reject, self.last_reject_cause = reason, cause
+        self.last_reject = reason
+        self.last_reject_cause = cause
 
     def note_lost(self, now_ns: int, count: int) -> None:
-        """The middleware reports samples lost in transport."""
+        """Records samples that the middleware reports as lost in transport."""
         self.lost += count
         self._losses.append((now_ns, count))
 
     def rate_hz(self, now_ns: int) -> float:
-        """Messages taken per second, lately."""
+        """Returns the messages taken per second lately."""
         return _rate_hz(list(self._taken_ns), now_ns)
 
     def publish_rate_hz(self) -> float:
-        """Messages published per second, lately; 0 when it is not known."""
+        """Returns the messages published per second lately; 0 when that is not known."""
         published = list(self._published)
         if len(published) < 2:
             return 0.0
@@ -93,5 +94,5 @@ class CameraStats:
         return (last - first) * NANOSECONDS / max(1, last_ns - first_ns)
 
     def lost_lately(self, now_ns: int) -> int:
-        """Samples lost within WINDOW_NS."""
+        """Returns the samples lost within WINDOW_NS."""
         return sum(count for time_ns, count in list(self._losses) if now_ns - time_ns < WINDOW_NS)

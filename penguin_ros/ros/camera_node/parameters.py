@@ -35,8 +35,8 @@ class CameraParameters:
     )
     rate: float = setting(
         0.0,
-        'Images per second; 0 keeps the rate of the source. A video keeps its speed, its frames are '
-        'left out or repeated; a folder shows the next image each time.',
+        'Images per second; 0 keeps the rate of the source. A video keeps its speed, its frames '
+        'are left out or repeated; a folder shows the next image each time.',
         unit='Hz',
         span=(0.0, 1000.0),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps each error of the core to its constant of penguin_msgs/ErrorCode and its text in messages."""
+"""Maps the errors of the core to the constants of penguin_msgs/ErrorCode and to their texts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def error_code(error: BaseException | None) -> int:
 
 
 def error_message(error: BaseException | None) -> str:
-    """Returns what failed, why and what to do, for a message's `error_message`; '' without error."""
+    """Returns what failed, why and what to do, for the field `error_message`; '' without error."""
     if error is None or isinstance(error, errors.PenguinError):
         return str(error or '')
     return (

@@ -166,23 +166,30 @@ def _model(snapshot: NodeSnapshot) -> DiagnosticStatus:
             'weight bytes': model.weight_bytes,
             'last answers [s]': _seconds(texts.answer_ns),
             'last captions [s]': _seconds(texts.caption_ns),
-            **_reuse(pipeline),
+            **_caches(pipeline),
+            **pipeline.backend.counts,
         }
     level, text = _model_verdict(snapshot)
     return _entry(snapshot, 'model', level, text, values)
 
 
-def _reuse(pipeline: PipelineStatus) -> dict[str, Any]:
-    features, prefixes = pipeline.caches.encoder_cache, pipeline.caches.prefix_cache
+def _caches(pipeline: PipelineStatus) -> dict[str, Any]:
+    encoder, prefix = pipeline.caches.encoder_cache, pipeline.caches.prefix_cache
     return {
-        'reused prompt tokens': prefixes.reused,
-        'computed prompt tokens': prefixes.computed,
-        'kept KV slots': prefixes.kept_slots,
-        'evicted KV slots': prefixes.evicted,
-        'reused features': features.hits,
-        'encoded frames': features.encoded,
-        'feature cache bytes': features.bytes,
-        'evicted features': features.evicted,
+        'reused prompt tokens': prefix.reused,
+        'computed prompt tokens': prefix.computed,
+        'prompts in a kept KV slot': prefix.continued,
+        'prompts in a copied KV slot': prefix.forked,
+        'prompts in an empty KV slot': prefix.fresh,
+        'kept KV slots': prefix.kept_slots,
+        'superseded KV slots': prefix.superseded,
+        'evicted KV slots': prefix.evicted,
+        'distrusted KV slots': prefix.dropped,
+        'reused features': encoder.hits,
+        'missed features': encoder.misses,
+        'encoded frames': encoder.encoded,
+        'encoder cache bytes': encoder.bytes,
+        'evicted features': encoder.evicted,
     }
 
 
@@ -207,6 +214,8 @@ def _model_verdict(snapshot: NodeSnapshot) -> tuple[bytes, str]:
     is_idle = worker.state is WorkerState.SERVING and not worker.step_ns
     if is_idle and snapshot.steady_ns - worker.heartbeat_ns > HEARTBEAT_LIMIT_NS:
         return ERROR, 'the worker shows no sign of life. Restart the node'
+    if snapshot.pipeline.backend.slowdown:
+        return WARN, snapshot.pipeline.backend.slowdown
     return OK, f'{snapshot.lifecycle_state}, model loaded'
 
 

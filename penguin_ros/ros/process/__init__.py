@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a ROS process of ours needs before, around and after its node.
+
+Reading order: `requirements` says what is not installed, `stop_signal` notices SIGINT and SIGTERM,
+`allocator` and `image_profile` prepare memory and transport before rclpy is imported.
+`callback_guard` keeps a node alive when a callback raises, `executor_queue` carries calls from
+other threads to the executor's. `node_process` is the other side: one of our nodes as a child
+process.
+
+The entry points and nodes of `ros/`, the demo and the benchmarks call this room. It knows nothing
+of models or images, and imports rclpy only where a node exists already.
+"""

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps glibc from returning the memory of every received picture to the system. Knows nothing of
-ROS.
+"""Keeps glibc from returning the memory of every received image to the system.
 
-By default large blocks are mapped anew and returned when freed; a raw 1080p picture then costs
-thousands of page faults, taken with the interpreter's lock held. To be called first in a process,
-before rclpy is imported.
+By default large blocks are mapped anew and returned when freed; a raw 1080p image then costs
+thousands of page faults, taken with the interpreter's lock held. `keep_freed_memory` is to be
+called first in a process, before rclpy is imported.
 """
 
 from __future__ import annotations
@@ -15,19 +14,20 @@ import platform
 import sys
 
 SWITCH = 'PENGUIN_MALLOC'
-MMAP_THRESHOLD_BYTES = (
-    32 * 1024 * 1024
-)  # the largest that glibc takes; larger blocks are still mapped one by one
+# The largest that glibc takes; larger blocks are still mapped one by one.
+MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024
 TRIM_THRESHOLD_BYTES = 256 * 1024 * 1024
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+# The numbers of malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 
 
 def keep_freed_memory() -> bool:
-    """Sets both thresholds of glibc's malloc; True when they took effect.
+    """Sets both thresholds of glibc's malloc; returns whether they took effect.
 
-    Does nothing elsewhere than on Linux with glibc, when the environment has PENGUIN_MALLOC=off, or
-    when it sets glibc's thresholds itself. Never raises.
+    It does nothing where there is no Linux with glibc, when the environment has PENGUIN_MALLOC=off,
+    or when it sets glibc's thresholds itself. It never raises.
     """
     if os.environ.get(SWITCH, '').lower() in ('off', '0', 'false', 'no'):
         return False

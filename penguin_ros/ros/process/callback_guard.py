@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a node alive when one of its callbacks raises: counts, logs once with its traceback, goes
-on.
+"""Keeps a node alive when one of its callbacks raises: the exception is counted, and the first of
+its kind is logged with its traceback.
 
-Without it an exception in any callback ends the executor's spin. Safe from any thread.
+Without the guard an exception in any callback ends the executor's spin. It may be used from any
+thread.
 """
 
 from __future__ import annotations
@@ -17,23 +18,25 @@ from typing import Any
 
 
 class CallbackGuard:
-    """Wraps callbacks; `faults` counts exceptions by place and type, `last_fault` describes the
-    newest.
-    """
+    """Wraps callbacks and counts their exceptions; `last_fault` describes the newest one."""
 
     def __init__(self, logger: Any) -> None:
-        self._logger, self._lock = logger, threading.Lock()
+        self._logger = logger
+        self._lock = threading.Lock()  # guards everything below
         self._faults: Counter[str] = Counter()
         self.last_fault = ''
 
     @property
     def faults(self) -> dict[str, int]:
-        """Number of exceptions per place and type since the start."""
+        """The number of exceptions per place and type since the start."""
         with self._lock:
             return dict(self._faults)
 
     def wrap(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """The callback, returning None where it would have raised; coroutine functions stay such."""
+        """Returns the callback, which now returns None where it would have raised.
+
+        A coroutine function stays one.
+        """
         named = callback.func if isinstance(callback, functools.partial) else callback
         place = getattr(named, '__qualname__', repr(named))
         if inspect.iscoroutinefunction(callback):
@@ -57,8 +60,8 @@ class CallbackGuard:
         return guarded
 
     def report(self, place: str, error: BaseException) -> None:
-        """Counts an exception; the first of its place and type is logged with its traceback, the
-        others are only counted.
+        """Counts an exception, and logs it with its traceback if it is the first of its place and
+        type.
         """
         key = f'{type(error).__name__} in {place}'
         with self._lock:

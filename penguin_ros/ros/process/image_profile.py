@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gives a process that publishes raw pictures the Fast DDS profile with room for them. Knows no ROS
-call.
+"""Gives a process that publishes raw images the Fast DDS profile with room for them.
 
-To be called before rclpy is imported. Without the profile a writer's shared memory has 512 KiB, and
-larger pictures overwrite themselves on their way.
+`use_image_profile` is to be called before rclpy is imported. Without the profile a writer's shared
+memory has 512 KiB, and larger images overwrite themselves on their way.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import sys
 from pathlib import Path
 
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-"""Fast DDS 2 reads the first, 3 the second."""
+"""Fast DDS 2 reads the first, Fast DDS 3 the second."""
 SEGMENT_BYTES = 64 * 1024 * 1024
 
 _FILE = Path('config') / 'fastdds_images.xml'
@@ -23,8 +22,8 @@ _SHARED_MEMORY = Path('/dev/shm')
 def use_image_profile() -> Path | None:
     """Points Fast DDS at our profile and returns its path.
 
-    None when the user's environment names a profile (an empty one too, which leaves the defaults),
-    when another middleware is chosen, or when the file is not installed.
+    Returns None when the user's environment names a profile (an empty one too, which leaves the
+    defaults), when another middleware is chosen, or when the file is not installed.
     """
     middleware = os.environ.get('RMW_IMPLEMENTATION', '')
     if any(variable in os.environ for variable in VARIABLES) or (
@@ -38,21 +37,23 @@ def use_image_profile() -> Path | None:
 
 
 def find_image_profile() -> Path | None:
-    """The profile of this installation: in the checkout, or in the share folder of an ament or
-    Python prefix.
+    """Returns the profile of this installation, if there is one.
+
+    It is in the checkout, or in the share folder of an ament or Python prefix.
     """
     prefixes = [
         *filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)),
         sys.prefix,
     ]
-    candidates = [Path(__file__).resolve().parents[2] / _FILE]
+    candidates = [Path(__file__).resolve().parents[3] / _FILE]
     candidates += [Path(prefix) / 'share' / 'penguin_ros' / _FILE for prefix in prefixes]
     return next((path for path in candidates if path.is_file()), None)
 
 
 def shared_memory_shortage() -> str:
-    """A sentence when the machine has less shared memory than the profile wants (containers have 64
-    MB), else ''.
+    """Returns a sentence when the machine has less shared memory than the profile wants, else ''.
+
+    Containers have 64 MB by default.
     """
     try:
         facts = os.statvfs(_SHARED_MEMORY)
@@ -62,6 +63,7 @@ def shared_memory_shortage() -> str:
     if free > SEGMENT_BYTES:
         return ''
     return (
-        f'{_SHARED_MEMORY} has {free // 2**20} MiB left, raw pictures want over {SEGMENT_BYTES // 2**20}: they go '
-        'through UDP, and many are lost. In a container, start it with --shm-size=1g or --ipc=host'
+        f'{_SHARED_MEMORY} has {free // 2**20} MiB left, raw images need over '
+        f'{SEGMENT_BYTES // 2**20}: they go through UDP, and many are lost. In a container, start '
+        'it with --shm-size=1g or --ipc=host'
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of our nodes as a child process with a log file. Knows its command line, not what it does."""
+"""One of our nodes as a child process with a log file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class NodeStopped(PenguinError):
 
 
 class NodeProcess:
-    """`name`: one of MAIN_MODULES; `parameters` go before those of the `files`.
+    """A node to be started with parameters, parameter files and remappings.
 
-    `stop` interrupts it as Ctrl-C would and kills it only when that fails.
+    `name` is one of MAIN_MODULES. `parameters` take precedence over those of `files`. The log goes
+    to `folder`.
     """
 
     def __init__(
@@ -39,7 +40,8 @@ class NodeProcess:
         remaps: Mapping[str, str],
         files: Sequence[Path] = (),
     ) -> None:
-        self.name, self.log = name, folder / f'{name}.log'
+        self.name = name
+        self.log = folder / f'{name}.log'
         self.exit_code: int | None = None
         self._command = [sys.executable, '-m', MAIN_MODULES[name], '--ros-args']
         for file in files:
@@ -51,8 +53,8 @@ class NodeProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Own process group, so that Ctrl-C in the terminal reaches only us and the order of
-        stopping is ours.
+        """Starts the process in a group of its own, so that Ctrl-C in the terminal reaches only us
+        and the order of stopping is ours.
         """
         with self.log.open('wb') as log:
             self._process = subprocess.Popen(
@@ -65,24 +67,27 @@ class NodeProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process, which was started."""
+        """The process number, once it was started."""
         assert self._process is not None
         return self._process.pid
 
     def check(self) -> None:
-        """NodeStopped with the end of its log when the process is gone."""
+        """Raises NodeStopped with the end of the log when the process is gone."""
         if self._process is not None and self._process.poll() is not None:
             raise NodeStopped(
                 f'{self.name} ended with exit code {self._process.returncode}', self.tail()
             )
 
     def wait(self, timeout_s: float) -> int:
-        """The exit code, once it ends by itself; subprocess.TimeoutExpired."""
+        """Waits until the process ends by itself and returns its exit code.
+
+        subprocess.TimeoutExpired when it does not end within `timeout_s`.
+        """
         assert self._process is not None
         return self._process.wait(timeout_s)
 
     def stop(self) -> None:
-        """Interrupts, waits, kills; keeps the exit code."""
+        """Interrupts the process as Ctrl-C would; kills it when that does not end it in time."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -94,9 +99,7 @@ class NodeProcess:
             self.exit_code = self._process.wait()
 
     def tail(self, lines: int = 8) -> str:
-        """The end of what it printed."""
-        return (
-            '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
-            if self.log.exists()
-            else ''
-        )
+        """Returns the last lines that it printed."""
+        if not self.log.exists():
+            return ''
+        return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says what is missing before a node starts: ROS 2 itself, or the built messages. Called first by
-the entry points.
+"""Says what is missing before a node starts: ROS 2 itself, or the built messages.
+
+The entry points call it first.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import sys
 
 ROS_MISSING = """ROS 2 is not found: {error}
-Source your installation (source /opt/ros/<distro>/setup.bash), or, in the checkout of penguin_ros, type:
+Source your installation (source /opt/ros/<distro>/setup.bash), or type, in the checkout of
+penguin_ros:
     ./scripts/setup && source scripts/env.sh"""
 
 MESSAGES_MISSING = """penguin_msgs is not built, or its setup is not sourced: {error}

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGINT and SIGTERM, noticed without interrupting anyone and while C code runs. Knows nothing of
-ROS.
+"""Notices SIGINT and SIGTERM without interrupting anyone, also while C code runs.
 
 rclpy's own handlers shut the context down at once, after which no goal could be told that it is
 aborted.
@@ -19,7 +18,10 @@ LIMIT_S = 4.5  # launch escalates from SIGINT to SIGTERM after 5 s
 
 
 class StopSignal:
-    """Install once, on the main thread, before anything slow is imported."""
+    """Whether the process was asked to stop.
+
+    It is to be installed once, on the main thread, before anything slow is imported.
+    """
 
     def __init__(self) -> None:
         self._is_set = threading.Event()
@@ -27,8 +29,9 @@ class StopSignal:
         self._lock = threading.Lock()
 
     def install(self) -> None:
-        """Takes over SIGINT and SIGTERM; the interpreter writes their numbers into a pipe that a
-        thread reads.
+        """Takes over SIGINT and SIGTERM.
+
+        The interpreter writes their numbers into a pipe, which a thread of its own reads.
         """
         read_end, write_end = os.pipe()
         os.set_blocking(write_end, False)
@@ -40,12 +43,13 @@ class StopSignal:
         ).start()
 
     def is_set(self) -> bool:
-        """Whether the process was asked to stop."""
+        """Returns whether the process was asked to stop."""
         return self._is_set.is_set()
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Calls back once when the process is asked to stop (at once, when it was), on another
-        thread.
+        """Calls back once when the process is asked to stop, on the thread that notices it.
+
+        When it was asked to stop already, the call comes at once.
         """
         with self._lock:
             if not self._is_set.is_set():
@@ -54,7 +58,7 @@ class StopSignal:
         callback()
 
     def request(self) -> None:
-        """As if the process had been asked to stop."""
+        """Does what a signal does."""
         with self._lock:
             callbacks, self._callbacks = self._callbacks, []
             self._is_set.set()
@@ -68,11 +72,12 @@ class StopSignal:
         threading.Event().wait(LIMIT_S)
         # A call into a library cannot be interrupted; leaving is what was asked for.
         sys.stderr.write(
-            f'penguin_ros: a call of the model did not end within {LIMIT_S} s; leaving without waiting for it\n'
+            f'penguin_ros: a call of the model did not end within {LIMIT_S} s; '
+            'leaving without waiting for it\n'
         )
         sys.stderr.flush()
         os._exit(0)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """The pipe has the signal already."""
+    """Does nothing: the pipe has the signal already."""

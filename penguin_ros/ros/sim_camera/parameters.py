@@ -28,8 +28,8 @@ class SimCameraParameters:
     )
     level: int = setting(
         3,
-        'Kind of random scenes. 1: one to three things that stand still; 2: some move; 3: up to four '
-        'things, some come or leave, the camera moves, and everything looks more varied.',
+        'Kind of random scenes. 1: one to three things that stand still; 2: some move; 3: up to '
+        'four things, some come or leave, the camera moves, and everything looks more varied.',
         span=(1, 3),
     )
     scenes: int = setting(

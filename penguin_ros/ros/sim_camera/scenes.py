@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses which scenes are shown, gives the times of their images, and tells what is true of each."""
+"""Chooses the scenes that are shown, the times of their images, and what is true of each."""
 
 from __future__ import annotations
 

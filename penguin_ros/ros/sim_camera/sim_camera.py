@@ -90,7 +90,7 @@ class SimCamera(Node):
             self._thread.join(timeout_s)
 
     def _clock_of(self, settings: SimCameraParameters) -> SimulatedClock:
-        """Makes the world's clock, and the publisher and timer for /clock when time is simulated."""
+        """Makes the world's clock, and publishes it on /clock when time is simulated."""
         if settings.clock != SIMULATED:
             return WallClock(self.get_clock().now().nanoseconds)
         self._clock_topic = self.create_publisher(Clock, '/clock', 10)

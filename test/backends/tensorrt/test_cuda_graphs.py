@@ -27,6 +27,13 @@ def test_each_bucket_is_captured_once_and_launched_from_then_on(backend: Tensorr
     decode(backend, slot, 5)  # the first again, or with a cache whose pitch has grown the second
     assert (counts.plain, counts.captured, counts.launched) == (2, 2, 19)
     assert counts.failure == ''
+    stats = backend.stats()
+    assert stats.slowdown == '' and stats.counts == {
+        'CUDA graphs captured': 2,
+        'CUDA graphs evicted': 0,
+        'steps with CUDA graph': 19,
+        'steps without CUDA graph': 2,
+    }
 
 
 def test_every_slot_has_graphs_of_its_own(backend: TensorrtBackend) -> None:
@@ -59,6 +66,9 @@ def test_without_captures_every_step_is_queued_and_the_reason_kept(
         counts = decoder_of(backend).graphs.counts
         assert (counts.plain, counts.captured, counts.launched) == (5, 0, 0)
         assert 'CaptureUnsupported' in counts.failure
+        assert backend.stats().slowdown == f'CUDA graphs are not used: {counts.failure}'
+        backend.close()
+        assert backend.stats().slowdown == ''
     finally:
         backend.close()
         machine.gpu.can_capture = True

@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounds to figures, arrays to agreement: with numbers that are known."""
+"""Rounds become figures: with numbers that are known."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from penguin_ros.benchmark.engine.agreement import compare
-from penguin_ros.benchmark.engine.answer_arrays import AnswerArrays
-from penguin_ros.benchmark.engine.figures import Figures, Limit
-from penguin_ros.benchmark.tasks import Round
-from penguin_ros.errors import BundleMismatch, InvalidLogits
-from penguin_ros.evaluation.agreement import common
+from penguin_ros.benchmark.engine.figures import BandwidthLimit, Figures
+from penguin_ros.benchmark.engine.tasks import Round
 
 FACTS = {
     'device': 'cpu',
@@ -47,7 +41,10 @@ def made(
     facts: dict[str, Any], *changes: dict[str, float], limit: float | None = 4e8
 ) -> dict[str, Any]:
     rounds = [Round(None, {**FACTS, **facts}, {**SAMPLES, **change}) for change in changes or ({},)]
-    return {figure.name.strip(): figure for figure in Figures(rounds, Limit(limit, 'read')).all()}
+    return {
+        figure.name.strip(): figure
+        for figure in Figures(rounds, BandwidthLimit(limit, 'read')).all()
+    }
 
 
 def test_figures_are_medians_and_keep_every_round() -> None:
@@ -79,73 +76,3 @@ def test_a_gpu_has_a_limit_of_its_own() -> None:
     found = made({'device': 'Orin', 'device_copy': 'not measured: no library'})
     assert found['memory bandwidth'].value is None and found['share of it, weights'].value is None
     assert found['memory bandwidth'].how == 'not measured: no library'
-
-
-@pytest.fixture
-def arrays() -> AnswerArrays:
-    """Two frames, three steps; the best token of step i is i, by 10."""
-    random = np.random.default_rng(0)
-    logits = random.normal(size=(3, 7)).astype(np.float32)
-    logits[range(3), range(3)] = logits.max() + 10
-    return AnswerArrays(
-        'd',
-        np.array([2, 3]),
-        random.normal(size=(5, 4)).astype(np.float32),
-        logits,
-        np.array([0, 1, 2]),
-        np.array([0, 1, 2]),
-    )
-
-
-def agreement(ours: AnswerArrays, reference: AnswerArrays) -> dict[str, Any]:
-    return {figure.name: figure for figure in compare(ours, reference)}
-
-
-def test_one_bad_frame_and_one_bad_step_show_as_the_worst(arrays: AnswerArrays) -> None:
-    features, logits = arrays.features.copy(), arrays.logits.copy()
-    features[2:] *= -1
-    logits[1] = 0
-    logits[1, 6] = 1
-    found = agreement(replace(arrays, features=features, logits=logits), arrays)
-    assert found['features, worst frame'].value == pytest.approx(-1)
-    assert -1 < found['features, cosine'].value < 1
-    assert found['logits, worst step'].how == 'step 1 of 3'
-    assert (
-        found['top-1 agreement'].value == pytest.approx(200 / 3)
-        and '2 of 3 steps' in found['top-1 agreement'].how
-    )
-    assert (
-        'margin is 10' in found['top-1 agreement'].how
-        or 'margin is 1' in found['top-1 agreement'].how
-    )
-
-
-@pytest.mark.parametrize(
-    ('ours', 'theirs', 'share', 'words'),
-    [
-        ([0, 1, 2], [0, 1, 2], 100, '3 of 3'),
-        ([0, 5, 2], [0, 1, 2], 100 / 3, 'part at token 1'),
-        ([0, 1], [0, 1, 2], 200 / 3, 'part at token 2'),
-        ([4], [0, 1, 2], 0, 'part at token 0'),
-    ],
-)
-def test_texts_agree_up_to_where_they_part(
-    arrays: AnswerArrays, ours: list[int], theirs: list[int], share: float, words: str
-) -> None:
-    found = agreement(
-        replace(arrays, greedy=np.array(ours)), replace(arrays, greedy=np.array(theirs))
-    )
-    figure = found['text, tokens before they part']
-    assert figure.value == pytest.approx(share) and words in figure.how
-    assert common(ours, theirs) == round(share * max(len(ours), len(theirs)) / 100)
-
-
-def test_what_cannot_be_compared_is_refused(arrays: AnswerArrays) -> None:
-    with pytest.raises(BundleMismatch, match='same checkpoint'):
-        compare(replace(arrays, digest='e'), arrays)
-    with pytest.raises(BundleMismatch, match=r'features \(4, 4\)'):
-        compare(replace(arrays, features=arrays.features[1:]), arrays)
-    logits = arrays.logits.copy()
-    logits[0, 0] = np.nan
-    with pytest.raises(InvalidLogits, match='first side'):
-        compare(replace(arrays, logits=logits), arrays)

@@ -24,10 +24,10 @@ from support.fake_gpu.installed import Machine, remove, use
 
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.benchmark import machine as machine_module
-from penguin_ros.benchmark.tasks import run_here
+from penguin_ros.benchmark.engine.rounds import run_here
 from penguin_ros.cli import exit_codes
 from penguin_ros.doctor.engine_checks import engine
-from penguin_ros.doctor.machine_checks import State
+from penguin_ros.doctor.finding import State
 from penguin_ros.export.tensorrt.build import EngineOptions, build_engines
 
 WORDS = ('--against', 'onnxruntime')

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from penguin_ros.benchmark.live.drafts import ROWS, interpolated, replayed
+from penguin_ros.benchmark.live.drafts import PASS_SIZES, interpolated, replayed
 
-FLAT = {str(rows): 1.0 for rows in ROWS}
-STEEP = {str(rows): float(rows) for rows in ROWS}
+FLAT = {str(rows): 1.0 for rows in PASS_SIZES}
+STEEP = {str(rows): float(rows) for rows in PASS_SIZES}
 
 
 def text(ids: list[int]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def test_where_a_position_costs_a_pass_nothing_is_drafted() -> None:
 
 
 def test_texts_that_have_nothing_in_common_cost_little_more() -> None:
-    costs = {str(rows): 1 + 0.05 * (rows - 1) for rows in ROWS}
+    costs = {str(rows): 1 + 0.05 * (rows - 1) for rows in PASS_SIZES}
     assert replayed([text(said(seed)) for seed in range(20)], costs, 15)['ratio'] <= 1.05
 
 

@@ -12,7 +12,6 @@ import pytest
 from support.frame_plans import similarity
 
 from penguin_ros.benchmark.live import scenes
-from penguin_ros.benchmark.live.node import write_video
 from penguin_ros.benchmark.live.scenes import (
     CHANGING,
     STATIC,
@@ -20,6 +19,7 @@ from penguin_ros.benchmark.live.scenes import (
     clip_images,
     further_images,
     stream,
+    write_video,
 )
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.media.video import MediaError, VideoRecording

@@ -25,7 +25,7 @@ PARAMETERS = {
 
 @pytest.fixture(scope='module')
 def node(graph, tiny_checkpoint):
-    """Active, without any picture; stopped by SIGINT at the end, which must be quiet."""
+    """Active, without any image; stopped by SIGINT at the end, which must be quiet."""
     node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
     yield node
     node.process.stop()
@@ -60,7 +60,7 @@ def test_a_camera_that_never_comes_is_waited_for_by_name(node, graph):
 def test_one_dead_camera_does_not_disturb_the_others(node, graph, front):
     node.wait_for_entry('camera front', DiagnosticStatus.OK)
     node.wait_for_entry(
-        'camera rear', DiagnosticStatus.WARN, 'while pictures are published on /front/image'
+        'camera rear', DiagnosticStatus.WARN, 'while images are published on /front/image'
     )
     graph.wait_for(
         lambda: len(captions_of(node, 'front')) > 2, 20, 'captions of the one that lives'

@@ -58,7 +58,7 @@ def start(graph, source, **parameters):
     return graph.start(CAMERA_NODE, parameters={'source': str(source), **parameters})
 
 
-def test_raw_and_compressed_pictures_carry_the_film_and_the_same_stamps(graph, film):
+def test_raw_and_compressed_images_carry_the_film_and_the_same_stamps(graph, film):
     raw, compressed = (
         graph.collect(Image, 'image', SENSOR),
         graph.collect(CompressedImage, 'image/compressed', SENSOR),
@@ -141,8 +141,8 @@ def test_a_reliable_subscriber_is_served_too(graph, film):
     camera.stop()
 
 
-def test_a_folder_of_pictures_is_published(graph, tmp_path):
-    folder = tmp_path / 'pictures'
+def test_a_folder_of_images_is_published(graph, tmp_path):
+    folder = tmp_path / 'images'
     folder.mkdir()
     for number in (1, 2, 10):
         Picture.fromarray(np.full((4, 6, 3), 20 * number, np.uint8)).save(folder / f'{number}.png')
@@ -232,7 +232,7 @@ def test_a_signal_ends_it_quietly_while_it_publishes(graph, film, number):
 
 
 def test_nothing_is_decoded_while_nobody_listens(graph, film):
-    """Seen by processor time: a 4K picture at 50 Hz would take several cores."""
+    """Seen by processor time: a 4K image at 50 Hz would take several cores."""
     camera = start(graph, film, rate=50.0, width=3840, height=2160, encoding='bgr8')
     camera.wait_for_log('50 Hz')
     graph.holds_for(lambda: True, 1.0)
@@ -248,7 +248,7 @@ def processor_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
-def test_raw_pictures_of_full_size_arrive_without_loss(graph, video_path):
+def test_raw_images_of_full_size_arrive_without_loss(graph, video_path):
     """1080p over the profile of our own; with the defaults of Fast DDS most of them are lost (see
     test_camera_input).
     """

@@ -109,7 +109,7 @@ def at_each_entry(node, **fields):
         ({'images': [image(), image(), image()]}, ErrorCode.TOO_MANY_IMAGES, '2'),
         ({'images': [image(bytes(300_000))]}, ErrorCode.INVALID_IMAGE, '200000 bytes'),
         ({'images': [image(b'')]}, ErrorCode.INVALID_IMAGE, 'empty'),
-        ({'images': [image(b'not a picture')]}, ErrorCode.INVALID_IMAGE, 'neither'),
+        ({'images': [image(b'not an image')]}, ErrorCode.INVALID_IMAGE, 'neither'),
         (
             {'images': [image()], 'has_interval': True},
             ErrorCode.INVALID_REQUEST,
@@ -128,10 +128,10 @@ def at_each_entry(node, **fields):
         'backwards',
         'future',
         'long ago',
-        'too many pictures',
-        'heavy pictures',
-        'empty picture',
-        'no picture',
+        'too many images',
+        'heavy images',
+        'empty image',
+        'no image',
         'both',
     ],
 )

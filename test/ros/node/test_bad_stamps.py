@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stamps that are missing, late, doubled or ahead, and pictures that come far too fast: clips keep
+"""Stamps that are missing, late, doubled or ahead, and images that come far too fast: clips keep
 rising stamps and bounds.
 """
 
@@ -41,7 +41,7 @@ def now_ns(node):
 
 
 def publish_until(node, camera, stamps, condition, what):
-    """One picture each 50 ms with the next of `stamps`."""
+    """One image each 50 ms with the next of `stamps`."""
     timer = node.graph.node.create_timer(0.05, lambda: camera.publish(next(stamps)))
     try:
         return node.graph.wait_for(condition, 20, what)
@@ -132,7 +132,7 @@ def test_a_burst_stays_within_the_buffer_and_the_sampling_rate(graph, node, came
     received, start = node.camera_status().frames_received, now_ns(node)
 
     def burst():
-        for number in range(30):  # 300 pictures per second, ten times what is sampled
+        for number in range(30):  # 300 images per second, ten times what is sampled
             camera.publish(now_ns(node) + number)
 
     timer = graph.node.create_timer(0.1, burst)

@@ -28,7 +28,7 @@ PARAMETERS = {
 
 
 class World:
-    """A simulation: publishes /clock, and a picture of its time with every tick."""
+    """A simulation: publishes /clock, and an image of its time with every tick."""
 
     def __init__(self, graph):
         self.now_ns, self.is_filming = 1000 * SECOND, True
@@ -112,7 +112,7 @@ def test_a_jump_back_ends_what_looks_at_a_camera_and_no_frame_of_before_is_used(
     with_image.wait_for_text()
     with_image.cancel()
     assert with_image.result(10)[1].error_code == ErrorCode.CANCELLED, (
-        'a question about pictures has nothing to do with it'
+        'a question about images has nothing to do with it'
     )
 
     def has_new_clip():

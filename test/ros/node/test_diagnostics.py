@@ -8,6 +8,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import CameraStatus, ErrorCode
 
+from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import CheckpointNotFound, OutOfMemory
@@ -45,7 +46,7 @@ WORKER = WorkerStatus(WorkerState.SERVING, NOW, 0, None)
 BUFFER = BufferStatus('front', 8, 4096, NOW, 5, 2.0, 20, 11, 2, 1, {'corrupt': 3})
 WINDOW = WindowStatus(frames=7, taken=30, skipped=4, restarts=2, unchanged=5, repeated=1)
 HEALTH = CameraHealth(
-    'front', '/front/image', 'raw', CameraState.OK, rate_hz=2.0, age_ns=SECOND // 2, frames=20
+    'front', '/front/image', 'raw', CameraState.OK, rate_hz=2.0, age_ns=SECOND // 2
 )
 
 
@@ -179,6 +180,15 @@ def test_a_model_that_could_not_be_loaded_is_an_error_until_it_is():
     status = status_message(shot)
     assert status.last_error_code == ErrorCode.CHECKPOINT and not status.is_model_loaded
     assert entry('model', snapshot(pipeline=None)).level == DiagnosticStatus.WARN
+
+
+def test_a_backend_that_is_slower_than_it_could_be_is_a_warning_and_its_counts_are_shown():
+    stats = BackendStats({'CUDA graphs captured': 3}, 'CUDA graphs are not used: no reason')
+    shot = snapshot()
+    slow = dataclasses.replace(shot, pipeline=dataclasses.replace(shot.pipeline, backend=stats))
+    status = entry('model', slow)
+    assert status.level == DiagnosticStatus.WARN and status.message == stats.slowdown
+    assert values(status)['CUDA graphs captured'] == '3'
 
 
 def test_a_full_queue_is_a_warning():

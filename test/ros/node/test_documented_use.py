@@ -31,7 +31,7 @@ STANDARD_TYPES = re.compile(r'(rcl|lifecycle|type_description)_interfaces/.*|lif
 
 @pytest.fixture(scope='module')
 def node(graph: Graph, tiny_checkpoint: Path) -> Iterator[LiveNode]:
-    """An active node that gets raw pictures of its one camera."""
+    """An active node that gets raw images of its one camera."""
     node = LiveNode(graph, tiny_checkpoint, {'caption.enabled': False})
     node.camera = with_frames(node.wait_until('active'))
     yield node

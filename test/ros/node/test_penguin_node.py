@@ -348,7 +348,7 @@ def message(content):
 
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
-def test_a_question_about_pictures_that_it_brings_needs_no_camera(node, kind):
+def test_a_question_about_images_that_it_brings_needs_no_camera(node, kind):
     answer = node.ask(images=[image(kind), image(kind)], max_tokens=4).answer
     assert answer.error_code == ErrorCode.NONE and answer.text
     assert answer.camera == '' and [frame.camera for frame in answer.evidence.frames] == ['', '']
@@ -366,13 +366,13 @@ def test_a_question_about_pictures_that_it_brings_needs_no_camera(node, kind):
     ],
     ids=['too many', 'empty', 'corrupt', 'too many bytes', 'one of three'],
 )
-def test_pictures_that_cannot_be_used_are_refused_with_the_reason(node, images, code):
+def test_images_that_cannot_be_used_are_refused_with_the_reason(node, images, code):
     response = node.ask(images=images)
     assert response.answer.error_code == code and response.message
     assert node.ask(max_tokens=2, images=[image()]).success
 
 
-def test_a_goal_is_cancelled_while_its_pictures_are_decoded(node, long_answers):
+def test_a_goal_is_cancelled_while_its_images_are_decoded(node, long_answers):
     goal = node.send_goal(images=[image(size=(1500, 1500))] * 4, max_tokens=LONG)
     goal.cancel()
     status, answer = goal.result(10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions of a node whose picture stands still, over real topics: signs of life in time, every
+"""Captions of a node whose image stands still, over real topics: signs of life in time, every
 change told, all counted.
 """
 
@@ -19,7 +19,7 @@ SLACK = 1.0  # of a machine that tests share
 
 
 class Scenes(SyntheticCamera):
-    """Shows `scene`, with some noise in every picture; two scenes are not alike."""
+    """Shows `scene`, with some noise in every image; two scenes are not alike."""
 
     scene = 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The allocator setting, seen in a process of its own: page faults of blocks as large as pictures."""
+"""The allocator setting, seen in a process of its own: page faults of blocks as large as images."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import resource, sys
 from penguin_ros.ros.process.allocator import keep_freed_memory
 is_set = keep_freed_memory()
 import numpy as np
-def pictures():  # several at once: more than what glibc's own, growing threshold would keep
+def images():  # several at once: more than what glibc's own, growing threshold would keep
     return [np.ones(6_000_000, np.uint8) for _ in range(4)]
-pictures()
+images()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
-    pictures()
+    images()
 print(is_set, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 IS_GLIBC = sys.platform == 'linux' and platform.libc_ver()[0] == 'glibc'
@@ -44,7 +44,7 @@ def measure(**environment):
 
 
 @pytest.mark.skipif(not IS_GLIBC, reason='the setting is for Linux with glibc')
-def test_blocks_as_large_as_pictures_are_kept():
+def test_blocks_as_large_as_images_are_kept():
     is_set, faults = measure()
     assert is_set and faults < 1500  # one block has 1465 pages
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,11 @@ def test_the_profile_is_set_for_both_versions_of_fast_dds(environment):
     path = use_image_profile()
     assert path is not None and path.name == 'fastdds_images.xml'
     assert {os.environ[variable] for variable in VARIABLES} == {str(path)}
+
+
+def test_a_checkout_uses_its_own_profile():
+    repository = Path(__file__).resolve().parents[3]
+    assert find_image_profile() == repository / 'config' / 'fastdds_images.xml'
 
 
 def test_the_profile_has_the_segment_that_is_spoken_of():

@@ -45,7 +45,7 @@ def world() -> Iterator[World]:
         yield world
 
 
-def test_what_the_node_tells_of_a_simulated_camera_is_about_pictures_of_one_scene(
+def test_what_the_node_tells_of_a_simulated_camera_is_about_images_of_one_scene(
     graph: Graph, world: World, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Flow only: whatever such a network says, its captions and answers come, and name what they

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures and verdicts of the comparison."""
+"""Verdicts of stages: within a tolerance, not given, or reported only."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from penguin_ros.evaluation.tolerance import (
+from penguin_ros.evaluation.stage_results import (
     Verdict,
     close,
     identical,
-    margins,
     relative,
-    relative_error,
+    reported,
+    reported_perplexity,
+    reported_tokens,
     same_tokens,
     tolerance_of,
 )
@@ -34,12 +35,6 @@ def test_another_shape_fails_whatever_the_tolerance_and_an_absent_key_is_not_giv
     assert compare('stage', np.zeros(2), None).verdict is Verdict.NOT_GIVEN
 
 
-def test_the_relative_error_is_that_of_the_whole_array() -> None:
-    assert relative_error(np.array([3.0, 4.5]), np.array([3.0, 4.0])) == pytest.approx(0.1)
-    assert relative_error(np.zeros(2), np.zeros(2)) == 0
-    assert relative_error(np.ones(2), np.zeros(2)) == float('inf')
-
-
 def test_an_error_at_the_tolerance_passes_and_one_above_fails() -> None:
     reference = np.array([1.0, 2.0])
     assert close('pixels', reference + [0, 0.5], reference, 0.5).verdict is Verdict.OK
@@ -50,10 +45,6 @@ def test_an_error_at_the_tolerance_passes_and_one_above_fails() -> None:
 def test_what_is_no_number_fails(bad: float) -> None:
     assert relative('logits', np.array([1.0, bad]), np.ones(2), 1e9).verdict is Verdict.FAIL
     assert close('pixels', np.array([1.0, bad]), np.ones(2), 1e9).verdict is Verdict.FAIL
-
-
-def test_margins_are_the_leads_of_the_best_over_the_second() -> None:
-    np.testing.assert_allclose(margins(np.array([[1.0, 5.0, 4.5], [7.0, 7.0, 1.0]])), [0.5, 0.0])
 
 
 def test_tokens_count_up_to_the_first_near_tie_only() -> None:
@@ -79,3 +70,39 @@ def test_float32_has_the_strict_bounds_and_others_looser_ones() -> None:
     for precision in ('float16', 'bfloat16', 'something coarser'):
         loose = tolerance_of(precision)
         assert loose.pixels == strict.pixels and loose.logits > strict.logits
+
+
+def test_a_perplexity_is_compared_with_the_references_own() -> None:
+    reference = np.log([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]])
+    result = reported_perplexity('perplexity', np.zeros((2, 3)), reference, [0, 1])
+    assert (result.verdict, result.note) == (Verdict.REPORTED, '3.0000 instead of 2.0000')
+    assert result.error == pytest.approx(0.5)
+    assert (
+        reported_perplexity('perplexity', np.zeros((2, 3)), None, [0, 1]).verdict
+        is Verdict.NOT_GIVEN
+    )
+
+
+def test_agreement_counts_tokens_that_are_missing_as_others() -> None:
+    result = reported_tokens('tokens', [1, 2, 9], [1, 2, 3, 4])
+    assert (result.verdict, result.error, result.note) == (
+        Verdict.REPORTED,
+        2,
+        'top-1 agreement 0.500: 2 of 4',
+    )
+    assert reported_tokens('tokens', [1], None).verdict is Verdict.NOT_GIVEN
+
+
+def test_what_is_no_number_or_of_another_shape_fails_all_the_same() -> None:
+    assert reported('logits', np.array([1.0, np.nan]), np.ones(2)).verdict is Verdict.FAIL
+    assert reported('logits', np.ones(3), np.ones(2)).verdict is Verdict.FAIL
+    assert reported('logits', np.ones(3), None).verdict is Verdict.NOT_GIVEN
+    assert (
+        reported_perplexity('perplexity', np.full((1, 2), np.nan), np.zeros((1, 2)), [0]).verdict
+        is Verdict.FAIL
+    )
+
+
+def test_a_reported_error_names_the_cosine() -> None:
+    result = reported('features', np.array([3.0, 0.0]), np.array([3.0, 4.0]))
+    assert result.note == 'cosine 0.60000'

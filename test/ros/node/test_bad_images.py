@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that are wrong in every way a driver can think of: dropped, counted and named, and the
+"""Images that are wrong in every way a driver can think of: dropped, counted and named, and the
 node goes on.
 """
 
@@ -33,7 +33,7 @@ PARAMETERS = {
 
 @pytest.fixture(scope='module')
 def node(graph, tiny_checkpoint):
-    """Active; no pictures yet. Stopped by SIGINT at the end, which must be quiet."""
+    """Active; no images yet. Stopped by SIGINT at the end, which must be quiet."""
     node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
     yield node
     node.process.stop()
@@ -50,7 +50,7 @@ def compressed(graph, node):
 
 
 def repeat_until(graph, publish, condition, what):
-    """Publishes ten times per second, since pictures travel without guarantee."""
+    """Publishes ten times per second, since images travel without guarantee."""
     timer = graph.node.create_timer(0.1, publish)
     try:
         graph.wait_for(condition, 20, what)
@@ -108,7 +108,7 @@ def assert_rejected(node, camera, publish, cause, reason):
         'gigantic',
     ],
 )
-def test_a_bad_raw_picture_is_dropped_counted_and_named(node, raw, fields, cause, reason):
+def test_a_bad_raw_image_is_dropped_counted_and_named(node, raw, fields, cause, reason):
     assert_rejected(node, 'camera', lambda: raw.publish(**fields), cause, reason)
 
 
@@ -117,7 +117,7 @@ def test_bytes_that_are_no_message_are_survived_and_not_taken_for_frames(graph, 
     before = look_at(node, raw, image).text
     content = serialize_message(image)
     damaged = [
-        b'\x00\x01\x00\x00\xff\xff\xff\xff no picture',
+        b'\x00\x01\x00\x00\xff\xff\xff\xff no image',
         content[:-100],
         content[:12] + b'\xff\xff\xff\x7f' + content[16:],
     ]
@@ -178,7 +178,7 @@ def png_that_claims(width, height):
     ],
     ids=['empty', 'cut', 'damaged', 'text', 'jpeg bomb', 'png bomb', 'webp'],
 )
-def test_a_bad_compressed_picture_is_dropped_counted_and_named(
+def test_a_bad_compressed_image_is_dropped_counted_and_named(
     node, compressed, content, label, cause, reason
 ):
     def publish():
@@ -193,7 +193,7 @@ def test_a_bad_compressed_picture_is_dropped_counted_and_named(
 
 
 def look_at(node, camera, message, topic_camera='camera'):
-    """The answer about exactly this picture, which is published with a new stamp until it has been
+    """The answer about exactly this image, which is published with a new stamp until it has been
     taken.
     """
     now_ns = node.graph.node.get_clock().now().nanoseconds
@@ -207,7 +207,7 @@ def look_at(node, camera, message, topic_camera='camera'):
         ).answer
         return found if found.error_code != ErrorCode.INTERVAL_UNAVAILABLE else None
 
-    found = node.graph.wait_for(answer, 20, 'an answer about the picture')
+    found = node.graph.wait_for(answer, 20, 'an answer about the image')
     assert found.error_code == ErrorCode.NONE and [
         stamp_ns(frame.stamp) for frame in found.evidence.frames
     ] == [now_ns]
@@ -233,7 +233,7 @@ def message_of(pixels, encoding, padding=0, big_endian=0):
     )
 
 
-def test_the_model_sees_the_same_picture_whatever_its_encoding_padding_and_byte_order(
+def test_the_model_sees_the_same_image_whatever_its_encoding_padding_and_byte_order(
     node, raw, compressed
 ):
     rgb = pixels_of(image_message(7, 0))
@@ -315,7 +315,7 @@ def test_a_clip_never_mixes_sizes_when_the_resolution_changes(graph, node, raw):
 # --- afterwards -----------------------------------------------------------------------------------
 
 
-def test_good_pictures_after_bad_ones_make_everything_well_again(graph, node, raw):
+def test_good_images_after_bad_ones_make_everything_well_again(graph, node, raw):
     assert_rejected(node, 'camera', lambda: raw.publish(encoding='nv12'), 'encoding', "'nv12'")
     raw.start(20.0)
     node.wait_for_entry('camera camera', DiagnosticStatus.OK)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far two sides agree on the stored input. Knows arrays and figures; nothing is judged, only
-what is no number is refused.
+"""How far two targets agree on the stored input, as figures.
+
+Nothing is judged here, since int4 and float32 differ by design; only values that are NaN or
+infinite are refused.
 """
 
 from __future__ import annotations
@@ -11,15 +13,16 @@ from numpy.typing import NDArray
 from penguin_ros.benchmark.engine.answer_arrays import AnswerArrays
 from penguin_ros.benchmark.engine.figures import Figure
 from penguin_ros.errors import BundleMismatch, InvalidLogits
-from penguin_ros.evaluation.agreement import common, cosine
-from penguin_ros.evaluation.tolerance import margins
+from penguin_ros.evaluation.agreement import cosine, margins, parting
 
 FED = 'same tokens fed to both'
 
 
-def compare(ours: AnswerArrays, reference: AnswerArrays) -> list[Figure]:
-    """The figures, in the order of the table. BundleMismatch when the two are not of one model or
-    did not see the same input, InvalidLogits when features or logits are no numbers.
+def agreement_figures(ours: AnswerArrays, reference: AnswerArrays) -> list[Figure]:
+    """The figures in the order of the table.
+
+    Raises BundleMismatch when the two are not of one model or did not see the same input, and
+    InvalidLogits when features or logits are NaN or infinite.
     """
     _check(ours, reference)
     return [*_features(ours, reference), *_logits(ours, reference), *_tokens(ours, reference)]
@@ -28,7 +31,7 @@ def compare(ours: AnswerArrays, reference: AnswerArrays) -> list[Figure]:
 def _check(ours: AnswerArrays, reference: AnswerArrays) -> None:
     if ours.digest != reference.digest:
         raise BundleMismatch(
-            'the two sides were not made of the same checkpoint',
+            'the two targets were not made of the same checkpoint',
             f'digests {ours.digest[:12]} and {reference.digest[:12]}',
             'Name two of one checkpoint',
         )
@@ -37,29 +40,30 @@ def _check(ours: AnswerArrays, reference: AnswerArrays) -> None:
         or ours.logits.shape != reference.logits.shape
     ):
         shapes = (
-            f'features {target.features.shape}, logits {target.logits.shape}'
-            for target in (ours, reference)
+            f'features {arrays.features.shape}, logits {arrays.logits.shape}'
+            for arrays in (ours, reference)
         )
         raise BundleMismatch(
-            'the two sides cannot be compared', ' and '.join(shapes), 'Give both the same settings'
+            'the two targets cannot be compared',
+            ' and '.join(shapes),
+            'Give both the same settings',
         )
-    for name, target in (('the first side', ours), ('the side it is compared with', reference)):
-        if not (np.isfinite(target.features).all() and np.isfinite(target.logits).all()):
+    for name, arrays in (('first target', ours), ('target it is compared with', reference)):
+        if not (np.isfinite(arrays.features).all() and np.isfinite(arrays.logits).all()):
             raise InvalidLogits(
-                f'{name} gives features or logits that are NaN or infinite',
+                f'the {name} gives features or logits that are NaN or infinite',
                 '',
-                'Build it in float32 or bfloat16: the range of float16 may be too small for this checkpoint',
+                'Build it in float32 or bfloat16: the range of float16 may be too small for this '
+                'checkpoint',
             )
 
 
 def _features(ours: AnswerArrays, reference: AnswerArrays) -> list[Figure]:
     borders = np.cumsum(reference.frame_tokens)[:-1]
-    frames = [
-        cosine(*pair)
-        for pair in zip(
-            np.split(ours.features, borders), np.split(reference.features, borders), strict=True
-        )
-    ]
+    pairs = zip(
+        np.split(ours.features, borders), np.split(reference.features, borders), strict=True
+    )
+    frames = [cosine(*pair) for pair in pairs]
     return [
         Figure(
             'features, cosine',
@@ -94,21 +98,27 @@ def _logits(ours: AnswerArrays, reference: AnswerArrays) -> list[Figure]:
 
 
 def _margin(same: NDArray[np.bool_], reference: AnswerArrays) -> str:
-    """How sure the reference was where the other side chose otherwise."""
+    """Says how sure the reference was where the other target chose differently."""
     if same.all():
         return ''
-    return f'; where they differ its margin is {float(margins(reference.logits)[~same].max()):.3g} at most'
+    largest = float(margins(reference.logits)[~same].max())
+    return f'; where they differ its margin is {largest:.3g} at most'
 
 
 def _tokens(ours: AnswerArrays, reference: AnswerArrays) -> list[Figure]:
-    count = common(ours.greedy.tolist(), reference.greedy.tolist())
-    total = max(len(ours.greedy), len(reference.greedy))
+    leads = margins(reference.logits).tolist()
+    found = parting(ours.greedy.tolist(), reference.greedy.tolist(), leads)
     note = 'greedy, each with its own tokens, up to its stop token'
-    if count < total:
-        step = min(count, len(reference.logits) - 1)
-        note += f"; they part at token {count}, where the other side's margin is {float(margins(reference.logits)[step]):.3g}"
+    if found.is_parted:
+        margin = leads[-1] if found.margin is None else found.margin
+        note += (
+            f"; they part at token {found.shared}, where the other target's margin is {margin:.3g}"
+        )
     return [
         Figure(
-            'text, tokens before they part', '%', 100 * count / total, f'{count} of {total}; {note}'
+            'text, tokens before they part',
+            '%',
+            100 * found.shared / found.longest,
+            f'{found.shared} of {found.longest}; {note}',
         )
     ]
