@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted backend that counts what it computes, open, and what keeps its results."""
+"""An open scripted backend that counts what it computes, and caches that keep its results."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generation loop with a `Caches` on the scripted backend: what is computed, what is not, what
+"""The generation loop with caches on the scripted backend: what is computed, what is reused, what
 is never trusted.
 """
 
@@ -39,12 +39,11 @@ def test_ten_questions_on_one_clip_compute_only_their_own_tokens(
         generation = answered(caches, question(20 + number, 11))
         assert generation.stats.reused_frames == 2 and generation.stats.encode_ns <= 1
         assert generation.stats.reused_tokens == generation.stats.prompt_tokens - 2
-    assert backend.encoded == [] and backend.computed == 10 * (
-        2 + 3
-    )  # and three generated tokens each are appended
+    # Two tokens of the question, and three generated ones that are appended.
+    assert backend.encoded == [] and backend.computed == 10 * (2 + 3)
 
 
-def test_an_appended_frame_costs_itself_and_what_comes_behind_it(
+def test_an_appended_frame_costs_itself_and_what_comes_after_it(
     backend: CountingBackend, caches: Caches
 ) -> None:
     answered(caches, question(10, 11))
@@ -71,7 +70,7 @@ def test_the_same_frame_twice_in_a_prompt_is_encoded_once(
     assert backend.encoded == [FIRST.key, SECOND.key] and generation.stats.reused_frames == 1
 
 
-def test_a_question_beside_a_resting_caption_computes_only_its_own_tokens(
+def test_a_question_beside_a_preempted_caption_computes_only_its_own_tokens(
     backend: CountingBackend, caches: Caches
 ) -> None:
     clip, output = (FIRST, SECOND, THIRD), new_output()
@@ -130,7 +129,7 @@ def test_frames_that_the_prefix_covers_need_no_features(backend: CountingBackend
     assert answered(caches, question(20)).stats.reused_frames == 2 and backend.encoded == []
 
 
-def test_after_logits_that_are_no_numbers_nothing_of_that_prompt_is_used(
+def test_after_invalid_logits_nothing_of_that_prompt_is_used(
     backend: CountingBackend, caches: Caches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = backend.forward
@@ -174,7 +173,7 @@ def test_what_was_forgotten_is_computed_again(backend: CountingBackend, caches: 
     assert answered(caches, question(10)).stats.reused_tokens == 0 and len(backend.encoded) == 2
 
 
-def test_a_backend_alone_keeps_nothing(backend: CountingBackend) -> None:
+def test_caches_without_bounds_keep_nothing(backend: CountingBackend) -> None:
     for _ in range(2):
         output = new_output()
         for _ in generate(Caches(backend), question(10), PARAMS, output, lambda: 0):
@@ -198,7 +197,7 @@ def test_a_clip_that_slides_takes_the_slot_of_the_one_before_and_leaves_other_ca
     assert answered(caches, question(11, frames=other)).stats.reused_tokens == 15
 
 
-def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(
+def test_a_preempted_caption_keeps_its_slot_when_its_clip_is_superseded(
     backend: CountingBackend, caches: Caches
 ) -> None:
     expected, output = answered(Caches(backend), question(10)).token_ids, new_output()
@@ -211,7 +210,7 @@ def test_a_resting_caption_keeps_its_slot_when_its_clip_is_superseded(
     assert output.token_ids == expected and caches.stats().prefix_cache.superseded == 0
 
 
-def test_an_encode_that_failed_for_a_question_begins_anew_for_the_caption(
+def test_an_encode_that_failed_for_a_question_restarts_for_the_caption(
     backend: CountingBackend, caches: Caches
 ) -> None:
     expected, output = answered(Caches(backend), question(10)).token_ids, new_output()
@@ -244,7 +243,7 @@ def test_features_that_another_request_finished_are_given_back_with_the_last_use
     assert len(backend.handles) == 2 and all(handle() is None for handle in backend.handles)
 
 
-def test_what_is_encoded_after_forgetting_is_kept_whoever_began_it(
+def test_what_is_encoded_after_forgetting_is_kept_whoever_started_it(
     backend: CountingBackend, caches: Caches
 ) -> None:
     caption = started(caches, question(10))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cutting prompts into chunks."""
+"""Prompts are cut into chunks, with the features of each frame where they belong."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARTS = st.lists(
 
 
 @given(PARTS, st.integers(1, 40))
-def test_chunks_put_every_row_of_every_frame_at_its_position(
+def test_chunks_put_every_feature_row_of_every_frame_at_its_position(
     parts: list[int | tuple[int, int]], size: int
 ) -> None:
     built = inputs(
@@ -59,7 +59,7 @@ def test_chunks_put_every_row_of_every_frame_at_its_position(
 
 
 @given(st.integers(2, 400), st.integers(3, 40))
-def test_no_chunk_is_of_one_position_where_two_fit(positions: int, size: int) -> None:
+def test_no_chunk_has_one_position_where_two_fit(positions: int, size: int) -> None:
     assert (
         min(len(chunk.token_ids) for chunk in prompt_chunks(inputs([1] * positions), [], size)) > 1
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces of text from tokens that cut characters anywhere."""
+"""Tokens that cut characters anywhere come out as pieces of whole characters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_character_that_is_never_completed_is_replaced_at_the_end() -> None:
     assert pieces([b'ok \xe2\x82']) == ['ok ', '\ufffd']
 
 
-def test_bytes_that_are_no_utf8_are_replaced_and_the_text_goes_on() -> None:
+def test_bytes_that_are_not_utf8_are_replaced_and_the_text_goes_on() -> None:
     assert ''.join(pieces([b'a\xff', b'b'])) == 'a\ufffdb'
 
 

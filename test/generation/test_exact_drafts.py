@@ -96,7 +96,7 @@ def run(
 
 
 def first_near_tie(logits: np.ndarray) -> int:
-    """The first step where rounding may choose."""
+    """Returns the first step where rounding may choose."""
     ordered = np.sort(logits, axis=1)
     close = np.flatnonzero(ordered[:, -1] - ordered[:, -2] < MARGIN)
     return int(close[0]) if len(close) else len(logits)

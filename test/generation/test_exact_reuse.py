@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is reused is what would be computed again: random schedules on real networks against full
-recompute.
+"""What is reused is what would be computed again: random schedules on real networks, compared with
+full recomputation.
 
-Tokens are the same up to the first choice that is within rounding, logits are compared at every
+Tokens are the same up to the first choice that is within rounding; logits are compared at every
 step.
 """
 
@@ -61,9 +61,7 @@ def onnx_model(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 def tensorrt_model(
     golden_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Bundle, Maker]]:
-    """On a GPU that is played: the graphs run in ONNX Runtime, slots and features are real
-    bookkeeping.
-    """
+    """A fake GPU: the graphs run in ONNX Runtime, the bookkeeping of slots and features is real."""
     pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
     from support.fake_gpu.installed import Machine, remove, use
@@ -113,7 +111,7 @@ def assert_clean(caches: Caches) -> None:
         caches.backend.new_slot()
 
 
-def test_a_random_schedule_gives_what_full_recompute_gives(
+def test_a_random_schedule_gives_what_full_recomputation_gives(
     schedule: Callable[..., Schedule],
 ) -> None:
     run = schedule(seed=3, slots=3, encoder_cache_bytes=1 << 20)
@@ -145,15 +143,15 @@ def test_a_random_schedule_gives_what_full_recompute_gives(
         (16, 5, 1 << 20, 'fixed'),
     ],
 )
-def test_thousands_of_random_operations_give_what_full_recompute_gives(
+def test_thousands_of_random_operations_give_what_full_recomputation_gives(
     schedule: Callable[..., Schedule], seed: int, slots: int, encoder_cache_bytes: int, policy: str
 ) -> None:
     run = schedule(seed, slots, encoder_cache_bytes, policy)
     run.run(1000)
     counts = run.caches.stats()
     print(
-        f'compared {run.compared} texts, {run.tokens} tokens, {run.accepted} of them drafted, worst difference of logits '
-        f'{run.worst:.1e}; {counts}'
+        f'compared {run.compared} texts, {run.tokens} tokens, {run.accepted} of them drafted, '
+        f'worst difference of logits {run.worst:.1e}; {counts}'
     )
     assert run.compared > 500 and counts.prefix_cache.reused > 0 and counts.prefix_cache.forked > 0
     assert_clean(run.caches)

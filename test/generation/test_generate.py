@@ -236,7 +236,7 @@ def test_a_greedy_request_lets_the_backend_choose_and_every_other_looks_at_the_l
         assert output.token_ids == greedy.token_ids or other.sampling.temperature
 
 
-def test_logits_that_are_no_numbers_end_the_request_and_free_its_slot(
+def test_invalid_logits_end_the_request_and_free_its_slot(
     backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward = backend.forward

@@ -156,11 +156,11 @@ def test_texts_that_repeat_themselves_stop_where_they_do_without_drafts(
     assert drafted.facts() == plain.facts()
 
 
-def test_a_right_draft_is_one_step_and_a_wrong_token_costs_those_behind_it(
+def test_a_right_draft_is_one_step_and_a_wrong_token_costs_those_after_it(
     backend: ScriptedBackend,
 ) -> None:
     run = Run(
-        backend, lambda start, room: {1: [31, 32, 99, 34], 4: [34, 35]}.get(start, ())
+        backend, lambda start, longest: {1: [31, 32, 99, 34], 4: [34, 35]}.get(start, ())
     ).finish()
     assert [step.token_ids for step in run.steps] == [
         (30,),
@@ -174,9 +174,9 @@ def test_a_right_draft_is_one_step_and_a_wrong_token_costs_those_behind_it(
     assert (stats.forward_passes, stats.drafted_tokens, stats.accepted_tokens) == (5, 6, 4)
 
 
-def test_nothing_behind_a_stop_token_inside_a_draft_is_shown(backend: ScriptedBackend) -> None:
+def test_nothing_after_a_stop_token_inside_a_draft_is_shown(backend: ScriptedBackend) -> None:
     backend.script = [30, 31, STOP, 33, 34]
-    run = Run(backend, lambda start, room: [31, STOP, 33, 34]).finish()
+    run = Run(backend, lambda start, longest: [31, STOP, 33, 34]).finish()
     assert (
         run.output.token_ids == [30, 31, STOP] and run.output.stop_reason is StopReason.STOP_TOKEN
     )
@@ -186,7 +186,7 @@ def test_nothing_behind_a_stop_token_inside_a_draft_is_shown(backend: ScriptedBa
 def test_each_step_is_one_pass(backend: ScriptedBackend) -> None:
     passes: list[str] = []
     backend.on_step = passes.append
-    run = Run(backend, lambda start, room: SCRIPT[start : start + 3])
+    run = Run(backend, lambda start, longest: SCRIPT[start : start + 3])
     counts = [len(passes)]
     for _ in run.running:
         counts.append(len(passes))
@@ -201,7 +201,7 @@ def test_each_step_is_one_pass(backend: ScriptedBackend) -> None:
 def test_ended_between_steps_a_text_has_what_its_steps_gave(
     backend: ScriptedBackend, steps: int, error: Exception | None
 ) -> None:
-    run = Run(backend, lambda start, room: [*SCRIPT[start : start + 2], 99])
+    run = Run(backend, lambda start, longest: [*SCRIPT[start : start + 2], 99])
     given = list(run.steps[0].token_ids)
     for _ in range(steps):
         given += next(run.running, Step('decode')).token_ids
@@ -215,7 +215,7 @@ def test_ended_between_steps_a_text_has_what_its_steps_gave(
 
 
 def test_an_error_of_the_pass_comes_out_and_the_slot_is_as_before(backend: ScriptedBackend) -> None:
-    run = Run(backend, lambda start, room: SCRIPT[start : start + 2])
+    run = Run(backend, lambda start, longest: SCRIPT[start : start + 2])
     next(run.running)
     (slot,), held = backend.held(), []
 
@@ -232,7 +232,7 @@ def test_an_error_of_the_pass_comes_out_and_the_slot_is_as_before(backend: Scrip
 
 @pytest.mark.parametrize('keep_logits', [False, True])
 @pytest.mark.parametrize('bad', range(5))
-def test_logits_that_are_no_numbers_end_the_text_at_the_same_token(
+def test_invalid_logits_end_the_text_at_the_same_token(
     backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch, bad: int, keep_logits: bool
 ) -> None:
     """After token number `bad` the network gives NaN."""
@@ -249,7 +249,7 @@ def test_logits_that_are_no_numbers_end_the_text_at_the_same_token(
         return logits
 
     monkeypatch.setattr(backend, 'forward', broken)
-    for draft in (None, lambda start, room: SCRIPT[start : start + 4]):
+    for draft in (None, lambda start, longest: SCRIPT[start : start + 4]):
         run = Run(backend, draft, keep_logits=keep_logits)
         with pytest.raises(InvalidLogits):
             run.finish()
@@ -258,7 +258,7 @@ def test_logits_that_are_no_numbers_end_the_text_at_the_same_token(
         backend.free_slot(backend.new_slot())
 
 
-def test_a_rejected_token_whose_numbers_spoil_the_whole_pass_changes_nothing(
+def test_a_rejected_token_that_spoils_the_logits_of_the_whole_pass_changes_nothing(
     backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zero times NaN is NaN: attention may carry it to positions that do not see the token."""
@@ -269,14 +269,14 @@ def test_a_rejected_token_whose_numbers_spoil_the_whole_pass_changes_nothing(
         return logits * np.float32('nan') if 99 in chunk.token_ids else logits
 
     monkeypatch.setattr(backend, 'forward', broken)
-    run = Run(backend, lambda start, room: [*SCRIPT[start : start + 1], 99]).finish()
+    run = Run(backend, lambda start, longest: [*SCRIPT[start : start + 1], 99]).finish()
     assert run.facts() == plain.facts()
 
 
-def test_drafts_never_reach_behind_the_last_position(backend: ScriptedBackend) -> None:
+def test_drafts_never_reach_past_the_last_position(backend: ScriptedBackend) -> None:
     run = Run(
         backend,
-        lambda start, room: [20] * 63,
+        lambda start, longest: [20] * 63,
         max_tokens=1000,
         stop_token_ids=(),
         sampling=GenerationConfig(max_repeats=0),
@@ -286,7 +286,7 @@ def test_drafts_never_reach_behind_the_last_position(backend: ScriptedBackend) -
     )
 
 
-def test_sampled_tokens_behind_a_draft_are_as_frequent_as_their_probability_says(
+def test_sampled_tokens_after_a_draft_are_as_frequent_as_their_probability_says(
     backend: ScriptedBackend,
 ) -> None:
     """Accepted with probability p of the drafted token, else drawn from the others; against draws
@@ -296,7 +296,7 @@ def test_sampled_tokens_behind_a_draft_are_as_frequent_as_their_probability_says
     counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
     accepted = 0
     logits = (
-        Run(backend, lambda start, room: (), max_tokens=2, keep_logits=True)
+        Run(backend, lambda start, longest: (), max_tokens=2, keep_logits=True)
         .finish()
         .steps[1]
         .logits
@@ -307,7 +307,7 @@ def test_sampled_tokens_behind_a_draft_are_as_frequent_as_their_probability_says
         for has_draft in (True, False):
             run = Run(
                 backend,
-                lambda start, room, has_draft=has_draft: [favourite] * has_draft,
+                lambda start, longest, has_draft=has_draft: [favourite] * has_draft,
                 max_tokens=3,
                 stop_token_ids=(),
                 seed_offset=2 * number + has_draft,

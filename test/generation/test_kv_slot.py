@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys of positions: equal where the same stands, different wherever anything differs."""
+"""Prefix keys are equal where the same stands, and different wherever anything differs."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.built_inputs import IMAGE, frame, inputs
 
-from penguin_ros.frame import FrameType
 from penguin_ros.generation.kv_slot import (
     is_superseded,
     no_keys,
@@ -44,31 +41,6 @@ def test_a_token_of_text_is_never_a_visual_one() -> None:
     assert common([1, FIRST], [1, *[IMAGE] * 0, 5, 6]) == 1
     text = text_keys(np.array([IMAGE] * 4))
     assert shared_prefix_length(text, prompt_keys(inputs([FIRST]))) == 0
-
-
-def test_the_type_of_a_frame_does_not_count_its_grid_does() -> None:
-    assert dataclasses.replace(FIRST, type=FrameType.INTERMEDIATE).key == FIRST.key
-    assert dataclasses.replace(FIRST, rows=2, columns=8).key != FIRST.key
-    assert dataclasses.replace(FIRST, merge_size=1).key != FIRST.key
-
-
-def test_pixels_are_made_when_they_are_asked_for_once() -> None:
-    made = []
-
-    def make() -> np.ndarray:
-        made.append(1)
-        return FIRST.pixels
-
-    lazy = dataclasses.replace(FIRST, source=make, content=b'x')
-    assert lazy.tokens == 4 and len(lazy.key) == 16 and made == []
-    assert np.array_equal(lazy.pixels, FIRST.pixels) and lazy.pixels is lazy.pixels and made == [1]
-
-
-def test_without_given_content_the_pixels_are_the_content() -> None:
-    assert frame(4, 4, seed=1).key == FIRST.key != SECOND.key
-    changed = FIRST.pixels.copy()
-    changed[3, 100] += 1
-    assert dataclasses.replace(FIRST, source=changed).key != FIRST.key
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work done ahead of a request: frames encoded, the shared part of a prompt computed, both
-stoppable at any step.
-"""
+"""What is precomputed before a request: features and prefixes, both stoppable at any step."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from penguin_ros.model_inputs import FramePatches
 
 
 def result(steps: Generator[None, None, int]) -> tuple[int, int]:
-    """What the generator returns, and how often it yielded."""
+    """Returns what the generator returns, and how often it yielded."""
     for count in itertools.count():
         try:
             next(steps)
@@ -30,7 +28,7 @@ def result(steps: Generator[None, None, int]) -> tuple[int, int]:
     raise AssertionError
 
 
-def test_a_request_for_frames_that_were_encoded_ahead_encodes_nothing(
+def test_a_request_for_precomputed_frames_encodes_nothing(
     backend: CountingBackend, caches: Caches
 ) -> None:
     assert result(precompute_features(caches, [FIRST, SECOND])) == (2, 6)
@@ -39,31 +37,32 @@ def test_a_request_for_frames_that_were_encoded_ahead_encodes_nothing(
     assert answered(caches, question(10)).stats.reused_frames == 2 and backend.encoded == []
 
 
-def test_a_request_goes_on_with_an_encode_that_was_begun_ahead(
+def test_a_request_goes_on_with_an_encode_that_precomputing_started(
     backend: CountingBackend, caches: Caches
 ) -> None:
-    ahead = precompute_features(caches, [FIRST, SECOND, THIRD])
-    next(ahead)
-    next(ahead)
+    steps = precompute_features(caches, [FIRST, SECOND, THIRD])
+    next(steps)
+    next(steps)
     slices: list[str] = []
     backend.on_step = slices.append
     answered(caches, question(10))
     assert slices.count('encode') == 4
-    assert result(ahead) == (2, 3)  # it had begun the first one, and the second one is there by now
+    assert result(steps) == (
+        2,
+        3,
+    )  # it had started the first one, and the second one is there by now
     assert backend.encoded == [FIRST.key, SECOND.key, THIRD.key]
 
 
-def test_an_encode_that_everybody_left_begins_anew(
-    backend: CountingBackend, caches: Caches
-) -> None:
-    ahead = precompute_features(caches, [FIRST])
-    next(ahead)
-    ahead.close()
+def test_an_encode_that_everybody_left_restarts(backend: CountingBackend, caches: Caches) -> None:
+    steps = precompute_features(caches, [FIRST])
+    next(steps)
+    steps.close()
     assert backend.encoded == [] and not caches.encoder_cache.has(FIRST.key)
     assert result(precompute_features(caches, [FIRST])) == (1, 3)
 
 
-def test_a_question_on_a_clip_that_was_computed_ahead_costs_its_own_tokens(
+def test_a_question_on_a_precomputed_clip_costs_its_own_tokens(
     backend: CountingBackend, caches: Caches
 ) -> None:
     clip = (FIRST, SECOND, THIRD)
@@ -76,7 +75,7 @@ def test_a_question_on_a_clip_that_was_computed_ahead_costs_its_own_tokens(
     assert backend.encoded == [] and backend.computed == 3 + 3
 
 
-def test_computing_ahead_again_computes_nothing(backend: CountingBackend, caches: Caches) -> None:
+def test_precomputing_again_computes_nothing(backend: CountingBackend, caches: Caches) -> None:
     for expected in (14, 0):
         assert result(precompute_prefix(caches, question(10), 8))[0] == expected
     answered(caches, question(10))
@@ -84,20 +83,20 @@ def test_computing_ahead_again_computes_nothing(backend: CountingBackend, caches
     assert result(precompute_prefix(caches, question(11), 8)) == (0, 0) and backend.computed == 0
 
 
-@pytest.mark.parametrize('steps', range(12))
+@pytest.mark.parametrize('count', range(12))
 def test_ending_it_at_any_step_keeps_what_is_finished(
-    backend: CountingBackend, caches: Caches, steps: int
+    backend: CountingBackend, caches: Caches, count: int
 ) -> None:
-    ahead = precompute_prefix(caches, question(10), 5)
-    for _ in itertools.islice(ahead, steps):
+    steps = precompute_prefix(caches, question(10), 5)
+    for _ in itertools.islice(steps, count):
         pass
-    ahead.close()
+    steps.close()
     kept = caches.stats().prefix_cache.kept_positions
-    assert kept == min(14, 5 * max(0, steps - 6))
+    assert kept == min(14, 5 * max(0, count - 6))
     assert answered(caches, question(10)).stats.reused_tokens == kept
 
 
-def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(
+def test_with_all_slots_in_use_frames_are_encoded_and_no_more(
     backend: CountingBackend, caches: Caches
 ) -> None:
     for number in range(3):
@@ -107,29 +106,29 @@ def test_with_all_slots_in_use_frames_are_encoded_ahead_and_no_more(
     assert caches.encoder_cache.has(FIRST.key) and caches.encoder_cache.has(SECOND.key)
 
 
-def test_while_it_rests_it_holds_no_slot(backend: CountingBackend, caches: Caches) -> None:
-    ahead = precompute_prefix(caches, question(10), 5)
+def test_between_two_steps_it_holds_no_slot(backend: CountingBackend, caches: Caches) -> None:
+    steps = precompute_prefix(caches, question(10), 5)
     for _ in range(7):
-        next(ahead)
+        next(steps)
     for number in range(3):
         caches.prefix_cache.acquire(text_keys(np.array([number, 5])), 0)
     backend.forget_counts()
-    assert result(ahead) == (5, 0) and backend.computed == 0
+    assert result(steps) == (5, 0) and backend.computed == 0
 
 
 @pytest.mark.parametrize(('frames', 'expected'), [((THIRD,), 14), ((FIRST, SECOND), 5)])
 def test_it_goes_on_unless_a_question_took_its_slot(
     backend: CountingBackend, caches: Caches, frames: tuple[FramePatches, ...], expected: int
 ) -> None:
-    ahead = precompute_prefix(caches, question(10), 5)
+    steps = precompute_prefix(caches, question(10), 5)
     for _ in range(7):
-        next(ahead)
+        next(steps)
     answered(caches, question(20, frames=frames))
-    assert result(ahead)[0] == expected
+    assert result(steps)[0] == expected
     assert answered(caches, question(30)).stats.reused_tokens >= 14
 
 
-def test_a_prompt_without_frames_has_nothing_to_compute_ahead(
+def test_a_prompt_without_frames_has_nothing_to_precompute(
     backend: CountingBackend, caches: Caches
 ) -> None:
     assert result(precompute_prefix(caches, inputs([1, 2, 3]), 8)) == (0, 0)
@@ -137,7 +136,7 @@ def test_a_prompt_without_frames_has_nothing_to_compute_ahead(
         next(precompute_prefix(caches, inputs(range(96)), 8))
 
 
-def test_a_caption_that_rests_is_not_disturbed(backend: CountingBackend, caches: Caches) -> None:
+def test_a_preempted_caption_is_not_disturbed(backend: CountingBackend, caches: Caches) -> None:
     caption = started(caches, question(10))
     for _ in range(8):
         next(caption)

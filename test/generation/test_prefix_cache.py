@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cache of KV slots on the scripted backend: which slot a prompt gets, what is never touched,
-what is counted.
+"""The prefix cache on the scripted backend: which slot a prompt gets, what is never touched, what
+is counted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def backend() -> Iterator[ScriptedBackend]:
 
 
 def started(cache: PrefixCache, ids: list[int], shared: int = len(CLIP)) -> tuple[KVSlot, int]:
-    """A slot that holds the prompt, and how much of it was there."""
+    """Returns a slot that holds the prompt, and how many positions were there."""
     slot = cache.acquire(text_keys(np.array(ids)), shared)
     reused = slot.length
     slot.forward(Chunk(np.array(ids[reused:])))
@@ -44,7 +44,7 @@ def started(cache: PrefixCache, ids: list[int], shared: int = len(CLIP)) -> tupl
 
 
 def asked(cache: PrefixCache, ids: list[int], shared: int = len(CLIP)) -> int:
-    """The prompt is computed and its slot released; how much was there."""
+    """Computes the prompt and releases its slot; returns how many positions were there."""
     slot, reused = started(cache, ids, shared)
     cache.release(slot)
     return reused
@@ -68,7 +68,7 @@ def test_of_a_prompt_that_is_asked_again_the_last_two_positions_are_computed(
     assert [asked(cache, [*CLIP, 1, 2]) for _ in range(3)] == [0, len(CLIP), len(CLIP)]
 
 
-def test_a_grown_clip_goes_on_behind_what_it_shares(backend: ScriptedBackend) -> None:
+def test_a_grown_clip_goes_on_after_what_it_shares(backend: ScriptedBackend) -> None:
     cache = PrefixCache(backend, True)
     asked(cache, [*CLIP[:20], 1, 2], 20)
     assert asked(cache, [*CLIP[:30], 3, 4], 30) == 20
@@ -119,7 +119,7 @@ def test_another_clip_takes_a_free_slot_before_it_destroys_one(backend: Scripted
     assert cache.stats().evicted == 0
 
 
-def test_of_slots_that_must_give_way_the_least_recently_used_does(backend: ScriptedBackend) -> None:
+def test_the_least_recently_used_slot_is_evicted(backend: ScriptedBackend) -> None:
     cache = PrefixCache(backend, True)
     asked(cache, [*CLIP, 1, 0])
     asked(cache, [*OTHER, 1, 0])
@@ -130,7 +130,7 @@ def test_of_slots_that_must_give_way_the_least_recently_used_does(backend: Scrip
     assert cache.stats().evicted == 2
 
 
-def test_half_a_clip_in_common_is_copied_and_both_stay(backend: ScriptedBackend) -> None:
+def test_a_shared_half_of_a_clip_is_copied_and_both_stay(backend: ScriptedBackend) -> None:
     cache = PrefixCache(backend, True)
     asked(cache, [*CLIP, 1, 0])
     half = [*CLIP[:WORTH_COPYING], *OTHER[:10]]
@@ -147,7 +147,7 @@ def test_a_copy_is_a_use_of_its_source() -> None:
     asked(cache, [*OTHER, 1, 0])
     half = [*CLIP[:20], *range(300, 320)]
     asked(cache, half, len(half))
-    asked(cache, list(range(400, 440)))  # somebody must give way
+    asked(cache, list(range(400, 440)))  # one slot must be evicted
     assert asked(cache, [*CLIP, 2, 0]) == len(CLIP) and asked(cache, [*OTHER, 2, 0]) == 0
 
 

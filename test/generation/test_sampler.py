@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `sample` draws, against the definition written out in the plainest way."""
+"""What `sample` draws, compared with the definition written out in the plainest way."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_temperature_zero_takes_the_largest_and_of_equal_ones_the_first(logits: 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize('temperature', [0.0, 1.0])
-def test_logits_that_are_no_numbers_are_a_named_error(bad: float, temperature: float) -> None:
+def test_nan_and_infinite_logits_are_a_named_error(bad: float, temperature: float) -> None:
     logits = np.zeros(10, np.float32)
     logits[3] = bad
     with pytest.raises(InvalidLogits, match='of 10 logits'):

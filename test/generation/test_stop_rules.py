@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a text ends; repetitions against a search written out in the plainest way."""
+"""When a text ends; repetitions are compared with a search written out in the plainest way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from penguin_ros.request import StopReason
 
 
 def stopped_at(tokens: Sequence[int], max_repeats: int) -> int | None:
-    """How many tokens were added when the repetition was seen."""
+    """Returns how many tokens had been added when the repetition was seen."""
     repetition = Repetition(max_repeats)
     return next((count for count, token in enumerate(tokens, 1) if repetition.add(token)), None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts with frames for the tests of this room, without tokenizer or preprocessing."""
+"""Makes prompts with frames, without tokenizer or preprocessing."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Draft = Callable[[int, int], Sequence[int]]
 
 
 class GivenDrafts(Drafter):
-    """Gives these drafts, whatever they cost; `passes`: positions of each pass."""
+    """Gives these drafts, whatever they cost; `passes`: number of positions of each pass."""
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(PromptHistory(), (), (), 63)
@@ -33,35 +33,35 @@ class GivenDrafts(Drafter):
 
 
 def drafts_of(truth: Sequence[int], stop: int, vocabulary: int, seed: int) -> dict[str, Draft]:
-    """Kinds of drafts for a text that will be `truth`, by name."""
+    """Returns kinds of drafts, by name, for a text that will be `truth`."""
     random = np.random.default_rng(seed)
 
     def noise(count: int) -> list[int]:
         return [int(token_id) for token_id in random.integers(0, vocabulary, count)]
 
-    def partly(start: int, tokens_left: int) -> list[int]:
-        right = list(truth[start : start + tokens_left])
+    def partly(start: int, longest: int) -> list[int]:
+        right = list(truth[start : start + longest])
         return [
             token_id if random.random() < 0.8 else noise(1)[0]
             for token_id in right[: random.integers(0, 17)]
         ]
 
-    def with_stop(start: int, tokens_left: int) -> list[int]:
-        right = list(truth[start : start + tokens_left])
+    def with_stop(start: int, longest: int) -> list[int]:
+        right = list(truth[start : start + longest])
         right.insert(int(random.integers(0, len(right) + 1)), stop)
         return right
 
     return {
-        'perfect': lambda start, tokens_left: truth[start : start + tokens_left],
-        'perfect but short': lambda start, tokens_left: truth[start : start + 2],
-        'perfect and then noise': lambda start, tokens_left: [
+        'perfect': lambda start, longest: truth[start : start + longest],
+        'perfect but short': lambda start, longest: truth[start : start + 2],
+        'perfect and then noise': lambda start, longest: [
             *truth[start : start + random.integers(0, 9)],
             *noise(4),
         ],
         'partly right': partly,
-        'random': lambda start, tokens_left: noise(int(random.integers(1, 17))),
-        'shifted by one': lambda start, tokens_left: truth[start + 1 : start + 9],
+        'random': lambda start, longest: noise(int(random.integers(1, 17))),
+        'shifted by one': lambda start, longest: truth[start + 1 : start + 9],
         'with a stop token': with_stop,
-        'always the same token': lambda start, tokens_left: [truth[start - 1]] * 8,
-        'none': lambda start, tokens_left: (),
+        'always the same token': lambda start, longest: [truth[start - 1]] * 8,
+        'none': lambda start, longest: (),
     }

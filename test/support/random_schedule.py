@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random cameras, questions, cancels and pauses on one `Caches`; every generation is compared with
-one that reuses nothing.
+"""Random cameras, questions, cancels and preemptions on one `Caches`; every generation is compared
+with one that reuses nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart
 
 MARGIN = 1e-3
-"""Lead of the chosen logit over the second under which another choice is rounding."""
+"""With a lead of the chosen logit over the second below this, another choice is rounding."""
 
 TOLERANCE = 1e-4
 MAX_TOKENS = 6
@@ -42,7 +42,7 @@ Running = Generator[Step, None, None]
 
 @dataclass(eq=False)
 class Camera:
-    """The newest frames of a scene in which now and then something moves."""
+    """Holds the newest frames of a scene in which something moves now and then."""
 
     random: np.random.Generator
     size: tuple[int, int]
@@ -72,7 +72,7 @@ class Camera:
 
 class Schedule:
     """`run` does random operations; `fresh` is another backend of the same model, which computes
-    everything anew.
+    everything again.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Schedule:
         self.worst = 0.0
 
     def run(self, operations: int) -> None:
-        """The operations, of which most are requests."""
+        """Does that many random operations, most of which are requests."""
         choices: dict[Callable[[], None], int] = {
             self._append: 4,
             self._slide: 2,
@@ -148,7 +148,7 @@ class Schedule:
         self._finish(*self._started(self._clip_inputs()))
 
     def _talk(self) -> None:
-        """The next turn of a dialogue about a clip, or the first one of a new dialogue."""
+        """Adds a turn to a dialogue about a clip, or starts a new dialogue."""
         if len(self._turns) > 4 or self._random.random() < 0.3:
             self._turns, self._talked_about = [], Clip('', tuple(self._camera.frames))
         clip = getattr(self, '_talked_about', None) or Clip('', tuple(self._camera.frames))
@@ -185,8 +185,8 @@ class Schedule:
         self._compare(inputs, output.token_ids, logits)
 
     def _interrupt(self) -> None:
-        """A caption rests at a random step while questions are answered, then goes on or is given
-        up.
+        """Preempts a caption at a random step while questions are answered; then it is resumed or
+        given up.
         """
         inputs = self._clip_inputs()
         caption = self._started(inputs)
@@ -216,7 +216,7 @@ class Schedule:
     # --- how it is done ---------------------------------------------------------------------------
 
     def _drive(self, steps: Generator[None, None, int]) -> None:
-        """To its end, or as far as chance wants it, maybe with a question in between."""
+        """Drives `steps` to the end or part of the way, maybe with a question in between."""
         for _ in itertools.islice(steps, int(self._random.choice([3, 10, 1000]))):
             if self._random.random() < 0.05:
                 self._ask()
@@ -244,7 +244,7 @@ class Schedule:
         return (generate(self.caches, inputs, params, output, lambda: 0, history), output, [])
 
     def _history(self, inputs: ModelInputs) -> PromptHistory | None:
-        """Now and then a previous text that is nearly the one to come."""
+        """Returns now and then a previous text that is nearly the one to come."""
         if self._random.random() < 0.5:
             return None
         previous = self._recomputed(inputs)[0].copy()
@@ -276,8 +276,8 @@ class Schedule:
     def _compare(
         self, inputs: ModelInputs, token_ids: Iterable[int], logits: list[np.ndarray]
     ) -> None:
-        """Against a generation that computes everything: the same tokens until a choice is within
-        rounding, and logits.
+        """Compares with a generation that computes everything: the same tokens until a choice is
+        within rounding, and logits.
         """
         expected_ids, expected = self._recomputed(inputs)
         for step, (token_id, got) in enumerate(zip(token_ids, logits, strict=True)):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions on a machine whose passes take what a formula says: how long do they take with drafts,
-in plain steps?
+"""Captions on a machine whose passes take what a formula says: how long they take with drafts, in
+plain steps.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ PLAIN_NS = 100_000_000
 STOP = 0
 
 Costs = Callable[[int], float]
-"""From the positions of a pass to its time, in plain steps."""
+"""From the number of positions of a pass to its time, in plain steps."""
 
 
 def two_cores(rows: int) -> float:
-    """About what a 2B network in int4 takes on two CPU cores."""
+    """Returns about what a 2B network in int4 takes on two CPU cores."""
     return 1 + 0.24 * (rows - 1)
 
 
 class Machine:
-    """`rows`: positions of every pass until now."""
+    """Makes captions and measures them. `passes`: number of positions of every pass until now."""
 
     def __init__(self, costs: Costs, max_tokens: int = 15, seed: int = 0) -> None:
-        self.costs, self.rows = costs, list[int]()
+        self.costs, self.passes = costs, list[int]()
         self._max_tokens, self._random = max_tokens, np.random.default_rng(seed)
         self.history = PromptHistory()
 
     def caption(self, text: Sequence[int], noise: float = 0.0) -> float:
-        """Time per token behind the first one, in plain steps; `noise`: how far the time of a pass
-        may be off.
+        """Returns the time per token after the first one, in plain steps; `noise`: how far the time
+        of a pass may be off.
         """
         whole = [*text, STOP]
         drafter = Drafter(self.history, (), (STOP,), self._max_tokens)
@@ -51,20 +51,20 @@ class Machine:
             took = self.costs(1 + len(draft)) * (1 + noise * self._random.random())
             drafter.note_pass(1 + len(draft), round(took * PLAIN_NS))
             drafter.add(taken)
-            self.rows.append(1 + len(draft))
+            self.passes.append(1 + len(draft))
             done, time = done + len(taken), time + took
         self.history.previous = tuple(whole)
         return time / (len(whole) - 1)
 
 
 def words(seed: int, count: int = 60) -> list[int]:
-    """A text of its own, with the frequent words of every language."""
+    """Returns a text of its own, with frequent words, as a language has."""
     random = np.random.default_rng(seed)
     return [int(token_id) for token_id in np.minimum(random.zipf(1.3, count), 5000)]
 
 
 def changed(text: Sequence[int], share: float, seed: int) -> list[int]:
-    """The text with so many of its tokens replaced."""
+    """Returns the text with that share of its tokens replaced."""
     random = np.random.default_rng(seed)
     return [
         int(random.integers(6000, 9000)) if random.random() < share else token_id

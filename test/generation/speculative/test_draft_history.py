@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered of the last texts, and how much."""
+"""What is remembered of earlier texts, and how much."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def test_costs_belong_to_the_machine_and_rates_to_the_prompt() -> None:
 
 @pytest.mark.parametrize('name', [PREVIOUS, LOOKUP])
 @pytest.mark.parametrize('match_length', range(LONGEST_MATCH + 1))
-def test_rates_begin_with_what_is_believed_and_go_to_what_is_seen(
-    name: str, match_length: int
-) -> None:
+def test_rates_begin_with_the_prior_and_go_to_what_is_seen(name: str, match_length: int) -> None:
     always, never = AcceptanceRate(), AcceptanceRate()
     assert always.rate(name, match_length) == pytest.approx(PRIOR_RATES[name][match_length])
     for _ in range(200):

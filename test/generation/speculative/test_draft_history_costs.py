@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What passes are expected to take after some were measured."""
+"""How long passes are expected to take after some were measured."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from penguin_ros.generation.speculative.draft_history import PRIOR_SLOPE, Verify
 
 def measured(*passes: tuple[int, int]) -> VerifyCosts:
     costs = VerifyCosts()
-    for rows, duration_ns in passes:
-        costs.note(rows, duration_ns)
+    for num_tokens, duration_ns in passes:
+        costs.note(num_tokens, duration_ns)
     return costs
 
 
-def test_before_any_measurement_a_further_row_costs_its_prior_share() -> None:
+def test_before_any_measurement_a_further_position_costs_its_prior_share() -> None:
     assert VerifyCosts().cost(1) == 1 and VerifyCosts().cost(5) == 1 + 4 * PRIOR_SLOPE
 
 
@@ -67,13 +67,15 @@ def test_a_size_that_was_dear_is_hoped_to_be_cheaper_again_the_longer_it_was_not
     assert seen[100] > 0.85 * before and seen[-1] == pytest.approx(1000)
 
 
-def test_a_plain_step_that_was_never_tried_again_is_hoped_to_be_cheaper_too() -> None:
+def test_a_plain_step_that_was_not_tried_again_is_hoped_to_be_cheaper_too() -> None:
     costs = measured((1, 1000), *[(8, 1500)] * 1500)
     assert costs.cost(1) < 300 and costs.cost(8) == pytest.approx(1500)
 
 
 @given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 10**12)), max_size=60))
-def test_costs_are_positive_and_never_fall_with_the_rows(passes: list[tuple[int, int]]) -> None:
+def test_costs_are_positive_and_never_fall_with_the_positions(
+    passes: list[tuple[int, int]],
+) -> None:
     costs = measured(*passes)
     values = [costs.cost(rows) for rows in range(1, 70)]
     assert values[0] > 0

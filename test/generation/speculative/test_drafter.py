@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long drafts are: as long as they pay on this machine and for these texts, and none where they
-do not.
+"""Drafts are as long as they pay on this machine and for these texts, and empty where they do not
+pay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from penguin_ros.generation.speculative.drafter import PASS_SIZES, Drafter, draf
 
 
 def free_passes() -> PromptHistory:
-    """Where a pass over many positions costs no more than one over one."""
+    """A history in which a pass over many positions costs no more than one over one."""
     costs = VerifyCosts()
     for num_tokens in (1, 64):
         costs.note(num_tokens, 1000)
@@ -56,7 +56,7 @@ def test_a_draft_keeps_to_its_maximum_and_to_what_may_still_come(
     assert len(drafting.draft(tokens_left)) == longest
 
 
-def test_nothing_is_drafted_behind_a_stop_token() -> None:
+def test_nothing_is_drafted_after_a_stop_token() -> None:
     history = free_passes()
     history.previous = (100, 101, 102, STOP, 104, 105)
     drafting = drafter(history)
@@ -105,7 +105,7 @@ def test_captions_of_a_scene_that_stands_take_less_than_half_from_the_second_one
 @pytest.mark.parametrize(
     'costs',
     [two_cores, lambda rows: rows, lambda rows: 1 + 3 * (rows > 1), lambda rows: rows**0.5],
-    ids=['two cores', 'each row a step', 'dear from two rows on', 'square root'],
+    ids=['two cores', 'each position a step', 'dear from two positions on', 'square root'],
 )
 def test_captions_that_share_nothing_cost_no_more_than_without_drafts(
     costs: Costs, noise: float
@@ -123,15 +123,13 @@ def test_the_more_of_a_text_stays_the_faster_it_comes(share: float, limit: float
     assert np.mean([machine.caption(changed(text, share, seed)) for seed in range(40)][1:]) < limit
 
 
-def test_where_rows_cost_nothing_drafts_are_long_and_where_each_costs_more_than_a_step_there_are_few() -> (
-    None
-):
+def test_drafts_are_long_where_positions_are_free_and_rare_where_each_costs_a_step() -> None:
     text = words(1)
     free, dear = Machine(lambda rows: 1.0), Machine(lambda rows: 1.2 * rows - 0.2)
     for _ in range(12):
         last = free.caption(text), dear.caption(text)
-    assert free.rows[-4:-1] == [16, 16, 16] and last[0] < 0.1
-    assert dear.rows[-100:].count(1) > 95 and last[1] < 1.03
+    assert free.passes[-4:-1] == [16, 16, 16] and last[0] < 0.1
+    assert dear.passes[-100:].count(1) > 95 and last[1] < 1.03
 
 
 def test_a_size_at_which_the_machine_is_best_is_found() -> None:
@@ -156,7 +154,7 @@ def test_a_change_of_the_machines_speed_is_noticed() -> None:
     slope = [0.1]
     machine, text = Machine(lambda rows: 1 + slope[0] * (rows - 1)), words(1)
     assert [machine.caption(text) for _ in range(8)][-1] < 0.2
-    slope[0] = 2.0  # another node takes the cores that the rows had
+    slope[0] = 2.0  # another node takes the cores that the positions had
     slower = [machine.caption(text) for _ in range(10)]
     assert np.mean(slower[5:]) < 1.05
     slope[0] = 0.1
@@ -167,7 +165,7 @@ def test_dear_sizes_are_tried_again_but_rarely() -> None:
     machine, text = Machine(lambda rows: 1 + 2.0 * (rows - 1)), words(1)
     for _ in range(100):
         machine.caption(text)
-    later = machine.rows[1000:]
+    later = machine.passes[1000:]
     assert 0 < sum(rows > 1 for rows in later) < len(later) / 100
 
 
@@ -176,7 +174,7 @@ def test_the_same_times_give_the_same_drafts() -> None:
     for machine in machines:
         for seed in range(10):
             machine.caption(changed(words(1), 0.1, seed), 0.3)
-    assert machines[0].rows == machines[1].rows and max(machines[0].rows) > 4
+    assert machines[0].passes == machines[1].passes and max(machines[0].passes) > 4
 
 
 def test_sizes_that_are_considered_are_few_and_ascending() -> None:

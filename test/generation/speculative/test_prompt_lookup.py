@@ -60,14 +60,14 @@ def test_of_several_places_the_longest_agreement_counts_and_then_the_nearest() -
     assert fed(previous(text), [9, 9, 1, 2]).guess(1) == [70]
 
 
-def test_strength_says_how_many_tokens_agree() -> None:
+def test_the_match_length_says_how_many_tokens_agree() -> None:
     source = previous()
     assert source.match_length == LONGEST_MATCH
-    strengths = []
+    lengths = []
     for token_id in [100, 7, 102, 103, 104, 105, 106]:
         source.add(token_id)
-        strengths.append(source.match_length)
-    assert strengths == [4, 0, 1, 2, 3, 4, 4]
+        lengths.append(source.match_length)
+    assert lengths == [4, 0, 1, 2, 3, 4, 4]
 
 
 def test_a_prompt_is_quoted_from_where_two_tokens_agree() -> None:
@@ -95,7 +95,7 @@ def test_an_empty_text_guesses_nothing() -> None:
 
 
 def plain_self_guess(tokens: Sequence[int], length: int) -> set[int]:
-    """What stands behind the places where the last `length` tokens stand earlier, written out."""
+    """Returns what stands after the earlier places of the last `length` tokens, written out."""
     tail = list(tokens[-length:])
     return {
         tokens[end]
@@ -105,7 +105,7 @@ def plain_self_guess(tokens: Sequence[int], length: int) -> set[int]:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=80))
-def test_every_guess_stands_behind_tokens_that_agree(tokens: list[int]) -> None:
+def test_every_guess_stands_after_tokens_that_agree(tokens: list[int]) -> None:
     source = fed(lookup(), tokens)
     guess = source.guess(1)
     if guess:
