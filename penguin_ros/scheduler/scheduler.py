@@ -130,7 +130,7 @@ class Scheduler:
                 self._changed.notify_all()
 
     def wake(self) -> None:
-        """Has the worker look at its line again, since a question has become ready."""
+        """Makes the worker look at its line again, because a question has become ready."""
         with self._changed:
             self._changed.notify_all()
 
