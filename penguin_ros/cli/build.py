@@ -266,15 +266,15 @@ def build_engines_of(folder: Path, arguments: argparse.Namespace) -> int:
     return exit_codes.DONE
 
 
-def add_engines(folder: Path, draft: Path, arguments: argparse.Namespace) -> None:
-    """Adds engines to the bundle in `draft`, which will replace `folder`; engines there that are
+def add_engines(folder: Path, staging: Path, arguments: argparse.Namespace) -> None:
+    """Adds engines to the bundle in `staging`, which will replace `folder`; engines there that are
     still up to date are kept.
     """
     if not _wants_engines(arguments):
         return
     if (folder / FOLDER).is_dir():
-        shutil.copytree(folder / FOLDER, draft / FOLDER, copy_function=_linked)
-    _build_engines(draft, arguments)
+        shutil.copytree(folder / FOLDER, staging / FOLDER, copy_function=_linked)
+    _build_engines(staging, arguments)
 
 
 def _wants_engines(arguments: argparse.Namespace) -> bool:
@@ -322,9 +322,9 @@ def _build_bundle(
     with ExitStack() as bars:
         show = bars.enter_context(_progress(builder, checkpoint))
 
-        def finish(draft: Path) -> None:
+        def finish(staging: Path) -> None:
             bars.close()
-            add_engines(folder, draft, arguments)
+            add_engines(folder, staging, arguments)
 
         builder.build(folder, show, finish)
 
@@ -337,18 +337,15 @@ def _progress(
     elsewhere.
     """
     needed = builder.estimate
-    done = 0.0
     stages = ['']
     status_line(
         f'{checkpoint.name}: {needed.disk_bytes / 1e9:.2f} GB of disk, '
         f'{needed.memory_bytes / 1e9:.2f} GB of memory'
     )
-    with progress_bar('building', needed.work) as bar:
+    with progress_bar('building', 1.0) as bar:
 
-        def show(stage: str, work: float) -> None:
-            nonlocal done
-            done += work
-            bar(done, stage)
+        def show(stage: str, share: float) -> None:
+            bar(share, stage)
             part = stage.partition(':')[0]
             if part != stages[-1]:
                 stages.append(part)
@@ -387,8 +384,8 @@ def _engine_options(arguments: argparse.Namespace) -> EngineOptions:
 
 
 def _linked(source: str, target: str) -> None:
-    """Copies a file of an engine. Plans are gigabytes and never written to again, so they get a
-    second name instead.
+    """Copies a file that belongs to engines. Engines are gigabytes and never written to again, so
+    they get a second name instead.
     """
     if source.endswith(PLAN):
         os.link(source, target)

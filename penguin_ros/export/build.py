@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint to a bundle: weights converted one piece at a time, graphs, token table, tokenizer,
-manifest.
+"""Turns a checkpoint into a bundle: weights converted one piece at a time, graphs, embedding table,
+tokenizer, manifest.
 
-Knows the order of the steps; each step is a file of this room. Nothing here needs PyTorch.
-
-Which graphs a bundle holds for its backend, written to files. Knows names and variants, not what is
-in a graph.
+This file is the order of the steps, and says which graphs a bundle holds for its backend; each step
+is a file of this room. Nothing here needs PyTorch.
 """
 
 from __future__ import annotations
@@ -21,7 +19,15 @@ from penguin_ros.atomic_folder import atomic_folder
 from penguin_ros.backends.base.bundle import TOKENIZER, file_spec, write_manifest
 from penguin_ros.backends.base.manifest import (
     CONTRACT,
+    DECODER,
+    ENCODER,
+    ENCODER_STAGE,
+    FIXED_LENGTH,
+    FULL,
+    FUSED,
     MANIFEST,
+    PLAIN,
+    TWO_PART,
     FileSpec,
     GraphSpec,
     Manifest,
@@ -34,12 +40,11 @@ from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.tensor_names import EMBEDDING
 from penguin_ros.checkpoint.tokenizer import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
 from penguin_ros.errors import BuildRefused, NotEnoughSpace
-from penguin_ros.export import decoder_graph, encoder_graph
+from penguin_ros.export.decoder_graph import decoder_graph
+from penguin_ros.export.encoder_graph import encoder_graph, stage_graphs
 from penguin_ros.export.graph import Graph
-from penguin_ros.export.network_weights import StoredDecoder, StoredEncoder
 from penguin_ros.export.precision import (
     BuildChoice,
-    MatrixPlan,
     MatrixPlanner,
     PrecisionPlan,
     plan_precision,
@@ -51,92 +56,35 @@ from penguin_ros.export.resources import (
     check_resources,
     estimate,
 )
-from penguin_ros.export.weight_conversion import WeightConverter
+from penguin_ros.export.weight_conversion import Conversion, WeightConverter
 from penguin_ros.export.weight_file import WeightFile
 
-DECODERS = {'onnxruntime': ('full', 'two_part'), 'tensorrt': ('window', 'two_part')}
-"""By backend, the best first, which is called decoder.onnx; the last runs on older versions of the
+DECODERS = {'onnxruntime': (FULL, TWO_PART), 'tensorrt': (FIXED_LENGTH, TWO_PART)}
+"""The decoder's graphs by backend, the best first; the last runs on older versions of the
 backend.
 """
 
-ENCODERS = {'onnxruntime': ('fused',), 'tensorrt': ('fused', 'plain')}
-STAGES = {'onnxruntime': ('fused',), 'tensorrt': ()}
-
-
-def write_decoders(
-    folder: Path, weights: StoredDecoder, plan: PrecisionPlan, backend: str, max_length: int
-) -> list[GraphSpec]:
-    """The LLM in each variant of the backend."""
-    graphs = {
-        variant: decoder_graph.decoder_graph(weights, variant, plan.compute, max_length)
-        for variant in DECODERS[backend]
-    }
-    return [_write(folder, graph, decoder_graph.PART, variant) for variant, graph in graphs.items()]
-
-
-def write_encoders(
-    folder: Path, weights: StoredEncoder, plan: PrecisionPlan, backend: str
-) -> list[GraphSpec]:
-    """Encoder and projector whole and in stages."""
-    compute = plan.vision_compute
-    whole = [
-        _write(
-            folder,
-            encoder_graph.encoder_graph(weights, variant, compute),
-            encoder_graph.PART,
-            variant,
-        )
-        for variant in ENCODERS[backend]
-    ]
-    return whole + [
-        _write(folder, graph, encoder_graph.STAGE, variant, index)
-        for variant in STAGES[backend]
-        for index, graph in enumerate(encoder_graph.stage_graphs(weights, variant, compute))
-    ]
-
-
-def _write(
-    folder: Path, graph: Graph, part: str, variant: str, index: int | None = None
-) -> GraphSpec:
-    is_best = variant in ('full', 'window', 'fused')
-    name = (
-        part
-        + ('' if is_best else f'_{variant}')
-        + ('' if index is None else f'_{index:02}')
-        + '.onnx'
-    )
-    content = graph.model().SerializeToString()
-    (folder / name).write_bytes(content)
-    return GraphSpec(
-        part,
-        variant,
-        index or 0,
-        name,
-        graph.opset,
-        tuple(sorted(graph.files)),
-        graph.quantised,
-        tuple(graph.inputs),
-        tuple(graph.outputs),
-    )
-
+ENCODERS = {'onnxruntime': (FUSED,), 'tensorrt': (FUSED, PLAIN)}
+STAGES = {'onnxruntime': (FUSED,), 'tensorrt': ()}
+BEST = (FULL, FIXED_LENGTH, FUSED)
+"""The variants that stand for their part: files of the others carry the name of the variant."""
 
 DEFAULT_MAX_LENGTH = 4096
 HEAD_PARTS = 2
-TABLE, ENCODER_WEIGHTS, DECODER_WEIGHTS = (
-    'token_table.bin',
-    'vision.onnx.data',
-    'decoder.onnx.data',
-)
+TABLE = 'token_table.bin'
+ENCODER_WEIGHTS, DECODER_WEIGHTS = 'vision.onnx.data', 'decoder.onnx.data'
 TABLE_ROWS = 4096
+"""Rows of the embedding table that are copied at once."""
 
-Show = Callable[[str, float], None]
-"""(stage, work done since the last call, in the unit of Estimate.work)."""
+Progress = Callable[[str, float], None]
+"""Gets a stage, and the share of all work that is done: about 1 at the end."""
 
 
 @dataclass(frozen=True)
 class BuildOrder:
-    """What to build: `max_length` positions per KV slot, the head in `head_parts` products,
-    `threads` 0 for all cores; `command` is what the manifest names for building it again.
+    """What to build: `max_length` positions per KV slot, the head in `head_parts` products, with
+    `threads` for the conversion, 0 for all cores; `command` is what the manifest names for building
+    it again.
     """
 
     choice: BuildChoice = BuildChoice()
@@ -146,48 +94,56 @@ class BuildOrder:
     command: str = ''
 
 
+class WorkMeter:
+    """Adds up the work that is done, in the unit of Estimate.work, and reports its share of all."""
+
+    def __init__(self, total: float, progress: Progress) -> None:
+        self._total = total
+        self._progress = progress
+        self._done = 0.0
+
+    def add(self, stage: str, work: float) -> None:
+        """Takes what was done of a stage since the last call."""
+        self._done += work
+        self._progress(stage, self._done / self._total)
+
+
 class BundleBuilder:
-    """Builds one bundle; `estimate`, and `max_length` of which the model's context is the limit,
-    are known before anything is written. BuildRefused when the order makes no sense.
+    """Builds one bundle. `estimate` and `max_length`, which the model's context limits, are known
+    before anything is written. BuildRefused when the order makes no sense.
     """
 
     def __init__(self, checkpoint: Checkpoint, order: BuildOrder) -> None:
-        self._checkpoint, self._order = checkpoint, order
+        self._checkpoint = checkpoint
+        self._order = order
+        self._backend = order.choice.backend
         self._precision: PrecisionPlan = plan_precision(order.choice)
-        if (
-            order.max_length < 1
-            or order.threads < 0
-            or not 1 <= order.head_parts <= checkpoint.shape.vocabulary_size // 2
-        ):
+        has_lengths = order.max_length >= 1 and order.threads >= 0
+        if not has_lengths or not 1 <= order.head_parts <= checkpoint.shape.vocabulary_size // 2:
             raise BuildRefused(
-                f'max_length {order.max_length}, head parts {order.head_parts}, threads {order.threads}',
+                f'max_length {order.max_length}, head parts {order.head_parts}, '
+                f'threads {order.threads}',
                 'lengths and parts start at 1, threads at 0 for all cores',
             )
         self.max_length = min(order.max_length, checkpoint.shape.max_positions)
         self._threads = order.threads or min(os.cpu_count() or 1, 16)
-        planner = MatrixPlanner(checkpoint.shape, self._precision, order.choice.backend)
-        self._vision, self._decoder = planner.vision(), planner.decoder(order.head_parts)
-        self._kinds = {plan.name: plan.kind for plan in self._plans}
-
-    @property
-    def _plans(self) -> list[MatrixPlan]:
-        return self._vision + self._decoder
+        planner = MatrixPlanner(checkpoint.shape, self._precision, self._backend)
+        self._encoder = planner.encoder()
+        self._decoder = planner.decoder(order.head_parts)
+        self._plans = self._encoder + self._decoder
 
     @property
     def estimate(self) -> Estimate:
         """Disk, memory and work."""
-        shape = self._checkpoint.shape
-        table = (
-            shape.vocabulary_size
-            * shape.llm.hidden_size
-            * STORAGE[self._checkpoint.tensors.dtype(EMBEDDING)].itemsize
-        )
-        return estimate(self._plans, self._precision.compute, table, self._threads)
+        shape, tensors = self._checkpoint.shape, self._checkpoint.tensors
+        row_bytes = shape.llm.hidden_size * STORAGE[tensors.dtype(EMBEDDING)].itemsize
+        table_bytes = shape.vocabulary_size * row_bytes
+        return estimate(self._plans, self._precision.compute, table_bytes, self._threads)
 
     def build(
         self,
         folder: Path,
-        show: Show = lambda stage, done: None,
+        progress: Progress = lambda stage, share: None,
         finish: Callable[[Path], None] = lambda staging: None,
     ) -> Path:
         """Builds the bundle in `folder`, which appears whole at the end; an older bundle there is
@@ -197,16 +153,17 @@ class BundleBuilder:
         NotEnoughSpace when disk or memory would not do, before anything is written or when it runs
         out on the way.
         """
-        check_resources(folder, self.estimate)
+        needed = self.estimate
+        check_resources(folder, needed)
+        meter = WorkMeter(needed.work, progress)
         try:
             check_target(folder)
             with atomic_folder(folder) as staging:
-                graphs = self._write_graphs(staging, show)
-                table = self._write_table(staging, show)
+                graphs = self._write_encoders(staging, meter) + self._write_decoders(staging, meter)
+                table = self._write_table(staging, meter)
                 self._copy_tokenizer(staging)
-                write_manifest(
-                    staging, self._manifest(graphs, table, _files(staging, show), folder)
-                )
+                files = _files(staging, meter)
+                write_manifest(staging, self._manifest(graphs, table, files, folder))
                 finish(staging)
         except (OSError, MemoryError) as error:
             raise NotEnoughSpace(
@@ -216,48 +173,53 @@ class BundleBuilder:
             ) from error
         return folder
 
-    def _write_graphs(self, folder: Path, show: Show) -> list[GraphSpec]:
-        shape, tensors, backend = (
-            self._checkpoint.shape,
-            self._checkpoint.tensors,
-            self._order.choice.backend,
-        )
+    def _write_encoders(self, folder: Path, meter: WorkMeter) -> list[GraphSpec]:
+        """Writes encoder and projector, whole and in stages, in each variant of the backend."""
+        compute = self._precision.encoder_compute
         with WeightFile(folder / ENCODER_WEIGHTS) as file:
-            converter = WeightConverter(
-                tensors,
-                file,
-                self._precision.vision_compute,
-                self._vision,
-                self._shown(show, 'encoder'),
-                self._threads,
-            )
-            graphs = write_encoders(folder, converter.vision(shape), self._precision, backend)
+            conversion = self._conversion(file, compute, 'encoder', meter)
+            weights = WeightConverter(conversion, self._encoder).encoder(self._checkpoint.shape)
+        whole = [
+            _write(folder, encoder_graph(weights, variant, compute), ENCODER, variant)
+            for variant in ENCODERS[self._backend]
+        ]
+        return whole + [
+            _write(folder, graph, ENCODER_STAGE, variant, index)
+            for variant in STAGES[self._backend]
+            for index, graph in enumerate(stage_graphs(weights, variant, compute))
+        ]
+
+    def _write_decoders(self, folder: Path, meter: WorkMeter) -> list[GraphSpec]:
+        """Writes the LLM in each variant of the backend."""
+        compute, length = self._precision.compute, self.max_length
         with WeightFile(folder / DECODER_WEIGHTS) as file:
-            converter = WeightConverter(
-                tensors,
-                file,
-                self._precision.compute,
-                self._decoder,
-                self._shown(show, 'LLM'),
-                self._threads,
-            )
-            language = converter.language(shape, self.max_length)
-            return graphs + write_decoders(
-                folder, language, self._precision, backend, self.max_length
-            )
+            conversion = self._conversion(file, compute, 'LLM', meter)
+            converter = WeightConverter(conversion, self._decoder)
+            weights = converter.decoder(self._checkpoint.shape, length)
+        return [
+            _write(folder, decoder_graph(weights, variant, compute, length), DECODER, variant)
+            for variant in DECODERS[self._backend]
+        ]
 
-    def _shown(self, show: Show, part: str) -> Callable[[str, int], None]:
-        return lambda name, elements: show(
-            f'{part}: {name}', elements * NANOSECONDS.get(self._kinds.get(name, ''), 0.0)
-        )
+    def _conversion(
+        self, file: WeightFile, compute: str, part: str, meter: WorkMeter
+    ) -> Conversion:
+        kinds = {plan.name: plan.kind for plan in self._plans}
 
-    def _write_table(self, folder: Path, show: Show) -> TableSpec:
-        """The embedding in the format of the checkpoint: exact, and read a few rows at a time."""
+        def note(name: str, elements: int) -> None:
+            meter.add(f'{part}: {name}', elements * NANOSECONDS.get(kinds.get(name, ''), 0.0))
+
+        return Conversion(self._checkpoint.tensors, file, compute, self._threads, note)
+
+    def _write_table(self, folder: Path, meter: WorkMeter) -> TableSpec:
+        """Writes the embedding in the format of the checkpoint: exact, and read a few rows at a
+        time.
+        """
         dtype, values = self._checkpoint.tensors.read_raw(EMBEDDING)
         with (folder / TABLE).open('wb') as file:
             for start in range(0, len(values), TABLE_ROWS):
                 file.write(values[start : start + TABLE_ROWS].tobytes())
-                show('token table', 0.0)
+                meter.add('embedding table', 0.0)
         return TableSpec(TABLE, dtype, *values.shape)
 
     def _copy_tokenizer(self, folder: Path) -> None:
@@ -270,20 +232,21 @@ class BundleBuilder:
         self, graphs: list[GraphSpec], table: TableSpec, files: dict[str, FileSpec], folder: Path
     ) -> Manifest:
         precision = self._precision
-        exceptions = {plan.name: f'{plan.kind}: {plan.why}' for plan in self._plans if plan.why}
         return Manifest(
             contract=CONTRACT,
             model_name=self._checkpoint.name,
             model_digest=self._checkpoint.digest,
-            backend=self._order.choice.backend,
+            backend=self._backend,
             max_length=self.max_length,
             precision=PrecisionSpec(
-                precision.compute,
-                precision.linears,
-                precision.head,
-                precision.vision,
-                precision.block_size,
-                exceptions,
+                compute=precision.compute,
+                linears=precision.linears,
+                head=precision.head,
+                vision=precision.encoder,
+                block_size=precision.block_size,
+                exceptions={
+                    plan.name: f'{plan.kind}: {plan.why}' for plan in self._plans if plan.why
+                },
             ),
             shape=self._checkpoint.shape,
             table=table,
@@ -296,24 +259,58 @@ class BundleBuilder:
 
 
 def build_bundle(
-    checkpoint: Checkpoint, folder: Path, order: BuildOrder, show: Show = lambda stage, done: None
+    checkpoint: Checkpoint,
+    folder: Path,
+    order: BuildOrder,
+    progress: Progress = lambda stage, share: None,
 ) -> Path:
-    """See BundleBuilder."""
-    return BundleBuilder(checkpoint, order).build(folder, show)
+    """Builds the bundle of a checkpoint in `folder` and returns it; see BundleBuilder."""
+    return BundleBuilder(checkpoint, order).build(folder, progress)
 
 
-def _files(folder: Path, show: Show) -> dict[str, FileSpec]:
+def check_target(folder: Path) -> None:
+    """Raises BuildRefused when a bundle put there would overwrite something that is none."""
+    if not folder.exists() or (folder / MANIFEST).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise BuildRefused(
+            f'{folder} exists and is no bundle',
+            'nothing but a bundle is replaced',
+            'Name another with --out',
+        )
+
+
+def _write(
+    folder: Path, graph: Graph, part: str, variant: str, index: int | None = None
+) -> GraphSpec:
+    name = part if variant in BEST else f'{part}_{variant}'
+    file = f'{name}.onnx' if index is None else f'{name}_{index:02}.onnx'
+    (folder / file).write_bytes(graph.model().SerializeToString())
+    return GraphSpec(
+        part=part,
+        variant=variant,
+        index=index or 0,
+        file=file,
+        opset=graph.opset,
+        needs=tuple(sorted(graph.files)),
+        quantised=graph.quantised,
+        inputs=tuple(graph.inputs),
+        outputs=tuple(graph.outputs),
+    )
+
+
+def _files(folder: Path, meter: WorkMeter) -> dict[str, FileSpec]:
     found = sorted(path for path in folder.rglob('*') if path.is_file())
     return {
         path.relative_to(folder).as_posix(): file_spec(
-            path, lambda done: show('checksums', done * HASH_NANOSECONDS)
+            path, lambda done: meter.add('checksums', done * HASH_NANOSECONDS)
         )
         for path in found
     }
 
 
 def _versions() -> dict[str, str]:
-    """Of what wrote the bundle."""
+    """Returns the versions of what writes the bundle."""
     found = {}
     for name in ('penguin_ros', 'onnx', 'numpy'):
         try:
@@ -321,17 +318,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
             continue
     return found
-
-
-def check_target(folder: Path) -> None:
-    """BuildRefused when a bundle put there would overwrite something that is none."""
-    if (
-        folder.exists()
-        and not (folder / MANIFEST).is_file()
-        and (not folder.is_dir() or any(folder.iterdir()))
-    ):
-        raise BuildRefused(
-            f'{folder} exists and is no bundle',
-            'nothing but a bundle is replaced',
-            'Name another with --out',
-        )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the bundle of a checkpoint where the backend runs bundles only, for verbs that are given a
-checkpoint.
+checkpoint; on the caller's thread.
 
 The node never does this: there a missing bundle is an error that names the command.
 """
@@ -20,10 +20,10 @@ from penguin_ros.errors import BuildRefused, BundleError
 
 
 def with_bundle(model: ModelConfig, folder: Path | None = None) -> ModelConfig:
-    """The settings, with a bundle of their checkpoint when it needs one: for backend onnxruntime,
-    and for auto without torch.
+    """Returns the settings, with a bundle of their checkpoint when it needs one: for backend
+    onnxruntime, and for auto without torch.
 
-    It lies in `folder`, or in the cache of this user, where it is found again.
+    The bundle lies in `folder`, or in the cache of this user, where it is found again.
     """
     needs_one = model.backend == 'onnxruntime' or (
         model.backend == 'auto' and importlib.util.find_spec('torch') is None
@@ -32,23 +32,24 @@ def with_bundle(model: ModelConfig, folder: Path | None = None) -> ModelConfig:
         return model
     checkpoint = open_checkpoint(model.checkpoint, progress=status_line)
     precision = 'float32' if model.precision == 'auto' else model.precision
-    path = (
-        folder or cache_folder()
-    ) / f'{Path(checkpoint.name).name}-{checkpoint.digest[:12]}-{precision}-{model.max_length}'
+    name = Path(checkpoint.name).name
+    name = f'{name}-{checkpoint.digest[:12]}-{precision}-{model.max_length}'
+    path = (folder or cache_folder()) / name
     if not is_bundle_of(checkpoint, path):
         build(checkpoint, path, precision, model.max_length)
     return replace(model, bundle=str(path), backend='onnxruntime')
 
 
 def cache_folder() -> Path:
-    """Where bundles that nobody named are kept between runs."""
-    return (
-        Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros' / 'bundles'
-    )
+    """Returns where bundles that nobody named are kept between runs."""
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    return cache / 'penguin_ros' / 'bundles'
 
 
 def is_bundle_of(checkpoint: Checkpoint, path: Path) -> bool:
-    """Whether it was built from this very checkpoint, for this version of penguin_ros."""
+    """Returns whether a bundle was built from this very checkpoint, for this version of
+    penguin_ros.
+    """
     try:
         return read_manifest(path).model_digest == checkpoint.digest
     except BundleError:
@@ -56,9 +57,9 @@ def is_bundle_of(checkpoint: Checkpoint, path: Path) -> bool:
 
 
 def build(checkpoint: Checkpoint, path: Path, precision: str, max_length: int) -> None:
-    """Builds it for ONNX Runtime on a CPU, with a bar."""
+    """Builds a bundle for ONNX Runtime on a CPU, with a progress bar."""
     try:
-        from penguin_ros.export.build import BuildOrder, BundleBuilder
+        from penguin_ros.export.build import BuildOrder, build_bundle
         from penguin_ros.export.precision import BuildChoice
     except ImportError as error:
         raise BuildRefused(
@@ -66,16 +67,7 @@ def build(checkpoint: Checkpoint, path: Path, precision: str, max_length: int) -
             f'importing {error.name} failed',
             'Type: pip install onnx, or give a bundle with --bundle',
         ) from error
-    builder = BundleBuilder(
-        checkpoint, BuildOrder(BuildChoice('onnxruntime', precision), max_length)
-    )
+    order = BuildOrder(BuildChoice('onnxruntime', precision), max_length)
     status_line(f'building {checkpoint.name} for ONNX Runtime in {precision}: {path}')
-    done = 0.0
-    with progress_bar('building', builder.estimate.work) as bar:
-
-        def show(stage: str, work: float) -> None:
-            nonlocal done
-            done += work
-            bar(done, stage)
-
-        builder.build(path, show)
+    with progress_bar('building', 1.0) as bar:
+        build_bundle(checkpoint, path, order, lambda stage, share: bar(share, stage))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The LLM as one graph for prefill, decoding and verification. Knows the cache in its three forms,
-no number format.
+"""The LLM as one graph for prefill, decoding and verification, with the cache in one of three
+forms.
 
-`full` and `window` write keys and values into the cache in place; `full` attends over the whole
-cache that it is given, so its length follows the mask; `window` is given a cache of fixed length
-and cuts it to the mask's. `two_part` reads the cache, keeps to operators of opset 20, and returns
-the new keys and values for the caller to copy.
+FULL and FIXED_LENGTH write keys and values into the cache in place. FULL attends over the whole
+cache that it is given, so its length follows the mask; FIXED_LENGTH is given a cache of one length
+and cuts it to the mask's. TWO_PART reads the cache, keeps to operators of opset 20, and returns the
+new keys and values for the caller to copy.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from penguin_ros.backends.base.manifest import DECODER, FIXED_LENGTH, FULL, TWO_PART
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.export.graph import Graph
 from penguin_ros.export.layer_graph import (
@@ -30,32 +31,31 @@ from penguin_ros.export.layer_graph import (
 )
 from penguin_ros.export.network_weights import StoredDecoder, StoredLayer
 
-PART = 'decoder'
-OPSETS = {'full': 24, 'window': 24, 'two_part': 21}
-"""By variant; two_part's 21 is for block-wise DequantizeLinear, all else in it is older."""
+OPSETS = {FULL: 24, FIXED_LENGTH: 24, TWO_PART: 21}
+"""The opset of a variant; the 21 is for block-wise DequantizeLinear, all else there is older."""
 
 MASKED = -3.0e38
-"""Added to a score to take it out of the softmax."""
+"""What is added to a score to take it out of the softmax."""
 
 END = 2**31 - 1
-"""As the end of a slice: all the rest."""
+"""The end of a slice that takes all the rest."""
 
 Attend = Callable[[int, str, str, str], str]
-"""(layer, queries, keys, values), heads first, to mixed values."""
+"""Mixes values: (layer, queries, keys, values), heads first, to the result."""
 
 
 def decoder_graph(weights: StoredDecoder, variant: str, compute: str, max_length: int) -> Graph:
-    """Inputs and outputs are described in the documentation of bundles; the cache's format is
-    `compute`.
+    """Makes the graph of a variant. Its inputs and outputs are described in docs/bundles.md; the
+    cache's format is `compute`.
     """
     shape = weights.stack.shape
-    graph = Graph(f'{PART}_{variant}', OPSETS[variant], compute)
+    graph = Graph(f'{DECODER}_{variant}', OPSETS[variant], compute)
     x = graph.input('inputs_embeds', compute, (1, 'rows', shape.hidden_size))
     positions = graph.input('position_ids', 'int64', (1, 'rows'))
     turned = _rotation(graph, positions, weights)
     attend, new = (
         _two_part(graph, shape)
-        if variant == 'two_part'
+        if variant == TWO_PART
         else _in_place(graph, shape, variant, max_length)
     )
     wanted = graph.input('logits_indices', 'int64', ('wanted',))
@@ -68,7 +68,7 @@ def decoder_graph(weights: StoredDecoder, variant: str, compute: str, max_length
     with graph.scope('head'):
         logits = to(graph, linear(graph, rows, weights.head), 'float32')
     graph.output('logits', logits, 'float32', (1, 'wanted', weights.vocabulary_size))
-    if variant == 'two_part':
+    if variant == TWO_PART:
         packed = graph.op('Concat', *new, axis=0)
         graph.output(
             'new_kv', packed, compute, (2 * shape.layers, shape.kv_heads, 'rows', shape.head_dim)
@@ -77,7 +77,7 @@ def decoder_graph(weights: StoredDecoder, variant: str, compute: str, max_length
 
 
 def _rotation(graph: Graph, positions: str, weights: StoredDecoder) -> Callable[[str], str]:
-    """A function that turns heads (1, heads, rows, head_dim) by their positions."""
+    """Returns a function that rotates heads (1, heads, rows, head_dim) by their positions."""
     tables = [graph.weight(table) for table in weights.rotation]
     if is_fused(graph):
         return lambda x: graph.op('RotaryEmbedding', x, *tables, positions)
@@ -107,18 +107,16 @@ def _in_place(
 ) -> tuple[Attend, list[str]]:
     position = graph.input('write_indices', 'int64', (1,))
     mask = graph.input('attention_mask', 'bool', (1, 1, 'rows', 'length'))
-    size = (1, shape.kv_heads, 'length' if variant == 'full' else max_length, shape.head_dim)
-    length = graph.op('Shape', mask, start=3, end=4) if variant == 'window' else ''
+    size = (1, shape.kv_heads, 'length' if variant == FULL else max_length, shape.head_dim)
+    length = graph.op('Shape', mask, start=3, end=4) if variant == FIXED_LENGTH else ''
 
     def held(kind: str, index: int, new: str) -> str:
         past = graph.input(f'past_{kind}_{index}', graph.compute, size)
         present = graph.op('TensorScatter', past, new, position, axis=2, mode='linear')
         graph.output(f'present_{kind}_{index}', present, graph.compute, size)
-        return (
-            graph.op('Slice', present, graph.integers(0), length, graph.integers(2))
-            if length
-            else present
-        )
+        if not length:
+            return present
+        return graph.op('Slice', present, graph.integers(0), length, graph.integers(2))
 
     def attend(index: int, queries: str, keys: str, values: str) -> str:
         return graph.op(
@@ -134,7 +132,7 @@ def _in_place(
 
 
 def _two_part(graph: Graph, shape: TransformerShape) -> tuple[Attend, list[str]]:
-    """The mask covers the cache first and the new rows after it: (rows, length + rows)."""
+    """Here the mask covers the cache first and the new rows after it: (rows, length + rows)."""
     mask = graph.input('attention_mask', 'bool', (1, 1, 'rows', 'length_and_rows'))
     bias = graph.op('Where', mask, graph.number(0.0, 'float32'), graph.number(MASKED, 'float32'))
     groups = shape.heads // shape.kv_heads

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoder and projector as graphs: whole, or cut into stages that a runtime runs in blocks of rows.
-Knows no number format.
 
 Frames are the batch: they have one grid and never see each other. The whole graph takes all patches
 of its frames. Stage i finishes layer i - 1 and begins layer i: whatever is computed for a row from
@@ -10,6 +9,7 @@ values of all patches, which the caller collects. So a step is as small as its b
 
 from __future__ import annotations
 
+from penguin_ros.backends.base.manifest import ENCODER, ENCODER_STAGE, FUSED, PLAIN
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.export.graph import Graph
 from penguin_ros.export.layer_graph import (
@@ -27,18 +27,20 @@ from penguin_ros.export.layer_graph import (
 )
 from penguin_ros.export.network_weights import StoredEncoder, StoredLayer
 
-PART, STAGE = 'vision', 'vision_stage'
-OPSETS = {'fused': 23, 'plain': 21}
-"""By variant: with Attention and RMSNormalization as operators, or of opset 20 (21 is for
-block-wise DequantizeLinear).
+OPSETS = {FUSED: 23, PLAIN: 21}
+"""The opset of a variant: with Attention and RMSNormalization as operators, or of opset 20 (21 is
+for block-wise DequantizeLinear).
 """
 
 SQRT_HALF = 0.5**0.5
 
+State = tuple[str, str, str]
+"""Queries, keys and values of a layer, heads first."""
+
 
 def encoder_graph(weights: StoredEncoder, variant: str, compute: str) -> Graph:
-    """All of it: patches of frames to features."""
-    graph, stack = Graph(f'{PART}_{variant}', OPSETS[variant], compute), weights.stack
+    """Makes one graph of all of it, from patches of frames to features."""
+    graph, stack = Graph(f'{ENCODER}_{variant}', OPSETS[variant], compute), weights.stack
     x = _embed(graph, weights, 'patches')
     rope = _rope(graph, stack.shape, 'patches')
     for index, layer in enumerate(stack.layers):
@@ -50,44 +52,44 @@ def encoder_graph(weights: StoredEncoder, variant: str, compute: str) -> Graph:
 
 
 def stage_graphs(weights: StoredEncoder, variant: str, compute: str) -> list[Graph]:
-    """layers + 1 graphs; the first takes patches, the last gives features, between them the state
-    of a layer is passed.
+    """Makes layers + 1 graphs: the first takes patches, the last gives features, and between them
+    the state of a layer is passed.
     """
-    return [
-        _stage(weights, index, variant, compute) for index in range(len(weights.stack.layers) + 1)
-    ]
+    count = len(weights.stack.layers) + 1
+    return [_stage(weights, index, variant, compute) for index in range(count)]
 
 
 def _stage(weights: StoredEncoder, index: int, variant: str, compute: str) -> Graph:
-    graph, stack = Graph(f'{STAGE}_{index}_{variant}', OPSETS[variant], compute), weights.stack
-    shape, layers = stack.shape, stack.layers
+    graph = Graph(f'{ENCODER_STAGE}_{index}_{variant}', OPSETS[variant], compute)
+    shape, layers = weights.stack.shape, weights.stack.layers
     if index == 0:
         x = _embed(graph, weights, 'rows')
     else:
         x = graph.input('hidden', compute, ('frames', 'rows', shape.hidden_size))
-        queries = graph.input('queries', compute, ('frames', shape.heads, 'rows', shape.head_dim))
-        keys, values = (
-            graph.input(name, compute, ('frames', shape.kv_heads, 'patches', shape.head_dim))
-            for name in ('keys', 'values')
-        )
+        state = _state_inputs(graph, shape)
         with graph.scope(f'layers.{index - 1}'):
-            x = finish(
-                graph, x, _attend(graph, (queries, keys, values), shape), layers[index - 1], shape
-            )
+            x = finish(graph, x, _attend(graph, state, shape), layers[index - 1], shape)
     if index == len(layers):
         _end(graph, x, weights)
         return graph
     with graph.scope(f'layers.{index}'):
         state = _begin(graph, x, layers[index], shape, _rope(graph, shape, 'rows'))
     graph.output('next_hidden', x, compute, ('frames', 'rows', shape.hidden_size))
-    for name, value, heads_of in zip(
-        ('queries', 'keys', 'values'),
-        state,
-        (shape.heads, shape.kv_heads, shape.kv_heads),
-        strict=True,
-    ):
-        graph.output(f'next_{name}', value, compute, ('frames', heads_of, 'rows', shape.head_dim))
+    for name, value in zip(('queries', 'keys', 'values'), state, strict=True):
+        count = shape.heads if name == 'queries' else shape.kv_heads
+        graph.output(f'next_{name}', value, compute, ('frames', count, 'rows', shape.head_dim))
     return graph
+
+
+def _state_inputs(graph: Graph, shape: TransformerShape) -> State:
+    """Declares the state of a layer: queries of the rows, keys and values of all patches."""
+    compute, head_dim = graph.compute, shape.head_dim
+    keys_shape = ('frames', shape.kv_heads, 'patches', head_dim)
+    return (
+        graph.input('queries', compute, ('frames', shape.heads, 'rows', head_dim)),
+        graph.input('keys', compute, keys_shape),
+        graph.input('values', compute, keys_shape),
+    )
 
 
 def _embed(graph: Graph, weights: StoredEncoder, rows: str) -> str:
@@ -97,7 +99,9 @@ def _embed(graph: Graph, weights: StoredEncoder, rows: str) -> str:
 
 
 def _rope(graph: Graph, shape: TransformerShape, rows: str) -> tuple[str, str]:
-    """Tables (rows, 1, head_dim), to be broadcast over frames and heads."""
+    """Declares the rotary tables; returns them as (rows, 1, head_dim), which broadcasts over frames
+    and heads.
+    """
     names = [
         graph.input(name, 'float32', (rows, shape.head_dim)) for name in ('rope_cos', 'rope_sin')
     ]
@@ -110,15 +114,15 @@ def _rope(graph: Graph, shape: TransformerShape, rows: str) -> tuple[str, str]:
 
 def _begin(
     graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape, rope: tuple[str, str]
-) -> tuple[str, str, str]:
-    """Queries, keys and values of a layer, heads first."""
+) -> State:
+    """Begins a layer."""
     queries, keys, values = heads(graph, x, layer, shape)
     queries, keys = (turn(graph, part, *rope, shape.head_dim) for part in (queries, keys))
     return head_first(graph, queries), head_first(graph, keys), head_first(graph, values)
 
 
-def _attend(graph: Graph, state: tuple[str, str, str], shape: TransformerShape) -> str:
-    """Every row sees all patches of its frame; `state` is queries, keys and values."""
+def _attend(graph: Graph, state: State, shape: TransformerShape) -> str:
+    """Lets every row see all patches of its frame."""
     queries, keys, values = state
     if is_fused(graph):
         return graph.op('Attention', queries, keys, values, scale=shape.head_dim**-0.5)
@@ -129,7 +133,7 @@ def _attend(graph: Graph, state: tuple[str, str, str], shape: TransformerShape) 
 
 
 def _end(graph: Graph, x: str, weights: StoredEncoder) -> None:
-    """Final norm, weighted mean of each merge block, projector."""
+    """Applies the final norm, the weighted mean of each merge block, and the projector."""
     size = weights.stack.shape.hidden_size
     shares = graph.input('merge_weights', 'float32', ('merged',))
     normed = rms_norm(graph, x, weights.stack.norm, weights.stack.shape.norm_eps)

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts an ONNX graph together node by node; weights stay in files beside it. Knows ONNX, not the
-network.
-"""
+"""Puts an ONNX graph together node by node; weights stay in files beside it."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ ELEMENT_TYPES = {
 }
 SAFETENSORS = {'float32': 'F32', 'float16': 'F16', 'bfloat16': 'BF16'}
 IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12}
-"""The oldest format version that may carry each opset, for the sake of older readers."""
+"""The oldest format version that may carry an opset, for the sake of older readers."""
 
 PRODUCER = 'penguin_ros'
 
@@ -39,7 +37,9 @@ class Graph:
     """A graph under construction; `compute` is the number format of activations."""
 
     def __init__(self, name: str, opset: int, compute: str) -> None:
-        self.name, self.opset, self.compute = name, opset, compute
+        self.name = name
+        self.opset = opset
+        self.compute = compute
         self.inputs: list[TensorSpec] = []
         self.outputs: list[TensorSpec] = []
         self.files: set[str] = set()
@@ -52,7 +52,7 @@ class Graph:
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Names of what is added inside begin with `name`."""
+        """Makes the names of what is added inside begin with `name`."""
         self._scopes.append(name)
         yield
         self._scopes.pop()
@@ -63,18 +63,16 @@ class Graph:
         return name
 
     def output(self, name: str, value: str, dtype: str, shape: Sequence[int | str]) -> None:
-        """Declares `value`, the result of a node, as an output called `name`: no copy comes
-        between.
-        """
+        """Declares `value`, the result of a node, as an output called `name`, without a copy."""
         self.outputs.append(TensorSpec(name, dtype, tuple(shape)))
         self._renamed[value] = name
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """A node with one result, whose name is returned."""
+        """Adds a node with one result and returns its name."""
         return self.ops(kind, inputs, 1, **attributes)[0]
 
     def ops(self, kind: str, inputs: Sequence[str], results: int, **attributes: Any) -> list[str]:
-        """A node with several results."""
+        """Adds a node with several results and returns their names."""
         self._count += 1
         name = '/'.join((*self._scopes, f'{kind}_{self._count}'))
         names = [name if results == 1 else f'{name}:{index}' for index in range(results)]
@@ -82,22 +80,22 @@ class Graph:
         return names
 
     def integers(self, *values: int) -> str:
-        """A small int64 vector."""
+        """Adds a small int64 vector."""
         return self._constant(
             'int64_' + '_'.join(map(str, values)), np.array(values, np.int64), 'int64'
         )
 
     def byte(self, value: int) -> str:
-        """A uint8 scalar."""
+        """Adds a uint8 scalar."""
         return self._constant(f'uint8_{value}', np.array(value, np.uint8), 'uint8')
 
     def number(self, value: float, dtype: str = '') -> str:
-        """A scalar in the compute format or another."""
+        """Adds a scalar in the compute format or another."""
         dtype = dtype or self.compute
         return self._constant(f'{dtype}_{value!r}', np.array(value, np.float32), dtype)
 
     def weight(self, stored: StoredTensor) -> str:
-        """A tensor that stays in its file."""
+        """Refers to a tensor that stays in its file."""
         if stored.name not in self._initializers:
             tensor = TensorProto(
                 name=stored.name,
@@ -116,7 +114,7 @@ class Graph:
         return stored.name
 
     def model(self) -> onnx.ModelProto:
-        """The finished model; the graph takes no more nodes."""
+        """Returns the finished model; the graph takes no more nodes."""
         for node in self._nodes:
             for names in (node.input, node.output):
                 names[:] = [self._renamed.get(name, name) for name in names]
@@ -136,11 +134,9 @@ class Graph:
 
     def _constant(self, name: str, values: NDArray[Any], dtype: str) -> str:
         if name not in self._initializers:
-            raw = (
-                narrowed(SAFETENSORS[dtype], values.astype(np.float32))[1]
-                if dtype in SAFETENSORS
-                else values
-            )
+            raw = values
+            if dtype in SAFETENSORS:
+                raw = narrowed(SAFETENSORS[dtype], values.astype(np.float32))[1]
             self._initializers[name] = helper.make_tensor(
                 name, ELEMENT_TYPES[dtype], values.shape, raw.tobytes(), raw=True
             )

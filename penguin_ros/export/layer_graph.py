@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Qwen3 layer is made of, as graph nodes. Knows neither caches nor frames nor where rows
-come from.
+"""What a Qwen3 layer is made of, as graph nodes, for encoder and decoder.
 
-Rows are (batch, rows, size), heads (batch, heads, rows, head_dim). Two sets of operators say the
-same: the fused ones of opset 23, and plain ones for runtimes that are older than those.
+Rows are (batch, rows, size), heads (batch, heads, rows, head_dim). Two sets of operators compute
+the same: the fused ones of opset 23, and plain ones for runtimes that are older than those.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ TINY = 1e-30
 
 
 def is_fused(graph: Graph) -> bool:
-    """Whether the graph may use RMSNormalization and Attention."""
+    """Returns whether the graph may use RMSNormalization and Attention."""
     return graph.opset >= FUSED_OPSET
 
 
 def linear(graph: Graph, x: str, weights: StoredLinear) -> str:
-    """x (..., inputs) to (..., outputs)."""
+    """Maps x (..., inputs) to (..., outputs)."""
     products = [
         _integer_product(graph, x, part)
         if part.is_rowwise
@@ -35,7 +34,7 @@ def linear(graph: Graph, x: str, weights: StoredLinear) -> str:
     product = products[0] if len(products) == 1 else graph.op('Concat', *products, axis=-1)
     if weights.bias is None:
         return product
-    # ONNX Runtime would draw an Add into a product of integers and there multiply the bias by the
+    # ONNX Runtime would fuse an Add with a product of integers and there multiply the bias by the
     # scales of the rows.
     return graph.op(
         'Sum' if weights.parts[0].is_rowwise else 'Add', product, graph.weight(weights.bias)
@@ -43,8 +42,8 @@ def linear(graph: Graph, x: str, weights: StoredLinear) -> str:
 
 
 def _integer_product(graph: Graph, x: str, weights: StoredMatrix) -> str:
-    """x rounded to 255 levels of its row's largest magnitude, times int8 weights, in integers; then
-    both scales.
+    """Multiplies x, rounded to 255 levels of its row's largest magnitude, by int8 weights in
+    integers, and the product by both scales.
 
     The levels lie around 128 in uint8: ONNX Runtime has fast products of uint8 with int8, of int8
     with int8 it has none.
@@ -79,7 +78,7 @@ def _matrix(graph: Graph, weights: StoredMatrix) -> str:
 
 
 def rms_norm(graph: Graph, x: str, weight: StoredTensor, eps: float) -> str:
-    """Over the last axis, in float32, rounded to the format of `x` before the weight, as Qwen3
+    """Norms the last axis in float32, rounded to the format of `x` before the weight, as Qwen3
     does.
     """
     if is_fused(graph):
@@ -96,15 +95,15 @@ def rms_norm(graph: Graph, x: str, weight: StoredTensor, eps: float) -> str:
 
 
 def to(graph: Graph, x: str, dtype: str, source: str = '') -> str:
-    """A cast, left out when the formats are the same; `source` is the compute format unless given."""
+    """Casts unless the formats are the same; `source` is the compute format unless given."""
     return x if dtype == (source or graph.compute) else graph.op('Cast', x, to=ELEMENT_TYPES[dtype])
 
 
 def heads(
     graph: Graph, x: str, layer: StoredLayer, shape: TransformerShape
 ) -> tuple[str, str, str]:
-    """Queries, keys (normed) and values of a layer, each (batch, rows, heads, head_dim), from the
-    layer's input.
+    """Returns queries and keys, both normed, and values of a layer, each (batch, rows, heads,
+    head_dim), from the layer's input.
     """
     normed = rms_norm(graph, x, layer.input_norm, shape.norm_eps)
     count = shape.heads + 2 * shape.kv_heads
@@ -122,13 +121,13 @@ def heads(
 
 
 def head_first(graph: Graph, x: str) -> str:
-    """(batch, rows, heads, head_dim) to (batch, heads, rows, head_dim), or back."""
+    """Transposes (batch, rows, heads, head_dim) to (batch, heads, rows, head_dim), or back."""
     return graph.op('Transpose', x, perm=[0, 2, 1, 3])
 
 
 def turn(graph: Graph, x: str, cosine: str, sine: str, head_dim: int) -> str:
-    """x * cosine + (x with its halves exchanged) * sine over the last axis; the sign of the first
-    half is in `sine`.
+    """Returns x * cosine + (x with its halves exchanged) * sine over the last axis; the sign of the
+    first half is in `sine`.
     """
     first, second = graph.ops(
         'Split', [x, graph.integers(head_dim // 2, head_dim // 2)], 2, axis=-1
@@ -138,19 +137,21 @@ def turn(graph: Graph, x: str, cosine: str, sine: str, head_dim: int) -> str:
 
 
 def grouped(graph: Graph, queries: str, shape: TransformerShape) -> str:
-    """(batch, heads, rows, head_dim) to (batch, kv_heads, groups * rows, head_dim): those that
-    share keys stand together.
+    """Reshapes (batch, heads, rows, head_dim) to (batch, kv_heads, groups * rows, head_dim), so
+    that heads that share keys stand together.
     """
     return graph.op('Reshape', queries, graph.integers(0, shape.kv_heads, -1, shape.head_dim))
 
 
 def softmax(graph: Graph, scores: str) -> str:
-    """Over the last axis, in float32; `scores` are float32, the result is in the compute format."""
+    """Applies softmax to the last axis of `scores` in float32; the result is in the compute
+    format.
+    """
     return to(graph, graph.op('Softmax', scores, axis=-1), graph.compute, 'float32')
 
 
 def scaled(graph: Graph, queries: str, shape: TransformerShape) -> str:
-    """Queries times 1 / sqrt(head_dim), multiplied in float32."""
+    """Returns queries times 1 / sqrt(head_dim), multiplied in float32."""
     wide = graph.op(
         'Mul', to(graph, queries, 'float32'), graph.number(shape.head_dim**-0.5, 'float32')
     )
@@ -158,8 +159,8 @@ def scaled(graph: Graph, queries: str, shape: TransformerShape) -> str:
 
 
 def finish(graph: Graph, x: str, mixed: str, layer: StoredLayer, shape: TransformerShape) -> str:
-    """The rest of a layer after attention: `mixed` (batch, heads, rows, head_dim) through output
-    product and SwiGLU.
+    """Computes the rest of a layer after attention: `mixed` (batch, heads, rows, head_dim) through
+    output product and SwiGLU.
     """
     rows = graph.op(
         'Reshape', head_first(graph, mixed), graph.integers(0, 0, shape.heads * shape.head_dim)

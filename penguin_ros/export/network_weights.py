@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of the network as they lie in weight files: what the graphs refer to. Knows no graph
-and no checkpoint.
-"""
+"""The weights of the network as they lie in weight files: what the graphs refer to."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ from penguin_ros.export.weight_file import StoredTensor
 class StoredMatrix:
     """A weight (inputs, outputs). When `scales` are there, `values` are integers to be multiplied
     by them: one scale per output, or per output and block of `block_size` inputs when that is not
-    0; `zero_points`, where given, are all zero. `is_rowwise`: what is multiplied with it is rounded
-    to int8 as well, one scale per row.
+    0; `zero_points`, where given, are all zero. With `is_rowwise`, what is multiplied with it is
+    rounded to int8 as well, with one scale per row.
     """
 
     values: StoredTensor
@@ -38,8 +36,8 @@ class StoredLinear:
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """One Qwen3 layer; `qkv` gives heads + 2 * kv_heads heads, `gate_up` 2 * ffn_size values: what
-    reads the same input is one product.
+    """One Qwen3 layer. Matrices that read the same input are one product: `qkv` gives heads + 2 *
+    kv_heads heads, `gate_up` 2 * ffn_size values.
     """
 
     input_norm: StoredTensor

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which matrices a bundle stores, from which tensors, in which format and size. Knows shapes and
-formats, reads nothing.
-
-Which number format each part of a bundle gets, and what is refused. Knows names of formats, no
-weights.
+"""Which number format each part of a bundle gets, and which matrices it stores: from which tensors,
+in which format and size. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -21,12 +18,11 @@ DEVICES = ('cpu', 'cuda')
 FLOATS = ('float32', 'float16', 'bfloat16')
 ROWWISE = 'w8a8'
 """int8 weights, and activations rounded to int8 with one scale per row: products of integers, a row
-depending on itself alone. Faster in long prefills and in the encoder than int8, at a larger loss:
-there ONNX Runtime has a scale per block of a row.
+depending on itself alone. It is faster in long prefills and in the encoder than int8, at a larger
+loss: there ONNX Runtime has a scale per block of a row.
 """
 
 PRECISIONS = (*FLOATS, 'int8', 'int4', ROWWISE)
-GPU_PRECISIONS = (*FLOATS, 'int8', 'int4')
 ENCODER_PRECISIONS = (*FLOATS, 'int8', ROWWISE)
 HEAD_PRECISIONS = (*FLOATS, 'int8', 'int4')
 BLOCK_SIZES = (256, 128, 64, 32)
@@ -35,13 +31,18 @@ core: 226 Gop/s at 256, 197 at 128, 147 at 64) at a larger loss.
 """
 
 DEFAULT_BLOCK_SIZE = 128
+INT8_BLOCKS = {'onnxruntime': (*BLOCK_SIZES, 16), 'tensorrt': ()}
+"""Inputs of an int8 product that share a scale: the first that divides and is not above the size
+asked for counts, else there is one scale per output. ONNX Runtime is faster with blocks up to 256
+(and fifteen times slower above); TensorRT's int8 weights have one scale per output.
+"""
 
 
 @dataclass(frozen=True)
 class BuildChoice:
-    """What is asked for: `precision` of the LLM's linears; of `head` and `vision`, and of what is
-    no weight (`compute`), empty for the default; `block_size` of int4 and int8 blocks, one of
-    BLOCK_SIZES, where it divides.
+    """What is asked for: the `precision` of the LLM's linears; those of the `head`, of the encoder
+    (`vision`) and of what is no weight (`compute`), empty for the default; the `block_size` of int4
+    and int8 blocks, one of BLOCK_SIZES, where it divides.
     """
 
     backend: str = 'onnxruntime'
@@ -55,60 +56,65 @@ class BuildChoice:
 
 @dataclass(frozen=True)
 class PrecisionPlan:
-    """Formats of weights by part, and `compute` of activations and cache; the encoder computes in
-    `vision_compute`.
+    """The formats of weights by part, and `compute` of activations and cache; the encoder computes
+    in `encoder_compute`.
     """
 
     compute: str
     linears: str
     head: str
-    vision: str
-    vision_compute: str
+    encoder: str
+    encoder_compute: str
     block_size: int = DEFAULT_BLOCK_SIZE
 
 
 def plan_precision(choice: BuildChoice) -> PrecisionPlan:
-    """BuildRefused names what does not go together and what does."""
-    _check(choice)
+    """Returns the formats of all parts; BuildRefused names what does not go together and what
+    does.
+    """
+    _check_known(choice)
     is_gpu = choice.backend == 'tensorrt' or choice.device == 'cuda'
     is_integer = choice.precision not in FLOATS
-    compute = choice.compute or (
-        ('float16' if is_gpu else 'float32') if is_integer else choice.precision
-    )
-    _refuse_float('the LLM', choice.precision, compute)
-    head = choice.head or ('int8' if is_integer else compute)
-    vision = choice.vision or (
-        _default_encoder_precision(choice.precision) if is_integer and not is_gpu else compute
-    )
-    _refuse_float('the head', head, compute)
+    compute = choice.compute
+    if not compute:
+        compute = choice.precision
+        if is_integer:
+            compute = 'float16' if is_gpu else 'float32'
+    encoder = choice.vision
+    if not encoder:
+        encoder = compute
+        if is_integer and not is_gpu:
+            encoder = ROWWISE if choice.precision == ROWWISE else 'int8'
     plan = PrecisionPlan(
-        compute,
-        choice.precision,
-        head,
-        vision,
-        vision if vision in FLOATS else compute,
-        choice.block_size,
+        compute=compute,
+        linears=choice.precision,
+        head=choice.head or ('int8' if is_integer else compute),
+        encoder=encoder,
+        encoder_compute=encoder if encoder in FLOATS else compute,
+        block_size=choice.block_size,
     )
-    if 'bfloat16' in (plan.compute, plan.vision_compute) and not is_gpu:
+    _check_plan(plan, is_gpu)
+    return plan
+
+
+def _check_plan(plan: PrecisionPlan, is_gpu: bool) -> None:
+    _refuse_float('the LLM', plan.linears, plan.compute)
+    _refuse_float('the head', plan.head, plan.compute)
+    if 'bfloat16' in (plan.compute, plan.encoder_compute) and not is_gpu:
         raise BuildRefused(
             'bfloat16 does not run on the CPU with ONNX Runtime',
             'its CPU provider has no bfloat16 MatMul, Add and Softmax',
             'Take --precision float32, int8 or int4, or --device cuda',
         )
-    if ROWWISE in (plan.linears, plan.vision) and (is_gpu or plan.compute != 'float32'):
+    if ROWWISE in (plan.linears, plan.encoder) and (is_gpu or plan.compute != 'float32'):
         raise BuildRefused(
             f'{ROWWISE} runs on the CPU with ONNX Runtime, in float32 otherwise',
             'TensorRT has no scale per row of activations',
             'Take int8 or int4',
         )
-    return plan
 
 
-def _default_encoder_precision(precision: str) -> str:
-    return ROWWISE if precision == ROWWISE else 'int8'
-
-
-def _check(choice: BuildChoice) -> None:
+def _check_known(choice: BuildChoice) -> None:
     for what, value, known in (
         ('backend', choice.backend, BACKENDS),
         ('device', choice.device, DEVICES),
@@ -127,7 +133,7 @@ def _check(choice: BuildChoice) -> None:
 
 
 def _refuse_float(part: str, asked: str, compute: str) -> None:
-    """A float format of one part of the decoder is that of all of it."""
+    """Refuses a part of the decoder in another float format than the rest of it."""
     if asked in FLOATS and asked != compute:
         raise BuildRefused(
             f'{part} cannot be {asked}',
@@ -136,21 +142,14 @@ def _refuse_float(part: str, asked: str, compute: str) -> None:
         )
 
 
-INT8_BLOCKS = {'onnxruntime': (*BLOCK_SIZES, 16), 'tensorrt': ()}
-"""Inputs that share a scale, the first that divides and is not above the size asked for counts;
-else one scale per output. ONNX Runtime is faster with blocks up to 256 (and fifteen times slower
-above); TensorRT's int8 weights have one scale per output.
-"""
-
-
 @dataclass(frozen=True)
 class MatrixPlan:
     """A matrix (inputs, outputs) made of the rows `first` .. `first + outputs` of `sources` on top
     of one another.
 
-    `kind` is a format of weight files; with int8 and int4 `block_size` inputs share a scale, 0:
-    all. `is_rowwise`: the input of the product is rounded to int8 too, row by row. `why`: the
-    reason for not taking the format that was asked for.
+    `kind` is a format of weight files. With int8 and int4, `block_size` inputs share a scale, 0
+    means all. With `is_rowwise` the input of the product is rounded to int8 too, row by row. `why`
+    is the reason for not taking the format that was asked for.
     """
 
     name: str
@@ -165,12 +164,12 @@ class MatrixPlan:
 
     @property
     def is_quantised(self) -> bool:
-        """Whether values are integers."""
+        """Whether the values are integers."""
         return self.kind in ('int8', 'int4')
 
     @property
     def blocks(self) -> int:
-        """Scales per output."""
+        """The number of scales per output."""
         return self.inputs // self.block_size if self.block_size else 1
 
 
@@ -178,15 +177,14 @@ class MatrixPlanner:
     """Plans the matrices of one checkpoint for one backend."""
 
     def __init__(self, shape: CheckpointShape, precision: PrecisionPlan, backend: str) -> None:
-        self._shape, self._precision, self._backend = shape, precision, backend
+        self._shape = shape
+        self._precision = precision
+        self._backend = backend
 
-    def vision(self) -> list[MatrixPlan]:
-        """Of encoder and projector."""
-        encoder, hidden, kind = (
-            self._shape.encoder,
-            self._shape.llm.hidden_size,
-            self._precision.vision,
-        )
+    def encoder(self) -> list[MatrixPlan]:
+        """Plans the matrices of encoder and projector."""
+        encoder, hidden = self._shape.encoder, self._shape.llm.hidden_size
+        kind = self._precision.encoder
         return [
             self._plan(
                 'encoder.patch_embedding',
@@ -200,8 +198,8 @@ class MatrixPlanner:
         ]
 
     def decoder(self, head_parts: int) -> list[MatrixPlan]:
-        """Of the LLM and its head, which comes in `head_parts` pieces: a builder needs working
-        memory for the largest.
+        """Plans the matrices of the LLM and its head, which comes in `head_parts` pieces: a builder
+        of engines needs working memory for the largest matrix.
         """
         return [
             *self._stack('llm', self._shape.llm, self._precision.linears),
@@ -210,9 +208,8 @@ class MatrixPlanner:
 
     def _head(self, parts: int) -> list[MatrixPlan]:
         rows, hidden = self._shape.vocabulary_size, self._shape.llm.hidden_size
-        cuts = [rows * part // parts // 2 * 2 for part in range(parts)] + [
-            rows
-        ]  # even, for pairs of int4
+        # Cuts are even, for pairs of int4.
+        cuts = [*(rows * part // parts // 2 * 2 for part in range(parts)), rows]
         return [
             self._plan(
                 f'llm.lm_head.{part}',
@@ -252,32 +249,28 @@ class MatrixPlanner:
     def _plan(
         self, name: str, sources: Mapping[str, int], inputs: int, wanted: str, first: int = 0
     ) -> MatrixPlan:
-        """`sources`: tensors and how many outputs each gives."""
+        """Plans one matrix; `sources` are tensors and how many outputs each gives."""
         kind, block, why = wanted, 0, ''
         if kind == 'int4':
             block = self._block(BLOCK_SIZES, inputs)
-            why = (
-                ''
-                if block
-                else f'no block of {BLOCK_SIZES[-1]} to {self._precision.block_size} divides {inputs} inputs'
-            )
-            why = why or (
-                'the number of outputs is odd' if any(rows % 2 for rows in sources.values()) else ''
-            )
+            if not block:
+                sizes = f'{BLOCK_SIZES[-1]} to {self._precision.block_size}'
+                why = f'no block of {sizes} divides {inputs} inputs'
+            elif any(rows % 2 for rows in sources.values()):
+                why = 'the number of outputs is odd'
             kind = 'int8' if why else kind
         if kind == 'int8':
             block = self._block(INT8_BLOCKS[self._backend], inputs)
-        stored = 'int8' if kind == ROWWISE else kind
         return MatrixPlan(
-            name,
-            tuple(sources),
-            inputs,
-            sum(sources.values()),
-            stored,
-            block,
-            first,
-            kind == ROWWISE,
-            why,
+            name=name,
+            sources=tuple(sources),
+            inputs=inputs,
+            outputs=sum(sources.values()),
+            kind='int8' if kind == ROWWISE else kind,
+            block_size=block,
+            first=first,
+            is_rowwise=kind == ROWWISE,
+            why=why,
         )
 
     def _block(self, sizes: Sequence[int], inputs: int) -> int:
@@ -287,8 +280,8 @@ class MatrixPlanner:
 
 
 def stored_bytes(plan: MatrixPlan, compute: str) -> int:
-    """Of values and scales in a weight file."""
+    """Returns the bytes of values and scales in a weight file."""
     values = byte_length(plan.kind, (plan.inputs, plan.outputs))
-    return (
-        values + byte_length(compute, (plan.blocks, plan.outputs)) if plan.is_quantised else values
-    )
+    if not plan.is_quantised:
+        return values
+    return values + byte_length(compute, (plan.blocks, plan.outputs))

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a build will take of disk, memory and time, against what there is. Knows numbers, writes
-nothing.
-"""
+"""What a build will take of disk, memory and time, compared with what there is."""
 
 from __future__ import annotations
 
@@ -16,23 +14,24 @@ from penguin_ros.export.precision import MatrixPlan, stored_bytes
 from penguin_ros.export.weight_file import ALIGNMENT
 
 MEGABYTE = 1024 * 1024
+ENDLESS = 2**62
 BASE_MEMORY = 150 * MEGABYTE
-"""Interpreter, libraries and the graphs of a large model."""
+"""Bytes for interpreter, libraries and the graphs of a large model."""
 
 MEMORY_PER_THREAD = 80 * MEGABYTE
 SMALL_FILES = 64 * MEGABYTE
-"""Disk for graphs, tokenizer, tables and vectors."""
+"""Bytes on disk for graphs, tokenizer, tables and vectors."""
 
 NANOSECONDS = {'int4': 12.0, 'int8': 5.0, 'float32': 3.0, 'float16': 3.0, 'bfloat16': 5.0}
-"""Of work per element, in proportion, for the estimate of the time that is left."""
+"""Work per element, for the estimate of the time that is left; only the proportions matter."""
 
 HASH_NANOSECONDS = 0.6
-"""Per byte, in the same proportion."""
+"""Work per byte of checksums, in the same proportion."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on disk, bytes of anonymous memory, and work in arbitrary units."""
+    """What a build takes: bytes on disk, bytes of anonymous memory, and work in arbitrary units."""
 
     disk_bytes: int
     memory_bytes: int
@@ -40,19 +39,16 @@ class Estimate:
 
 
 def estimate(plans: list[MatrixPlan], compute: str, table_bytes: int, threads: int) -> Estimate:
-    """Of a bundle with these matrices; an upper bound for disk."""
+    """Estimates a bundle with these matrices; the disk is an upper bound."""
     stored = sum(stored_bytes(plan, compute) + 2 * ALIGNMENT for plan in plans)
     disk = stored + table_bytes + SMALL_FILES
     work = sum(plan.inputs * plan.outputs * NANOSECONDS[plan.kind] for plan in plans)
-    return Estimate(
-        disk,
-        BASE_MEMORY + threads * MEMORY_PER_THREAD,
-        work + (stored + table_bytes) * HASH_NANOSECONDS,
-    )
+    work += (stored + table_bytes) * HASH_NANOSECONDS
+    return Estimate(disk, BASE_MEMORY + threads * MEMORY_PER_THREAD, work)
 
 
 def check_resources(folder: Path, needed: Estimate) -> None:
-    """NotEnoughSpace, with the numbers, when disk or memory would run out."""
+    """Raises NotEnoughSpace, with the numbers, when disk or memory would run out."""
     free = shutil.disk_usage(_existing(folder)).free
     if free < needed.disk_bytes:
         raise NotEnoughSpace(
@@ -74,23 +70,23 @@ def check_resources(folder: Path, needed: Estimate) -> None:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: the machine's, its control group's and its own limit,
-    whichever is least.
+    """Returns the bytes that this process may still take: what is free on the machine, in its
+    control group and below its own limits, whichever is least.
     """
     return min(
-        _of_machine(),
-        _of_group(),
-        _of_limit(resource.RLIMIT_DATA, 'VmData'),
-        _of_limit(resource.RLIMIT_AS, 'VmSize'),
+        _free_on_machine(),
+        _free_in_group(),
+        _free_below_limit(resource.RLIMIT_DATA, 'VmData'),
+        _free_below_limit(resource.RLIMIT_AS, 'VmSize'),
     )
 
 
-def _of_machine() -> int:
-    return _lines_of('/proc/meminfo').get('MemAvailable', 2**62)
+def _free_on_machine() -> int:
+    return _proc_bytes('/proc/meminfo').get('MemAvailable', ENDLESS)
 
 
-def _of_group() -> int:
-    """Of a version 2 control group; what it has in its page cache counts as free."""
+def _free_in_group() -> int:
+    """Asks a version 2 control group; what it has in its page cache counts as free."""
     try:
         folder = Path('/sys/fs/cgroup')
         name = Path('/proc/self/cgroup').read_text().strip().rpartition('::')[2].lstrip('/')
@@ -101,22 +97,22 @@ def _of_group() -> int:
         statistics = dict(
             line.split() for line in (folder / 'memory.stat').read_text().splitlines()
         )
-        return 2**62 if limit == 'max' else int(limit) - int(used) + int(statistics['file'])
+        return ENDLESS if limit == 'max' else int(limit) - int(used) + int(statistics['file'])
     except (OSError, ValueError, KeyError):
-        return 2**62
+        return ENDLESS
 
 
-def _of_limit(kind: int, used: str) -> int:
+def _free_below_limit(kind: int, used: str) -> int:
     limit = resource.getrlimit(kind)[0]
-    return (
-        2**62
-        if limit == resource.RLIM_INFINITY
-        else limit - _lines_of('/proc/self/status').get(used, 0)
-    )
+    if limit == resource.RLIM_INFINITY:
+        return ENDLESS
+    return limit - _proc_bytes('/proc/self/status').get(used, 0)
 
 
-def _lines_of(path: str) -> dict[str, int]:
-    """Lines such as `MemAvailable:  123 kB` in bytes; empty where the system has no such file."""
+def _proc_bytes(path: str) -> dict[str, int]:
+    """Returns lines such as `MemAvailable:  123 kB` in bytes; nothing where the system has no such
+    file.
+    """
     try:
         lines = [line.split() for line in Path(path).read_text().splitlines()]
     except OSError:
@@ -129,7 +125,7 @@ def _lines_of(path: str) -> dict[str, int]:
 
 
 def _existing(folder: Path) -> Path:
-    """The nearest folder above that exists."""
+    """Returns the folder, or the nearest one above it that exists."""
     folder = Path(os.path.abspath(folder))
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 

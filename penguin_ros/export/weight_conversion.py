@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the tensors of a checkpoint to the weights of a part of the network in its file. Knows
-canonical names, no format.
-
-Writes the matrices of a plan into a weight file, some outputs at a time, on several threads. Knows
-formats, no graph.
+"""Turns the tensors of a checkpoint into the weights of a part of the network in a weight file: the
+matrices of a plan, some outputs at a time on several threads, and everything else.
 
 A published weight is (outputs, inputs); graphs multiply from the right, so it is stored as (inputs,
 outputs).
@@ -14,8 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from types import TracebackType
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,10 +35,12 @@ from penguin_ros.export.quantisation import packed, quantise
 from penguin_ros.export.weight_file import StoredTensor, WeightFile
 
 CHUNK_ELEMENTS = 4 * 1024 * 1024
-"""Of a matrix that one thread holds as float32 at a time."""
+"""Elements of a matrix that one thread holds as float32 at a time."""
 
 Progress = Callable[[str, int], None]
-"""(name of what is written, elements done since the last call); called on the thread that writes."""
+"""Gets the name of what is written, and the elements done since the last call; it is called on the
+thread that writes.
+"""
 
 HALF_MAX = 65504.0
 """The largest float16."""
@@ -51,58 +49,70 @@ Chunk = tuple[int, str, NDArray[Any]]
 """First output, format, values (outputs, inputs) as stored in the checkpoint."""
 
 
-class MatrixWriter:
-    """`compute` is the format of scales; `threads` chunks are in work at a time, and no more are
-    held.
+@dataclass(frozen=True)
+class Conversion:
+    """Tensors of `reader` are written to `file`, with scales and everything that is no planned
+    matrix in the format `compute`. `threads` chunks are in work at a time, and no more are held.
     """
 
-    def __init__(
-        self, reader: TensorReader, file: WeightFile, compute: str, threads: int, show: Progress
-    ) -> None:
-        self._reader, self._file, self._compute, self._show = reader, file, compute, show
-        self._threads, self._pool = threads, ThreadPoolExecutor(threads, 'convert')
+    reader: TensorReader
+    file: WeightFile
+    compute: str
+    threads: int
+    progress: Progress
+
+
+class MatrixWriter:
+    """Writes planned matrices; it is a context that ends its threads."""
+
+    def __init__(self, conversion: Conversion) -> None:
+        self._reader = conversion.reader
+        self._file = conversion.file
+        self._compute = conversion.compute
+        self._threads = conversion.threads
+        self._progress = conversion.progress
+        self._pool = ThreadPoolExecutor(conversion.threads, 'convert')
 
     def __enter__(self) -> MatrixWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def write(self, plan: MatrixPlan) -> StoredMatrix:
         """Writes one matrix."""
         stored, place = self._file.place(plan.name, plan.kind, (plan.inputs, plan.outputs))
         if not plan.is_quantised:
-            self._convert(
-                plan,
-                lambda first, values: _put(place, first, in_format(plan.name, values, plan.kind).T),
-            )
+
+            def convert(first: int, values: NDArray[np.float32]) -> None:
+                _put(place, first, in_format(plan.name, values, plan.kind).T)
+
+            self._convert(plan, convert)
             return StoredMatrix(stored)
-        scale_shape = (plan.blocks, plan.outputs)
-        scales, scale_place = self._file.place(plan.name + '.scales', self._compute, scale_shape)
+        scales, zeros = self._write_quantised(plan, place)
+        return StoredMatrix(stored, scales, zeros, plan.block_size, plan.is_rowwise)
+
+    def _write_quantised(
+        self, plan: MatrixPlan, place: NDArray[Any]
+    ) -> tuple[StoredTensor, StoredTensor | None]:
+        """Writes the integers to `place`; returns their scales and zero points."""
+        shape, scale_format = (plan.blocks, plan.outputs), SAFETENSORS[self._compute]
+        scales, scale_place = self._file.place(plan.name + '.scales', self._compute, shape)
 
         def convert(first: int, values: NDArray[np.float32]) -> None:
-            rounded = quantise(
-                values, plan.kind, plan.block_size or plan.inputs, SAFETENSORS[self._compute]
-            )
-            _put(scale_place, first, narrowed(SAFETENSORS[self._compute], rounded.scales)[1].T)
+            rounded = quantise(values, plan.kind, plan.block_size or plan.inputs, scale_format)
+            _put(scale_place, first, narrowed(scale_format, rounded.scales)[1].T)
             if plan.kind == 'int4':
                 _put(place, first // 2, packed(rounded.values))
             else:
                 _put(place, first, rounded.values.T)
 
         self._convert(plan, convert)
+        scales = replace(scales, shape=shape if plan.block_size else shape[1:])
+        if plan.kind != 'int4':
+            return scales, None
         # TensorRT 10.3 takes the format of int4 weights from their zero points; all are zero.
-        shape = scale_shape if plan.block_size else scale_shape[1:]
-        zeros = (
-            self._file.zeros(plan.name + '.zeros', 'int4', shape) if plan.kind == 'int4' else None
-        )
-        scales = replace(scales, shape=shape)
-        return StoredMatrix(stored, scales, zeros, plan.block_size, plan.is_rowwise)
+        return scales, self._file.zeros(plan.name + '.zeros', 'int4', scales.shape)
 
     def _convert(self, plan: MatrixPlan, work: Callable[[int, NDArray[np.float32]], None]) -> None:
         running: deque[tuple[Future[None], int]] = deque()
@@ -110,7 +120,7 @@ class MatrixWriter:
         def finish_one() -> None:
             future, elements = running.popleft()
             future.result()
-            self._show(plan.name, elements)
+            self._progress(plan.name, elements)
 
         for first, dtype, raw in self._chunks(plan):
             while len(running) >= self._threads:
@@ -122,7 +132,7 @@ class MatrixWriter:
             finish_one()
 
     def _chunks(self, plan: MatrixPlan) -> Iterator[Chunk]:
-        """All sources in order; an even number of outputs each but at the end."""
+        """Yields all sources in order, an even number of outputs at a time but at the end."""
         first = 0
         step = max(2, CHUNK_ELEMENTS // plan.inputs // 2 * 2)
         for source in plan.sources:
@@ -147,8 +157,8 @@ def _converted(
 
 
 def in_format(name: str, values: NDArray[np.float32], kind: str) -> NDArray[Any]:
-    """Values in the storage type of a float format; BuildRefused when they are too large for it or
-    no numbers.
+    """Returns values in the storage type of a float format; BuildRefused when they are too large
+    for it, NaN or infinite.
     """
     _check_finite(name, values)
     if kind == 'float16' and values.size and max(values.max(), -values.min()) > HALF_MAX:
@@ -161,11 +171,11 @@ def in_format(name: str, values: NDArray[np.float32], kind: str) -> NDArray[Any]
 
 
 def _check_finite(name: str, values: NDArray[np.float32]) -> None:
-    # NaN passes through both
+    # NaN passes through both.
     if values.size and not (np.isfinite(values.max()) and np.isfinite(values.min())):
         raise BuildRefused(
-            f'{name} holds values that are no numbers',
-            'the checkpoint has NaN or infinity there',
+            f'{name} holds NaN or infinity',
+            'the file of the checkpoint is damaged, or its training failed',
             'Download the checkpoint again',
         )
 
@@ -175,55 +185,37 @@ def _put(place: NDArray[Any], first: int, values: NDArray[Any]) -> None:
 
 
 class WeightConverter:
-    """Writes the matrices of `plans` as planned, everything else in the format `compute`."""
+    """Writes the matrices of `plans` as planned, and everything else in the compute format."""
 
-    def __init__(
-        self,
-        reader: TensorReader,
-        file: WeightFile,
-        compute: str,
-        plans: Sequence[MatrixPlan],
-        show: Progress,
-        threads: int,
-    ) -> None:
-        self._reader, self._file, self._compute, self._show = reader, file, compute, show
-        self._plans, self._threads = {plan.name: plan for plan in plans}, threads
+    def __init__(self, conversion: Conversion, plans: Sequence[MatrixPlan]) -> None:
+        self._conversion = conversion
+        self._plans = {plan.name: plan for plan in plans}
         self._writer: MatrixWriter | None = None
 
-    def vision(self, shape: CheckpointShape) -> StoredEncoder:
-        """Patch embedding, encoder, projector."""
-        with MatrixWriter(
-            self._reader, self._file, self._compute, self._threads, self._show
-        ) as self._writer:
+    def encoder(self, shape: CheckpointShape) -> StoredEncoder:
+        """Writes patch embedding, encoder and projector."""
+        with MatrixWriter(self._conversion) as self._writer:
             patches = self._linear('encoder.patch_embedding')
             stack = self._stack('encoder', shape.encoder)
             projector = self._linear('projector.0'), self._linear('projector.2')
         return StoredEncoder(shape.patch_values, patches, stack, projector, shape.llm.hidden_size)
 
-    def language(self, shape: CheckpointShape, max_length: int) -> StoredDecoder:
-        """LLM and head, the head in as many products as the plan has pieces of it; positions up to
-        `max_length`.
+    def decoder(self, shape: CheckpointShape, max_length: int) -> StoredDecoder:
+        """Writes LLM and head, the head in as many products as the plan has pieces of it, and the
+        rotary tables of `max_length` positions.
         """
-        with MatrixWriter(
-            self._reader, self._file, self._compute, self._threads, self._show
-        ) as self._writer:
+        with MatrixWriter(self._conversion) as self._writer:
             stack = self._stack('llm', shape.llm)
             head = self._product(*(name for name in self._plans if name.startswith('llm.lm_head.')))
-        return StoredDecoder(
-            stack, head, self._rotation(shape.llm, max_length), shape.vocabulary_size
-        )
+        rotation = self._rotation(shape.llm, max_length)
+        return StoredDecoder(stack, head, rotation, shape.vocabulary_size)
 
     def _rotation(
         self, shape: TransformerShape, max_length: int
     ) -> tuple[StoredTensor, StoredTensor]:
-        angles = np.arange(max_length, dtype=np.float32)[:, None] * inverse_frequencies(
-            shape.head_dim, shape.rope_theta
-        )
-        cosine, sine = (
-            self._file.add(name, self._compute, in_format(name, values, self._compute))
-            for name, values in (('llm.rope_cos', np.cos(angles)), ('llm.rope_sin', np.sin(angles)))
-        )
-        return cosine, sine
+        frequencies = inverse_frequencies(shape.head_dim, shape.rope_theta)
+        angles = np.arange(max_length, dtype=np.float32)[:, None] * frequencies
+        return self._add('llm.rope_cos', np.cos(angles)), self._add('llm.rope_sin', np.sin(angles))
 
     def _stack(self, prefix: str, shape: TransformerShape) -> StoredStack:
         layers = tuple(self._layer(f'{prefix}.layers.{index}.') for index in range(shape.layers))
@@ -249,6 +241,10 @@ class WeightConverter:
         return StoredLinear(tuple(self._writer.write(self._plans[name]) for name in names))
 
     def _vector(self, name: str) -> StoredTensor:
-        values = self._reader.read(name)
-        self._show(name, values.size)
-        return self._file.add(name, self._compute, in_format(name, values, self._compute))
+        values = self._conversion.reader.read(name)
+        self._conversion.progress(name, values.size)
+        return self._add(name, values)
+
+    def _add(self, name: str, values: NDArray[np.float32]) -> StoredTensor:
+        compute = self._conversion.compute
+        return self._conversion.file.add(name, compute, in_format(name, values, compute))

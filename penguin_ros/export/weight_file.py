@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file of weights that several graphs share, written tensor by tensor. Knows offsets and bytes,
-not what they mean.
+"""A file of weights that several graphs share, written tensor by tensor.
 
 Values go through a memory map of the file, so what waits for the disk is page cache and never the
 memory of this process.
@@ -12,7 +11,6 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,15 +27,15 @@ STORAGE: dict[str, np.dtype[Any]] = {
     'int8': np.dtype('i1'),
     'int4': np.dtype('u1'),
 }
-"""How each format lies in numpy: bfloat16 as its bits, int4 as pairs, the first in the low half of
+"""The numpy type of each format: bfloat16 as its bits, int4 as pairs, the first in the low half of
 a byte.
 """
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies: `file` beside the graph, `dtype` one of ITEM_BITS, `length` bytes from
-    `offset` on.
+    """Where a tensor lies: in `file` beside the graph, as `dtype`, one of ITEM_BITS, `length` bytes
+    from `offset` on.
     """
 
     name: str
@@ -54,45 +52,41 @@ class WeightFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._file, self._end = path, _new_file(path), 0
+        self._path = path
+        self._file: BinaryIO = path.open('xb')
+        self._end = 0
         self._zeros: StoredTensor | None = None
 
     def __enter__(self) -> WeightFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def place(
         self, name: str, dtype: str, shape: tuple[int, ...]
     ) -> tuple[StoredTensor, NDArray[Any]]:
-        """Room for a tensor, and a map of it to be written to: `shape` in the storage type, int4
-        with half the last axis.
+        """Makes room for a tensor; returns it with a map to be written to: `shape` in the storage
+        type, int4 with half the last axis.
         """
         length = byte_length(dtype, shape)
         begin = -(-self._end // ALIGNMENT) * ALIGNMENT
         self._end = begin + length
-        os.posix_fallocate(
-            self._file.fileno(), begin, length
-        )  # a full disk is an error here and not a signal later
+        # A full disk is an error here and not a signal later.
+        os.posix_fallocate(self._file.fileno(), begin, length)
         stored_shape = (*shape[:-1], shape[-1] // 2) if dtype == 'int4' else shape
         values = np.memmap(self._path, STORAGE[dtype], 'r+', begin, stored_shape)
         return StoredTensor(name, self._path.name, dtype, shape, begin, length), values
 
     def add(self, name: str, dtype: str, values: NDArray[Any]) -> StoredTensor:
-        """A whole small tensor in its storage type."""
+        """Writes a whole small tensor, given in its storage type."""
         stored, place = self.place(name, dtype, values.shape)
         place[...] = values
         return stored
 
     def zeros(self, name: str, dtype: str, shape: tuple[int, ...]) -> StoredTensor:
-        """A tensor of zeros; all of them share one place in the file, grown to the largest when it
-        is at the end.
+        """Returns a tensor of zeros; all of them share one place in the file, and a larger one gets
+        a new place.
         """
         length = byte_length(dtype, shape)
         if self._zeros is None or self._zeros.length < length:
@@ -101,13 +95,9 @@ class WeightFile:
 
 
 def byte_length(dtype: str, shape: tuple[int, ...]) -> int:
-    """Bytes of a tensor; ValueError for an odd number of int4 columns, whose rows would not end on
-    a byte.
+    """Returns the bytes of a tensor; ValueError for an odd number of int4 columns, whose rows would
+    not end on a byte.
     """
     if dtype == 'int4' and shape[-1] % 2:
         raise ValueError(f'int4 rows of {shape[-1]} values')
     return math.prod(shape) * ITEM_BITS[dtype] // 8
-
-
-def _new_file(path: Path) -> BinaryIO:
-    return path.open('xb')

@@ -47,8 +47,8 @@ def test_without_options_the_bundle_lies_under_engines(
     assert [
         line
         for line in shown.err.splitlines()
-        if line in ('… encoder', '… LLM', '… token table', '… checksums')
-    ] == ['… encoder', '… LLM', '… token table', '… checksums']
+        if line in ('… encoder', '… LLM', '… embedding table', '… checksums')
+    ] == ['… encoder', '… LLM', '… embedding table', '… checksums']
     assert 'of disk' in shown.err and 'of memory' in shown.err
 
 

@@ -34,7 +34,7 @@ def plans(
     planner = MatrixPlanner(
         shape, plan_precision(BuildChoice(backend, precision, **choice)), backend
     )
-    return {plan.name: plan for plan in planner.vision() + planner.decoder(parts)}
+    return {plan.name: plan for plan in planner.encoder() + planner.decoder(parts)}
 
 
 def shape(**changes: Any) -> CheckpointShape:

@@ -28,7 +28,7 @@ from support.wheels import RTX_VERSIONS, tensorrt_for_rtx
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.export.build import BuildOrder, build_bundle
-from penguin_ros.export.precision import GPU_PRECISIONS, BuildChoice
+from penguin_ros.export.precision import PRECISIONS, ROWWISE, BuildChoice
 from penguin_ros.testing import random_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -47,7 +47,11 @@ of a patch.
 """
 
 CHOICES = {
-    **{precision: BuildChoice('tensorrt', precision) for precision in GPU_PRECISIONS},
+    **{
+        precision: BuildChoice('tensorrt', precision)
+        for precision in PRECISIONS
+        if precision != ROWWISE
+    },
     'int8 encoder': BuildChoice('tensorrt', 'int8', vision='int8'),
     'int4 head': BuildChoice('tensorrt', 'int4', head='int4'),
     'bfloat16 around int4': BuildChoice('tensorrt', 'int4', compute='bfloat16'),

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.export.build import BuildOrder, build_bundle
-from penguin_ros.export.precision import GPU_PRECISIONS, BuildChoice
+from penguin_ros.export.precision import PRECISIONS, ROWWISE, BuildChoice
 from penguin_ros.export.tensorrt.graph import Constants, tensorrt_copy
 from penguin_ros.export.tensorrt.operators import problems
 
@@ -25,7 +25,7 @@ VERSIONS = ((10, 3), (10, 13), (10, 16), (11, 4))
 PLAIN, FUSED = ('two_part', 'plain'), ('window', 'fused')
 
 
-@pytest.fixture(scope='module', params=GPU_PRECISIONS)
+@pytest.fixture(scope='module', params=[name for name in PRECISIONS if name != ROWWISE])
 def bundle_folder(
     request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
