@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the core for captions by a steady timer per camera and publishes them: `~/caption`,
-`~/last_caption`, `~/caption_text`.
+"""Asks the core for captions by a steady timer per camera and publishes them on `~/caption`,
+`~/last_caption` and `~/caption_text`.
 
-Knows no models. Runs on the executor's thread; captions come over from the worker's through the
-executor_queue.
+Everything runs on the executor's thread; captions come from the worker's thread through the
+executor queue.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ from penguin_ros.ros.process.executor_queue import ExecutorQueue
 CAPTION_QOS = QoSProfile(depth=10)
 LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LATENCIES_KEPT = 20
-# No caption is made then and nothing is wrong with it; diagnostics say what the camera does.
+# For these reasons no caption is published, and none is missed: diagnostics say what happens.
 _SILENT = (NoFrames, StaleFrames, RequestReplaced, Inactive)
 
 
 class CaptionPublisher:
-    """Publishers for the life of the node; timers between `start` and `stop`."""
+    """Publishes captions between `start` and `stop`; its publishers live as long as the node.
+
+    `published` counts captions, those with an error included.
+    """
 
     def __init__(
         self,
@@ -49,12 +52,10 @@ class CaptionPublisher:
         self.published = 0
         self.latencies_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
         self.first_token_ns: deque[int] = deque(maxlen=LATENCIES_KEPT)
-        self._node, self._executor_queue, self._guard, self._is_enabled = (
-            node,
-            executor_queue,
-            guard,
-            is_enabled,
-        )
+        self._node = node
+        self._executor_queue = executor_queue
+        self._guard = guard
+        self._is_enabled = is_enabled
         overridable = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
         self._caption = node.create_publisher(Caption, '~/caption', CAPTION_QOS, **overridable)
         self._last_caption = node.create_publisher(Caption, '~/last_caption', LATCHED_QOS)
@@ -62,9 +63,10 @@ class CaptionPublisher:
         self._timers: list[Any] = []
 
     def start(self, pipeline: Pipeline, cameras: Sequence[str], period_s: float) -> None:
-        """Captions every camera each `period_s`; starts anew when it was started before."""
+        """Asks for a caption of every camera each `period_s`; restarts when it runs already."""
         self.stop()
-        group, clock = ReentrantCallbackGroup(), Clock(clock_type=ClockType.STEADY_TIME)
+        group = ReentrantCallbackGroup()
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
         for camera in cameras:
             tick = self._guard.wrap(functools.partial(self._request, pipeline, camera))
             self._timers.append(
@@ -72,7 +74,7 @@ class CaptionPublisher:
             )
 
     def stop(self) -> None:
-        """No more captions are asked for."""
+        """Asks for no more captions."""
         for timer in self._timers:
             self._node.destroy_timer(timer)
         self._timers.clear()

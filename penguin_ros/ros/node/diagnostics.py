@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`/diagnostics` and `~/status`, once per second of a steady clock: one entry per camera, for the
-model, the queue and the node.
+"""Publishes `/diagnostics` and `~/status` once per second of a steady clock.
 
-Judges a snapshot of values, not how they come about. The steady clock keeps it going when images or
-/clock stop. Runs on the executor's thread.
+Each camera, the model, the queue and the node as a whole have an entry, which judges a snapshot of
+values. The steady clock keeps them coming when images or /clock stop. Everything runs on the
+executor's thread.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.pipeline_status import PipelineStatus
-from penguin_ros.ros.camera_input.health import CameraState
+from penguin_ros.ros.camera_input.health import CameraHealth, CameraState
 from penguin_ros.ros.conversions.error_codes import error_message
 from penguin_ros.ros.node.captions import LATCHED_QOS
 from penguin_ros.ros.node.snapshot import (
@@ -36,18 +37,21 @@ from penguin_ros.text import cleaned
 PERIOD_S = 1.0
 HEARTBEAT_LIMIT_NS = 5 * NANOSECONDS  # an idle worker shows life twice per second
 
-OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+OK = DiagnosticStatus.OK
+WARN = DiagnosticStatus.WARN
+ERROR = DiagnosticStatus.ERROR
+
 _CAMERA_LEVELS = {
     CameraState.OK: OK,
     CameraState.WAITING: WARN,
     CameraState.STALE: ERROR,
     CameraState.REJECTED: ERROR,
 }
-_MISCONFIGURED = ('qos', 'wrong_type')  # causes that no waiting will mend
+_MISCONFIGURED = ('qos', 'wrong_type')  # causes that waiting does not mend
 
 
 class Diagnostics:
-    """Publishes what `snapshot` gives."""
+    """Publishes what `snapshot` returns, by a timer and when `publish` is called."""
 
     def __init__(
         self, node: Node, guard: CallbackGuard, snapshot: Callable[[], NodeSnapshot]
@@ -66,14 +70,14 @@ class Diagnostics:
         )
 
     def publish(self) -> None:
-        """Now, besides once per second."""
+        """Publishes the state as it is now."""
         snapshot = self._snapshot()
         self._status.publish(status_message(snapshot))
         self._diagnostics.publish(diagnostic_array(snapshot))
 
 
 def diagnostic_array(snapshot: NodeSnapshot) -> DiagnosticArray:
-    """All entries; names begin with the node's."""
+    """Returns all entries; their names begin with the node's."""
     message = DiagnosticArray(
         status=[
             *(_camera(snapshot, camera) for camera in snapshot.cameras),
@@ -99,64 +103,80 @@ def _entry(
     )
 
 
+# --- cameras --------------------------------------------------------------------------------------
+
+
 def _camera(snapshot: NodeSnapshot, camera: CameraSnapshot) -> DiagnosticStatus:
-    health, buffer = camera.health, camera.buffer
-    task = f'camera {camera.name}'
     values: dict[str, Any] = {'topic': camera.topic, 'transport': camera.transport}
-    if buffer is not None:
-        values |= {
-            'frames': buffer.received,
-            'buffered frames': buffer.frames,
-            'buffered bytes': buffer.bytes,
-            'expired frames': buffer.expired,
-            'frames stamped in the future': buffer.skewed,
-            'changes of the image size': buffer.size_changes,
-            **{f'dropped: {cause}': count for cause, count in buffer.dropped.items()},
-        }
-    window = snapshot.pipeline.windows.get(camera.name) if snapshot.pipeline is not None else None
-    if window is not None:
-        values |= {
-            'frames in the window': window.frames,
-            'frames taken': window.taken,
-            'frames skipped': window.skipped,
-            'restarts of the clip': window.restarts,
-            'captions unchanged': window.unchanged,
-            'captions repeated': window.repeated,
-        }
-    if health is None:
+    if camera.buffer is not None:
+        values |= _buffer_values(camera.buffer)
+    if snapshot.pipeline is not None:
+        values |= _window_values(snapshot.pipeline, camera.name)
+    task = f'camera {camera.name}'
+    if camera.health is None:
         return _entry(snapshot, task, OK, INACTIVE_CAUSE, values)
-    values |= {
+    values |= _health_values(camera.health)
+    level, text = _camera_verdict(camera.health)
+    return _entry(snapshot, task, level, text, values)
+
+
+def _camera_verdict(health: CameraHealth) -> tuple[bytes, str]:
+    warnings = '; '.join(health.warnings.values())
+    text = '; '.join(filter(None, (health.reason, warnings))) or 'frames arrive'
+    if health.cause in _MISCONFIGURED:
+        return ERROR, text
+    return max(_CAMERA_LEVELS[health.state], WARN if warnings else OK), text
+
+
+def _buffer_values(buffer: BufferStatus) -> dict[str, Any]:
+    return {
+        'frames': buffer.received,
+        'buffered frames': buffer.frames,
+        'buffered bytes': buffer.bytes,
+        'expired frames': buffer.expired,
+        'frames stamped in the future': buffer.skewed,
+        'changes of the image size': buffer.size_changes,
+        **{f'dropped: {cause}': count for cause, count in buffer.dropped.items()},
+    }
+
+
+def _window_values(pipeline: PipelineStatus, camera: str) -> dict[str, Any]:
+    window = pipeline.windows.get(camera)
+    if window is None:
+        return {}
+    return {
+        'frames in the window': window.frames,
+        'frames taken': window.taken,
+        'frames skipped': window.skipped,
+        'restarts of the clip': window.restarts,
+        'captions unchanged': window.unchanged,
+        'captions repeated': window.repeated,
+    }
+
+
+def _health_values(health: CameraHealth) -> dict[str, Any]:
+    age = '' if health.age_ns is None else f'{health.age_ns / NANOSECONDS:.3f}'
+    return {
         'topic': health.topic,
         'transport': health.transport,
         'cause': health.cause,
         'rate [Hz]': f'{health.rate_hz:.2f}',
         'rate of the publisher [Hz]': f'{health.publish_rate_hz:.2f}',
-        'age of the newest frame [s]': ''
-        if health.age_ns is None
-        else f'{health.age_ns / NANOSECONDS:.3f}',
+        'age of the newest frame [s]': age,
+        'frames without a stamp': health.zero_stamps,
         'lost in transport': health.lost,
         'publishers': ' '.join(health.publishers),
     }
-    warnings = '; '.join(health.warnings.values())
-    level = (
-        ERROR
-        if health.cause in _MISCONFIGURED
-        else max(_CAMERA_LEVELS[health.state], WARN if warnings else OK)
-    )
-    return _entry(
-        snapshot,
-        task,
-        level,
-        '; '.join(filter(None, (health.reason, warnings))) or 'frames arrive',
-        values,
-    )
+
+
+# --- the model ------------------------------------------------------------------------------------
 
 
 def _model(snapshot: NodeSnapshot) -> DiagnosticStatus:
     pipeline = snapshot.pipeline
     values: dict[str, Any] = {'lifecycle state': snapshot.lifecycle_state}
     if pipeline is not None and pipeline.model is not None:
-        model, texts = pipeline.model, snapshot.texts
+        model = pipeline.model
         values |= {
             'model': model.name,
             'digest': model.digest,
@@ -164,32 +184,36 @@ def _model(snapshot: NodeSnapshot) -> DiagnosticStatus:
             'device': model.device,
             'precision': model.precision,
             'weight bytes': model.weight_bytes,
-            'last answers [s]': _seconds(texts.answer_ns),
-            'last captions [s]': _seconds(texts.caption_ns),
-            **_caches(pipeline),
+            'last answers [s]': _seconds(snapshot.texts.answer_ns),
+            'last captions [s]': _seconds(snapshot.texts.caption_ns),
+            **_cache_values(pipeline),
             **pipeline.backend.counts,
         }
     level, text = _model_verdict(snapshot)
     return _entry(snapshot, 'model', level, text, values)
 
 
-def _caches(pipeline: PipelineStatus) -> dict[str, Any]:
-    encoder, prefix = pipeline.caches.encoder_cache, pipeline.caches.prefix_cache
+def _cache_values(pipeline: PipelineStatus) -> dict[str, Any]:
+    encoder = pipeline.caches.encoder_cache
+    prefix = pipeline.caches.prefix_cache
     return {
-        'reused prompt tokens': prefix.reused,
-        'computed prompt tokens': prefix.computed,
-        'prompts in a kept KV slot': prefix.continued,
-        'prompts in a copied KV slot': prefix.forked,
-        'prompts in an empty KV slot': prefix.fresh,
+        'encoder cache hits': encoder.hits,
+        'encoder cache misses': encoder.misses,
+        'encoder cache evictions': encoder.evicted,
+        'encoder cache frames': encoder.frames,
+        'encoder cache bytes': encoder.bytes,
+        'encoder cache limit [bytes]': encoder.max_bytes,
+        'encoded frames': encoder.encoded,
+        'prefix cache hits [tokens]': prefix.reused,
+        'prefix cache misses [tokens]': prefix.computed,
+        'prompts that continued a kept KV slot': prefix.continued,
+        'prompts that copied a prefix': prefix.forked,
+        'prompts that began in an empty KV slot': prefix.fresh,
         'kept KV slots': prefix.kept_slots,
+        'kept KV slots [tokens]': prefix.kept_positions,
         'superseded KV slots': prefix.superseded,
         'evicted KV slots': prefix.evicted,
-        'distrusted KV slots': prefix.dropped,
-        'reused features': encoder.hits,
-        'missed features': encoder.misses,
-        'encoded frames': encoder.encoded,
-        'encoder cache bytes': encoder.bytes,
-        'evicted features': encoder.evicted,
+        'dropped KV slots': prefix.dropped,
     }
 
 
@@ -202,21 +226,20 @@ def _model_verdict(snapshot: NodeSnapshot) -> tuple[bytes, str]:
     if worker.state is WorkerState.OPENING:
         return WARN, f'loading: {snapshot.loading}'
     if worker.failure is not None:
-        return (
-            ERROR,
-            f'the worker has ended: {worker.failure}. Clean up and configure the node again',
-        )
+        advice = 'Clean up and configure the node again'
+        return ERROR, f'the worker has ended: {worker.failure}. {advice}'
     if worker.step_ns > snapshot.config.watch.step_limit * NANOSECONDS:
-        return (
-            ERROR,
-            f'the model hangs: one step has taken {worker.step_ns / NANOSECONDS:.0f} s so far. Restart the node',
-        )
+        seconds = f'{worker.step_ns / NANOSECONDS:.0f} s'
+        return ERROR, f'the model hangs: one step has taken {seconds} so far. Restart the node'
     is_idle = worker.state is WorkerState.SERVING and not worker.step_ns
     if is_idle and snapshot.steady_ns - worker.heartbeat_ns > HEARTBEAT_LIMIT_NS:
         return ERROR, 'the worker shows no sign of life. Restart the node'
     if snapshot.pipeline.backend.slowdown:
         return WARN, snapshot.pipeline.backend.slowdown
     return OK, f'{snapshot.lifecycle_state}, model loaded'
+
+
+# --- the queue and the node -----------------------------------------------------------------------
 
 
 def _queue(snapshot: NodeSnapshot) -> DiagnosticStatus:
@@ -229,36 +252,32 @@ def _queue(snapshot: NodeSnapshot) -> DiagnosticStatus:
     }
     if snapshot.pipeline is None:
         return _entry(snapshot, 'queue', OK, 'no model is loaded', values)
-    counts, length = snapshot.pipeline.counts, snapshot.config.question.queue_length
+    counts = snapshot.pipeline.counts
+    # Finished and failed questions are counted above as the clients see them.
     values |= {
-        name.replace('_', ' '): value
-        for name, value in vars(counts).items()
-        if not name.startswith('questions_f')
+        name.replace('_', ' '): count
+        for name, count in vars(counts).items()
+        if name not in ('questions_finished', 'questions_failed')
     }
+    length = snapshot.config.question.queue_length
+    level = WARN if counts.questions_waiting >= length else OK
     text = f'{counts.questions_waiting} of {length} places for questions taken'
-    return _entry(
-        snapshot, 'queue', WARN if counts.questions_waiting >= length else OK, text, values
-    )
+    return _entry(snapshot, 'queue', level, text, values)
 
 
 def _node(snapshot: NodeSnapshot) -> DiagnosticStatus:
     faults = sum(snapshot.faults.values())
     failures = snapshot.pipeline.callback_failures if snapshot.pipeline is not None else 0
-    texts = (
-        [
-            f'{faults} exceptions in callbacks, the last: {snapshot.last_fault}; the log has the traceback'
-        ]
-        if faults
-        else []
-    )
+    texts = [*snapshot.warnings]
+    if faults:
+        texts.insert(
+            0,
+            f'{faults} exceptions in callbacks, the last: {snapshot.last_fault}; '
+            'the log has the traceback',
+        )
     level = ERROR if faults or failures else WARN if snapshot.warnings else OK
-    return _entry(
-        snapshot,
-        'node',
-        level,
-        '; '.join([*texts, *snapshot.warnings]) or 'nothing to report',
-        {**snapshot.faults, 'callback failures': failures},
-    )
+    values = {**snapshot.faults, 'callback failures': failures}
+    return _entry(snapshot, 'node', level, '; '.join(texts) or 'nothing to report', values)
 
 
 def _seconds(durations_ns: tuple[int, ...]) -> str:

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry point `penguin_node`: `penguin_node --ros-args -p model.checkpoint:=DIR`. Knows in which
-order things must start and end.
+"""Entry point `penguin_node`: `penguin_node --ros-args -p model.checkpoint:=DIR`.
 
-Exit code 0 after SIGINT or SIGTERM, 2 when the node cannot be started as asked. A model that cannot
-be loaded does not end it.
+It starts and ends everything in the order that is needed, and runs the node's callbacks on the main
+thread until the process is asked to stop, whatever a callback or rclpy raises. Exit code 0 after
+SIGINT or SIGTERM, 2 when the node cannot be started as asked. A model that cannot be loaded does
+not end the node.
 
-Runs a node's callbacks until the process is asked to stop, whatever a callback or rclpy raises.
-Knows nothing of models.
-
-SingleThreadedExecutor: the multi-threaded one of rclpy before 10.0.4 can fall to a few callbacks
-per second.
+The executor is a SingleThreadedExecutor: the multi-threaded one of rclpy before 10.0.4 can fall to
+a few callbacks per second. rclpy is imported late, after the process was prepared for it.
 """
 
 from __future__ import annotations
@@ -21,51 +19,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rclpy.executors import SingleThreadedExecutor
-
 from penguin_ros.ros.process.allocator import keep_freed_memory
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.requirements import require_messages
 from penguin_ros.ros.process.stop_signal import StopSignal
 
 if TYPE_CHECKING:
+    from rclpy.executors import SingleThreadedExecutor
+
     from penguin_ros.pipeline import BackendFactory
 
-PAUSE_AFTER_FAULT_S = 0.01
-
-
-class Spinning:
-    """Used by the main thread."""
-
-    def __init__(self, executor: SingleThreadedExecutor, guard: CallbackGuard) -> None:
-        self._executor, self._guard = executor, guard
-
-    def until_stopped(self, stop: StopSignal) -> None:
-        """Returns when the process was asked to stop, or the context was shut down."""
-        stop.on_stop(self._executor.wake)
-        while not stop.is_set() and self._executor.context.ok():
-            self._once(None)
-
-    def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Returns whether the condition held within the time."""
-        end = time.monotonic() + timeout_s
-        while not condition() and self._executor.context.ok():
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            self._once(min(left, 0.02))
-        return condition()
-
-    def _once(self, timeout_s: float | None) -> None:
-        try:
-            self._executor.spin_once(timeout_sec=timeout_s)
-        # from rclpy itself, a client that is gone for example: callbacks have their own guard
-        except Exception as error:
-            self._guard.report('the executor', error)
-            time.sleep(PAUSE_AFTER_FAULT_S)
-
-
 UNUSABLE = 2
+PAUSE_AFTER_FAULT_S = 0.01
 # How long a thread may keep the interpreter: the worker calls it in many small pieces, between
 # which frames must be taken.
 SWITCH_INTERVAL_S = 0.0005
@@ -88,8 +53,8 @@ def main(
     sys.stdout.flush()
     sys.stderr.flush()
     if any(thread.name == 'penguin worker' for thread in threading.enumerate()):
-        # In a step that cannot be interrupted: ending the interpreter under it would crash inside
-        # the library.
+        # It is in a step that cannot be interrupted: ending the interpreter under it would crash
+        # inside the library.
         os._exit(code)
     return code
 
@@ -100,7 +65,6 @@ def _run(stop: StopSignal, arguments: list[str], backend_factory: BackendFactory
     from rclpy.signals import SignalHandlerOptions
 
     from penguin_ros.errors import SettingError
-    from penguin_ros.ros.node.main import Spinning
     from penguin_ros.ros.node.penguin_node import PenguinNode
 
     try:
@@ -113,9 +77,9 @@ def _run(stop: StopSignal, arguments: list[str], backend_factory: BackendFactory
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     executor.create_task(node.autostart)
-    spinning = Spinning(executor, node.guard)
-    spinning.until_stopped(stop)
-    node.stop(spinning.until)
+    spinner = Spinner(executor, node.guard)
+    spinner.spin_until_stopped(stop)
+    node.stop(spinner.spin_until)
     executor.shutdown(timeout_sec=0.5)
     node.destroy_node()
     rclpy.try_shutdown()
@@ -125,6 +89,38 @@ def _run(stop: StopSignal, arguments: list[str], backend_factory: BackendFactory
 def _unusable(text: str) -> int:
     print(f'penguin_node cannot start: {text}', file=sys.stderr)
     return UNUSABLE
+
+
+class Spinner:
+    """Runs an executor's callbacks on the main thread; exceptions go to the guard."""
+
+    def __init__(self, executor: SingleThreadedExecutor, guard: CallbackGuard) -> None:
+        self._executor = executor
+        self._guard = guard
+
+    def spin_until_stopped(self, stop: StopSignal) -> None:
+        """Returns when the process was asked to stop, or the context was shut down."""
+        stop.on_stop(self._executor.wake)
+        while not stop.is_set() and self._executor.context.ok():
+            self._spin_once(None)
+
+    def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Returns whether the condition held within the time."""
+        end = time.monotonic() + timeout_s
+        while not condition() and self._executor.context.ok():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._spin_once(min(left, 0.02))
+        return condition()
+
+    def _spin_once(self, timeout_s: float | None) -> None:
+        try:
+            self._executor.spin_once(timeout_sec=timeout_s)
+        # From rclpy itself, a client that is gone for example: callbacks have their own guard.
+        except Exception as error:
+            self._guard.report('the executor', error)
+            time.sleep(PAUSE_AFTER_FAULT_S)
 
 
 if __name__ == '__main__':

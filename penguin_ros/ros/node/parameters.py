@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameters: the settings of config.py and the cameras, declared at the start, checked as
-a set, and read when they apply.
+"""The node's parameters, which are the settings of config.py and the cameras.
+
+They are declared at the start, checked as a set, and read when they apply.
 
 All calls come from the executor's thread.
 """
@@ -37,8 +38,7 @@ class Parameters:
 
     `is_configured` tells whether settings that need a new configure are locked. `on_change` is
     called before a change is stored (rclpy of Humble offers no call afterwards), so it may only
-    schedule work that reads the values later. `rename_warnings` says which overrides use the old
-    name of a setting.
+    schedule work that reads the values later.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Parameters:
         self._node = node
         self._is_configured = is_configured
         self._on_change = on_change
-        self.rename_warnings: list[str] = self._rename_overrides()
+        self._rename_warnings = self._rename_overrides()
         self._declare_all()
         self.cameras()
         self.config()
@@ -82,10 +82,14 @@ class Parameters:
         """Returns whether the node configures and activates itself."""
         return bool(self._node.get_parameter('autostart').value)
 
-    def unknown_overrides(self) -> list[SettingError]:
-        """Returns an error for each name in a parameter file or on the command line that nothing
-        reads, with the nearest name that exists.
+    def warnings(self) -> list[str]:
+        """Returns a sentence for each name in a parameter file or on the command line that is an
+        old name of a setting, or that nothing reads.
         """
+        return [*self._rename_warnings, *map(str, self._unknown_overrides())]
+
+    def _unknown_overrides(self) -> list[SettingError]:
+        """Returns an error for each override that nothing reads, with the nearest name there is."""
         known = [*settings(PenguinConfig()), 'autostart', 'cameras']
         for camera in self.cameras():
             known += _camera_parameters(camera.name)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lifecycle node: wires parameters, cameras, captions, questions and diagnostics to the core's
-pipeline.
+"""The lifecycle node: it connects parameters, cameras, captions, questions and diagnostics with the
+core's pipeline.
 
 configure loads the model, activate subscribes and serves, deactivate ends every request with
 INACTIVE, cleanup frees the model. Everything runs on the executor's thread except `on_configure`
-and `on_cleanup`, which have one of their own (transitions.py), and the pipeline's worker, whose
-results come through the executor_queue.
+and `on_cleanup`, which have a thread of their own (transitions.py), and the pipeline's worker,
+whose results come through the executor queue.
 """
 
 from __future__ import annotations
@@ -45,14 +45,18 @@ from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
 NODE_NAME = 'penguin'
 
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+SUCCESS = TransitionCallbackReturn.SUCCESS
+FAILURE = TransitionCallbackReturn.FAILURE
 
 
 class PenguinNode(LifecycleNodeMixin, Node):
-    """See the module. SettingError when a parameter that it is started with does not fit."""
+    """The penguin node, unconfigured at first.
+
+    `backend_factory` goes to the pipeline. SettingError when a parameter that the node is started
+    with does not fit.
+    """
 
     def __init__(self, backend_factory: BackendFactory | None = None) -> None:
-        """`backend_factory` goes to the pipeline."""
         Node.__init__(self, NODE_NAME)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.guard = CallbackGuard(self.get_logger())
@@ -76,25 +80,24 @@ class PenguinNode(LifecycleNodeMixin, Node):
         self._inputs: dict[str, CameraInput] = {}
         self._backend_factory = backend_factory
         self._pipeline: Pipeline | None = None
-        self._loading, self._load_failure = '', None  # type: tuple[str, PenguinError | None]
+        self._loading = ''
+        self._load_failure: PenguinError | None = None
         self._model_info = self.create_publisher(ModelInfo, '~/model_info', LATCHED_QOS)
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._watch = NodeWatch(self)
         self._diagnostics = Diagnostics(self, self.guard, self._snapshot)
         self._jumps = on_clock_jump(self, self.guard.wrap(self._on_clock_jump))
-        for warning in (
-            *self.parameters.rename_warnings,
-            *map(str, self.parameters.unknown_overrides()),
-        ):
+        for warning in self.parameters.warnings():
             self.get_logger().warning(warning)
 
     # --- lifecycle --------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Loads the model; on the thread of transitions."""
+        """Loads the model, on the thread of transitions."""
         self._load_failure = None
         try:
-            self.config, self.cameras = self.parameters.config(), self.parameters.cameras()
+            self.config = self.parameters.config()
+            self.cameras = self.parameters.cameras()
             self._pipeline = Pipeline(
                 self.config,
                 [camera.name for camera in self.cameras],
@@ -102,7 +105,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
                 backend_factory=self._backend_factory,
                 log=self.guard.report,
             )
-            facts = self._pipeline.open(self._on_progress)
+            model = self._pipeline.open(self._on_progress)
         except PenguinError as error:
             return self._failed_to_load(error)
         except Exception as error:
@@ -113,14 +116,14 @@ class PenguinNode(LifecycleNodeMixin, Node):
                 )
             )
         self.get_logger().info(
-            f'{facts.name} runs on {facts.device} in {facts.precision} ({facts.backend}), loaded in '
-            f'{facts.load_ns / 1e9:.1f} s'
+            f'{model.name} runs on {model.device} in {model.precision} ({model.backend}), '
+            f'loaded in {model.load_ns / 1e9:.1f} s'
         )
-        self.executor_queue.post(lambda: self._on_loaded(facts))
+        self.executor_queue.post(lambda: self._on_loaded(model))
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribes and serves."""
+        """Subscribes to the cameras and serves requests."""
         try:
             assert self._pipeline is not None
             self._pipeline.configure(self.config)
@@ -140,36 +143,38 @@ class PenguinNode(LifecycleNodeMixin, Node):
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Ends what is under way, with a reason."""
+        """Ends every request that is under way, with a reason."""
         self._stop_serving('it was deactivated')
         self.executor_queue.post(self._diagnostics.publish)
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Frees the model; on the thread of transitions."""
+        """Frees the model, on the thread of transitions."""
         self._close_pipeline()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """From any state."""
+        """Ends every request and frees the model, from any state."""
         self._stop_serving('the node shuts down')
         self._close_pipeline()
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured, with nothing left."""
+        """Goes back to unconfigured, with nothing left."""
         return self.on_shutdown(state)
 
     async def autostart(self) -> None:
-        """Configures and activates, unless the parameter says no; after a failure the node stays
-        and can be configured again.
+        """Configures and activates the node, unless the parameter `autostart` says no.
+
+        After a failure the node stays and can be configured again.
         """
         if self.parameters.is_autostarted():
             await self.transitions.autostart()
 
     def stop(self, spin_until: Callable[[Callable[[], bool], float], bool]) -> None:
-        """The end: requests are told, then the model is freed. `spin_until(condition, seconds)`
-        runs callbacks meanwhile.
+        """Ends every request, waits until their answers are sent, and frees the model.
+
+        `spin_until(condition, seconds)` runs callbacks meanwhile.
         """
         self._stop_serving('the node shuts down')
         spin_until(lambda: self.question_server.is_idle, 1.5)
@@ -182,28 +187,28 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self.trigger_shutdown()
 
     def destroy_node(self) -> None:
-        """Also what rclpy does not destroy by itself."""
+        """Destroys also what rclpy does not destroy by itself."""
         self._jumps.unregister()
         self._questions.close()
         super().destroy_node()
 
     def _failed_to_load(self, error: PenguinError) -> TransitionCallbackReturn:
-        if not isinstance(error, Inactive):  # which is what a stop makes of it
+        if not isinstance(error, Inactive):  # a stop while the model is loading
             self.get_logger().error(f'the model is not loaded: {error}')
         self._load_failure = error
         self._close_pipeline()
         return FAILURE
 
     def _on_progress(self, line: str) -> None:
-        """On the worker's thread."""
+        """Notes and logs how far loading has come; on the worker's thread."""
         self._loading = line
         self.get_logger().info(line)
 
-    def _on_loaded(self, facts: ModelDescription) -> None:
+    def _on_loaded(self, model: ModelDescription) -> None:
         self.question_server.pipeline = self._pipeline
         self.question_server.counts.clear()
         self._captions.published = 0
-        self._model_info.publish(model_info_message(facts, self.config.visual.max_visual_tokens))
+        self._model_info.publish(model_info_message(model, self.config.visual.max_visual_tokens))
 
     def _stop_serving(self, reason: str) -> None:
         self._captions.stop()
@@ -214,13 +219,16 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self._pipeline.deactivate(reason)
 
     def _close_pipeline(self, timeout_s: float = 4.0) -> None:
-        pipeline, self._pipeline, self.question_server.pipeline = self._pipeline, None, None
+        pipeline = self._pipeline
+        self._pipeline = None
+        self.question_server.pipeline = None
         if pipeline is not None and not pipeline.close(timeout_s):
             self.get_logger().warning(
-                f'a step of the model did not end within {timeout_s} s; its memory is freed when it does'
+                f'a step of the model did not end within {timeout_s} s; '
+                'its memory is freed when it does'
             )
 
-    # --- what runs --------------------------------------------------------------------------------
+    # --- while it serves --------------------------------------------------------------------------
 
     def _started_input(self, camera: CameraSetting, pipeline: Pipeline) -> CameraInput:
         sinks = FrameSinks(
@@ -231,8 +239,9 @@ class PenguinNode(LifecycleNodeMixin, Node):
         return camera_input
 
     def _apply_parameters(self) -> None:
-        """After rclpy has stored a change, which it announces before."""
-        previous, self.config = self.config, self.parameters.config()
+        """Applies changed parameters; runs after rclpy has stored them."""
+        previous = self.config
+        self.config = self.parameters.config()
         if not self._is_configured():
             self.cameras = self.parameters.cameras()
         if self._pipeline is None:
@@ -244,7 +253,7 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self._captions.start(self._pipeline, list(self._inputs), self.config.caption.period)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Sets the parameter, so that both tell the same."""
+        """Serves `~/enable` by setting the parameter, so that both say the same."""
         result = self.set_parameters([Parameter('caption.enabled', value=bool(request.data))])[0]
         response.success = result.successful
         response.message = result.reason or f'captions are {"on" if request.data else "off"}'
@@ -255,14 +264,14 @@ class PenguinNode(LifecycleNodeMixin, Node):
             self.get_logger().warning(f'{reason}: frames are forgotten, requests about them end')
             self._pipeline.flush(reason)
 
-    # --- what it tells ----------------------------------------------------------------------------
+    # --- its state --------------------------------------------------------------------------------
 
     def _is_configured(self) -> bool:
         return self.lifecycle_state != 'unconfigured'
 
     @property
     def lifecycle_state(self) -> str:
-        """The label of the state, or of the transition."""
+        """The label of the lifecycle state, or of the transition under way."""
         return str(self._state_machine.current_state[1])
 
     def _snapshot(self) -> NodeSnapshot:
@@ -296,21 +305,18 @@ class PenguinNode(LifecycleNodeMixin, Node):
         )
 
     def _text_stats(self) -> TextStats:
-        counts, captions, question_server = (
-            self.question_server.counts,
-            self._captions,
-            self.question_server,
-        )
+        questions = self.question_server
+        captions = self._captions
         return TextStats(
-            counts['answered'],
-            counts['refused'],
-            counts['failed'],
-            captions.published,
-            tuple(question_server.latencies_ns),
-            tuple(captions.latencies_ns),
-            (*question_server.first_token_ns, *captions.first_token_ns),
+            answered=questions.counts['answered'],
+            refused=questions.counts['refused'],
+            failed=questions.counts['failed'],
+            captions_published=captions.published,
+            answer_ns=tuple(questions.latencies_ns),
+            caption_ns=tuple(captions.latencies_ns),
+            first_token_ns=(*questions.first_token_ns, *captions.first_token_ns),
         )
 
     def _now_ns(self) -> int:
-        """ROS time; on any thread."""
+        """Returns ROS time; may be called on any thread."""
         return int(self.get_clock().now().nanoseconds)

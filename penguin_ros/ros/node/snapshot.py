@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the node is doing at one moment, as values, and the Status message of it. Knows no publishers
-and no timers.
-"""
+"""The state of the node at one moment as values, and the messages Status and ModelInfo of it."""
 
 from __future__ import annotations
 
@@ -25,8 +23,9 @@ INACTIVE_CAUSE = 'the node is not active'
 
 @dataclass(frozen=True)
 class CameraSnapshot:
-    """One configured camera; `health` is None while the node is not active, `buffer` while no model
-    is loaded.
+    """One configured camera.
+
+    `health` is None while the node is not active, `buffer` while no model is loaded.
     """
 
     name: str
@@ -38,8 +37,10 @@ class CameraSnapshot:
 
 @dataclass(frozen=True)
 class TextStats:
-    """What became of questions and captions at the node's entries, and how long the last ones took,
-    in nanoseconds.
+    """What became of questions and captions, and how long the last ones took.
+
+    `answered`, `refused` and `failed` count questions. Times are from receipt to the complete text,
+    or to the first token.
     """
 
     answered: int = 0
@@ -53,9 +54,11 @@ class TextStats:
 
 @dataclass(frozen=True)
 class NodeSnapshot:
-    """`pipeline` is None while no model is loaded or being loaded; `loading` is the last line of
-    progress, `load_failure` why the last configure failed; `faults` counts exceptions of callbacks;
-    `warnings` are sentences about the node as a whole.
+    """The whole node at one moment.
+
+    `pipeline` is None while no model is loaded or being loaded. `loading` is the last line of
+    progress, `load_failure` says why the last configure failed. `faults` counts exceptions of
+    callbacks by place and type, `warnings` are sentences about the node's surroundings.
     """
 
     name: str
@@ -74,7 +77,7 @@ class NodeSnapshot:
 
 
 def status_message(snapshot: NodeSnapshot) -> Status:
-    """For `~/status`."""
+    """Returns the message for `~/status`."""
     pipeline, texts = snapshot.pipeline, snapshot.texts
     last_error = snapshot.load_failure or (pipeline.last_error if pipeline is not None else None)
     message = Status(
@@ -96,10 +99,8 @@ def status_message(snapshot: NodeSnapshot) -> Status:
     if pipeline is not None:
         counts = pipeline.counts
         message.questions_queued = counts.questions_waiting + counts.questions_running
-        message.captions_replaced, message.captions_dropped = (
-            counts.captions_replaced,
-            counts.captions_dropped,
-        )
+        message.captions_replaced = counts.captions_replaced
+        message.captions_dropped = counts.captions_dropped
         message.captions_unchanged = sum(window.unchanged for window in pipeline.windows.values())
     return message
 
@@ -109,44 +110,41 @@ def _camera_message(camera: CameraSnapshot) -> CameraStatus:
         name=camera.name, topic=camera.topic, transport=camera.transport, cause=INACTIVE_CAUSE
     )
     if camera.health is not None:
-        message.topic, message.transport = camera.health.topic, camera.health.transport
-        message.state, message.cause = int(camera.health.state), cleaned(camera.health.reason)
-        message.rate_hz, message.age = (
-            camera.health.rate_hz,
-            duration_message(camera.health.age_ns or 0),
-        )
+        message.topic = camera.health.topic
+        message.transport = camera.health.transport
+        message.state = int(camera.health.state)
+        message.cause = cleaned(camera.health.reason)
+        message.rate_hz = camera.health.rate_hz
+        message.age = duration_message(camera.health.age_ns or 0)
     if camera.buffer is not None:
-        message.frames_received, message.frames_buffered = (
-            camera.buffer.received,
-            camera.buffer.frames,
-        )
+        message.frames_received = camera.buffer.received
+        message.frames_buffered = camera.buffer.frames
         message.bytes_buffered = camera.buffer.bytes
-        message.drop_causes, message.drop_counts = (
-            list(camera.buffer.dropped),
-            list(camera.buffer.dropped.values()),
-        )
+        message.drop_causes = list(camera.buffer.dropped)
+        message.drop_counts = list(camera.buffer.dropped.values())
     return message
 
 
-def model_info_message(facts: ModelDescription, max_visual_tokens: int) -> ModelInfo:
-    """For `~/model_info`."""
+def model_info_message(model: ModelDescription, max_visual_tokens: int) -> ModelInfo:
+    """Returns the message for `~/model_info`."""
     return ModelInfo(
-        name=cleaned(facts.name),
-        digest=facts.digest,
-        source=cleaned(facts.source),
-        backend=facts.backend,
-        device=facts.device,
-        precision=facts.precision,
-        max_length=facts.max_length,
-        vocabulary_size=facts.vocabulary_size,
-        language_parameters=facts.language_parameters,
-        vision_parameters=facts.vision_parameters,
-        weight_bytes=facts.weight_bytes,
+        name=cleaned(model.name),
+        digest=model.digest,
+        source=cleaned(model.source),
+        backend=model.backend,
+        device=model.device,
+        precision=model.precision,
+        max_length=model.max_length,
+        vocabulary_size=model.vocabulary_size,
+        language_parameters=model.language_parameters,
+        vision_parameters=model.vision_parameters,
+        weight_bytes=model.weight_bytes,
         max_visual_tokens=max_visual_tokens,
-        load_duration=duration_message(facts.load_ns),
+        load_duration=duration_message(model.load_ns),
     )
 
 
 def _mean(durations_ns: Iterable[int]) -> int:
+    """Returns the mean of the durations above 0; 0 when there are none."""
     values = [value for value in durations_ns if value > 0]
     return sum(values) // len(values) if values else 0

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lifecycle transitions that take long run on a thread of their own, so that the executor goes on
+"""Runs lifecycle transitions that take long on a thread of their own, so that the executor goes on
 serving meanwhile.
 
 rclpy runs every transition inside the service's callback: loading a model there would silence
 diagnostics, parameters and `get_state` for minutes. It also lets a request for a transition that
-the state does not allow end the executor's spin. Knows nothing of models. Called from the
-executor's thread.
+the state does not allow end the executor's spin. Everything here is called from the executor's
+thread.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from rclpy.task import Future
 
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
-# Those that load or free a model; the others touch subscriptions and timers, which belong to the
-# executor's thread.
+# Transitions that load or free a model; the others touch subscriptions and timers, which belong to
+# the executor's thread.
 SLOW = {'configure': Transition.TRANSITION_CONFIGURE, 'cleanup': Transition.TRANSITION_CLEANUP}
 
 
 class Transitions:
-    """Serves `change_state` of a lifecycle node, and starts transitions on the node's own behalf."""
+    """Serves `change_state` of a lifecycle node, and runs the transitions that it starts itself."""
 
     def __init__(self, node: Any, executor_queue: ExecutorQueue) -> None:
-        self._node, self._executor_queue = node, executor_queue
+        self._node = node
+        self._executor_queue = executor_queue
         self._thread: threading.Thread | None = None
         self._is_busy = False
         # The service is created by rclpy with its synchronous callback, and kept in this attribute
@@ -42,26 +43,24 @@ class Transitions:
     async def serve(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
-        """The callback of `change_state`; a transition that is not possible now is answered without
-        success.
-        """
+        """Serves `change_state`; a transition that is impossible now gets no success."""
         name = request.transition.label or _label(request.transition.id)
         if self._is_busy:
             response.success = False
             self._node.get_logger().warning(f'{name} refused: another transition is under way')
             return response
-        if name in SLOW:
-            result = await self._on_thread(
-                lambda: self._attempt(name, lambda: self._change_state(request, response))
-            )
-        else:
-            result = self._attempt(name, lambda: self._change_state(request, response))
+
+        def change() -> Any:
+            return self._attempt(name, lambda: self._change_state(request, response))
+
+        result = await self._on_thread(change) if name in SLOW else change()
         response.success = bool(result is not None and result.success)
         return response
 
     async def autostart(self) -> None:
-        """Configures and activates; a failure is logged, and leaves the node to whoever mends its
-        cause.
+        """Configures and activates the node.
+
+        A failure is logged; the node then waits for a transition that somebody asks for.
         """
         result = await self._on_thread(
             lambda: self._attempt('configure', self._node.trigger_configure)
@@ -70,28 +69,28 @@ class Transitions:
             result = self._attempt('activate', self._node.trigger_activate)
         if result != TransitionCallbackReturn.SUCCESS:
             self._node.get_logger().error(
-                'not started; the node stays, and its diagnostics tell why. When the cause is mended: ros2 lifecycle set '
-                f'{self._node.get_fully_qualified_name()} configure, then activate; or start it anew'
+                'not started; the node stays, and its diagnostics tell why. When the cause is '
+                f'mended: ros2 lifecycle set {self._node.get_fully_qualified_name()} configure, '
+                'then activate; or restart the node'
             )
 
     def join(self, timeout_s: float) -> bool:
-        """Waits for the thread of a transition; False when it is still running."""
+        """Waits for the thread of a transition; returns False when it is still running."""
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _attempt(self, name: str, transition: Callable[[], Any]) -> Any:
-        """The transition's result, None when the state does not allow it."""
+        """Returns the transition's result, None when the state does not allow it."""
         try:
             return transition()
-        except (
-            Exception
-        ) as error:  # rclpy raises its RCLError, which is not the same class in all distributions
+        except Exception as error:  # rclpy's RCLError, another class in each distribution
             self._node.get_logger().warning(f'{name} refused in this state: {error}')
             return None
 
     async def _on_thread(self, call: Callable[[], Any]) -> Any:
+        """Returns the call's result, which the transition thread computes."""
         done: Future = Future(executor=self._node.executor)
 
         def run() -> None:

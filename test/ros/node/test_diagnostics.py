@@ -12,6 +12,9 @@ from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import CheckpointNotFound, OutOfMemory
+from penguin_ros.generation.caches import CacheStats
+from penguin_ros.generation.encoder_cache import EncoderCacheStats
+from penguin_ros.generation.prefix_cache import PrefixCacheStats
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.health import CameraHealth, CameraState
 from penguin_ros.ros.node.diagnostics import diagnostic_array
@@ -189,6 +192,20 @@ def test_a_backend_that_is_slower_than_it_could_be_is_a_warning_and_its_counts_a
     status = entry('model', slow)
     assert status.level == DiagnosticStatus.WARN and status.message == stats.slowdown
     assert values(status)['CUDA graphs captured'] == '3'
+
+
+def test_every_count_of_the_caches_is_told_and_with_which_words():
+    encoder = EncoderCacheStats(*range(101, 108))
+    prefix = PrefixCacheStats(*range(201, 211))
+    shot = snapshot()
+    counted = dataclasses.replace(shot.pipeline, caches=CacheStats(encoder, prefix))
+    told = values(entry('model', dataclasses.replace(shot, pipeline=counted)))
+    counts = {*vars(encoder).values(), *vars(prefix).values()}
+    assert {str(count) for count in counts} <= set(told.values())
+    assert told['encoder cache hits'] == str(encoder.hits)
+    assert told['encoder cache misses'] == str(encoder.misses)
+    assert told['prefix cache hits [tokens]'] == str(prefix.reused)
+    assert told['prefix cache misses [tokens]'] == str(prefix.computed)
 
 
 def test_a_full_queue_is_a_warning():

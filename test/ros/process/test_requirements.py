@@ -10,7 +10,11 @@ import sys
 import pytest
 from support.graph import REPOSITORY
 
-CHECK = 'from penguin_ros.ros.process.requirements import require_messages; require_messages(); print("all there")'
+CHECK = """
+from penguin_ros.ros.process.requirements import require_messages
+require_messages()
+print("all there")
+"""
 HIDE = """
 import sys
 class Hidden:
@@ -52,6 +56,12 @@ def test_a_missing_package_is_named_with_the_command(package, text, command):
         and command in result.stderr
         and 'Traceback' not in result.stderr
     )
+
+
+@pytest.mark.parametrize('node', ['node', 'camera_node', 'sim_camera'])
+def test_each_node_says_what_is_missing_since_it_imports_rclpy_late(node):
+    result = run(f'{HIDE.format(name="rclpy")}from penguin_ros.ros.{node}.main import main; main()')
+    assert result.returncode == 2 and result.stderr.startswith('ROS 2 is not found'), result.stderr
 
 
 def test_the_source_folder_of_the_messages_does_not_pass_for_built_ones():
