@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packaging of penguin_ros for colcon (ament_python) and pip. What needs a ROS 2 is declared in
-package.xml instead.
-"""
+"""Packages penguin_ros for colcon (ament_python) and pip; what needs a ROS 2 is in package.xml."""
 
 from glob import glob
 
@@ -52,9 +50,9 @@ setup(
         'hub': ['huggingface_hub'],
         'bag': ['rosbags'],
         'simulation': ['mujoco>=3.4'],
-        # tools/train_penguin_sim.py; it needs the optimiser Muon.
         'plot': ['matplotlib'],
-        'train': ['torch>=2.9', 'mujoco>=3.2', 'matplotlib'],
+        # For tools/train_penguin_sim.py, which needs the optimiser Muon.
+        'train': ['torch>=2.9', 'mujoco>=3.4', 'matplotlib'],
         'test': ['pytest>=7', 'pytest-timeout', 'hypothesis'],
     },
     entry_points={

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scene of worlds/penguin_demo.sdf, and how it becomes that file. Knows no server.
+"""The scene of worlds/penguin_demo.sdf, and how it becomes that file.
 
-Its truth is the same at any time: what moves goes round in a circle, again and again.
+Its truth is the same at any time, because everything that moves goes round in a circle, again and
+again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from gazebo_sdf import SdfOptions, world_sdf
 from penguin_ros.simulation.scene import Background, Camera, Floor, Light, Motion, Scene, Thing
 
 PERIOD_S = 3.0
-"""Of both circles, and of the scripted trajectories, which so close."""
+"""The period of both circles, and so of the scripted trajectories, which thereby close."""
 
 
 def demo_scene() -> Scene:
-    """A red ball and a cyan cylinder that circle, a blue box and a yellow cone that stand between
-    and beside them.
+    """Returns a red ball and a cyan cylinder that circle, with a blue box and a yellow cone
+    standing between and beside them.
     """
     rate = 2 * math.pi / PERIOD_S
     things = (
@@ -46,5 +47,5 @@ def demo_scene() -> Scene:
 
 
 def demo_world() -> str:
-    """The text of worlds/penguin_demo.sdf, for Gazebo Sim."""
+    """Returns the text of worlds/penguin_demo.sdf, for Gazebo Sim."""
     return world_sdf(demo_scene(), SdfOptions(seconds=PERIOD_S, loops=True, has_shadows=True))

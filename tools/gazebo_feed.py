@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gazebo's pictures as topics of ROS 2, and what the penguin node says about them. Knows worlds as
-streams of pictures only.
+"""Publishes Gazebo's images as topics of ROS 2, and listens to what the penguin node says about
+them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from penguin_ros.simulation.language import facts, parse_caption
 from penguin_ros.simulation.scoring import score_caption
 from penguin_ros.simulation.world import World
 
-PAUSE_NS = 5 * NANOSECONDS  # between two worlds no clip may span both
+PAUSE_NS = 5 * NANOSECONDS
+"""Time between two worlds, so that no clip spans both."""
 CLOCK_STEP_NS = NANOSECONDS // 20
-SLACK_NS = (
-    NANOSECONDS // 4
-)  # a clip may begin and end that far inside a scene and still show all of it
+SLACK_NS = NANOSECONDS // 4
+"""How far inside a scene a clip may begin and end and still show all of it."""
 CAPTION_S, ANSWER_S = 40.0, 30.0
 
 
@@ -39,7 +39,7 @@ class GazeboFeed:
     """Publishes camera/image and /clock and listens to the node; used by the thread that spins the
     session.
 
-    A world's time begins at 0 in Gazebo; in ROS each world's time goes on where the one before
+    A world's time begins at 0 in Gazebo; in ROS each world's time continues where the one before
     ended.
     """
 
@@ -55,7 +55,8 @@ class GazeboFeed:
         self.pictures: dict[int, bytes] = {}
         """JPEG data by stamp, for the contact sheet; the node gets the raw pictures."""
         self.now_ns = NANOSECONDS
-        self._session, self._world = session, world
+        self._session = session
+        self._world = world
         self._image = session.node.create_publisher(Image, f'/{IMAGE_TOPIC}', camera_qos())
         self._clock = session.node.create_publisher(Clock, '/clock', 10)
         session.node.create_subscription(
@@ -64,11 +65,13 @@ class GazeboFeed:
         self._client = QuestionClient(session, node_name)
 
     def is_watched(self) -> bool:
-        """Whether the node has subscribed to the pictures."""
+        """Returns whether the node has subscribed to the images."""
         return self._image.get_subscription_count() > 0
 
     def play(self, run: GazeboRun, number: int) -> GroundTruth:
-        """Publishes a world from its beginning to the scene's end; returns what was true meanwhile."""
+        """Publishes a world from its beginning to the scene's end, and returns what was true
+        meanwhile.
+        """
         base_ns = self.now_ns
         first_ns = base_ns + round(LEAD_S * NANOSECONDS)
         for picture in run.pictures():
@@ -79,8 +82,8 @@ class GazeboFeed:
         return ground_truth(self._world, run.scene, Showing(number, 0, first_ns, SECONDS, 0))
 
     def described(self, truth: GroundTruth, check: Callable[[], None]) -> ShownCaption:
-        """The first caption of a whole scene, beside the truth of exactly its stretch;
-        DeadlineExceeded when none comes.
+        """Returns the first caption of a whole scene, with the truth of exactly its stretch of
+        time; DeadlineExceeded when none comes.
 
         Meanwhile simulated time goes on as real time does.
         """
@@ -103,7 +106,7 @@ class GazeboFeed:
         return self._compared(found[0], truth)
 
     def ask(self, question: str, truth: GroundTruth) -> Any:
-        """The penguin_msgs/Answer about a whole scene."""
+        """Returns the penguin_msgs/Answer about a whole scene."""
         return self._client.ask(
             AskedQuestion(
                 question, deadline_s=ANSWER_S, interval_ns=(truth.start_ns, truth.end_ns)
@@ -113,7 +116,7 @@ class GazeboFeed:
         )
 
     def pause(self) -> None:
-        """Simulated time without pictures."""
+        """Lets simulated time pass without images."""
         until_ns = self.now_ns + PAUSE_NS
         while self.now_ns < until_ns:
             self._tell_time(min(until_ns, self.now_ns + CLOCK_STEP_NS))

@@ -2,7 +2,7 @@
 """The few messages of Gazebo Classic 11 that are needed, read from and written in the wire format
 of Protocol Buffers.
 
-Knows no connections. Field numbers are those of Gazebo's .proto files, named in each function.
+Field numbers are those of Gazebo's .proto files, which each function names.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ RGB_INT8 = 3  # of gazebo::common::Image::PixelFormat
 
 
 class MalformedMessage(ValueError):
-    """Bytes that are no such message."""
+    """The bytes are no such message."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """`stamp_ns` simulated time at which the camera took it; `image` (height, width, 3) uint8 RGB."""
+    """An image of a camera: `stamp_ns` is the simulated time at which it was taken, `image` is
+    (height, width, 3) uint8 RGB.
+    """
 
     stamp_ns: int
     image: NDArray[np.uint8]
@@ -34,7 +36,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Poses:
-    """(x, y, z) in metres by name of the model, or of what lies in it."""
+    """(x, y, z) in metres by the name of the model, or of what is in it."""
 
     stamp_ns: int
     places: dict[str, tuple[float, float, float]]
@@ -42,7 +44,7 @@ class Poses:
 
 @dataclass(frozen=True)
 class Publisher:
-    """Who publishes a topic, and where it is to be had."""
+    """Who publishes a topic, and at which address."""
 
     topic: str
     kind: str
@@ -51,7 +53,7 @@ class Publisher:
 
 
 def fields_of(message: bytes) -> Fields:
-    """All fields of a message; MalformedMessage."""
+    """Returns all fields of a message; MalformedMessage when it is none."""
     found: Fields = {}
     place = 0
     try:
@@ -78,18 +80,20 @@ def fields_of(message: bytes) -> Fields:
 
 
 def text_field(number: int, value: str | bytes) -> bytes:
-    """A string or an embedded message."""
+    """Returns a string or an embedded message as a field."""
     encoded = value.encode() if isinstance(value, str) else value
     return _as_varint(number << 3 | 2) + _as_varint(len(encoded)) + encoded
 
 
 def number_field(number: int, value: int) -> bytes:
-    """An integer that is not negative, or a truth value."""
+    """Returns an integer that is not negative, or a truth value, as a field."""
     return _as_varint(number << 3) + _as_varint(value)
 
 
 def packet(kind: str, content: bytes) -> bytes:
-    """packet.proto, what masters and publishers are told: time 1, type 2, serialized_data 3."""
+    """Returns packet.proto, which masters and publishers are sent: time 1, type 2, serialized_data
+    3.
+    """
     return (
         text_field(1, number_field(1, 0) + number_field(2, 0))
         + text_field(2, kind)
@@ -98,13 +102,13 @@ def packet(kind: str, content: bytes) -> bytes:
 
 
 def packet_of(message: bytes) -> tuple[str, bytes]:
-    """Type and content."""
+    """Returns type and content of packet.proto."""
     fields = fields_of(message)
     return _text(fields, 2), _bytes(fields, 3)
 
 
 def subscription(topic: str, kind: str, host: str, port: int) -> bytes:
-    """subscribe.proto: topic 1, host 2, port 3, msg_type 4, latching 5."""
+    """Returns subscribe.proto: topic 1, host 2, port 3, msg_type 4, latching 5."""
     return (
         text_field(1, topic)
         + text_field(2, host)
@@ -115,36 +119,37 @@ def subscription(topic: str, kind: str, host: str, port: int) -> bytes:
 
 
 def publication(topic: str, kind: str, host: str, port: int) -> bytes:
-    """publish.proto: topic 1, msg_type 2, host 3, port 4."""
+    """Returns publish.proto: topic 1, msg_type 2, host 3, port 4."""
     return text_field(1, topic) + text_field(2, kind) + text_field(3, host) + number_field(4, port)
 
 
 def publisher_of(message: bytes) -> Publisher:
-    """publish.proto."""
+    """Reads publish.proto."""
     fields = fields_of(message)
     return Publisher(_text(fields, 1), _text(fields, 2), _text(fields, 3), _int(fields, 4))
 
 
 def topic_of(message: bytes) -> str:
-    """The topic of subscribe.proto."""
+    """Returns the topic of subscribe.proto."""
     return _text(fields_of(message), 1)
 
 
 def world_control(is_paused: bool) -> bytes:
-    """world_control.proto: pause 1."""
+    """Returns world_control.proto: pause 1."""
     return number_field(1, int(is_paused))
 
 
 def picture_of(message: bytes) -> Picture:
-    """image_stamped.proto: time 1, image 2; image.proto: width 1, height 2, pixel_format 3, step 4,
-    data 5.
+    """Reads image_stamped.proto: time 1, image 2; image.proto: width 1, height 2, pixel_format 3,
+    step 4, data 5.
     """
     fields = fields_of(message)
     image = fields_of(_bytes(fields, 2))
     width, height, step, pixels = _int(image, 1), _int(image, 2), _int(image, 4), _bytes(image, 5)
     if _int(image, 3) != RGB_INT8 or step < 3 * width or len(pixels) < step * height:
         raise MalformedMessage(
-            f'a picture of {width} x {height}, format {_int(image, 3)}, step {step}, {len(pixels)} bytes'
+            f'a picture of {width} x {height}, format {_int(image, 3)}, step {step}, '
+            f'{len(pixels)} bytes'
         )
     rows = np.frombuffer(pixels, np.uint8, step * height).reshape(height, step)
     return Picture(
@@ -154,8 +159,8 @@ def picture_of(message: bytes) -> Picture:
 
 
 def poses_of(message: bytes) -> Poses:
-    """poses_stamped.proto: time 1, pose 2; pose.proto: name 1, position 3; vector3d.proto: x 1, y
-    2, z 3.
+    """Reads poses_stamped.proto: time 1, pose 2; pose.proto: name 1, position 3; vector3d.proto: x
+    1, y 2, z 3.
     """
     fields = fields_of(message)
     places = {}
@@ -166,12 +171,12 @@ def poses_of(message: bytes) -> Poses:
 
 
 def simulated_ns_of(message: bytes) -> int:
-    """world_stats.proto: sim_time 2."""
+    """Reads world_stats.proto: sim_time 2."""
     return time_ns_of(_bytes(fields_of(message), 2))
 
 
 def time_ns_of(message: bytes) -> int:
-    """time.proto: sec 1, nsec 2."""
+    """Reads time.proto: sec 1, nsec 2."""
     fields = fields_of(message)
     return _int(fields, 1) * NANOSECONDS + _int(fields, 2)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One world of a running Gazebo Classic, played once: its pictures with their stamps, and where its
-things were. Knows no ROS.
+"""One world of a running Gazebo Classic, played once: its images with their stamps, and where its
+things were.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ TOLERANCE_M = 0.03
 
 
 class GazeboRun:
-    """Starts a server for a scene; it stays paused until `pictures` is read. Close it."""
+    """Starts a server for a scene, which stays paused until `pictures` is read; close it at the
+    end.
+    """
 
     def __init__(self, tree: Path, scene: Scene, number: int, logs: Path) -> None:
         folder = WORLDS_IN_TREE / str(number)
         world = write_world(scene, tree / folder, f'file:///{folder}', RATE_HZ)
         self.scene = scene
         self.poses: list[Poses] = []
-        self.untold: set[str] = set()
+        self.unreported: set[str] = set()
         self._server = GazeboServer(tree, world, logs / f'gzserver_{number}.log')
         self._transport: GazeboTransport | None = None
 
     def pictures(self) -> Iterator[Picture]:
-        """From the simulated time 0 to the scene's end, as the camera takes them;
-        GazeboUnreachable, GazeboEnded.
+        """Yields the images from the simulated time 0 to the scene's end, as the camera takes them;
+        GazeboUnreachable or GazeboEnded when none come.
         """
         transport = self._transport = self._connected()
         pictures = transport.subscribe(CLASSIC_IMAGE_TOPIC, 'gazebo.msgs.ImageStamped')
@@ -67,11 +69,11 @@ class GazeboRun:
             )
 
     def largest_error_m(self) -> float:
-        """How far anything ever was from where the scene has it, by Gazebo's own poses;
+        """Returns how far anything ever was from where the scene has it, by Gazebo's own poses;
         GazeboUnreachable when one is missing.
 
-        Of what never moves Gazebo tells the pose once, mostly before anybody listens: then `untold`
-        has its name.
+        Gazebo sends the pose of what never moves once, mostly before anybody listens; `unreported`
+        then has its name.
         """
         worst, seen = 0.0, set[str]()
         for poses in self.poses:
@@ -83,16 +85,16 @@ class GazeboRun:
             for name in places.keys() & poses.places.keys():
                 seen.add(name)
                 worst = max(worst, math.dist(places[name], poses.places[name]))
-        self.untold = {name_of(thing) for thing in self.scene.things} - seen
+        self.unreported = {name_of(thing) for thing in self.scene.things} - seen
         missing = {
             name_of(thing) for thing in self.scene.things if thing.motion.kind != 'static'
-        } & self.untold
+        } & self.unreported
         if missing:
             raise GazeboUnreachable('Gazebo never told some poses', ', '.join(sorted(missing)))
         return worst
 
     def close(self) -> None:
-        """Ends the connections and the server with everything that it started."""
+        """Ends the connections, and the server with everything that it started."""
         self._server.stop()
         if self._transport is not None:
             self._transport.close()
@@ -105,8 +107,8 @@ class GazeboRun:
             raise
 
     def _first(self, messages: queue.Queue[bytes]) -> Picture:
-        """Lets time run. The server may listen to that topic before it obeys, so it is told until a
-        picture comes.
+        """Lets time run and returns the first image. The server may listen to that topic before it
+        obeys, so the command is repeated until an image comes.
         """
         end = time.monotonic() + SILENCE_S
         while True:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Right captions and answers about worlds that Gazebo Classic draws; called by scripts/gazebo_test,
-which sets Gazebo up.
+"""Scores captions and answers about worlds that Gazebo Classic draws; scripts/gazebo_test, which
+sets Gazebo up, runs it.
 
-For each world a gzserver renders a held-out scene, whose things move as scripted actors. Pictures,
-their stamps and the poses come over Gazebo's own transport; pictures and /clock go to the penguin
+For each world a gzserver renders a held-out scene, whose things move as scripted actors. Images,
+their stamps and the poses come over Gazebo's own transport; images and /clock go to the penguin
 node over topics of ROS 2; what it says is scored.
 """
 
@@ -68,12 +68,14 @@ class GazeboScore:
         self.shown: list[ShownCaption] = []
         self.answers: list[dict[str, Any]] = []
         self.errors_m: list[float] = []
-        self.untold = 0
+        self.unreported = 0
         self.feed = feed
-        self._arguments, self._scenes, self._node = arguments, scenes, node
+        self._arguments = arguments
+        self._scenes = scenes
+        self._node = node
 
     def run(self) -> None:
-        """All worlds."""
+        """Plays all worlds."""
         following = self._started(0)
         try:
             for number in range(len(self._scenes)):
@@ -102,13 +104,13 @@ class GazeboScore:
         return GazeboRun(self._arguments.tree, self._scenes[number], number, self._arguments.out)
 
     def _played(self, run: GazeboRun | None, number: int) -> Any:
-        """The truth of a world that was played; a server that fails is tried again."""
+        """Returns the truth of a world that was played; a server that fails is tried again."""
         for attempt in range(ATTEMPTS):
             run = run or self._started(number)
             try:
                 truth = self.feed.play(run, number)
                 self.errors_m.append(run.largest_error_m())
-                self.untold += len(run.untold)
+                self.unreported += len(run.unreported)
                 break
             except GazeboUnreachable as error:
                 if attempt + 1 == ATTEMPTS:
@@ -127,7 +129,7 @@ class GazeboScore:
         return truth
 
     def shares(self) -> dict[str, Share]:
-        """What was right, with 95 % intervals; those of captions resample scenes."""
+        """Returns what was right, with 95 % intervals; those of captions resample scenes."""
         scores = [shown.score for shown in self.shown]
         right = [score.right for score in scores]
         return {
@@ -140,13 +142,13 @@ class GazeboScore:
 
 
 def main() -> int:
-    """See the exit codes in the help."""
+    """Runs the tool; its help lists the exit codes."""
     arguments = _arguments()
-    arguments.tree, arguments.out = arguments.tree.resolve(), arguments.out.resolve()
+    arguments.tree = arguments.tree.resolve()
+    arguments.out = arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault(
-        'ROS_DOMAIN_ID', str(20 + os.getpid() % 80)
-    )  # keeps apart from robots and other tests
+    # keeps apart from robots and other tests
+    os.environ.setdefault('ROS_DOMAIN_ID', str(20 + os.getpid() % 80))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         score, seconds = _scored(arguments)
@@ -155,25 +157,28 @@ def main() -> int:
         return exit_codes.FAILED
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
-    shares = score.shares()
-    lines = [
-        f'{name.replace("_", " ")} {share.value:.1%} ({share.right:g} of {share.total:g}; 95 % interval {share.low:.1%} to '
-        f'{share.high:.1%})'
-        for name, share in shares.items()
-    ]
-    lines.append(
-        f'{len(score.shown)} worlds drawn by Gazebo Classic in {seconds:.0f} s, nothing further than '
-        f'{max(score.errors_m):.3f} m from its place '
-        f'({score.untold} things that stand still were told before anybody listened)'
-    )
+    lines = _lines(score, seconds)
     _write(score, lines, arguments)
     for line in lines:
         print_line(line)
-    is_reached = all(share.value >= arguments.least for share in shares.values())
-    print_line(
-        f'{arguments.least:.0%} of each: {"reached" if is_reached else "NOT REACHED"}; see {arguments.out}'
-    )
+    is_reached = all(share.value >= arguments.least for share in score.shares().values())
+    verdict = 'reached' if is_reached else 'NOT REACHED'
+    print_line(f'{arguments.least:.0%} of each: {verdict}; see {arguments.out}')
     return exit_codes.DONE if is_reached else exit_codes.FAILED
+
+
+def _lines(score: GazeboScore, seconds: float) -> list[str]:
+    lines = [
+        f'{name.replace("_", " ")} {share.value:.1%} ({share.right:g} of {share.total:g}; '
+        f'95 % interval {share.low:.1%} to {share.high:.1%})'
+        for name, share in score.shares().items()
+    ]
+    lines.append(
+        f'{len(score.shown)} worlds drawn by Gazebo Classic in {seconds:.0f} s, nothing further '
+        f'than {max(score.errors_m):.3f} m from its place ({score.unreported} poses of things that '
+        'stand still came before anybody listened)'
+    )
+    return lines
 
 
 def _scored(arguments: argparse.Namespace) -> tuple[GazeboScore, float]:
@@ -217,7 +222,7 @@ def _title(feed: GazeboFeed) -> str:
 
 
 def _write(score: GazeboScore, lines: list[str], arguments: argparse.Namespace) -> None:
-    """score.json and contact_sheet.png."""
+    """Writes score.json and contact_sheet.png."""
     record = {
         'shares': {
             name: vars(share) | {'value': share.value} for name, share in score.shares().items()
@@ -260,6 +265,12 @@ def _arguments() -> argparse.Namespace:
         metavar='DIR',
         help='where score, contact sheet and logs go',
     )
+    _add_run(parser)
+    parser.add_argument('--checkpoint', default='', help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--worlds', type=int, default=10, metavar='N', help='how many (default: 10)'
     )
@@ -295,8 +306,6 @@ def _arguments() -> argparse.Namespace:
         metavar='DIR',
         help='model to run (default: that of the simulated world)',
     )
-    parser.add_argument('--checkpoint', default='', help=argparse.SUPPRESS)
-    return parser.parse_args()
 
 
 if __name__ == '__main__':

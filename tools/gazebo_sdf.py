@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenes as worlds for Gazebo, in SDF: for Gazebo Sim (Harmonic and later) and for Gazebo Classic
-11. Knows no server and no ROS.
+11.
 
 A thing that moves is an actor without a skin: its link follows the waypoints of the scripted
-trajectory, without physics, in both Gazebos. Sizes, places, light, floor and background are the
-scene's; a sky is one colour, that of the horizon, and a camera stays where it stands at the
+trajectory, without physics, in both Gazebos. Sizes, places, light, floor and background are those
+of the scene, but a sky has one colour, that of the horizon, and a camera stays where it is at the
 beginning: scenes with a moving one are refused.
 """
 
@@ -19,19 +19,17 @@ from penguin_ros.errors import PenguinError
 from penguin_ros.simulation.scene import COLOURS, Rgb, Scene, Thing
 
 WORLD_NAME = 'penguin'
-IMAGE_TOPIC, INFO_TOPIC = '/camera/image', '/camera/camera_info'
-"""Topics of Gazebo Sim; the second follows from the first by a rule of its camera sensor. Gazebo
-Classic names its own:
-"""
-CLASSIC_IMAGE_TOPIC, CLASSIC_POSE_TOPIC = (
-    f'/gazebo/{WORLD_NAME}/camera/link/camera/image',
-    f'/gazebo/{WORLD_NAME}/pose/info',
-)
+IMAGE_TOPIC = '/camera/image'
+INFO_TOPIC = '/camera/camera_info'
+"""In Gazebo Sim it follows from the other topic by a rule of the camera sensor."""
+CLASSIC_IMAGE_TOPIC = f'/gazebo/{WORLD_NAME}/camera/link/camera/image'
+"""Gazebo Classic names its topics itself."""
+CLASSIC_POSE_TOPIC = f'/gazebo/{WORLD_NAME}/pose/info'
 OPTICAL_FRAME = 'camera_optical_frame'
 CONE_FILE = 'cone.obj'
 WAYPOINTS_HZ = 20.0
 """Between waypoints Gazebo interpolates with a spline, which rounds off where fast things start and
-stop; that close, the path is the scene's.
+stop; with waypoints that close, the path is the scene's.
 """
 HEADLIGHT = 0.15  # of the light that MuJoCo's camera carries
 _VERSIONS = {True: '1.6', False: '1.9'}
@@ -44,22 +42,23 @@ _WALLS = (
     (1, 0, 0.0),
     (0, 1, math.pi / 2),
     (0, -1, math.pi / 2),
-)  # directions in which they stand, and their yaw
+)
+"""Directions in which the walls stand, and their yaw."""
 
 
 class UnsuitableScene(PenguinError):
-    """The scene cannot be shown by Gazebo as it is meant."""
+    """Gazebo cannot show the scene as it is meant."""
 
 
 @dataclass(frozen=True)
 class SdfOptions:
-    """How a scene becomes a world. `is_classic`: for Gazebo Classic; pictures of width x height at
-    `rate_hz`; motion begins after `delay_s` of simulated time, waypoints reach over `seconds`, then
-    again from the beginning with `loops`.
+    """How a scene becomes a world.
 
-    `mesh_folder`: URI of the folder of CONE_FILE, empty: beside the world; `floor_script`: URI and
-    name of a material of Gazebo Classic for the floor, else it has its mean colour; `has_shadows`:
-    things cast real ones.
+    `is_classic`: for Gazebo Classic. Images of width x height are taken at `rate_hz`. Motion begins
+    after `delay_s` of simulated time; waypoints reach over `seconds`, and with `loops` start again
+    from the beginning. `mesh_folder` is the URI of the folder of CONE_FILE, empty for the world's
+    own; `floor_script` is the URI and name of a material of Gazebo Classic for the floor, which
+    else has its mean colour; `has_shadows`: things cast real shadows.
     """
 
     is_classic: bool = False
@@ -75,7 +74,7 @@ class SdfOptions:
 
 
 def world_sdf(scene: Scene, options: SdfOptions) -> str:
-    """The world as text; UnsuitableScene when its camera moves."""
+    """Returns the world as text; UnsuitableScene when its camera moves."""
     if scene.camera.speed or scene.camera.sway:
         raise UnsuitableScene(
             f'the camera of scene {scene.seed} moves',
@@ -96,12 +95,12 @@ def world_sdf(scene: Scene, options: SdfOptions) -> str:
 
 
 def name_of(thing: Thing) -> str:
-    """Name of a thing's model or actor: no scene has two of one colour and shape."""
+    """Returns the name of a thing's model or actor; no scene has two of one colour and shape."""
     return f'{thing.colour}_{thing.shape}'
 
 
 def cone_obj(sides: int = 24) -> str:
-    """Wavefront OBJ of a cone around z: radius 1, from -1 to 1, faces flat."""
+    """Returns a Wavefront OBJ of a cone around z, with radius 1, from -1 to 1, and flat faces."""
     corner = 2 * math.pi / sides
     ring, slopes = (
         [
@@ -112,9 +111,9 @@ def cone_obj(sides: int = 24) -> str:
     )
     lines = ['# SPDX-License-Identifier: Apache-2.0', 'o cone']
     lines += [f'v {x:.5f} {y:.5f} -1' for x, y in ring] + ['v 0 0 1', 'v 0 0 -1']
-    lines += [f'vn {0.89443 * x:.5f} {0.89443 * y:.5f} 0.44721' for x, y in slopes] + [
-        'vn 0 0 -1'
-    ]  # it rises 2 over 1
+    # it rises 2 over 1
+    lines += [f'vn {0.89443 * x:.5f} {0.89443 * y:.5f} 0.44721' for x, y in slopes]
+    lines += ['vn 0 0 -1']
     top, bottom, down = sides + 1, sides + 2, sides + 1
     for side in range(1, sides + 1):
         following = side % sides + 1
@@ -196,9 +195,8 @@ def _add_thing(world: Element, scene: Scene, thing: Thing, options: SdfOptions) 
         _add(model, static='true', pose=place)
     else:
         model = SubElement(world, 'actor', name=name_of(thing))
-        if (
-            options.is_classic
-        ):  # where the actor waits; in Gazebo Sim the waypoints would count from there
+        # where the actor waits; in Gazebo Sim the waypoints would count from there
+        if options.is_classic:
             _add(model, pose=place)
     visual = SubElement(SubElement(model, 'link', name='link'), 'visual', name='visual')
     _add_shape(SubElement(visual, 'geometry'), thing, options)
@@ -287,7 +285,7 @@ def _add_material(visual: Element, colour: Rgb, shininess: float) -> None:
 
 
 def _add(parent: Element, **texts: str) -> None:
-    """A child with a text for each argument, in their order."""
+    """Adds a child with a text for each argument, in their order."""
     for tag, text in texts.items():
         SubElement(parent, tag).text = text
 

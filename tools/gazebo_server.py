@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gazebo Classic as a process in a Debian tree of its own, without a screen. Knows how it starts
-and ends, nothing of worlds.
+"""Gazebo Classic as a process in a Debian tree of its own, without a screen: how it starts and
+ends.
 
 The server runs in namespaces of its own for processes and mounts: when its first process is killed,
-the kernel ends every other one in there, and nothing stays mounted. It is killed too when this
+the kernel ends every other one in there, and nothing stays mounted. It is also killed when this
 program ends in any way.
 """
 
@@ -34,9 +34,9 @@ mount --make-rprivate /
 mount --rbind /dev "$tree/dev"
 mount -t proc proc "$tree/proc"
 mount -t tmpfs tmpfs "$tree/tmp"
-exec chroot "$tree" env -i HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin LIBGL_ALWAYS_SOFTWARE=1 GAZEBO_IP=127.0.0.1 \\
-  GAZEBO_MASTER_URI="http://127.0.0.1:$port" GAZEBO_MODEL_DATABASE_URI= GAZEBO_RESOURCE_PATH=/usr/share/gazebo-11 \\
-  sh -c "$inside" sh "$world"
+exec chroot "$tree" env -i HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin LIBGL_ALWAYS_SOFTWARE=1 \\
+  GAZEBO_IP=127.0.0.1 GAZEBO_MASTER_URI="http://127.0.0.1:$port" GAZEBO_MODEL_DATABASE_URI= \\
+  GAZEBO_RESOURCE_PATH=/usr/share/gazebo-11 sh -c "$inside" sh "$world"
 """
 
 
@@ -50,7 +50,8 @@ class GazeboServer:
     """
 
     def __init__(self, tree: Path, world: Path, log: Path) -> None:
-        self.log, self.port = log, _free_port()
+        self.log = log
+        self.port = _free_port()
         command = [
             'setpriv',
             '--pdeathsig',
@@ -80,7 +81,7 @@ class GazeboServer:
             )
 
     def check(self) -> None:
-        """GazeboEnded with the end of its log."""
+        """Raises GazeboEnded with the end of the server's log if it does not run."""
         if self._process.poll() is not None:
             lines = self.log.read_text(errors='replace').splitlines()[-8:]
             raise GazeboEnded(
@@ -90,9 +91,8 @@ class GazeboServer:
     def stop(self) -> None:
         """Kills it and everything that it started; may be called again."""
         if self._process.poll() is None:
-            for inner in _children(
-                self._process.pid
-            ):  # the first process in there; unshare then ends by itself
+            # the first process in there; unshare then ends by itself
+            for inner in _children(self._process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(inner, signal.SIGKILL)
         try:

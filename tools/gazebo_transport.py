@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of Gazebo Classic's own transport: topics to subscribe and to publish, over TCP. Knows
-no topic's meaning.
+"""A client of Gazebo Classic's own transport: topics to subscribe to and to publish, over TCP.
 
-The protocol: a frame is its length as eight hexadecimal digits, then as many bytes. The master is
-told of subscriptions and publications in packets, and tells where publishers listen; to those a
-subscriber connects and sends a packet `sub`, after which every frame is a bare message. Each
-connection is read by a thread of its own, which ends with it.
+The protocol: a frame is its length as eight hexadecimal digits, followed by as many bytes. The
+master is told of subscriptions and publications in packets, and says where publishers listen; a
+subscriber connects to those and sends a packet `sub`, after which every frame is a bare message.
+Each connection is read by a thread of its own, which ends with it.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class GazeboUnreachable(PenguinError):
 
 @dataclass
 class Subscription:
-    """Messages that arrived; when nobody takes them the oldest go first and are counted in
+    """The messages that arrived; when nobody takes them the oldest are dropped first and counted in
     `dropped`.
     """
 
@@ -53,7 +52,7 @@ class Subscription:
     dropped: int = 0
 
     def put(self, message: bytes) -> None:
-        """From the reading thread."""
+        """Adds a message; called by the reading thread."""
         while True:
             try:
                 return self.messages.put_nowait(message)
@@ -64,8 +63,8 @@ class Subscription:
 
 
 class GazeboTransport:
-    """Connected to the master on `port` of this machine; close it. GazeboUnreachable when there is
-    none within `timeout_s`.
+    """A connection to the master on `port` of this machine, to be closed; GazeboUnreachable when
+    there is none within `timeout_s`.
     """
 
     def __init__(self, port: int, timeout_s: float = 30.0) -> None:
@@ -82,13 +81,13 @@ class GazeboTransport:
         self._start(self._accept)
 
     def subscribe(self, topic: str, kind: str) -> Subscription:
-        """From now on messages arrive, once a publisher is there."""
+        """Subscribes; messages arrive once there is a publisher."""
         found = self._subscriptions[topic] = Subscription(topic, kind)
         self._tell_master('subscribe', subscription(topic, kind, HOST, self._port))
         return found
 
     def advertise(self, topic: str, kind: str, timeout_s: float = 10.0) -> None:
-        """Returns when somebody has subscribed; GazeboUnreachable."""
+        """Returns when somebody has subscribed; GazeboUnreachable when nobody has."""
         self._tell_master('advertise', publication(topic, kind, HOST, self._port))
         with self._has_subscriber:
             if not self._has_subscriber.wait_for(
@@ -99,7 +98,7 @@ class GazeboTransport:
                 )
 
     def publish(self, topic: str, message: bytes) -> None:
-        """To all who subscribed so far; GazeboUnreachable when one is gone."""
+        """Sends to all who have subscribed so far; GazeboUnreachable when one is gone."""
         for subscriber in self._subscribers.get(topic, []):
             _send(subscriber, message)
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Held-out scenes as worlds for Gazebo Classic, with their meshes and floors as files. Knows
-neither servers nor models.
-"""
+"""Held-out scenes as worlds for Gazebo Classic, with their meshes and floors as files."""
 
 from __future__ import annotations
 
@@ -22,8 +20,8 @@ from penguin_ros.simulation.world_model import floor_texels
 FIRST = 6000
 SECONDS = 3.0
 LEAD_S = 2.0
-"""Simulated time before the motion begins, in which the camera comes to see everything: at first it
-draws some things only.
+"""Simulated time before the motion begins, which the camera needs to see everything: at first it
+draws only some things.
 """
 AFTER_S = 2.0
 PLANE_M, TEXELS = 80.0, 128
@@ -49,8 +47,9 @@ _MATERIAL = """material Penguin/Floor
 
 
 def moving_scenes(world: World, level: int, first: int = FIRST) -> Iterator[Scene]:
-    """Held-out scenes in the order of their seeds, without those that cannot serve: whose camera
-    moves, in which nothing moves, or about which opinions may differ. No model has a say in it.
+    """Yields held-out scenes in the order of their seeds, without those that cannot serve: whose
+    camera moves, in which nothing moves, or about which opinions may differ. No model has a say in
+    it.
     """
     for seed in HELD_OUT[first:]:
         scene = random_scene(seed, level, SECONDS)

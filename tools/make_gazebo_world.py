@@ -17,7 +17,7 @@ WORLDS = Path(__file__).resolve().parents[1] / 'worlds'
 
 
 def files() -> dict[str, str]:
-    """Text by name."""
+    """Returns the text of each file by its name."""
     scene = json.dumps(scene_record(demo_scene()), indent=1) + '\n'
     return {'penguin_demo.sdf': demo_world(), CONE_FILE: cone_obj(), 'penguin_demo.json': scene}
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of a shard as the tensors of one training step: patches, cell targets, texts. Knows no
-weights.
-"""
+"""Turns clips of a shard into the tensors of one training step: patches, cell targets and texts."""
 
 from __future__ import annotations
 
@@ -26,24 +24,28 @@ from penguin_ros.simulation.scene import COLOURS, SHAPES
 
 PATCH, MERGE = 14, 2
 LONG = 2
-"""Questions per clip that are the longest."""
+"""The number of questions per clip that are the longest."""
 KIND_WEIGHTS = {'position': 4.0, 'motion': 3.0, 'yes_no': 2.0, 'count': 2.0}
-"""How much likelier than others a question is asked: what is learnt last."""
+"""How much likelier than others a question of a kind is asked; these kinds are learnt last."""
 SIDES_ASKED = MOVES_ASKED = 2
 COMPRESSED_SHARE, INTERMEDIATE_SHARE = 0.35, 0.8
-"""Of batches with intermediate frames, and of their frames after the first."""
+"""The share of batches with intermediate frames, and the share of intermediate frames after the
+first in these.
+"""
 GROUPS = 'captions', 'long texts', 'short texts'
 SPACINGS = (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.8, 0.9, 1.1, 1.3)
-"""Seconds between two frames as the labels say: what moves how is to be seen in the pictures, not
-read off the labels.
+"""Seconds between two frames according to the labels: how things move has to be seen in the images,
+not read off the labels.
 """
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips: `patches` per frame (B, patches of its grid, values), the encoder learns from frame
-    `taught` only; `prefix` (P,) token ids, the visual ones at `visual` (S,); `groups`: texts of
-    similar length, each (ids, targets), (B, texts, length).
+    """The tensors of B clips.
+
+    `patches` are (B, patches of its grid, values) per frame; the encoder learns from frame `taught`
+    only. `prefix` (P,) are token ids, the visual ones at `visual` (S,). `groups` are texts of
+    similar length, each (ids, targets) of (B, texts, length).
     """
 
     grids: tuple[Grid, ...]
@@ -58,7 +60,7 @@ class Batch:
 def make_batch(
     shard: Shard, rows: list[int], texts: Texts, random: np.random.Generator, questions: int
 ) -> Batch:
-    """`questions` of each clip, or only pictures when 0."""
+    """Makes a batch with `questions` of each clip, or with images only when that is 0."""
     frames = shard.frames[rows]
     grids = _grids(frames.shape[1], random)
     prefix = texts.prefix(_labels(frames.shape[1], random), [grid.cells for grid in grids])
@@ -78,7 +80,7 @@ def make_batch(
 
 
 def to_patches(frames: NDArray[np.uint8]) -> Tensor:
-    """(B, height, width, 3) uint8 to (B, patches, values) float32, the numbers of
+    """Converts (B, height, width, 3) uint8 to (B, patches, values) float32, with the numbers of
     penguin_ros.preprocessing.patches.
     """
     rows, columns = (size // (MERGE * PATCH) for size in frames.shape[1:3])
@@ -91,7 +93,7 @@ def to_patches(frames: NDArray[np.uint8]) -> Tensor:
 
 
 def seen_as(frames: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
-    """(B, height, width, 3), resized to a grid as the node does."""
+    """Returns (B, height, width, 3), resized to a grid as the node does."""
     if frames.shape[1:3] == grid.size:
         return np.ascontiguousarray(frames)
     return np.stack([resized(frame, grid.size) for frame in frames])
@@ -109,18 +111,16 @@ def _grids(frames: int, random: np.random.Generator) -> tuple[Grid, ...]:
 
 
 def noisy(patches: Tensor, random: np.random.Generator) -> Tensor:
-    """Other exposure, white balance and sensor noise for each frame: another renderer will look
-    otherwise.
+    """Gives each frame another exposure, white balance and sensor noise, since another renderer
+    will look different.
     """
     count = len(patches)
     colours = patches.view(count, -1, 3, PATCH * PATCH)
     gain = random.uniform(0.85, 1.15, (count, 1, 1, 1)) * random.uniform(
         0.95, 1.05, (count, 1, 3, 1)
     )
-    offset, spread = (
-        random.uniform(-0.08, 0.08, (count, 1, 1, 1)),
-        random.uniform(0, 0.05, (count, 1, 1, 1)),
-    )
+    offset = random.uniform(-0.08, 0.08, (count, 1, 1, 1))
+    spread = random.uniform(0, 0.05, (count, 1, 1, 1))
     gain, offset, spread = (torch.from_numpy(values).float() for values in (gain, offset, spread))
     size, bank = patches[0].numel(), _noise()
     noise = torch.stack(
@@ -131,8 +131,8 @@ def noisy(patches: Tensor, random: np.random.Generator) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _noise() -> Tensor:
-    """Drawn once, since drawing takes longer than all else; every picture takes a stretch from
-    anywhere in it.
+    """The noise is drawn once, since drawing takes longer than everything else; every image takes a
+    stretch from anywhere in it.
     """
     return torch.from_numpy(np.random.default_rng(1).standard_normal(2**21, np.float32))
 
@@ -148,7 +148,9 @@ def _labels(frames: int, random: np.random.Generator) -> tuple[float, ...]:
 def _groups(
     shard: Shard, rows: Sequence[int], texts: Texts, random: np.random.Generator, questions: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Captions, the longest answers, and the short ones: rows of one length waste little."""
+    """Returns captions, the longest answers, and the short ones: rows of one length waste
+    little.
+    """
     prompts, told, long, short = list(caption_prompts()), *(list[tuple[str, str]]() for _ in GROUPS)
     for row in rows:
         clip = shard.texts[row]
@@ -170,8 +172,8 @@ def _groups(
 
 
 def _sides(caption: str, random: np.random.Generator) -> list[tuple[str, str]]:
-    """Two more questions about who is left of whom, the slowest thing to learn; none where only one
-    thing is present.
+    """Returns two more questions about who is left of whom, which is the slowest thing to learn;
+    none where only one thing is present.
     """
     found = parse_caption(caption)
     assert found is not None, caption
@@ -197,16 +199,14 @@ def _sides(caption: str, random: np.random.Generator) -> list[tuple[str, str]]:
 
 
 def _moves(shard: Shard, row: int, random: np.random.Generator) -> list[tuple[str, str]]:
-    """Two more questions about what two things do: asked for one, the others' motions must not be
-    told.
+    """Returns two more questions about what two things do: when one is asked for, the motions of
+    the others must not be answered.
     """
     known, pairs = np.flatnonzero(shard.motions[row] >= 0), list[tuple[str, str]]()
     for index in random.permutation(known)[:MOVES_ASKED]:
         colour, shape = shard.looks[row, index]
-        thing, template = (
-            f'{list(COLOURS)[colour]} {SHAPES[shape]}',
-            words.MOTION[random.integers(len(words.MOTION))],
-        )
+        thing = f'{list(COLOURS)[colour]} {SHAPES[shape]}'
+        template = words.MOTION[random.integers(len(words.MOTION))]
         pairs.append((template.format(thing=thing), words.DOES[SEEN[shard.motions[row, index]]]))
     return pairs
 

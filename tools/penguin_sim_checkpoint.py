@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shape of the simulation's model and its checkpoint in the published file set. Knows neither
-scenes nor training.
-"""
+"""The shape of the simulation's model, and its checkpoint in the published file set."""
 
 from __future__ import annotations
 
@@ -42,8 +40,8 @@ MAX_POSITIONS, ROUND_VOCABULARY = 4096, 128
 
 
 def sim_shape(tokenizer: Mapping[str, Any]) -> CheckpointShape:
-    """Sizes of the model; every product's inputs are a multiple of 128 but those of the patches,
-    588 by the architecture.
+    """Returns the sizes of the model; the inputs of every matrix product are a multiple of 128,
+    except those of the patches, which are 588 by the architecture.
     """
     ids = {token['content']: token['id'] for token in tokenizer['added_tokens']}
     size = -(-(max(ids.values()) + 1) // ROUND_VOCABULARY) * ROUND_VOCABULARY
@@ -62,8 +60,8 @@ def sim_shape(tokenizer: Mapping[str, Any]) -> CheckpointShape:
 
 
 def write_sim_checkpoint(folder: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Writes or replaces the checkpoint's files in `folder`, each whole or not at all; `tensors` by
-    canonical name.
+    """Writes or replaces the checkpoint's files in `folder`, each whole or not at all; `tensors`
+    are by canonical name.
     """
     tokenizer = sim_tokenizer()
     shape = sim_shape(tokenizer)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How frames are cut into cells, each one visual token, and what cells of a drawn picture show.
-Knows no network.
+"""How frames are cut into cells, each of which is one visual token, and what the cells of a drawn
+image show.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ WIDTH, HEIGHT, CELL = 168, 112, 28
 
 
 class Grid(NamedTuple):
-    """Cells of a picture, each one visual token."""
+    """The cells of an image, each of which is one visual token."""
 
     rows: int
     columns: int
 
     @property
     def cells(self) -> int:
-        """Visual tokens of a picture."""
+        """The number of visual tokens of an image."""
         return self.rows * self.columns
 
     @property
@@ -33,15 +33,17 @@ class Grid(NamedTuple):
 
 
 KEY, INTERMEDIATE = Grid(HEIGHT // CELL, WIDTH // CELL), Grid(3, 4)
-"""Of frames by their type, when 24 and 12 tokens are the most (`visual.policy: fixed`)."""
+"""The grids of frames by their type, when 24 and 12 tokens are the most (`visual.policy:
+fixed`).
+"""
 GRIDS = KEY, INTERMEDIATE
 MIN_CELL_SHARE = 24 / CELL**2
-"""Share of a cell that a thing covers from which on the cell shows it."""
+"""The least share of a cell that a thing covers for the cell to show it."""
 
 
 def cells_of(segment: NDArray[np.int32]) -> NDArray[np.int8]:
-    """What the cells of a picture show, in all GRIDS one after the other: index of a thing, -1:
-    none.
+    """Returns what the cells of an image show, in all GRIDS one after the other: the index of a
+    thing, or -1 for none.
     """
     return np.concatenate([_cells(segment, grid) for grid in GRIDS])
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extra heads that exist in training only: what each visual token shows, and how it moved. Knows no
-words.
+"""Extra heads that exist in training only: what each visual token shows, and how it moved.
 
-The encoder's heads learn from every cell of every frame; the decoder's, on visual positions,
-compare frames. Both teach in one picture what answers alone would teach in a hundred. Exported
-checkpoints do not hold them.
+The encoder's heads learn from every cell of every frame; those of the decoder, on visual positions,
+compare frames. Both teach in one image what answers alone would teach in a hundred. Exported
+checkpoints do not contain them.
 """
 
 from __future__ import annotations
@@ -23,18 +22,19 @@ from penguin_ros.simulation.motion_seen import SEEN
 from penguin_ros.simulation.scene import COLOURS, SHAPES
 
 NONE_WEIGHT = 0.3
-"""Of a cell that shows no thing; most do not."""
+"""The weight of a cell that shows no thing; most cells do not."""
 MEAN_LOG_AREA = 6.0
 
 
 @dataclass(frozen=True)
 class CellTargets:
-    """For B clips with S visual tokens, those of one frame after the other: `colour`, `shape` (B,
-    S) class, the last for none; `place` (B, S, 3) from the cell's middle to that of its thing in
-    cells, and its size; `is_middle` (B, S): a thing's middle lies here; `shift` (B, S, 6) change of
-    place since the frame before and since the first in cells of key frames, NaN: not known;
-    `motion` (B, S) class in the last frame, or that what was there at first is gone, -1: not known
-    or not the last.
+    """What B clips with S visual tokens, those of one frame after the other, show.
+
+    `colour` and `shape` (B, S) are classes, the last one for none. `place` (B, S, 3) is from the
+    cell's middle to that of its thing in cells, and its size. `is_middle` (B, S): a thing's middle
+    lies here. `shift` (B, S, 6) is the change of place since the frame before and since the first,
+    in cells of key frames; NaN: not known. `motion` (B, S) is the class in the last frame, or that
+    what was there at first is gone; -1: not known or not the last frame.
     """
 
     colour: Tensor
@@ -46,11 +46,9 @@ class CellTargets:
 
 
 def cell_targets(shard: Shard, rows: list[int], grids: Sequence[Grid]) -> CellTargets:
-    """Of some clips of a shard whose frames are seen in these grids."""
-    spots, looks = (
-        torch.from_numpy(shard.spots[rows]),
-        torch.from_numpy(shard.looks[rows].astype('int64')),
-    )
+    """Returns the targets of some clips of a shard whose frames are seen in these grids."""
+    spots = torch.from_numpy(shard.spots[rows])
+    looks = torch.from_numpy(shard.looks[rows].astype('int64'))
     shown = torch.from_numpy(shard.cells[rows].astype('int64'))
     parts = []
     for frame, grid in enumerate(grids):
@@ -79,13 +77,13 @@ def cell_targets(shard: Shard, rows: list[int], grids: Sequence[Grid]) -> CellTa
 
 
 def _in_grid(shown: Tensor, grid: Grid) -> Tensor:
-    """(..., cells of all grids) to (..., cells of one)."""
+    """Returns the cells of one grid from (..., cells of all grids)."""
     return shown.split([each.cells for each in GRIDS], -1)[GRIDS.index(grid)]
 
 
 def _motion(shown: Tensor, motions: Tensor, grid: Grid) -> Tensor:
-    """(B, cells) of the last frame. What a cell showed at first may have left the picture: no other
-    cell tells of it.
+    """Returns (B, cells) of the last frame. What a cell showed at first may have left the image,
+    and no other cell can say so.
     """
     now, first = _in_grid(shown[:, -1], grid), _in_grid(shown[:, 0], grid)
     motion, was = (_of_cell(motions, cells.clamp(min=0)) for cells in (now, first))
@@ -94,7 +92,7 @@ def _motion(shown: Tensor, motions: Tensor, grid: Grid) -> Tensor:
 
 
 def _places(spots: Tensor, grid: Grid) -> Tensor:
-    """Middles in cells and sizes as pictures of a grid show them."""
+    """Returns middles in cells and sizes as images of a grid show them."""
     larger = math.log(grid.cells / KEY.cells)
     return spots * torch.tensor((grid.columns, grid.rows, 1.0)) - torch.tensor(
         (0.0, 0.0, MEAN_LOG_AREA - larger)
@@ -102,7 +100,7 @@ def _places(spots: Tensor, grid: Grid) -> Tensor:
 
 
 def _changes(spots: Tensor, frame: int) -> Tensor:
-    """(B, things, 6)."""
+    """Returns (B, things, 6)."""
     if frame == 0:
         return torch.full((*spots[:, 0].shape[:2], 6), float('nan'))
     return torch.cat(
@@ -112,16 +110,14 @@ def _changes(spots: Tensor, frame: int) -> Tensor:
 
 
 def _middles(grid: Grid) -> Tensor:
-    """(cells, 2) from left and top, in cells."""
-    columns, rows = (
-        torch.arange(grid.columns).repeat(grid.rows),
-        torch.arange(grid.rows).repeat_interleave(grid.columns),
-    )
+    """Returns (cells, 2) from left and top, in cells."""
+    columns = torch.arange(grid.columns).repeat(grid.rows)
+    rows = torch.arange(grid.rows).repeat_interleave(grid.columns)
     return torch.stack([columns, rows], -1) + 0.5
 
 
 def _of_cell(values: Tensor, thing: Tensor) -> Tensor:
-    """values (B, things[, n]) at thing (B, cells)."""
+    """Returns values (B, things[, n]) at thing (B, cells)."""
     if values.ndim == thing.ndim:
         return values.gather(-1, thing)
     return values.gather(-2, thing[..., None].expand(*thing.shape, values.shape[-1]))
@@ -138,19 +134,19 @@ def _has_middle(spots: Tensor, grid: Grid) -> Tensor:
 
 
 class CellHeads(nn.Module):
-    """What the encoder's merged features, and the decoder's visual positions, must tell."""
+    """Heads on the encoder's merged features and on the decoder's visual positions."""
 
     def __init__(self, encoder_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.colour, self.shape = (
-            nn.Linear(encoder_size, len(COLOURS) + 1),
-            nn.Linear(encoder_size, len(SHAPES) + 1),
-        )
-        self.middle, self.place = nn.Linear(encoder_size, 1), nn.Linear(encoder_size, 3)
-        self.shift, self.motion = nn.Linear(hidden_size, 6), nn.Linear(hidden_size, len(SEEN) + 1)
+        self.colour = nn.Linear(encoder_size, len(COLOURS) + 1)
+        self.shape = nn.Linear(encoder_size, len(SHAPES) + 1)
+        self.middle = nn.Linear(encoder_size, 1)
+        self.place = nn.Linear(encoder_size, 3)
+        self.shift = nn.Linear(hidden_size, 6)
+        self.motion = nn.Linear(hidden_size, len(SEEN) + 1)
 
-    def look_loss(self, features: Tensor, targets: CellTargets) -> tuple[Tensor, dict[str, float]]:
-        """From features (B, S, encoder size)."""
+    def cell_loss(self, features: Tensor, targets: CellTargets) -> tuple[Tensor, dict[str, float]]:
+        """Returns the loss of features (B, S, encoder size), and shares of cells that are right."""
         colour, shape = self.colour(features).float(), self.shape(features).float()
         place, middle = self.place(features).float(), self.middle(features).float()[..., 0]
         is_thing = targets.colour < len(COLOURS)
@@ -168,7 +164,9 @@ class CellHeads(nn.Module):
         return loss, {'cell colour': is_right[0], 'cell shape': is_right[1]}
 
     def motion_loss(self, hidden: Tensor, targets: CellTargets) -> tuple[Tensor, dict[str, float]]:
-        """From hidden states (B, S, hidden size) of the visual positions."""
+        """Returns the loss of hidden states (B, S, hidden size) of the visual positions, and shares
+        of cells that are right.
+        """
         motion = self.motion(hidden).float()
         known = targets.motion >= 0
         weight = torch.where(targets.motion == len(SEEN), NONE_WEIGHT, 1.0) * known
@@ -187,7 +185,7 @@ def _weighted(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
 
 
 def _known(guess: Tensor, targets: Tensor) -> Tensor:
-    """Smooth error where the target is known."""
+    """Returns a smooth error where the target is known."""
     known = ~targets.isnan()
     return (
         F.smooth_l1_loss(guess[known], targets[known], beta=0.2)

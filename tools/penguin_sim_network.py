@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network of a checkpoint in a form that trains: batches, gradients, extra heads. Knows neither
-scenes nor files.
+"""The network of a checkpoint in a form that trains: in batches, with gradients and extra heads.
 
 It computes what `penguin_ros.backends.torch.session` computes; a test holds the two together.
 Encoder and decoder take many frames and many texts at once: one prefix (the clip) is run once, and
@@ -19,7 +18,7 @@ from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
 
 Rope = tuple[Tensor, Tensor]
 KeysValues = list[tuple[Tensor, Tensor]]
-"""Per layer, each (batch, kv_heads, length, head_dim)."""
+"""Keys and values per layer, each (batch, kv_heads, length, head_dim)."""
 
 
 class Norm(nn.Module):
@@ -27,7 +26,8 @@ class Norm(nn.Module):
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
-        self.weight, self.eps = nn.Parameter(torch.ones(size)), eps
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, x.shape[-1:], eps=self.eps) * self.weight
@@ -39,15 +39,11 @@ class Layer(nn.Module):
     def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
         self.shape = shape
-        hidden, queries, keys = (
-            shape.hidden_size,
-            shape.heads * shape.head_dim,
-            shape.kv_heads * shape.head_dim,
-        )
-        self.input_layernorm, self.post_attention_layernorm = (
-            Norm(hidden, shape.norm_eps),
-            Norm(hidden, shape.norm_eps),
-        )
+        hidden = shape.hidden_size
+        queries = shape.heads * shape.head_dim
+        keys = shape.kv_heads * shape.head_dim
+        self.input_layernorm = Norm(hidden, shape.norm_eps)
+        self.post_attention_layernorm = Norm(hidden, shape.norm_eps)
         self.self_attn = nn.ModuleDict(
             {
                 'q_proj': _linear(hidden, queries),
@@ -67,11 +63,12 @@ class Layer(nn.Module):
         )
 
     def project(self, x: Tensor, rope: Rope) -> tuple[Tensor, Tensor, Tensor]:
-        """(batch, heads, length, head_dim) each, queries and keys normed and turned."""
+        """Returns queries, keys and values, (batch, heads, length, head_dim) each; queries and keys
+        are normed and rotated.
+        """
         parts, shape = self.self_attn, self.shape
-        weights = torch.cat(
-            [parts[f'{name}_proj'].weight for name in 'qkv']
-        )  # one product of three: faster
+        # one product of three is faster
+        weights = torch.cat([parts[f'{name}_proj'].weight for name in 'qkv'])
         heads = (
             F.linear(self.input_layernorm(x), weights)
             .view(*x.shape[:2], -1, shape.head_dim)
@@ -81,7 +78,7 @@ class Layer(nn.Module):
         return _turned(parts['q_norm'](queries), rope), _turned(parts['k_norm'](keys), rope), values
 
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """The rest of the layer; `mixed` (batch, heads, length, head_dim)."""
+        """Computes the rest of the layer; `mixed` is (batch, heads, length, head_dim)."""
         x = x + self.self_attn['o_proj'](mixed.transpose(1, 2).flatten(2))
         mlp = self.mlp
         weights = torch.cat((mlp['gate_proj'].weight, mlp['up_proj'].weight))
@@ -106,19 +103,22 @@ class Stack(nn.Module):
         )
 
     def rope(self, first: Tensor, second: Tensor, dtype: torch.dtype) -> Rope:
-        """Tables (length, head_dim) from the positions of a pair's first and second member."""
+        """Returns tables (length, head_dim) from the positions of a pair's first and second
+        member.
+        """
         angles = [positions[:, None].float() * self.frequencies for positions in (first, second)]
         cosine = torch.cat([angle.cos() for angle in angles], -1)
         return cosine.to(dtype), torch.cat((-angles[0].sin(), angles[1].sin()), -1).to(dtype)
 
 
 class SimNetwork(nn.Module):
-    """Encoder, projector and LLM of `shape`, whose head is the embedding."""
+    """The encoder, projector and LLM of `shape`, whose head is the embedding."""
 
     def __init__(self, shape: CheckpointShape) -> None:
         super().__init__()
         self.shape = shape
-        self.encoder, self.llm = Stack(shape.encoder), Stack(shape.llm)
+        self.encoder = Stack(shape.encoder)
+        self.llm = Stack(shape.llm)
         self.encoder.patch_embedding = nn.Linear(shape.patch_values, shape.encoder.hidden_size)
         self.projector = nn.Sequential(
             nn.Linear(shape.encoder.hidden_size, shape.llm.hidden_size),
@@ -129,8 +129,8 @@ class SimNetwork(nn.Module):
         self.apply(_initialise)
 
     def encode(self, patches: Tensor, rows: int, columns: int, merge_size: int) -> Tensor:
-        """(frames, rows * columns, values), patches in merge-block order, to (frames, tokens,
-        encoder size).
+        """Encodes (frames, rows * columns, values), patches in merge-block order, to (frames,
+        tokens, encoder size).
         """
         x = self.encoder.patch_embedding(patches)
         at = _block_positions(rows, columns, merge_size, patches.device)
@@ -141,8 +141,8 @@ class SimNetwork(nn.Module):
         return self.encoder.norm(x).unflatten(1, (-1, merge_size**2)).mean(2)
 
     def prefix(self, embeddings: Tensor) -> tuple[KeysValues, list[Tensor]]:
-        """Keys and values of (batch, length, hidden) that begin a prompt, and the output of every
-        layer.
+        """Returns the keys and values of (batch, length, hidden) that begin a prompt, and the
+        output of every layer.
         """
         length = embeddings.shape[1]
         positions = torch.arange(length, device=embeddings.device)
@@ -159,8 +159,8 @@ class SimNetwork(nn.Module):
         return kept, outputs
 
     def branch(self, kept: KeysValues, token_ids: Tensor) -> Tensor:
-        """Last hidden states of texts (batch, texts, length) that each follow the prefix: (batch,
-        texts, length, hidden).
+        """Returns the last hidden states (batch, texts, length, hidden) of texts (batch, texts,
+        length) that each follow the prefix.
         """
         batch, texts, length = token_ids.shape
         past = kept[0][0].shape[2]
@@ -176,17 +176,17 @@ class SimNetwork(nn.Module):
         return self.llm.norm(x).unflatten(0, (batch, texts))
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Of the next token."""
+        """Returns the logits of the next token."""
         return F.linear(hidden, self.llm.embed_tokens.weight)
 
 
 def attend(queries: Tensor, parts: list[tuple[Tensor, Tensor, Tensor | None]]) -> Tensor:
-    """Grouped-query attention over parts (keys, values, which pairs are hidden), softmax over all
-    of them together.
+    """Computes grouped-query attention over parts (keys, values, which pairs are hidden), with one
+    softmax over all of them together.
 
-    Queries (batch * n, heads, length, head_dim); a part's keys (batch or batch * n, kv_heads, keys,
-    head_dim): where the first axis is shorter, n queries share them. Written as plain products: at
-    this size faster than a fused operator on a CPU.
+    `queries` are (batch * n, heads, length, head_dim); a part's keys are (batch or batch * n,
+    kv_heads, keys, head_dim), and where the first axis is shorter, n queries share them. It is
+    written as plain products, which at this size are faster on a CPU than a fused operator.
     """
     rows, heads, length, head_dim = queries.shape
     kv_heads = parts[0][0].shape[1]
@@ -211,8 +211,8 @@ def attend(queries: Tensor, parts: list[tuple[Tensor, Tensor, Tensor | None]]) -
 
 
 def compile_layers() -> None:
-    """From now on layers run as code made for them, which takes some minutes at first: a quarter
-    faster. Needs a C++ compiler.
+    """Compiles the layers, which takes some minutes at first and then trains a quarter faster;
+    needs a C++ compiler.
     """
     torch._dynamo.config.recompile_limit = 64
     for owner, name in ((Layer, 'project'), (Layer, 'finish'), (sys.modules[__name__], 'attend')):
@@ -220,8 +220,8 @@ def compile_layers() -> None:
 
 
 def _shared(rows: Tensor, columns: Tensor) -> Tensor:
-    """Matrix product per head, where each of `columns` may serve several of `rows`, which are then
-    stacked.
+    """Returns the matrix product per head, where each of `columns` may serve several of `rows`,
+    which are then stacked.
     """
     times = rows.shape[0] // columns.shape[0]
     if times == 1:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many questions a network answers rightly and what its captions claim, on scenes never trained
-on; the curve of a run.
+"""How many questions a network answers correctly and what its captions claim, on scenes it was
+never trained on; and the curve of a run.
 
-Knows the grammar's own exact comparison only.
+Answers are compared by the grammar of the simulated world, exactly.
 """
 
 from __future__ import annotations
@@ -16,35 +16,44 @@ import torch
 from numpy.typing import NDArray
 from penguin_sim_batches import seen_as, to_patches
 from penguin_sim_grids import INTERMEDIATE, KEY, Grid
-from penguin_sim_learner import embedded, encoded
 from penguin_sim_network import KeysValues, SimNetwork
 from penguin_sim_shards import Shard
+from penguin_sim_trainer import embedded, encoded
 from penguin_sim_words import IGNORED, Texts
 
 from penguin_ros.config import DEFAULT_CAPTION_PROMPT
 from penguin_ros.simulation.language import parse_caption
 
-MAX_CAPTION, CLIPS_AT_ONCE = 72, 16
+MAX_CAPTION = 72
+CLIPS_AT_ONCE = 16
+CURVES = (
+    'cells',
+    'motion',
+    'captions',
+    'long texts',
+    'short texts',
+    'cell colour',
+    'cell shape',
+    'cell motion',
+)
 CAPTION, COMPRESSED = 'caption', 'all with intermediate frames'
 Counts = dict[str, tuple[int, int]]
-"""Per kind of question how many are right, and how many were asked."""
+"""Per kind of question, how many answers are right and how many were asked."""
 
 
 def score(network: SimNetwork, shard: Shard, texts: Texts) -> tuple[Counts, list[str]]:
-    """Counts, with 'caption precision' and 'caption recall' of single claims; the captions with
-    their truths, to look at.
+    """Returns counts, with 'caption precision' and 'caption recall' of single claims, and the
+    captions with their truths, to look at.
 
-    An answer has one wording, so greedy decoding gives it just when each of its tokens is the
-    likeliest after those before it: one pass judges all. Captions are decoded.
+    An answer has one wording, so greedy decoding yields it exactly when each of its tokens is the
+    likeliest after those before it: one pass judges all answers. Captions are decoded.
     """
     counts: Counts = {}
     lines: list[str] = []
     full = [KEY] * shard.frames.shape[1]
     for start in range(0, len(shard.texts), CLIPS_AT_ONCE):
-        clips, frames = (
-            shard.texts[start : start + CLIPS_AT_ONCE],
-            shard.frames[start : start + CLIPS_AT_ONCE],
-        )
+        clips = shard.texts[start : start + CLIPS_AT_ONCE]
+        frames = shard.frames[start : start + CLIPS_AT_ONCE]
         asked = [clip['questions'] for clip in clips]
         kept, compressed = (
             clip_prefix(network, frames, texts, grids)
@@ -80,7 +89,9 @@ def _claims(truth: str, text: str) -> list[tuple[str, int, int]]:
 def clip_prefix(
     network: SimNetwork, frames: NDArray[np.uint8], texts: Texts, grids: Sequence[Grid]
 ) -> KeysValues:
-    """What texts about clips (B, T, height, width, 3) uint8 branch off; T grids."""
+    """Returns what texts about clips (B, T, height, width, 3) uint8 branch off; there are T
+    grids.
+    """
     device = network.llm.embed_tokens.weight.device
     features = torch.cat(
         [
@@ -105,7 +116,7 @@ def _answers(
     questions: Sequence[Sequence[Sequence[str]]],
     texts: Texts,
 ) -> list[tuple[str, int, int]]:
-    """(kind, is it right, 1) of every question."""
+    """Returns (kind, is it right, 1) of every question."""
     most = max(len(of_clip) for of_clip in questions)
     filled = [[*of_clip, *[('', 'What?', '')] * (most - len(of_clip))] for of_clip in questions]
     ids, targets = texts.rows(
@@ -127,8 +138,8 @@ def _answers(
 def captions(
     network: SimNetwork, kept: KeysValues, texts: Texts, prompt: str = DEFAULT_CAPTION_PROMPT
 ) -> list[str]:
-    """Greedy answers to `prompt`, one per clip. Every step runs all tokens again: simple, and texts
-    are short.
+    """Returns greedy answers to `prompt`, one per clip. Every step runs all tokens again, which is
+    simple, and texts are short.
     """
     suffix = texts.suffix(prompt)
     device, clips = kept[0][0].device, len(kept[0][0])
@@ -144,7 +155,7 @@ def captions(
 
 
 def table(counts: Mapping[str, tuple[int, int]]) -> str:
-    """One line: share and number per kind."""
+    """Returns one line with the share and the number of each kind."""
     return ', '.join(
         f'{kind} {right / max(1, total):.1%} of {total}'
         for kind, (right, total) in sorted(counts.items())
@@ -154,36 +165,17 @@ def table(counts: Mapping[str, tuple[int, int]]) -> str:
 def draw_curve(
     path: Path, losses: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Losses and scores over clips seen, as a PNG."""
+    """Draws losses and scores over the clips seen, as a PNG."""
     import matplotlib
 
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
-    right.set_prop_cycle(
-        color=matplotlib.colormaps['tab20'].colors
-    )  # more lines than colours otherwise
-    for name in (
-        'look',
-        'motion',
-        'captions',
-        'long texts',
-        'short texts',
-        'cell colour',
-        'cell shape',
-        'cell motion',
-    ):
-        points = [(entry['clips'], entry[name]) for entry in losses if name in entry]
-        if points:
-            left.plot(*zip(*points, strict=True), label=name, linewidth=1)
-    for name in sorted({kind for entry in scores for kind in entry['counts']}):
-        points = [
-            (entry['clips'], entry['counts'][name][0] / max(1, entry['counts'][name][1]))
-            for entry in scores
-            if name in entry['counts']
-        ]
-        right.plot(*zip(*points, strict=True), label=name, marker='.', linewidth=1)
+    _draw_losses(left, losses)
+    # more lines than colours otherwise
+    right.set_prop_cycle(color=matplotlib.colormaps['tab20'].colors)
+    _draw_scores(right, scores)
     for axes, title in (
         (left, 'training: losses, shares of cells'),
         (right, 'held-out scenes: share right'),
@@ -194,3 +186,20 @@ def draw_curve(
     figure.tight_layout()
     figure.savefig(path, dpi=90)
     pyplot.close(figure)
+
+
+def _draw_losses(axes: Any, losses: Sequence[Mapping[str, float]]) -> None:
+    for name in CURVES:
+        points = [(entry['clips'], entry[name]) for entry in losses if name in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+
+
+def _draw_scores(axes: Any, scores: Sequence[Mapping[str, Any]]) -> None:
+    for name in sorted({kind for entry in scores for kind in entry['counts']}):
+        points = [
+            (entry['clips'], entry['counts'][name][0] / max(1, entry['counts'][name][1]))
+            for entry in scores
+            if name in entry['counts']
+        ]
+        axes.plot(*zip(*points, strict=True), label=name, marker='.', linewidth=1)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drawn scenes with what is known of them, in numbered files that another machine can read. Knows
-no network and no tokens.
+"""Drawn scenes with what is known about them, in numbered files that another machine can read.
 
-A shard follows from seed, kind and number alone, so a run that is resumed sees the very shards that
-an unbroken one sees.
+A shard follows from seed, kind and number alone, so a run that is resumed sees the same shards as
+an unbroken one. The file is also the program of the processes that draw.
 """
 
 from __future__ import annotations
@@ -36,18 +35,21 @@ from penguin_ros.simulation.truth import truth, truth_of
 from penguin_ros.simulation.world import World
 
 MIN_SPOT_PIXELS = 24
-"""Pixels of a thing from which on it counts as seen."""
+"""The fewest pixels of a thing that count as seen."""
 MAX_QUESTIONS = 12
 SEEDS_PER_KIND = 10_000_000
-STRETCHES, PART_TRIES = (1.3, 2.0, 3.0), 8
+PART_TRIES = 8
+STRETCHES = (1.3, 2.0, 3.0)
 """How much longer a scene lasts than the clip that shows a part of it."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Shards of one kind: `clips` scenes of a level, each seen in `frames` pictures at `fps`;
-    `lengths`: shard by shard in so many pictures in turn, instead; `part_share`: of clips that show
-    a part of what goes on, as a live camera does.
+    """What the shards of one kind contain.
+
+    There are `clips` scenes of a level, each seen in `frames` images at `fps`, or shard by shard in
+    one of `lengths` in turn. `part_share` of the clips show a part of what goes on, as a live
+    camera does.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Kind:
     part_share: float = 0.0
 
     def of(self, number: int) -> Kind:
-        """What the shard of a number holds."""
+        """Returns what the shard of a number contains."""
         return (
             replace(self, frames=self.lengths[number % len(self.lengths)]) if self.lengths else self
         )
@@ -80,11 +82,14 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Shard:
-    """N clips of T frames. `frames` (N, T, height, width, 3) uint8; `cells` (N, T, cells of all
-    GRIDS one after the other) int8: which thing a cell shows, -1: none; `spots` (N, T, MAX_THINGS,
-    3) float32: middle of the seen part in 0..1 and logarithm of its pixels, NaN: not seen; `looks`
-    (N, MAX_THINGS, 2) int8: colour and shape; `motions` (N, MAX_THINGS) int8, index in SEEN, -1:
-    unclear; `texts`: per clip its caption and questions (kind, question, answer).
+    """N clips of T frames.
+
+    `frames` are (N, T, height, width, 3) uint8. `cells` (N, T, cells of all GRIDS one after the
+    other) int8 say which thing a cell shows, -1 for none. `spots` (N, T, MAX_THINGS, 3) float32 are
+    the middle of the seen part in 0..1 and the logarithm of its pixels, NaN where it is not seen.
+    `looks` (N, MAX_THINGS, 2) int8 are colour and shape, `motions` (N, MAX_THINGS) int8 indices in
+    SEEN, -1 where unclear. `texts` are the caption and the questions (kind, question, answer) of
+    each clip.
     """
 
     frames: NDArray[np.uint8]
@@ -96,12 +101,12 @@ class Shard:
 
 
 def first_seed(seed: int, kind: Kind, number: int) -> int:
-    """Of a shard's scenes; kinds draw from separate ranges."""
+    """Returns the seed of a shard's first scene; kinds draw from separate ranges."""
     return (seed * len(KINDS) + list(KINDS).index(kind.name)) * SEEDS_PER_KIND + number * kind.clips
 
 
 def make_shard(kind: Kind, first: int, count: int, is_varied: bool = True) -> Shard:
-    """Draws the scenes first .. first + count; `is_varied`: as `varied_clip` does, else as
+    """Draws the scenes first .. first + count: with `is_varied` as `varied_clip` does, else as
     `make_clip`.
     """
     with World(WIDTH, HEIGHT) as small, World(2 * WIDTH, 2 * HEIGHT) as large:
@@ -111,10 +116,8 @@ def make_shard(kind: Kind, first: int, count: int, is_varied: bool = True) -> Sh
             else make_clip(small, seed, kind.level, kind.frames, kind.fps, MAX_QUESTIONS)
             for seed in range(first, first + count)
         ]
-    looks, motions = (
-        np.full((count, MAX_THINGS, 2), -1, np.int8),
-        np.full((count, MAX_THINGS), -1, np.int8),
-    )
+    looks = np.full((count, MAX_THINGS, 2), -1, np.int8)
+    motions = np.full((count, MAX_THINGS), -1, np.int8)
     for row, clip in enumerate(clips):
         for index, thing in enumerate(clip.scene.things):
             looks[row, index] = list(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
@@ -137,9 +140,10 @@ def make_shard(kind: Kind, first: int, count: int, is_varied: bool = True) -> Sh
 
 
 def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedClip:
-    """The clip of a seed as another renderer and another camera may show it: some without blots
-    below the things or with a flat sky, half of them drawn twice as large and reduced as the node
-    reduces, taken at times that are not quite even.
+    """Draws the clip of a seed as another renderer and another camera may show it.
+
+    Some scenes have no blots below the things or a flat sky, half of them are drawn twice as large
+    and reduced as the node does, and the times are not quite even.
     """
     source = random.Random(f'penguin training {seed}')
     part = _part(kind, seed, small, source) if source.random() < kind.part_share else None
@@ -171,8 +175,8 @@ def varied_clip(kind: Kind, seed: int, small: World, large: World) -> SimulatedC
 
 
 def _part(kind: Kind, seed: int, world: World, source: random.Random) -> tuple[Scene, float] | None:
-    """A scene that lasts longer than its clip, and where a clip begins of which nothing is a matter
-    of opinion.
+    """Returns a scene that lasts longer than its clip, and a beginning of the clip for which
+    nothing is a matter of opinion.
     """
     lasts = (kind.frames - 1) / kind.fps
     total = lasts * source.choice(STRETCHES)
@@ -215,12 +219,12 @@ def _spots(segment: NDArray[np.int32]) -> NDArray[np.float32]:
 
 
 def shard_path(folder: Path, kind: Kind, number: int) -> Path:
-    """Where a shard lies."""
+    """Returns the path of a shard."""
     return folder / f'{kind.name}_{number:05}.npz'
 
 
 def write_shard(path: Path, shard: Shard) -> None:
-    """Appears whole or not at all."""
+    """Writes a shard, which appears whole or not at all."""
     draft = path.with_suffix('.draft.npz')
     np.savez(
         draft,
@@ -235,7 +239,7 @@ def write_shard(path: Path, shard: Shard) -> None:
 
 
 def read_shard(path: Path) -> Shard:
-    """As it was written."""
+    """Reads a shard."""
     with np.load(path) as arrays:
         return Shard(
             arrays['frames'],
@@ -248,7 +252,7 @@ def read_shard(path: Path) -> Shard:
 
 
 def produce(folder: Path, seed: int, kind: Kind, start: int, ahead: int) -> None:
-    """Draws shards start, start + 1 ... for ever, never more than `ahead` that nobody took; ends
+    """Draws shards start, start + 1 ... for ever, with at most `ahead` that nobody has taken; ends
     with its parent.
     """
     parent = os.getppid()
@@ -265,8 +269,8 @@ def produce(folder: Path, seed: int, kind: Kind, start: int, ahead: int) -> None
 
 
 def wait_for(folder: Path, kind: Kind, number: int, is_kept: bool) -> Shard:
-    """A shard as soon as it is there, deleted when taken; `is_kept`: from a folder drawn before,
-    which is read again in turn.
+    """Returns a shard as soon as it is there and deletes it; with `is_kept`, shards come from a
+    folder drawn before, which is read again in turn.
     """
     kept = len(list(folder.glob(f'{kind.name}_?????.npz'))) if is_kept else 0
     if is_kept and not kept:
@@ -283,7 +287,7 @@ def wait_for(folder: Path, kind: Kind, number: int, is_kept: bool) -> Shard:
 def start_painter(
     folder: Path, seed: int, kind: Kind, start: int, ahead: int
 ) -> subprocess.Popen[bytes]:
-    """`produce` in a process of its own, which needs no PyTorch."""
+    """Runs `produce` in a process of its own, which needs no PyTorch."""
     order = json.dumps(
         {'folder': str(folder), 'seed': seed, 'kind': asdict(kind), 'start': start, 'ahead': ahead}
     )

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All words of captions, questions and answers, for whoever trains a tokenizer. Knows the tables of
-words only.
-"""
+"""All words of captions, questions and answers in the simulated world, for training a tokenizer."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from penguin_ros.simulation.scene import COLOURS, SHAPES
 
 
 def phrases() -> tuple[str, ...]:
-    """Every phrase of the tables, with its {slots}."""
+    """Returns every phrase of the tables, with its {slots}."""
     tables = [value for name, value in vars(words).items() if name.isupper()]
     return tuple(
         dict.fromkeys(
@@ -24,7 +22,7 @@ def phrases() -> tuple[str, ...]:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word, sorted; those that may begin a sentence with a capital too."""
+    """Returns every word, sorted; those that may begin a sentence are there with a capital too."""
     found = {
         word
         for phrase in phrases()

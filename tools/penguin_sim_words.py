@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenizer of the simulated world's vocabulary, and prompts cut into what clips share and what
-each text adds. No torch.
+"""The tokenizer of the simulated world's vocabulary, and prompts cut into what clips share and what
+each text adds.
 
 A prompt here is the one that the node sends: both come from `penguin_ros.preprocessing.prompt`.
 """
@@ -24,12 +24,12 @@ from penguin_ros.testing.random_tokenizer import trained_tokenizer
 VOCABULARY_SIZE = 1000
 MARKUP_TEXTS = ('user\nTime 0.0s:', ',Time 0.5s:', 'assistant\n', 'assistant\n\n')
 IGNORED = -100
-"""Target of positions that are not learnt from."""
+"""The target of positions that are not learnt from."""
 
 
 def sim_tokenizer() -> dict[str, Any]:
-    """The JSON description: every word of the simulation's vocabulary is one token, with and
-    without a space before it.
+    """Returns the tokenizer in the format of tokenizer.json; every word of the simulation's
+    vocabulary is one token, with and without a space before it.
     """
     words = vocabulary()
     return trained_tokenizer(
@@ -39,50 +39,48 @@ def sim_tokenizer() -> dict[str, Any]:
 
 
 class Texts:
-    """Token ids for training, made by the tokenizer in `folder`."""
+    """Makes token ids for training with the tokenizer in `folder`."""
 
     def __init__(self, folder: Path, image_token_id: int) -> None:
-        self._tokenizer, self.image = PenguinTokenizer(folder), image_token_id
+        self._tokenizer = PenguinTokenizer(folder)
+        self.image = image_token_id
         self.end = self._tokenizer.markup_id('<|im_end|>')
         self.suffix = lru_cache(maxsize=65536)(self._suffix)
         self.answer = lru_cache(maxsize=65536)(self._answer)
 
     def prefix(self, seconds: Sequence[float], tokens: Sequence[int]) -> NDArray[np.int64]:
-        """The prompt up to where the question begins: per frame its time and the number of its
-        visual tokens.
+        """Returns the prompt up to where the question begins, from the time of each frame and the
+        number of its visual tokens.
         """
         ids = self.prompt(seconds, tokens, 'What?')
-        return ids[
-            : int(np.flatnonzero(ids == self.image)[-1]) + 2
-        ]  # the last frame is followed by a line break
+        last = int(np.flatnonzero(ids == self.image)[-1])
+        return ids[: last + 2]  # the last frame is followed by a line break
 
     def prompt(
         self, seconds: Sequence[float], tokens: Sequence[int], question: str
     ) -> NDArray[np.int64]:
-        """The whole prompt, as the node sends it."""
+        """Returns the whole prompt, as the node sends it."""
         message = Message('user', (VideoPart(tuple(seconds), len(seconds)), TextPart(question)))
         return render([message], self._tokenizer, tokens, self.image).token_ids
 
     def length(self, pair: tuple[str, str]) -> int:
-        """Tokens of a question and its answer."""
+        """Returns the number of tokens of a question and its answer."""
         return len(self.suffix(pair[0])) + len(self.answer(pair[1]))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids."""
+        """Returns the text of token ids."""
         return self._tokenizer.decode(ids)
 
     def rows(
         self, pairs: Sequence[tuple[str, str]], length: int = 0
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Per (question, answer) the tokens after the prefix and the next-token targets, (pairs,
-        longest or `length`) each.
+        """Returns, per (question, answer), the tokens after the prefix and the next-token targets,
+        each (pairs, longest or `length`).
         """
         parts = [(self.suffix(question), self.answer(answer)) for question, answer in pairs]
         length = max(length, *(len(suffix) + len(answer) - 1 for suffix, answer in parts))
-        ids, targets = (
-            np.full((len(parts), length), self.end, np.int64),
-            np.full((len(parts), length), IGNORED, np.int64),
-        )
+        ids = np.full((len(parts), length), self.end, np.int64)
+        targets = np.full((len(parts), length), IGNORED, np.int64)
         for row, (suffix, answer) in enumerate(parts):
             whole = suffix + answer
             ids[row, : len(whole) - 1] = whole[:-1]
@@ -98,6 +96,6 @@ class Texts:
 
 
 def caption_prompts() -> Iterator[str]:
-    """How a caption is asked for; the node's default first."""
+    """Yields the ways in which a caption is asked for, the node's default first."""
     yield DEFAULT_CAPTION_PROMPT
     yield from ('Describe what you see.', 'Describe the scene.', 'What is happening?')

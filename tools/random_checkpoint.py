@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a checkpoint with random weights, in the layout of the published ones. Run it with --help."""
+"""Writes a checkpoint with random weights in the layout of the published ones; see --help."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from penguin_ros.testing.random_checkpoint import (
 )
 
 
-def main() -> int:
-    """Exit status 0, or 1 when the checkpoint could not be written."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog='Example: tools/random_checkpoint.py --shape tiny my_checkpoint'
     )
@@ -51,7 +50,12 @@ def main() -> int:
     parser.add_argument(
         '--untied', action='store_true', help='write a head of its own, as 8b always has'
     )
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Returns exit status 0, or 1 when the checkpoint could not be written."""
+    options = _arguments()
     try:
         write_random_checkpoint(
             options.folder,

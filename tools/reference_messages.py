@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of the messages, services and actions of penguin_msgs, made from their comments.
+"""Makes tables of the messages, services and actions of penguin_msgs from their comments.
 
 A file begins with a comment on the whole. Every field and every constant has its own comment above
 it. The first constant of a group also carries the line "Values of `field`", and a constant may
@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Interface:
-    """One file. `parts` holds the entries of each section between the lines of three dashes."""
+    """One file; `parts` are the entries of each section between the lines of three dashes."""
 
     name: str
     kind: str
@@ -39,7 +39,7 @@ class Interface:
 
 
 def interfaces(folder: Path) -> list[Interface]:
-    """All files below the folder of penguin_msgs, sorted by name."""
+    """Returns all files below the folder of penguin_msgs, sorted by name."""
     files = [path for kind in KINDS for path in (folder / kind).glob(f'*.{kind}')]
     return [
         parsed(path.stem, path.suffix[1:], path.read_text(encoding='utf-8'))
@@ -48,7 +48,9 @@ def interfaces(folder: Path) -> list[Interface]:
 
 
 def parsed(name: str, kind: str, text: str) -> Interface:
-    """One file. ValueError when it has no comment on the whole, or an entry has no comment."""
+    """Parses one file; ValueError when it has no comment on the whole, or an entry has no
+    comment.
+    """
     head, _, body = text.partition('\n\n')
     if not all(line.startswith('#') for line in head.splitlines()):
         raise ValueError(f'{name}.{kind} does not begin with a comment and an empty line')
@@ -58,14 +60,16 @@ def parsed(name: str, kind: str, text: str) -> Interface:
 
 
 def markdown(found: list[Interface]) -> str:
-    """A heading and tables for each interface; the fields of Question are not repeated."""
+    """Returns a heading and tables for each interface; the fields of Question are not repeated."""
     names = {interface.name for interface in found}
     question = next((one.parts[0] for one in found if one.name == 'Question'), None)
     return '\n\n'.join(_section(interface, names, question) for interface in found)
 
 
 def cell(text: str) -> str:
-    """The text as it must stand in a table: bars and angle brackets would not be shown."""
+    """Returns the text as it must be written in a table: bars and angle brackets would not be
+    shown.
+    """
     return text.replace('|', '\\|').replace('<', '&lt;')
 
 

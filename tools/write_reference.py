@@ -26,7 +26,7 @@ _BLOCK = re.compile(r'(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)', re.DOT
 
 
 def parameters_block() -> str:
-    """The settings of penguin_node: a table for each section of config.py."""
+    """Returns the settings of penguin_node: a table for each section of config.py."""
     known = settings(PenguinConfig())
     sections = []
     for section in dataclasses.fields(PenguinConfig):
@@ -39,26 +39,28 @@ def parameters_block() -> str:
 
 
 def camera_node_block() -> str:
-    """The parameters of camera_node."""
+    """Returns the parameters of camera_node."""
     from penguin_ros.ros.camera_node.parameters import CameraParameters
 
     return _dataclass_table(CameraParameters)
 
 
 def sim_camera_block() -> str:
-    """The parameters of sim_camera."""
+    """Returns the parameters of sim_camera."""
     from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
 
     return _dataclass_table(SimCameraParameters)
 
 
 def messages_block() -> str:
-    """Every file of penguin_msgs."""
+    """Returns every file of penguin_msgs."""
     return markdown(interfaces(ROOT / 'penguin_msgs'))
 
 
 def launch_block(file: str) -> str:
-    """The arguments of a launch file, which is read but not run: not every ROS 2 has `launch`."""
+    """Returns the arguments of a launch file, which is read but not run: not every ROS 2 has
+    `launch`.
+    """
     tree = ast.parse((ROOT / 'launch' / file).read_text(encoding='utf-8'))
     calls = [
         node
@@ -83,17 +85,17 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def pages() -> list[Path]:
-    """All pages that may hold a table."""
+    """Returns all pages that may contain a table."""
     return sorted((ROOT / 'docs').glob('*.md'))
 
 
 def names_in(text: str) -> list[str]:
-    """The names of the tables that a page holds."""
+    """Returns the names of the tables that a page contains."""
     return [found[2] for found in _BLOCK.finditer(text)]
 
 
 def written(text: str) -> str:
-    """The page with all its tables made anew; KeyError for a name that is not in BLOCKS."""
+    """Returns the page with all its tables made anew; KeyError for a name that is not in BLOCKS."""
     return _BLOCK.sub(lambda found: f'{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}', text)
 
 

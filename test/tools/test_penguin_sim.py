@@ -19,10 +19,10 @@ from penguin_sim_batches import make_batch, seen_as, to_patches
 from penguin_sim_checkpoint import sim_shape, write_sim_checkpoint
 from penguin_sim_grids import GRIDS, HEIGHT, INTERMEDIATE, KEY, WIDTH, Grid, cells_of
 from penguin_sim_heads import cell_targets
-from penguin_sim_learner import LossWeights, Trainer, embedded, encoded
 from penguin_sim_network import SimNetwork
 from penguin_sim_scores import captions, clip_prefix
 from penguin_sim_shards import KINDS, Shard, read_shard, write_shard
+from penguin_sim_trainer import LossWeights, Trainer, embedded, encoded
 from penguin_sim_vocabulary import vocabulary
 from penguin_sim_words import IGNORED, Texts, sim_tokenizer
 
@@ -301,7 +301,7 @@ def test_shards_of_a_kind_may_hold_clips_of_other_lengths_in_turn() -> None:
     assert KINDS['full'].of(3) == KINDS['full'] and KINDS['full'].frames == 4
 
 
-def test_a_learner_that_is_restored_goes_on_exactly(
+def test_a_trainer_that_is_restored_goes_on_exactly(
     checkpoint: Checkpoint, texts: Texts, frames: np.ndarray
 ) -> None:
     batches = [
@@ -323,10 +323,10 @@ def test_a_learner_that_is_restored_goes_on_exactly(
 def test_one_clip_is_learnt_by_heart(
     checkpoint: Checkpoint, texts: Texts, frames: np.ndarray
 ) -> None:
-    learner, random = Trainer(checkpoint.shape, 1, 'cpu'), np.random.default_rng(0)
+    trainer, random = Trainer(checkpoint.shape, 1, 'cpu'), np.random.default_rng(0)
     for _ in range(60):
-        learner.learn(make_batch(one_shard(frames), [0], texts, random, 3), LossWeights(), 3e-3)
-    network = learner.student.network.requires_grad_(False)
+        trainer.learn(make_batch(one_shard(frames), [0], texts, random, 3), LossWeights(), 3e-3)
+    network = trainer.model.network.requires_grad_(False)
     assert captions(network, clip_prefix(network, frames, texts, WHOLE), texts, QUESTIONS[0]) == [
         'Red.'
     ]

@@ -16,7 +16,7 @@ from penguin_ros.checkpoint.checkpoint import open_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / 'tools' / 'train_penguin_sim.py'
-SCHEDULE = 'look:1,tell:1,watch:2'
+SCHEDULE = 'encoder:1,text:1,clips:2'
 
 
 @pytest.fixture(scope='module')
@@ -46,7 +46,7 @@ def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             str(folder / 'model'),
             '--state',
             str(folder / 'model.state'),
-            '--level',
+            '--schedule',
             SCHEDULE,
             *arguments,
         ],
@@ -70,7 +70,7 @@ def test_a_short_run_leaves_a_checkpoint_scores_a_curve_and_a_state_that_another
     assert (tmp_path / 'model.png').read_bytes().startswith(b'\x89PNG')
     assert (tmp_path / 'model.state').stat().st_size < 100e6
     before = (tmp_path / 'model' / 'model.safetensors').read_bytes()
-    again = train(tmp_path, '--resume', '--level', SCHEDULE + ',watch:1')
+    again = train(tmp_path, '--resume', '--schedule', SCHEDULE + ',clips:1')
     assert again.returncode == 0, again.stderr
     assert '5/5' in again.stderr and '1/5' not in again.stderr, 'only what was new is learnt'
     assert (tmp_path / 'model' / 'model.safetensors').read_bytes() != before

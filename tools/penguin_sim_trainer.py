@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights and how they learn from a batch: losses, optimisers, averaged weights, state to go on
-from. Knows no scenes.
+"""Weights and how they learn from a batch: losses, optimisers, averaged weights, and the state from
+which training resumes.
 
-Gradients are computed in bfloat16 from a copy; the weights themselves, their average and the
+Gradients are computed in bfloat16 on a copy; the weights themselves, their average and the
 optimisers are float32.
 """
 
@@ -25,24 +25,27 @@ from torch import Tensor, nn
 from penguin_ros.checkpoint.shapes import CheckpointShape
 
 MOTION_LAYER = 1
-"""After this layer of the LLM the visual positions must know what moved; the later ones can then
-tell.
+"""After this layer of the LLM the visual positions must know what moved, so that the later layers
+can say it.
 """
-EMA_DECAY, CLIP_NORM = 0.995, 1.0
+EMA_DECAY = 0.995
+CLIP_NORM = 1.0
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Share of each loss; `is_encoder_trained`: else its features are taken as they are."""
+    """The weight of each loss; without `is_encoder_trained` the encoder's features are taken as
+    they are.
+    """
 
-    look: float = 1.0
+    cells: float = 1.0
     motion: float = 0.5
     text: float = 1.0
     is_encoder_trained: bool = True
 
 
-class Student(nn.Module):
-    """The network and the heads that only training has."""
+class TrainedModel(nn.Module):
+    """The network and the heads that exist in training only."""
 
     def __init__(self, shape: CheckpointShape) -> None:
         super().__init__()
@@ -51,19 +54,19 @@ class Student(nn.Module):
 
 
 class Trainer:
-    """Holds a student and changes it step by step."""
+    """Holds a model and changes it step by step."""
 
     def __init__(self, shape: CheckpointShape, seed: int, device: str) -> None:
         torch.manual_seed(seed)
         self.device = torch.device(device)
-        self.student = Student(shape).to(self.device)
+        self.model = TrainedModel(shape).to(self.device)
         self.average = {
-            name: value.detach().clone() for name, value in self.student.named_parameters()
+            name: value.detach().clone() for name, value in self.model.named_parameters()
         }
-        self._worker = copy.deepcopy(self.student)
-        for value in self._worker.parameters():
+        self._twin = copy.deepcopy(self.model)
+        for value in self._twin.parameters():
             value.data = value.data.bfloat16()
-        named = list(self.student.named_parameters())
+        named = list(self.model.named_parameters())
         matrices = [value for name, value in named if '.layers.' in name and value.ndim == 2]
         others = [value for name, value in named if not ('.layers.' in name and value.ndim == 2)]
         self._optimisers = [
@@ -72,14 +75,15 @@ class Trainer:
         ]
         self.steps = 0
 
-    def learn(self, batch: Batch, weighting: LossWeights, rate: float) -> dict[str, float]:
-        """One step at learning rate `rate`; the parts of the loss."""
-        loss, parts = self._loss(batch, weighting)
+    def learn(self, batch: Batch, loss_weights: LossWeights, rate: float) -> dict[str, float]:
+        """Makes one step at learning rate `rate` and returns the parts of the loss."""
+        loss, parts = self._loss(batch, loss_weights)
         loss.backward()
-        pairs = list(zip(self.student.parameters(), self._worker.parameters(), strict=True))
+        pairs = list(zip(self.model.parameters(), self._twin.parameters(), strict=True))
         for value, twin in pairs:
-            value.grad, twin.grad = (None if twin.grad is None else twin.grad.float()), None
-        parts['gradient'] = nn.utils.clip_grad_norm_(self.student.parameters(), CLIP_NORM).item()
+            value.grad = None if twin.grad is None else twin.grad.float()
+            twin.grad = None
+        parts['gradient'] = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM).item()
         if parts['gradient'] == parts['gradient']:  # not NaN
             for optimiser in self._optimisers:
                 optimiser.param_groups[0]['lr'] = rate
@@ -89,57 +93,56 @@ class Trainer:
         return parts
 
     def _copy_weights(self, decay: float) -> None:
-        values = [value.data for value in self.student.parameters()]
-        torch._foreach_copy_([twin.data for twin in self._worker.parameters()], values)
+        values = [value.data for value in self.model.parameters()]
+        torch._foreach_copy_([twin.data for twin in self._twin.parameters()], values)
         torch._foreach_lerp_(list(self.average.values()), values, 1 - decay)
 
-    def _loss(self, batch: Batch, weighting: LossWeights) -> tuple[Tensor, dict[str, float]]:
-        network, heads = self._worker.network, self._worker.heads
+    def _loss(self, batch: Batch, loss_weights: LossWeights) -> tuple[Tensor, dict[str, float]]:
+        network, heads = self._twin.network, self._twin.heads
         cells = type(batch.cells)(
             **{name: value.to(self.device) for name, value in vars(batch.cells).items()}
         )
-        features = self._features(batch, weighting.is_encoder_trained)
-        loss, parts = heads.look_loss(features, cells)
-        loss = loss * weighting.look
+        features = self._features(batch, loss_weights.is_encoder_trained)
+        loss, parts = heads.cell_loss(features, cells)
+        loss = loss * loss_weights.cells
         if not batch.groups:
-            return loss, parts | {'look': loss.item()}
-        parts['look'] = loss.item()
+            return loss, parts | {'cells': loss.item()}
+        parts['cells'] = loss.item()
         kept, outputs = network.prefix(self._embedded(batch, features))
         if len(batch.grids) > 1:
             hidden = outputs[MOTION_LAYER][:, batch.visual.to(self.device)]
             motion_loss, measures = heads.motion_loss(hidden, cells)
-            loss, parts = (
-                loss + weighting.motion * motion_loss,
-                parts | measures | {'motion': motion_loss.item()},
-            )
+            loss = loss + loss_weights.motion * motion_loss
+            parts |= measures | {'motion': motion_loss.item()}
         for name, (ids, targets) in zip(GROUPS, batch.groups, strict=True):
             text_loss = _text_loss(network, kept, ids.to(self.device), targets.to(self.device))
-            loss, parts[name] = loss + weighting.text * text_loss, text_loss.item()
+            loss = loss + loss_weights.text * text_loss
+            parts[name] = text_loss.item()
         return loss, parts
 
     def _features(self, batch: Batch, is_trained: bool) -> Tensor:
-        """(B, S, encoder size); only one frame of each clip carries gradients, which costs half and
-        teaches nearly as much.
+        """Returns features (B, S, encoder size). Only one frame of each clip has gradients, which
+        costs half and teaches nearly as much.
         """
         parts = []
         for frame, (grid, patches) in enumerate(zip(batch.grids, batch.patches, strict=True)):
             with torch.set_grad_enabled(is_trained and frame == batch.taught):
                 parts.append(
-                    encoded(self._worker.network, patches.to(self.device, torch.bfloat16), grid)
+                    encoded(self._twin.network, patches.to(self.device, torch.bfloat16), grid)
                 )
         return torch.cat(parts, 1)
 
     def _embedded(self, batch: Batch, features: Tensor) -> Tensor:
         return embedded(
-            self._worker.network,
+            self._twin.network,
             batch.prefix.to(self.device),
             batch.visual.to(self.device),
             features,
         )
 
     def averaged(self) -> SimNetwork:
-        """The network with averaged weights, float32, to score or to write."""
-        network = copy.deepcopy(self.student.network)
+        """Returns the network with averaged weights in float32, to score or to write."""
+        network = copy.deepcopy(self.model.network)
         prefix = 'network.'
         network.load_state_dict(
             {
@@ -151,36 +154,36 @@ class Trainer:
         return network.requires_grad_(False)
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs."""
+        """Returns everything that `restore` needs."""
         return {
-            'weights': self.student.state_dict(),
+            'weights': self.model.state_dict(),
             'average': self.average,
             'steps': self.steps,
             'optimisers': [optimiser.state_dict() for optimiser in self._optimisers],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """As it was when `state` was taken, on whatever device."""
-        self.student.load_state_dict(state['weights'])
+        """Restores everything as it was when `state` was taken, on whatever device."""
+        self.model.load_state_dict(state['weights'])
         for name, value in self.average.items():
             value.copy_(state['average'][name])
         for optimiser, saved in zip(self._optimisers, state['optimisers'], strict=True):
             optimiser.load_state_dict(saved)
         self.steps = state['steps']
         torch._foreach_copy_(
-            [twin.data for twin in self._worker.parameters()],
-            [value.data for value in self.student.parameters()],
+            [twin.data for twin in self._twin.parameters()],
+            [value.data for value in self.model.parameters()],
         )
 
 
 def encoded(network: SimNetwork, patches: Tensor, grid: Grid) -> Tensor:
-    """Features (B, cells, encoder size) of one frame of B clips."""
+    """Returns the features (B, cells, encoder size) of one frame of B clips."""
     return network.encode(patches, grid.rows * MERGE, grid.columns * MERGE, MERGE)
 
 
 def embedded(network: SimNetwork, prefix: Tensor, visual: Tensor, features: Tensor) -> Tensor:
-    """Embeddings (B, P, hidden) of prompts' beginnings, with projected features (B, S, encoder
-    size) at `visual`.
+    """Returns the embeddings (B, P, hidden) of the beginnings of prompts, with projected features
+    (B, S, encoder size) at `visual`.
     """
     rows = network.llm.embed_tokens(prefix).expand(len(features), -1, -1)
     return rows.index_copy(1, visual, network.projector(features))
