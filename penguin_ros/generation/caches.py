@@ -28,8 +28,10 @@ class CacheStats:
 
 
 class Caches:
-    """Belongs to the thread of `backend`, apart from `forget` and `counts`. Keeps nothing unless
-    told to.
+    """The caches of one backend; without the arguments they keep nothing.
+
+    They belong to the thread of `backend`, apart from `forget` and `stats`, which may be called on
+    any thread. `encoder_cache_bytes` bounds the features that are kept.
     """
 
     def __init__(

@@ -46,10 +46,10 @@ def backend() -> Iterator[ScriptedBackend]:
 class Run:
     """One generation with these drafts, first token included; `steps` that gave tokens."""
 
-    def __init__(self, backend: ScriptedBackend, draft: Draft | None, **limits: Any) -> None:
+    def __init__(self, backend: ScriptedBackend, draft: Draft | None, **changes: Any) -> None:
         self.backend, self.steps = backend, list[Step]()
         self.drafter = GivenDrafts(draft) if draft else None
-        params = SamplingParams(**{'max_tokens': 12, 'stop_token_ids': (STOP,), **limits})
+        params = SamplingParams(**{'max_tokens': 12, 'stop_token_ids': (STOP,), **changes})
         # Characters of three tokens.
         heart = Detokenizer(lambda token_id: b'\xe2\x9d\xa4'[token_id % 3 : token_id % 3 + 1])
         self.output = GenerationOutput(heart)
@@ -91,7 +91,7 @@ class Run:
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize(
-    'limits',
+    'changes',
     [
         {},
         {'max_tokens': 5},
@@ -104,19 +104,19 @@ class Run:
     ],
 )
 def test_no_draft_changes_the_text_its_reason_or_what_the_slot_holds(
-    backend: ScriptedBackend, kind: str, limits: Any
+    backend: ScriptedBackend, kind: str, changes: Any
 ) -> None:
-    plain = Run(backend, None, **limits).finish()
+    plain = Run(backend, None, **changes).finish()
     for seed in range(5):
         draft = drafts_of([*plain.output.token_ids, STOP, 40, 41], STOP, 512, seed)[kind]
-        drafted = Run(backend, draft, **limits).finish()
+        drafted = Run(backend, draft, **changes).finish()
         assert drafted.facts() == plain.facts()
         assert (
             drafted.output.stats.forward_passes
             <= plain.output.stats.forward_passes
             == len(plain.output.token_ids)
         )
-        if limits.get('keep_logits'):
+        if changes.get('keep_logits'):
             rows = [
                 np.concatenate([step.logits for step in run.steps if step.logits is not None])
                 for run in (plain, drafted)
@@ -145,13 +145,13 @@ def test_texts_that_repeat_themselves_stop_where_they_do_without_drafts(
     most: int,
 ) -> None:
     backend.script = script
-    limits = {
+    changes = {
         'max_tokens': most,
         'sampling': GenerationConfig(temperature, max_repeats=repeats, seed=seed),
     }
-    plain = Run(backend, None, **limits).finish()
+    plain = Run(backend, None, **changes).finish()
     drafted = Run(
-        backend, drafts_of([*plain.output.token_ids, *script], STOP, 12, seed)[kind], **limits
+        backend, drafts_of([*plain.output.token_ids, *script], STOP, 12, seed)[kind], **changes
     ).finish()
     assert drafted.facts() == plain.facts()
 

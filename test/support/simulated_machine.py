@@ -19,9 +19,9 @@ Costs = Callable[[int], float]
 """From the number of positions of a pass to its time, in plain steps."""
 
 
-def two_cores(rows: int) -> float:
+def two_cores(size: int) -> float:
     """Returns about what a 2B network in int4 takes on two CPU cores."""
-    return 1 + 0.24 * (rows - 1)
+    return 1 + 0.24 * (size - 1)
 
 
 class Machine:

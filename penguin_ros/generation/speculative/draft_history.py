@@ -66,7 +66,7 @@ _JUMP = 1.5
 
 
 class AcceptanceRate:
-    """How often the guesses of each source are right, by the length of the match behind them."""
+    """How often the guesses of each source are right, by the length of the match they follow."""
 
     def __init__(self) -> None:
         self._counts = {

@@ -77,13 +77,13 @@ def test_costs_are_positive_and_never_fall_with_the_positions(
     passes: list[tuple[int, int]],
 ) -> None:
     costs = measured(*passes)
-    values = [costs.cost(rows) for rows in range(1, 70)]
+    values = [costs.cost(size) for size in range(1, 70)]
     assert values[0] > 0
     assert all(later >= earlier * (1 - 1e-12) for earlier, later in itertools.pairwise(values))
 
 
 def test_the_same_measurements_give_the_same_costs() -> None:
-    passes = [(rows, rows * 100 + 900) for rows in (1, 2, 4, 8, 1, 1, 16, 3)]
-    assert [measured(*passes).cost(rows) for rows in range(1, 20)] == [
-        measured(*passes).cost(rows) for rows in range(1, 20)
+    passes = [(size, size * 100 + 900) for size in (1, 2, 4, 8, 1, 1, 16, 3)]
+    assert [measured(*passes).cost(size) for size in range(1, 20)] == [
+        measured(*passes).cost(size) for size in range(1, 20)
     ]

@@ -104,7 +104,7 @@ def test_captions_of_a_scene_that_stands_take_less_than_half_from_the_second_one
 @pytest.mark.parametrize('noise', [0.0, 0.5])
 @pytest.mark.parametrize(
     'costs',
-    [two_cores, lambda rows: rows, lambda rows: 1 + 3 * (rows > 1), lambda rows: rows**0.5],
+    [two_cores, lambda size: size, lambda size: 1 + 3 * (size > 1), lambda size: size**0.5],
     ids=['two cores', 'each position a step', 'dear from two positions on', 'square root'],
 )
 def test_captions_that_share_nothing_cost_no_more_than_without_drafts(
@@ -125,7 +125,7 @@ def test_the_more_of_a_text_stays_the_faster_it_comes(share: float, limit: float
 
 def test_drafts_are_long_where_positions_are_free_and_rare_where_each_costs_a_step() -> None:
     text = words(1)
-    free, dear = Machine(lambda rows: 1.0), Machine(lambda rows: 1.2 * rows - 0.2)
+    free, dear = Machine(lambda size: 1.0), Machine(lambda size: 1.2 * size - 0.2)
     for _ in range(12):
         last = free.caption(text), dear.caption(text)
     assert free.passes[-4:-1] == [16, 16, 16] and last[0] < 0.1
@@ -133,8 +133,8 @@ def test_drafts_are_long_where_positions_are_free_and_rare_where_each_costs_a_st
 
 
 def test_a_size_at_which_the_machine_is_best_is_found() -> None:
-    def steps_of_four(rows: int) -> float:
-        return 1.0 if rows == 1 else 1.6 * -(-rows // 4)
+    def steps_of_four(size: int) -> float:
+        return 1.0 if size == 1 else 1.6 * -(-size // 4)
 
     machine = Machine(steps_of_four)
     times = [machine.caption(words(1)) for _ in range(25)]
@@ -152,7 +152,7 @@ def test_drafting_ends_with_a_scene_that_changes_and_comes_back_when_it_stands_a
 
 def test_a_change_of_the_machines_speed_is_noticed() -> None:
     slope = [0.1]
-    machine, text = Machine(lambda rows: 1 + slope[0] * (rows - 1)), words(1)
+    machine, text = Machine(lambda size: 1 + slope[0] * (size - 1)), words(1)
     assert [machine.caption(text) for _ in range(8)][-1] < 0.2
     slope[0] = 2.0  # another node takes the cores that the positions had
     slower = [machine.caption(text) for _ in range(10)]
@@ -162,11 +162,11 @@ def test_a_change_of_the_machines_speed_is_noticed() -> None:
 
 
 def test_dear_sizes_are_tried_again_but_rarely() -> None:
-    machine, text = Machine(lambda rows: 1 + 2.0 * (rows - 1)), words(1)
+    machine, text = Machine(lambda size: 1 + 2.0 * (size - 1)), words(1)
     for _ in range(100):
         machine.caption(text)
     later = machine.passes[1000:]
-    assert 0 < sum(rows > 1 for rows in later) < len(later) / 100
+    assert 0 < sum(size > 1 for size in later) < len(later) / 100
 
 
 def test_the_same_times_give_the_same_drafts() -> None:
