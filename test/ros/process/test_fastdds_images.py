@@ -18,8 +18,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from penguin_ros.ros.process.image_profile import find_image_profile
-
 PROFILE = Path(__file__).resolve().parents[3] / 'config' / 'fastdds_images.xml'
 FRAMES = 10
 LAST = 'last'
@@ -28,8 +26,6 @@ import array, time
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
-
-from penguin_ros.ros.process.image_profile import find_image_profile
 rclpy.init()
 node = rclpy.create_node('raw_images')
 publisher = node.create_publisher(Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
@@ -100,9 +96,3 @@ class TestRawFullHd:
 
     def test_images_are_lost_without_it(self, receiver: Receiver) -> None:
         assert receiver.receive({}) < FRAMES
-
-
-def test_a_checkout_brings_its_own_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv('AMENT_PREFIX_PATH', raising=False)
-    monkeypatch.setattr(sys, 'prefix', str(tmp_path))
-    assert find_image_profile() == PROFILE

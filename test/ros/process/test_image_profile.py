@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -68,3 +69,10 @@ def test_a_small_shared_memory_is_reported(monkeypatch, tmp_path):
 
     monkeypatch.setattr(os, 'statvfs', lambda path: Small)
     assert '--shm-size' in shared_memory_shortage()
+
+
+def test_a_checkout_brings_its_own_profile(monkeypatch, tmp_path):
+    monkeypatch.delenv('AMENT_PREFIX_PATH', raising=False)
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path))
+    root = Path(__file__).resolve().parents[3]
+    assert find_image_profile() == root / 'config' / 'fastdds_images.xml'
