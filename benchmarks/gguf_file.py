@@ -2,8 +2,8 @@
 """Writes a Qwen3 of any shape with random weights as llama.cpp reads it: layers in Q4_0, embedding
 and head in Q8_0.
 
-For benchmarks only: the values are random, the sizes and formats are real. There is no tokenizer in
-it.
+It is for benchmarks only: the values are random, the sizes and formats are real, and there is no
+tokenizer in it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ F32, Q4_0, Q8_0 = 0, 2, 8
 BLOCK = 32
 BLOCK_BYTES = {Q4_0: 18, Q8_0: 34}
 SPREAD = {Q4_0: 4.6, Q8_0: 73.9}
-"""Of the integers in a block whose bytes are random."""
+"""The standard deviation of the integers in a block whose bytes are random."""
 ALIGNMENT = 32
 UINT32, FLOAT32, STRING = 4, 6, 8
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """`shape` (outputs, inputs) or (size,)."""
+    """One tensor; its `shape` is (outputs, inputs) or (size,)."""
 
     name: str
     shape: tuple[int, ...]
@@ -37,12 +37,13 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
+        """Its size in the file."""
         count = int(np.prod(self.shape))
         return count * 4 if self.kind == F32 else count // BLOCK * BLOCK_BYTES[self.kind]
 
 
 def write_gguf(path: Path, shape: TransformerShape, vocabulary_size: int, max_length: int) -> int:
-    """Returns the bytes of weights that decoding one token reads."""
+    """Writes the file and returns the bytes of weights that decoding one token reads."""
     tensors = list(_tensors(shape, vocabulary_size))
     random = np.random.default_rng(0)
     with path.open('wb') as file:
@@ -54,11 +55,9 @@ def write_gguf(path: Path, shape: TransformerShape, vocabulary_size: int, max_le
 
 
 def _tensors(shape: TransformerShape, vocabulary_size: int) -> Iterator[Tensor]:
-    hidden, queries, keys = (
-        shape.hidden_size,
-        shape.heads * shape.head_dim,
-        shape.kv_heads * shape.head_dim,
-    )
+    hidden = shape.hidden_size
+    queries = shape.heads * shape.head_dim
+    keys = shape.kv_heads * shape.head_dim
     yield Tensor('token_embd.weight', (vocabulary_size, hidden), Q8_0)
     yield Tensor('output_norm.weight', (hidden,), F32)
     for layer in range(shape.layers):
@@ -134,7 +133,8 @@ def _write_values(file: BinaryIO, tensor: Tensor, random: np.random.Generator) -
     if tensor.kind == F32:
         file.write(np.ones(tensor.shape, np.float32).tobytes())
         return
-    blocks, size = tensor.bytes // BLOCK_BYTES[tensor.kind], BLOCK_BYTES[tensor.kind]
+    size = BLOCK_BYTES[tensor.kind]
+    blocks = tensor.bytes // size
     scale = np.float16(1 / (SPREAD[tensor.kind] * np.sqrt(tensor.shape[-1])))
     for start in range(0, blocks, 1 << 20):
         values = random.integers(0, 256, (min(1 << 20, blocks - start), size), np.uint8)

@@ -2,14 +2,14 @@
 """What receiving cameras costs: 1080p rgb8 at 30 Hz sampled at 2 Hz, one camera and four, in real
 processes.
 
-Compares, in the same run, a naive rclpy node (converts every frame in its callback) with
-penguin_ros's camera inputs, and the two measures that make the difference by themselves: the gate
-(frames stay in the middleware until one is wanted) and the allocator setting (freed pictures are
-kept, not returned to the system).
+In the same run, a naive rclpy node, which converts every frame in its callback, is compared with
+the camera inputs of penguin_ros, and with the two measures that make the difference, each by
+itself: the gate (frames stay in the middleware until one is wanted) and the allocator setting
+(freed images are kept, not returned to the system).
 
 The processor time of a node without the allocator setting depends on where its heap happens to end
-when it starts: glibc returns each freed picture to the system, or none of them. So it is given as
-the mean over the rounds, each with new processes, with the lowest and the highest beside it.
+when it starts: glibc returns each freed image to the system, or none of them. So it is given as the
+mean over the rounds, each with new processes, with the lowest and the highest beside it.
 
     python benchmarks/ingest.py --seconds 10
 """
@@ -28,6 +28,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from penguin_ros.benchmark.machine import TICKS_PER_S, machine, process_usage
+
 KEEP = {'MALLOC_MMAP_THRESHOLD_': str(32 * 2**20), 'MALLOC_TRIM_THRESHOLD_': str(256 * 2**20)}
 MODES: dict[str, tuple[str, dict[str, str]]] = {
     'naive': ('ingest_naive.py', {}),
@@ -35,8 +39,8 @@ MODES: dict[str, tuple[str, dict[str, str]]] = {
     'gate': ('ingest_penguin.py', {'PENGUIN_MALLOC': 'off'}),
     'penguin_ros': ('ingest_penguin.py', {}),
 }
-"""Name of a receiver: its program, and what its environment adds. `allocator` is the naive node
-with our allocator setting alone, `gate` our node without it.
+"""The program of each receiver, and what its environment adds. `allocator` is the naive node with
+our allocator setting alone, `gate` our node without it.
 """
 COLUMNS = (
     ('cameras', 'cameras', 7, ''),
@@ -54,9 +58,9 @@ COLUMNS = (
     ('RSS MB', 'rss_mb', 6, '.0f'),
     ('others CPU %', 'others_percent', 12, '.0f'),
 )
-"""Title, key, width, format."""
+"""The title, key, width and format of each column."""
 CAMERAS_FIRST_SECONDS = 3.0
-"""As on a robot, the cameras run already when a receiver starts."""
+"""The cameras run for so long before a receiver starts: on a robot they run already."""
 CPU_LIMIT = 0.20
 BUSY_PERCENT = 25.0
 
@@ -152,21 +156,23 @@ def measure(options: argparse.Namespace, mode: str, cameras: int) -> dict[str, A
 
 
 def received(target: subprocess.Popen[str], sources: list[subprocess.Popen[str]]) -> dict[str, Any]:
-    """What the receiver reports, and how busy other programs kept the machine meanwhile."""
+    """What the receiver reports, and how busy other programs kept the machine in that time."""
     assert target.stdout is not None
     first = target.stdout.readline()
-    start, busy, sent = time.monotonic(), machine_seconds(), sum(map(process_seconds, sources))
+    start = time.monotonic()
+    busy = machine_seconds()
+    sent = cpu_seconds(sources)
     line = target.stdout.readline() if first.startswith('measuring') else first
     if not line:
         return {'error': 'the receiver ended, or hung and was ended, without a word'}
     result: dict[str, Any] = json.loads(line)
     elapsed = time.monotonic() - start
-    own = sum(map(process_seconds, sources)) - sent + result.get('cpu_percent', 0.0) / 100 * elapsed
+    own = cpu_seconds(sources) - sent + result.get('cpu_percent', 0.0) / 100 * elapsed
     return {**result, 'others_percent': max(0.0, 100 * (machine_seconds() - busy - own) / elapsed)}
 
 
 def wait_for(running: subprocess.Popen[str]) -> None:
-    """Until it has ended, which it is about to; killed when it does not."""
+    """Waits for a process that is about to end, and kills it when it does not."""
     try:
         running.wait(10)
     except subprocess.TimeoutExpired:
@@ -174,29 +180,23 @@ def wait_for(running: subprocess.Popen[str]) -> None:
         running.wait()
 
 
-def process_seconds(running: subprocess.Popen[str]) -> float:
-    """Processor time of a process that has not been waited for, so far."""
-    fields = Path(f'/proc/{running.pid}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+def cpu_seconds(running: list[subprocess.Popen[str]]) -> float:
+    """The processor time so far of processes that have not been waited for."""
+    return sum(process_usage(each.pid)[0] for each in running)
 
 
 def machine_seconds() -> float:
-    """Processor time of everything on this machine so far, idle time left out."""
+    """The processor time of everything on this machine so far, without idle time."""
     fields = [int(field) for field in Path('/proc/stat').read_text().splitlines()[0].split()[1:9]]
-    return (sum(fields) - fields[3] - fields[4]) / os.sysconf('SC_CLK_TCK')
+    return (sum(fields) - fields[3] - fields[4]) / TICKS_PER_S
 
 
-def machine() -> dict[str, str]:
+def surroundings() -> dict[str, str]:
     """What the figures were taken on."""
     import rclpy
 
-    lines = Path('/proc/cpuinfo').read_text().splitlines()
-    model = next(
-        (line.partition(':')[2].strip() for line in lines if line.startswith('model name')),
-        platform.machine(),
-    )
     return {
-        'processor': f'{model}, {os.cpu_count()} cores',
+        'processor': machine(os.cpu_count() or 1),
         'kernel': platform.release(),
         'python': platform.python_version(),
         'middleware': rclpy.get_rmw_implementation_identifier(),
@@ -205,8 +205,8 @@ def machine() -> dict[str, str]:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """Of all rounds of one kind: processor time as a mean, its lowest and highest, the other facts
-    as medians, samples added up, ages of all samples together.
+    """Sums up all rounds of one kind: processor time as a mean with its lowest and highest, the
+    other facts as medians, samples added up, the ages of all samples together.
     """
     good = [run for run in runs if 'error' not in run]
     if not good:
@@ -236,7 +236,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
 def requirements(
     table: dict[tuple[int, str], dict[str, float]], sample_hz: float
 ) -> list[tuple[str, bool]]:
-    """What must hold, and whether it does, as far as it was measured."""
+    """What must hold, and whether it does, where it was measured."""
     checks = []
     for (cameras, mode), row in table.items():
         if mode != 'penguin_ros':
@@ -259,8 +259,8 @@ def requirements(
         )
         checks.append(
             (
-                f'{cameras} camera(s): {row.get("lost_samples", "all")} sampled frames lost, each camera at '
-                f'{row.get("sample_hz", 0):.2f} Hz',
+                f'{cameras} camera(s): {row.get("lost_samples", "all")} sampled frames lost, '
+                f'each camera at {row.get("sample_hz", 0):.2f} Hz',
                 is_whole,
             )
         )
@@ -268,10 +268,10 @@ def requirements(
 
 
 def show(table: dict[tuple[int, str], dict[str, float]], options: argparse.Namespace) -> bool:
-    """Prints facts, table and requirements; whether all of them hold."""
+    """Prints the table and the requirements; returns whether all of them hold."""
     print(
-        f'\n{options.rounds} rounds of {options.seconds:g} s, 1920x1080 rgb8 at {options.hz:g} Hz per camera, '
-        f'sampled at {options.sample_hz:g} Hz\n'
+        f'\n{options.rounds} rounds of {options.seconds:g} s, 1920x1080 rgb8 at {options.hz:g} Hz '
+        f'per camera, sampled at {options.sample_hz:g} Hz\n'
     )
     print(' '.join(f'{title:>{width}}' for title, _, width, _ in COLUMNS))
     for (cameras, mode), row in table.items():
@@ -288,15 +288,16 @@ def show(table: dict[tuple[int, str], dict[str, float]], options: argparse.Names
         print(f'{"met    " if is_met else "NOT MET"} {text}')
     if any(row and row['others_percent'] > BUSY_PERCENT for row in table.values()):
         print(
-            'Other programs kept this machine busy meanwhile: take the figures again when it is idle.'
+            'Other programs kept this machine busy in that time: take the figures again when it is '
+            'idle.'
         )
     return all(is_met for _, is_met in checks)
 
 
 def main() -> int:
-    """Measures every kind in every round, the order turned from round to round."""
+    """Measures every kind in every round; the order is rotated from round to round."""
     options = parsed()
-    facts = machine()
+    facts = surroundings()
     print('\n'.join(f'{name}: {value}' for name, value in facts.items()))
     kinds = [(cameras, mode) for cameras in options.cameras for mode in options.modes]
     runs: list[dict[str, Any]] = []

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera for benchmarks/ingest.py: publishes one 1080p picture over and over with fresh stamps,
-until SIGTERM.
+"""A camera for benchmarks/ingest.py: publishes one 1080p image over and over with fresh stamps,
+until SIGTERM. It has the shared-memory profile of penguin_ros, without which most images are lost.
 
-`python ingest_camera.py OPTIONS_AS_JSON`. It has the shared-memory profile of penguin_ros, without
-which most pictures are lost.
+    python ingest_camera.py OPTIONS_AS_JSON
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ WIDTH, HEIGHT = 1920, 1080
 
 
 def main() -> None:
-    """Publishes at `hz`; a picture that is late is left out."""
+    """Publishes at `hz`; an image that is late is left out."""
     options = json.loads(sys.argv[1])
     keep_freed_memory()
     use_image_profile()
@@ -42,7 +41,8 @@ def main() -> None:
     message = Image(
         height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH, data=array.array('B', pixels)
     )
-    start, tick = time.monotonic(), 0
+    start = time.monotonic()
+    tick = 0
     while rclpy.ok() and time.monotonic() - start < options['seconds']:
         time.sleep(max(0.0, start + tick / options['hz'] - time.monotonic()))
         message.header.stamp = node.get_clock().now().to_msg()

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a receiver of benchmarks/ingest.py measures of itself. Knows no messages and nothing of
-penguin_ros.
-"""
+"""What a receiver of benchmarks/ingest.py measures of itself. It uses nothing of penguin_ros."""
 
 from __future__ import annotations
 
@@ -24,18 +22,19 @@ class Receipts:
         self.messages = 0
 
     def note(self, camera: int, age_ns: int) -> None:
-        """A sampled frame is in hand, converted."""
+        """Notes that a sampled frame is in hand, converted."""
         self.times[camera].append(time.monotonic())
         self.ages_ms.append(age_ns / 1e6)
 
     def clear(self) -> None:
         """Begins the measurement."""
         self.times = [[] for _ in self.times]
-        self.ages_ms, self.messages = [], 0
+        self.ages_ms = []
+        self.messages = 0
 
 
 def measured(executor: Any, receipts: Receipts, options: dict[str, Any]) -> dict[str, Any]:
-    """Spins until every camera has been heard, then for the warm-up, then for `seconds`, and tells
+    """Spins until every camera has been heard, then for the warm-up, then for `seconds`; returns
     what that took.
     """
     spin(executor, lambda: all(receipts.times), HEARD_WITHIN_SECONDS)
@@ -44,9 +43,11 @@ def measured(executor: Any, receipts: Receipts, options: dict[str, Any]) -> dict
     spin(executor, lambda: False, WARM_UP_SECONDS)
     print('measuring', flush=True)
     receipts.clear()
-    before, start = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    start = time.monotonic()
     spin(executor, lambda: False, options['seconds'])
-    after, elapsed = resource.getrusage(resource.RUSAGE_SELF), time.monotonic() - start
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    elapsed = time.monotonic() - start
     processor_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         'seconds': elapsed,
@@ -61,15 +62,15 @@ def measured(executor: Any, receipts: Receipts, options: dict[str, Any]) -> dict
 
 
 def spin(executor: Any, is_done: Callable[[], bool], seconds: float) -> None:
-    """Runs callbacks until done, or for so long."""
+    """Runs callbacks until done, or for so many seconds."""
     end = time.monotonic() + seconds
     while not is_done() and (left := end - time.monotonic()) > 0:
         executor.spin_once(timeout_sec=left)
 
 
 def lost_samples(receipts: Receipts, start: float, elapsed: float, sample_hz: float) -> int:
-    """Samples that should have come and did not: whole periods without one, the edges of the time
-    included.
+    """The number of samples that should have come and did not: whole periods without one, from the
+    start to the end of the measurement.
     """
     lost = 0
     for times in receipts.times:
@@ -80,5 +81,5 @@ def lost_samples(receipts: Receipts, start: float, elapsed: float, sample_hz: fl
 
 
 def report(result: dict[str, Any]) -> None:
-    """One line for the process that started this one."""
+    """Prints one line for the process that started this one."""
     print(json.dumps(result), flush=True)

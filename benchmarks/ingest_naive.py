@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A naive receiver for benchmarks/ingest.py: the node that one writes first. Uses nothing of
+"""A naive receiver for benchmarks/ingest.py: the node that one writes first. It uses nothing of
 penguin_ros.
 
-It takes every frame with the sensor-data QoS as shipped, converts it in the callback the way
-cv_bridge does, keeps the newest, and counts it as a sample whenever one is due. `python
-ingest_naive.py OPTIONS_AS_JSON`.
+It takes every frame with the sensor-data QoS as shipped, converts it in the callback as cv_bridge
+does, keeps the newest, and counts it as a sample whenever one is due.
+
+    python ingest_naive.py OPTIONS_AS_JSON
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ class NaiveCamera:
     """Converts every frame of one topic."""
 
     def __init__(self, node: Node, number: int, receipts: Receipts, sample_hz: float) -> None:
-        self._node, self._number, self._receipts = node, number, receipts
-        self._period_s, self._due_s = 1 / sample_hz, 0.0
+        self._node = node
+        self._number = number
+        self._receipts = receipts
+        self._period_s = 1 / sample_hz
+        self._due_s = 0.0
         self.latest: Any = None
         node.create_subscription(
             Image, f'camera_{number}/image', self._receive, qos_profile_sensor_data
@@ -50,10 +54,11 @@ class NaiveCamera:
 
 
 def main() -> None:
-    """Measures, and reports one line."""
+    """Measures and reports one line."""
     options = json.loads(sys.argv[1])
     rclpy.init()
-    node, receipts = Node('naive_receiver'), Receipts(options['cameras'])
+    node = Node('naive_receiver')
+    receipts = Receipts(options['cameras'])
     cameras = [
         NaiveCamera(node, number, receipts, options['sample_hz'])
         for number in range(options['cameras'])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The receiver that benchmarks/ingest.py is about: the camera inputs and the allocator setting of
-penguin_node.
+penguin_node. PENGUIN_MALLOC=off leaves the allocator alone.
 
-`python ingest_penguin.py OPTIONS_AS_JSON`; PENGUIN_MALLOC=off leaves the allocator alone.
+    python ingest_penguin.py OPTIONS_AS_JSON
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from penguin_ros.settings import with_values
 def start(
     node: Node, number: int, receipts: Receipts, config: PenguinConfig, drops: list[str]
 ) -> CameraInput:
-    """A running camera input whose frames are noted."""
+    """Starts a camera input whose frames are noted."""
     newest: list[Frame] = []
 
     def receive(frame: Frame) -> None:
@@ -54,10 +54,12 @@ def start(
 
 
 def main() -> None:
-    """Measures, and reports one line."""
+    """Measures and reports one line."""
     options = json.loads(sys.argv[1])
     rclpy.init()
-    node, receipts, drops = Node('penguin_receiver'), Receipts(options['cameras']), list[str]()
+    node = Node('penguin_receiver')
+    receipts = Receipts(options['cameras'])
+    drops: list[str] = []
     config = with_values(PenguinConfig(), {'clip.fps': float(options['sample_hz'])})
     cameras = [start(node, number, receipts, config, drops) for number in range(options['cameras'])]
     executor = SingleThreadedExecutor()
@@ -69,7 +71,7 @@ def main() -> None:
             **result,
             'has_allocator': HAS_ALLOCATOR,
             'drops': len(drops),
-            'lost_in_transport': sum(h.lost for h in healths),
+            'lost_in_transport': sum(health.lost for health in healths),
             'published_hz': min(health.publish_rate_hz for health in healths),
         }
     )

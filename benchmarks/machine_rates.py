@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine could do at best, measured: bytes read and numbers multiplied in a second."""
+"""What this machine can do at best, measured: bytes read and numbers multiplied in a second."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from penguin_ros.benchmark.machine import best, read_bandwidth
 
 
 def float32_rate(threads: int) -> float:
-    """Multiplications and additions per second in a product of float32 matrices; ONNX Runtime's, as
-    the encoder's attention.
+    """The multiplications and additions per second in a product of float32 matrices in ONNX
+    Runtime, as in the attention of the encoder.
     """
     return _rate(threads, np.float32, 'MatMul')
 
 
 def int8_rate(threads: int) -> float:
-    """The same of int8 matrices, summed in int32: the most that any int8 or int4 product reaches
-    here.
+    """The same with int8 matrices, summed in int32: the most that any int8 or int4 product can
+    reach here.
     """
     return _rate(threads, np.uint8, 'MatMulInteger')
 
 
 def rates(threads: int) -> dict[str, float]:
-    """All three, of this machine as it is now."""
+    """The bandwidth and both rates of this machine as it is now."""
     return {
         'bandwidth': read_bandwidth(threads),
         'int8': int8_rate(threads),

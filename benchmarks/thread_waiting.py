@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What waiting threads cost: a clip of a tiny network, PyTorch's threads spinning or sleeping, on
-an idle and on a busy machine.
+"""What waiting threads cost: a clip of a tiny network while PyTorch's waiting threads spin or
+sleep, on an idle and on a busy machine.
 
-Each measurement is a process of its own, since the policy is read when torch is imported. Prints
-medians and ratios.
+Each measurement is a process of its own, since the policy is read when torch is imported. Medians
+and ratios are printed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ POLICIES = ('ACTIVE', 'PASSIVE')
 
 
 def clip_seconds(video: Path, checkpoint: Path, policy: str) -> float:
-    """Encode, prefill and decode of the second of two clips: the first one warms up."""
+    """The seconds of encode, prefill and decode of the second of two clips; the first one warms
+    up.
+    """
     command = [
         sys.executable,
         '-m',
@@ -48,21 +50,22 @@ def draw_video(path: Path) -> Path:
     import cv2
     import numpy as np
 
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 10, (320, 240))
+    from penguin_ros.benchmark.live.scenes import write_video
+
+    images = []
     for index in range(80):
-        image = np.full((240, 320, 3), (170, 190, 200), np.uint8)
-        image[160:] = (70, 110, 90)
-        cv2.rectangle(image, (200, 110), (260, 170), (200, 60, 30), -1)
-        cv2.circle(image, (30 + index * 260 // 80, 180), 22, (40, 40, 220), -1, cv2.LINE_AA)
-        writer.write(image)
-    writer.release()
-    return path
+        image = np.full((240, 320, 3), (200, 190, 170), np.uint8)
+        image[160:] = (90, 110, 70)
+        cv2.rectangle(image, (200, 110), (260, 170), (30, 60, 200), -1)
+        cv2.circle(image, (30 + index * 260 // 80, 180), 22, (220, 40, 40), -1, cv2.LINE_AA)
+        images.append(image)
+    return write_video(path, images, 10)
 
 
 def main() -> None:
-    """Both policies in turn, so that a change of the machine's load meets both."""
+    """Measures both policies in turn, so that a change of the machine's load meets both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=5, help='(default: %(default)s)')
     arguments = parser.parse_args()
     from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
@@ -85,8 +88,8 @@ def main() -> None:
                     process.wait()
             active, passive = (statistics.median(times) for times in zip(*runs, strict=True))
             print(
-                f'{name}: spinning {active:.2f} s, sleeping {passive:.2f} s, ratio {active / passive:.2f}; '
-                f'medians of {len(runs)}'
+                f'{name}: spinning {active:.2f} s, sleeping {passive:.2f} s, '
+                f'ratio {active / passive:.2f}; medians of {len(runs)}'
             )
 
 

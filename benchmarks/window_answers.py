@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which window has the better answers: the small model watches simulated scenes, and is asked about
+"""Which window has the better answers: the small model watches simulated scenes and is asked about
 the present all the time.
 
-The same on every machine but for rounding: `python benchmarks/window_answers.py`. An answer is held
-against the truth of the stretch of time that its own evidence names. Between two scenes no window
-sees anything, so that none shows both.
+The result is the same on every machine but for rounding. An answer is compared with the truth of
+exactly the time that its own evidence names. Between two scenes no window sees anything, so that
+none shows both.
+
+    python benchmarks/window_answers.py
 """
 
 from __future__ import annotations
@@ -32,13 +34,14 @@ from penguin_ros.simulation.world import World
 
 WINDOWS = 'recent', 'sliding', 'growing'
 LENGTHS, PAUSE_S = (4, 12, 24), 60
-"""Frames of a scene, one a second."""
-QUESTIONS, FIRST = 4, 5000  # per frame; of the held-out scenes, others than those that scores take
+"""The frames of a scene, one a second, and the seconds between two scenes."""
+QUESTIONS, FIRST = 4, 5000
+"""The questions per frame, and the first held-out scene: others than those that scores take."""
 
 
 @dataclass
 class Tally:
-    """What was right."""
+    """What was right, and what it took."""
 
     answers: list[bool] = field(default_factory=list)
     captions: list[CaptionScore] = field(default_factory=list)
@@ -47,16 +50,18 @@ class Tally:
 
     def row(self) -> str:
         """Cells of the table."""
-        right, facts = wilson(sum(self.answers), len(self.answers)), self.captions
+        facts = self.captions
+        right = wilson(sum(self.answers), len(self.answers))
         precision = pooled([one.right for one in facts], [one.claimed for one in facts])
         recall = pooled([one.right for one in facts], [one.wanted for one in facts])
         return (
-            f'{self.frames / len(facts):.1f} | {self.computed / len(facts):.0f} | {len(self.answers)} | {right.value:.1%} '
-            f'({right.low:.1%} to {right.high:.1%}) | {precision.value:.1%} | {recall.value:.1%}'
+            f'{self.frames / len(facts):.1f} | {self.computed / len(facts):.0f} | '
+            f'{len(self.answers)} | {right.value:.1%} ({right.low:.1%} to {right.high:.1%}) | '
+            f'{precision.value:.1%} | {recall.value:.1%}'
         )
 
 
-class Watcher:
+class AskedPipeline:
     """A pipeline with the model, one camera, and its present."""
 
     def __init__(self, config: PenguinConfig) -> None:
@@ -66,12 +71,12 @@ class Watcher:
         self._pipeline.activate()
 
     def see(self, frame: Frame) -> None:
-        """The newest frame."""
+        """Shows the newest frame."""
         self._now_ns = frame.stamp_ns
         self._pipeline.add_frame(frame)
 
     def ask(self, text: str) -> Answer:
-        """About the present; '' asks for a caption."""
+        """Asks about the present; '' asks for a caption."""
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         if text:
             self._pipeline.submit(Request('question', text, camera='front'), answers.put)
@@ -88,7 +93,7 @@ class Watcher:
 
 
 def moments(world: World, frames: int, scenes: int) -> Iterator[tuple[Frame, Scene, int]]:
-    """Every frame of a stream, its scene, and when that scene began (ns)."""
+    """Yields every frame of a stream, its scene, and when that scene began (ns)."""
     now_ns = 10 * NANOSECONDS
     for number in range(scenes):
         scene, began_ns = random_scene(HELD_OUT[FIRST + number], 3, frames - 1.0), now_ns
@@ -100,12 +105,14 @@ def moments(world: World, frames: int, scenes: int) -> Iterator[tuple[Frame, Sce
 
 
 def watched(world: World, config: PenguinConfig, frames: int, scenes: int) -> Tally:
-    """One stream through one window: a caption and some questions at every frame."""
-    tally, watcher, source = Tally(), Watcher(config), random.Random(1)
+    """Watches one stream through one window: a caption and some questions at every frame."""
+    tally = Tally()
+    asked = AskedPipeline(config)
+    source = random.Random(1)
     try:
         for frame, scene, began_ns in moments(world, frames, scenes):
-            watcher.see(frame)
-            caption = watcher.ask('')
+            asked.see(frame)
+            caption = asked.ask('')
             seen = _truth_of(world, scene, began_ns, caption)
             if seen.is_clear:
                 tally.captions.append(score_caption(caption.text, seen))
@@ -114,9 +121,9 @@ def watched(world: World, config: PenguinConfig, frames: int, scenes: int) -> Ta
                     caption.evidence.stats.prompt_tokens - caption.evidence.stats.reused_tokens
                 )
             for item in questions(seen, source, QUESTIONS):
-                tally.answers.append(score_answer(watcher.ask(item.question).text, item.answer))
+                tally.answers.append(score_answer(asked.ask(item.question).text, item.answer))
     finally:
-        watcher.close()
+        asked.close()
     return tally
 
 
@@ -128,21 +135,30 @@ def _truth_of(world: World, scene: Scene, began_ns: int, answer: Answer) -> Trut
     return truth(scene, world, start, end)
 
 
-def main() -> None:
-    """Prints a table."""
+def parsed() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        '--scenes', type=int, default=20, help='that last longest; of others so many more'
+        '--scenes',
+        type=int,
+        default=20,
+        help='scenes of the longest kind; of the others as many more as they are shorter '
+        '(default: %(default)s)',
     )
     parser.add_argument(
         '--intermediate-tokens',
         type=int,
         default=12,
-        help='of frames like the latest key frame, which has 24',
+        help='of frames similar to the latest key frame, which has 24 (default: %(default)s)',
     )
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prints a table."""
+    options = parsed()
     checkpoint = default_checkpoint()
     if checkpoint is None:
         raise SystemExit('engines/penguin_sim has no weights here')
@@ -161,7 +177,8 @@ def main() -> None:
     )
     model = with_bundle(base.model)
     print(
-        '| a scene lasts | window | frames | tokens computed | asked | answers right | captions: precision | recall |'
+        '| a scene lasts | window | frames | tokens computed | asked | answers right '
+        '| captions: precision | recall |'
     )
     print('|---' * 8 + '|')
     with World() as world:

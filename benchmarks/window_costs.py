@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a caption costs in each window, counted and not timed: tokens computed and frames encoded
-per caption, gaps between two.
+per caption, and gaps between two captions.
 
-A scripted backend stands for the model, so that the numbers are the same on every machine: `python
-benchmarks/window_costs.py`.
+A scripted backend stands in for the model, so that the numbers are the same on every machine.
+
+    python benchmarks/window_costs.py
 """
 
 from __future__ import annotations
@@ -38,29 +39,30 @@ SCENES: dict[str, Callable[[int], int]] = {
 
 @dataclass
 class Costs:
-    """Sums over the captions of one run."""
+    """The evidence of the captions of one run."""
 
     evidence: list[Evidence] = field(default_factory=list)
 
     def row(self) -> str:
-        """Per caption: frames, tokens of the prompt, of which computed; frames encoded; gaps
-        between captions in all.
+        """Cells of the table: per caption the frames, the tokens of the prompt, those computed and
+        the frames encoded; the number of gaps between captions.
         """
-        count, told = len(self.evidence), self.evidence
+        count = len(self.evidence)
+        made = self.evidence
         sums = [
-            sum(len(one.frames) for one in told),
-            sum(one.stats.prompt_tokens for one in told),
-            sum(one.stats.prompt_tokens - one.stats.reused_tokens for one in told),
-            sum(len(one.frames) - one.stats.reused_frames for one in told),
+            sum(len(one.frames) for one in made),
+            sum(one.stats.prompt_tokens for one in made),
+            sum(one.stats.prompt_tokens - one.stats.reused_tokens for one in made),
+            sum(len(one.frames) - one.stats.reused_frames for one in made),
         ]
         gaps = sum(
-            later.start_ns > earlier.end_ns for earlier, later in zip(told, told[1:], strict=False)
+            later.start_ns > earlier.end_ns for earlier, later in zip(made, made[1:], strict=False)
         )
         return ' | '.join([*(f'{total / count:.1f}' for total in sums), str(gaps)])
 
 
 def image(scene: int, number: int) -> Image:
-    """Scenes are unlike each other; frames of one differ by noise."""
+    """An image of a scene. Scenes differ much; frames of one scene differ by noise."""
     rough = 240 * np.random.default_rng(abs(scene) * 2 + (scene < 0)).integers(
         0, 2, (*SIZE, 1)
     ).repeat(3, 2)
@@ -68,8 +70,8 @@ def image(scene: int, number: int) -> Image:
 
 
 def run(checkpoint: Path, window: str, scene_of: Callable[[int], int]) -> Costs:
-    """Captions of one stream at two frames a second, one every two seconds; nothing is computed
-    ahead.
+    """Makes a caption every two seconds of one stream of two frames a second, without
+    precompute.
     """
     config = with_values(
         PenguinConfig(),
@@ -80,7 +82,9 @@ def run(checkpoint: Path, window: str, scene_of: Callable[[int], int]) -> Costs:
             'caption.max_tokens': 2,
         },
     )
-    now, costs, answers = [SECOND], Costs(), queue.SimpleQueue[Answer]()
+    now = [SECOND]
+    costs = Costs()
+    answers = queue.SimpleQueue[Answer]()
     pipeline = Pipeline(config, ['front'], now_ns=lambda: now[0], backend_factory=answering())
     pipeline.open()
     pipeline.activate()
@@ -99,7 +103,8 @@ def run(checkpoint: Path, window: str, scene_of: Callable[[int], int]) -> Costs:
 def main() -> None:
     """Prints a table."""
     print(
-        '| the picture | window | frames | prompt tokens | computed | frames encoded | gaps |\n|---|---|---|---|---|---|---|'
+        '| the image | window | frames | prompt tokens | computed | frames encoded | gaps |\n'
+        '|---|---|---|---|---|---|---|'
     )
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / 'checkpoint'

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One side of `decode.py` in a process of its own: prefills, decodes, prints what it took as one
-line of JSON.
+"""One runtime of `decode.py` in a process of its own: prefills, decodes, and prints what it took as
+one line of JSON.
 
-`python decode_sides.py '{"side": "onnxruntime", ...}'`; the fields of the object are those of
-`Task`.
+`python decode_runtime.py '{"runtime": "onnxruntime", ...}'`; the fields of the object are those of
+`DecodeTask`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,29 @@ MIN_LENGTH = 64
 
 
 @dataclass(frozen=True)
-class Task:
-    """`path` of a bundle, checkpoint or GGUF file; prefills `position` tokens in chunks of `chunk`,
-    then decodes `steps`.
+class DecodeTask:
+    """Prefills `position` tokens in chunks of `chunk`, then decodes `steps` tokens, with the
+    bundle, checkpoint or GGUF file at `path` on a `runtime`: onnxruntime, torch or llama.cpp.
     """
 
-    side: str
+    runtime: str
     path: str
     position: int
     steps: int
     chunk: int
     threads: int
 
+    @property
+    def max_length(self) -> int:
+        """The positions that the KV cache needs."""
+        return max(MIN_LENGTH, self.position + self.steps)
+
 
 @dataclass(frozen=True)
-class Figures:
-    """Seconds; `decode` per token, the median; `peak_bytes` of memory of the process."""
+class DecodeFigures:
+    """Seconds to load and to prefill, the median seconds to `decode` one token, and the highest
+    memory of the process.
+    """
 
     load: float
     prefill: float
@@ -46,8 +53,8 @@ class Figures:
 
 @dataclass(frozen=True)
 class Network:
-    """`append` (token ids, whether logits of the last one are wanted); `restart` forgets all
-    positions.
+    """`append` takes token ids, and whether the logits of the last one are wanted; `restart`
+    forgets all positions.
     """
 
     append: Callable[[np.ndarray, bool], object]
@@ -56,63 +63,58 @@ class Network:
 
 
 def main() -> None:
-    task = Task(**json.loads(sys.argv[1]))
+    """Runs the task of the first argument."""
+    task = DecodeTask(**json.loads(sys.argv[1]))
     start = time.perf_counter()
-    network = llama(task) if task.side == 'llama.cpp' else own_backend(task)
+    network = llama(task) if task.runtime == 'llama.cpp' else own_backend(task)
     loaded = time.perf_counter() - start
     ids = np.random.default_rng(0).integers(0, network.vocabulary_size, task.position + task.steps)
-    network.append(
-        ids[: task.chunk], True
-    )  # once, not counted: memory is laid out, weights are read from the disk
+    # Once, not counted: memory is laid out, weights are read from the disk.
+    network.append(ids[: task.chunk], True)
     network.restart()
     start = time.perf_counter()
     for first in range(0, task.position, task.chunk):
         last = min(first + task.chunk, task.position)
         network.append(ids[first:last], last == task.position)
-    prefill, steps = time.perf_counter() - start, []
+    prefill = time.perf_counter() - start
+    steps = []
     for index in range(task.position, len(ids)):
         start = time.perf_counter()
         network.append(ids[index : index + 1], True)
         steps.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(asdict(Figures(loaded, prefill, float(np.median(steps)), peak))))
+    print(json.dumps(asdict(DecodeFigures(loaded, prefill, float(np.median(steps)), peak))))
 
 
-def own_backend(task: Task) -> Network:
-    """A backend of penguin_ros; torch in bfloat16."""
+def own_backend(task: DecodeTask) -> Network:
+    """A backend of penguin_ros on the CPU; torch in bfloat16."""
     from penguin_ros.backends.base.backend import Chunk
-    from penguin_ros.backends.open_backend import make_backend
-    from penguin_ros.config import ModelConfig
-    from penguin_ros.requests.loaded_model import open_model
+    from penguin_ros.benchmark.engine.model import open_target
+    from penguin_ros.benchmark.tasks import Target
 
-    is_torch = task.side == 'torch'
-    config = ModelConfig(
-        checkpoint=task.path if is_torch else '',
-        bundle='' if is_torch else task.path,
-        backend=task.side,
-        device='cpu',
-        precision='bfloat16' if is_torch else 'auto',
-        kv_slots=1,
-        threads=task.threads,
-        max_length=max(MIN_LENGTH, task.position + task.steps),
-    )
-    backend = make_backend(config, open_model(config, lambda line: None))
-    description = backend.open()
+    settings = {
+        'model.backend': task.runtime,
+        'model.device': 'cpu',
+        'model.precision': 'bfloat16' if task.runtime == 'torch' else 'auto',
+        'model.threads': task.threads,
+        'model.max_length': task.max_length,
+    }
+    backend = open_target(Target(task.path, settings=settings)).backend
     slot = backend.new_slot()
-
     return Network(
         lambda ids, is_last: backend.forward(slot, Chunk(ids), [-1] if is_last else []),
         lambda: backend.truncate(slot, 0),
-        description.vocabulary_size,
+        backend.description.vocabulary_size,
     )
 
 
-def llama(task: Task) -> Network:
+def llama(task: DecodeTask) -> Network:
     """llama.cpp, through the package llama-cpp-python."""
     import llama_cpp as c
 
-    parameters, settings = c.llama_model_default_params(), c.llama_context_default_params()
-    settings.n_ctx = max(MIN_LENGTH, task.position + task.steps)
+    parameters = c.llama_model_default_params()
+    settings = c.llama_context_default_params()
+    settings.n_ctx = task.max_length
     settings.n_batch = settings.n_ubatch = max(task.chunk, 512)
     settings.n_threads = settings.n_threads_batch = task.threads
     model = c.llama_model_load_from_file(task.path.encode(), parameters)
