@@ -29,7 +29,7 @@ from penguin_ros.export.tensorrt.profiles import ProfileSizes
 
 
 def main(folder: str, target: str) -> dict[str, Any]:
-    """Every rung of the ladder, each on its own."""
+    """Tries every candidate, each on its own."""
     bundle = open_bundle(folder)
     precision, results = bundle.manifest.precision, {}
     for part, kind in (('decoder', precision.linears), ('vision', precision.vision)):

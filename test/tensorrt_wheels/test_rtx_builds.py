@@ -56,13 +56,13 @@ CHOICES = {
     'int4 head': BuildChoice('tensorrt', 'int4', head='int4'),
     'bfloat16 around int4': BuildChoice('tensorrt', 'int4', compute='bfloat16'),
 }
-RUNG = dict[str, Any]
-Results = Callable[[str, str, str], dict[str, RUNG]]
+OUTCOME = dict[str, Any]
+Results = Callable[[str, str, str], dict[str, OUTCOME]]
 
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """(RTX version, choice, target) to what became of every rung; each computed once."""
+    """(RTX version, choice, target) to what became of every candidate; each computed once."""
     folder = tmp_path_factory.mktemp('rtx')
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(random_checkpoint.SHAPES, 'small', SMALL)
@@ -79,7 +79,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Results:
         )
 
     @cache
-    def results(version: str, choice: str, target: str) -> dict[str, RUNG]:
+    def results(version: str, choice: str, target: str) -> dict[str, OUTCOME]:
         path = os.pathsep.join((str(ROOT), str(tensorrt_for_rtx(version))))
         done = subprocess.run(
             [sys.executable, str(BUILDER), str(bundle(choice)), target],
@@ -90,13 +90,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Results:
             text=True,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        found: dict[str, RUNG] = json.loads(done.stdout.splitlines()[-1])
+        found: dict[str, OUTCOME] = json.loads(done.stdout.splitlines()[-1])
         return found
 
     return results
 
 
-def check_parsed(candidates: dict[str, RUNG]) -> None:
+def check_parsed(candidates: dict[str, OUTCOME]) -> None:
     """Every input is there, and the layers are the ones that the graph means."""
     assert {(candidate['part'], candidate['variant']) for candidate in candidates.values()} == {
         ('decoder', 'window'),
@@ -117,7 +117,7 @@ def check_parsed(candidates: dict[str, RUNG]) -> None:
         ), name
 
 
-def check_built(candidates: dict[str, RUNG]) -> None:
+def check_built(candidates: dict[str, OUTCOME]) -> None:
     """All are built, with progress and a timing cache, at a sensible size."""
     for name, candidate in candidates.items():
         assert 'error' not in candidate, f'{name}: {candidate["error"]}'
@@ -134,9 +134,9 @@ def test_the_newest_parses_and_builds_every_variant(built: Results, choice: str)
     candidates = built(NEWEST, choice, 'SM86')
     check_parsed(candidates)
     if choice == 'float32':
-        # There is no fused kernel for float32, which is what the second rung of the ladder is for.
+        # There is no fused kernel for float32, which is what the second candidate is for.
         refused = [name for name, candidate in candidates.items() if 'error' in candidate]
-        assert refused == ['decoder: window, decoding 1 to 8 rows', 'vision: fused']
+        assert refused == ['decoder: window, decoding 1 to 8 tokens', 'vision: fused']
         assert all('decomposable' in candidates.pop(name)['error'] for name in refused)
     check_built(candidates)
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engines of a bundle, built on the machine that will run them. Knows the order of the steps;
-each step is a file.
+"""The engines of a bundle, built on the machine that will run them, in the order of the steps.
 
 An engine that still fits stays. A new one takes the place of an old one only after it has been
-loaded; until then the old file and its record stay as they are, and what an interrupted build
-leaves behind is named in no record.
+loaded; until then the old file and its entry in the manifest stay as they are, and what an
+interrupted build leaves behind is named in no manifest.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penguin_ros.backends.base.bundle import Bundle, file_spec, open_bundle
+from penguin_ros.backends.base.manifest import DECODER, ENCODER, FileSpec
 from penguin_ros.backends.tensorrt.cache import STEP
 from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
@@ -30,21 +30,26 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
 )
 from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.errors import BackendUnavailable, BuildRefused, BundleError
+from penguin_ros.export.tensorrt.profiles import ProfileSizes
 
 if TYPE_CHECKING:
     from penguin_ros.backends.tensorrt.device import CudaDevice
     from penguin_ros.export.tensorrt.builder import Progress
+    from penguin_ros.export.tensorrt.candidates import Built
 
-PARTS = ('decoder', 'vision')
-DRAFT = '.new'
+PARTS = (DECODER, ENCODER)
+STAGING = '.new'
+SUFFIX = '.plan'
+"""What files of engines end in."""
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """`max_rows` of one prefill run, `max_patches` of a frame (4 per visual token of a video);
-    `variant` of the decoder: auto, window or two_part; `workspace_bytes` for one layer while
-    building, 0: no limit; `timing_cache`: a file, '' for none, None for one per TensorRT and GPU in
-    the user's cache; `is_forced`: build what fits, too.
+    """How engines are built: for `max_rows` tokens of one prefill run and `max_patches` of a frame
+    (4 per visual token of a video); with the decoder's `variant`: auto, window or two_part; with
+    `workspace_bytes` for one layer while building, 0 for no limit. `timing_cache` is a file, '' for
+    none, None for one per TensorRT and GPU in the user's cache. With `is_forced`, engines that fit
+    are built again, too.
     """
 
     max_rows: int = 512
@@ -60,28 +65,15 @@ def build_engines(
     options: EngineOptions | None = None,
     progress: Progress = lambda stage, done: None,
 ) -> EngineManifest:
-    """Builds what is missing, stale or asked for otherwise, and returns the record of all engines
+    """Builds what is missing, stale or asked for otherwise, and returns the manifest of all engines
     of the bundle.
 
     `progress` gets a stage and the fraction of it that is done, also on TensorRT's threads.
     BackendUnavailable without TensorRT, CUDA or a GPU; BuildRefused for a bundle or options that
     make no sense; NotEnoughSpace; BuildError with the reasons.
     """
-    options = options or EngineOptions()
     bundle = open_bundle(folder)
-    if bundle.manifest.backend != 'tensorrt':
-        raise BuildRefused(
-            f'{folder} holds no graphs for TensorRT',
-            f'it was built for {bundle.manifest.backend}',
-            'Build the checkpoint again with --backend tensorrt',
-        )
-    length = bundle.manifest.max_length
-    if length % STEP:
-        raise BuildRefused(
-            f'{folder} has KV slots of {length} positions',
-            f'TensorRT needs a multiple of {STEP}',
-            f'Build the checkpoint again with --max-length {-(-length // STEP) * STEP}',
-        )
+    _check_bundle(bundle)
     version = require_tensorrt()
     try:
         from penguin_ros.backends.tensorrt.device import CudaDevice
@@ -93,13 +85,29 @@ def build_engines(
         ) from error
     device = CudaDevice()
     try:
-        return _Build(bundle, options, version, device, progress).run()
+        return EngineBuilder(bundle, options or EngineOptions(), version, device, progress).build()
     finally:
         device.close()
 
 
-class _Build:
-    """One call of build_engines."""
+def _check_bundle(bundle: Bundle) -> None:
+    folder, length = bundle.path, bundle.manifest.max_length
+    if bundle.manifest.backend != 'tensorrt':
+        raise BuildRefused(
+            f'{folder} holds no graphs for TensorRT',
+            f'it was built for {bundle.manifest.backend}',
+            'Build the checkpoint again with --backend tensorrt',
+        )
+    if length % STEP:
+        raise BuildRefused(
+            f'{folder} has KV slots of {length} positions',
+            f'TensorRT needs a multiple of {STEP}',
+            f'Build the checkpoint again with --max-length {-(-length // STEP) * STEP}',
+        )
+
+
+class EngineBuilder:
+    """Builds the engines of one bundle on an open `device`."""
 
     def __init__(
         self,
@@ -109,41 +117,44 @@ class _Build:
         device: CudaDevice,
         progress: Progress,
     ) -> None:
-        self._bundle, self._options, self._version = bundle, options, version
-        self._device, self._progress, self._facts = device, progress, device.gpu
-        self._gpu = GpuSpec(self._facts.name, self._facts.compute)
+        self._bundle = bundle
+        self._options = options
+        self._version = version
+        self._device = device
+        self._progress = progress
+        self._is_integrated = device.gpu.is_integrated
+        self._gpu = GpuSpec(device.gpu.name, device.gpu.compute)
         self._folder = bundle.path / FOLDER
 
-    def run(self) -> EngineManifest:
+    def build(self) -> EngineManifest:
+        """Builds what does not fit, part by part, and removes engines that are named no more."""
         self._folder.mkdir(exist_ok=True)
-        record = EngineManifest(FORMAT, self._version, self._gpu, ())
-        old = self._old_record()
+        manifest = EngineManifest(FORMAT, self._version, self._gpu, ())
+        old = self._old_manifest()
         if old is not None and (old.tensorrt, old.gpu) == (self._version, self._gpu):
-            record = old
+            manifest = old
         for part in PARTS:
-            if self._options.is_forced or not self._fits(part, record):
+            if self._options.is_forced or not self._fits(part, manifest):
                 engine = self._build(part)
-                others = tuple(one for one in record.engines if one.part != part)
-                record = replace(record, engines=(*others, engine))
-                if {one.part for one in record.engines} == set(PARTS):
-                    write_engine_manifest(self._bundle.path, record)
-        self._remove_others(record)
-        return record
+                others = tuple(one for one in manifest.engines if one.part != part)
+                manifest = replace(manifest, engines=(*others, engine))
+                if {one.part for one in manifest.engines} == set(PARTS):
+                    write_engine_manifest(self._bundle.path, manifest)
+        self._remove_others(manifest)
+        return manifest
 
-    def _old_record(self) -> EngineManifest | None:
+    def _old_manifest(self) -> EngineManifest | None:
         try:
             return read_engine_manifest(self._bundle.path)
         except BundleError:
             return None
 
-    def _fits(self, part: str, record: EngineManifest) -> bool:
-        engine = record.engine(part)
+    def _fits(self, part: str, manifest: EngineManifest) -> bool:
+        engine = manifest.engine(part)
+        if engine is None or engine.request != self._request(part):
+            return False
         try:
-            return (
-                engine is not None
-                and engine.request == self._request(part)
-                and fitting_engine(self._bundle, part, self._version, self._gpu) == engine
-            )
+            return fitting_engine(self._bundle, part, self._version, self._gpu) == engine
         except BundleError:
             return False
 
@@ -152,57 +163,51 @@ class _Build:
         from penguin_ros.backends.tensorrt.engine import Engine
         from penguin_ros.export.tensorrt.builder import BuilderSettings
         from penguin_ros.export.tensorrt.candidates import (
+            EngineOrder,
             build_first,
             candidates,
             check_memory,
             prepared,
         )
-        from penguin_ros.export.tensorrt.profiles import ProfileSizes
 
         precision, options = self._bundle.manifest.precision, self._options
-        tried = candidates(
-            part, precision.vision if part == 'vision' else precision.linears, options.variant
-        )
+        weights = precision.vision if part == ENCODER else precision.linears
+        tried = candidates(part, weights, options.variant)
         sizes = ProfileSizes(options.max_rows, options.max_patches)
-        check_memory(
-            part,
-            prepared(self._bundle, tried[0], sizes).model,
-            self._device.memory()[0],
-            self._facts.is_integrated,
-        )
-        draft = self._folder / f'{part}{DRAFT}'
+        first = prepared(self._bundle, tried[0], sizes)
+        check_memory(part, first.model, self._device.memory()[0], self._is_integrated)
+        settings = BuilderSettings(self._timing_cache(), options.workspace_bytes)
+        staging = self._folder / f'{part}{STAGING}'
+        order = EngineOrder(self._bundle, sizes, settings, staging, self._progress)
         try:
-            built = build_first(
-                self._bundle,
-                tried,
-                sizes,
-                BuilderSettings(self._timing_cache(), options.workspace_bytes),
-                draft,
-                self._progress,
-            )
-            Engine(draft, self._device).close()  # a plan that does not load replaces nothing
-            content = file_spec(draft)
-            name = f'{part}-{content.sha256[:12]}.plan'
-            os.replace(draft, self._folder / name)
+            built = build_first(tried, order)
+            Engine(staging, self._device).close()  # one that does not load replaces nothing
+            content = file_spec(staging)
+            name = f'{part}-{content.sha256[:12]}{SUFFIX}'
+            os.replace(staging, self._folder / name)
         finally:
-            draft.unlink(missing_ok=True)
+            staging.unlink(missing_ok=True)
+        return self._spec(built, name, content)
+
+    def _spec(self, built: Built, file: str, content: FileSpec) -> EngineSpec:
+        candidate = built.candidate
         return EngineSpec(
-            part,
-            built.candidate.variant,
-            built.candidate.is_decomposable,
-            graph_digest(self._bundle, built.graph),
-            built.profiles,
-            built.weight_bytes,
-            name,
-            content,
-            self._request(part),
-            built.failures,
+            part=candidate.part,
+            variant=candidate.variant,
+            is_decomposable=candidate.is_decomposable,
+            graph=graph_digest(self._bundle, built.graph),
+            profiles=built.profiles,
+            weight_bytes=built.weight_bytes,
+            file=file,
+            content=content,
+            request=self._request(candidate.part),
+            failures=built.failures,
         )
 
     def _request(self, part: str) -> str:
-        """What the options ask of a part, as text."""
+        """Returns what the options ask of a part, as text that the manifest keeps."""
         options = self._options
-        if part == 'vision':
+        if part == ENCODER:
             return f'max_patches={options.max_patches}'
         return f'max_rows={options.max_rows} variant={options.variant}'
 
@@ -210,13 +215,11 @@ class _Build:
         if self._options.timing_cache is not None:
             return Path(self._options.timing_cache) if self._options.timing_cache else None
         folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros'
-        name = re.sub(
-            '[^0-9A-Za-z.]+', '-', f'{self._version}-{self._gpu.name}-sm{self._gpu.compute}'
-        )
-        return folder / f'tensorrt-{name}.timing'
+        name = f'{self._version}-{self._gpu.name}-sm{self._gpu.compute}'
+        return folder / f'tensorrt-{re.sub("[^0-9A-Za-z.]+", "-", name)}.timing'
 
-    def _remove_others(self, record: EngineManifest) -> None:
-        kept = {engine.file for engine in record.engines}
-        for path in self._folder.glob('*.plan'):
+    def _remove_others(self, manifest: EngineManifest) -> None:
+        kept = {engine.file for engine in manifest.engines}
+        for path in self._folder.glob(f'*{SUFFIX}'):
             if path.name not in kept:
                 path.unlink()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One graph to one plan with TensorRT's parser and builder, or with those of TensorRT for RTX.
-Knows no model.
+"""Turns one graph into one engine with TensorRT's parser and builder, or with those of TensorRT for
+RTX.
 
 Importing this file needs tensorrt. Every object of the library stands in a variable whose type is
 known, so that a type checker can hold each call against the bindings of each supported version.
@@ -25,16 +25,16 @@ from penguin_ros.errors import BackendError
 from penguin_ros.export.tensorrt.profiles import Profile, input_shapes
 
 Progress = Callable[[str, float], None]
-"""(stage, fraction of it that is done)."""
+"""Gets a stage, and the fraction of it that is done; also on threads of TensorRT."""
 
 MAX_ERRORS = 4
 
 
 @dataclass(frozen=True)
 class BuilderSettings:
-    """`timing_cache`: a file that makes the next build faster; `workspace_bytes` at most for
-    intermediate values of one layer, 0: whatever there is. `target`: a compute capability ('SM86')
-    to build for where there is no GPU; TensorRT for RTX only.
+    """`timing_cache` is a file that makes the next build faster; intermediate values of one layer
+    take `workspace_bytes` at most, 0 for whatever there is. `target` is a compute capability
+    ('SM86') to build for where there is no GPU, with TensorRT for RTX only.
     """
 
     timing_cache: Path | None = None
@@ -44,8 +44,8 @@ class BuilderSettings:
 
 @dataclass(frozen=True)
 class BuildInput:
-    """A graph: `model` as TensorRT is to see it, `path` where its weights are beside, its inputs
-    and the profiles.
+    """A graph: `model` as TensorRT is to see it, the `path` beside which its weights lie, its
+    inputs and the profiles.
     """
 
     model: onnx.ModelProto
@@ -55,14 +55,14 @@ class BuildInput:
 
 
 def has_cache_updates() -> bool:
-    """Whether this TensorRT updates caches in place, which came together with fused attention, norm
-    and rotation.
+    """Returns whether this TensorRT updates caches in place, which came together with fused
+    attention, norm and rotation.
     """
     return hasattr(trt.INetworkDefinition, 'add_kv_cache_update')
 
 
 class Network:
-    """A parsed graph."""
+    """A parsed graph; BackendError when the parser does not understand it."""
 
     def __init__(self, graph: BuildInput) -> None:
         LOG.clear()
@@ -80,7 +80,7 @@ class Network:
             )
 
     def layers(self) -> dict[str, int]:
-        """How many layers there are of each kind."""
+        """Returns how many layers there are of each kind."""
         network: trt.INetworkDefinition = self._network
         kinds: dict[str, int] = {}
         for index in range(network.num_layers):
@@ -90,7 +90,7 @@ class Network:
         return kinds
 
     def inputs(self) -> list[str]:
-        """Names of the inputs."""
+        """Returns the names of the inputs."""
         network: trt.INetworkDefinition = self._network
         names: list[str] = []
         for index in range(network.num_inputs):
@@ -98,9 +98,9 @@ class Network:
             names.append(tensor.name)
         return names
 
-    def build(self, settings: BuilderSettings, plan: Path, show: Callable[[float], None]) -> None:
-        """Writes the plan. BackendError when there is no way to run the graph, or TensorRT would
-        ignore one of its inputs.
+    def build(self, settings: BuilderSettings, path: Path, show: Callable[[float], None]) -> None:
+        """Builds the engine and writes it to `path`. BackendError when there is no way to run the
+        graph, or TensorRT would ignore one of its inputs.
         """
         config: trt.IBuilderConfig = self._builder.create_builder_config()
         for profile in self._graph.profiles:
@@ -123,7 +123,7 @@ class Network:
             raise BackendError(
                 f'{self._graph.path.name} would be wrong', '; '.join(LOG.ignored_inputs)
             )
-        with plan.open('wb') as file:
+        with path.open('wb') as file:
             file.write(content)
         if cache is not None and settings.timing_cache is not None:
             _save_timing_cache(config, settings.timing_cache)
@@ -147,8 +147,8 @@ class Network:
 
 
 class Monitor(trt.IProgressMonitor):
-    """Turns TensorRT's nested phases into one fraction. Called on TensorRT's threads; an exception
-    of `show` ends the build.
+    """Turns TensorRT's nested phases into one fraction. TensorRT calls it on its own threads; an
+    exception of `show` ends the build.
     """
 
     def __init__(self, show: Callable[[float], None]) -> None:
@@ -158,11 +158,11 @@ class Monitor(trt.IProgressMonitor):
         self._phases: dict[str, tuple[int, int]] = {}
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        """A phase begins, inside another or at the outside."""
+        """Notes that a phase begins, inside another or at the outside."""
         self._phases[phase_name] = (0, num_steps)
 
     def step_complete(self, phase_name: str, step: int) -> bool:
-        """A step is done; the answer is whether to go on."""
+        """Notes that a step is done; returns whether to go on."""
         if phase_name in self._phases:
             self._phases[phase_name] = (step + 1, self._phases[phase_name][1])
         fraction, share = 0.0, 1.0
@@ -175,7 +175,7 @@ class Monitor(trt.IProgressMonitor):
         return self._error is None
 
     def phase_finish(self, phase_name: str) -> None:
-        """A phase ends."""
+        """Notes that a phase ends."""
         self._phases.pop(phase_name, None)
 
     def cancel(self) -> None:
@@ -183,15 +183,15 @@ class Monitor(trt.IProgressMonitor):
         self._error = self._error or KeyboardInterrupt()
 
     def raise_error(self) -> None:
-        """What `show` raised, or the interruption."""
+        """Raises what `show` raised, or the interruption."""
         if self._error is not None:
             raise self._error
 
 
 @contextmanager
 def interrupts_to(cancel: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C calls `cancel` for the time of a build: an exception in the middle of a callback would
-    end the process.
+    """Makes Ctrl-C call `cancel` for the time of a build: an exception in the middle of a callback
+    would end the process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -214,7 +214,7 @@ def _set_target(config: trt.IBuilderConfig, target: str) -> None:
 
 
 def _load_timing_cache(config: trt.IBuilderConfig, file: Path | None) -> trt.ITimingCache | None:
-    """A new cache where the file is absent or from another GPU."""
+    """Returns the cache of the file, or a new one where the file is absent or from another GPU."""
     if file is None:
         return None
     for content in (file.read_bytes() if file.is_file() else b'', b''):
@@ -227,6 +227,6 @@ def _load_timing_cache(config: trt.IBuilderConfig, file: Path | None) -> trt.ITi
 def _save_timing_cache(config: trt.IBuilderConfig, file: Path) -> None:
     cache: trt.ITimingCache = config.get_timing_cache()
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix('.new')
-    draft.write_bytes(cache.serialize())
-    draft.replace(file)
+    staging = file.with_suffix('.new')
+    staging.write_bytes(cache.serialize())
+    staging.replace(file)

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which variants of a graph are tried, the best first, until one becomes a plan of a sensible size.
-Knows no GPU.
+"""Which variants of a graph are tried, the best first, until one becomes an engine of a sensible
+size; and whether there is enough memory, before hours are spent on it.
 
-Importing this file needs tensorrt.
-
-Whether there is enough memory to build an engine, before hours are spent on it. Knows numbers, not
-TensorRT.
-
-The figures are estimates from reports of others, on the safe side of none that we could measure.
+Importing this file needs tensorrt. The figures of memory are estimates from reports of others, on
+the safe side; none could be measured here.
 """
 
 from __future__ import annotations
@@ -19,7 +15,15 @@ from pathlib import Path
 import onnx
 
 from penguin_ros.backends.base.bundle import Bundle
-from penguin_ros.backends.base.manifest import GraphSpec
+from penguin_ros.backends.base.manifest import (
+    DECODER,
+    ENCODER,
+    FIXED_LENGTH,
+    FUSED,
+    PLAIN,
+    TWO_PART,
+    GraphSpec,
+)
 from penguin_ros.errors import BackendError, BuildError, BuildRefused, NotEnoughSpace
 from penguin_ros.export.resources import free_memory
 from penguin_ros.export.tensorrt.builder import (
@@ -32,7 +36,7 @@ from penguin_ros.export.tensorrt.builder import (
 from penguin_ros.export.tensorrt.graph import Constants, largest_matrix, tensorrt_copy, weight_bytes
 from penguin_ros.export.tensorrt.operators import problems
 from penguin_ros.export.tensorrt.profiles import (
-    SHARED_DECODE_ROWS,
+    SHARED_DECODE_TOKENS,
     Profile,
     ProfileSizes,
     decoder_profiles,
@@ -40,30 +44,30 @@ from penguin_ros.export.tensorrt.profiles import (
 )
 
 BASE_BYTES = 600 * 1024 * 1024
-"""TensorRT, CUDA and their contexts."""
+"""Bytes for TensorRT, CUDA and their contexts."""
 
 TACTIC_RATIO = 1.75
-"""Of the largest matrix in float16: 1.07 GB were reported for 2048 x 151,936 on an Orin Nano with
-TensorRT 10.3.
+"""What trying out takes, in proportion to the largest matrix in float16: 1.07 GB were reported for
+2048 x 151,936 on an Orin Nano with TensorRT 10.3.
 """
 
 REMEDY = (
-    'Run without a desktop (sudo systemctl isolate multi-user.target), stop other programs, boot with cma=950M on an Orin '
-    'Nano, or build with a smaller --max-length or more parts of the head'
+    'Run without a desktop (sudo systemctl isolate multi-user.target), stop other programs, boot '
+    'with cma=950M on an Orin Nano, or build with a smaller --max-length or more parts of the head'
 )
 
 
 def needed_bytes(model: onnx.ModelProto) -> int:
-    """Weights in the page cache, as many in the plan, the largest matrix while it is tried out, and
-    the rest.
+    """Returns the bytes for weights in the page cache, as many in the engine, the largest matrix
+    while it is tried out, and the rest.
     """
     return 2 * weight_bytes(model) + int(TACTIC_RATIO * 2 * largest_matrix(model)) + BASE_BYTES
 
 
 def check_memory(part: str, model: onnx.ModelProto, gpu_free_bytes: int, is_shared: bool) -> None:
-    """NotEnoughSpace with the numbers and the remedy.
+    """Raises NotEnoughSpace with the numbers and the remedy.
 
-    `is_shared`: the GPU's memory is the machine's, as on a Jetson. What CUDA calls free there
+    With `is_shared`, the GPU's memory is the machine's, as on a Jetson. What CUDA calls free there
     leaves out the page cache, which gives way; so the machine's own figure counts.
     """
     needed = needed_bytes(model)
@@ -78,41 +82,56 @@ def check_memory(part: str, model: onnx.ModelProto, gpu_free_bytes: int, is_shar
         )
 
 
-FUSED = {'decoder': 'window', 'vision': 'fused'}
-OLD_OPERATORS = {'decoder': 'two_part', 'vision': 'plain'}
-VARIANTS = ('auto', 'window', 'two_part')
+NEW_OPERATORS = {DECODER: FIXED_LENGTH, ENCODER: FUSED}
+OLD_OPERATORS = {DECODER: TWO_PART, ENCODER: PLAIN}
+VARIANTS = ('auto', FIXED_LENGTH, TWO_PART)
 INTEGERS = ('int8', 'int4')
 
 OLDEST, WITH_FUSED = (10, 3), (10, 15)
-"""Versions whose rules for graphs are applied, by what the library can do."""
+"""The versions whose rules for graphs are applied, by what the library can do."""
 
 MAX_SHOWN = 4
 MAX_SIZE_RATIO = 1.3
 KERNEL_BYTES = 64 * 1024 * 1024
-"""Of a plan, for what is no weight: kernels and tables."""
+"""Bytes of an engine for what is no weight: kernels and tables."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One attempt: a variant, whether attention may be taken apart, rows of the decoding profile
-    (0: no decoder).
+    """One attempt: a variant, whether attention may be taken apart, and the most tokens of the
+    decoding profile (0 for the encoder).
     """
 
     part: str
     variant: str
     is_decomposable: bool
-    decode_rows: int = 0
+    decode_tokens: int = 0
 
     def __str__(self) -> str:
-        rows = f', decoding 1 to {self.decode_rows} rows' if self.decode_rows > 1 else ''
-        return (
-            f'{self.part}: {self.variant}{", decomposable" if self.is_decomposable else ""}{rows}'
-        )
+        text = f'{self.part}: {self.variant}'
+        if self.is_decomposable:
+            text += ', decomposable'
+        if self.decode_tokens > 1:
+            text += f', decoding 1 to {self.decode_tokens} tokens'
+        return text
+
+
+@dataclass(frozen=True)
+class EngineOrder:
+    """What is built from: a graph of `bundle` for `sizes`; how: with `settings`; and where to:
+    `path`. `progress` gets the candidate and the fraction of its build that is done.
+    """
+
+    bundle: Bundle
+    sizes: ProfileSizes
+    settings: BuilderSettings
+    path: Path
+    progress: Progress
 
 
 @dataclass(frozen=True)
 class Built:
-    """A plan that was written: how, from which graph, and what was tried in vain before."""
+    """An engine that was written: how, from which graph, and what was tried in vain before."""
 
     candidate: Candidate
     graph: GraphSpec
@@ -122,52 +141,49 @@ class Built:
 
 
 def candidates(part: str, precision: str, choice: str = 'auto') -> list[Candidate]:
-    """What is tried for a part whose weights are stored as `precision`; BuildRefused when this
-    TensorRT cannot do `choice`.
+    """Returns what is tried for a part whose weights are stored as `precision`, the best first;
+    BuildRefused when this TensorRT cannot do `choice`.
     """
     if choice not in VARIANTS:
         raise BuildRefused(f'variant {choice!r} is unknown', f'there are {", ".join(VARIANTS)}')
     is_new = has_cache_updates()
-    if choice == 'window' and not is_new:
+    if choice == FIXED_LENGTH and not is_new:
         raise BuildRefused(
-            'the variant window cannot be built',
+            f'the variant {choice} cannot be built',
             'it needs TensorRT 10.15 or later',
             'Leave the variant to be chosen, or upgrade to JetPack 7.2',
         )
-    # Integer weights are shared between profiles; float ones only when both profiles have a range
-    # of rows.
-    rows = (
-        [0]
-        if part == 'vision'
-        else [1, SHARED_DECODE_ROWS]
-        if precision in INTEGERS
-        else [SHARED_DECODE_ROWS]
-    )
+    decode_tokens = _decode_tokens(part, precision)
     found: list[Candidate] = []
-    if is_new and choice != 'two_part':
-        found += [Candidate(part, FUSED[part], False, count) for count in rows]
-        found += [Candidate(part, FUSED[part], True, rows[-1])]
-    if choice != 'window' or part == 'vision':
-        found += [Candidate(part, OLD_OPERATORS[part], False, count) for count in rows]
+    if is_new and choice != TWO_PART:
+        new = NEW_OPERATORS[part]
+        found += [Candidate(part, new, False, count) for count in decode_tokens]
+        found += [Candidate(part, new, True, decode_tokens[-1])]
+    if choice != FIXED_LENGTH or part == ENCODER:
+        found += [Candidate(part, OLD_OPERATORS[part], False, count) for count in decode_tokens]
     return found
 
 
-def build_first(
-    bundle: Bundle,
-    tried: Sequence[Candidate],
-    sizes: ProfileSizes,
-    settings: BuilderSettings,
-    plan: Path,
-    progress: Progress,
-) -> Built:
-    """Tries one after the other until a plan is written; BuildError with all reasons when none is."""
+def _decode_tokens(part: str, precision: str) -> list[int]:
+    """Integer weights are shared between profiles; float weights only when both profiles have a
+    range of tokens.
+    """
+    if part == ENCODER:
+        return [0]
+    return [1, SHARED_DECODE_TOKENS] if precision in INTEGERS else [SHARED_DECODE_TOKENS]
+
+
+def build_first(tried: Sequence[Candidate], order: EngineOrder) -> Built:
+    """Tries one candidate after the other until an engine is written; BuildError with all reasons
+    when none is.
+    """
     failures: list[str] = []
     for candidate in tried:
         try:
-            return _attempt(bundle, candidate, sizes, settings, plan, progress, tuple(failures))
+            return _attempt(candidate, order, tuple(failures))
         except BackendError as error:
             failures.append(f'{candidate}: {error.what}: {error.why}')
-            plan.unlink(missing_ok=True)
+            order.path.unlink(missing_ok=True)
     raise BuildError(
         f'no variant of the {tried[0].part} could be built',
         ' | '.join(failures),
@@ -176,52 +192,43 @@ def build_first(
 
 
 def prepared(bundle: Bundle, candidate: Candidate, sizes: ProfileSizes) -> BuildInput:
-    """The graph of a rung as TensorRT gets it, and its profiles."""
+    """Returns the graph of a candidate as TensorRT gets it, and its profiles."""
     manifest = bundle.manifest
     graph = bundle.graph(candidate.part, candidate.variant)
-    profiles = (
-        encoder_profiles(sizes)
-        if candidate.part == 'vision'
-        else decoder_profiles(sizes, manifest.max_length, candidate.decode_rows)
-    )
-    features = manifest.precision.compute if candidate.part == 'vision' else ''
     path = bundle.file(graph.file)
-    return BuildInput(
-        tensorrt_copy(path, candidate.is_decomposable, features), path, graph.inputs, profiles
-    )
+    if candidate.part == ENCODER:
+        features = manifest.precision.compute
+        profiles = encoder_profiles(sizes)
+    else:
+        features = ''
+        profiles = decoder_profiles(sizes, manifest.max_length, candidate.decode_tokens)
+    model = tensorrt_copy(path, candidate.is_decomposable, features)
+    return BuildInput(model, path, graph.inputs, profiles)
 
 
-def _attempt(
-    bundle: Bundle,
-    candidate: Candidate,
-    sizes: ProfileSizes,
-    settings: BuilderSettings,
-    plan: Path,
-    progress: Progress,
-    failures: tuple[str, ...],
-) -> Built:
-    progress(str(candidate), 0.0)
-    graph = prepared(bundle, candidate, sizes)
-    known = problems(
-        graph.model,
-        WITH_FUSED if has_cache_updates() else OLDEST,
-        Constants(graph.model, graph.path.parent),
-    )
+def _attempt(candidate: Candidate, order: EngineOrder, failures: tuple[str, ...]) -> Built:
+    order.progress(str(candidate), 0.0)
+    graph = prepared(order.bundle, candidate, order.sizes)
+    version = WITH_FUSED if has_cache_updates() else OLDEST
+    known = problems(graph.model, version, Constants(graph.model, graph.path.parent))
     if known:
         raise BackendError(
             f'{graph.path.name} is not for this TensorRT', '; '.join(known[:MAX_SHOWN])
         )
-    expected, spec = weight_bytes(graph.model), bundle.graph(candidate.part, candidate.variant)
+    expected = weight_bytes(graph.model)
+    spec = order.bundle.graph(candidate.part, candidate.variant)
     network = Network(graph)
     check_network(network.inputs(), network.layers(), spec)
-    network.build(settings, plan, lambda fraction: progress(str(candidate), fraction))
-    check_size(plan.stat().st_size, expected)
+    network.build(
+        order.settings, order.path, lambda fraction: order.progress(str(candidate), fraction)
+    )
+    check_size(order.path.stat().st_size, expected)
     return Built(candidate, spec, graph.profiles, expected, failures)
 
 
 def check_network(inputs: Sequence[str], layers: Mapping[str, int], graph: GraphSpec) -> None:
-    """BackendError when the parser left out an input, unpacked weights or lost an update of the
-    cache.
+    """Raises BackendError when the parser left out an input, unpacked weights or lost an update of
+    the cache.
     """
     lost = sorted({tensor.name for tensor in graph.inputs} - set(inputs))
     updates = sum(tensor.name.startswith('present_') for tensor in graph.outputs)
@@ -232,12 +239,12 @@ def check_network(inputs: Sequence[str], layers: Mapping[str, int], graph: Graph
         raise BackendError(f'{graph.file} was not understood', f'the parser lost {", ".join(lost)}')
 
 
-def check_size(plan_bytes: int, expected: int) -> None:
-    """BackendError when a plan is much larger than its weights: they were unpacked, or are there
-    twice.
+def check_size(engine_bytes: int, expected: int) -> None:
+    """Raises BackendError when an engine is much larger than its weights: they were unpacked, or
+    are there twice.
     """
-    if plan_bytes > MAX_SIZE_RATIO * expected + KERNEL_BYTES:
+    if engine_bytes > MAX_SIZE_RATIO * expected + KERNEL_BYTES:
         raise BackendError(
-            'the plan is too large',
-            f'{plan_bytes / 1e6:.1f} MB for {expected / 1e6:.1f} MB of weights',
+            'the engine is too large',
+            f'{engine_bytes / 1e6:.1f} MB for {expected / 1e6:.1f} MB of weights',
         )

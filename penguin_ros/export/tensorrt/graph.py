@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The copy of a graph that TensorRT's parser is given: in memory, weights left in their files.
-Knows ONNX, not TensorRT.
+"""The copy of a graph that TensorRT's parser is given, in memory, with the weights left in their
+files; and what of a graph is known before it runs: constants, and numbers that follow from shapes.
 
 What only TensorRT understands, or only its runtime wants, is added here and never written to the
 bundle.
-
-What of a graph is known before it runs: constants, and numbers that follow from shapes. Knows ONNX,
-reads weight files.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +35,7 @@ SHAPE_ARITHMETIC = {
 
 
 class Constants:
-    """Of the graph of `model`, whose weight files lie in `folder`."""
+    """The constants of the graph of `model`, whose weight files lie in `folder`."""
 
     def __init__(self, model: onnx.ModelProto, folder: Path) -> None:
         self._folder = folder
@@ -53,11 +51,11 @@ class Constants:
         self.outputs = {value.name for value in model.graph.output}
 
     def tensor(self, name: str) -> TensorProto | None:
-        """The constant of this name; None when it is computed."""
+        """Returns the constant of this name; None when it is computed."""
         return self._tensors.get(name)
 
     def numbers(self, tensor: TensorProto) -> NDArray[Any]:
-        """The values of a constant, read from its file where it lies in one."""
+        """Returns the values of a constant, read from its file where it lies in one."""
         copy = TensorProto()
         copy.CopyFrom(tensor)
         if tensor.external_data:
@@ -65,7 +63,7 @@ class Constants:
         return np.asarray(numpy_helper.to_array(copy)).astype(np.float32)
 
     def is_shape(self, name: str) -> bool:
-        """Whether a value is constant or follows from the shapes of tensors alone."""
+        """Returns whether a value is constant or follows from the shapes of tensors alone."""
         if not name or name in self._tensors:
             return True
         maker = self._makers.get(name)
@@ -76,7 +74,7 @@ class Constants:
         )
 
     def attribute(self, node: onnx.NodeProto, name: str, default: str) -> str:
-        """A text."""
+        """Returns a text attribute of a node."""
         return next((entry.s.decode() for entry in node.attribute if entry.name == name), default)
 
 
@@ -86,11 +84,11 @@ FEATURES, LOGITS = 'image_embeds', 'logits'
 
 
 def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -> onnx.ModelProto:
-    """The graph at `path`. `is_decomposable`: attention may be taken apart where there is no kernel
-    for it.
+    """Reads the graph at `path`. With `is_decomposable`, attention may be taken apart where there
+    is no kernel for it.
 
-    `feature_format`: what an encoder's features are given out as, so that the decoder can take them
-    as they are.
+    `feature_format` is the format in which an encoder gives its features out, so that the decoder
+    can take them as they are.
     """
     model = onnx.load_model(path, load_external_data=False)
     if is_decomposable:
@@ -110,22 +108,11 @@ def _choose_greedy(model: onnx.ModelProto) -> None:
     """
     model.graph.initializer.append(helper.make_tensor('best_count', TensorProto.INT64, [1], [1]))
     model.graph.initializer.append(helper.make_tensor('best_axis', TensorProto.INT64, [1], [-1]))
-    model.graph.node.extend(
-        (
-            helper.make_node(
-                'TopK',
-                [LOGITS, 'best_count'],
-                ['best_logit', 'best_token'],
-                name='best',
-                axis=-1,
-                largest=1,
-                sorted=1,
-            ),
-            helper.make_node(
-                'ReduceSum', [LOGITS, 'best_axis'], ['logit_sum'], name='logit_sum', keepdims=1
-            ),
-        )
-    )
+    inputs, outputs = [LOGITS, 'best_count'], ['best_logit', 'best_token']
+    best = helper.make_node('TopK', inputs, outputs, name='best', axis=-1, largest=1, sorted=1)
+    inputs, outputs = [LOGITS, 'best_axis'], ['logit_sum']
+    total = helper.make_node('ReduceSum', inputs, outputs, name='logit_sum', keepdims=1)
+    model.graph.node.extend((best, total))
     for name, kind in (
         ('best_token', TensorProto.INT64),
         ('best_logit', TensorProto.FLOAT),
@@ -135,7 +122,9 @@ def _choose_greedy(model: onnx.ModelProto) -> None:
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
-    """Of all weights as they lie in the graph's files; what lies in one place counts once."""
+    """Returns the bytes of all weights as they lie in the graph's files; what lies in one place
+    counts once.
+    """
     places: dict[tuple[str, str], int] = {}
     for tensor in model.graph.initializer:
         external = {entry.key: entry.value for entry in tensor.external_data}
@@ -147,14 +136,8 @@ def weight_bytes(model: onnx.ModelProto) -> int:
 
 
 def largest_matrix(model: onnx.ModelProto) -> int:
-    """Numbers in the largest weight."""
-    sizes = [1]
-    for tensor in model.graph.initializer:
-        count = 1
-        for size in tensor.dims:
-            count *= size
-        sizes.append(count)
-    return max(sizes)
+    """Returns how many numbers the largest weight has."""
+    return max((math.prod(tensor.dims) for tensor in model.graph.initializer), default=1)
 
 
 def _cast_features(model: onnx.ModelProto, kind: int) -> None:

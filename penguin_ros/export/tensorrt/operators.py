@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorRT's ONNX parser takes, by version, and whether a graph keeps to it. A table of facts;
-needs onnx, not TensorRT.
+"""What TensorRT's ONNX parser takes, by version, and whether a graph keeps to it. This is a table
+of facts; it needs onnx, not TensorRT.
 
-Facts are from the documentation and sources of onnx-tensorrt for 10.1 (the parser changed little up
-to 10.13), the release notes of 10.14, 10.15 and 11.0, and from trying TensorRT for RTX. A rule
-stands here also where the parser accepts a graph and then computes something else.
+The facts are from the documentation and sources of onnx-tensorrt for 10.1 (the parser changed
+little up to 10.13), the release notes of 10.14, 10.15 and 11.0, and from trying TensorRT for RTX. A
+rule stands here also where the parser accepts a graph and then computes something else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from penguin_ros.export.tensorrt.graph import Constants
 Version = tuple[int, int]
 
 OPSETS: tuple[tuple[Version, int], ...] = (((10, 0), 20), ((10, 14), 24))
-"""From a version on, the newest opset that is documented. A newer one in a file is no error: its
+"""The newest opset that is documented from a version on. A newer one in a file is no error: its
 operators may be old.
 """
 
@@ -58,10 +58,12 @@ SINCE: dict[str, Version] = {
     'RotaryEmbedding': (10, 15),
     'TensorScatter': (10, 15),
 }
-"""The first version that takes an operator; of those that graphs here are made of."""
+"""The first version that takes an operator, for those that graphs here are made of."""
 
 NEWER_ATTRIBUTES = {'DequantizeLinear': {'block_size'}}
-"""Of opsets above the documented one, but understood: the block follows from the scale's shape."""
+"""Attributes of opsets above the documented one that are understood all the same: the block follows
+from the scale's shape.
+"""
 
 TYPES = {
     TensorProto.FLOAT,
@@ -77,14 +79,16 @@ Rule = Callable[[onnx.NodeProto, Constants], 'str | None']
 
 
 def problems(model: onnx.ModelProto, version: Version, constants: Constants) -> list[str]:
-    """Why TensorRT of `version` would refuse the graph or get it wrong; empty when it is fine."""
-    found = list(_of_inputs(model))
+    """Returns why TensorRT of `version` would refuse the graph or get it wrong; empty when it is
+    fine.
+    """
+    found = list(_input_problems(model))
     opset = max(newest for since, newest in OPSETS if since <= version)
     declared = next(
         entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx')
     )
     for node in model.graph.node:
-        why = _of_operator(node, version, min(opset, declared)) or (
+        why = _operator_problem(node, version, min(opset, declared)) or (
             RULES[node.op_type](node, constants) if node.op_type in RULES else None
         )
         if why:
@@ -92,16 +96,17 @@ def problems(model: onnx.ModelProto, version: Version, constants: Constants) -> 
     return found
 
 
-def _of_inputs(model: onnx.ModelProto) -> Iterator[str]:
+def _input_problems(model: onnx.ModelProto) -> Iterator[str]:
     used = {name for node in model.graph.node for name in node.input}
     for value in model.graph.input:
         if value.name not in used:
             yield f'input {value.name}: nothing reads it'
-        if value.type.tensor_type.elem_type not in TYPES:
-            yield f'input {value.name}: type {TensorProto.DataType.Name(value.type.tensor_type.elem_type)}'
+        kind = value.type.tensor_type.elem_type
+        if kind not in TYPES:
+            yield f'input {value.name}: type {TensorProto.DataType.Name(kind)}'
 
 
-def _of_operator(node: onnx.NodeProto, version: Version, opset: int) -> str | None:
+def _operator_problem(node: onnx.NodeProto, version: Version, opset: int) -> str | None:
     since = SINCE.get(node.op_type)
     if node.domain not in ('', 'ai.onnx') or since is None:
         return 'not an operator that TensorRT is known to take'
@@ -140,10 +145,8 @@ def _blocks(values: TensorProto, scales: TensorProto, axis: int) -> str | None:
     if len(scales.dims) != len(values.dims):
         return 'the scale has another rank than the weight'
     ratios = [size / count for size, count in zip(values.dims, scales.dims, strict=True)]
-    if (
-        any(ratio != int(ratio) for ratio in ratios)
-        or sum(ratio == 1 for ratio in ratios) != len(ratios) - 1
-    ):
+    divides = all(ratio == int(ratio) for ratio in ratios)
+    if not divides or sum(ratio == 1 for ratio in ratios) != len(ratios) - 1:
         return f'blocks must divide one dimension: {list(values.dims)} by {list(scales.dims)}'
     return None
 
@@ -157,16 +160,13 @@ def _attention(node: onnx.NodeProto, constants: Constants) -> str | None:
 
 
 def _scatter(node: onnx.NodeProto, constants: Constants) -> str | None:
-    if (
-        _attribute(node, 'axis', -2) not in (2, -2)
-        or constants.attribute(node, 'mode', 'linear') != 'linear'
-    ):
+    is_linear = constants.attribute(node, 'mode', 'linear') == 'linear'
+    if not is_linear or _attribute(node, 'axis', -2) not in (2, -2):
         return 'only positions along axis 2, in order'
     if node.input[0] not in constants.inputs or node.output[0] not in constants.outputs:
         return 'the cache must be an input of the graph, and its update an output'
-    return (
-        'the length of the cache must be fixed' if constants.inputs[node.input[0]][2] < 0 else None
-    )
+    is_fixed = constants.inputs[node.input[0]][2] >= 0
+    return None if is_fixed else 'the length of the cache must be fixed'
 
 
 def _slice(node: onnx.NodeProto, constants: Constants) -> str | None:
@@ -186,22 +186,16 @@ def _constant_input(index: int) -> Rule:
 
 def _shape_input(index: int) -> Rule:
     def rule(node: onnx.NodeProto, constants: Constants) -> str | None:
-        return (
-            None
-            if constants.is_shape(node.input[index])
-            else f'input {index} must come from shapes, not from data'
-        )
+        is_fine = constants.is_shape(node.input[index])
+        return None if is_fine else f'input {index} must come from shapes, not from data'
 
     return rule
 
 
 def _top(node: onnx.NodeProto, constants: Constants) -> str | None:
     count = constants.tensor(node.input[1])
-    if (
-        count is None
-        or constants.numbers(count).max() >= MAX_TOP
-        or not _attribute(node, 'sorted', 1)
-    ):
+    is_small = count is not None and constants.numbers(count).max() < MAX_TOP
+    if not is_small or not _attribute(node, 'sorted', 1):
         return f'k must be constant and below {MAX_TOP}, the result sorted'
     return None
 

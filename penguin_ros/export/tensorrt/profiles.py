@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sizes that engines are built for. Knows the named dimensions of the graphs, not TensorRT.
+"""The sizes that engines are built for, by the named dimensions of the graphs.
 
 An engine takes what lies between the smallest and the largest size of one of its profiles, and is
 fastest at the optimum.
@@ -17,48 +17,52 @@ from penguin_ros.backends.tensorrt.engine_manifest import Range
 Profile = Mapping[str, Range]
 Shape = tuple[int, ...]
 
-SHARED_DECODE_ROWS = 8
-"""With a range, decoding and prefill share one copy of float weights; fixed at one row they had two
-(TensorRT for RTX).
+SHARED_DECODE_TOKENS = 8
+"""With a range, decoding and prefill share one copy of float weights; fixed at one token they had
+two (TensorRT for RTX).
 """
 
 MAX_WANTED = 16
-USUAL_ROWS, USUAL_LENGTH, USUAL_PATCHES = 256, 1024, 1024
+USUAL_TOKENS, USUAL_LENGTH, USUAL_PATCHES = 256, 1024, 1024
 MERGED = (1, 4, 16)
-"""Patches that become one token: 1 for pictures, 4 for video."""
+"""Patches that become one token: 1 for images, 4 for video."""
 
 
 @dataclass(frozen=True)
 class ProfileSizes:
-    """`max_rows` of one prefill run, `max_patches` of a frame."""
+    """`max_tokens` of one prefill run, `max_patches` of a frame."""
 
-    max_rows: int = 512
+    max_tokens: int = 512
     max_patches: int = 4096
 
 
-def decoder_profiles(sizes: ProfileSizes, max_length: int, decode_rows: int) -> tuple[Profile, ...]:
-    """For decoding 1 .. `decode_rows` positions, and for prefill of more; every number of rows
-    belongs to one of them.
+def decoder_profiles(
+    sizes: ProfileSizes, max_length: int, decode_tokens: int
+) -> tuple[Profile, ...]:
+    """Returns the profiles for decoding 1 .. `decode_tokens` tokens, and for prefill of more; every
+    number of tokens belongs to one of them.
     """
-    length = (min(BUCKET, max_length), min(USUAL_LENGTH, max_length), max_length)
-    most = max(sizes.max_rows, decode_rows + 1)
-    decode, prefill = (
-        (1, 1, decode_rows),
-        (decode_rows + 1, max(min(USUAL_ROWS, most), decode_rows + 1), most),
-    )
+    least = decode_tokens + 1
+    most = max(sizes.max_tokens, least)
+    prefill = (least, max(min(USUAL_TOKENS, most), least), most)
     return tuple(
-        {
-            'rows': rows,
-            'length': length,
-            'wanted': (1, 1, min(MAX_WANTED, rows[2])),
-            'length_and_rows': tuple(a + b for a, b in zip(length, rows, strict=True)),  # type: ignore[dict-item]
-        }
-        for rows in (decode, prefill)
+        _decoder_profile(num_tokens, max_length) for num_tokens in ((1, 1, decode_tokens), prefill)
     )
+
+
+def _decoder_profile(num_tokens: Range, max_length: int) -> Profile:
+    length = (min(BUCKET, max_length), min(USUAL_LENGTH, max_length), max_length)
+    low, best, high = (a + b for a, b in zip(length, num_tokens, strict=True))
+    return {
+        'rows': num_tokens,
+        'length': length,
+        'wanted': (1, 1, min(MAX_WANTED, num_tokens[2])),
+        'length_and_rows': (low, best, high),
+    }
 
 
 def encoder_profiles(sizes: ProfileSizes) -> tuple[Profile, ...]:
-    """One frame of up to `max_patches`."""
+    """Returns the profile for one frame of up to `max_patches`."""
     return (
         {
             'frames': (1, 1, 1),
@@ -69,7 +73,7 @@ def encoder_profiles(sizes: ProfileSizes) -> tuple[Profile, ...]:
 
 
 def input_shapes(tensor: TensorSpec, profile: Profile) -> tuple[Shape, Shape, Shape] | None:
-    """Smallest, optimal and largest shape of an input; None when it has only one."""
+    """Returns the smallest, optimal and largest shape of an input; None when it has only one."""
     if all(isinstance(size, int) for size in tensor.shape):
         return None
     ranges: Sequence[Range] = [

@@ -31,7 +31,7 @@ def test_progress_names_the_stage_and_rises(bundle: Path, machine: Machine) -> N
     seen: list[tuple[str, float]] = []
     build_engines(bundle, OPTIONS, lambda stage, fraction: seen.append((stage, fraction)))
     assert [stage for stage, fraction in seen if fraction == 0] == [
-        'decoder: window, decoding 1 to 8 rows',
+        'decoder: window, decoding 1 to 8 tokens',
         'vision: fused',
     ]
     for stage in dict(seen):
