@@ -10,7 +10,7 @@ PACKAGE = 'penguin_ros'
 setup(
     name=PACKAGE,
     version='0.1.0',
-    description='Camera topics in, time-stamped captions out, questions answered: Penguin-VL on ROS 2.',
+    description='Camera topics in, captions out, questions answered: Penguin-VL on ROS 2.',
     license='Apache-2.0',
     author='penguin_ros developers',
     author_email='maintainers@penguin-ros.invalid',

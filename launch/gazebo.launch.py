@@ -68,7 +68,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             'headless',
             default_value='false',
             choices=['true', 'false'],
-            description="Without a window: only the server, which draws the camera's pictures through EGL.",
+            description='Without a window: only the server, which draws the images through EGL.',
         ),
         DeclareLaunchArgument(
             'rviz',

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which requirements to install over an installed ROS 2: leaves out what it, or a Jetson image,
-already brings.
+"""Decides which requirements to install over an installed ROS 2: it leaves out what that, or a
+Jetson image, already brings.
 
-    kept_requirements.py REQUIREMENTS FOLDER    writes FOLDER/requirements.txt and FOLDER/constraints.txt
+    kept_requirements.py REQUIREMENTS FOLDER
+        writes FOLDER/requirements.txt and FOLDER/constraints.txt
 
 Called by scripts/setup with the Python of a virtual environment that sees the system's packages.
 """
@@ -20,13 +21,13 @@ KEPT = {
     'torch': 'torch',
     'colcon-common-extensions': 'colcon_ros',
 }
-"""Requirement: the module that stands for it. Binaries built for each other, or for the machine; a
-second copy hides them.
+"""The module that stands for each requirement. These are binaries built for each other or for the
+machine, which a second copy would hide.
 """
 
 
 def kept_lines(lines: list[str]) -> list[str]:
-    """The requirement lines whose package is not kept, comments and blank lines left out."""
+    """Returns the requirement lines whose package is not kept, without comments and blank lines."""
     stripped = [line.strip() for line in lines if line.strip() and not line.startswith('#')]
     return [line for line in stripped if not is_present(line.split('==')[0])]
 

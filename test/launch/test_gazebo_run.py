@@ -45,7 +45,8 @@ def launched(
     lacking = missing()
     if lacking:
         pytest.skip(
-            f'Gazebo Sim cannot be launched here, there is no: {lacking} (apt: ros-$ROS_DISTRO-ros-gz)'
+            f'Gazebo Sim cannot be launched here, there is no: {lacking} '
+            '(apt: ros-$ROS_DISTRO-ros-gz)'
         )
     for library in ('mujoco', 'onnxruntime', 'onnx'):
         pytest.importorskip(library)

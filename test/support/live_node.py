@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running penguin node with a tiny random network, its clients, and lists of what it publishes."""
+"""A running penguin node with a tiny random network, its clients, and what it publishes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ TINY: CheckpointShape = SHAPES['tiny']
 
 
 class MemoryCheckpoint:
-    """Takes the place of a Checkpoint; `tensors` is the object itself. `dtype` is F32, F16 or BF16."""
+    """Takes the place of a Checkpoint. `tensors` is the object itself; `dtype` is F32, F16 or
+    BF16.
+    """
 
     name, digest = 'memory', 'f' * 64
 

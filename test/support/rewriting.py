@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints made from others: copied, with a file changed, or with the tensors under other names."""
+"""Checkpoints made from others: copied, with a file changed, or with tensors under other names."""
 
 from __future__ import annotations
 

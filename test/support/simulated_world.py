@@ -32,7 +32,9 @@ LATE_S = 2.0  # in which a caption of before a reset may still arrive
 
 @dataclass(frozen=True)
 class Described:
-    """A caption, the showing it is about, the truth of exactly its stretch, and its score."""
+    """A caption, the showing it is about, the truth of exactly its stretch of time, and its
+    score.
+    """
 
     caption: Any
     showing: GroundTruth
@@ -62,7 +64,7 @@ class Tally:
 
     @property
     def shares(self) -> dict[str, float]:
-        """By the names of simulation_model.Measured."""
+        """Returns the shares by the names of simulation_model.Measured."""
         return {
             'caption_precision': self.right / max(1, self.claimed),
             'caption_recall': self.right / max(1, self.wanted),
@@ -72,7 +74,7 @@ class Tally:
 
 class SimulatedWorld:
     """Starts the node, then the camera. `described` grows while the graph spins; what is wrong with
-    a caption is in `faults`.
+    a caption is added to `faults`.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class SimulatedWorld:
 
     @property
     def whole(self) -> dict[int, Described]:
-        """The first caption of each showing that saw all of it."""
+        """Returns the first caption of each showing that saw all of it."""
         first: dict[int, Described] = {}
         for item in self.described:
             if item.is_whole:
@@ -126,7 +128,7 @@ class SimulatedWorld:
         return self.graph.wait_for(looked, seconds, what)
 
     def ask(self, question: str, showing: GroundTruth) -> Any:
-        """The answer about a whole showing."""
+        """Returns the answer about a whole showing."""
         start, end = (
             Time(sec=time_ns // 10**9, nanosec=time_ns % 10**9)
             for time_ns in (showing.start_ns, showing.end_ns)
@@ -134,7 +136,7 @@ class SimulatedWorld:
         return self.node.ask(question, has_interval=True, start=start, end=end).answer
 
     def ask_all(self, item: Described, count: int, tally: Tally) -> None:
-        """Up to `count` of a showing's questions."""
+        """Asks up to `count` of a showing's questions."""
         for asked in item.showing.questions[:count]:
             answer = self.ask(asked.question, item.showing)
             assert answer.error_code == 0, answer.error_message
@@ -153,7 +155,7 @@ class SimulatedWorld:
         self._reset_s = time.monotonic()
 
     def stop(self) -> None:
-        """Both, quietly."""
+        """Stops both, quietly."""
         self.camera.stop()
         self.node.process.stop()
 
@@ -201,7 +203,8 @@ class SimulatedWorld:
             ):  # else it may have been under way when the time was set back
                 missing = sorted(stamps - self._images[epoch]) if showing else 'no scene'
                 self.faults.append(
-                    f'caption of {start_ns} to {end_ns} belongs to no single scene of epoch {epoch}: {missing}'
+                    f'caption of {start_ns} to {end_ns} belongs to no single scene of epoch '
+                    f'{epoch}: {missing}'
                 )
             return
         is_whole = start_ns - showing.start_ns <= SLACK_NS and showing.end_ns - end_ns <= SLACK_NS
@@ -212,7 +215,7 @@ class SimulatedWorld:
 
 
 def tally_of(items: list[Described]) -> Tally:
-    """Facts of captions."""
+    """Counts the facts of captions."""
     return Tally(
         *(
             sum(getattr(item.score, name) for item in items)
@@ -222,8 +225,8 @@ def tally_of(items: list[Described]) -> Tally:
 
 
 def events_outside(item: Described) -> list[str]:
-    """Events that a caption tells rightly and that did not happen in its stretch; for a whole
-    showing, not all of them.
+    """Returns events that a caption names correctly and that did not happen in its stretch of time;
+    for a whole showing, those that did not all happen.
     """
     found = parse_caption(item.caption.text)
     told = found.things if found is not None else frozenset()

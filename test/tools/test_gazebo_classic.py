@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Gazebo Classic, where scripts/gazebo_test has set one up: what it draws and tells is the
-scene; nothing of it stays.
+"""What a real Gazebo Classic draws and reports is the scene, where scripts/gazebo_test has set one
+up; nothing of it stays.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def test_everything_is_where_the_scene_has_it_by_gazebos_own_poses(
 def test_what_moves_is_seen_where_mujoco_draws_it(
     played: tuple[GazeboRun, list[Picture]], world: World
 ) -> None:
-    """Every pixel well inside a thing has the thing's hue in Gazebo's picture."""
+    """Every pixel well inside a thing has the thing's hue in Gazebo's image."""
     run, pictures = played
     world.load(run.scene)
     for picture in pictures:

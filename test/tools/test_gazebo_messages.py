@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of Gazebo's transport in the wire format of Protocol Buffers: read as they are meant,
-refused when cut off.
+"""Messages of Gazebo's transport in the wire format of Protocol Buffers are read as they are meant,
+and refused when cut off.
 """
 
 from __future__ import annotations

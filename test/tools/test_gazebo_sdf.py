@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Worlds for Gazebo: what a scene says is what the SDF says, SDFormat's parser accepts it, and the
-demo's file is up to date.
+"""Worlds for Gazebo: the SDF says what the scene says, SDFormat's parser accepts it, and the demo's
+file is up to date.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def check_command() -> list[str]:
 
 
 def check(command: list[str], path: Path) -> None:
-    """The parser finds no error and warns of nothing in the file."""
+    """Asserts that the parser finds no error and warns of nothing in the file."""
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=60)
     told = done.stdout + done.stderr
     assert done.returncode == 0 and 'Valid' in told, told

@@ -31,7 +31,7 @@ def receive(connection: socket.socket) -> bytes:
 
 
 class StandIn:
-    """A master whose only client is told of one publisher, which it is itself."""
+    """A master whose only client is told of one publisher, which is the master itself."""
 
     def __init__(self) -> None:
         self.server = socket.create_server(('127.0.0.1', 0))

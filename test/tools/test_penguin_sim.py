@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the simulation's model is trained on is what the node will feed it, and what is trained is
-what will run.
+"""The simulation's model is trained on what the node will feed it, and what is trained is what will
+run.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ QUESTIONS = ('What colour is the box?', 'How many things are there?')
 
 @pytest.fixture(scope='module')
 def network() -> SimNetwork:
-    """Random weights, large enough that answers differ."""
+    """A network with random weights, large enough that answers differ."""
     torch.manual_seed(3)
     network = SimNetwork(sim_shape(sim_tokenizer())).requires_grad_(False)
     for value in network.parameters():
@@ -189,8 +189,8 @@ def test_only_answers_are_learnt_from(texts: Texts) -> None:
 
 
 def one_shard(frames: np.ndarray) -> Shard:
-    """A red (0) box (0) that moves two cells to the right (one in the small grid), seen in the
-    first and the last frame; the rest is noise.
+    """Returns a shard with a red (0) box (0) that moves two cells to the right (one in the small
+    grid), seen in the first and the last frame; the rest is noise.
     """
     count = frames.shape[1]
     cells = np.full((1, count, sum(grid.cells for grid in GRIDS)), -1, np.int8)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training tool end to end, briefly: scenes are drawn, lessons learnt, a checkpoint written,
-and a run goes on exactly.
+"""The training tool end to end, briefly: scenes are drawn, stages learnt, a checkpoint written, and
+a run resumes exactly.
 """
 
 from __future__ import annotations

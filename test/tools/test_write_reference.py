@@ -67,7 +67,9 @@ def test_check_fails_and_names_the_page_when_it_is_stale_and_writing_mends_it(
 
 
 def test_every_field_and_constant_of_the_message_files_is_in_the_table() -> None:
-    """Read here by other rules than in the tool: a line that is no comment declares something."""
+    """The files are read here by other rules than in the tool: a line that is no comment declares
+    something.
+    """
     found = {interface.name: interface for interface in interfaces(ROOT / 'penguin_msgs')}
     files = [
         path
