@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last seconds of one camera, under a byte cap; hands out clips. Knows neither ROS nor models
-nor other cameras.
+"""The last seconds of one camera, under a byte cap, and the clips that can be made of them.
 
-Frames are added by one thread (an executor's) and read by another (the worker); one lock guards
-each buffer and is held only for bookkeeping, never while pixels are computed.
+Frames are added on one thread (an executor's) and read on another (the worker's). One lock guards
+each buffer; it is held only for bookkeeping, never while pixels are computed.
 """
 
 from __future__ import annotations
@@ -19,24 +18,26 @@ from penguin_ros.frame import NANOSECONDS, Clip, Frame
 from penguin_ros.frame_sampling import clip_frames, runs_of_equal_size
 from penguin_ros.request import Interval
 
-RESTART_AFTER_LATE = (
-    4  # late frames in a row, their own stamps rising, that show that the camera's clock went back
-)
-# the same for stamps older than all that the buffer may hold; one alone may be a defect of the
-# driver
+RESTART_AFTER_LATE = 4
+"""Late frames in a row, their own stamps rising, that show that the camera's clock went back."""
 RESTART_AFTER_FAR = 2
+"""The same for stamps older than all that the buffer may hold; one alone may be a defect of the
+driver.
+"""
 RATE_WINDOW_NS = 5 * NANOSECONDS
-DROPS_REMEMBERED = 1024  # times of drops kept for `dropped_between`
+ARRIVALS_KEPT = 2048
+DROPS_REMEMBERED = 1024
+"""Stamps of drops kept for `dropped_between`."""
 
 
 @dataclass(frozen=True)
 class BufferStatus:
-    """What a buffer holds and what became of the rest.
+    """What a buffer holds and what became of the other frames.
 
     `received`: frames taken; `dropped`: frames lost, by cause; `expired`: frames that left because
-    they reached their age; `skewed`: frames taken although their stamp lay in the future;
-    `size_changes`: changes of the picture's size; `rate_hz`: frames taken per second over the last
-    five; `age_ns`: see ClipBuffer.age_ns.
+    they reached the maximum age; `skewed`: frames taken although their stamp lay in the future;
+    `size_changes`: how often the image size changed; `rate_hz`: frames taken per second over the
+    last five seconds; `age_ns`: see ClipBuffer.age_ns.
     """
 
     camera: str
@@ -53,36 +54,41 @@ class BufferStatus:
 
 
 class ClipBuffer:
-    """Frames of one camera, by rising stamp, no two alike.
+    """Frames of one camera, by strictly rising stamp.
 
-    Dropped and counted by cause: `shape` (not (height, width, 3) uint8, or empty), `too_large`
-    (alone over the byte cap), `late` (older than the newest frame), `duplicate` (a stamp already
-    there), `bytes` (oldest, to keep the byte cap), `flushed` (a flush), `restarted` (the stream's
-    clock went back). A stream counts as restarted, and what was there goes, at the
-    RESTART_AFTER_LATE-th frame in a row that is behind the newest while their own stamps rise (a
-    looping bag, or one stamp far ahead of all others), or at the RESTART_AFTER_FAR-th when it lies
-    further back than the buffer reaches.
+    Frames are dropped and counted by cause: `too_large` (alone over the byte cap), `late` (older
+    than the newest frame), `duplicate` (with a stamp that is already there), `bytes` (the oldest,
+    to keep the byte cap), `flushed` (by a flush), `restarted` (when the stream's clock went back);
+    and by the causes that `count_drop` is given. A stream counts as restarted, and all older frames
+    are dropped, at the RESTART_AFTER_LATE-th frame in a row that is behind the newest while their
+    own stamps rise (a looping bag, or one stamp far ahead of all others), or at the
+    RESTART_AFTER_FAR-th when it lies further back than the buffer reaches.
     """
 
     def __init__(
         self, camera: str, config: BufferConfig, future_tolerance_ns: int = NANOSECONDS
     ) -> None:
         self.camera = camera
-        self._config, self._future_tolerance_ns = config, future_tolerance_ns
-        self._lock = threading.Lock()
+        self._config = config
+        self._future_tolerance_ns = future_tolerance_ns
+        self._lock = threading.Lock()  # guards everything below
         self._frames: list[Frame] = []
         self._stamps: list[int] = []
         self._bytes = 0
         self._late_stamps: list[int] = []
-        self._arrivals_ns: deque[int] = deque(maxlen=2048)
+        self._arrivals_ns: deque[int] = deque(maxlen=ARRIVALS_KEPT)
         self._drop_times_ns: deque[int] = deque(maxlen=DROPS_REMEMBERED)
         self._dropped: Counter[str] = Counter()
-        self._received = self._expired = self._skewed = self._size_changes = 0
-        self._newest_arrival_ns = self._epoch = 0
+        self._received = 0
+        self._expired = 0
+        self._skewed = 0
+        self._size_changes = 0
+        self._newest_arrival_ns = 0
+        self._epoch = 0
 
     def add(self, frame: Frame, now_ns: int) -> bool:
-        """Takes a frame or drops and counts it; `now_ns` is camera time. The image must not be
-        written to afterwards.
+        """Takes a frame, or drops and counts it, and returns whether it was taken; `now_ns` is
+        camera time. The image must not be written to afterwards.
         """
         image = frame.image
         if not image.flags.c_contiguous or getattr(image.base, 'nbytes', 0) > image.nbytes:
@@ -103,7 +109,7 @@ class ClipBuffer:
 
     def count_drop(self, cause: str, stamp_ns: int) -> None:
         """Counts a frame that was lost before it came here; `stamp_ns`: its stamp, or the time of
-        arrival.
+        its arrival.
         """
         with self._lock:
             self._drop(cause, stamp_ns)
@@ -116,14 +122,14 @@ class ClipBuffer:
             self._forget_all(cause)
 
     def configure(self, config: BufferConfig, future_tolerance_ns: int) -> None:
-        """New bounds, kept at once."""
+        """Applies new bounds at once."""
         with self._lock:
             self._config, self._future_tolerance_ns = config, future_tolerance_ns
             self._trim()
 
     def newest_clip(self, choice: ClipConfig) -> Clip | None:
-        """The newest frames, all of the newest one's size: stamps in (newest - seconds, newest];
-        see `clip_frames`.
+        """Returns the newest frames, all of the newest one's size, with stamps in
+        (newest - seconds, newest], thinned by `clip_frames`; None when the buffer is empty.
         """
         with self._lock:
             if not self._frames:
@@ -133,43 +139,38 @@ class ClipBuffer:
         return Clip(self.camera, clip_frames(runs_of_equal_size(frames)[-1], choice, seconds_ns))
 
     def interval_clip(self, interval: Interval, choice: ClipConfig) -> Clip | None:
-        """The frames of an interval, both ends included; `choice.seconds` does not bound it.
+        """Returns the frames of an interval, both ends included, thinned by `clip_frames`; None
+        without frames. `choice.seconds` does not bound it.
 
-        Where the size changes inside it, the clip is the run of equal size with the most frames,
-        the newer one when equal.
+        Where the size changes inside the interval, the clip is the run of equal size with the most
+        frames, the newer one when equal.
         """
         with self._lock:
-            frames = self._frames[
-                bisect_left(self._stamps, interval.start_ns) : bisect_right(
-                    self._stamps, interval.end_ns
-                )
-            ]
+            frames = self._frames[self._indices(interval)]
         if not frames:
             return None
         longest = max(reversed(runs_of_equal_size(frames)), key=len)
         return Clip(self.camera, clip_frames(longest, choice))
 
     def has_one_size(self, interval: Interval) -> bool:
-        """False when the picture's size changes inside the interval, so that a clip of it is cut."""
+        """Returns False when the image size changes inside the interval, so that a clip of it is
+        cut.
+        """
         with self._lock:
-            frames = self._frames[
-                bisect_left(self._stamps, interval.start_ns) : bisect_right(
-                    self._stamps, interval.end_ns
-                )
-            ]
+            frames = self._frames[self._indices(interval)]
         return len(runs_of_equal_size(frames)) <= 1
 
     def has_frames(self, interval: Interval) -> bool:
-        """True when the interval holds a frame, both ends included."""
+        """Returns whether the interval holds a frame, both ends included."""
         with self._lock:
-            return bisect_left(self._stamps, interval.start_ns) < bisect_right(
-                self._stamps, interval.end_ns
-            )
+            return bool(self._frames[self._indices(interval)])
 
     def newer_than(self, stamp_ns: int | None, epoch: int) -> tuple[int, tuple[Frame, ...]]:
-        """The frames after a stamp, None: all; with the number of times that everything was
-        forgotten. Where that number is not `epoch`, the stamp is of a stream that is no more, and
-        all frames are given.
+        """Returns the epoch, which is the number of times that everything was forgotten, and the
+        frames after a stamp (None: all frames).
+
+        Where the epoch is not `epoch`, the stamp belongs to a stream that is gone, and all frames
+        are returned.
         """
         with self._lock:
             is_known = stamp_ns is not None and epoch == self._epoch
@@ -177,42 +178,48 @@ class ClipBuffer:
             return self._epoch, tuple(self._frames[first:])
 
     def span(self) -> Interval | None:
-        """Stamps of the oldest and the newest frame; None when empty."""
+        """Returns the stamps of the oldest and the newest frame; None when the buffer is empty."""
         with self._lock:
             return Interval(self._stamps[0], self._stamps[-1]) if self._stamps else None
 
     def age_ns(self, now_ns: int) -> int | None:
-        """Age of the newest frame by its stamp, or by its arrival where its stamp lies ahead of
-        that; None when empty.
+        """Returns the age of the newest frame by its stamp, or by its arrival where its stamp lies
+        ahead of that; None when the buffer is empty. `now_ns` is camera time.
         """
         with self._lock:
             return self._age_ns(now_ns)
 
     def dropped_between(self, start_ns: int, end_ns: int) -> int:
-        """Frames dropped with a stamp in the stretch, both ends included; of the last
-        DROPS_REMEMBERED drops.
+        """Returns how many of the last DROPS_REMEMBERED dropped frames have a stamp in the stretch,
+        both ends included.
         """
         with self._lock:
             return sum(start_ns <= time_ns <= end_ns for time_ns in self._drop_times_ns)
 
     def status(self, now_ns: int) -> BufferStatus:
-        """A snapshot."""
+        """Returns a snapshot; `now_ns` is camera time."""
         with self._lock:
             return BufferStatus(
-                self.camera,
-                len(self._frames),
-                self._bytes,
-                self._stamps[-1] if self._stamps else None,
-                self._age_ns(now_ns),
-                self._rate_hz(now_ns),
-                self._received,
-                self._expired,
-                self._skewed,
-                self._size_changes,
-                dict(self._dropped),
+                camera=self.camera,
+                frames=len(self._frames),
+                bytes=self._bytes,
+                newest_ns=self._stamps[-1] if self._stamps else None,
+                age_ns=self._age_ns(now_ns),
+                rate_hz=self._rate_hz(now_ns),
+                received=self._received,
+                expired=self._expired,
+                skewed=self._skewed,
+                size_changes=self._size_changes,
+                dropped=dict(self._dropped),
             )
 
-    # The methods below run under the lock.
+    # --- under the lock ---------------------------------------------------------------------------
+
+    def _indices(self, interval: Interval) -> slice:
+        return slice(
+            bisect_left(self._stamps, interval.start_ns),
+            bisect_right(self._stamps, interval.end_ns),
+        )
 
     def _append(self, frame: Frame, now_ns: int) -> None:
         self._late_stamps.clear()
@@ -227,8 +234,8 @@ class ClipBuffer:
         self._trim()
 
     def _is_restart(self, stamp_ns: int) -> bool:
-        """For a stamp not above the newest: makes room when the stream began anew, else counts the
-        frame as lost.
+        """Handles a stamp that is not above the newest: drops all frames and returns True when the
+        stream has restarted, else counts the new frame as lost.
         """
         newest_ns = self._stamps[-1]
         if stamp_ns < newest_ns:
@@ -244,7 +251,10 @@ class ClipBuffer:
     def _forget_all(self, cause: str) -> None:
         for stamp_ns in self._stamps:
             self._drop(cause, stamp_ns)
-        self._frames, self._stamps, self._late_stamps, self._bytes = [], [], [], 0
+        self._frames = []
+        self._stamps = []
+        self._late_stamps = []
+        self._bytes = 0
         self._epoch += 1
         self._arrivals_ns.clear()
         self._drop_times_ns.clear()

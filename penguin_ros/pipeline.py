@@ -45,22 +45,24 @@ from penguin_ros.text import cleaned
 from penguin_ros.window.camera import Camera
 
 Log = Callable[[str, BaseException], None]
+"""Gets a sentence and the exception behind it."""
 
-PATIENCE_NS = NANOSECONDS  # a step may take that long before requests end without waiting for it
+PATIENCE_NS = NANOSECONDS
+"""How long a step may take before requests end without waiting for it."""
 
 
 def log_exception(what: str, error: BaseException) -> None:
-    """The default log: Python's, logger `penguin_ros`."""
+    """Logs with Python's logger `penguin_ros`, which is the default."""
     logging.getLogger('penguin_ros').error(what, exc_info=error)
 
 
 class Pipeline:
-    """Opened once, then activated and deactivated at will, closed at the end.
+    """Cameras, a model and the requests between them. A pipeline is opened once, then activated and
+    deactivated at will, and closed at the end.
 
     `now_ns` gives camera time (the clock of the stamps), `steady_ns` a clock that never jumps, for
     durations and deadlines. `backend_factory` makes the backend; None: the one that the settings
-    name. `log` gets what nobody expected, as a sentence and an exception, on any
-    thread.
+    name. `log` gets exceptions that nobody expected, on any thread.
     """
 
     def __init__(
@@ -96,8 +98,8 @@ class Pipeline:
         """Loads the model on the worker thread and waits for it; `progress` gets a line of text, on
         that thread.
 
-        Raises the named error of what failed. Interrupted by `close` from another thread (Inactive)
-        or by a KeyboardInterrupt; the worker then stops at the next line of progress.
+        Raises the named error of what failed. It is interrupted by `close` from another thread
+        (Inactive) or by a KeyboardInterrupt; the worker then stops at the next line of progress.
         """
 
         def report(line: str) -> None:
@@ -122,7 +124,7 @@ class Pipeline:
         return self._loaded().description
 
     def activate(self) -> None:
-        """From now on requests are taken; Inactive when no model is loaded."""
+        """Takes requests from now on; raises Inactive when no model is loaded."""
         self._loaded()
         self._scheduler.accept()
         self._is_active = True
@@ -130,7 +132,8 @@ class Pipeline:
     def deactivate(self, reason: str = '', timeout_s: float = 0.0) -> bool:
         """Refuses requests and ends those that wait or run with Inactive; frames are still taken.
 
-        Waits up to `timeout_s` until the last one has ended; False when a step takes longer.
+        Waits up to `timeout_s` until the last one has ended, and returns False when a step takes
+        longer.
         """
         self._is_active = False
         self._scheduler.refuse(_not_active(reason))
@@ -149,8 +152,8 @@ class Pipeline:
         return self._scheduler.close(timeout_s)
 
     def configure(self, config: PenguinConfig) -> None:
-        """Live settings, for the next request and the next frame; SettingError when another one
-        would change.
+        """Applies live settings to the next request and the next frame; raises SettingError when
+        another setting would change.
         """
         known = settings(config)
         fixed = [name for name in changed_values(self._config, config) if not known[name][1].live]
@@ -232,8 +235,8 @@ class Pipeline:
         return Ticket(complete.id, complete.text, complete.camera)
 
     def submit_caption(self, camera: str, on_caption: Callable[[Answer], None]) -> Ticket:
-        """Asks for a caption of the newest clip at the time it is started; a waiting one of the
-        camera ends in RequestReplaced.
+        """Asks for a caption of the clip that is the newest when it is started; a waiting caption
+        of the camera ends in RequestReplaced.
 
         Raises UnknownCamera, Inactive.
         """
@@ -252,15 +255,13 @@ class Pipeline:
 
     def cancel(self, request_id: str) -> bool:
         """Ends a request early, with the text there is: one that waits at once, one that runs after
-        its step; False: unknown.
+        its step. Returns False when there is no such request (any more).
         """
         return self._scheduler.cancel(request_id)
 
     def end_stuck(self) -> None:
-        """Ends what was cancelled or is past its deadline while the model hangs in a step; to be
-        called now and then.
-
-        The answers are given on the caller's thread.
+        """Ends requests that were cancelled or are past their deadline while the model hangs in a
+        step; to be called now and then. Their answers are given on the caller's thread.
         """
         self._scheduler.end_stuck(PATIENCE_NS)
 
@@ -291,14 +292,6 @@ class Pipeline:
         on_answer: Callable[[Answer], None],
         on_piece: Callable[[TextPiece], None] | None,
     ) -> AnswerJob:
-        def deliver(answer: Answer) -> None:
-            if answer.error is not None and not isinstance(
-                answer.error, (RequestCancelled, RequestReplaced)
-            ):
-                with self._lock:
-                    self._last_error = answer.error
-            on_answer(answer)
-
         context = JobContext(
             config,
             self._loaded(),
@@ -309,10 +302,17 @@ class Pipeline:
             next(self._numbers),
             self._report,
         )
-        return AnswerJob(request, context, deliver, on_piece)
+        return AnswerJob(request, context, functools.partial(self._deliver, on_answer), on_piece)
+
+    def _deliver(self, on_answer: Callable[[Answer], None], answer: Answer) -> None:
+        error = answer.error
+        if error is not None and not isinstance(error, (RequestCancelled, RequestReplaced)):
+            with self._lock:
+                self._last_error = error
+        on_answer(answer)
 
     def _on_decoded(self, job: AnswerJob, error: PenguinError | None) -> None:
-        """On the decoder's thread."""
+        """Has a request started or ended whose images are decoded; on the decoder's thread."""
         if error is None:
             self._scheduler.wake()
         else:
@@ -346,7 +346,7 @@ class Pipeline:
         return model
 
     def _unload(self) -> None:
-        """On the worker thread, last."""
+        """Frees the model, on the worker thread, which ends then."""
         model, self._model = self._model, None
         if model is not None:
             model.backend.close()

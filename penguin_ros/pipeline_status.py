@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pipeline tells about itself: values. Knows neither messages nor threads."""
+"""What the pipeline tells about itself, as values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from penguin_ros.window.camera_window import WindowStatus
 class ModelDescription:
     """Which model is loaded, and how.
 
-    `source`: folder or hub id; `digest`: sha256 in hexadecimal; `max_length`, in tokens, of prompt
-    and answer together; `vision_parameters` with the projector; `weight_bytes`: what the weights of
-    LLM, encoder and projector take; `load_ns`: how long loading took.
+    `source`: folder or hub id; `digest`: sha256 in hexadecimal; `max_length`: tokens of prompt and
+    answer together; `vision_parameters`: those of encoder and projector; `weight_bytes`: what the
+    weights of LLM, encoder and projector take; `load_ns`: how long loading took.
     """
 
     name: str
@@ -41,7 +41,7 @@ class ModelDescription:
 @dataclass(frozen=True)
 class Ticket:
     """A request that was taken: its id, given or made, the question as the model will read it, the
-    camera ('' for pictures).
+    camera ('' for a request that brought images).
     """
 
     id: str
@@ -51,10 +51,13 @@ class Ticket:
 
 @dataclass(frozen=True)
 class PipelineStatus:
-    """A snapshot. `counts.questions_refused` includes those whose fields were wrong;
-    `callback_failures`: exceptions of functions that were given to the pipeline; `last_error`: of
-    the last request that failed, cancelled and replaced ones not counted; `caches`: of the loaded
-    model; `windows`: by camera, as `cameras`; `backend`: of the loaded model's.
+    """A snapshot of the pipeline.
+
+    `counts.questions_refused` includes those whose fields were wrong; `callback_failures`:
+    exceptions of functions that were given to the pipeline, and unexpected ones while images were
+    decoded; `last_error`: that of the last request that failed, cancelled and replaced ones not
+    counted; `caches` and `backend`: what those of the loaded model have done; `cameras` (their
+    buffers) and `windows` by the camera's name.
     """
 
     model: ModelDescription | None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bilinear resize with antialias of float planes, the numbers that PyTorch's
-`interpolate(antialias=True)` gives.
+"""Bilinear resize of float planes with antialias: the numbers of PyTorch's
+`interpolate(antialias=True)`.
 
-Knows nothing of frames. Pillow's float resize is not the same: its coordinates are doubles, those
-here float32, and the result is truncated to whole numbers later, where the last bit decides.
+Pillow's float resize gives other numbers: its coordinates are doubles, those here float32, and the
+result is truncated to whole numbers later, where the last bit decides.
 
 Each output is a weighted sum of a few neighbours. Written as one matrix the weights are a narrow
 band, so a pass multiplies small dense tiles along the band: a BLAS call sums the few products in
@@ -24,7 +24,7 @@ Plane = NDArray[np.float32]
 TILE = 32
 """Outputs per tile: few multiplications by zero, yet enough work per BLAS call."""
 PANEL = 128
-"""Rows or columns that one BLAS call takes: few enough that the library stays in the calling
+"""Rows or columns that one BLAS call takes: few enough that the library stays on the calling
 thread. Its own threads would wait for each other hundreds of times per frame, for whole time slices
 when other work keeps the cores busy.
 """
@@ -42,7 +42,7 @@ class _Tile:
 
 
 def resize_plane(plane: Plane, size: tuple[int, int]) -> Plane:
-    """`plane` (height, width) float32 resized to `size` (height, width); columns first, as PyTorch
+    """Resizes `plane` (height, width) float32 to `size` (height, width); columns first, as PyTorch
     does.
     """
     height, width = size
@@ -57,10 +57,8 @@ def _resize_columns(plane: Plane, width: int) -> Plane:
     tiles = _tiles(plane.shape[1], width)
     resized = np.empty((plane.shape[0], len(tiles) * TILE), np.float32)
     for number, tile in enumerate(tiles):
-        source, target = (
-            plane[:, tile.first : tile.last],
-            resized[:, number * TILE : (number + 1) * TILE],
-        )
+        source = plane[:, tile.first : tile.last]
+        target = resized[:, number * TILE : (number + 1) * TILE]
         whole = len(plane) // PANEL * PANEL
         np.matmul(_row_panels(source[:whole]), tile.weights, out=_row_panels(target[:whole]))
         np.matmul(source[whole:], tile.weights, out=target[whole:])
@@ -71,7 +69,8 @@ def _resize_rows(plane: Plane, height: int) -> Plane:
     tiles = _tiles(plane.shape[0], height)
     resized = np.empty((len(tiles) * TILE, plane.shape[1]), np.float32)
     for number, tile in enumerate(tiles):
-        source, target = plane[tile.first : tile.last], resized[number * TILE : (number + 1) * TILE]
+        source = plane[tile.first : tile.last]
+        target = resized[number * TILE : (number + 1) * TILE]
         whole = plane.shape[1] // PANEL * PANEL
         np.matmul(
             tile.weights.T, _column_panels(source[:, :whole]), out=_column_panels(target[:, :whole])
@@ -81,7 +80,7 @@ def _resize_rows(plane: Plane, height: int) -> Plane:
 
 
 def _row_panels(plane: Plane) -> Plane:
-    """A view (panels, PANEL, columns)."""
+    """Returns a view (panels, PANEL, columns)."""
     return np.lib.stride_tricks.as_strided(
         plane,
         (len(plane) // PANEL, PANEL, plane.shape[1]),
@@ -90,7 +89,7 @@ def _row_panels(plane: Plane) -> Plane:
 
 
 def _column_panels(plane: Plane) -> Plane:
-    """A view (panels, rows, PANEL)."""
+    """Returns a view (panels, rows, PANEL)."""
     return np.lib.stride_tricks.as_strided(
         plane,
         (plane.shape[1] // PANEL, len(plane), PANEL),
@@ -120,11 +119,11 @@ def _tile(
 
 
 def _weights(inputs: int, outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Plane]:
-    """Per output: its first input (outputs,), how many (outputs,), and their weights (outputs,
-    taps).
+    """Returns for each output its first input (outputs,), the number of its inputs (outputs,), and
+    their weights (outputs, taps).
 
-    A triangle as wide as the scale, at least one input to each side, cut at the borders and
-    normalised. Which steps are float32 and which are double follows PyTorch's
+    The weights are a triangle as wide as the scale, at least one input to each side, cut at the
+    borders and normalised. Which steps are float32 and which are double follows PyTorch's
     upsample_bilinear2d_aa on a CPU, bit for bit.
     """
     scale = np.float32(inputs) / np.float32(outputs)

@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clip or pictures and a question to the inputs of the model. The front of this room; knows
-neither backends nor cameras.
+"""Makes the inputs of the model from a question and what it is about: a clip, as a video, or single
+images.
 
-The clip of a request is a video, pictures of a caller are single images. Both keep the settings'
-token budget, unless `max_tokens` is given: then every number is the reference's for that budget,
-even where its rounding and floor exceed it.
+They keep the settings' token budget, unless `max_tokens` is given: then every number is the
+reference's for that budget, even where its rounding and floor exceed it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
+from typing import Any
 
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
 from penguin_ros.config import VisualConfig
 from penguin_ros.errors import ImageShapeError, TokenCountMismatch, TooManyImages
-from penguin_ros.frame import Clip, Frame, Image
+from penguin_ros.frame import Clip, Frame, Image, is_image
 from penguin_ros.model_inputs import FramePatches, ModelInputs
 from penguin_ros.preprocessing.frame_plan import (
     FramePlan,
@@ -43,9 +41,9 @@ from penguin_ros.preprocessing.prompt import (
 from penguin_ros.steps import run_to_end
 
 ImageInput = Image | Sequence[Image] | Sequence[Frame]
-"""What an ImagePart shows, (height, width, 3) uint8 RGB, or a VideoPart, one such image per frame,
-all of one size; a Frame remembers its digest, so that its features are found again without reading
-its pixels.
+"""What a part shows. An ImagePart: an image (height, width, 3) uint8 RGB. A VideoPart: one such image
+per frame, all of one size. A Frame remembers its digest, so that its features are found again without
+reading its pixels.
 """
 
 InputSteps = Generator[None, None, ModelInputs]
@@ -71,17 +69,21 @@ class _Visual:
 
 
 class Preprocessor:
-    """Makes model inputs for one checkpoint under one set of visual settings. Holds no state; any
-    thread.
+    """Makes model inputs for one checkpoint under one set of visual settings. It holds no state and
+    may be used on any thread.
     """
 
     def __init__(
         self, shape: CheckpointShape, tokenizer: PenguinTokenizer, visual: VisualConfig
     ) -> None:
-        self._shape, self._tokenizer, self._visual = shape, tokenizer, visual
+        self._shape = shape
+        self._tokenizer = tokenizer
+        self._visual = visual
 
     def clip_inputs(self, clip: Clip, question: str, max_tokens: int | None = None) -> ModelInputs:
-        """The clip as a video, labelled with seconds since its oldest frame, then the question."""
+        """Makes the inputs of a clip and a question behind it; the clip is a video labelled with
+        seconds since its oldest frame.
+        """
         return run_to_end(self.clip_steps(clip, question, max_tokens))
 
     def clip_steps(
@@ -91,8 +93,8 @@ class Preprocessor:
         max_tokens: int | None = None,
         plan: FramePlan | None = None,
     ) -> InputSteps:
-        """As clip_inputs, with a yield after what is done for each frame; `plan`: the frames' types
-        and sizes, decided before.
+        """Does the work of clip_inputs with a yield after each frame; `plan`: the frames' types and
+        sizes, where they were decided before.
         """
         video = VideoPart(clip.seconds_from_start, len(clip.frames))
         messages = [Message('user', (video, TextPart(question)))]
@@ -101,20 +103,20 @@ class Preprocessor:
         return self._steps(messages, [clip.frames], max_tokens)
 
     def clip_patches(self, clip: Clip, plan: FramePlan) -> tuple[FramePatches, ...]:
-        """The frames of a clip as clip_steps would make them, their pixels not yet computed."""
+        """Returns the frames of a clip as clip_steps makes them, their pixels not yet computed."""
         video = VideoPart(None, len(clip.frames))
         return tuple(self._patches(_Visual(video, clip.frames, plan)))
 
     def images_inputs(
         self, images: Sequence[Image], question: str, max_tokens: int | None = None
     ) -> ModelInputs:
-        """Single pictures in order, then the question."""
+        """Makes the inputs of single images, in order, and a question behind them."""
         return run_to_end(self.images_steps(images, question, max_tokens))
 
     def images_steps(
         self, images: Sequence[Image], question: str, max_tokens: int | None = None
     ) -> InputSteps:
-        """As images_inputs, with a yield after each picture."""
+        """Does the work of images_inputs with a yield after each image."""
         parts: list[Part] = [*(ImagePart() for _ in images), TextPart(question)]
         return self._steps([Message('user', tuple(parts))], images, max_tokens)
 
@@ -124,8 +126,8 @@ class Preprocessor:
         visuals: Sequence[ImageInput],
         max_tokens: int | None = None,
     ) -> ModelInputs:
-        """A dialogue; `visuals` holds what its ImageParts and VideoParts show, in order; these
-        share the budget equally.
+        """Makes the inputs of a dialogue; `visuals` holds what its ImageParts and VideoParts show,
+        in order, and these share the budget equally.
 
         Raises TokenCountMismatch when parts and images differ in number, ImageShapeError for images
         that are unusable or, in a video, of several sizes, TooManyImages when there are more parts
@@ -184,9 +186,9 @@ class Preprocessor:
         count, budget = len(parts), self._visual.max_visual_tokens
         if count > budget:
             raise TooManyImages(
-                f'{count} pictures',
+                f'{count} images',
                 f'they share {budget} visual tokens',
-                'Send fewer pictures or raise visual.max_visual_tokens',
+                'Send fewer images or raise visual.max_visual_tokens',
             )
         plans: list[FramePlan] = []
         for part, of_part in zip(parts, images, strict=True):
@@ -200,7 +202,7 @@ class Preprocessor:
     def _exact_plans(
         self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]], max_tokens: int
     ) -> list[FramePlan]:
-        """As the reference does: pictures of one prompt all take the size computed for the first."""
+        """Plans as the reference does: images of one prompt all take the size of the first."""
         least, count = self._shape.processor.min_tokens, len(parts)
         return [
             exact_image_plan(images[0][0], count, self._unit(part), least, max_tokens)
@@ -215,7 +217,7 @@ class Preprocessor:
 
 
 def _matched(parts: Sequence[VisualPart], visuals: Sequence[ImageInput]) -> list[tuple[Frame, ...]]:
-    """Per part its frames, checked."""
+    """Returns the frames of each part, checked."""
     images = [
         (visual,) if isinstance(part, ImagePart) else tuple(visual)
         for part, visual in zip(parts, visuals, strict=False)
@@ -224,17 +226,36 @@ def _matched(parts: Sequence[VisualPart], visuals: Sequence[ImageInput]) -> list
     got = [len(of_part) for of_part in images]
     if expected != got or len(parts) != len(visuals):
         raise TokenCountMismatch(sum(expected), sum(got) + len(visuals) - len(images))
-    frames = [
-        tuple(image if isinstance(image, Frame) else Frame(0, image) for image in of_part)
-        for of_part in images
-    ]
-    for framed in frames:
-        check_images([frame.image for frame in framed])
+    frames = [tuple(_frame(image) for image in of_part) for of_part in images]
+    for of_part in frames:
+        _check_one_size(of_part)
     return frames
 
 
+def _frame(image: Any) -> Frame:
+    """Makes a frame of an array, which is checked; a Frame was checked where it was made."""
+    if isinstance(image, Frame):
+        return image
+    if not is_image(image):
+        raise ImageShapeError(
+            f'an array of shape {image.shape} and type {image.dtype} is no image',
+            'images are (height, width, 3) uint8 RGB with at least one pixel',
+        )
+    return Frame(0, image)
+
+
+def _check_one_size(frames: Sequence[Frame]) -> None:
+    sizes = sorted({frame.size for frame in frames})
+    if len(sizes) > 1:
+        raise ImageShapeError(
+            'the frames of a video differ in size',
+            f'{sizes[0]} and {sizes[-1]} (height, width)',
+            'Make a clip of frames of one size',
+        )
+
+
 def _as_shown(messages: Sequence[Message], visuals: Sequence[_Visual]) -> list[Message]:
-    """The messages without the frames that were left out."""
+    """Returns the messages without the frames that were left out."""
     shown = iter(visuals)
     return [
         Message(
@@ -246,20 +267,3 @@ def _as_shown(messages: Sequence[Message], visuals: Sequence[_Visual]) -> list[M
         )
         for message in messages
     ]
-
-
-def check_images(images: Sequence[Image]) -> None:
-    """ImageShapeError unless all are (height, width, 3) uint8, not empty, and of one size."""
-    for image in images:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise ImageShapeError(
-                f'an array of shape {image.shape} and type {image.dtype} is no picture',
-                'pictures are (height, width, 3) uint8 RGB with at least one pixel',
-            )
-    sizes = sorted({image.shape[:2] for image in images})
-    if len(sizes) > 1:
-        raise ImageShapeError(
-            'the frames of a video differ in size',
-            f'{sizes[0]} and {sizes[-1]} (height, width)',
-            'Make a clip of frames of one size',
-        )

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames of a clip the model sees, of which type and how large, within the budget. Knows
-neither prompt nor patches.
+"""Plans which frames of a clip the model sees, of which type and how large, within the budget.
 
-Policy `reference`: Penguin-VL's sizes for the budget. When its floor alone is too much for all
-frames, the clip is thinned evenly, the newest frame kept, before types are determined. Policy
-`fixed`: sizes by type alone. When the frames are too many, the oldest intermediate frames are left
-out, then the oldest key frames; the newest frame stays, and a type is never reconsidered.
+The policy `reference` gives Penguin-VL's sizes for the budget. When its floor alone is too much for
+all frames, the clip is thinned evenly, the newest frame kept, before types are determined. The
+policy `fixed` gives sizes by type alone. When the frames are too many, the oldest intermediate
+frames are left out, then the oldest key frames; the newest frame stays, and a type is never
+reconsidered.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from penguin_ros.preprocessing.frame_types import frame_type_steps, frame_types
 
 @dataclass(frozen=True)
 class FramePlan:
-    """`indices` into the frames given, increasing, the newest among them; `types`, `sizes` of these
-    frames.
+    """The frames that the model sees: increasing `indices` into the frames given, the newest among
+    them, and the `types` and `sizes` of these frames.
 
     `is_truncated`: frames were left out or made smaller than the policy's floor to keep the budget.
     """
@@ -73,7 +73,7 @@ def image_unit(processor: ProcessorShape) -> PatchUnit:
 def exact_video_plan(
     images: Sequence[Image], unit: PatchUnit, min_tokens: int, max_tokens: float
 ) -> FramePlan:
-    """Every frame at the reference's size, even where that exceeds `max_tokens`."""
+    """Plans every frame at the reference's size, even where that exceeds `max_tokens`."""
     types = frame_types(images)
     sizes = frame_sizes(
         raw_size(images[0]), types, unit.merge_size, unit.patch_size, min_tokens, max_tokens
@@ -84,7 +84,7 @@ def exact_video_plan(
 def exact_image_plan(
     image: Image, count: int, unit: PatchUnit, min_tokens: int, max_tokens: float
 ) -> FramePlan:
-    """The reference's size for one of `count` pictures, of which `image` is the first."""
+    """Plans the reference's size for one of `count` images, of which `image` is the first."""
     sizes = frame_sizes(
         raw_size(image),
         (FrameType.KEY,) * count,
@@ -97,7 +97,9 @@ def exact_image_plan(
 
 
 def video_plan_steps(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:
-    """As video_plan, with a yield after each frame."""
+    """Plans a video of at least one frame, all of one size, with visual.max_visual_tokens tokens at
+    most in total; yields after each frame.
+    """
     return (
         _fixed_plan(images, unit, visual)
         if visual.policy == 'fixed'
@@ -106,11 +108,11 @@ def video_plan_steps(images: Sequence[Image], unit: PatchUnit, visual: VisualCon
 
 
 def image_plan(image: Image, count: int, unit: PatchUnit, visual: VisualConfig) -> FramePlan:
-    """The plan for one of `count` pictures that share visual.max_visual_tokens; ValueError for more
-    pictures than tokens.
+    """Plans one of `count` images that share visual.max_visual_tokens; raises ValueError for more
+    images than tokens.
 
-    A picture is a key frame and keeps its own aspect: it gets what the reference gives to `count`
-    pictures like it. With policy `fixed` it takes key_tokens at most, less when the share is less.
+    An image is a key frame and keeps its own aspect: it gets what the reference gives to `count`
+    images like it. With policy `fixed` it takes key_tokens at most, less when the share is less.
     """
     raw, budget = raw_size(image), visual.max_visual_tokens
     if visual.policy == 'fixed':
@@ -135,12 +137,13 @@ def _image(size: Size, is_truncated: bool = False) -> FramePlan:
 
 
 def raw_size(image: Image) -> Size:
-    """(height, width) of an image in pixels."""
+    """Returns (height, width) of an image in pixels."""
     return int(image.shape[0]), int(image.shape[1])
 
 
 def _reference_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) -> PlanSteps:
-    raw, budget = raw_size(images[0]), visual.max_visual_tokens
+    raw = raw_size(images[0])
+    budget = visual.max_visual_tokens
     fewest = floor_tokens(raw, unit.merge_size, unit.patch_size, visual.min_visual_tokens)
     indices = evenly(len(images), max(budget // fewest, 1))
     types = yield from frame_type_steps(images[index] for index in indices)
@@ -170,8 +173,8 @@ def _fixed_plan(images: Sequence[Image], unit: PatchUnit, visual: VisualConfig) 
 
 
 def _within(types: Sequence[FrameType], costs: Sequence[int], budget: int) -> tuple[int, ...]:
-    """Indices left when the oldest intermediate, then the oldest key frames are left out until the
-    costs fit.
+    """Returns the indices that stay when the oldest intermediate, then the oldest key frames are
+    left out until the costs fit the budget.
     """
     kept = dict(enumerate(costs))
     for index in sorted(

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large the model sees a frame, in pixels. Knows neither images nor settings, only sizes, types
-and numbers of tokens.
+"""How large the model sees a frame, in pixels, from sizes, types and numbers of tokens.
 
 One visual token covers factor x factor pixels, factor = patch_size * merge_size; every size is a
 multiple of it.
@@ -21,7 +20,7 @@ KEY_TO_INTERMEDIATE = 16.0
 
 
 def tokens_of(size: Size, factor: int) -> int:
-    """Visual tokens of a frame of `size`, a multiple of `factor`."""
+    """Returns the visual tokens of a frame of `size`, a multiple of `factor`."""
     return (size[0] // factor) * (size[1] // factor)
 
 
@@ -33,8 +32,8 @@ def frame_sizes(
     min_tokens: int,
     max_tokens: float,
 ) -> list[Size]:
-    """Per frame its size, as the reference code computes it for frames of `raw_size` that share
-    `max_tokens`.
+    """Returns the size of each frame, as the reference code computes it for frames of `raw_size`
+    that share `max_tokens`.
 
     Rounding and the floor may take the frames above max_tokens; `sizes_within` keeps the budget.
     """
@@ -56,12 +55,12 @@ def sizes_within(
     min_tokens: int,
     max_tokens: int,
 ) -> tuple[list[Size], bool]:
-    """Sizes that take at most `max_tokens` together, and whether frames had to go below the floor
-    for that.
+    """Returns sizes that take at most `max_tokens` together, and whether frames had to go below the
+    floor for that.
 
-    They are the reference's sizes, for a budget lowered (by 2 % or more a time) until rounding no
-    longer exceeds max_tokens. Where the reference's floor alone is too much, every frame takes an
-    equal share instead. ValueError when there are more frames than tokens.
+    They are the reference's sizes for a budget that is lowered, by 2 % or more a time, until
+    rounding no longer exceeds `max_tokens`. Where the reference's floor alone is too much, every
+    frame takes an equal share instead. Raises ValueError when there are more frames than tokens.
     """
     factor = patch_size * merge_size
     budget = max_tokens
@@ -78,8 +77,8 @@ def sizes_within(
 
 
 def floor_tokens(raw_size: Size, merge_size: int, patch_size: int, min_tokens: int) -> int:
-    """The fewest tokens that the reference gives to a frame of `raw_size`: those of its own area,
-    or of the floor.
+    """Returns the tokens of the smallest frame that the reference makes of one of `raw_size`: those
+    of its own area, or of the floor where that is less. (Between the two, rounding may save one.)
     """
     return min(
         tokens_of(
@@ -97,7 +96,7 @@ def fixed_sizes(
     min_tokens: int,
     most_tokens: Mapping[FrameType, int],
 ) -> dict[FrameType, Size]:
-    """Per type the size of a frame of `raw_size`, whatever the other frames are.
+    """Returns, by type, the size of a frame of `raw_size`, whatever the other frames are.
 
     A frame keeps its area, enlarged to about `min_tokens` where it is smaller, and never takes more
     than `most_tokens` of its type.
@@ -112,8 +111,8 @@ def fixed_sizes(
 
 
 def size_at_most(raw_size: Size, factor: int, area: float, most: int) -> Size:
-    """The size of about `area` pixels but at most `most` visual tokens, in the aspect of `raw_size`
-    as far as that goes.
+    """Returns the size of about `area` pixels but at most `most` visual tokens, in the aspect of
+    `raw_size` as far as that goes.
     """
     aspect = raw_size[0] / raw_size[1]
     height, width = _aligned(min(area, most * factor**2), aspect, factor, min_area=0)
@@ -129,8 +128,8 @@ def size_at_most(raw_size: Size, factor: int, area: float, most: int) -> Size:
 def _areas(
     raw_area: int, types: Sequence[FrameType], min_area: float, max_area: float
 ) -> dict[FrameType, float]:
-    """Area in pixels per type: the raw one when all fit, else key and intermediate 16 to 1, none
-    under min_area.
+    """Returns the area in pixels by type: the raw one when all frames fit, else key to intermediate
+    as 16 to 1, none under `min_area`.
     """
     if len(types) * raw_area <= max_area:
         return {kind: float(raw_area) for kind in FrameType}
@@ -145,8 +144,8 @@ def _areas(
 
 
 def _aligned(area: float, aspect: float, factor: int, min_area: float) -> Size:
-    """The size of about `area` pixels with height / width about `aspect`, rounded; up where that is
-    under min_area.
+    """Returns the size of about `area` pixels with height / width about `aspect`, rounded; rounded
+    up where that is under `min_area`.
     """
     width = math.sqrt(area / aspect)
     height = width * aspect

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames of a clip are key frames (temporal redundancy-aware compression). Knows neither
-sizes nor the prompt.
+"""Which frames of a clip are key frames (temporal redundancy-aware compression).
 
 A frame is compared with the latest key frame before it, patch by patch in HSV; a frame unlike it
 becomes a key frame itself.
@@ -34,8 +33,8 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class FrameSignature:
-    """A frame made ready for comparison: `patches` (rows, 14, columns, 42) float32 HSV, `norms`
-    (rows, columns).
+    """What a frame is compared by: its `patches` (rows, 14, columns, 42) float32 HSV and their
+    `norms` (rows, columns) float32.
     """
 
     patches: NDArray[np.float32]
@@ -43,17 +42,16 @@ class FrameSignature:
 
 
 class FrameTyper:
-    """Gives frames their types one by one, as they come; one clip, all of one size, one thread at a
-    time.
+    """Gives the frames of one clip, all of one size, their types one by one; one thread at a time.
 
-    Remembers the latest key frame, so that each frame is resized and converted once.
+    It remembers the latest key frame, so that each frame is resized and converted once.
     """
 
     def __init__(self) -> None:
         self._key: FrameSignature | None = None
 
     def add(self, image: Image) -> FrameType:
-        """The type of the next frame, `image` (height, width, 3) uint8 RGB."""
+        """Returns the type of the next frame, `image` (height, width, 3) uint8 RGB."""
         frame = frame_signature(image)
         if self._key is not None and signature_similarity(self._key, frame) >= SAME_FRAME:
             return FrameType.INTERMEDIATE
@@ -62,14 +60,14 @@ class FrameTyper:
 
 
 def frame_types(images: Iterable[Image]) -> tuple[FrameType, ...]:
-    """Types of the frames of one clip in order, all (height, width, 3) uint8 RGB of one size; the
-    first is a key frame.
+    """Returns the types of the frames of one clip in order, all (height, width, 3) uint8 RGB of one
+    size; the first is a key frame.
     """
     return run_to_end(frame_type_steps(images))
 
 
 def frame_type_steps(images: Iterable[Image]) -> Generator[None, None, tuple[FrameType, ...]]:
-    """As frame_types, with a yield after each frame."""
+    """Does the work of frame_types with a yield after each frame."""
     images = tuple(images)
     if len(images) == 1:
         return (FrameType.KEY,)  # nothing to compare with
@@ -81,8 +79,8 @@ def frame_type_steps(images: Iterable[Image]) -> Generator[None, None, tuple[Fra
 
 
 def signature_similarity(first: FrameSignature, second: FrameSignature) -> float:
-    """Share of similar patches, 0 to 1; patches that are black in both count for nothing, frames of
-    only such have 1.
+    """Returns the share of similar patches, 0 to 1. Patches that are black in both frames do not
+    count; frames with only such patches have 1, frames of different sizes 0.
     """
     if first.norms.shape != second.norms.shape:
         return 0.0
@@ -93,7 +91,9 @@ def signature_similarity(first: FrameSignature, second: FrameSignature) -> float
 
 
 def frame_signature(image: Image) -> FrameSignature:
-    """`image` (height, width, 3) uint8 RGB, resized to whole patches, in HSV, cut into patches."""
+    """Returns the signature of `image` (height, width, 3) uint8 RGB, which is resized to whole
+    patches, converted to HSV and cut into patches.
+    """
     height, width = signature_size(image.shape[0], image.shape[1])
     resized = np.empty((height, width, 3), np.uint8)
     for channel, plane in enumerate(cv2.split(image)):
@@ -107,7 +107,7 @@ def frame_signature(image: Image) -> FrameSignature:
 
 
 def signature_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) in whole patches at which frames of that size are compared."""
+    """Returns (height, width), a multiple of PATCH, at which frames of that size are compared."""
     rows, columns = max(round(height / PATCH), 1), max(round(width / PATCH), 1)
     area = rows * columns * PATCH * PATCH
     if area > MAX_AREA:

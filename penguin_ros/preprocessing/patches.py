@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image and its size to normalised patches. Knows neither clips nor budgets.
+"""Resizes an image and cuts it into normalised patches.
 
 Pillow resizes (bicubic with antialias on uint8, which OpenCV's cubic is not); the rest is a table
 look-up and a reordering.
@@ -26,8 +26,8 @@ def to_patches(
     processor: ProcessorShape,
     frame_type: FrameType = FrameType.KEY,
 ) -> FramePatches:
-    """`frame` at `size` (height, width), a multiple of patch_size * merge_size; the pixels are
-    computed when they are asked for.
+    """Returns the patches of `frame` at `size` (height, width), a multiple of patch_size *
+    merge_size; the pixels are computed when they are asked for.
 
     Patches stand in merge-block order: block row, block column, row in the block, column in the
     block.
@@ -56,7 +56,7 @@ def _pixels(
 
 @lru_cache(maxsize=8)
 def _constants(processor: ProcessorShape) -> bytes:
-    """16 bytes that stand for all that pixels depend on besides the image and its size."""
+    """Returns 16 bytes that stand for all that pixels depend on besides the image and its size."""
     facts = (
         processor.patch_size,
         processor.image_mean,
@@ -67,19 +67,23 @@ def _constants(processor: ProcessorShape) -> bytes:
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """A picture at `size` (height, width), as the model sees it: bicubic with antialias on uint8."""
-    picture = PillowImage.fromarray(image).resize(
-        (size[1], size[0]), PillowImage.Resampling.BICUBIC
+    """Returns the image at `size` (height, width), as the model sees it: bicubic with antialias on
+    uint8.
+    """
+    height, width = size
+    return np.asarray(
+        PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BICUBIC)
     )
-    return np.asarray(picture)
 
 
 @lru_cache(maxsize=8)
 def _tables(
     mean: tuple[float, ...], std: tuple[float, ...], rescale_factor: float
 ) -> NDArray[np.float32]:
-    """(3, 256): the normalised value of each level per channel, rounded where the reference rounds."""
+    """Returns the normalised value of each level by channel, (3, 256), rounded where the reference
+    rounds.
+    """
     levels = (np.arange(256) * np.float64(rescale_factor)).astype(np.float32)
-    return (levels[None, :] - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[
-        :, None
-    ]
+    means = np.array(mean, np.float32)[:, None]
+    deviations = np.array(std, np.float32)[:, None]
+    return (levels[None, :] - means) / deviations

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to the chat prompt of Penguin-VL, as text and as token ids. Knows no pixels, only how
-many tokens a frame takes.
+"""Renders messages as the chat prompt of Penguin-VL, as text and as token ids.
 
 The markup is ours alone: what a message says is plain text for the tokenizer, whatever it looks
 like. Between two pieces of markup everything is one string, since byte-level BPE merges across the
@@ -32,12 +31,12 @@ class TextPart:
 
 @dataclass(frozen=True)
 class ImagePart:
-    """One picture."""
+    """One image."""
 
 
 @dataclass(frozen=True)
 class VideoPart:
-    """`frames` frames of a video, labelled with `timestamps` in seconds when given, one per frame."""
+    """A video of `frames` frames; `timestamps`: their labels in seconds, one per frame, if any."""
 
     timestamps: tuple[float, ...] | None
     frames: int
@@ -73,10 +72,10 @@ def render(
     tokens_per_frame: Sequence[int],
     image_token_id: int,
 ) -> Prompt:
-    """The prompt that asks for the next turn of the assistant, thinking off.
+    """Returns the prompt that asks for the next turn of the assistant, thinking off.
 
-    `tokens_per_frame`: visual tokens of every picture and video frame, in order; TokenCountMismatch
-    when their number differs from that of the messages' frames.
+    `tokens_per_frame`: visual tokens of every image and video frame, in order. Raises
+    TokenCountMismatch when their number differs from that of the messages' frames.
     """
     pieces = _joined(_prompt_pieces(messages))
     placeholders = sum(piece == _IMAGE for piece in pieces)
@@ -132,14 +131,14 @@ def _part_pieces(part: Part) -> Iterator[_Piece]:
 
 
 def time_label(seconds: float) -> str:
-    """The label before a frame, one decimal, rounded as Python does (half to even on the binary
-    value).
+    """Returns the label before a frame, with one decimal, rounded as Python does (half to even on
+    the binary value).
     """
     return f'Time {round(float(seconds), 1)}s:'
 
 
 def _joined(pieces: Iterable[_Piece]) -> list[_Piece]:
-    """Neighbouring plain texts as one; markup stays apart."""
+    """Joins neighbouring plain texts; markup stays apart."""
     joined: list[_Piece] = []
     for is_markup, group in groupby(pieces, key=lambda piece: piece.is_markup):
         texts = [piece.text for piece in group]

@@ -21,7 +21,7 @@ from penguin_ros.ros.node.question_server import PendingQuestion, QuestionServer
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 
 ENTRY_DEPTH = 1000
-"""A service of the default depth forgets all but the last 10 of the requests that arrive together."""
+"""A service of the default depth forgets all but the last 10 requests that arrive together."""
 RESULT_SECONDS = 60
 """How long the result of a goal is kept for a client that has not fetched it."""
 _ENTRY_QOS = QoSProfile(depth=ENTRY_DEPTH)

@@ -89,7 +89,9 @@ class QuestionServer:
         return not self._open
 
     def start(self, message: Any, on_text: Callable[[str], None] | None = None) -> PendingQuestion:
-        """Takes a Question, an Ask request or a goal; whatever is wrong with it ends in its answer."""
+        """Takes a Question, an Ask request or a goal; whatever is wrong with it is told in its
+        answer.
+        """
         pending = PendingQuestion(
             question_id(message),
             message.question,
