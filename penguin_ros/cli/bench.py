@@ -11,7 +11,7 @@ from types import ModuleType
 
 KINDS = {
     'engine': 'speed, memory and agreement of a bundle or checkpoint on its backend',
-    'live': 'cost of a live camera, computed anew and with reuse, and that both say the same',
+    'live': 'cost of a live camera, recomputed and with reuse, and that both say the same',
 }
 
 EPILOG = """examples:

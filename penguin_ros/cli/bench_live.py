@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin bench live`: what a live camera costs with everything computed anew and with reuse, and
+"""`penguin bench live`: what a live camera costs with everything recomputed and with reuse, and
 that both say the same.
 """
 
@@ -28,7 +28,7 @@ EPILOG = (
   penguin bench live --node
   penguin bench live engines/penguin_2b --plot live.png
 
-Both variants of each case, computed anew and with reuse, run in one process in turns, with the same
+Both variants of each case, recomputed and with reuse, run in one process in turns, with the same
 frames, prompts and loop. Their tokens are compared up to the first step at which the best token
 leads by less than 0.001, their logits at every step. Figures are medians over the rounds. The model
 of the simulated world goes first, when its weights are there: its texts show what drafts save at

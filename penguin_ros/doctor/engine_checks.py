@@ -79,10 +79,10 @@ def engine(
 
 def _too_large(manifest: Manifest) -> str:
     """Says why a run would take more time or memory than a check may; '' when it would not."""
-    from penguin_ros.benchmark.engine.weights import stored_bytes
     from penguin_ros.benchmark.machine import available_bytes
 
-    size, free = stored_bytes(manifest), available_bytes()
+    size = manifest.weight_bytes
+    free = available_bytes()
     if size > MOST_WEIGHT_BYTES:
         return _long(size)
     if free and free < MEMORY_FACTOR * size:

@@ -51,11 +51,9 @@ def report(
         'scenes': len(captions),
         'questions': len(asked),
         'kinds': {
-            kind: _kind(
-                [record for record in asked if record.kind == kind], constant, suite.is_blind_too
-            )
+            kind: _kind(records, constant, suite.is_blind_too)
             for kind in KINDS
-            if any(record.kind == kind for record in asked)
+            if (records := [record for record in asked if record.kind == kind])
         },
         'all': _kind(asked, constant, suite.is_blind_too),
         'abstained_wrongly': _share(

@@ -137,6 +137,5 @@ def _description(
 
 def _weight_bytes(model: Model, precision: str) -> int:
     if isinstance(model, Bundle):
-        files = {name for graph in model.manifest.graphs for name in graph.needs}
-        return sum(model.manifest.files[name].bytes for name in files)
+        return model.manifest.weight_bytes
     return sum(model.parameter_counts.values()) * BYTES_PER_NUMBER.get(precision, 0)

@@ -40,7 +40,7 @@ FRAMES = 8
 
 
 def live(folder: Path, *words: str | Path, runner: LiveRunner = run_here) -> tuple[int, JsonObject]:
-    """Exit code and record; later words win over those of SHORT."""
+    """Runs the verb; returns its exit code and record. Later words win over those of SHORT."""
     path = folder / 'record.json'
     arguments = parser('bench').parse_args(
         ['bench', 'live', *SHORT, '--json', str(path), *map(str, words)]
@@ -54,7 +54,7 @@ def cases(record: JsonObject) -> dict[str, Any]:
 
 @pytest.fixture(scope='module')
 def measured(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> JsonObject:
-    """All cases."""
+    """The record of all cases."""
     code, record = live(tmp_path_factory.mktemp('record'), tiny_checkpoint)
     assert code == exit_codes.DONE, record
     return record
@@ -239,7 +239,7 @@ def test_keys_and_values_of_a_wrong_frame_are_seen(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tokens_alone(first: PrefixKeys, second: PrefixKeys) -> int:
-        """As if all frames were alike."""
+        """Compares as if all frames were equal."""
         return shared_prefix_length(
             np.where(first[:, 2:] >= 0, 0, first), np.where(second[:, 2:] >= 0, 0, second)
         )

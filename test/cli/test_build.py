@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin build`: options, what is printed, what Ctrl-C and wrong wishes leave."""
+"""`penguin build`: its options, what it prints, and what Ctrl-C and wrong options leave behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundles of a test stay in its folder."""
+    """Keeps the bundles of a test in its folder."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -136,7 +136,8 @@ def test_no_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_onnx_the_command_that_installs_it_is_shown(tiny_checkpoint: Path) -> None:
     code = (
         'import sys; sys.modules["onnx"] = None\n'
-        f'from penguin_ros.cli.main import main; sys.exit(main(["build", {str(tiny_checkpoint)!r}]))'
+        'from penguin_ros.cli.main import main\n'
+        f'sys.exit(main(["build", {str(tiny_checkpoint)!r}]))'
     )
     done = subprocess.run(
         [sys.executable, '-c', code],

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin build` for TensorRT: engines at once, later, or elsewhere. On a fake GPU; the builder
-has its own tests.
+"""`penguin build` for TensorRT on a fake GPU: engines at once, later, or elsewhere. The builder has
+tests of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIZES = ['--max-length', '272', '--max-rows', '32', '--max-patches', '64']
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """A machine with TensorRT and a GPU; the user's cache lies in the test's folder."""
+    """Makes a machine with TensorRT and a GPU, with the user's cache in the folder of the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     made = Machine('10.16.2')
@@ -39,7 +39,7 @@ def build(source: Path, *words: str) -> int:
 
 
 def plans(folder: Path) -> dict[str, int]:
-    """Engine files and what they are on the disk."""
+    """The engine files with their inodes."""
     return {path.name: path.stat().st_ino for path in (folder / 'tensorrt').glob('*.plan')}
 
 

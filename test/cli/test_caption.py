@@ -57,8 +57,8 @@ def test_real_video_through_the_real_network(
 
 
 def captioned(video: Path, folder: Path, *words: str) -> list[dict[str, Any]]:
-    """The captions of two clips, from a process in which torch cannot be imported; bundles are kept
-    in `folder`.
+    """Makes the captions of two clips in a process in which torch cannot be imported. Bundles are
+    kept in `folder`.
     """
     command = [
         sys.executable,

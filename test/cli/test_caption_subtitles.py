@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SubRip output."""
+"""The subtitles of `penguin caption` in the format SubRip."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo, as a user runs it: processes, topics, a simulated world or a real video."""
+"""`penguin demo` as a user runs it: processes, topics, a simulated world or a real video."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ needs_mujoco = pytest.mark.skipif(
 
 
 def demo(folder: Path, *words: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    """In processes in which torch cannot be imported."""
+    """Runs the demo in processes in which torch cannot be imported."""
     environment = {
         **os.environ,
         'PYTHONUNBUFFERED': '1',
@@ -81,8 +81,8 @@ needs_model = pytest.mark.skipif(
 def test_without_arguments_captions_of_a_simulated_world_stand_beside_the_truth(
     tmp_path: Path,
 ) -> None:
-    """Whether they are right depends on the model; that they are compared, counted and drawn does
-    not.
+    """Whether captions are right depends on the model; that they are compared, counted and drawn
+    does not.
     """
     done = demo(tmp_path, seconds=45)
     assert done.returncode == exit_codes.DONE, done.stdout + done.stderr

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`penguin parity` on the reference's values, on changed copies of them, and on a folder of other
-sizes made here.
+sizes that is made here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ON_CPU = ('--backend', 'torch', '--device', 'cpu', '--set', 'model.threads=1')
 def copied(
     golden: Path, folder: Path, name: str, change: Callable[[Values], Any] = lambda values: None
 ) -> Path:
-    """A golden folder with one changed case and the same checkpoint."""
+    """Makes a golden folder with one changed case and the same checkpoint."""
     (folder / 'cases').mkdir(parents=True)
     (folder / 'checkpoint').symlink_to(golden / 'checkpoint')
     with np.load(golden / 'cases' / f'{name}.npz') as archive:
@@ -37,7 +37,7 @@ def copied(
 
 
 def verdicts(golden: Path, *options: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Exit code and the stages of the only case, by name."""
+    """Runs the verb; returns its exit code and the stages of the only case, by name."""
     record = golden / 'record.json'
     code = main(['parity', str(golden), *ON_CPU, '--json', str(record), *options])
     (stages,) = json.loads(record.read_text())['cases'].values()

@@ -2,7 +2,7 @@
 """`penguin parity` on a folder made here: another checkpoint layout and vocabulary, other sizes, no
 values of the reference.
 
-The values come from our own network, each step computed anew from an empty slot in one forward; so
+The values come from our own network, each step recomputed from an empty slot in one forward; so
 this shows that chunks and the KV cache change nothing and that any folder of the format can be
 read, not that the numbers are Penguin-VL's.
 """
@@ -33,10 +33,10 @@ TIMES = (0.0, 0.35, 0.7)
 STEPS = 6
 
 
-def anew(
+def recomputed(
     backend: Backend, inputs: ModelInputs, features: Sequence[Features], tokens: list[int]
 ) -> np.ndarray:
-    """Logits of all positions of prompt and tokens, from an empty slot."""
+    """The logits of all positions of prompt and tokens, computed from an empty slot."""
     ids = np.concatenate([inputs.prompt.token_ids, np.array(tokens, np.int64)])
     longer = ModelInputs(
         Prompt('', ids, inputs.prompt.image_starts), inputs.frames, inputs.image_token_id
@@ -49,7 +49,7 @@ def anew(
 
 
 def values_of(checkpoint: Checkpoint, backend: Backend) -> dict[str, np.ndarray]:
-    """A case in the format: a video of three frames, one of them new, under a small budget."""
+    """Makes a case: a video of three frames, one of them new, under a small budget."""
     noise = np.random.default_rng(5).integers(0, 256, (2, 120, 90, 3)).astype(np.uint8)
     frames = np.stack([noise[0], noise[0], noise[1]])
     messages = [Message('user', (VideoPart(TIMES, 3), TextPart('What now?')))]
@@ -57,12 +57,12 @@ def values_of(checkpoint: Checkpoint, backend: Backend) -> dict[str, np.ndarray]
         messages, [list(frames)], 60
     )
     features = run_to_end(backend.encode(inputs.frames))
-    prompt_logits = anew(backend, inputs, features, [])
+    prompt_logits = recomputed(backend, inputs, features, [])
     steps = [prompt_logits[-1]]
     tokens: list[int] = []
     while len(tokens) < STEPS:
         tokens.append(int(steps[-1].argmax()))
-        steps.append(anew(backend, inputs, features, tokens)[-1])
+        steps.append(recomputed(backend, inputs, features, tokens)[-1])
     return {
         'prompt': np.array(inputs.prompt.text),
         'input_ids': inputs.prompt.token_ids[None],

@@ -25,15 +25,17 @@ FACTS = ModelDescription('oracle', '', '', 'none', 'cpu', 'exact', 0, 0, 0, 0, 0
 
 
 class Oracle:
-    """Stands in for the pipeline: tells the truth about the clip drawn last, and nothing but Yes
-    about grey pictures.
+    """Stands in for the pipeline: tells the truth about the clip drawn last, and only says Yes
+    about grey images.
     """
 
     clip: SimulatedClip
     wrong: frozenset[str] = frozenset()
 
     def __init__(self, config: PenguinConfig) -> None:
-        self.facts, self._stamps, self._is_grey = FACTS, [0], False
+        self.facts = FACTS
+        self._stamps = [0]
+        self._is_grey = False
 
     def __enter__(self) -> Oracle:
         return self

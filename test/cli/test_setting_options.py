@@ -7,7 +7,13 @@ import argparse
 
 import pytest
 
-from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
+from penguin_ros.cli.setting_options import (
+    MODEL_OPTIONS,
+    add_setting_options,
+    config_from,
+    image_size,
+    require_least,
+)
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import SettingError
 
@@ -83,3 +89,17 @@ def test_the_current_name_of_a_setting_wins_over_its_old_one_in_either_order(
 def test_a_bad_value_under_an_old_name_is_refused_under_the_current_one() -> None:
     with pytest.raises(SettingError, match=r'clip\.precompute = .*off, encode, prefill'):
         parse('--set', 'clip.ahead=maybe')
+
+
+def test_a_size_is_two_numbers_in_range() -> None:
+    assert image_size('640x360', (640, 480)) == (640, 360)
+    for text in ('640', '640x', 'x360', '640x360x2', '641x360', '640x481', '27x360', 'wide x high'):
+        with pytest.raises(SettingError, match='WIDTHxHEIGHT in pixels, from 28x28 to 640x480'):
+            image_size(text, (640, 480))
+
+
+def test_an_option_below_its_smallest_value_is_named() -> None:
+    arguments = argparse.Namespace(rounds=0, max_tokens=2)
+    require_least(arguments, {'rounds': 0, 'max_tokens': 2})
+    with pytest.raises(SettingError, match='--max-tokens 2: it takes 3 or more'):
+        require_least(arguments, {'rounds': 0, 'max_tokens': 3})

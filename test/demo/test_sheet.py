@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture that a demo leaves, and the row of a caption on a terminal."""
+"""The image that a demo leaves, and the row of a caption on a terminal."""
 
 from __future__ import annotations
 

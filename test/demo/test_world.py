@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The watcher of a simulated world: which captions are compared with what, and when an answer is
+"""A demo in a simulated world: which captions are compared with what, and when an answer is
 called right.
 """
 

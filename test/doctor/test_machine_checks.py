@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of `penguin doctor`."""
+"""The checks of the machine that `penguin doctor` makes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_an_unreadable_checkpoint_is_a_fault(tmp_path: Path) -> None:
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
-    """As if they were not installed."""
+    """Hides modules as if they were not installed."""
     find = machine_checks.importlib.util.find_spec
     monkeypatch.setattr(
         machine_checks.importlib.util,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts back to messages; what is read must render to the very text it was read from."""
+"""Prompts become messages again; what is read must render to the very text it was read from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE = np.zeros((28, 28, 3), np.uint8)
 
 
 class CountingTokenizer:
-    """Enough of a tokenizer to render text."""
+    """Has enough of a tokenizer to render text."""
 
     def encode_text(self, text: str) -> list[int]:
         return [1] * len(text)
@@ -40,7 +40,8 @@ def rendered(messages: list[Message], frames: int) -> str:
         '<|im_start|>user\n',
         '<|im_start|>user\n\n\nWhat?\n',
         '<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n<image>\nWhat?',
-        '<|im_start|>user\n<image>\nWhat is this?<|im_end|>\n<|im_start|>assistant\na desert<|im_end|>\n<|im_start|>user\nWhere?',
+        '<|im_start|>user\n<image>\nWhat is this?<|im_end|>\n'
+        '<|im_start|>assistant\na desert<|im_end|>\n<|im_start|>user\nWhere?',
         '<|im_start|>user\n<image>\n<image>\nWhich is larger?',
         '<|im_start|>user\nLook: <image>\nand <image>\n',
         '<|im_start|>user\nTime 1.5s: <image>\nWhat?',
@@ -55,7 +56,10 @@ def test_prompts_with_pictures_survive_the_way_back(body: str) -> None:
 
 
 def test_a_dialogue_becomes_one_message_per_turn() -> None:
-    turns = '<|im_start|>user\n<image>\nWhat?<|im_end|>\n<|im_start|>assistant\nSnow.<|im_end|>\n<|im_start|>user\nWhere?'
+    turns = (
+        '<|im_start|>user\n<image>\nWhat?<|im_end|>\n'
+        '<|im_start|>assistant\nSnow.<|im_end|>\n<|im_start|>user\nWhere?'
+    )
     given = case(turns + END, image=IMAGE)
     assert messages_of(given) == [
         Message('user', (ImagePart(), TextPart('What?'))),

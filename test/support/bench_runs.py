@@ -44,7 +44,7 @@ def onnx_bundle(checkpoint: Path, folder: Path, precision: str, max_length: int 
 def bench(
     folder: Path, *words: str | Path, runner: EngineRunner = run_apart
 ) -> tuple[int, dict[str, Any]]:
-    """Exit code and record of `penguin bench engine`; later words win over those of SHORT."""
+    """Runs `penguin bench engine`; returns its exit code and record. Later words win over SHORT."""
     record = folder / 'record.json'
     arguments = parser('bench').parse_args(
         ['bench', 'engine', *SHORT, '--json', str(record), *map(str, words)]

@@ -126,3 +126,9 @@ class Manifest:
         """Returns the graphs of a part in the order in which they run."""
         found = [graph for graph in self.graphs if graph.part == part and graph.variant == variant]
         return tuple(sorted(found, key=lambda graph: graph.index))
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of all weights; what several forms of a graph share counts once."""
+        names = {name for graph in self.graphs for name in graph.needs}
+        return sum(self.files[name].bytes for name in names)

@@ -10,7 +10,6 @@ import math
 
 from penguin_ros.backends.base.backend import BackendDescription
 from penguin_ros.backends.base.bundle import Bundle
-from penguin_ros.backends.base.manifest import Manifest
 from penguin_ros.requests.loaded_model import BYTES_PER_NUMBER, Model
 
 EMBEDDING, HEAD = 'llm.embed_tokens.weight', 'llm.lm_head.weight'
@@ -40,14 +39,6 @@ def bytes_per_token(model: Model, opened: BackendDescription, variant: str) -> t
 def decoder_bytes(bundle: Bundle, variant: str) -> int:
     """The bytes of the files of weights that one form of the LLM's graph needs."""
     return sum(bundle.manifest.files[name].bytes for name in bundle.graph(DECODER, variant).needs)
-
-
-def stored_bytes(manifest: Manifest) -> int:
-    """The bytes of all weights of a bundle; what several forms of a graph share counts once."""
-    return sum(
-        manifest.files[name].bytes
-        for name in {name for graph in manifest.graphs for name in graph.needs}
-    )
 
 
 def decoder_variant_of(bundle: Bundle, backend: str) -> str:

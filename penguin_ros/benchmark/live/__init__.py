@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin bench live`: what a live camera costs with everything computed anew and with reuse, and
+"""`penguin bench live`: what a live camera costs with everything recomputed and with reuse, and
 that both say the same.
 
 Read `tasks` (values), `models` (which models get which parts), `parts` (one part, in a process of

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A caption every second of a camera's window, as fast as the model can make them: computed anew,
+"""A caption every second of a camera's window, as fast as the model can make them: recomputed,
 with reuse, with drafts, and with the gate.
 
 Each variant has a window of its own that gets the same frames, so that the clips are the same. With
@@ -69,17 +69,11 @@ class CaptionRuns:
                 if variant.is_drafted and self._bench.task.tokens:
                     continue
                 made = self._made(stream, variant)
+                is_compared = bool(reference) and not variant.is_gated
+                facts = self._record(made, reference if is_compared else [])
+                source = {'scene': stream.scene, 'source': stream.source, 'course': variant.name}
+                records.append({**source, **facts})
                 reference = reference or made
-                records.append(
-                    {
-                        'scene': stream.scene,
-                        'source': stream.source,
-                        'course': variant.name,
-                        **self._record(
-                            made, [] if made is reference or variant.is_gated else reference
-                        ),
-                    }
-                )
             texts[stream.scene] = [self._trace(text) for text in reference if text is not None]
         return {'captions': records, 'texts': texts}
 
@@ -90,9 +84,9 @@ class CaptionRuns:
                 self._caption(self._bench.plain, found, None)
                 for found in self._clips(stream, variant)
             ]
-        with self._bench.kept() as reuse:
+        with self._bench.kept() as caches:
             drafts = DraftHistory() if variant.is_drafted else None
-            return [self._caption(reuse, found, drafts) for found in self._clips(stream, variant)]
+            return [self._caption(caches, found, drafts) for found in self._clips(stream, variant)]
 
     def _clips(self, stream: Stream, variant: CaptionVariant) -> Iterator[ChosenClip | None]:
         """Yields what the window holds at every second; None where the gate finds no change."""
@@ -122,13 +116,13 @@ class CaptionRuns:
         return self._bench.task.captions or (FEW_CAPTIONS if self._bench.is_slow else MOST_CAPTIONS)
 
     def _caption(
-        self, reuse: Caches, found: ChosenClip | None, drafts: DraftHistory | None
+        self, caches: Caches, found: ChosenClip | None, drafts: DraftHistory | None
     ) -> TimedText | None:
         """Makes a caption as AnswerJob does, with drafts from the last caption of the camera."""
         if found is None:
             return None
         record = drafts.for_prompt((CAMERA, self._question)) if drafts else None
-        text = self._bench.text(reuse, found, self._question, record)
+        text = self._bench.text(caches, found, self._question, record)
         if drafts is not None and record is not None:
             record.keep(text.output.token_ids, text.output.is_complete)
         return text

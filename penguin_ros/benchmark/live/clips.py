@@ -31,7 +31,7 @@ SHORT_CHUNK = 25
 APPENDED = tuple(range(1, 8))
 RECOMPUTED_SLOW = (1, 7)
 """The numbers of frames, out of FRAMES, that are appended at once. With a slow model only some of
-these clips are computed anew: each costs what a cold one does.
+these clips are recomputed: each costs what a cold one does.
 """
 
 QUESTIONS = (
@@ -71,7 +71,7 @@ class CaseTable:
     def add(
         self, name: str, reuse: TimedText, recompute: TimedText | None, rounding: float | None
     ) -> None:
-        """Adds one more round of a case; `recompute` is None where it was not computed anew."""
+        """Adds one more round of a case; `recompute` is None where it was not recomputed."""
         variants = self._variants.setdefault(name, {'reuse': [], 'recompute': []})
         variants['reuse'].append(reuse.samples)
         if recompute is not None:
@@ -145,11 +145,11 @@ class ClipCases:
         """
         costs: list[dict[int, float]] = []
         for _ in range(rounds):
-            with self._bench.kept() as reuse:
-                cold = self._cold('cold clip', reuse, self._clip('growing', FRAMES))
-                self._questions(reuse)
-                costs.append(pass_costs(reuse, cold.inputs))
-                self._append(reuse)
+            with self._bench.kept() as caches:
+                cold = self._cold('cold clip', caches, self._clip('growing', FRAMES))
+                self._questions(caches)
+                costs.append(pass_costs(caches, cold.inputs))
+                self._append(caches)
         return {
             'cases': self._taken(),
             'pass_s': {
@@ -162,9 +162,9 @@ class ClipCases:
         without its oldest frame and with one more.
         """
         for _ in range(rounds):
-            with self._bench.kept() as reuse:
+            with self._bench.kept() as caches:
                 self._cold(
-                    f'cold clip, {FRAMES} equal frames', reuse, self._clip('sliding', FRAMES)
+                    f'cold clip, {FRAMES} equal frames', caches, self._clip('sliding', FRAMES)
                 )
                 slid = self._clip('sliding', FRAMES + 1)
                 if len(slid.clip.frames) != FRAMES:
@@ -173,15 +173,15 @@ class ClipCases:
                         f'{FRAMES} do not fit in the budget',
                         'Raise visual.max_visual_tokens',
                     )
-                self._both(f'slide by 1 of {FRAMES}', reuse, slid, QUESTIONS[0])
+                self._both(f'slide by 1 of {FRAMES}', caches, slid, QUESTIONS[0])
         return {'cases': self._taken()}
 
-    def _cold(self, name: str, reuse: Caches, found: ChosenClip) -> TimedText:
+    def _cold(self, name: str, caches: Caches, found: ChosenClip) -> TimedText:
         """Makes a cold clip in both variants. The first time it also measures how far rounding
         goes, in chunks of another size and without caches: what is on trial must not be the judge.
         """
         bench = self._bench
-        ours = bench.text(reuse, found, QUESTIONS[0])
+        ours = bench.text(caches, found, QUESTIONS[0])
         reference = bench.text(bench.plain, found, QUESTIONS[0])
         if bench.rounding is None:
             chunk = ending_short(
@@ -192,29 +192,34 @@ class ClipCases:
         self._table.add(name, ours, reference, bench.rounding)
         return ours
 
-    def _questions(self, reuse: Caches) -> None:
+    def _questions(self, caches: Caches) -> None:
         found = self._clip('growing', FRAMES)
         for index, question in enumerate(QUESTIONS):
             if index in RECOMPUTED:
-                self._both(RECOMPUTED[index], reuse, found, question)
+                self._both(RECOMPUTED[index], caches, found, question)
             elif index:
-                self._bench.text(reuse, found, question)
+                self._bench.text(caches, found, question)
 
-    def _append(self, reuse: Caches) -> None:
+    def _append(self, caches: Caches) -> None:
         for count in APPENDED:
             known = FRAMES - count
             new = framed(further_images(count, count, self._bench.task.size), FPS, known)
             found = windowed(self._bench, 'growing', (*self._frames(known), *new))
             is_recomputed = not self._bench.is_slow or count in RECOMPUTED_SLOW
-            self._both(f'append {count} to {known}', reuse, found, QUESTIONS[0], is_recomputed)
+            self._both(f'append {count} to {known}', caches, found, QUESTIONS[0], is_recomputed)
 
     def _both(
-        self, name: str, reuse: Caches, found: ChosenClip, question: str, is_recomputed: bool = True
+        self,
+        name: str,
+        caches: Caches,
+        found: ChosenClip,
+        question: str,
+        is_recomputed: bool = True,
     ) -> None:
         bench = self._bench
-        ours = bench.text(reuse, found, question)
-        anew = bench.text(bench.plain, found, question) if is_recomputed else None
-        self._table.add(name, ours, anew, bench.rounding)
+        ours = bench.text(caches, found, question)
+        recomputed = bench.text(bench.plain, found, question) if is_recomputed else None
+        self._table.add(name, ours, recomputed, bench.rounding)
 
     def _clip(self, policy: str, count: int) -> ChosenClip:
         return windowed(self._bench, policy, self._frames(count))

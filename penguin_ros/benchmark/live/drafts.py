@@ -59,19 +59,19 @@ def pass_seconds(
     return times
 
 
-def pass_costs(reuse: Caches, inputs: ModelInputs) -> dict[int, float]:
+def pass_costs(caches: Caches, inputs: ModelInputs) -> dict[int, float]:
     """The median seconds of a greedy pass by its size, behind a prompt of which most is kept."""
     features: list[Features | None] = []
-    with leased_slot(reuse, inputs) as slot:
+    with leased_slot(caches, inputs) as slot:
         part = (slot.length, len(inputs.prompt.token_ids))
-        run_to_end(reuse.encoder.encode(needed_frames(inputs, part), features))
+        run_to_end(caches.encoder.encode(needed_frames(inputs, part), features))
         for chunk in prompt_chunks(inputs, features, 256, part):
             slot.forward(chunk)
         held = slot.length
         times = pass_seconds(
             slot.forward_greedy_each,
             lambda: slot.truncate(held),
-            reuse.backend.description.vocabulary_size,
+            caches.backend.description.vocabulary_size,
         )
     return {size: float(np.median(each)) for size, each in times.items()}
 

@@ -17,7 +17,7 @@ from penguin_ros.errors import PenguinError, PromptTooLong
 
 MOST_FRAMES = 32
 RECOMPUTED, RECOMPUTED_SLOW = (2, 4, 8, 12, 16, 20, 24, 28, 32), (2, 8, 16, 24, 32)
-"""Numbers of frames at which the clip is computed anew, too."""
+"""Numbers of frames at which the clip is recomputed, too."""
 
 LABEL_TOKENS, QUESTION_TOKENS = 12, 96
 """The most tokens of a prompt for the label of a frame, and for what stands around the frames."""
@@ -51,10 +51,10 @@ def growth(bench: TextBench) -> JsonObject:
         'recomputed': [],
         'recompute_s': [],
     }
-    with bench.kept() as reuse:
+    with bench.kept() as caches:
         for count in range(1, MOST_FRAMES + 1):
             clip = windowed(bench, 'growing', frames[:count], further)
-            text = bench.text(reuse, clip, QUESTIONS[0], limits={'max_tokens': 1})
+            text = bench.text(caches, clip, QUESTIONS[0], limits={'max_tokens': 1})
             found['frames'].append(count)
             found['reuse_s'].append(text.samples['first_token_s'])
             if count in (RECOMPUTED_SLOW if bench.is_slow else RECOMPUTED):
@@ -118,9 +118,7 @@ def draw(path: Path, named: Sequence[tuple[str, JsonObject]], machine: str) -> N
 
 
 def _panel(axes: Any, title: str, found: JsonObject) -> None:
-    axes.plot(
-        found['recomputed'], found['recompute_s'], 'o-', color='#b04030', label='computed anew'
-    )
+    axes.plot(found['recomputed'], found['recompute_s'], 'o-', color='#b04030', label='recomputed')
     axes.plot(found['frames'][1:], found['reuse_s'][1:], '.-', color='#2060a0', label='with reuse')
     axes.set_title(title, fontsize=10)
     axes.set_ylabel('first token, s')

@@ -29,9 +29,9 @@ CASE_HEADER = (
     'frames',
     'prompt',
     'reused',
-    *(f'anew:\n{name}' for name, _ in FIRST),
+    *(f'recompute:\n{name}' for name, _ in FIRST),
     *(f'reuse:\n{name}' for name, _ in FIRST),
-    'of anew',
+    'ratio',
     AGREED,
 )
 CAPTION_HEADER = (
@@ -91,14 +91,15 @@ def print_error(console: Console, error: JsonObject | None) -> None:
 
 
 def _case(case: JsonObject) -> tuple[str, ...]:
-    ours, anew = case['reuse'], case['recompute'] or {}
-    ratio = f'{ours["first_token_s"] / anew["first_token_s"]:.3f}' if anew else '–'
+    ours = case['reuse']
+    recomputed = case['recompute'] or {}
+    ratio = f'{ours["first_token_s"] / recomputed["first_token_s"]:.3f}' if recomputed else '–'
     return (
         case['name'],
         f'{ours["frames"]:.0f}',
         f'{ours["prompt_tokens"]:.0f}',
         f'{ours["reused_tokens"]:.0f}',
-        *(_ms(anew.get(key)) for _, key in FIRST),
+        *(_ms(recomputed.get(key)) for _, key in FIRST),
         *(_ms(ours[key]) for _, key in FIRST),
         ratio,
         _agreed(case['agreement']),
@@ -201,7 +202,7 @@ def _rounding(record: JsonObject) -> str:
     found = record['rounding']
     if found is None:
         return ''
-    how = 'computed anew in chunks of another size'
+    how = 'recomputed in chunks of another size'
     return f' Rounding of this model, {how}: logits ±{found:.1e}.'
 
 

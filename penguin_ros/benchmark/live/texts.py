@@ -27,7 +27,7 @@ from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.speculative.draft_history import PromptHistory
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.requests.loaded_model import LoadedModel
-from penguin_ros.settings import Value, with_values
+from penguin_ros.settings import with_values
 from penguin_ros.steps import run_to_end
 from penguin_ros.window.camera_window import ChosenClip
 
@@ -110,13 +110,13 @@ class TextBench:
         backend = self.loaded.backend
         config = self.config.model
         slots = slots_within(config, backend.description.slot_bytes)
-        reuse = Caches(ProbedBackend(backend, slots), config.encoder_cache_bytes, True)
+        caches = Caches(ProbedBackend(backend, slots), config.encoder_cache_bytes, True)
         try:
-            yield reuse
-            self.memory.append(self._held(reuse))
+            yield caches
+            self.memory.append(self._held(caches))
         finally:
-            reuse.prefix_cache.free_kept()
-            reuse.forget()
+            caches.prefix_cache.free_kept()
+            caches.forget()
 
     @property
     def rounds(self) -> int:
@@ -135,8 +135,8 @@ class TextBench:
             keep_logits=True,
         )
 
-    def _held(self, reuse: Caches) -> JsonObject:
-        counts = reuse.stats()
+    def _held(self, caches: Caches) -> JsonObject:
+        counts = caches.stats()
         opened = self.loaded.backend.description
         positions = counts.prefix_cache.kept_positions
         return {
@@ -171,13 +171,11 @@ def _samples(output: GenerationOutput, prepare_s: float, inputs: ModelInputs) ->
     }
 
 
-def live_config(target: Target, further: Mapping[str, Value] | None = None) -> PenguinConfig:
+def live_config(target: Target) -> PenguinConfig:
     """The settings of a target: a growing window unless its settings say otherwise. A bundle is
     built of a checkpoint where the backend needs one.
     """
-    config = with_values(
-        PenguinConfig(), {'clip.window': 'growing', **(further or {}), **target.settings}
-    )
+    config = with_values(PenguinConfig(), {'clip.window': 'growing', **target.settings})
     if target.is_bundle:
         return replace(config, model=replace(config.model, bundle=target.source, checkpoint=''))
     return replace(

@@ -16,7 +16,7 @@ from penguin_ros.errors import BundleMismatch, InvalidLogits
 
 @pytest.fixture
 def arrays() -> AnswerArrays:
-    """Two frames, three steps; the best token of step i is i, by 10."""
+    """Arrays of two frames and three steps; the best token of step i is i, by 10."""
     random = np.random.default_rng(0)
     logits = random.normal(size=(3, 7)).astype(np.float32)
     logits[range(3), range(3)] = logits.max() + 10

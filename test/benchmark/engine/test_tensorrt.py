@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin bench engine` and `penguin doctor` on TensorRT engines: on a fake GPU, which runs their
+"""`penguin bench engine` and `penguin doctor` on TensorRT engines, on a fake GPU that runs their
 graphs in ONNX Runtime.
 
-What is proven is the way, not the speed: engines found and run, graphs run beside them, the copy in
-the GPU's memory measured.
+This proves the way, not the speed: engines are found and run, graphs run beside them, and the copy
+in the memory of the GPU is measured.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ WORDS = ('--against', 'onnxruntime')
 
 @pytest.fixture(scope='module', params=['10.16.2', '10.3.0'])
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """One that updates caches in place, and one that is too old for it."""
+    """A machine whose TensorRT updates caches in place, and one whose TensorRT is too old for
+    that.
+    """
     made = Machine(request.param)
     use(made)
     yield made
@@ -46,7 +48,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 def bundle(
     machine: Machine, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """With its engines."""
+    """A bundle with its engines."""
     folder = tensorrt_bundle(
         tiny_checkpoint, tmp_path_factory.mktemp('bundles') / 'orin', max_length=512
     )

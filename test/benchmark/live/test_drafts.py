@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penguin_ros.benchmark.live.drafts import PASS_SIZES, interpolated, replayed
+from penguin_ros.benchmark.live.drafts import PASS_SIZES, interpolated, pass_seconds, replayed
 
 FLAT = {str(rows): 1.0 for rows in PASS_SIZES}
 STEEP = {str(rows): float(rows) for rows in PASS_SIZES}
@@ -62,3 +62,16 @@ def test_costs_between_measured_sizes_are_in_proportion() -> None:
         4.0,
         8.0,
     ]
+
+
+def test_passes_are_timed_in_turns_taken_back_and_the_first_round_is_not_counted() -> None:
+    calls: list[tuple[str, int]] = []
+    found = pass_seconds(
+        lambda chunk, indices: calls.append(('forward', len(chunk.token_ids))),
+        lambda: calls.append(('undo', 0)),
+        vocabulary_size=50,
+        sizes=(1, 3),
+        repeats=2,
+    )
+    assert calls == [('forward', 1), ('undo', 0), ('forward', 3), ('undo', 0)] * 3
+    assert {size: len(seconds) for size, seconds in found.items()} == {1: 2, 3: 2}

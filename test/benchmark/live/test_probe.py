@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backend in between changes no number, bounds its slots and tells of every call."""
+"""The backend in between changes no number, bounds its slots and reports every call."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the camera of `penguin bench live` sees: one scene stands, the other changes, wherever the
-pictures are from.
+"""What the camera of `penguin bench live` sees: one scene is static, the other changes, wherever
+the images are from.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIZE = 168, 112
 
 
 def changes(shown: Stream) -> list[float]:
-    """Mean absolute difference of each picture from the first."""
+    """The mean absolute difference of each image from the first."""
     first = shown.frames[0].image.astype(np.int16)
     return [float(np.abs(frame.image - first).mean()) for frame in shown.frames[1:]]
 
@@ -66,7 +66,7 @@ def test_without_mujoco_scenes_are_drawn_and_say_so(monkeypatch: pytest.MonkeyPa
     assert 'MuJoCo cannot be loaded' in static.source
 
 
-def test_a_video_is_shown_as_it_is_and_its_first_picture_stands(video_path: Path) -> None:
+def test_a_video_is_shown_as_it_is_and_its_first_image_stands(video_path: Path) -> None:
     static, changing = (
         stream(STATIC, 6, 2.0, SIZE, str(video_path)),
         stream(CHANGING, 6, 2.0, SIZE, str(video_path)),
@@ -77,7 +77,7 @@ def test_a_video_is_shown_as_it_is_and_its_first_picture_stands(video_path: Path
         stream(CHANGING, 600, 2.0, SIZE, str(video_path))
 
 
-def test_clips_have_one_key_frame_and_go_on_with_other_pictures() -> None:
+def test_clips_have_one_key_frame_and_go_on_with_other_images() -> None:
     base = clip_images(8, SIZE)
     for number in range(1, 8):
         more = further_images(number, number, SIZE)
@@ -86,14 +86,14 @@ def test_clips_have_one_key_frame_and_go_on_with_other_pictures() -> None:
         ] * 7
     images = [
         *base,
-        *(picture for number in range(8, 16) for picture in further_images(number, 2, SIZE)),
+        *(image for number in range(8, 16) for image in further_images(number, 2, SIZE)),
     ]
-    assert len({picture.tobytes() for picture in images}) == len(images)
+    assert len({image.tobytes() for image in images}) == len(images)
 
 
-def test_a_film_holds_the_pictures_in_order(tmp_path: Path) -> None:
+def test_a_film_holds_the_images_in_order(tmp_path: Path) -> None:
     images = [np.full((112, 168, 3), 20 * index, np.uint8) for index in range(10)]
     film = VideoRecording(write_video(tmp_path / 'film.mp4', images, 15.0))
-    shown = [float(picture.mean()) for _, picture in film.frames()]
+    shown = [float(image.mean()) for _, image in film.frames()]
     assert len(shown) == 10 and np.allclose(shown, [20 * index for index in range(10)], atol=6)
     assert scenes.SCENE_S > 0

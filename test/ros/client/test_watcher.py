@@ -12,7 +12,8 @@ from penguin_ros.ros.client.watcher import json_lines, plain_lines
 
 def caption(**fields):
     message = messages.Caption(camera='front', text='A bear.', **fields)
-    message.evidence.start.sec, message.evidence.end.sec = 5, 9
+    message.evidence.start.sec = 5
+    message.evidence.end.sec = 9
     return message
 
 
