@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where tests find golden values and the video: `shared/` beside the repository, never copied into
-it.
+"""Fixtures of all tests: golden values and the video, which lie in `shared/` beside the repository
+and are never copied into it, a small checkpoint, and ROS graphs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,30 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 
     return write_random_checkpoint(tmp_path_factory.mktemp('checkpoint') / 'tiny')
+
+
+@pytest.fixture(scope='module')
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A ROS graph on a domain of its own for the tests of a module; it is closed, with all its
+    processes, at their end.
+    """
+    pytest.importorskip('rclpy', reason='no ROS 2 here')
+    from support.graph import Graph
+
+    graph = Graph(tmp_path_factory.mktemp('graph'))
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def fresh_graph(tmp_path: Path) -> Iterator[Any]:
+    """A ROS graph for one test alone."""
+    pytest.importorskip('rclpy', reason='no ROS 2 here')
+    from support.graph import Graph
+
+    graph = Graph(tmp_path)
+    yield graph
+    graph.close()
 
 
 @pytest.fixture

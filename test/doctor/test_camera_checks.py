@@ -32,31 +32,27 @@ def doctor(graph: Graph, *words: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.slow
 def test_lost_raw_frames_are_a_fault_with_the_profile_as_remedy_and_whole_ones_are_not(
-    tmp_path: Path, video_path: Path
+    fresh_graph: Graph, video_path: Path
 ) -> None:
-    graph = Graph(tmp_path)
-    try:
-        bare = {'FASTRTPS_DEFAULT_PROFILES_FILE': '', 'FASTDDS_DEFAULT_PROFILES_FILE': ''}
-        cameras = [
-            graph.start(
-                CAMERA,
-                parameters={'source': str(video_path), 'width': 1280},
-                arguments=('-r', f'__ns:=/{name}'),
-                environment=environment,
-            )
-            for name, environment in (('bare', bare), ('whole', {}))
-        ]
-        graph.wait_for(
-            lambda: all(
-                graph.node.count_publishers(f'/{name}/image') for name in ('bare', 'whole')
-            ),
-            30,
+    bare = {'FASTRTPS_DEFAULT_PROFILES_FILE': '', 'FASTDDS_DEFAULT_PROFILES_FILE': ''}
+    cameras = [
+        fresh_graph.start(
+            CAMERA,
+            parameters={'source': str(video_path), 'width': 1280},
+            arguments=('-r', f'__ns:=/{name}'),
+            environment=environment,
         )
-        findings = doctor(graph, '--seconds', '4')
-        for camera in cameras:
-            camera.stop()
-    finally:
-        graph.close()
+        for name, environment in (('bare', bare), ('whole', {}))
+    ]
+    fresh_graph.wait_for(
+        lambda: all(
+            fresh_graph.node.count_publishers(f'/{name}/image') for name in ('bare', 'whole')
+        ),
+        30,
+    )
+    findings = doctor(fresh_graph, '--seconds', '4')
+    for camera in cameras:
+        camera.stop()
     assert (
         findings['/bare/image']['state'] == 'fault'
         and 'fastdds_images.xml' in findings['/bare/image']['text']
@@ -68,10 +64,6 @@ def test_lost_raw_frames_are_a_fault_with_the_profile_as_remedy_and_whole_ones_a
 
 
 @pytest.mark.slow
-def test_a_quiet_domain_is_a_note_not_a_fault(tmp_path: Path) -> None:
-    graph = Graph(tmp_path)
-    try:
-        findings = doctor(graph, '--seconds', '0.1')
-    finally:
-        graph.close()
+def test_a_quiet_domain_is_a_note_not_a_fault(fresh_graph: Graph) -> None:
+    findings = doctor(fresh_graph, '--seconds', '0.1')
     assert findings['cameras']['state'] == 'note'

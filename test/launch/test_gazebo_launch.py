@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from support.launch_stand_ins import arguments_of, described, kind
+from support.launch_stand_ins import arguments_of, assert_node_is_included, described, kind
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
@@ -123,24 +123,7 @@ def test_rviz_comes_when_asked_for_and_shows_the_cameras_topic(entities: list[An
 def test_the_node_is_started_by_its_own_launch_file_in_the_worlds_time(
     entities: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    include = entities[-1]
-    assert include.values[0].values[0].perform({}) == '/share/penguin_ros/launch/penguin.launch.py'
-    context = arguments_of(entities, bundle='/engines/sim', namespace='robot')
-    passed = {
-        name: value if isinstance(value, str) else value.perform(context)
-        for name, value in include.named['launch_arguments']
-    }
-    assert passed == {
-        'namespace': 'robot',
-        'params_file': '/share/penguin_ros/config/simulation.yaml',
-        'bundle': '/engines/sim',
-        'checkpoint': '',
-        'use_sim_time': 'true',
-    }
-    others = described(monkeypatch, 'penguin.launch.py')
-    assert set(passed) <= {
-        entity.values[0] for entity in others if kind(entity) == 'DeclareLaunchArgument'
-    }
+    assert_node_is_included(entities, monkeypatch)
 
 
 def test_what_is_installed_is_where_the_launch_file_looks() -> None:

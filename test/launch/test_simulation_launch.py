@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from support.launch_stand_ins import arguments_of, described, kind
+from support.launch_stand_ins import arguments_of, assert_node_is_included, described, kind
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
@@ -67,22 +67,4 @@ def test_the_camera_is_not_remapped_and_starts_with_its_own_defaults(entities: l
 def test_the_node_is_started_by_its_own_launch_file_in_simulated_time(
     entities: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    include = entities[-1]
-    assert kind(include) == 'IncludeLaunchDescription'
-    assert include.values[0].values[0].perform({}) == '/share/penguin_ros/launch/penguin.launch.py'
-    context = arguments_of(entities, bundle='/engines/sim', namespace='robot')
-    passed = {
-        name: value if isinstance(value, str) else value.perform(context)
-        for name, value in include.named['launch_arguments']
-    }
-    assert passed == {
-        'namespace': 'robot',
-        'params_file': '/share/penguin_ros/config/simulation.yaml',
-        'bundle': '/engines/sim',
-        'checkpoint': '',
-        'use_sim_time': 'true',
-    }
-    others = described(monkeypatch, 'penguin.launch.py')
-    assert set(passed) <= {
-        entity.values[0] for entity in others if kind(entity) == 'DeclareLaunchArgument'
-    }
+    assert_node_is_included(entities, monkeypatch)

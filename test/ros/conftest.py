@@ -1,20 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A graph for the tests of one module, closed with all its processes at the end."""
+"""Fixtures of the tests with ROS: running penguin nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 
 @pytest.fixture(scope='module')
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A ROS graph on a domain of its own."""
-    pytest.importorskip('rclpy', reason='no ROS 2 here')
-    from support.graph import Graph
+def live_node(graph: Any, tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]:
+    """Starts penguin nodes with a tiny random network, whose arguments are those of LiveNode.
 
-    graph = Graph(tmp_path_factory.mktemp('graph'))
-    yield graph
-    graph.close()
+    Each is active when it is returned; `frames_hz` above 0 gives it a camera, and frames in its
+    buffer. All are stopped by SIGINT at the end of the module, which must be quiet.
+    """
+    from support.live_node import LiveNode, with_frames
+
+    nodes: list[LiveNode] = []
+
+    def start(
+        parameters: dict[str, Any] | None = None, *, frames_hz: float = 0.0, **options: Any
+    ) -> LiveNode:
+        node = LiveNode(graph, tiny_checkpoint, parameters, **options)
+        nodes.append(node)
+        node.wait_until('active')
+        if frames_hz:
+            node.camera = with_frames(node, hertz=frames_hz)
+        return node
+
+    yield start
+    for node in nodes:
+        node.process.stop()

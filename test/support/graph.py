@@ -15,7 +15,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,34 @@ class Graph:
         self.node.destroy_node()
         self.context.try_shutdown()
         self.domain.close()
+
+
+@contextmanager
+def ros_context(domain: Domain, *arguments: str) -> Iterator[rclpy.Context]:
+    """A context of its own on the domain, given these ROS arguments."""
+    context = rclpy.Context()
+    rclpy.init(
+        args=['--ros-args', *arguments],
+        context=context,
+        domain_id=domain.number,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    try:
+        yield context
+    finally:
+        context.try_shutdown()
+
+
+@contextmanager
+def parameter_node(domain: Domain, *overrides: str) -> Iterator[Node]:
+    """A bare node in this process, given parameters as `name:=value`."""
+    arguments = [part for override in overrides for part in ('-p', override)]
+    with ros_context(domain, *arguments) as context:
+        node = Node('parameters_under_test', context=context)
+        try:
+            yield node
+        finally:
+            node.destroy_node()
 
 
 class NodeProcess:

@@ -22,7 +22,8 @@ class Recorded:
     """What a launch class was constructed with."""
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        self.values, self.named = values, named
+        self.values = values
+        self.named = named
 
 
 class LaunchConfiguration(Recorded):
@@ -76,7 +77,7 @@ STAND_INS: dict[str, dict[str, type]] = {
 
 
 def described(monkeypatch: pytest.MonkeyPatch, file: str) -> list[Any]:
-    """What launch/`file` describes, made of the stand-ins."""
+    """Returns what launch/`file` describes, made of the stand-ins."""
     for name, members in STAND_INS.items():
         module = types.ModuleType(name)
         vars(module).update(members)
@@ -93,7 +94,7 @@ def kind(entity: Any) -> str:
 
 
 def arguments_of(entities: list[Any], **given: str) -> dict[str, str]:
-    """Every argument's value: as given, else its default."""
+    """Returns every argument's value: as given, else its default."""
     context = {}
     for entity in entities:
         if kind(entity) == 'DeclareLaunchArgument':
@@ -103,3 +104,28 @@ def arguments_of(entities: list[Any], **given: str) -> dict[str, str]:
             )
     assert set(given) <= set(context)
     return {**context, **given}
+
+
+def assert_node_is_included(entities: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last entity starts the penguin node by its own launch file, in simulated time, and passes
+    only arguments on that this file has.
+    """
+    include = entities[-1]
+    assert kind(include) == 'IncludeLaunchDescription'
+    assert include.values[0].values[0].perform({}) == '/share/penguin_ros/launch/penguin.launch.py'
+    context = arguments_of(entities, bundle='/engines/sim', namespace='robot')
+    passed = {
+        name: value if isinstance(value, str) else value.perform(context)
+        for name, value in include.named['launch_arguments']
+    }
+    assert passed == {
+        'namespace': 'robot',
+        'params_file': '/share/penguin_ros/config/simulation.yaml',
+        'bundle': '/engines/sim',
+        'checkpoint': '',
+        'use_sim_time': 'true',
+    }
+    others = described(monkeypatch, 'penguin.launch.py')
+    assert set(passed) <= {
+        entity.values[0] for entity in others if kind(entity) == 'DeclareLaunchArgument'
+    }

@@ -43,7 +43,9 @@ class LiveNode:
         arguments: tuple[str, ...] = (),
         **process: Any,
     ) -> None:
-        self.graph, self.name = graph, name
+        self.graph = graph
+        self.name = name
+        self.camera: SyntheticCamera | None = None
         self.statuses: list[Any] = graph.collect(Status, f'{name}/status')
         self.captions: list[Any] = graph.collect(Caption, f'{name}/caption')
         self.answers: list[Any] = graph.collect(Answer, f'{name}/answer')

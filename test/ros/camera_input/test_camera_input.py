@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -20,10 +21,9 @@ from PIL import Image as Picture
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
-from support.graph import Graph, SyntheticCamera, image_message
+from support.graph import SyntheticCamera, image_message, ros_context
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
@@ -37,24 +37,20 @@ SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 @pytest.fixture
-def graph(tmp_path):
-    graph = Graph(tmp_path)
-    yield graph
-    graph.close()
+def graph(fresh_graph):
+    """A graph for each test alone."""
+    return fresh_graph
 
 
 class Receiver:
     """A node of its own with one camera; `frames` and `drops` are what it delivered."""
 
     def __init__(self, graph, transport='raw', settings=None, arguments=()):
-        self.graph, self.frames, self.drops = graph, [], []
-        self.context = rclpy.Context()
-        rclpy.init(
-            args=['--ros-args', *arguments],
-            context=self.context,
-            domain_id=graph.domain.number,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
+        self.graph = graph
+        self.frames = []
+        self.drops = []
+        self._stack = ExitStack()
+        self.context = self._stack.enter_context(ros_context(graph.domain, *arguments))
         self.node = Node('receiver', context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -87,7 +83,7 @@ class Receiver:
         self.camera.stop()
         self.executor.shutdown(timeout_sec=1.0)
         self.node.destroy_node()
-        self.context.try_shutdown()
+        self._stack.close()
 
 
 @pytest.fixture
@@ -396,7 +392,8 @@ from sensor_msgs.msg import Image
 rclpy.init()
 node = rclpy.create_node('driver')
 publisher = node.create_publisher(Image, 'image', 1)
-message = Image(height=1080, width=1920, encoding='rgb8', step=5760, data=array.array('B', bytes(1080 * 5760)))
+data = array.array('B', bytes(1080 * 5760))
+message = Image(height=1080, width=1920, encoding='rgb8', step=5760, data=data)
 while rclpy.ok():
     message.header.stamp = node.get_clock().now().to_msg()
     try:

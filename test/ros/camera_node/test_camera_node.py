@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import os
@@ -12,13 +11,10 @@ import signal
 import cv2
 import numpy as np
 import pytest
-import rclpy
 from PIL import Image as Picture
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
-from support.graph import Graph, stamp_ns
+from support.graph import parameter_node, stamp_ns
 
 from penguin_ros.errors import SettingError
 from penguin_ros.media.convert import message_to_rgb
@@ -31,10 +27,9 @@ PERIOD_NS = 100_000_000
 
 
 @pytest.fixture
-def graph(tmp_path):
-    graph = Graph(tmp_path)
-    yield graph
-    graph.close()
+def graph(fresh_graph):
+    """A graph for each test alone."""
+    return fresh_graph
 
 
 @pytest.fixture
@@ -192,35 +187,17 @@ def test_what_cannot_be_used_is_named_and_ends_with_code_2(graph, parameters, re
     ],
 )
 def test_a_parameter_that_does_not_fit_is_named(graph, parameter, name):
-    with pytest.raises(SettingError, match=name), parameter_node(graph, parameter) as node:
+    with pytest.raises(SettingError, match=name), parameter_node(graph.domain, parameter) as node:
         camera_parameters(node)
 
 
 def test_a_rate_may_be_a_whole_number_and_every_parameter_describes_itself(graph):
-    with parameter_node(graph, 'rate:=5') as node:
+    with parameter_node(graph.domain, 'rate:=5') as node:
         assert camera_parameters(node).rate == 5.0
         assert all(
             node.describe_parameter(item.name).description
             for item in dataclasses.fields(CameraParameters)
         )
-
-
-@contextlib.contextmanager
-def parameter_node(graph, parameter):
-    """A node that is given this parameter on its command line."""
-    context = rclpy.Context()
-    rclpy.init(
-        args=['--ros-args', '-p', parameter],
-        context=context,
-        domain_id=graph.domain.number,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    node = Node('camera', context=context)
-    try:
-        yield node
-    finally:
-        node.destroy_node()
-        context.try_shutdown()
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

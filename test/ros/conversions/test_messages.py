@@ -148,7 +148,7 @@ def test_a_caption_has_the_header_of_its_newest_frame():
     assert (message.camera, message.text) == ('front', 'a cat')
 
 
-def test_a_caption_that_is_repeated_says_so_and_has_the_stamp_of_the_newest_frame_it_still_holds_for():
+def test_a_repeated_caption_says_so_and_has_the_stamp_of_the_newest_frame_it_holds_for():
     evidence = dataclasses.replace(EVIDENCE, end_ns=3_000_000_000)
     message = caption_message(Answer('c', 'prompt', 'front', 'a cat', evidence=evidence))
     assert (

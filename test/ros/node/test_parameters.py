@@ -4,10 +4,8 @@
 from contextlib import contextmanager
 
 import pytest
-import rclpy
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from support.graph import Domain
+from support.graph import Domain, parameter_node
 
 from penguin_ros.config import RENAMED_SETTINGS, PenguinConfig
 from penguin_ros.errors import SettingError
@@ -22,20 +20,23 @@ OTHER_VALUES = {
     'caption.max_preemption': 2.5,
     'buffer.max_image_pixels': 5000,
 }
+# Settings that are read when the node is configured.
+LOCKED = [
+    ('model.checkpoint', '/tmp'),
+    ('question.queue_length', 3),
+    ('cameras', ['other']),
+    ('camera.camera.topic', 'elsewhere'),
+]
 
 
 @contextmanager
 def node_with(*overrides):
-    """A node started with `-p` overrides, on a context of its own."""
-    domain, context = Domain(), rclpy.Context()
-    arguments = [part for override in overrides for part in ('-p', override)]
-    rclpy.init(args=['--ros-args', *arguments], context=context, domain_id=domain.number)
-    node = Node('parameters_under_test', context=context)
+    """A node started with `-p` overrides, on a domain of its own."""
+    domain = Domain()
     try:
-        yield node
+        with parameter_node(domain, *overrides) as node:
+            yield node
     finally:
-        node.destroy_node()
-        context.try_shutdown()
         domain.close()
 
 
@@ -159,15 +160,7 @@ def test_a_live_setting_changes_at_any_time_and_the_change_is_announced():
         assert changes
 
 
-@pytest.mark.parametrize(
-    'name, value',
-    [
-        ('model.checkpoint', '/tmp'),
-        ('question.queue_length', 3),
-        ('cameras', ['other']),
-        ('camera.camera.topic', 'elsewhere'),
-    ],
-)
+@pytest.mark.parametrize('name, value', LOCKED)
 def test_a_setting_of_the_model_or_the_cameras_is_locked_while_configured(name, value):
     with node_with() as node:
         parameters = declared(node, is_configured=True)
@@ -177,15 +170,7 @@ def test_a_setting_of_the_model_or_the_cameras_is_locked_while_configured(name, 
         assert (parameters.config(), parameters.cameras()) == before
 
 
-@pytest.mark.parametrize(
-    'name, value',
-    [
-        ('model.checkpoint', '/tmp'),
-        ('question.queue_length', 3),
-        ('cameras', ['other']),
-        ('camera.camera.topic', 'elsewhere'),
-    ],
-)
+@pytest.mark.parametrize('name, value', LOCKED)
 def test_the_same_setting_is_free_while_unconfigured(name, value):
     with node_with() as node:
         declared(node)

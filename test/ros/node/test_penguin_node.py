@@ -21,32 +21,19 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
-from support.graph import Graph, stamp_ns
-from support.live_node import LiveNode, with_frames
+from support.graph import stamp_ns
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LONG = 3000  # tokens: far more than any test waits for
 
 
 @pytest.fixture(scope='module')
-def graph(tmp_path_factory):
-    graph = Graph(tmp_path_factory.mktemp('graph'))
-    yield graph
-    graph.close()
-
-
-@pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint):
-    """Active, with frames arriving; stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(
-        graph,
-        tiny_checkpoint,
+def node(live_node):
+    """Active, with frames arriving."""
+    return live_node(
         {'caption.period': 0.5, 'clip.fps': 5.0, 'clip.secnds': 2.0, 'question.queue_length': 4},
+        frames_hz=10.0,
     )
-    node.wait_until('active')
-    node.camera = with_frames(node)
-    yield node
-    node.process.stop()
 
 
 def stamp(nanoseconds):
@@ -407,7 +394,9 @@ rclpy.init()
 node = rclpy.create_node('dying_client')
 client = ActionClient(node, AnswerQuestion, '/penguin/answer_question')
 client.wait_for_server()
-goal = AnswerQuestion.Goal(id='of a dying client', question='What?', max_tokens=3000, deadline=Duration(sec=6))
+goal = AnswerQuestion.Goal(
+    id='of a dying client', question='What?', max_tokens=3000, deadline=Duration(sec=6)
+)
 rclpy.spin_until_future_complete(node, client.send_goal_async(goal))
 rclpy.spin(node)
 """

@@ -7,7 +7,6 @@ import pytest
 from penguin_msgs.msg import ModelInfo
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from support.blocked_libraries import environment_without
-from support.graph import Graph
 from support.live_node import LiveNode, with_frames
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
@@ -16,13 +15,6 @@ pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 pytest.importorskip('onnx', reason='onnx is not installed')
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
-
-@pytest.fixture(scope='module')
-def graph(tmp_path_factory):
-    graph = Graph(tmp_path_factory.mktemp('graph'))
-    yield graph
-    graph.close()
 
 
 @pytest.fixture(scope='module')

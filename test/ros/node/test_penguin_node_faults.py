@@ -6,17 +6,15 @@ from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
-from support.graph import Graph
 from support.live_node import scripted_node, with_frames
 
 LONG = 3000
 
 
 @pytest.fixture
-def graph(tmp_path):
-    graph = Graph(tmp_path)
-    yield graph
-    graph.close()
+def graph(fresh_graph):
+    """A graph for each test alone."""
+    return fresh_graph
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of the node process: loading, transitions, failures, and its quiet end in every state."""
+"""The life of the node process: loading, transitions, failures, its quiet end in every state."""
 
 import os
 import signal
@@ -9,7 +9,6 @@ import pytest
 from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
-from support.graph import Graph
 from support.live_node import LiveNode, scripted_node, with_frames
 
 LONG = 3000
@@ -18,10 +17,9 @@ BY_HAND = {'autostart': False}
 
 
 @pytest.fixture
-def graph(tmp_path):
-    graph = Graph(tmp_path)
-    yield graph
-    graph.close()
+def graph(fresh_graph):
+    """A graph for each test alone."""
+    return fresh_graph
 
 
 def configured_and_active(node):

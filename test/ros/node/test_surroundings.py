@@ -26,7 +26,8 @@ import rclpy
 from penguin_msgs.msg import Caption
 rclpy.init()
 node = rclpy.create_node('stuck_subscriber')
-node.create_subscription(Caption, '/penguin/caption', lambda caption: print('caption', flush=True), 10)
+tell = lambda caption: print('caption', flush=True)
+node.create_subscription(Caption, '/penguin/caption', tell, 10)
 rclpy.spin(node)
 """
 

@@ -14,17 +14,14 @@ import threading
 
 import numpy as np
 import pytest
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from support.blocked_libraries import environment_without
-from support.graph import Graph, stamp_ns
+from support.graph import parameter_node, ros_context, stamp_ns
 
 from penguin_ros.errors import SettingError
 from penguin_ros.media.convert import message_to_rgb
@@ -46,10 +43,9 @@ FAST = {'real_time_factor': 3.0, 'seconds': 1.0, 'pause': 0.5}
 
 
 @pytest.fixture
-def graph(tmp_path):
-    graph = Graph(tmp_path)
-    yield graph
-    graph.close()
+def graph(fresh_graph):
+    """A graph for each test alone."""
+    return fresh_graph
 
 
 class Watch:
@@ -262,44 +258,18 @@ def test_a_signal_ends_it_quietly_in_the_middle_of_a_long_pause(graph, number):
 def test_a_parameter_that_does_not_fit_is_named(graph, parameter):
     with (
         pytest.raises(SettingError, match=parameter.partition(':')[0]),
-        parameter_node(graph, parameter) as node,
+        parameter_node(graph.domain, parameter) as node,
     ):
         sim_camera_parameters(node)
 
 
 def test_every_parameter_describes_itself(graph):
-    with parameter_node(graph, 'rate:=5') as node:
+    with parameter_node(graph.domain, 'rate:=5') as node:
         assert sim_camera_parameters(node).rate == 5.0
         assert all(
             node.describe_parameter(item.name).description
             for item in dataclasses.fields(SimCameraParameters)
         )
-
-
-@contextlib.contextmanager
-def ros_context(graph, *arguments):
-    context = rclpy.Context()
-    rclpy.init(
-        args=['--ros-args', *arguments],
-        context=context,
-        domain_id=graph.domain.number,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    try:
-        yield context
-    finally:
-        context.try_shutdown()
-
-
-@contextlib.contextmanager
-def parameter_node(graph, parameter):
-    """A node that is given this parameter on its command line."""
-    with ros_context(graph, '-p', parameter) as context:
-        node = Node('sim_camera', context=context)
-        try:
-            yield node
-        finally:
-            node.destroy_node()
 
 
 class SlowWorld(World):
@@ -319,7 +289,7 @@ def running_camera(graph, watch, make_world, **parameters):
 
     arguments = [part for name, value in parameters.items() for part in ('-p', f'{name}:={value}')]
     stop, ended = threading.Event(), threading.Event()
-    with ros_context(graph, *arguments) as context:
+    with ros_context(graph.domain, *arguments) as context:
         camera = SimCamera(lambda error: ended.set(), make_world, context=context)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(camera)

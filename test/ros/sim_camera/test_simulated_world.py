@@ -166,6 +166,7 @@ def _report(
         if not is_right
     ]
     return (
-        f'{len(items)} scenes of level {known.level}, {len(answers.answers)} answers: {told}; {parts.claimed} facts of '
-        f'captions of unfinished scenes, {parts.shares["caption_precision"]:.1%} right; wrong answers: {wrong}'
+        f'{len(items)} scenes of level {known.level}, {len(answers.answers)} answers: {told}; '
+        f'{parts.claimed} facts of captions of unfinished scenes, '
+        f'{parts.shares["caption_precision"]:.1%} right; wrong answers: {wrong}'
     )

@@ -15,7 +15,6 @@ from penguin_msgs.msg import ErrorCode, Question
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage
 from support.graph import image_message
-from support.live_node import LiveNode, with_frames
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.config import VisualConfig
@@ -31,12 +30,9 @@ VISUAL = VisualConfig(max_visual_tokens=64)
 
 
 @pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint):
-    """Active, with frames arriving; stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
-    with_frames(node)
-    yield node
-    node.process.stop()
+def node(live_node):
+    """Active, with frames arriving."""
+    return live_node(PARAMETERS, frames_hz=10.0)
 
 
 @pytest.fixture(scope='module')

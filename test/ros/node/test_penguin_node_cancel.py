@@ -8,7 +8,6 @@ import time
 import pytest
 from action_msgs.msg import GoalStatus
 from penguin_msgs.msg import ErrorCode
-from support.live_node import LiveNode, with_frames
 
 LONG = 1500  # tokens: far more than any test waits for
 ATTEMPTS = 5
@@ -33,13 +32,11 @@ LONG_QUESTION = 'What is happening in this video? ' * 100
 
 
 @pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint):
-    """Active, with many frames; stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
-    with_frames(node, hertz=40.0)
-    graph.wait_for(lambda: node.camera_status().frames_buffered > 60, 40, 'a long clip')
-    yield node
-    node.process.stop()
+def node(live_node):
+    """Active, with many frames."""
+    node = live_node(PARAMETERS, frames_hz=40.0)
+    node.graph.wait_for(lambda: node.camera_status().frames_buffered > 60, 40, 'a long clip')
+    return node
 
 
 @pytest.fixture(scope='module')

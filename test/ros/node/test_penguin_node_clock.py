@@ -13,7 +13,6 @@ from penguin_msgs.msg import ErrorCode
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from support.graph import SyntheticCamera, image_message, stamp_ns
-from support.live_node import LiveNode
 
 SECOND = 10**9
 LONG = 3000
@@ -47,11 +46,9 @@ class World:
 
 
 @pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint):
-    """Active on a clock that never came; stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
-    yield node
-    node.process.stop()
+def node(live_node):
+    """Active on a clock that never came."""
+    return live_node(PARAMETERS)
 
 
 @pytest.fixture(scope='module')

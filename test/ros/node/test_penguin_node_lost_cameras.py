@@ -10,7 +10,6 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 from support.graph import SyntheticCamera, image_message, stamp_ns
-from support.live_node import LiveNode
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 PARAMETERS = {
@@ -24,11 +23,9 @@ PARAMETERS = {
 
 
 @pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint):
-    """Active, without any image; stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
-    yield node
-    node.process.stop()
+def node(live_node):
+    """Active, without any image."""
+    return live_node(PARAMETERS)
 
 
 @pytest.fixture(scope='module')

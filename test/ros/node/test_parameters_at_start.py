@@ -11,7 +11,6 @@ from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
-from support.live_node import LiveNode, with_frames
 
 PARAMETER_FILE = """
 /**:
@@ -83,22 +82,16 @@ def test_nonsense_at_the_start_ends_the_process_with_a_sentence(refused, case):
 
 
 @pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint, tmp_path_factory):
-    """Active, started with a parameter file full of slips; stopped by SIGINT at the end, which must
-    be quiet.
-    """
+def node(live_node, tmp_path_factory):
+    """Active, started with a parameter file full of slips."""
     path = tmp_path_factory.mktemp('parameters') / 'slips.yaml'
     path.write_text(PARAMETER_FILE)
-    node = LiveNode(
-        graph,
-        tiny_checkpoint,
+    old_name = ('-p', f'model.feature_cache_bytes:={2**20}')
+    return live_node(
         {'caption.enabled': False},
-        arguments=('--params-file', str(path), '-p', f'model.feature_cache_bytes:={2**20}'),
+        frames_hz=10.0,
+        arguments=('--params-file', str(path), *old_name),
     )
-    node.wait_until('active')
-    with_frames(node)
-    yield node
-    node.process.stop()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
 from support.graph import SyntheticCamera, stamp_ns
-from support.live_node import LiveNode
 
 SECOND = 10**9
 FRAME_BYTES = 64 * 48 * 3
@@ -24,11 +23,9 @@ PARAMETERS = {
 
 
 @pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint):
-    """Active, captioning; stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
-    yield node
-    node.process.stop()
+def node(live_node):
+    """Active, captioning; no images yet."""
+    return live_node(PARAMETERS)
 
 
 @pytest.fixture(scope='module')

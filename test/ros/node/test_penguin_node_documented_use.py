@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from rclpy.action import get_action_server_names_and_types_by_node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from support.graph import Graph, stamp_ns
-from support.live_node import LiveNode, with_frames
+from support.graph import stamp_ns
+from support.live_node import LiveNode
 
 ROOT = Path(__file__).resolve().parents[3]
 README, INTERFACES = ROOT / 'README.md', ROOT / 'docs' / 'interfaces.md'
@@ -30,12 +30,9 @@ STANDARD_TYPES = re.compile(r'(rcl|lifecycle|type_description)_interfaces/.*|lif
 
 
 @pytest.fixture(scope='module')
-def node(graph: Graph, tiny_checkpoint: Path) -> Iterator[LiveNode]:
+def node(live_node: Callable[..., LiveNode]) -> LiveNode:
     """An active node that gets raw images of its one camera."""
-    node = LiveNode(graph, tiny_checkpoint, {'caption.enabled': False})
-    node.camera = with_frames(node.wait_until('active'))
-    yield node
-    node.process.stop()
+    return live_node({'caption.enabled': False}, frames_hz=10.0)
 
 
 def run(node: LiveNode, *command: str) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,7 @@ import pytest
 from penguin_msgs.msg import Caption, Status
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
-from support.graph import Graph, SyntheticCamera, stamp_ns
-from support.live_node import LiveNode
+from support.graph import SyntheticCamera, stamp_ns
 
 PERIOD, HEARTBEAT = 0.4, 2.0
 SLACK = 1.0  # of a machine that tests share
@@ -35,18 +34,16 @@ class Scenes(SyntheticCamera):
 
 
 @pytest.fixture(scope='module')
-def node(tmp_path_factory, tiny_checkpoint):
-    graph = Graph(tmp_path_factory.mktemp('graph'))
-    node = LiveNode(
-        graph,
-        tiny_checkpoint,
+def node(graph, live_node):
+    """Active, with images of one scene, noise and all; `arrivals` are captions with their times."""
+    node = live_node(
         {
             'clip.window': 'growing',
             'clip.fps': 5.0,
             'caption.gate': True,
             'caption.period': PERIOD,
             'caption.heartbeat': HEARTBEAT,
-        },
+        }
     )
     node.arrivals = []
     graph.node.create_subscription(
@@ -55,13 +52,10 @@ def node(tmp_path_factory, tiny_checkpoint):
         lambda caption: node.arrivals.append((time.monotonic(), caption)),
         QoSProfile(depth=100),
     )
-    node.wait_until('active')
     node.camera = Scenes(graph, '/camera/image')
     node.camera.start(10.0)
     graph.wait_for(lambda: node.arrivals, 30.0, 'the first caption')
-    yield node
-    node.process.stop()
-    graph.close()
+    return node
 
 
 def described(node):

@@ -28,12 +28,14 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 rclpy.init()
 node = rclpy.create_node('raw_images')
-publisher = node.create_publisher(Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+publisher = node.create_publisher(Image, 'image', qos)
 end = time.monotonic() + 30
 while not publisher.get_subscription_count() and time.monotonic() < end:
     time.sleep(0.05)
 time.sleep(0.5)  # the subscriber's side of the match
-full_hd = Image(height=1080, width=1920, step=5760, encoding='rgb8', data=array.array('B', bytes(1080 * 5760)))
+data = array.array('B', bytes(1080 * 5760))
+full_hd = Image(height=1080, width=1920, step=5760, encoding='rgb8', data=data)
 for _ in range({FRAMES}):
     publisher.publish(full_hd)
     time.sleep(0.2)

@@ -16,7 +16,6 @@ from penguin_msgs.msg import ErrorCode
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from support.graph import SyntheticCamera, image_message, stamp_ns
-from support.live_node import LiveNode
 
 WIDTH, HEIGHT = 64, 48
 PARAMETERS = {
@@ -32,11 +31,9 @@ PARAMETERS = {
 
 
 @pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint):
-    """Active; no images yet. Stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
-    yield node
-    node.process.stop()
+def node(live_node):
+    """Active; no images yet."""
+    return live_node(PARAMETERS)
 
 
 @pytest.fixture(scope='module')

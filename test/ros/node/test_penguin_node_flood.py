@@ -10,7 +10,6 @@ from action_msgs.msg import GoalStatus
 from penguin_msgs.action import AnswerQuestion
 from penguin_msgs.msg import ErrorCode
 from penguin_msgs.srv import Ask
-from support.live_node import LiveNode, with_frames
 
 from penguin_ros.ros.client.question_client import AskedQuestion, QuestionClient
 from penguin_ros.ros.client.session import Session
@@ -26,12 +25,9 @@ PARAMETERS = {
 
 
 @pytest.fixture(scope='module')
-def node(graph, tiny_checkpoint):
-    """Active, with frames arriving; stopped by SIGINT at the end, which must be quiet."""
-    node = LiveNode(graph, tiny_checkpoint, PARAMETERS).wait_until('active')
-    with_frames(node)
-    yield node
-    node.process.stop()
+def node(live_node):
+    """Active, with frames arriving."""
+    return live_node(PARAMETERS, frames_hz=10.0)
 
 
 def ended(node):
