@@ -118,7 +118,8 @@ def no_keys() -> PrefixKeys:
 def text_keys(token_ids: NDArray[np.int64]) -> PrefixKeys:
     """Returns the keys of token ids (n,)."""
     keys = np.zeros((len(token_ids), 3), np.int64)
-    keys[:, 0], keys[:, 2] = token_ids, _TEXT
+    keys[:, 0] = token_ids
+    keys[:, 2] = _TEXT
     return keys
 
 
@@ -145,7 +146,8 @@ def is_superseded(old: PrefixKeys, new: PrefixKeys) -> bool:
     """True when a new prompt shows the last frame of an old one and further frames after it: time
     has moved on.
     """
-    shown, before = np.flatnonzero(new[:, 2] != _TEXT), np.flatnonzero(old[:, 2] != _TEXT)
+    shown = np.flatnonzero(new[:, 2] != _TEXT)
+    before = np.flatnonzero(old[:, 2] != _TEXT)
     if not len(shown) or not len(before):
         return False
     is_last = (new[shown, :2] == old[before[-1], :2]).all(axis=1)

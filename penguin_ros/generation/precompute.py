@@ -48,7 +48,9 @@ def precompute_prefix(
     any work; NoFreeSlot after the encode, when requests hold all slots.
     """
     max_new_tokens_of(caches.backend, inputs)
-    keys, end, features = prompt_keys(inputs), visual_end(inputs), list[Features | None]()
+    keys = prompt_keys(inputs)
+    end = visual_end(inputs)
+    features: list[Features | None] = []
     try:
         begin = caches.prefix_cache.held(keys)
         yield from caches.encoder.encode(needed_frames(inputs, (begin, end)), features)
@@ -67,7 +69,9 @@ def _prefill(
     """Appends `chunks`, the last one first, to a slot that it releases at every yield and at the
     end.
     """
-    begin, computed, is_held = slot.length, 0, True
+    begin = slot.length
+    computed = 0
+    is_held = True
     try:
         while chunks:
             slot.forward(chunks.pop())
