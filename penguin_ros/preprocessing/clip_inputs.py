@@ -41,9 +41,9 @@ from penguin_ros.preprocessing.prompt import (
 from penguin_ros.steps import run_to_end
 
 ImageInput = Image | Sequence[Image] | Sequence[Frame]
-"""What a part shows. An ImagePart: an image (height, width, 3) uint8 RGB. A VideoPart: one such image
-per frame, all of one size. A Frame remembers its digest, so that its features are found again without
-reading its pixels.
+"""What a part shows: for an ImagePart an image (height, width, 3) uint8 RGB, for a VideoPart one
+such image per frame, all of one size. A Frame remembers its digest, so that its features are found
+again without reading its pixels.
 """
 
 InputSteps = Generator[None, None, ModelInputs]

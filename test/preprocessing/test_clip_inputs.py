@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The front of the room: golden cases as a whole, clips, pictures, budgets and what is refused."""
+"""The front of the room: golden cases as a whole, clips, images, budgets and what is refused."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ def test_frames_left_out_take_their_labels_with_them(checkpoint: Checkpoint) -> 
     )
 
 
-def test_pictures_are_single_images_each_in_its_own_aspect(checkpoint: Checkpoint) -> None:
-    pictures = [_image(WHITE, 140, 280), _image(BLUE, 280, 140)]
-    inputs = _preprocessor(checkpoint).images_inputs(pictures, 'Which?')
+def test_single_images_keep_each_its_own_aspect(checkpoint: Checkpoint) -> None:
+    images = [_image(WHITE, 140, 280), _image(BLUE, 280, 140)]
+    inputs = _preprocessor(checkpoint).images_inputs(images, 'Which?')
     assert inputs.prompt.text.startswith('<|im_start|>user\n<image>\n<image>\nWhich?<|im_end|>')
     assert [(frame.rows, frame.columns, frame.merge_size) for frame in inputs.frames] == [
         (10, 20, 1),
@@ -106,11 +106,11 @@ def test_pictures_are_single_images_each_in_its_own_aspect(checkpoint: Checkpoin
     ]
 
 
-def test_a_budget_given_makes_pictures_share_the_size_of_the_first_as_the_reference_does(
+def test_a_budget_given_makes_images_share_the_size_of_the_first_as_the_reference_does(
     checkpoint: Checkpoint,
 ) -> None:
-    pictures = [_image(WHITE, 140, 280), _image(BLUE, 280, 140)]
-    inputs = _preprocessor(checkpoint).images_inputs(pictures, 'Which?', max_tokens=16384)
+    images = [_image(WHITE, 140, 280), _image(BLUE, 280, 140)]
+    inputs = _preprocessor(checkpoint).images_inputs(images, 'Which?', max_tokens=16384)
     assert [(frame.rows, frame.columns) for frame in inputs.frames] == [(10, 20), (10, 20)]
 
 
@@ -149,7 +149,7 @@ def test_a_dialogue_may_hold_a_picture_and_a_video(checkpoint: Checkpoint) -> No
 
 
 @pytest.mark.parametrize(
-    ('messages', 'pictures'),
+    ('messages', 'images'),
     [
         ([Message('user', (ImagePart(),))], []),
         ([Message('user', (TextPart('?'),))], [_image()]),
@@ -157,11 +157,11 @@ def test_a_dialogue_may_hold_a_picture_and_a_video(checkpoint: Checkpoint) -> No
         ([Message('user', (ImagePart(), ImagePart()))], [_image()]),
     ],
 )
-def test_parts_without_their_pictures_are_refused(
-    checkpoint: Checkpoint, messages: list[Message], pictures: list
+def test_parts_without_their_images_are_refused(
+    checkpoint: Checkpoint, messages: list[Message], images: list
 ) -> None:
     with pytest.raises(TokenCountMismatch):
-        _preprocessor(checkpoint).messages_inputs(messages, pictures)
+        _preprocessor(checkpoint).messages_inputs(messages, images)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_parts_without_their_pictures_are_refused(
         np.zeros((10, 10, 3), np.float32),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(checkpoint: Checkpoint, image: Image) -> None:
-    with pytest.raises(ImageShapeError, match='no picture'):
+def test_arrays_that_are_no_images_are_refused(checkpoint: Checkpoint, image: Image) -> None:
+    with pytest.raises(ImageShapeError, match='no image'):
         _preprocessor(checkpoint).images_inputs([image], '?')
 
 
@@ -183,10 +183,10 @@ def test_a_clip_of_mixed_sizes_is_refused(checkpoint: Checkpoint) -> None:
         _preprocessor(checkpoint).clip_inputs(_clip([_image(), _image(WHITE, 60, 80)]), '?')
 
 
-def test_more_pictures_than_visual_tokens_are_refused(checkpoint: Checkpoint) -> None:
+def test_more_images_than_visual_tokens_are_refused(checkpoint: Checkpoint) -> None:
     preprocessor = _preprocessor(checkpoint, replace(VISUAL, max_visual_tokens=16))
     assert preprocessor.images_inputs([_image()] * 16, '?').visual_tokens == 16
-    with pytest.raises(TooManyImages, match='17 pictures'):
+    with pytest.raises(TooManyImages, match='17 images'):
         preprocessor.images_inputs([_image()] * 17, '?')
 
 

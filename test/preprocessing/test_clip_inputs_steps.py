@@ -46,7 +46,7 @@ def test_a_clip_takes_two_steps_per_frame_and_gives_the_same_inputs(
     )
 
 
-def test_pictures_take_a_step_each(tiny_checkpoint: Path) -> None:
+def test_images_take_a_step_each(tiny_checkpoint: Path) -> None:
     checkpoint = open_checkpoint(tiny_checkpoint)
     preprocessor = Preprocessor(checkpoint.shape, checkpoint.tokenizer, VisualConfig())
     count, inputs = run(preprocessor.images_steps([np.zeros((60, 80, 3), np.uint8)] * 3, 'What?'))

@@ -62,7 +62,7 @@ def test_a_video_keeps_the_budget_and_its_newest_frame(
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 16), st.integers(1, 3000), st.integers(1, 3000), VISUAL)
-def test_pictures_keep_the_budget_together(
+def test_images_keep_the_budget_together(
     count: int, height: int, width: int, visual: VisualConfig
 ) -> None:
     plan = image_plan(np.zeros((height, width, 3), np.uint8), count, IMAGE, visual)
@@ -143,14 +143,14 @@ def test_exact_plans_exceed_the_budget_where_the_reference_does() -> None:
     assert plan.indices == tuple(range(10)) and _tokens(plan) == 240 and not plan.is_truncated
 
 
-def test_exact_pictures_share_the_budget_like_frames() -> None:
+def test_exact_images_share_the_budget_like_frames() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     assert exact_image_plan(image, 3, IMAGE, 16, 900).sizes == (
         frame_sizes((480, 640), (KEY,) * 3, 1, 14, 16, 900)[0],
     )
 
 
-def test_pictures_below_the_floor_are_said_to_be_truncated() -> None:
+def test_images_below_the_floor_are_said_to_be_truncated() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     for visual in (REFERENCE, FIXED):
         assert not image_plan(image, 8, IMAGE, visual).is_truncated

@@ -165,11 +165,11 @@ def test_a_clip_begins_with_a_key_frame_and_repeats_are_intermediate(
 def _video_frames(path: Path, every: int, count: int) -> list[Image]:
     capture, frames = cv2.VideoCapture(str(path)), []
     while len(frames) < count:
-        is_read, picture = capture.read()
+        is_read, image = capture.read()
         if not is_read:
             break
         if int(capture.get(cv2.CAP_PROP_POS_FRAMES)) % every == 1:
-            frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+            frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     capture.release()
     return frames
 

@@ -100,7 +100,7 @@ def test_every_golden_case_is_tested(golden_dir: Path) -> None:
     assert {path.stem for path in (golden_dir / 'cases').glob('*.npz')} == set(DIALOGUES)
 
 
-def test_roles_turns_and_pictures_are_written_as_the_model_knows_them(
+def test_roles_turns_and_images_are_written_as_the_model_knows_them(
     checkpoint: Checkpoint,
 ) -> None:
     messages = [
