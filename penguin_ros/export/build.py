@@ -76,7 +76,7 @@ ENCODER_WEIGHTS, DECODER_WEIGHTS = 'vision.onnx.data', 'decoder.onnx.data'
 TABLE_ROWS = 4096
 """Rows of the embedding table that are copied at once."""
 
-Progress = Callable[[str, float], None]
+ProgressCallback = Callable[[str, float], None]
 """Gets a stage, and the share of all work that is done: about 1 at the end."""
 
 
@@ -97,7 +97,7 @@ class BuildOrder:
 class WorkMeter:
     """Adds up the work that is done, in the unit of Estimate.work, and reports its share of all."""
 
-    def __init__(self, total: float, progress: Progress) -> None:
+    def __init__(self, total: float, progress: ProgressCallback) -> None:
         self._total = total
         self._progress = progress
         self._done = 0.0
@@ -143,7 +143,7 @@ class BundleBuilder:
     def build(
         self,
         folder: Path,
-        progress: Progress = lambda stage, share: None,
+        progress: ProgressCallback = lambda stage, share: None,
         finish: Callable[[Path], None] = lambda staging: None,
     ) -> Path:
         """Builds the bundle in `folder`, which appears whole at the end; an older bundle there is
@@ -262,7 +262,7 @@ def build_bundle(
     checkpoint: Checkpoint,
     folder: Path,
     order: BuildOrder,
-    progress: Progress = lambda stage, share: None,
+    progress: ProgressCallback = lambda stage, share: None,
 ) -> Path:
     """Builds the bundle of a checkpoint in `folder` and returns it; see BundleBuilder."""
     return BundleBuilder(checkpoint, order).build(folder, progress)

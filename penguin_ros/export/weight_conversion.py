@@ -37,7 +37,7 @@ from penguin_ros.export.weight_file import StoredTensor, WeightFile
 CHUNK_ELEMENTS = 4 * 1024 * 1024
 """Elements of a matrix that one thread holds as float32 at a time."""
 
-Progress = Callable[[str, int], None]
+ProgressCallback = Callable[[str, int], None]
 """Gets the name of what is written, and the elements done since the last call; it is called on the
 thread that writes.
 """
@@ -59,7 +59,7 @@ class Conversion:
     file: WeightFile
     compute: str
     threads: int
-    progress: Progress
+    progress: ProgressCallback
 
 
 class MatrixWriter:

@@ -34,7 +34,7 @@ from penguin_ros.export.tensorrt.profiles import ProfileSizes
 
 if TYPE_CHECKING:
     from penguin_ros.backends.tensorrt.device import CudaDevice
-    from penguin_ros.export.tensorrt.builder import Progress
+    from penguin_ros.export.tensorrt.builder import ProgressCallback
     from penguin_ros.export.tensorrt.candidates import Built
 
 PARTS = (DECODER, ENCODER)
@@ -63,7 +63,7 @@ class EngineOptions:
 def build_engines(
     folder: Path,
     options: EngineOptions | None = None,
-    progress: Progress = lambda stage, done: None,
+    progress: ProgressCallback = lambda stage, done: None,
 ) -> EngineManifest:
     """Builds what is missing, stale or asked for otherwise, and returns the manifest of all engines
     of the bundle.
@@ -115,7 +115,7 @@ class EngineBuilder:
         options: EngineOptions,
         version: str,
         device: CudaDevice,
-        progress: Progress,
+        progress: ProgressCallback,
     ) -> None:
         self._bundle = bundle
         self._options = options

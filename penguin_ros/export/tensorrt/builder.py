@@ -24,7 +24,7 @@ from penguin_ros.backends.tensorrt.log import LOG, failed
 from penguin_ros.errors import BackendError
 from penguin_ros.export.tensorrt.profiles import Profile, input_shapes
 
-Progress = Callable[[str, float], None]
+ProgressCallback = Callable[[str, float], None]
 """Gets a stage, and the fraction of it that is done; also on threads of TensorRT."""
 
 MAX_ERRORS = 4

@@ -30,7 +30,7 @@ from penguin_ros.export.tensorrt.builder import (
     BuilderSettings,
     BuildInput,
     Network,
-    Progress,
+    ProgressCallback,
     has_cache_updates,
 )
 from penguin_ros.export.tensorrt.graph import Constants, largest_matrix, tensorrt_copy, weight_bytes
@@ -126,7 +126,7 @@ class EngineOrder:
     sizes: ProfileSizes
     settings: BuilderSettings
     path: Path
-    progress: Progress
+    progress: ProgressCallback
 
 
 @dataclass(frozen=True)
