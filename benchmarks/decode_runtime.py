@@ -52,7 +52,7 @@ class DecodeFigures:
 
 
 @dataclass(frozen=True)
-class Network:
+class TimedNetwork:
     """`append` takes token ids, and whether the logits of the last one are wanted; `restart`
     forgets all positions.
     """
@@ -86,7 +86,7 @@ def main() -> None:
     print(json.dumps(asdict(DecodeFigures(loaded, prefill, float(np.median(steps)), peak))))
 
 
-def own_backend(task: DecodeTask) -> Network:
+def own_backend(task: DecodeTask) -> TimedNetwork:
     """A backend of penguin_ros on the CPU; torch in bfloat16."""
     from penguin_ros.backends.base.backend import Chunk
     from penguin_ros.benchmark.engine.model import open_target
@@ -101,14 +101,14 @@ def own_backend(task: DecodeTask) -> Network:
     }
     backend = open_target(Target(task.path, settings=settings)).backend
     slot = backend.new_slot()
-    return Network(
+    return TimedNetwork(
         lambda ids, is_last: backend.forward(slot, Chunk(ids), [-1] if is_last else []),
         lambda: backend.truncate(slot, 0),
         backend.description.vocabulary_size,
     )
 
 
-def llama(task: DecodeTask) -> Network:
+def llama(task: DecodeTask) -> TimedNetwork:
     """llama.cpp, through the package llama-cpp-python."""
     import llama_cpp as c
 
@@ -127,7 +127,7 @@ def llama(task: DecodeTask) -> Network:
         if status:
             raise RuntimeError(f'llama_decode returned {status}')
 
-    return Network(
+    return TimedNetwork(
         append, lambda: c.llama_memory_clear(c.llama_get_memory(context), True), vocabulary_size
     )
 
