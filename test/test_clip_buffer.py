@@ -93,7 +93,7 @@ def test_late_and_duplicate_stamps_are_dropped_by_cause_and_never_reorder_the_cl
     assert offsets(kept.newest_clip(ClipConfig())) == [0, 500, 1000, 1500]
 
 
-def test_one_stamp_far_back_is_dropped_but_a_stream_far_back_starts_anew() -> None:
+def test_one_stamp_far_back_is_dropped_but_a_stream_far_back_restarts() -> None:
     kept = buffer(seconds=10.0)
     add(kept, 100_000, 100_500, 0, 101_000)
     assert status(kept).dropped == {'late': 1}

@@ -89,7 +89,7 @@ def video_frames(path: Path, every: int, count: int) -> Iterator[Image]:
             yield np.ascontiguousarray(bgr[:, :, ::-1])
 
 
-def test_a_picture_gets_the_references_text(pipeline: Pipeline, golden_dir: Path) -> None:
+def test_an_image_gets_the_references_text(pipeline: Pipeline, golden_dir: Path) -> None:
     case = np.load(golden_dir / 'cases' / 'image.npz')
     assert (
         case['generated_margins'].min() > 1e-3

@@ -132,7 +132,7 @@ def test_a_question_alone_has_no_frames(checkpoint: Checkpoint) -> None:
     )
 
 
-def test_a_dialogue_may_hold_a_picture_and_a_video(checkpoint: Checkpoint) -> None:
+def test_a_dialogue_may_hold_an_image_and_a_video(checkpoint: Checkpoint) -> None:
     messages = [
         Message('user', (ImagePart(), TextPart('This one?'))),
         Message('assistant', (TextPart('Yes.'),)),

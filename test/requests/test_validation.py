@@ -11,14 +11,16 @@ from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
     ImageTooLarge,
     IntervalUnavailable,
+    InvalidQuestion,
     InvalidRequest,
     PenguinError,
+    QuestionTooLong,
     TooManyImages,
     UnknownCamera,
 )
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.request import EncodedImage, Interval, Request
-from penguin_ros.requests.validation import checked_request
+from penguin_ros.requests.validation import checked_question, checked_request
 from penguin_ros.settings import with_values
 
 CONFIG = with_values(
@@ -68,7 +70,7 @@ def test_more_tokens_than_the_maximum_become_the_maximum() -> None:
     assert checked(max_tokens=51).max_tokens == 50
 
 
-def test_pictures_take_the_place_of_the_camera() -> None:
+def test_images_take_the_place_of_the_camera() -> None:
     request = checked(images=(IMAGE,), camera='front')
     assert request.camera == '' and request.images == (), 'the caller decodes them'
 
@@ -97,7 +99,7 @@ def test_an_interval_may_end_a_little_ahead_of_the_clock() -> None:
     assert checked(interval=Interval(NOW, NOW + NANOSECONDS)).interval is not None
 
 
-def test_without_cameras_only_pictures_can_be_asked_about() -> None:
+def test_without_cameras_only_images_can_be_asked_about() -> None:
     assert checked(cameras=(), images=(IMAGE,)).camera == ''
     with pytest.raises(UnknownCamera):
         checked(cameras=())
@@ -106,3 +108,17 @@ def test_without_cameras_only_pictures_can_be_asked_about() -> None:
 def test_a_default_camera_that_does_not_exist_is_named_when_it_is_needed() -> None:
     with pytest.raises(UnknownCamera, match='side'):
         checked(with_values(CONFIG, {'question.camera': 'side'}))
+
+
+@pytest.mark.parametrize(
+    'text', ['', ' ', '\n\t ', '\0\0', '\x1b\x07', '\u2066\u2069', '\u00a0\u3000']
+)
+def test_a_question_without_a_visible_character_is_invalid(text: str) -> None:
+    with pytest.raises(InvalidQuestion):
+        checked_question(text, 100)
+
+
+def test_the_length_is_checked_before_cleaning() -> None:
+    assert checked_question('x' * 100, 100) == 'x' * 100
+    with pytest.raises(QuestionTooLong, match='1000000 characters'):
+        checked_question('\0' * 1_000_000, 100)

@@ -13,7 +13,7 @@ from penguin_ros.frame import Frame
 
 
 class LiveWindow(LivePipeline):
-    """Cameras that show scenes; work ahead is off unless asked for."""
+    """Cameras that show scenes; nothing is precomputed unless asked for."""
 
     def __init__(
         self,
@@ -21,10 +21,12 @@ class LiveWindow(LivePipeline):
         *,
         cameras: tuple[str, ...] = ('front',),
         window: str = 'growing',
-        ahead: str = 'off',
+        precompute: str = 'off',
         **values: object,
     ) -> None:
-        super().__init__(checkpoint, cameras, clip__window=window, clip__precompute=ahead, **values)
+        super().__init__(
+            checkpoint, cameras, clip__window=window, clip__precompute=precompute, **values
+        )
 
     def scene(
         self,

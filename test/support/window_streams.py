@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames for tests of windows: pictures that are alike, or not, at stamps of choice."""
+"""Frames for tests of windows: images that are similar, or not, at stamps of choice."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ UNIT = PatchUnit(2, 14)
 
 
 def image(scene: int = 0, size: tuple[int, int] = (56, 84), noise: int = 0) -> Image:
-    """Pictures of one scene are alike whatever their noise but not the same, those of two scenes
-    are not alike.
+    """Images of one scene are similar whatever their noise, but not the same; those of two scenes
+    are not similar.
     """
     random = np.random.default_rng(scene)
     pixels = 240 * random.integers(0, 2, (*size, 1)).repeat(3, 2)

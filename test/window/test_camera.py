@@ -85,7 +85,7 @@ def test_the_past_is_the_buffers_and_says_whether_it_was_cut_or_is_old() -> None
     assert clocked.find(Interval(0, SECOND)).is_stale
 
 
-def test_an_interval_without_frames_is_told_with_what_there_is() -> None:
+def test_an_interval_without_frames_is_an_error_that_says_what_there_is() -> None:
     clocked = Clocked()
     interval = Interval(2 * SECOND, 3 * SECOND)
     with pytest.raises(IntervalUnavailable, match='no frames at all'):

@@ -61,7 +61,7 @@ def test_recent_is_the_newest_clip_of_the_buffer() -> None:
     )
 
 
-def test_growing_types_follow_the_picture_and_the_clip_begins_anew_with_another_scene() -> None:
+def test_growing_types_follow_the_image_and_the_clip_restarts_with_another_scene() -> None:
     camera, by = Windowed(), rules()
     camera.add(0, 500, 1000)
     camera.add(1500, scene=1)
@@ -103,7 +103,7 @@ def _covered(patches: int) -> Image:
     return changed
 
 
-def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_anew() -> None:
+def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_restarts() -> None:
     for has_jumped in (False, True):
         camera, by = Windowed(), rules(clip__max_frames=6)
         if has_jumped:
@@ -125,7 +125,7 @@ def test_frames_are_kept_while_a_caption_is_made_however_often_the_clip_begins_a
 
 
 @pytest.mark.parametrize(('budget', 'floor'), [(16, 16), (17, 1), (40, 16), (100, 16)])
-def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_begins_anew(
+def test_however_small_the_budget_a_clip_keeps_a_frame_when_it_restarts(
     budget: int, floor: int
 ) -> None:
     camera, by = (
@@ -162,7 +162,7 @@ def test_a_flush_a_restart_of_the_camera_and_another_size_begin_a_new_window() -
     assert camera.clip(by) == [20_000]
     camera.add(
         500, 1000, 1500, 2000
-    )  # the stream began anew: the buffer believes it at the second or fourth
+    )  # the stream restarted: the buffer believes it at the second or fourth
     assert max(camera.clip(by)) <= 2000
     camera.add(2500, size=(84, 56))
     assert camera.clip(by) == [2500]
@@ -209,7 +209,7 @@ def test_frames_from_before_a_clip_are_not_wanted_unless_a_caption_waits_for_the
     camera.window.note_caption_begun(window_clip.clip.start_ns)
     camera.window.note_captioned(0)
     camera.add(*range(500, 5001, 500))
-    assert camera.clip(by)[0] == 0, 'the caption told of that one'
+    assert camera.clip(by)[0] == 0, 'the caption has covered that one'
 
 
 def test_no_more_frames_are_taken_than_could_have_been_encoded_meanwhile() -> None:
@@ -240,7 +240,7 @@ def test_the_first_encode_alone_which_is_slow_skips_no_frames() -> None:
     assert camera.clip(by) == [0, 500, 1000, 1500]
 
 
-def test_what_is_due_is_told_from_any_thread_while_frames_are_taken() -> None:
+def test_any_thread_may_ask_what_is_due_while_frames_are_taken() -> None:
     camera, by, is_over = Windowed(), rules(), threading.Event()
     failures: list[BaseException] = []
 

@@ -49,7 +49,7 @@ def test_what_changes_while_a_caption_is_made_counts_against_that_caption() -> N
     assert gate.unchanged('What?') is None
 
 
-def test_what_had_changed_before_a_caption_was_begun_is_told_by_it() -> None:
+def test_what_had_changed_before_a_caption_was_begun_is_captioned_by_it() -> None:
     gate = captioned()
     gate.look(1, OTHER, 0.95)
     gate.begin('What?', 1)

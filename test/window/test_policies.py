@@ -98,9 +98,7 @@ def test_frames_of_one_scene_are_appended_behind_the_anchor() -> None:
     assert [frame.type for frame in stream.clip.frames] == [KEY] + [INTERMEDIATE] * 7
 
 
-def test_at_the_limit_of_frames_the_clip_begins_anew_with_the_last_two_before_its_new_anchor() -> (
-    None
-):
+def test_at_the_limit_of_frames_the_clip_restarts_with_the_last_two_before_its_new_anchor() -> None:
     stream = Stream()
     for number in range(9):
         stream.add(number * 500, number > 0)
@@ -143,7 +141,7 @@ def test_another_scene_begins_a_clip_and_a_moving_camera_does_not() -> None:
     ]
 
 
-def test_what_no_caption_has_told_of_is_kept_and_the_last_frame_told_of_with_it() -> None:
+def test_what_no_caption_has_covered_is_kept_and_the_last_frame_covered_with_it() -> None:
     stream = Stream()
     for number in range(4):
         stream.add(number * 500, number > 0)
@@ -262,7 +260,7 @@ def test_consecutive_captions_touch_unless_the_frame_between_them_is_too_old(
 @given(
     limits, st.lists(st.sampled_from([500, 470, 1500]), min_size=20, max_size=80), st.integers(1, 6)
 )
-def test_without_a_limit_in_reach_a_still_scene_is_never_begun_anew(
+def test_without_a_limit_in_reach_a_still_scene_is_never_restarted(
     bounds: RestartLimits, gaps: list[int], every: int
 ) -> None:
     wide = RestartLimits(len(gaps) + 1, 10_000, 10**9, bounds.span_ns, bounds.overlap)

@@ -144,7 +144,7 @@ def test_a_failing_step_ends_that_request_alone(
         assert is_usable(live)
 
 
-def test_a_flush_ends_what_looks_at_a_camera_and_spares_pictures(tiny_checkpoint: Path) -> None:
+def test_a_flush_ends_what_looks_at_a_camera_and_spares_images(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         live.frames(0, 500)
         live.gate.close('decode')

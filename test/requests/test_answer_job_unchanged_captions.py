@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""With the gate, the model rests while nothing changes, signs of life go out in time, and every
-change is told at once.
+"""With the gate, the model does not run while nothing changes, a heartbeat is published in time, and
+every change is captioned at once.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def test_the_evidence_of_a_repeated_caption_says_since_when_and_until_when(
         )
 
 
-def test_a_change_is_told_by_the_next_caption_even_if_it_is_over_by_then(
+def test_a_change_is_captioned_by_the_next_caption_even_if_it_is_over_by_then(
     tiny_checkpoint: Path,
 ) -> None:
     with Captioned(tiny_checkpoint) as live:
@@ -104,14 +104,16 @@ def test_a_change_is_told_by_the_next_caption_even_if_it_is_over_by_then(
         )
 
 
-def test_what_was_told_to_be_unchanged_is_not_told_again(tiny_checkpoint: Path) -> None:
+def test_what_was_said_to_be_unchanged_is_not_captioned_again(tiny_checkpoint: Path) -> None:
     with Captioned(tiny_checkpoint, clip__overlap=1) as live:
         for _ in range(4):
             live.turn(0, 0)
         assert offsets(live.turn(1, 1)) == [3500, 4000, 4500]
 
 
-def test_a_change_while_a_caption_is_made_is_told_by_the_next_one(tiny_checkpoint: Path) -> None:
+def test_a_change_while_a_caption_is_made_is_captioned_by_the_next_one(
+    tiny_checkpoint: Path,
+) -> None:
     with Captioned(tiny_checkpoint) as live:
         live.scene(0, 500)
         live.gate.close('decode')

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is kept, encoded ahead or taken over: each answer is the one of a pipeline that computes
-everything anew.
+"""Whatever is cached, precomputed or taken over, each answer is that of a pipeline that recomputes
+everything.
 
 The scripted backend continues a prompt by a hash of all that stands in the slot, so that one wrong
 position changes the text.
@@ -21,14 +21,13 @@ from penguin_ros.steps import run_to_end
 
 
 class Twins:
-    """Two pipelines to which the same happens; the second one keeps nothing and computes nothing
-    ahead.
+    """Two pipelines to which the same happens; the second one caches and precomputes nothing.
 
-    Frames enter a window when the worker comes to them, so those that the first one takes ahead,
-    the second one takes too.
+    Frames enter a window when the worker comes to them, so what a precompute of the first one
+    takes, the second one takes too.
     """
 
-    def __init__(self, checkpoint: Path, stack: ExitStack, window: str, ahead: str) -> None:
+    def __init__(self, checkpoint: Path, stack: ExitStack, window: str, precompute: str) -> None:
         values = {
             'window': window,
             'cameras': ('front', 'rear'),
@@ -39,12 +38,12 @@ class Twins:
             'clip__overlap': 2,
         }
         self.both = [
-            stack.enter_context(LiveWindow(checkpoint, ahead=ahead, **values)),
+            stack.enter_context(LiveWindow(checkpoint, precompute=precompute, **values)),
             stack.enter_context(
-                LiveWindow(checkpoint, ahead='off', model__prefix_caching=False, **values)
+                LiveWindow(checkpoint, precompute='off', model__prefix_caching=False, **values)
             ),
         ]
-        self.is_ahead = ahead != 'off'
+        self.is_precomputing = precompute != 'off'
         for live in self.both:
             assert live.backend is not None
             live.backend.script = ()
@@ -53,10 +52,10 @@ class Twins:
         for live in self.both:
             live.scene(ms, scene=scene, camera=camera, size=(84, 112))
             live.wait_idle()
-        anew = self.both[1].pipeline
-        if self.is_ahead and anew._model is not None:
-            rules = anew._model.window_rules(self.both[1].config)
-            run_to_end(anew._cameras[camera].present_clip(rules))
+        fresh = self.both[1].pipeline
+        if self.is_precomputing and fresh._model is not None:
+            rules = fresh._model.window_rules(self.both[1].config)
+            run_to_end(fresh._cameras[camera].present_clip(rules))
 
     def ask(self, request_id: str, camera: str) -> None:
         text = f'What is there, {request_id[-1]}?'
@@ -66,26 +65,28 @@ class Twins:
         self.compare([live.wait(live.caption(camera)) for live in self.both])
 
     def compare(self, answers: list[Answer]) -> None:
-        kept, anew = answers
-        assert kept.error is None and anew.error is None and anew.evidence.stats.reused_frames == 0
+        kept, fresh = answers
         assert (
-            kept.evidence.frames == anew.evidence.frames
-            and kept.evidence.stats.prompt_tokens == anew.evidence.stats.prompt_tokens
+            kept.error is None and fresh.error is None and fresh.evidence.stats.reused_frames == 0
         )
         assert (
-            kept.text == anew.text
-            and kept.evidence.stats.generated_tokens == anew.evidence.stats.generated_tokens
+            kept.evidence.frames == fresh.evidence.frames
+            and kept.evidence.stats.prompt_tokens == fresh.evidence.stats.prompt_tokens
+        )
+        assert (
+            kept.text == fresh.text
+            and kept.evidence.stats.generated_tokens == fresh.evidence.stats.generated_tokens
         )
 
 
-@pytest.mark.parametrize('ahead', ['off', 'encode', 'prefill'])
+@pytest.mark.parametrize('precompute', ['off', 'encode', 'prefill'])
 @pytest.mark.parametrize('window', ['sliding', 'growing'])
-def test_answers_are_those_of_a_pipeline_that_computes_everything_anew(
-    tiny_checkpoint: Path, window: str, ahead: str
+def test_answers_are_those_of_a_pipeline_that_recomputes_everything(
+    tiny_checkpoint: Path, window: str, precompute: str
 ) -> None:
-    chance = random.Random(f'{window} {ahead}')
+    chance = random.Random(f'{window} {precompute}')
     with ExitStack() as stack:
-        twins, scene, ms = Twins(tiny_checkpoint, stack, window, ahead), 0, 0
+        twins, scene, ms = Twins(tiny_checkpoint, stack, window, precompute), 0, 0
         for number in range(40):
             ms += chance.choice([500, 500, 480, 1500])
             scene += chance.random() < 0.2
@@ -107,5 +108,5 @@ def test_answers_are_those_of_a_pipeline_that_computes_everything_anew(
         )
 
 
-def test_the_pictures_of_these_tests_differ_from_frame_to_frame() -> None:
+def test_the_images_of_these_tests_differ_from_frame_to_frame() -> None:
     assert (image(0, noise=1) != image(0, noise=2)).any()

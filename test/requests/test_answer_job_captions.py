@@ -105,7 +105,9 @@ def test_a_waiting_caption_gives_way_to_a_newer_one_which_sees_the_newest_frames
         )
 
 
-def test_a_caption_that_rests_too_long_is_cut_with_its_partial_text(tiny_checkpoint: Path) -> None:
+def test_a_caption_that_is_preempted_too_long_is_cut_with_its_partial_text(
+    tiny_checkpoint: Path,
+) -> None:
     with LivePipeline(tiny_checkpoint, caption__deadline=10.0) as live:
         live.frames(0)
         live.gate.close('decode')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers rest on the frames that were asked about, and say so."""
+"""Answers are based on the frames that were asked about, and say so."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_the_clip_is_chosen_when_the_question_is_started(tiny_checkpoint: Path) 
         assert live.answers['second'][0].evidence.wait_ns == 5
 
 
-def test_a_camera_without_frames_is_told_from_one_that_went_quiet(tiny_checkpoint: Path) -> None:
+def test_a_camera_without_frames_is_distinguished_from_one_that_went_quiet(
+    tiny_checkpoint: Path,
+) -> None:
     with LivePipeline(tiny_checkpoint, watch__stale_after=5.0) as live:
         never = live.answer('never')
         assert isinstance(never.error, NoFrames) and never.text == ''
@@ -170,7 +172,7 @@ def test_dropped_frames_of_the_stretch_are_counted_in_the_evidence(tiny_checkpoi
         assert live.pipeline.status().cameras['front'].dropped == {'late': 1, 'corrupt': 1}
 
 
-def test_pictures_of_the_caller_are_used_instead_of_a_camera(tiny_checkpoint: Path) -> None:
+def test_images_of_the_caller_are_used_instead_of_a_camera(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         image = np.zeros((40, 60, 3), np.uint8)
         answer = live.answer(images=(encoded(image), encoded(image[:20])))

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and captions through the front door share what they can, say how much, and forget it
-when told to.
-"""
+"""Questions and captions reuse what they can, say how much, and forget it when they must."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ def test_a_caption_and_a_question_share_their_clip_either_way(tiny_checkpoint: P
         assert live.answers['q'][0].text == TEXT
 
 
-def test_pictures_of_a_caller_are_encoded_once(tiny_checkpoint: Path) -> None:
+def test_images_of_a_caller_are_encoded_once(tiny_checkpoint: Path) -> None:
     with LivePipeline(tiny_checkpoint) as live:
         live.answer('first', images=(encoded(noise(1)), encoded(noise(2))))
         again = live.answer(
