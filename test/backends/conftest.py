@@ -14,7 +14,7 @@ from penguin_ros.backends.base.backend import Backend
 
 @pytest.fixture(scope='session', params=KINDS)
 def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kind:
-    """A backend's maker and how exact it is."""
+    """How a backend is made, and how exact it is."""
     return KINDS[request.param](tmp_path_factory.mktemp(request.param) / 'checkpoint')
 
 
@@ -29,7 +29,7 @@ def backend(kind: Kind) -> Iterator[Backend]:
 
 @pytest.fixture(autouse=True)
 def no_fake_libraries() -> Iterator[None]:
-    """What a test's fake GPU left behind is gone after it."""
+    """Removes what a test's fake GPU left behind."""
     yield
     if 'support.fake_gpu.installed' in sys.modules:
         sys.modules['support.fake_gpu.installed'].remove()

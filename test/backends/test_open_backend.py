@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which backend is made for which settings."""
+"""The backend that is made for some settings."""
 
 from __future__ import annotations
 
@@ -126,7 +126,10 @@ from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendUnavailable
-models = {{'torch': lambda: open_checkpoint({str(checkpoint.path)!r}), 'onnxruntime': lambda: open_bundle({str(bundle.path)!r})}}
+models = {{
+    'torch': lambda: open_checkpoint({str(checkpoint.path)!r}),
+    'onnxruntime': lambda: open_bundle({str(bundle.path)!r}),
+}}
 backend = make_backend(ModelConfig(), models[{library!r}]())
 try:
     backend.open()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles of the golden checkpoint, for whoever compares graphs with the reference's values."""
+"""Bundles of the golden checkpoint, for tests that compare graphs with the reference's values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from penguin_ros.checkpoint.checkpoint import open_checkpoint
 
 @pytest.fixture(scope='session')
 def golden_bundles(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    """float32, by backend."""
+    """The bundles in float32, by backend."""
     from support.graph_runs import built
 
     folder, checkpoint = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint to a bundle: what is in it, what the way there needs, and what stops it."""
+"""Building a bundle of a checkpoint: what is in it, what the build needs, and what stops it."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_the_estimate_of_disk_is_enough_and_not_far_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     'name', ['lm_head.weight', 'model.layers.1.mlp.up_proj.weight', 'model.norm.weight']
 )
-def test_weights_that_are_no_numbers_are_named(
+def test_weights_that_are_not_finite_are_named(
     tmp_path: Path, value: float, precision: str, name: str
 ) -> None:
     folder = checkpoint_of(tmp_path / 'c', is_tied=False).path
@@ -274,7 +274,7 @@ def test_a_disk_that_fills_on_the_way_is_named_and_nothing_is_left(
 def test_a_killed_build_leaves_nothing_that_opens_and_the_next_one_cleans_up(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL in the middle of the LLM's weights."""
+    """The build gets SIGKILL in the middle of the LLM's weights."""
     code = f"""
 import sys, time
 from pathlib import Path

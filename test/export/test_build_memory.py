@@ -39,16 +39,19 @@ def watch():
     global peak
     while not is_over.wait(0.01):
         lines = Path("/proc/self/status").read_text().splitlines()
-        peak = max(peak, next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024)
+        found = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+        peak = max(peak, found * 1024)
 
 watcher = threading.Thread(target=watch)
 watcher.start()
 start = time.monotonic()
-builder = BundleBuilder(open_checkpoint(source), BuildOrder(BuildChoice(backend, precision), threads=2))
+order = BuildOrder(BuildChoice(backend, precision), threads=2)
+builder = BundleBuilder(open_checkpoint(source), order)
 builder.build(Path(target))
 is_over.set()
 watcher.join()
-print(json.dumps({"peak": peak, "seconds": time.monotonic() - start, "estimate": builder.estimate.memory_bytes}))
+seconds, estimate = time.monotonic() - start, builder.estimate.memory_bytes
+print(json.dumps({"peak": peak, "seconds": seconds, "estimate": estimate}))
 """
 
 

@@ -47,7 +47,9 @@ def test_logits_are_those_of_the_reference(
     chunk: int,
     padding: int,
 ) -> None:
-    """At every position of the prompt the choice, at its end and at every later step the numbers."""
+    """The choice agrees at every position of the prompt, the numbers at its end and at every later
+    step.
+    """
     decoder = Decoder(golden_bundles[VARIANTS[variant]], variant)
     with np.load(golden_dir / 'cases' / f'{name}.npz') as case:
         ids = case['input_ids'][0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a build needs against what there is."""
+"""What a build needs, compared with what there is."""
 
 from __future__ import annotations
 

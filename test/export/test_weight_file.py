@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weight files: where tensors lie, what is in them, what a full disk does."""
+"""Weight files: where tensors lie, what is in them, and what a full disk does."""
 
 from __future__ import annotations
 

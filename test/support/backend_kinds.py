@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from penguin_ros.backends.base.backend import Backend, Chunk, Features, FeatureSpan
 from penguin_ros.backends.base.bundle import open_bundle
+from penguin_ros.backends.base.manifest import FULL, TWO_PART
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.torch.backend import TorchBackend
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
@@ -39,26 +40,28 @@ class Kind:
     can_slice: bool = True
 
     def assert_equal(self, got: np.ndarray, expected: np.ndarray) -> None:
-        """Same shape, and the difference is small against the whole."""
+        """Asserts the same shape, and a difference that is small against the whole."""
         assert got.shape == expected.shape
         assert np.linalg.norm(got - expected) <= self.tolerance * np.linalg.norm(expected)
 
 
 def torch_kind(folder: Path) -> Kind:
-    """Torch on a tiny random checkpoint written to `folder`."""
+    """Returns torch on a tiny random checkpoint written to `folder`."""
     pytest.importorskip('torch', reason='torch is not installed')
     checkpoint = open_checkpoint(write_random_checkpoint(folder))
     return Kind(lambda config: TorchBackend(checkpoint, config), 1e-4)
 
 
 def onnx_kind(folder: Path, variant: str) -> Kind:
-    """ONNX Runtime on a bundle of the same checkpoint, with the LLM's graph of this variant."""
+    """Returns ONNX Runtime on a bundle of the same checkpoint, with the LLM's graph of a
+    variant.
+    """
     onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
     from penguin_ros.backends.onnxruntime.library import OLDEST_IN_PLACE, version_of
     from penguin_ros.export.build import BuildOrder, build_bundle
 
-    if variant == 'full' and version_of(onnxruntime) < OLDEST_IN_PLACE:
+    if variant == FULL and version_of(onnxruntime) < OLDEST_IN_PLACE:
         pytest.skip(f'onnxruntime {onnxruntime.__version__} cannot write to a cache in place')
     checkpoint = open_checkpoint(write_random_checkpoint(folder))
     bundle = open_bundle(build_bundle(checkpoint, folder.with_name('bundle'), BuildOrder()))
@@ -66,8 +69,8 @@ def onnx_kind(folder: Path, variant: str) -> Kind:
 
 
 def tensorrt_kind(folder: Path, version: str) -> Kind:
-    """TensorRT of a version that is not here, on a GPU that is not: the graphs run in ONNX Runtime,
-    strictly watched.
+    """Returns TensorRT of a version that is not installed, on a GPU that does not exist: the graphs
+    run in ONNX Runtime, strictly watched.
     """
     pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
@@ -92,33 +95,33 @@ def tensorrt_kind(folder: Path, version: str) -> Kind:
 
 
 def scripted_kind(folder: Path) -> Kind:
-    """The scripted backend; all ways must agree to the bit."""
+    """Returns the scripted backend, in which all ways must agree to the bit."""
     return Kind(ScriptedBackend, 0.0)
 
 
 KINDS = {
     'torch': torch_kind,
     'scripted': scripted_kind,
-    'onnxruntime window': lambda folder: onnx_kind(folder, 'full'),
-    'onnxruntime two-part': lambda folder: onnx_kind(folder, 'two_part'),
-    'tensorrt window': lambda folder: tensorrt_kind(folder, '10.16.2'),
+    'onnxruntime in place': lambda folder: onnx_kind(folder, FULL),
+    'onnxruntime two-part': lambda folder: onnx_kind(folder, TWO_PART),
+    'tensorrt in place': lambda folder: tensorrt_kind(folder, '10.16.2'),
     'tensorrt two-part': lambda folder: tensorrt_kind(folder, '10.3.0'),
 }
 
 
 def frame(seed: int, rows: int = 4, columns: int = 6, merge_size: int = 2) -> FramePatches:
-    """Random patches in the range that preprocessing gives."""
+    """Returns random patches in the range that preprocessing gives."""
     pixels = np.random.default_rng(seed).uniform(-1, 1, (rows * columns, 588)).astype(np.float32)
     return FramePatches(pixels, rows, columns, merge_size)
 
 
 def tokens(seed: int, count: int) -> np.ndarray:
-    """(count,) int64 below any backend's vocabulary."""
+    """Returns (count,) random ids, int64, below any backend's vocabulary."""
     return np.random.default_rng(seed).integers(0, 400, count)
 
 
 def run_to_end(encode: Generator[None, None, list[Features]]) -> tuple[list[Features], int]:
-    """Runs an encode to its end; the features and the number of slices."""
+    """Runs an encode to its end; returns the features and the number of slices."""
     slices = 0
     while True:
         try:
@@ -129,7 +132,7 @@ def run_to_end(encode: Generator[None, None, list[Features]]) -> tuple[list[Feat
 
 
 def piece(ids: np.ndarray, spans: tuple[FeatureSpan, ...], start: int, end: int) -> Chunk:
-    """Positions start .. end of a prompt, the spans cut accordingly."""
+    """Returns the positions start .. end of a prompt, with the spans cut accordingly."""
     cut = []
     for span in spans:
         low, high = max(span.offset, start), min(span.offset + span.count, end)
@@ -146,20 +149,20 @@ each_example_takes_new_slots = settings(
 
 
 def prompt(backend: Backend) -> tuple[np.ndarray, tuple[FeatureSpan, ...]]:
-    """31 positions: text, the 6 tokens of a frame, text, 4 rows out of the middle of another frame,
-    text.
+    """Returns 31 positions: text, the 6 tokens of a frame, text, 4 rows out of the middle of
+    another frame, text.
     """
     first, second = run_to_end(backend.encode([frame(1), frame(2)]))[0]
     return tokens(3, 31), (FeatureSpan(5, first, 0, 6), FeatureSpan(20, second, 1, 4))
 
 
 def last_logits(backend: Backend, slot: int, ids: np.ndarray, *spans: FeatureSpan) -> np.ndarray:
-    """Appends all at once; logits (vocabulary,) of the last position."""
+    """Appends all at once; returns the logits (vocabulary,) of the last position."""
     return backend.forward(slot, Chunk(ids, spans), [-1])[0]
 
 
 def fresh_logits(backend: Backend, ids: np.ndarray, *spans: FeatureSpan) -> np.ndarray:
-    """The same in a slot of its own."""
+    """Does the same in a slot of its own."""
     slot = backend.new_slot()
     try:
         return last_logits(backend, slot, ids, *spans)

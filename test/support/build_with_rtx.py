@@ -39,7 +39,7 @@ def main(folder: str, target: str) -> dict[str, Any]:
 
 
 def attempt(bundle: Any, candidate: Any, target: str) -> dict[str, Any]:
-    """What became of one: its layers and inputs, the size of its plan, or the error."""
+    """Returns what became of one: its layers and inputs, the size of its engine, or the error."""
     graph = prepared(bundle, candidate, ProfileSizes())
     spec = bundle.graph(candidate.part, candidate.variant)
     result: dict[str, Any] = {
@@ -55,15 +55,15 @@ def attempt(bundle: Any, candidate: Any, target: str) -> dict[str, Any]:
         result.update(layers=network.layers(), inputs=network.inputs())
         if target != 'parse':
             with tempfile.TemporaryDirectory() as folder:
-                plan = Path(folder) / 'plan'
+                path = Path(folder) / 'engine'
                 network.build(
                     BuilderSettings(Path(folder) / 'timing' / 'cache', target=target),
-                    plan,
+                    path,
                     shown.append,
                 )
-                result['plan_bytes'] = plan.stat().st_size
+                result['engine_bytes'] = path.stat().st_size
                 result['has_timing_cache'] = (Path(folder) / 'timing' / 'cache').is_file()
-            check_size(result['plan_bytes'], result['weight_bytes'])
+            check_size(result['engine_bytes'], result['weight_bytes'])
     except BackendError as error:
         result['error'] = str(error)
     result['progress'] = [len(shown), min(shown, default=0), max(shown, default=0)]
@@ -71,7 +71,7 @@ def attempt(bundle: Any, candidate: Any, target: str) -> dict[str, Any]:
 
 
 def interrupted(folder: str) -> dict[str, Any]:
-    """How a build ends that is interrupted at its fifth step."""
+    """Returns how a build ends that is interrupted at its fifth step."""
     bundle, shown = open_bundle(folder), []
 
     def show(fraction: float) -> None:
@@ -86,10 +86,10 @@ def interrupted(folder: str) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as place:
         try:
-            network.build(BuilderSettings(target='SM86'), Path(place) / 'plan', show)
+            network.build(BuilderSettings(target='SM86'), Path(place) / 'engine', show)
         except KeyboardInterrupt:
-            return {'steps': len(shown), 'has_plan': (Path(place) / 'plan').exists()}
-    return {'steps': len(shown), 'has_plan': True}
+            return {'steps': len(shown), 'has_engine': (Path(place) / 'engine').exists()}
+    return {'steps': len(shown), 'has_engine': True}
 
 
 if __name__ == '__main__':

@@ -25,7 +25,7 @@ CONFIG = ModelConfig(max_length=64, kv_slots=1, threads=1)
 
 
 def damages(bundle: Path) -> Iterator[tuple[str, str, bytes]]:
-    """(what, name of the file, its new content)."""
+    """Yields (what, name of the file, its new content)."""
     for path in sorted(each for each in bundle.rglob('*') if each.is_file()):
         name, content = str(path.relative_to(bundle)), path.read_bytes()
         size = len(content)
@@ -44,7 +44,7 @@ def damages(bundle: Path) -> Iterator[tuple[str, str, bytes]]:
 
 
 def attempt(folder: Path) -> str:
-    """'runs', or the error."""
+    """Returns 'runs', or the error."""
     backend = None
     try:
         bundle = open_bundle(folder)

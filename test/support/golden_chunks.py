@@ -28,7 +28,7 @@ def error(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def golden_frames(case: Any) -> list[FramePatches]:
-    """The frames of a golden case from its pixels."""
+    """Returns the frames of a golden case from its pixels."""
     frames, start = [], 0
     for (_, rows, columns), merge_size in zip(case['grid_sizes'], case['merge_sizes'], strict=True):
         end = start + int(rows * columns)
@@ -40,7 +40,7 @@ def golden_frames(case: Any) -> list[FramePatches]:
 
 
 def golden_chunk(case: Any, features: list[Features], image_token_id: int) -> Chunk:
-    """The whole prompt: each frame's features stand in one run."""
+    """Returns the whole prompt: each frame's features stand in one run."""
     ids, spans = case['input_ids'][0], []
     places = np.flatnonzero(ids == image_token_id)
     for each in features:

@@ -25,13 +25,13 @@ from penguin_ros.testing.random_checkpoint import SHAPES, Variant, write_random_
 
 Array = np.ndarray
 VARIANTS = {'full': 'onnxruntime', 'window': 'tensorrt', 'two_part': 'onnxruntime'}
-"""Decoders, and a backend whose bundles have them."""
+"""The variants of decoders, and a backend whose bundles have them."""
 
 
 def checkpoint_of(
     folder: Path, layout: str = 'nested', dtype: str = 'float32', seed: int = 0, **changes: Any
 ) -> Checkpoint:
-    """A random checkpoint of the tiny shape with `changes`."""
+    """Writes a random checkpoint of the tiny shape with `changes`."""
     variant = Variant(is_tied=changes.get('is_tied'))
     with patch.dict(SHAPES, {'other': dataclasses.replace(SHAPES['tiny'], **changes)}):
         return open_checkpoint(
@@ -42,7 +42,7 @@ def checkpoint_of(
 def stack(
     heads: int, kv_heads: int, head_dim: int, hidden: int = 64, ffn: int = 96, layers: int = 2
 ) -> TransformerShape:
-    """A stack of layers."""
+    """Returns the shape of a stack of layers."""
     return TransformerShape(layers, hidden, ffn, heads, kv_heads, head_dim, 1e6, 1e-6)
 
 
@@ -54,13 +54,15 @@ def built(
     max_length: int = 256,
     **choice: str,
 ) -> Bundle:
-    """A bundle."""
+    """Builds a bundle and opens it."""
     order = BuildOrder(BuildChoice(backend, precision, **choice), max_length, threads=1)
     return open_bundle(build_bundle(checkpoint, folder, order))
 
 
 def session(bundle: Bundle, file: str, is_plain: bool = False, **entries: str) -> Any:
-    """One graph on one thread; `is_plain`: operator by operator as it is written, nothing fused."""
+    """Opens one graph on one thread; with `is_plain` it runs operator by operator as it is written,
+    and nothing is fused.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     if is_plain:
@@ -73,7 +75,7 @@ def session(bundle: Bundle, file: str, is_plain: bool = False, **entries: str) -
 
 
 def optimised(bundle: Bundle, file: str, folder: Path) -> Counter[str]:
-    """How many nodes of each kind ONNX Runtime runs after its own rewriting."""
+    """Returns how many nodes of each kind ONNX Runtime runs after its own rewriting."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.optimized_model_filepath = 3, str(folder / 'optimised.onnx')
     onnxruntime.InferenceSession(
@@ -84,7 +86,7 @@ def optimised(bundle: Bundle, file: str, folder: Path) -> Counter[str]:
 
 
 def distance(got: Array, expected: Array) -> float:
-    """||got - expected|| / ||expected||."""
+    """Returns ||got - expected|| / ||expected||."""
     assert got.shape == expected.shape
     return float(
         np.linalg.norm(got.astype(np.float64) - expected)
@@ -93,7 +95,7 @@ def distance(got: Array, expected: Array) -> float:
 
 
 def patches(seed: int, rows: int, columns: int, merge_size: int) -> FramePatches:
-    """A frame with random pixels."""
+    """Returns a frame with random pixels."""
     pixels = np.random.default_rng(seed).uniform(-1, 1, (rows * columns, 588)).astype(np.float32)
     return FramePatches(pixels, rows, columns, merge_size)
 
@@ -116,7 +118,7 @@ class Vision:
         }
 
     def whole(self, frames: list[FramePatches]) -> tuple[Array, Array]:
-        """(frames, tokens, size) encoded, and projected."""
+        """Returns (frames, tokens, size) encoded, and projected."""
         pixels, tables, shares = self._inputs(frames)
         encoded, embeds = self._run(
             self._whole, pixel_patches=pixels, merge_weights=shares, **tables
@@ -124,7 +126,7 @@ class Vision:
         return encoded, embeds
 
     def in_stages(self, frames: list[FramePatches], block: int) -> tuple[Array, Array]:
-        """The same from the stages, `block` rows at a time."""
+        """Returns the same from the stages, `block` rows at a time."""
         pixels, tables, shares = self._inputs(frames)
         state: list[Array] = [pixels]
         for index, stage in enumerate(self._stages):
@@ -188,12 +190,12 @@ class Decoder:
         self.position = 0
 
     def embed(self, token_ids: Array) -> Array:
-        """(n, hidden)."""
+        """Returns embeddings (n, hidden)."""
         return self._bundle.embedding_table.read(token_ids)
 
     def append(self, embeds: Array, wanted: list[int] | None = None, length: int = 0) -> Array:
-        """Appends rows (n, hidden); logits (wanted, vocabulary), of all rows when None. `length`:
-        of the cache that is shown, the shortest possible when 0.
+        """Appends rows (n, hidden); returns logits (wanted, vocabulary), of all rows when None.
+        `length`: of the cache that is shown, the shortest possible when 0.
         """
         rows = len(embeds)
         wanted = list(range(rows)) if wanted is None else wanted

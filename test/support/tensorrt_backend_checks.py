@@ -13,7 +13,7 @@ from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 
 
 def assert_close(got: np.ndarray, expected: np.ndarray) -> None:
-    """Row by row; only rounding may differ."""
+    """Compares row by row; only rounding may differ."""
     assert got.shape == expected.shape
     assert (
         np.linalg.norm(got - expected, axis=-1) < 1e-4 * np.linalg.norm(expected, axis=-1)

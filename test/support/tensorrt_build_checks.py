@@ -22,7 +22,7 @@ def files(bundle: Path) -> dict[str, bytes]:
 
 
 def runs(bundle: Path) -> np.ndarray:
-    """Logits of the opened bundle."""
+    """Returns logits of the opened bundle."""
     backend = TensorrtBackend(open_bundle(bundle), ModelConfig(max_length=272))
     backend.open()
     try:

@@ -25,24 +25,26 @@ _refused: dict[str, str] = {}  # why, by folder, so that pip is asked once in a 
 
 
 def cache_folder() -> Path:
-    """Where wheels are kept between runs."""
+    """Returns where wheels are kept between runs."""
     return (
         Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros' / 'wheels'
     )
 
 
 def tensorrt_bindings(version: str) -> Path:
-    """The Python bindings of TensorRT; they import with the libraries of `stub_libraries`."""
+    """Returns the Python bindings of TensorRT; they import with the libraries of
+    `stub_libraries`.
+    """
     return installed(f'tensorrt-{version}', f'tensorrt_cu12_bindings=={version}')
 
 
 def rtx_bindings(version: str) -> Path:
-    """The Python bindings of TensorRT for RTX alone."""
+    """Returns the Python bindings of TensorRT for RTX alone."""
     return installed(f'tensorrt-rtx-bindings-{version}', f'tensorrt-rtx-cu13-bindings=={version}')
 
 
 def tensorrt_for_rtx(version: str) -> Path:
-    """TensorRT for RTX: real parser and builder."""
+    """Returns TensorRT for RTX: real parser and builder."""
     return installed(
         f'tensorrt-rtx-{version}',
         f'tensorrt-rtx-cu13-bindings=={version}',
@@ -51,13 +53,13 @@ def tensorrt_for_rtx(version: str) -> Path:
 
 
 def cuda_bindings(version: str) -> Path:
-    """NVIDIA's Python bindings of the CUDA runtime; they import without a driver."""
+    """Returns NVIDIA's Python bindings of the CUDA runtime; they import without a driver."""
     return installed(f'cuda-bindings-{version}', f'cuda-bindings=={version}', 'cuda-pathfinder')
 
 
 def installed(name: str, *requirements: str) -> Path:
-    """The folder `name` of the cache with these wheels in it; the test is skipped when they cannot
-    be had.
+    """Returns the folder `name` of the cache with these wheels in it; the test is skipped when they
+    cannot be had.
     """
     folder = cache_folder() / f'{name}-py{sys.version_info.major}{sys.version_info.minor}'
     if folder.name in _refused:

@@ -24,7 +24,8 @@ HEADER = """\
 import collections.abc
 import typing
 import typing_extensions
-from typing import Callable, ClassVar, Dict, Iterable, Iterator, List, Optional, Set, Sequence, Tuple, Union, overload
+from typing import Callable, ClassVar, Dict, Iterable, Iterator, List, Optional
+from typing import Sequence, Set, Tuple, Union, overload
 from typing_extensions import Buffer
 Boolean = bool
 __version__: str
@@ -239,7 +240,8 @@ class Types:
             count = len(inspect.signature(value).parameters)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             count = 0
-        return f'def {name}({", ".join(f"__arg{index}: object" for index in range(count))}) -> object: ...'
+        parameters = ', '.join(f'__arg{index}: object' for index in range(count))
+        return f'def {name}({parameters}) -> object: ...'
 
 
 def _split(arguments: str) -> Iterator[str]:
@@ -280,9 +282,8 @@ def cython_types(module: ModuleType) -> str:
             found := re.match(rf'{name}\((.*)\)', value.__doc__ or '')
         ):
             names = [re.split('[:=]', part)[0].split()[-1] for part in _split(found[1])]
-            lines.append(
-                f'def {name}({", ".join(f"{each}: object" for each in names)}) -> tuple[typing.Any, ...]: ...'
-            )
+            parameters = ', '.join(f'{each}: object' for each in names)
+            lines.append(f'def {name}({parameters}) -> tuple[typing.Any, ...]: ...')
     return '\n'.join(lines) + '\n'
 
 

@@ -37,7 +37,7 @@ GENERATOR = Path(write_types.__file__)
 
 
 def imported(path: Path) -> set[str]:
-    """The first words of what a file imports."""
+    """Returns the top-level names of what a file imports."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding='utf-8'))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     return {
@@ -50,7 +50,7 @@ def imported(path: Path) -> set[str]:
 
 
 def users(*libraries: str) -> list[Path]:
-    """The files of the package that import one of these."""
+    """Returns the files of the package that import one of these."""
     return [
         path
         for path in sorted((ROOT / 'penguin_ros').rglob('*.py'))
@@ -60,7 +60,7 @@ def users(*libraries: str) -> list[Path]:
 
 @pytest.fixture(scope='session')
 def stub_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Empty libraries for all versions."""
+    """The folder of empty libraries for all versions."""
     return write_stub_libraries(tmp_path_factory.mktemp('stub_libraries'))
 
 
@@ -108,7 +108,7 @@ def cuda_types(version: str) -> Path:
 
 
 def complaints(files: list[Path], *types: Path) -> list[str]:
-    """What mypy says about the files with these stubs."""
+    """Returns what mypy says about the files with these stubs."""
     cache = types[0].with_name(f'mypy-{"-".join(folder.name for folder in types)}')
     done = subprocess.run(
         [
@@ -208,7 +208,7 @@ def misuse(builder: trt.Builder, network: trt.INetworkDefinition, engine: trt.IC
     print(trt.MemoryPoolType.WORKPLACE, trt.IBuilder)
     network.get_input(0).dtype.size_in_bytes()
     for name in engine.num_io_tensors: ...
-    builder.create_optimization_profile().set_shape('x', min=trt.Dims([1]), opt=trt.Dims([1]), most=trt.Dims([1]))
+    builder.create_optimization_profile().set_shape('x', trt.Dims([1]), most=trt.Dims([1]))
 """
 
 

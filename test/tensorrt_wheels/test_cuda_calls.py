@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls of `tensorrt_device` reach the real CUDA runtime: without a driver each ends in CUDA's
-own error.
+"""The calls of `backends/tensorrt/device` reach the real CUDA runtime: without a driver each ends
+in CUDA's own error.
 """
 
 from __future__ import annotations
@@ -34,11 +34,17 @@ else:
     device._stream, device._allocated = cudart.cudaStream_t(0), {}
     device._allocated[4096] = lambda: cudart.cudaFree(4096)
     calls = {
-        'gpu': lambda: device.gpu, 'memory': device.memory, 'allocate': lambda: device.allocate(1000),
-        'allocate_host': lambda: device.allocate_host(1000), 'free': lambda: device.free(4096),
-        'copy': lambda: device.copy(4096, 8192, 16), 'copy_rows': lambda: device.copy_rows(StridedRows(4096, 64), StridedRows(8192, 32), 16, 3),
-        'zero_rows': lambda: device.zero_rows(StridedRows(4096, 64), 16, 3), 'synchronize': device.synchronize,
-        'capture': lambda: device.capture(lambda: None), 'launch': lambda: device.launch(4096)}
+        'gpu': lambda: device.gpu,
+        'memory': device.memory,
+        'allocate': lambda: device.allocate(1000),
+        'allocate_host': lambda: device.allocate_host(1000),
+        'free': lambda: device.free(4096),
+        'copy': lambda: device.copy(4096, 8192, 16),
+        'copy_rows': lambda: device.copy_rows(StridedRows(4096, 64), StridedRows(8192, 32), 16, 3),
+        'zero_rows': lambda: device.zero_rows(StridedRows(4096, 64), 16, 3),
+        'synchronize': device.synchronize,
+        'capture': lambda: device.capture(lambda: None),
+        'launch': lambda: device.launch(4096)}
     for name, call in calls.items():
         try:
             found[name] = 'returned ' + str(call())

@@ -122,7 +122,7 @@ def check_built(candidates: dict[str, OUTCOME]) -> None:
     for name, candidate in candidates.items():
         assert 'error' not in candidate, f'{name}: {candidate["error"]}'
         assert (
-            candidate['plan_bytes'] > candidate['weight_bytes'] * 0.9
+            candidate['engine_bytes'] > candidate['weight_bytes'] * 0.9
             and candidate['has_timing_cache']
         ), name
         count, least, most = candidate['progress']
@@ -150,7 +150,7 @@ def test_the_oldest_builds_what_has_float_weights(built: Results, choice: str) -
 
 @pytest.mark.parametrize('choice', ['int4', 'int8'])
 def test_the_oldest_parses_integer_weights(built: Results, choice: str) -> None:
-    """Building them needs a GPU with this version."""
+    """They are only parsed: building them needs a GPU with this version."""
     candidates = built(OLDEST, choice, 'parse')
     check_parsed(candidates)
     assert not [name for name, candidate in candidates.items() if 'error' in candidate]
@@ -160,9 +160,9 @@ def test_the_oldest_parses_integer_weights(built: Results, choice: str) -> None:
     ('choice', 'name'),
     [('int8', 'decoder: window'), ('int4', 'decoder: window'), ('int4', 'decoder: two_part')],
 )
-def test_integer_weights_stay_packed_in_the_plan(built: Results, choice: str, name: str) -> None:
-    """A plan of unpacked weights would be as large as one of float16 weights; it is smaller by most
-    of the difference.
+def test_integer_weights_stay_packed_in_the_engine(built: Results, choice: str, name: str) -> None:
+    """An engine of unpacked weights would be as large as one of float16 weights; it is smaller by
+    most of the difference.
     """
     narrow = built(NEWEST, choice, 'SM86')[name]
     wide = next(
@@ -172,10 +172,12 @@ def test_integer_weights_stay_packed_in_the_plan(built: Results, choice: str, na
     )
     saved = wide['weight_bytes'] - narrow['weight_bytes']
     assert saved > 4_000_000
-    assert wide['plan_bytes'] - narrow['plan_bytes'] > 0.7 * saved
+    assert wide['engine_bytes'] - narrow['engine_bytes'] > 0.7 * saved
 
 
 def test_an_interrupt_ends_the_build_and_not_the_process(built: Results) -> None:
-    """Within a few steps of hundreds, although it arrives inside a callback of the builder."""
+    """The build ends within a few steps of hundreds, although the interrupt arrives inside a
+    callback of the builder.
+    """
     result = built(NEWEST, 'float16', 'interrupt')
-    assert not result['has_plan'] and 5 <= int(result['steps']) < 60  # type: ignore[call-overload]
+    assert not result['has_engine'] and 5 <= int(result['steps']) < 60  # type: ignore[call-overload]

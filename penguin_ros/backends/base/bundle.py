@@ -46,7 +46,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """What people call the checkpoint it was built from."""
+        """The name of the checkpoint it was built from, as people call it."""
         return self.manifest.model_name
 
     @property

@@ -22,9 +22,8 @@ from penguin_ros.backends.base.backend import (
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend
 from penguin_ros.backends.tensorrt.chunks import FeatureRows
 from penguin_ros.backends.tensorrt.features import TensorrtFeatures
-from penguin_ros.backends.tensorrt.library import require_tensorrt
+from penguin_ros.backends.tensorrt.library import require_tensorrt, without_cuda
 from penguin_ros.config import ModelConfig
-from penguin_ros.errors import BackendUnavailable
 from penguin_ros.model_inputs import FramePatches
 
 if TYPE_CHECKING:
@@ -61,11 +60,7 @@ class TensorrtBackend(SlotBackend['TensorrtSession', TensorrtFeatures]):
         try:
             from penguin_ros.backends.tensorrt.session import TensorrtSession
         except (ImportError, OSError) as error:
-            raise BackendUnavailable(
-                'backend tensorrt is not available',
-                f'an import failed ({error})',
-                'Type: pip install cuda-bindings, in the version of your CUDA',
-            ) from error
+            raise without_cuda('backend tensorrt is not available', error) from error
         manifest = self._bundle.manifest
         length = min(self._config.max_length, manifest.max_length)
         session = TensorrtSession(self._bundle, version, self._config, length)
@@ -111,7 +106,7 @@ class TensorrtBackend(SlotBackend['TensorrtSession', TensorrtFeatures]):
         session.decoder.copy(source, target, length)
 
     def _feature_rows(self, session: TensorrtSession, append: Append) -> list[FeatureRows]:
-        """Where the chunk's features lie in device memory."""
+        """Returns where the chunk's features lie in device memory."""
         row_bytes = session.encoder.token_bytes['image_embeds']
         return [
             FeatureRows(

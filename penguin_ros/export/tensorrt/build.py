@@ -28,8 +28,8 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
     read_engine_manifest,
     write_engine_manifest,
 )
-from penguin_ros.backends.tensorrt.library import require_tensorrt
-from penguin_ros.errors import BackendUnavailable, BuildRefused, BundleError
+from penguin_ros.backends.tensorrt.library import require_tensorrt, without_cuda
+from penguin_ros.errors import BuildRefused, BundleError
 from penguin_ros.export.tensorrt.profiles import ProfileSizes
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PARTS = (DECODER, ENCODER)
 STAGING = '.new'
 SUFFIX = '.plan'
-"""What files of engines end in."""
+"""The suffix of files of engines."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,7 @@ def build_engines(
     try:
         from penguin_ros.backends.tensorrt.device import CudaDevice
     except (ImportError, OSError) as error:
-        raise BackendUnavailable(
-            'engines cannot be built',
-            f'an import failed ({error})',
-            'Type: pip install cuda-bindings, in the version of your CUDA',
-        ) from error
+        raise without_cuda('engines cannot be built', error) from error
     device = CudaDevice()
     try:
         return EngineBuilder(bundle, options or EngineOptions(), version, device, progress).build()

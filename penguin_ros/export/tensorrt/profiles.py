@@ -18,8 +18,8 @@ Profile = Mapping[str, Range]
 Shape = tuple[int, ...]
 
 SHARED_DECODE_TOKENS = 8
-"""With a range, decoding and prefill share one copy of float weights; fixed at one token they had
-two (TensorRT for RTX).
+"""The most tokens of the decoding profile where it has a range: then decoding and prefill share one
+copy of float weights; fixed at one token they had two (TensorRT for RTX).
 """
 
 MAX_WANTED = 16

@@ -126,7 +126,7 @@ def test_a_sound_bundle_opens_and_says_everything_again(sound: Path, tiny_checkp
     assert rebuild(bundle.manifest) == f'Type: {COMMAND}'
 
 
-def test_the_token_table_reads_rows_exactly(sound: Path, tiny_checkpoint: Path) -> None:
+def test_the_embedding_table_reads_rows_exactly(sound: Path, tiny_checkpoint: Path) -> None:
     table = open_bundle(sound).embedding_table
     expected = open_checkpoint(tiny_checkpoint).tensors.read('llm.embed_tokens.weight')
     assert np.array_equal(table.read([639, 0, 7]), expected[[639, 0, 7]])
@@ -283,5 +283,5 @@ def test_an_enormous_manifest_is_not_read(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_bundle_errors_are_checkpoint_errors() -> None:
-    """So whoever opens either catches one kind, and the node reports one code."""
+    """Whoever opens either catches one kind of error, and the node reports one code."""
     assert issubclass(BundleError, CheckpointError)

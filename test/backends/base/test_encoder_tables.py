@@ -12,7 +12,7 @@ THETA = 1e6
 
 
 def slowly(row: int, column: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin of one patch, from the definition."""
+    """Returns cos and sin of one patch, from the definition."""
     frequencies = [THETA ** (-2 * index / head_dim) for index in range(head_dim // 2)]
     angles = np.array(
         [row * frequency for frequency in frequencies]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from penguin_ros.backends.base.backend import Backend
+from penguin_ros.backends.base.manifest import FIXED_LENGTH, TWO_PART
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.config import ModelConfig
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 # The fake GPU needs onnx and onnxruntime, without which the tests here are skipped; it is imported
 # where it is used.
-VERSIONS = {'window': '10.16.2', 'two_part': '10.3.0'}
+VERSIONS = {FIXED_LENGTH: '10.16.2', TWO_PART: '10.3.0'}
 
 
 @pytest.fixture(scope='module', params=VERSIONS)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """One that updates caches in place, and one that is too old for it."""
+    """A machine that updates caches in place, and one that is too old for it."""
     from support.fake_gpu.installed import Machine, remove
 
     yield Machine(VERSIONS[request.param])
@@ -37,7 +38,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 def bundle(
     machine: Machine, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """For TensorRT, without engines."""
+    """A bundle for TensorRT, without engines."""
     from support.fake_gpu.bundles import tensorrt_bundle
 
     return tensorrt_bundle(tiny_checkpoint, tmp_path_factory.mktemp('bundles') / 'bundle')
@@ -45,7 +46,7 @@ def bundle(
 
 @pytest.fixture
 def backend(machine: Machine, bundle: Path) -> Iterator[TensorrtBackend]:
-    """Open, with three slots of 1040 positions."""
+    """An open backend with three slots of 1040 positions."""
     from support.fake_gpu.bundles import opened
 
     made = opened(machine, bundle)
@@ -55,7 +56,7 @@ def backend(machine: Machine, bundle: Path) -> Iterator[TensorrtBackend]:
 
 @pytest.fixture
 def torch_backend(tiny_checkpoint: Path) -> Iterator[Backend]:
-    """What the numbers must be."""
+    """The backend whose numbers TensorRT's must equal."""
     pytest.importorskip('torch', reason='torch is not installed')
     from penguin_ros.backends.torch.backend import TorchBackend
 

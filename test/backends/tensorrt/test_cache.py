@@ -17,7 +17,7 @@ from support.fake_gpu.installed import Machine, remove, use
 from penguin_ros.backends.tensorrt import cache
 from penguin_ros.backends.tensorrt.cache import CacheShape, KvCache
 
-PLACES = 3
+SLOTS = 3
 
 
 @pytest.fixture
@@ -30,33 +30,33 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
 
 
 class Model:
-    """A cache, and beside it what each place must hold: (rows, positions) numbers."""
+    """A cache, and beside it what each slot must hold: (rows, positions) numbers."""
 
     def __init__(self, machine: Machine, rows: int, max_length: int) -> None:
         from penguin_ros.backends.tensorrt.device import CudaDevice
 
         self.device, self.gpu = CudaDevice(), machine.gpu
         self.cache = KvCache(
-            self.device, CacheShape(rows, 1, 256, max_length), PLACES, can_grow=True
+            self.device, CacheShape(rows, 1, 256, max_length), SLOTS, can_grow=True
         )
-        self.held = [np.zeros((rows, 0), np.uint8) for _ in range(PLACES)]
+        self.held = [np.zeros((rows, 0), np.uint8) for _ in range(SLOTS)]
         self.numbers = np.random.default_rng(0)
 
-    def append(self, place: int, count: int) -> None:
-        held = self.held[place]
+    def append(self, index: int, count: int) -> None:
+        held = self.held[index]
         count = min(count, self.cache.shape.max_length - held.shape[1])
         if count == 0:
             return
-        self.cache.make_room(place, held.shape[1], held.shape[1] + count)
+        self.cache.make_room(index, held.shape[1], held.shape[1] + count)
         new = self.numbers.integers(0, 256, (len(held), count), np.uint8)
-        grid = self.cache.rows_from(place, held.shape[1])
+        strided = self.cache.rows_from(index, held.shape[1])
         self.device.synchronize()
         for row in range(len(held)):
-            self.gpu.write(grid.address + row * grid.pitch, np.repeat(new[row], 256))
-        self.held[place] = np.concatenate((held, new), 1)
+            self.gpu.write(strided.address + row * strided.pitch, np.repeat(new[row], 256))
+        self.held[index] = np.concatenate((held, new), 1)
 
-    def truncate(self, place: int, length: int) -> None:
-        self.held[place] = self.held[place][:, :length]
+    def truncate(self, index: int, length: int) -> None:
+        self.held[index] = self.held[index][:, :length]
 
     def copy(self, source: int, target: int, length: int) -> None:
         if source != target:
@@ -66,23 +66,25 @@ class Model:
 
     def check(self) -> None:
         self.device.synchronize()
-        for place, held in enumerate(self.held):
-            assert self.cache.pitch(place) >= held.shape[1]
-            grid = self.cache.rows_from(place, 0)
+        for index, held in enumerate(self.held):
+            assert self.cache.pitch(index) >= held.shape[1]
+            strided = self.cache.rows_from(index, 0)
             for row, expected in enumerate(held):
                 if len(expected):
-                    values = self.gpu.view(grid.address + row * grid.pitch, len(expected) * 256)
+                    values = self.gpu.view(
+                        strided.address + row * strided.pitch, len(expected) * 256
+                    )
                     assert np.array_equal(
                         values.reshape(-1, 256), np.repeat(expected[:, None], 256, 1)
                     )
 
 
-PLACE = st.integers(0, PLACES - 1)
+SLOT = st.integers(0, SLOTS - 1)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just('append'), PLACE, st.integers(1, 40)),
-        st.tuples(st.just('truncate'), PLACE, st.integers(0, 90)),
-        st.tuples(st.just('copy'), PLACE, PLACE, st.integers(0, 90)),
+        st.tuples(st.just('append'), SLOT, st.integers(1, 40)),
+        st.tuples(st.just('truncate'), SLOT, st.integers(0, 90)),
+        st.tuples(st.just('copy'), SLOT, SLOT, st.integers(0, 90)),
     ),
     max_size=12,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CUDA graphs of the TensorRT backend: when they are captured, launched, given up and dropped."""
+"""CUDA graphs of the TensorRT backend: when they are captured, launched, given up and evicted."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def plan(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 class Bench:
-    """A context of a loaded engine, everything set as it must be for 5 rows after 3."""
+    """A context of a loaded engine, everything set as it must be for 5 tokens after 3."""
 
     def __init__(self, plan: Path, machine: Machine) -> None:
         from penguin_ros.backends.tensorrt.device import CudaDevice
@@ -191,7 +191,7 @@ def test_nothing_runs_after_close(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize('damage', [b'', b'short', None])
-def test_a_plan_that_is_none_is_an_error(
+def test_a_file_that_is_no_engine_is_an_error(
     plan: Path, bench: Bench, tmp_path: Path, damage: bytes | None
 ) -> None:
     from penguin_ros.backends.tensorrt.engine import Engine

@@ -32,7 +32,7 @@ SHAPES = {
 
 
 def qwen3(checkpoint: MemoryCheckpoint) -> Any:
-    """transformers' network with the weights of `checkpoint`, every one of them."""
+    """Returns transformers' network with all the weights of `checkpoint`."""
     llm = checkpoint.shape.llm
     config = transformers.Qwen3Config(
         vocab_size=checkpoint.shape.vocabulary_size,
@@ -64,7 +64,7 @@ def qwen3(checkpoint: MemoryCheckpoint) -> Any:
 
 @pytest.fixture(params=SHAPES)
 def pair(request: pytest.FixtureRequest) -> tuple[TorchBackend, Any]:
-    """Our backend, open, and transformers' network."""
+    """This project's backend, open, and transformers' network."""
     llm, is_tied = SHAPES[request.param]
     checkpoint = MemoryCheckpoint(llm=llm, is_tied=is_tied, seed=3)
     backend = TorchBackend(checkpoint, CONFIG)  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[TorchBackend, Any]:
 
 
 def difference(ours: np.ndarray, theirs: Any) -> float:
-    """Largest relative error of a row."""
+    """Returns the largest relative error of a row."""
     reference = theirs.numpy()
     assert ours.shape == reference.shape
     return float(

@@ -17,7 +17,9 @@ torch = pytest.importorskip('torch', reason='torch is not installed')
 
 
 def blocks(grid: np.ndarray, merge: int) -> np.ndarray:
-    """(rows, columns, size) to (rows * columns, size) in merge-block order, said as four loops."""
+    """Reorders (rows, columns, size) to (rows * columns, size) in merge-block order, with four
+    loops.
+    """
     rows, columns = grid.shape[:2]
     return np.array(
         [
@@ -78,7 +80,7 @@ class PlainEncoder:
         )
 
     def __call__(self, pixels: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Features of one frame without merging, before and after the projector."""
+        """Returns features of one frame without merging, before and after the projector."""
         x = pixels @ self.weight('encoder.patch_embedding.weight').T + self.weight(
             'encoder.patch_embedding.bias'
         )
@@ -131,7 +133,7 @@ def test_merging_equals_bilinear_interpolation(merge_size: int) -> None:
 
 @pytest.mark.parametrize('merge_size', [1, 2, 3])
 def test_the_order_of_patches_follows_the_merge_size(merge_size: int) -> None:
-    """The same picture with another merge size: the encoder's values before merging are the same,
+    """The same image with another merge size: the encoder's values before merging are the same,
     in another order.
     """
     from penguin_ros.backends.torch import encoder

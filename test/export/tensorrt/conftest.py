@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
-    """With a TensorRT that updates caches in place."""
+    """A machine with a TensorRT that updates caches in place."""
     from support.fake_gpu.installed import Machine, remove, use
 
     made = Machine('10.16.2')
@@ -39,5 +39,5 @@ def graphs(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.fixture
 def bundle(graphs: dict[str, Path], tmp_path: Path) -> Path:
-    """One to build in."""
+    """A bundle to build in."""
     return Path(shutil.copytree(graphs['float32'], tmp_path / 'bundle'))

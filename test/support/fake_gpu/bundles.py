@@ -24,7 +24,7 @@ CONFIG = ModelConfig(max_length=MAX_LENGTH, kv_slots=3)
 def tensorrt_bundle(
     checkpoint: Path, folder: Path, precision: str = 'float32', max_length: int = MAX_LENGTH
 ) -> Path:
-    """Graphs without engines."""
+    """Builds a bundle without engines."""
     return build_bundle(
         open_checkpoint(checkpoint),
         folder,
@@ -35,7 +35,7 @@ def tensorrt_bundle(
 def opened(
     machine: Machine, folder: Path, options: EngineOptions = OPTIONS, **changes: int
 ) -> TensorrtBackend:
-    """An open backend on this machine, its engines built there."""
+    """Returns an open backend on this machine, with its engines built there."""
     use(machine)
     build_engines(folder, options)
     backend = TensorrtBackend(open_bundle(folder), replace(CONFIG, **changes))

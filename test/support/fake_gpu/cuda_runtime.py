@@ -16,7 +16,7 @@ STREAM = 77
 
 
 class cudaError_t(enum.IntEnum):
-    """As in CUDA."""
+    """The names and values of CUDA."""
 
     cudaSuccess = 0
     cudaErrorInvalidValue = 1
@@ -27,13 +27,13 @@ class cudaError_t(enum.IntEnum):
 
 
 class cudaMemcpyKind(enum.IntEnum):
-    """As in CUDA."""
+    """The names and values of CUDA."""
 
     cudaMemcpyDefault = 4
 
 
 class cudaStreamCaptureMode(enum.IntEnum):
-    """As in CUDA."""
+    """The names and values of CUDA."""
 
     cudaStreamCaptureModeThreadLocal = 1
 
@@ -47,7 +47,7 @@ Result = tuple[Any, ...]
 
 
 def checked(function: Callable[..., Result]) -> Callable[..., Result]:
-    """A fault becomes an error code, without values."""
+    """Turns a fault into an error code, without values."""
 
     def call(*arguments: Any) -> Result:
         try:
@@ -59,7 +59,7 @@ def checked(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def cuda_runtime(gpu: FakeGpu) -> types.ModuleType:
-    """A module that stands in for cuda.bindings.runtime."""
+    """Makes a module that stands in for cuda.bindings.runtime."""
     module = types.ModuleType('cuda.bindings.runtime')
     for kind in (cudaError_t, cudaMemcpyKind, cudaStreamCaptureMode, cudaGraphExec_t):
         setattr(module, kind.__name__, kind)

@@ -2,7 +2,7 @@
 """TensorRT's engines and contexts over a FakeGpu: the graph runs in ONNX Runtime, everything around
 it is checked.
 
-Refused is what TensorRT refuses or silently gets wrong: an input without shape, a tensor without
+It refuses what TensorRT refuses or silently gets wrong: an input without shape, a tensor without
 address, a shape outside the profile, a cache whose output does not lie where its input lies, a
 write past the cache's end, too little memory for intermediate values, a context that was changed
 after it was captured, values that cannot be of the tensor's type.
@@ -45,8 +45,10 @@ SCRATCH_BYTES = 8192
 
 
 @dataclass
-class Plan:
-    """What the fake builder writes: a self-contained model and the shapes of each profile by input."""
+class BuiltEngine:
+    """What the fake builder writes: a self-contained model and the shapes of each profile by
+    input.
+    """
 
     version: str
     gpu: str
@@ -54,22 +56,22 @@ class Plan:
     profiles: list[dict[str, tuple[Shape, Shape, Shape]]]
 
     def to_bytes(self) -> bytes:
-        """As a file; a plan of another version is recognised."""
+        """Returns the content of a file; an engine of another version is recognised."""
         return pickle.dumps(self)
 
     @classmethod
-    def of(cls, content: bytes, version: str, gpu: FakeGpu) -> Plan | None:
-        """None for a plan of another version, of another GPU, or no plan at all."""
+    def of(cls, content: bytes, version: str, gpu: FakeGpu) -> BuiltEngine | None:
+        """Reads a file; None for an engine of another version or GPU, or no engine at all."""
         try:
-            plan = pickle.load(io.BytesIO(content))
+            built = pickle.load(io.BytesIO(content))
         except (pickle.UnpicklingError, EOFError, ValueError):
             return None
-        return plan if (plan.version, plan.gpu) == (version, gpu.name) else None
+        return built if (built.version, built.gpu) == (version, gpu.name) else None
 
 
 @functools.lru_cache(maxsize=8)
 def session_of(model: bytes) -> onnxruntime.InferenceSession:
-    """Without the attribute that only TensorRT knows."""
+    """Opens a model without the attributes that only TensorRT knows."""
     proto = onnx.load_model_from_string(model)
     for node in proto.graph.node:
         kept = [attribute for attribute in node.attribute if not attribute.name.startswith('TRT_')]
@@ -84,7 +86,7 @@ def session_of(model: bytes) -> onnxruntime.InferenceSession:
 
 @dataclass
 class Tensor:
-    """An input or output; -1 where dynamic."""
+    """An input or output; a dynamic size is -1."""
 
     name: str
     is_input: bool
@@ -93,7 +95,7 @@ class Tensor:
 
 
 def tensors_of(model: onnx.ModelProto) -> dict[str, Tensor]:
-    """Inputs and outputs of a graph."""
+    """Returns the inputs and outputs of a graph."""
 
     def shape(value: onnx.ValueInfoProto) -> Shape:
         return tuple(
@@ -111,7 +113,7 @@ def tensors_of(model: onnx.ModelProto) -> dict[str, Tensor]:
 
 
 def aliases_of(model: onnx.ModelProto) -> dict[str, str]:
-    """Outputs that are a cache updated in place, with their inputs."""
+    """Returns the outputs that are a cache updated in place, with their inputs."""
     outputs, inputs = (
         {value.name for value in model.graph.output},
         {value.name for value in model.graph.input},
@@ -124,11 +126,13 @@ def aliases_of(model: onnx.ModelProto) -> dict[str, str]:
 
 
 class FakeEngine:
-    """ICudaEngine."""
+    """Stands in for ICudaEngine."""
 
-    def __init__(self, plan: Plan, gpu: FakeGpu, has_aliases: bool, log: Any, names: Any) -> None:
-        model = onnx.load_model_from_string(plan.model)
-        self.plan, self.gpu, self.log, self._names = plan, gpu, log, names
+    def __init__(
+        self, built: BuiltEngine, gpu: FakeGpu, has_aliases: bool, log: Any, names: Any
+    ) -> None:
+        model = onnx.load_model_from_string(built.model)
+        self.built, self.gpu, self.log, self._names = built, gpu, log, names
         self.tensors, self.aliases = tensors_of(model), aliases_of(model)
         self.caches = {name for name in self.tensors if name.startswith('past_')}
         self.cache_writes = {
@@ -136,7 +140,7 @@ class FakeEngine:
             for node in model.graph.node
             if node.op_type == 'TensorScatter'
         }
-        self.num_optimization_profiles, self.num_io_tensors = len(plan.profiles), len(self.tensors)
+        self.num_optimization_profiles, self.num_io_tensors = len(built.profiles), len(self.tensors)
         if has_aliases:
             self.get_aliased_input_tensor = self.aliases.get
 
@@ -158,7 +162,7 @@ class FakeEngine:
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> tuple[Shape, Shape, Shape]:
         shape = self.tensors[name].shape
-        return self.plan.profiles[profile_index].get(name, (shape, shape, shape))
+        return self.built.profiles[profile_index].get(name, (shape, shape, shape))
 
     def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
         return SCRATCH_BYTES * (profile_index + 1)
@@ -170,7 +174,7 @@ class FakeEngine:
 
 @dataclass
 class FakeContext:
-    """IExecutionContext; it starts without profile, memory, shapes and addresses."""
+    """Stands in for IExecutionContext; it starts without profile, memory, shapes and addresses."""
 
     engine: FakeEngine
     profile: int | None = None
@@ -251,7 +255,7 @@ class FakeContext:
 
 @dataclass
 class Execution:
-    """One run, with the shapes and addresses of the moment when it was queued."""
+    """Does one run, with the shapes and addresses of the moment when it was queued."""
 
     context: FakeContext
     changes: int
@@ -270,7 +274,7 @@ class Execution:
         for cache, index in engine.cache_writes.items():
             if inputs[index][0] + inputs['inputs_embeds'].shape[1] > inputs[cache].shape[2]:
                 raise GpuFault(f'a write past the end of {cache}')
-        session = session_of(engine.plan.model)
+        session = session_of(engine.built.model)
         names = [output.name for output in session.get_outputs()]
         for name, values in zip(names, session.run(names, inputs), strict=True):
             engine.gpu.write(self.addresses[name], values)

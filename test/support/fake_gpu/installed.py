@@ -26,7 +26,7 @@ class Machine:
     built: list[Any] = field(default_factory=list)
 
     def modules(self) -> dict[str, types.ModuleType]:
-        """By name, as they are imported."""
+        """The modules by name, as they are imported."""
         return {
             'tensorrt': tensorrt_module(
                 self.gpu, self.version, lambda model: self.refuses(model), self.built
@@ -58,14 +58,14 @@ _delegates['cuda.bindings'].module = types.SimpleNamespace(
 
 
 def use(machine: Machine) -> None:
-    """From now on TensorRT and CUDA are those of this machine."""
+    """Makes TensorRT and CUDA those of this machine from now on."""
     for name, module in machine.modules().items():
         _delegates[name].module = module
     sys.modules.update(_delegates)
 
 
 def remove() -> None:
-    """Imports of TensorRT and CUDA find what is really installed, if anything."""
+    """Makes imports of TensorRT and CUDA find what is really installed, if anything."""
     for name in NAMES:
         if sys.modules.get(name) is _delegates[name]:
             del sys.modules[name]

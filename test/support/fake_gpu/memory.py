@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory and one stream of a GPU that does not exist, in the memory of this process. Strict about
-what a GPU would not forgive.
+"""Memory and one stream of a GPU that does not exist, in the memory of this process. They are
+strict about what a GPU would not forgive.
 
 New memory and freed memory are full of NaN. An address outside every block, or a size past the end
 of one, fails. What is queued runs when the stream is waited for and not before, so whoever reads or
@@ -41,8 +41,8 @@ class Capture:
 
 
 class FakeGpu:
-    """Blocks of memory and a queue. `total_bytes` of memory; `can_capture`: whether streams can be
-    captured.
+    """Blocks of memory and a queue: `total_bytes` of memory; `can_capture` says whether streams can
+    be captured.
     """
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
@@ -57,11 +57,11 @@ class FakeGpu:
 
     @property
     def used_bytes(self) -> int:
-        """Of all blocks."""
+        """Returns the bytes of all blocks."""
         return sum(block.size for block in self.blocks.values())
 
     def allocate(self, size: int, is_host: bool = False) -> int | None:
-        """The address of new memory full of NaN; None when there is no room."""
+        """Returns the address of new memory full of NaN; None when there is no room."""
         if self.used_bytes + size > self.total_bytes:
             return None
         keep = ctypes.create_string_buffer(size + ALIGNMENT)
@@ -71,8 +71,8 @@ class FakeGpu:
         return address
 
     def free(self, address: int) -> None:
-        """GpuFault for an address that was not allocated, or when work that may use it is still
-        queued.
+        """Frees a block. GpuFault for an address that was not allocated, or when work that may use
+        it is still queued.
         """
         self.synchronize()
         if address not in self.blocks:
@@ -81,20 +81,20 @@ class FakeGpu:
         del self.blocks[address]
 
     def view(self, address: int, size: int) -> np.ndarray:
-        """Bytes of a block."""
+        """Returns the bytes of a block."""
         for block in self.blocks.values():
             if block.address <= address and address + size <= block.address + block.size:
                 return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
         raise GpuFault(f'{size} bytes at {address:#x} lie in no block')
 
     def write(self, address: int, values: np.ndarray) -> None:
-        """At once."""
+        """Writes at once."""
         self.view(address, values.nbytes)[:] = (
             np.ascontiguousarray(values).view(np.uint8).reshape(-1)
         )
 
     def enqueue(self, operation: Callable[[], None]) -> None:
-        """At the end of the queue, or into the graph that is being captured."""
+        """Puts work at the end of the queue, or into the graph that is being captured."""
         (self.capture.operations if self.capture is not None else self.queue).append(operation)
 
     def synchronize(self) -> None:
@@ -113,7 +113,9 @@ class FakeGpu:
         return self._next_graph
 
     def launch(self, graph: int) -> None:
-        """Queues a captured graph: the operations with the shapes and addresses that they had then."""
+        """Queues a captured graph: the operations with the shapes and addresses that they had
+        then.
+        """
         self.launches += 1
         for operation in self.graphs[graph].operations:
             self.enqueue(operation)

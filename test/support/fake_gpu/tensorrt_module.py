@@ -13,7 +13,7 @@ import os
 import types
 from typing import Any
 
-from support.fake_gpu.engine import FakeEngine, Plan, Shape, onnx, tensors_of
+from support.fake_gpu.engine import BuiltEngine, FakeEngine, Shape, onnx, tensors_of
 from support.fake_gpu.memory import FakeGpu
 
 LAYERS = {'DequantizeLinear': 'DEQUANTIZE', 'TensorScatter': 'KV_CACHE_UPDATE', 'TopK': 'TOPK'}
@@ -21,23 +21,23 @@ FUSED = {'Attention', 'RMSNormalization', 'RotaryEmbedding', 'TensorScatter'}
 
 
 class Severity(enum.IntEnum):
-    """As in TensorRT."""
+    """The names and values of TensorRT."""
 
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
 
 class ILogger:
-    """To be inherited from."""
+    """A base class of the code's own."""
 
     Severity = Severity
 
 
 class IProgressMonitor:
-    """To be inherited from."""
+    """A base class of the code's own."""
 
 
 class Profile:
-    """IOptimizationProfile."""
+    """Stands in for IOptimizationProfile."""
 
     def __init__(self) -> None:
         self.shapes: dict[str, tuple[Shape, Shape, Shape]] = {}
@@ -50,7 +50,7 @@ class Profile:
 
 
 class Network:
-    """INetworkDefinition, filled by the parser."""
+    """Stands in for INetworkDefinition; the parser fills it."""
 
     def __init__(self) -> None:
         self.model: onnx.ModelProto | None = None
@@ -73,14 +73,14 @@ class Network:
 
 
 class CachingNetwork(Network):
-    """One of TensorRT 10.15 and later."""
+    """A network of TensorRT 10.15 and later."""
 
     def add_kv_cache_update(self) -> None:
         raise AssertionError('caches come from the parser')
 
 
 class Config:
-    """IBuilderConfig."""
+    """Stands in for IBuilderConfig."""
 
     def __init__(self) -> None:
         self.profiles: list[Profile] = []
@@ -110,8 +110,8 @@ class Config:
 def tensorrt_module(
     gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.ModelProto]
 ) -> types.ModuleType:
-    """`refuses` tells of a model why it cannot be built, '' when it can; `built` collects those
-    that were asked for.
+    """Makes the module. `refuses` says why a model cannot be built, '' when it can; `built`
+    collects the models that were asked for.
     """
     module = types.ModuleType('tensorrt')
     module.__version__ = version
@@ -184,7 +184,7 @@ def tensorrt_module(
                     if not monitor.step_complete('Building', step):
                         return None
                 monitor.phase_finish('Building')
-            return Plan(
+            return BuiltEngine(
                 version,
                 gpu.name,
                 model.SerializeToString(),
@@ -196,12 +196,12 @@ def tensorrt_module(
             self.logger = logger
 
         def deserialize_cuda_engine(self, serialized_engine: Any) -> FakeEngine | None:
-            plan = Plan.of(bytes(serialized_engine), version, gpu)
-            if plan is None:
-                self.logger.log(Severity.ERROR, 'the plan does not fit this TensorRT or this GPU')
+            built_engine = BuiltEngine.of(bytes(serialized_engine), version, gpu)
+            if built_engine is None:
+                self.logger.log(Severity.ERROR, 'the engine does not fit this TensorRT or this GPU')
                 return None
             return FakeEngine(
-                plan,
+                built_engine,
                 gpu,
                 has_fused,
                 lambda name, text: self.logger.log(Severity[name], text),

@@ -23,7 +23,9 @@ from penguin_ros.errors import BackendError, CacheOverflow
 def greedy(
     backend: Backend, count: int, prompt_seed: int = 3, length: int = 31
 ) -> tuple[list[int], np.ndarray]:
-    """A prompt of `length` positions with pictures, and `count` greedy tokens with their logits."""
+    """Runs a prompt of `length` positions with images; returns `count` greedy tokens and their
+    logits.
+    """
     ids, spans = prompt(backend)
     slot, found, rows = backend.new_slot(), [], []
     extra = tokens(prompt_seed, length - 31)
@@ -88,7 +90,7 @@ def test_a_chunk_of_any_length_runs_in_parts_that_fit_the_profiles(
 
 
 def test_features_are_split_between_parts_of_a_chunk(backend: TensorrtBackend) -> None:
-    """A picture of 64 tokens, more than one run takes, at an odd place."""
+    """An image of 64 tokens, more than one run takes, stands at an odd position."""
     features = run_to_end(backend.encode([frame(1, 16, 16)]))[0][0]
     ids, spans = tokens(1, 110), (FeatureSpan(20, features, 0, 64), FeatureSpan(90, features, 3, 9))
     slot = backend.new_slot()

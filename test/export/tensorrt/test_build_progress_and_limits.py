@@ -58,7 +58,7 @@ def test_the_timing_cache_is_kept_per_version_and_gpu_and_one_of_another_is_repl
 def test_too_little_memory_is_refused_before_building_with_the_numbers_and_the_remedy(
     bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, is_integrated: bool
 ) -> None:
-    """On a Jetson it is the machine's that counts, elsewhere the GPU's."""
+    """The machine's memory counts on a Jetson, the GPU's elsewhere."""
     from penguin_ros.export.tensorrt import candidates
 
     machine.gpu.is_integrated = is_integrated
@@ -74,7 +74,9 @@ def test_too_little_memory_is_refused_before_building_with_the_numbers_and_the_r
 
 
 def test_the_need_of_memory_grows_with_the_largest_matrix(graphs: dict[str, Path]) -> None:
-    """2048 x 151,936, whose trial took 1.07 GB on an Orin Nano; cut in two it takes half of that."""
+    """A matrix of 2048 x 151,936 took 1.07 GB on an Orin Nano while it was tried out; cut in two it
+    takes half of that.
+    """
     import onnx
 
     from penguin_ros.export.tensorrt.candidates import BASE_BYTES, needed_bytes
@@ -121,7 +123,7 @@ def test_without_the_machine_for_it_nothing_is_built(what: str, bundle: Path) ->
 def test_features_reach_the_decoder_in_its_format(
     tiny_checkpoint: Path, tmp_path: Path, machine: Machine
 ) -> None:
-    """An encoder in float32 before a decoder in float16."""
+    """The encoder computes in float32 and the decoder in float16."""
     from support.backend_kinds import frame, run_to_end
 
     from penguin_ros.backends.base.backend import FeatureSpan

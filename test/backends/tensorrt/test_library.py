@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the TensorRT backend says where there is no GPU, no TensorRT, or one that is too old."""
+"""The errors of the TensorRT backend where there is no GPU, no TensorRT, or one that is too old."""
 
 from __future__ import annotations
 

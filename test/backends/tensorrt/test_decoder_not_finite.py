@@ -29,7 +29,7 @@ def poisoned(backend: TensorrtBackend) -> Chunk:
     return Chunk(tokens(1, 20), (FeatureSpan(2, features, 0, 6),))
 
 
-def test_logits_that_are_no_numbers_are_seen_although_the_device_chooses(
+def test_logits_that_are_not_finite_are_seen_although_the_device_chooses(
     backend: TensorrtBackend,
 ) -> None:
     assert not np.isfinite(backend.forward_greedy(backend.new_slot(), poisoned(backend)).logit)
@@ -44,7 +44,7 @@ def test_logits_that_are_no_numbers_are_seen_although_the_device_chooses(
 
 
 def freed(backend: TensorrtBackend, slot: int) -> int:
-    """The next request gets the same place."""
+    """Frees the slot; the next request gets the same memory."""
     backend.free_slot(slot)
     return backend.new_slot()
 
@@ -55,7 +55,7 @@ def truncated(backend: TensorrtBackend, slot: int) -> int:
 
 
 def forked_into(backend: TensorrtBackend, slot: int) -> int:
-    """Another request's first five positions are copied over it."""
+    """Copies another request's first five positions over the slot."""
     other = backend.new_slot()
     backend.forward(other, Chunk(tokens(1, 9)))
     backend.free_slot(slot)
@@ -64,7 +64,7 @@ def forked_into(backend: TensorrtBackend, slot: int) -> int:
 
 @pytest.mark.parametrize('more', [0, 30, 280, 600])
 @pytest.mark.parametrize('how', [freed, truncated, forked_into])
-def test_numbers_that_are_none_do_not_outlive_their_request(
+def test_values_that_are_not_finite_do_not_outlive_their_request(
     backend: TensorrtBackend, how: Callable[..., int], more: int
 ) -> None:
     """Masked positions count zero times their value, so NaN behind the end of a slot would spoil
@@ -87,13 +87,13 @@ def test_numbers_that_are_none_do_not_outlive_their_request(
 def test_a_prompt_in_chunks_zeroes_nothing_twice(
     backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What follows a slot that only grows is as finite as it was."""
+    """Positions behind a slot that only grows stay as finite as they were."""
     decoder, zeroed = decoder_of(backend), []
     zero = decoder._device.zero_rows
     monkeypatch.setattr(
         decoder._device,
         'zero_rows',
-        lambda grid, size, rows: (zeroed.append(size), zero(grid, size, rows)),
+        lambda target, size, rows: (zeroed.append(size), zero(target, size, rows)),
     )
     slot = backend.new_slot()
     for start in range(0, 900, 100):

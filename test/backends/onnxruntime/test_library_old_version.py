@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backend on onnxruntime 1.23.2, the newest for Python 3.10, in a folder and a process of its
-own.
+"""The backend runs on onnxruntime 1.23.2, the newest for Python 3.10, in a folder and a process of
+its own.
 
-It can neither write to a cache in place nor read opset 24: the two-part graph serves it.
+That version can neither write to a cache in place nor read opset 24, so it runs the two-part graph.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope='module')
 def environment() -> dict[str, str]:
-    """In which Python imports that version."""
+    """The environment in which Python imports that version."""
     pytest.importorskip('onnx', reason='onnx is not installed')
     folder = installed(f'onnxruntime-{VERSION}', f'onnxruntime=={VERSION}')
     paths = filter(None, (str(folder), os.environ.get('PYTHONPATH', '')))
@@ -49,10 +49,8 @@ def run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess
 def test_the_contract_and_the_golden_values_hold_with_the_two_part_graph(
     environment: dict[str, str],
 ) -> None:
-    tests = [
-        f'test/backends/test_{name}.py'
-        for name in ('contract', 'contract_forward', 'contract_slots', 'onnx_backend')
-    ]
+    names = ('test_contract', 'test_contract_forward', 'test_contract_slots')
+    tests = [f'test/backends/{name}.py' for name in (*names, 'onnxruntime/test_backend')]
     done = run(
         environment,
         '-m',
@@ -62,7 +60,7 @@ def test_the_contract_and_the_golden_values_hold_with_the_two_part_graph(
         '-p',
         'no:cacheprovider',
         '-k',
-        'onnxruntime or onnx_backend',
+        'onnxruntime or test_backend',
         *tests,
     )
     assert done.returncode == 0, done.stdout[-4000:]

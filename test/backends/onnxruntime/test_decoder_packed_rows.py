@@ -45,7 +45,9 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def logits_after(bundle: Bundle, cuts: list[int]) -> np.ndarray:
-    """Of the last position of the prompt and of three tokens that are decoded one by one."""
+    """Returns the logits of the last position of the prompt and of three tokens that are decoded
+    one by one.
+    """
     backend = OnnxBackend(bundle, replace(CONFIG, max_length=256))
     backend.open()
     ids = np.random.default_rng(0).integers(0, bundle.shape.vocabulary_size, POSITIONS + 3)

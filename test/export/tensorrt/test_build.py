@@ -97,15 +97,15 @@ def test_the_old_engines_stay_until_the_new_ones_have_loaded(
     assert np.isfinite(runs(bundle)).all()
 
 
-def test_a_plan_that_does_not_load_replaces_nothing(
+def test_an_engine_that_does_not_load_replaces_nothing(
     bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from support.fake_gpu.engine import Plan
+    from support.fake_gpu.engine import BuiltEngine
 
     build_engines(bundle, OPTIONS)
     before = files(bundle)
     with monkeypatch.context() as patch:
-        patch.setattr(Plan, 'to_bytes', lambda self: b'nothing that loads')
+        patch.setattr(BuiltEngine, 'to_bytes', lambda self: b'nothing that loads')
         with pytest.raises(Exception, match='does not load'):
             build_engines(bundle, replace(OPTIONS, is_forced=True))
     assert files(bundle) == before and np.isfinite(runs(bundle)).all()

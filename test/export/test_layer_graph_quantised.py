@@ -44,13 +44,15 @@ amplify: ||a - b|| / ||b||.
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """With sizes that have blocks of 128."""
+    """A checkpoint with sizes that have blocks of 128."""
     return checkpoint_of(tmp_path_factory.mktemp('wide') / 'c', **WIDE)
 
 
 @pytest.fixture(scope='module')
 def bundles(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    """By precision; activations in float32 everywhere, so that the CPU can run them."""
+    """The bundles by precision, with activations in float32 everywhere, so that the CPU can run
+    them.
+    """
     folder = tmp_path_factory.mktemp('bundles')
     made = {
         name: built(checkpoint, folder / name, precision=name)
@@ -101,7 +103,7 @@ def test_what_cannot_be_int4_is_fused_too_and_named(
 
 
 def weights_of(bundle: Bundle) -> dict[str, np.ndarray]:
-    """Quantised matrices as the graph multiplies with them, (inputs, outputs)."""
+    """Returns quantised matrices as the graph multiplies with them, (inputs, outputs)."""
     graph = bundle.manifest.stages('decoder', 'two_part')[0]
     model = onnx.load(bundle.file(graph.file))
     found = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -168,7 +170,9 @@ def test_the_fused_decoder_computes_what_its_operators_say(
 def test_fused_products_of_integers_compute_what_their_operators_say(
     bundles: dict[str, Bundle],
 ) -> None:
-    """With the biases of patch embedding and projector, which a fusion could scale by mistake."""
+    """The biases of patch embedding and projector are there, which a fusion could scale by
+    mistake.
+    """
     frame, ids = patches(4, 4, 6, 2), np.arange(100, 130)
     fused, plain = Vision(bundles['w8a8']), Vision(bundles['w8a8'], is_plain=True)
     for ours, theirs in zip(fused.whole([frame]), plain.whole([frame]), strict=True):
