@@ -301,6 +301,7 @@ def test_shards_of_a_kind_may_hold_clips_of_other_lengths_in_turn() -> None:
     assert KINDS['full'].of(3) == KINDS['full'] and KINDS['full'].frames == 4
 
 
+@pytest.mark.slow  # a processor without bfloat16 instructions needs minutes for a few steps
 def test_a_trainer_that_is_restored_goes_on_exactly(
     checkpoint: Checkpoint, texts: Texts, frames: np.ndarray
 ) -> None:
