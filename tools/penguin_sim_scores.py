@@ -37,18 +37,18 @@ CURVES = (
     'cell motion',
 )
 CAPTION, COMPRESSED = 'caption', 'all with intermediate frames'
-Counts = dict[str, tuple[int, int]]
+Tallies = dict[str, tuple[int, int]]
 """Per kind of question, how many answers are right and how many were asked."""
 
 
-def score(network: SimNetwork, shard: Shard, texts: Texts) -> tuple[Counts, list[str]]:
+def score(network: SimNetwork, shard: Shard, texts: Texts) -> tuple[Tallies, list[str]]:
     """Returns counts, with 'caption precision' and 'caption recall' of single claims, and the
     captions with their truths, to look at.
 
     An answer has one wording, so greedy decoding yields it exactly when each of its tokens is the
     likeliest after those before it: one pass judges all answers. Captions are decoded.
     """
-    counts: Counts = {}
+    counts: Tallies = {}
     lines: list[str] = []
     full = [KEY] * shard.frames.shape[1]
     for start in range(0, len(shard.texts), CLIPS_AT_ONCE):

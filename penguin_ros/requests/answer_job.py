@@ -98,7 +98,7 @@ class AnswerJob:
 
     @property
     def max_preemption_ns(self) -> int | None:
-        """For a caption, whose frames are old when questions have preempted it for so long."""
+        """Returns how long questions may preempt a caption, whose frames are too old after that."""
         if self._request.priority is not Priority.CAPTION:
             return None
         return round(self._context.config.caption.max_preemption * NANOSECONDS)

@@ -21,7 +21,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """Of the `claimed` facts of a caption, `right` ones are true; `wanted` facts should have been
+    """How right a caption is: of its `claimed` facts `right` are true; `wanted` should have been
     named. A caption that does not parse claims nothing.
     """
 

@@ -68,7 +68,7 @@ def test_of_a_prompt_that_is_asked_again_the_last_two_positions_are_computed(
     assert [asked(cache, [*CLIP, 1, 2]) for _ in range(3)] == [0, len(CLIP), len(CLIP)]
 
 
-def test_a_grown_clip_goes_on_after_what_it_shares(backend: ScriptedBackend) -> None:
+def test_an_appended_clip_goes_on_after_what_it_shares(backend: ScriptedBackend) -> None:
     cache = PrefixCache(backend, True)
     asked(cache, [*CLIP[:20], 1, 2], 20)
     assert asked(cache, [*CLIP[:30], 3, 4], 30) == 20

@@ -137,10 +137,10 @@ class QuestionServer:
         self.pipeline.submit(
             request_from(message, pending.id),
             lambda answer: self._executor_queue.post(lambda: self._answered(pending, answer)),
-            (lambda piece: self._grown(pending, piece)) if pending.on_text else None,
+            (lambda piece: self._add_piece(pending, piece)) if pending.on_text else None,
         )
 
-    def _grown(self, pending: PendingQuestion, piece: TextPiece) -> None:
+    def _add_piece(self, pending: PendingQuestion, piece: TextPiece) -> None:
         """Posts the text, on the worker's thread; at most one per question is on its way, the
         newest.
         """

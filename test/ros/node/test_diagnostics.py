@@ -273,7 +273,7 @@ def test_the_status_message_carries_cameras_counts_and_means():
     assert message.mean_first_token_latency.sec == 1, 'a text without tokens has no first one'
 
 
-def test_model_facts_become_a_message():
+def test_the_description_of_a_model_becomes_a_message():
     message = model_info_message(MODEL, 1024)
     assert (message.name, message.source, message.backend, message.weight_bytes) == (
         'tiny',
