@@ -13,18 +13,16 @@ from penguin_ros.testing.scripted_backend import ScriptedBackend, answering
 
 
 def failing_callbacks():
-    """Every second frame raises in the callback of its subscription; the first caption raises where
-    it is published.
+    """Makes every second frame raise in the callback of its subscription, and the first caption
+    where it is published.
     """
     from penguin_ros.pipeline import Pipeline
     from penguin_ros.ros.node import captions
 
-    add_frame, to_message, numbers, texts = (
-        Pipeline.add_frame,
-        captions.caption_message,
-        itertools.count(),
-        itertools.count(),
-    )
+    add_frame = Pipeline.add_frame
+    to_message = captions.caption_message
+    numbers = itertools.count()
+    texts = itertools.count()
 
     def broken_add_frame(self, frame):
         if next(numbers) % 2 == 0:
@@ -41,7 +39,7 @@ def failing_callbacks():
 
 
 def hanging_step():
-    """The model does not return from its 20th step for a minute."""
+    """Keeps the model in its 20th step for a minute."""
     forward, numbers = ScriptedBackend.forward, itertools.count()
 
     def hanging_forward(self, *arguments, **named):
@@ -53,7 +51,7 @@ def hanging_step():
 
 
 def dying_worker():
-    """The worker thread ends in the middle of a job."""
+    """Ends the worker thread in the middle of a job."""
     from penguin_ros.scheduler.scheduler import Scheduler
 
     advance, numbers = Scheduler._advance, itertools.count()

@@ -83,14 +83,15 @@ class Graph:
         arguments: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
     ) -> NodeProcess:
-        """A node process; it is stopped with the graph when the test does not do so."""
+        """Starts a node process; it is stopped with the graph when the test does not do so."""
         process = NodeProcess(self, module, parameters or {}, arguments, environment or {})
         self._processes.append(process)
         return process
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0, what: str = '') -> Any:
-        """Spins until the condition gives something true, and returns that; AssertionError after
-        the deadline.
+        """Spins until the condition returns something true, and returns that.
+
+        AssertionError after the deadline, with the logs of all processes.
         """
         end = time.monotonic() + seconds
         while not (value := condition()):
@@ -104,7 +105,7 @@ class Graph:
         return value
 
     def holds_for(self, condition: Callable[[], Any], seconds: float) -> bool:
-        """Spins for that long; False as soon as the condition does not hold."""
+        """Spins for that long; returns False as soon as the condition does not hold."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.executor.spin_once(timeout_sec=0.02)
@@ -113,7 +114,7 @@ class Graph:
         return True
 
     def collect(self, kind: type, topic: str, qos: QoSProfile | int = QUESTION_DEPTH) -> list[Any]:
-        """A list that every message of the topic is appended to."""
+        """Returns a list that every message of the topic is appended to."""
         messages: list[Any] = []
         self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
@@ -121,7 +122,7 @@ class Graph:
     def publisher(
         self, kind: type, topic: str, qos: QoSProfile | int = QUESTION_DEPTH, subscribers: int = 1
     ) -> Any:
-        """A publisher that is matched by that many subscribers."""
+        """Returns a publisher that is matched by that many subscribers."""
         publisher = self.node.create_publisher(kind, topic, qos)
         self.wait_for(
             lambda: publisher.get_subscription_count() >= subscribers,
@@ -130,22 +131,22 @@ class Graph:
         return publisher
 
     def client(self, kind: type, name: str) -> Any:
-        """A service client, the service being there."""
+        """Returns a service client once the service is there."""
         client = self.node.create_client(kind, name, qos_profile=QUESTION_DEPTH)
         self.wait_for(client.service_is_ready, what=f'service {name}')
         return client
 
     def call(self, client: Any, request: Any, seconds: float = 20.0) -> Any:
-        """The response of a service."""
+        """Calls a service and returns its response."""
         return self.result(client.call_async(request), seconds)
 
     def result(self, future: Any, seconds: float = 20.0) -> Any:
-        """What a future gives."""
+        """Spins until a future is done and returns its result."""
         self.wait_for(future.done, seconds, 'a result')
         return future.result()
 
     def action_client(self, kind: Any, name: str) -> ActionClient:
-        """An action client with depths for floods, the server being there."""
+        """Returns an action client with depths for floods, once the server is there."""
         client = ActionClient(
             self.node,
             kind,
@@ -238,17 +239,16 @@ class NodeProcess:
         return self.process.poll() is None
 
     def wait_for_log(self, text: str, seconds: float = 30.0) -> None:
-        """Until the process has printed `text`."""
+        """Waits until the process has printed `text`."""
         self._graph.wait_for(lambda: text in self.log, seconds, f'{text!r} in the log')
 
     def wait_for_exit(self, seconds: float = 30.0) -> int:
-        """The exit code."""
+        """Waits for the end of the process and returns its exit code."""
         try:
             self._graph.wait_for(lambda: not self.is_running, seconds, 'the end of the process')
         except AssertionError:
-            self.process.send_signal(
-                signal.SIGABRT
-            )  # upon which it writes where each of its threads stands
+            # It then writes where each of its threads stands.
+            self.process.send_signal(signal.SIGABRT)
             self.process.wait(STOP_SECONDS)
             raise AssertionError(
                 f'the process did not end within {seconds} s:\n{self.log}'
@@ -256,16 +256,17 @@ class NodeProcess:
         return int(self.process.returncode)
 
     def stop(self, number: int = signal.SIGINT, seconds: float = STOP_SECONDS) -> None:
-        """Signals, and asserts a quiet end in time: exit code 0, no traceback. The graph spins
-        meanwhile.
+        """Signals the process and asserts a quiet end in time: exit code 0 and no traceback.
+
+        The graph spins meanwhile.
         """
         self.process.send_signal(number)
         assert self.wait_for_exit(seconds) == 0, self.log
         assert 'Traceback' not in self.log, self.log
 
     def end(self) -> None:
-        """Asks it to stop, kills it when it does not: Fast DDS leaves its shared memory behind in a
-        process that is killed.
+        """Asks the process to stop, and kills it only when it does not: Fast DDS leaves its shared
+        memory behind in a process that is killed.
         """
         if self.is_running:
             self.process.send_signal(signal.SIGINT)
@@ -286,7 +287,8 @@ class SyntheticCamera:
     """
 
     def __init__(self, graph: Graph, topic: str, qos: QoSProfile | None = None) -> None:
-        self._graph, self._count = graph, 0
+        self._graph = graph
+        self._count = 0
         self.stamps_ns: list[int] = []
         self.publisher = graph.node.create_publisher(
             Image, topic, qos or QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -303,7 +305,7 @@ class SyntheticCamera:
             self._timer = None
 
     def publish(self, stamp_ns: int | None = None, **fields: Any) -> Image:
-        """One image, now or with a stamp of choice; `fields` replace those of the message."""
+        """Publishes an image, now or with a given stamp; `fields` replace those of the message."""
         stamp_ns = self._graph.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
         message = image_message(self._count, stamp_ns)
         for name, value in fields.items():
@@ -315,7 +317,7 @@ class SyntheticCamera:
 
 
 def image_message(number: int, stamp_ns: int, width: int = 64, height: int = 48) -> Image:
-    """An rgb8 message with a bright square that moves with `number`."""
+    """Returns an rgb8 message with a bright square that moves with `number`."""
     pixels = np.full((height, width, 3), 40, np.uint8)
     left = (number * 5) % (width - 12)
     pixels[10:22, left : left + 12] = (250, 200 - number % 100, 30)
@@ -332,7 +334,7 @@ def image_message(number: int, stamp_ns: int, width: int = 64, height: int = 48)
 
 
 def stamp_ns(stamp: Any) -> int:
-    """A message's time in nanoseconds."""
+    """Returns a message's time in nanoseconds."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 

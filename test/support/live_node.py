@@ -68,7 +68,7 @@ class LiveNode:
         return self.statuses[-1]
 
     def wait_until(self, state: str, seconds: float = LOAD_SECONDS) -> LiveNode:
-        """Until its status tells of this lifecycle state."""
+        """Waits until its status names this lifecycle state."""
         seen = len(self.statuses)
         self.graph.wait_for(
             lambda: any(
@@ -80,16 +80,16 @@ class LiveNode:
         return self
 
     def camera_status(self, camera: str = 'camera') -> Any:
-        """Of one camera, as its newest status tells."""
+        """Returns the newest status of one camera."""
         return next(status for status in self.status.cameras if status.name == camera)
 
     def drops(self, cause: str, camera: str = 'camera') -> int:
-        """Frames dropped for that cause, as its newest status tells."""
+        """Returns how many frames were dropped for that cause, by its newest status."""
         status = self.camera_status(camera)
         return dict(zip(status.drop_causes, status.drop_counts, strict=True)).get(cause, 0)
 
     def state(self) -> str:
-        """As the lifecycle service tells."""
+        """Asks the lifecycle service for the state."""
         return str(
             self.graph.call(
                 self._client(GetState, 'get_state'), GetState.Request()
@@ -97,11 +97,11 @@ class LiveNode:
         )
 
     def change(self, transition: str, seconds: float = LOAD_SECONDS) -> bool:
-        """A transition by its label; whether it succeeded."""
+        """Makes a transition, by its label; returns whether it succeeded."""
         return bool(self.graph.result(self.begin(transition), seconds).success)
 
     def begin(self, transition: str) -> Any:
-        """The future of a transition."""
+        """Asks for a transition and returns its future."""
         request = ChangeState.Request()
         request.transition.id = {
             'configure': 1,
@@ -115,7 +115,7 @@ class LiveNode:
         return self._client(ChangeState, 'change_state').call_async(request)
 
     def set(self, **values: Any) -> list[Any]:
-        """Results of setting parameters; `__` in a name stands for a dot."""
+        """Sets parameters and returns the results; `__` in a name stands for a dot."""
         parameters = [
             Parameter(name.replace('__', '.'), value=value).to_parameter_msg()
             for name, value in values.items()
@@ -128,7 +128,7 @@ class LiveNode:
         )
 
     def entry(self, task: str) -> DiagnosticStatus | None:
-        """The newest diagnostic entry of a task, 'model' for example."""
+        """Returns the newest diagnostic entry of a task, 'model' for example."""
         name = f'{self.name}: {task}'
         return next(
             (
@@ -141,14 +141,14 @@ class LiveNode:
         )
 
     def entry_values(self, task: str) -> dict[str, str]:
-        """What the newest diagnostic entry of a task tells by name."""
+        """Returns the values of the newest diagnostic entry of a task."""
         entry = self.entry(task)
         return {} if entry is None else {value.key: value.value for value in entry.values}
 
     def wait_for_entry(
         self, task: str, level: bytes, text: str = '', seconds: float = 20.0
     ) -> DiagnosticStatus:
-        """The entry, once it has this level and holds this text."""
+        """Waits until the entry has this level and holds this text, and returns it."""
 
         def found() -> DiagnosticStatus | None:
             entry = self.entry(task)
@@ -165,28 +165,28 @@ class LiveNode:
     # --- questions --------------------------------------------------------------------------------
 
     def ask(self, question: str = 'What is this?', seconds: float = 30.0, **fields: Any) -> Any:
-        """The response of the service."""
+        """Asks through the service and returns its response."""
         return self.graph.call(
             self._client(Ask, 'ask'), Ask.Request(question=question, **fields), seconds
         )
 
     def publish_question(self, question: str = 'What is this?', **fields: Any) -> None:
-        """By the topic."""
+        """Asks through the topic."""
         self.question_publisher.publish(Question(question=question, **fields))
 
     @functools.cached_property
     def question_publisher(self) -> Any:
-        """Of the topic, matched."""
+        """The publisher of the topic, matched by the node."""
         return self.graph.publisher(Question, f'{self.name}/question')
 
     def send_goal(self, question: str = 'What is this?', **fields: Any) -> Goal:
-        """By the action; returns when the goal is accepted."""
+        """Asks through the action; returns when the goal is accepted."""
         if not hasattr(self, '_action'):
             self._action = self.graph.action_client(AnswerQuestion, f'{self.name}/answer_question')
         return Goal(self.graph, self._action, AnswerQuestion.Goal(question=question, **fields))
 
     def wait_for_answer(self, identity: str, seconds: float = 30.0) -> Any:
-        """The answer with this id on the topic."""
+        """Waits for the answer with this id on the topic and returns it."""
         return self.graph.wait_for(
             lambda: next((answer for answer in self.answers if answer.id == identity), None),
             seconds,
@@ -237,25 +237,27 @@ class Goal:
         self.result_future = self.handle.get_result_async()
 
     def wait_for_text(self, pieces: int = 1, seconds: float = 30.0) -> None:
-        """Until that many feedback messages have arrived."""
+        """Waits until that many feedback messages have arrived."""
         self._graph.wait_for(
             lambda: len(self.feedback) >= pieces, seconds, f'{pieces} pieces of feedback'
         )
 
     def result(self, seconds: float = 30.0) -> tuple[int, Any]:
-        """Status of the goal and its Answer."""
+        """Waits for the end of the goal; returns its status and its Answer."""
         response = self._graph.result(self.result_future, seconds)
         return response.status, response.result.answer
 
     def cancel(self) -> None:
-        """Asks for it, without waiting for the end."""
+        """Cancels the goal, without waiting for its end."""
         self._graph.result(self.handle.cancel_goal_async())
 
 
 def with_frames(
     node: LiveNode, topic: str = '/camera/image', hertz: float = 10.0
 ) -> SyntheticCamera:
-    """A camera that publishes whenever the graph spins; returns when the node has frames of it."""
+    """Starts a camera that publishes whenever the graph spins; returns it once the node has frames
+    of it.
+    """
     camera = SyntheticCamera(node.graph, topic)
     camera.start(hertz)
     node.graph.wait_for(

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
@@ -19,6 +18,7 @@ from support.graph import Graph, NodeProcess, stamp_ns
 from support.live_node import LiveNode
 
 from penguin_ros.evaluation.simulation_model import simulation_parameters
+from penguin_ros.ros.conversions.times import time_message
 from penguin_ros.simulation.ground_truth import GroundTruth, from_json
 from penguin_ros.simulation.language import parse_caption
 from penguin_ros.simulation.scoring import CaptionScore, score_answer, score_caption
@@ -58,9 +58,8 @@ class Tally:
     right: int = 0
     claimed: int = 0
     wanted: int = 0
-    answers: list[tuple[str, str, str, bool]] = field(
-        default_factory=list
-    )  # kind, right answer, answer, whether it is right
+    answers: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    """(kind, right answer, answer, whether it is right)"""
 
     @property
     def shares(self) -> dict[str, float]:
@@ -80,7 +79,8 @@ class SimulatedWorld:
     def __init__(
         self, graph: Graph, world: World, node: Mapping[str, Any], camera: Mapping[str, Any]
     ) -> None:
-        self.graph, self._world = graph, world
+        self.graph = graph
+        self._world = world
         self.showings: list[GroundTruth] = []
         self.described: list[Described] = []
         self.faults: list[str] = []
@@ -129,10 +129,7 @@ class SimulatedWorld:
 
     def ask(self, question: str, showing: GroundTruth) -> Any:
         """Returns the answer about a whole showing."""
-        start, end = (
-            Time(sec=time_ns // 10**9, nanosec=time_ns % 10**9)
-            for time_ns in (showing.start_ns, showing.end_ns)
-        )
+        start, end = time_message(showing.start_ns), time_message(showing.end_ns)
         return self.node.ask(question, has_interval=True, start=start, end=end).answer
 
     def ask_all(self, item: Described, count: int, tally: Tally) -> None:
@@ -167,7 +164,7 @@ class SimulatedWorld:
             self._images.append(set())
 
     def _on_image(self, message: Any) -> None:
-        """An image comes after the truth of its scene."""
+        """Keeps the stamp of an image, which comes after the truth of its scene."""
         self._images[self.showings[-1].epoch if self.showings else 0].add(
             stamp_ns(message.header.stamp)
         )
@@ -239,9 +236,8 @@ def events_outside(item: Described) -> list[str]:
                     item.start_ns <= event.start_ns + SLACK_NS
                     and item.end_ns >= event.end_ns - SLACK_NS
                 )
-            outside += (
-                []
-                if is_inside
-                else [f'{event} in {item.caption.text!r} of {item.start_ns} to {item.end_ns}']
-            )
+            if not is_inside:
+                outside.append(
+                    f'{event} in {item.caption.text!r} of {item.start_ns} to {item.end_ns}'
+                )
     return outside
