@@ -2,9 +2,8 @@
 """Starts Gazebo Sim with a world, the bridge to ROS 2 and one penguin node that watches the world's
 camera, in the world's time.
 
-Needs ros_gz_sim and ros_gz_bridge (apt: ros-$ROS_DISTRO-ros-gz). Knows which arguments go where;
-topics stand in config/gazebo_bridge.yaml, parameters of the node for simulated worlds in
-config/simulation.yaml.
+It needs ros_gz_sim and ros_gz_bridge (apt: ros-$ROS_DISTRO-ros-gz). The topics are in
+config/gazebo_bridge.yaml, the node's parameters for simulated worlds in config/simulation.yaml.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = 'penguin_ros'
 PASSED_ON = ('namespace', 'params_file', 'bundle', 'checkpoint')
-"""Arguments that penguin.launch.py gets as they are."""
+"""Arguments that are passed on to penguin.launch.py as they are."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Called by `ros2 launch penguin_ros gazebo.launch.py`; `-s` lists the arguments."""
+    """Returns what `ros2 launch penguin_ros gazebo.launch.py` starts; `-s` lists the arguments."""
     return LaunchDescription([*arguments(), OpaqueFunction(function=start_world), penguin_node()])
 
 
 def arguments() -> list[DeclareLaunchArgument]:
-    """Every argument, with its default and its meaning."""
+    """Returns every argument with its default and its meaning."""
     share = FindPackageShare(PACKAGE)
     return [
         DeclareLaunchArgument(
@@ -74,13 +73,13 @@ def arguments() -> list[DeclareLaunchArgument]:
             'rviz',
             default_value='false',
             choices=['true', 'false'],
-            description="Start rviz2 too, with the camera's picture.",
+            description="Start rviz2 too, with the camera's image.",
         ),
     ]
 
 
 def start_world(context: LaunchContext) -> list[Any]:
-    """Gazebo, the bridge and, when asked for, rviz2, once the arguments have values."""
+    """Returns Gazebo, the bridge and, when asked for, rviz2, once the arguments have values."""
 
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context)).strip()
@@ -121,7 +120,7 @@ def start_world(context: LaunchContext) -> list[Any]:
 
 
 def penguin_node() -> IncludeLaunchDescription:
-    """The node, by its own launch file."""
+    """Returns the penguin node, by its own launch file."""
     file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'launch', 'penguin.launch.py'])
     passed = [(name, LaunchConfiguration(name)) for name in PASSED_ON]
     return IncludeLaunchDescription(

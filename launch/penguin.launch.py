@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts one penguin node. Knows which arguments become which parameters; the defaults of
-parameters stand in config.py.
+"""Starts one penguin node, whose parameters come from a file and from arguments.
 
 An argument that is left empty passes nothing, so that the parameter file, or else the node's own
-default, holds.
+default in config.py, applies.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, List  # noqa: UP035  launch_ros compares with typing.List
+from typing import Any, List  # noqa: UP035
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -19,19 +18,18 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = 'penguin_ros'
+Names = List[str]  # noqa: UP006  launch_ros compares with typing.List
 FAST_DDS_2 = ('humble', 'jazzy')
-"""Distributions whose Fast DDS reads the profile's older variable; with the later ones it is
-deprecated.
-"""
+"""Distributions whose Fast DDS reads the older variable for a profile, deprecated in later ones."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Called by `ros2 launch penguin_ros penguin.launch.py`; `-s` lists the arguments."""
+    """Returns what `ros2 launch penguin_ros penguin.launch.py` starts; `-s` lists the arguments."""
     return LaunchDescription([*arguments(), OpaqueFunction(function=start_node)])
 
 
 def arguments() -> list[DeclareLaunchArgument]:
-    """Every argument, with its default and its meaning."""
+    """Returns every argument with its default and its meaning."""
     share = FindPackageShare(PACKAGE)
     return [
         DeclareLaunchArgument(
@@ -95,7 +93,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def start_node(context: LaunchContext) -> list[Any]:
-    """The actions, once the arguments have values."""
+    """Returns the actions, once the arguments have values."""
 
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context)).strip()
@@ -123,12 +121,12 @@ def start_node(context: LaunchContext) -> list[Any]:
 
 
 def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
-    """`front=/front/image_raw,rear` as parameters; nothing for nothing."""
+    """Returns cameras written as `front=/front/image_raw,rear` as parameters; none for ''."""
     pairs = [entry.strip().partition('=') for entry in cameras.split(',') if entry.strip()]
     if not pairs:
         return {}
     parameters = {
-        'cameras': ParameterValue([name.strip() for name, _, _ in pairs], value_type=List[str])  # noqa: UP006
+        'cameras': ParameterValue([name.strip() for name, _, _ in pairs], value_type=Names)
     }
     for name, _, topic in pairs:
         if topic.strip():
@@ -139,7 +137,10 @@ def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
 
 
 def profile_variable(context: LaunchContext, profile: str) -> list[SetEnvironmentVariable]:
-    """Fast DDS reads the profile when the process starts; other middlewares ignore it."""
+    """Returns the action that sets the variable for a profile.
+
+    Fast DDS reads it when the process starts; other middlewares ignore it.
+    """
     if not profile:
         return []
     if profile == 'images':

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts the simulated camera and one penguin node that watches it, both in the world's time.
 
-Knows which arguments become which parameters; those for simulated worlds stand in
-config/simulation.yaml.
+The parameters for simulated worlds are in config/simulation.yaml.
 """
 
 from __future__ import annotations
@@ -19,16 +18,18 @@ from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = 'penguin_ros'
 PASSED_ON = ('namespace', 'params_file', 'bundle', 'checkpoint')
-"""Arguments that penguin.launch.py gets as they are."""
+"""Arguments that are passed on to penguin.launch.py as they are."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Called by `ros2 launch penguin_ros simulation.launch.py`; `-s` lists the arguments."""
+    """Returns what `ros2 launch penguin_ros simulation.launch.py` starts; `-s` lists the
+    arguments.
+    """
     return LaunchDescription([*arguments(), OpaqueFunction(function=start_camera), penguin_node()])
 
 
 def arguments() -> list[DeclareLaunchArgument]:
-    """Every argument, with its default and its meaning."""
+    """Returns every argument with its default and its meaning."""
     parameters = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'simulation.yaml'])
     return [
         DeclareLaunchArgument(
@@ -77,7 +78,7 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def start_camera(context: LaunchContext) -> list[Any]:
-    """The simulated camera, once the arguments have values."""
+    """Returns the simulated camera, once the arguments have values."""
 
     def value(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context)).strip()
@@ -102,7 +103,7 @@ def start_camera(context: LaunchContext) -> list[Any]:
 
 
 def penguin_node() -> IncludeLaunchDescription:
-    """The node, by its own launch file."""
+    """Returns the penguin node, by its own launch file."""
     file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'launch', 'penguin.launch.py'])
     passed = [(name, LaunchConfiguration(name)) for name in PASSED_ON]
     return IncludeLaunchDescription(
