@@ -37,5 +37,5 @@ def test_renamed_settings_lead_from_names_that_are_gone_to_names_that_exist() ->
     known = settings(PenguinConfig()).keys()
     assert not RENAMED_SETTINGS.keys() & known
     assert set(RENAMED_SETTINGS.values()) <= known
-    page = (Path(__file__).resolve().parents[1] / 'docs' / 'parameters.md').read_text()
-    assert all(f'`{old}` is' in page.replace('\n', ' ') for old in RENAMED_SETTINGS)
+    changelog = (Path(__file__).resolve().parents[1] / 'CHANGELOG.rst').read_text()
+    assert all(f'``{old}`` is' in changelog.replace('\n  ', ' ') for old in RENAMED_SETTINGS)
