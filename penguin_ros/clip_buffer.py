@@ -124,7 +124,8 @@ class ClipBuffer:
     def configure(self, config: BufferConfig, future_tolerance_ns: int) -> None:
         """Applies new bounds at once."""
         with self._lock:
-            self._config, self._future_tolerance_ns = config, future_tolerance_ns
+            self._config = config
+            self._future_tolerance_ns = future_tolerance_ns
             self._trim()
 
     def newest_clip(self, choice: ClipConfig) -> Clip | None:

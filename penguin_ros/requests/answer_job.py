@@ -104,7 +104,7 @@ class AnswerJob:
         return round(self._context.config.caption.max_preemption * NANOSECONDS)
 
     def steps(self) -> Generator[None, None, None]:
-        """See Job."""
+        """Prepares the inputs, then generates the text; see Job."""
         self._evidence.started_ns = self._context.steady_ns()
         add_duration = partial(self._output.stats.add_duration, 'encode')
         inputs = yield from driven(self._inputs(), self._context.steady_ns, add_duration)
@@ -115,11 +115,11 @@ class AnswerJob:
         yield from self._generate(inputs)
 
     def finish(self) -> None:
-        """See Job; delivers the whole answer."""
+        """Delivers the whole answer; see Job."""
         self._end(None)
 
     def abort(self, error: PenguinError) -> None:
-        """See Job; delivers as much of the answer as there is."""
+        """Delivers as much of the answer as there is; see Job."""
         self._end(error)
 
     def _inputs(self) -> Generator[None, None, ModelInputs | None]:

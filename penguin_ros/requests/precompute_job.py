@@ -50,7 +50,7 @@ class PrecomputeJob:
         self._is_waiting = True
 
     def steps(self) -> Generator[None, None, None]:
-        """See Job; on the worker thread."""
+        """Takes the frames that have arrived and encodes them; see Job."""
         self._stop_waiting()
         chosen = yield from self._camera.present_clip(self._model.window_rules(self._config))
         if chosen is None or chosen.plan is None:
@@ -62,11 +62,11 @@ class PrecomputeJob:
             self._camera.note_frame_cost(sum(durations_ns) // encoded)
 
     def finish(self) -> None:
-        """See Job; nobody waits for it."""
+        """Frees the camera's place in line; see Job."""
         self._stop_waiting()
 
     def abort(self, error: PenguinError) -> None:
-        """See Job; what was finished is kept."""
+        """Frees the camera's place in line; what was finished is kept. See Job."""
         self._stop_waiting()
 
     def _stop_waiting(self) -> None:

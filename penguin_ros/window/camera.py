@@ -174,8 +174,10 @@ class Camera:
         """Returns the last caption again, with evidence up to the end of `clip`; it is silent
         unless a heartbeat is due.
         """
-        gate, steady_ns, told = self._gate, self._steady_ns(), last.answer
-        assert told is not None
+        gate = self._gate
+        steady_ns = self._steady_ns()
+        repeated = last.answer
+        assert repeated is not None
         is_due = gate.is_heartbeat_due(
             steady_ns, round(config.period * NANOSECONDS), round(config.heartbeat * NANOSECONDS)
         )
@@ -187,15 +189,15 @@ class Camera:
         self._window.note_captioned(newest_ns)
         evidence = replace(
             answer.evidence,
-            frames=told.evidence.frames,
-            start_ns=told.evidence.start_ns,
+            frames=repeated.evidence.frames,
+            start_ns=repeated.evidence.start_ns,
             end_ns=newest_ns,
             age_ns=self._now_ns() - newest_ns,
-            stop_reason=told.evidence.stop_reason,
-            is_truncated=told.evidence.is_truncated,
+            stop_reason=repeated.evidence.stop_reason,
+            is_truncated=repeated.evidence.is_truncated,
             unchanged_since_ns=last.end_ns,
         )
-        return replace(answer, text=told.text, evidence=evidence, is_silent=not is_due)
+        return replace(answer, text=repeated.text, evidence=evidence, is_silent=not is_due)
 
     def _check_present(self, config: PenguinConfig) -> None:
         age_ns = self._buffer.age_ns(self._now_ns())
