@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The glossary of docs/architecture.md is kept: old names do not come back, docstrings are sentences."""
+"""The glossary of docs/architecture.md is kept: old names do not come back, docstrings are
+sentences.
+"""
 
 from __future__ import annotations
 

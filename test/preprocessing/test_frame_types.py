@@ -49,7 +49,8 @@ def test_real_video_is_as_similar_as_pytorch_and_plain_sums_say(video_path: Path
         np.where(other > 40 * level, 255 - other, other) for level, other in enumerate(others[:6])
     ]  # in part inverted
     measured = [similarity(first, other) for other in others]
-    # PyTorch's resize rounds otherwise on other processors: one patch may lie just beyond the limit.
+    # PyTorch's resize rounds otherwise on other processors: one patch may lie just beyond the
+    # limit.
     one_patch = 1.01 / len(_patches(_plain_hsv(first)))
     assert measured == pytest.approx(
         [_plain_similarity(_plain_hsv(first), _plain_hsv(other)) for other in others], abs=one_patch

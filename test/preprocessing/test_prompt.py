@@ -111,7 +111,8 @@ def test_roles_turns_and_images_are_written_as_the_model_knows_them(
     ]
     prompt = render(messages, checkpoint.tokenizer, (2, 3), checkpoint.shape.image_token_id)
     assert prompt.text == (
-        '<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n<image>\n<image>\nWhich?<|im_end|>\n'
+        '<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n'
+        '<image>\n<image>\nWhich?<|im_end|>\n'
         '<|im_start|>assistant\nThe first.<|im_end|>\n<|im_start|>user\nWhy?' + END
     )
 

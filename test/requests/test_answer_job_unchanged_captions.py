@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""With the gate, the model does not run while nothing changes, a heartbeat is published in time, and
-every change is captioned at once.
+"""With the gate, the model does not run while nothing changes, a heartbeat is published in time,
+and every change is captioned at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Captioned(LiveWindow):
 
 
 @pytest.mark.parametrize('window', ['recent', 'sliding', 'growing'])
-def test_while_nothing_changes_the_model_does_not_run_and_the_last_caption_goes_out_at_the_heartbeat(
+def test_while_nothing_changes_the_last_caption_goes_out_at_the_heartbeat_without_the_model(
     tiny_checkpoint: Path, window: str
 ) -> None:
     with Captioned(tiny_checkpoint, window=window) as live:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The evidence names the frames that the model saw, when things happened, and why the text ended."""
+"""The evidence names the frames that the model saw, its times, and why the text ended."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def frame(
 
 
 def rules(**values: object) -> WindowRules:
-    """`clip__fps=2.0` sets clip.fps; unless said otherwise two frames a second and at most eight."""
+    """`clip__fps=2.0` sets clip.fps; by default two frames a second and at most eight."""
     settings = {
         'clip.window': 'growing',
         'clip.fps': 2.0,
