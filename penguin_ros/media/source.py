@@ -85,7 +85,7 @@ class VideoFile:
         self._reader.rewind()
 
     def advance(self, media_ns: int) -> bool:
-        """See CameraSource."""
+        """Implements CameraSource."""
         # Times of ticks and frames are rounded differently.
         while self._lap_ns + self._next * self._period_ns <= media_ns + self._period_ns / 100:
             if self._reader.grab():
@@ -100,7 +100,7 @@ class VideoFile:
         return True
 
     def image(self) -> BgrImage:
-        """See CameraSource."""
+        """Implements CameraSource."""
         if self._image is None:
             self._image = self._reader.image()
         if self._image is None:
@@ -108,7 +108,7 @@ class VideoFile:
         return self._image
 
     def close(self) -> None:
-        """See CameraSource."""
+        """Implements CameraSource."""
         self._reader.close()
 
 
@@ -139,7 +139,7 @@ class ImageFolder:
             )
 
     def advance(self, media_ns: int) -> bool:
-        """See CameraSource."""
+        """Implements CameraSource."""
         index = int(media_ns * self.native_hz / NANOSECONDS + 0.01)
         if index >= len(self._files) and not self._is_looping:
             return False
@@ -147,7 +147,7 @@ class ImageFolder:
         return True
 
     def image(self) -> BgrImage:
-        """See CameraSource."""
+        """Implements CameraSource."""
         while self._image is None or self._image_index != self._index:
             image = self._read(self._files[self._index])
             if image is not None:
@@ -158,7 +158,7 @@ class ImageFolder:
         return self._image
 
     def close(self) -> None:
-        """See CameraSource."""
+        """Implements CameraSource."""
 
     def _forget(self, file: Path) -> None:
         self._files.remove(file)
@@ -189,7 +189,7 @@ class LiveDevice:
         self._start_ns: int | None = None
 
     def advance(self, media_ns: int) -> bool:
-        """See CameraSource; MediaError when the device gives nothing more."""
+        """Implements CameraSource; MediaError when the device gives nothing more."""
         while True:
             if not self._capture.grab():
                 raise MediaError(
@@ -203,14 +203,14 @@ class LiveDevice:
                 return True
 
     def image(self) -> BgrImage:
-        """See CameraSource."""
+        """Implements CameraSource."""
         is_read, image = self._capture.retrieve()
         if not is_read:
             raise MediaError(f'an image of {self._name} does not decode')
         return np.asarray(image, dtype=np.uint8)
 
     def close(self) -> None:
-        """See CameraSource."""
+        """Implements CameraSource."""
         self._capture.release()
 
 

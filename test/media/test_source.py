@@ -91,12 +91,11 @@ def test_a_live_device_throws_away_what_comes_too_early(film):
         """A capture of the film that gives as many frames as are asked for."""
 
         def __init__(self):
-            self.grabs, self._capture = 0, cv2.VideoCapture(str(film))
-            self.get, self.retrieve, self.release = (
-                self._capture.get,
-                self._capture.retrieve,
-                self._capture.release,
-            )
+            self.grabs = 0
+            self._capture = cv2.VideoCapture(str(film))
+            self.get = self._capture.get
+            self.retrieve = self._capture.retrieve
+            self.release = self._capture.release
 
         def grab(self):
             self.grabs += 1

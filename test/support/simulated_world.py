@@ -5,6 +5,7 @@ everything it says.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -185,6 +186,8 @@ class SimulatedWorld:
         ):
             return  # of a scene that was over before its truth could be heard
         epoch = self.showings[-1].epoch
+        if epoch == 0 and start_ns < min(self._images[0], default=math.inf):
+            return  # of images that were sent before this client was connected
         showing = next(
             (
                 item

@@ -78,7 +78,8 @@ class NodeSnapshot:
 
 def status_message(snapshot: NodeSnapshot) -> Status:
     """Returns the message for `~/status`."""
-    pipeline, texts = snapshot.pipeline, snapshot.texts
+    pipeline = snapshot.pipeline
+    texts = snapshot.texts
     last_error = snapshot.load_failure or (pipeline.last_error if pipeline is not None else None)
     message = Status(
         lifecycle_state=snapshot.lifecycle_state,

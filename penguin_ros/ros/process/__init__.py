@@ -7,6 +7,6 @@ Reading order: `requirements` says what is not installed, `stop_signal` notices 
 other threads to the executor's. `node_process` is the other side: one of our nodes as a child
 process.
 
-The entry points and nodes of `ros/`, the demo and the benchmarks call this room. It knows nothing
-of models or images, and imports rclpy only where a node exists already.
+The entry points and nodes of `ros/`, the demo and the benchmarks call this room. Nothing
+here concerns models, and rclpy is imported only where a node exists already.
 """

@@ -71,7 +71,7 @@ class Receiver:
         return self.graph.wait_for(spin, seconds, what or self.camera.health)
 
     def health_with(self, cause, seconds=20.0):
-        """The health, once its cause or one of its warnings is this."""
+        """Waits until the cause or a warning of the health is this one, and returns the health."""
         self.wait_for(
             lambda: cause in (self.camera.health().cause, *self.camera.health().warnings),
             seconds,

@@ -209,7 +209,7 @@ def test_a_signal_ends_it_quietly_while_it_publishes(graph, film, number):
 
 
 def test_nothing_is_decoded_while_nobody_listens(graph, film):
-    """Seen by processor time: a 4K image at 50 Hz would take several cores."""
+    """The processor time shows it: 4K images at 50 Hz would take several cores."""
     camera = start(graph, film, rate=50.0, width=3840, height=2160, encoding='bgr8')
     camera.wait_for_log('50 Hz')
     graph.holds_for(lambda: True, 1.0)

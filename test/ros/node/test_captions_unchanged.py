@@ -63,7 +63,7 @@ def described(node):
 
 
 def await_silence(node):
-    """Until captions are unchanged; the newest one that was made."""
+    """Waits until captions are unchanged, and returns the newest one that was made."""
     seen = len(node.arrivals)
     node.graph.wait_for(
         lambda: len(node.arrivals) > seen and node.arrivals[-1][1].state == Caption.UNCHANGED,

@@ -46,7 +46,7 @@ def await_caption(node):
 
 
 def await_quiet(node):
-    """Until no caption is under way, seen twice so that none was between two diagnostics."""
+    """Waits until no caption is under way, seen twice so that none was between two diagnostics."""
     seen = len(node.diagnostics)
 
     def is_quiet():
@@ -60,7 +60,7 @@ def await_quiet(node):
 
 
 def busy_with(node):
-    """A question that runs until it is cancelled."""
+    """Asks a question that runs until it is cancelled."""
     goal = node.send_goal(max_tokens=LONG)
     goal.wait_for_text()
     return goal

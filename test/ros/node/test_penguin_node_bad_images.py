@@ -145,7 +145,7 @@ def jpeg(width=WIDTH, height=HEIGHT, kind='JPEG'):
 
 
 def jpeg_that_claims(width, height):
-    """A real JPEG whose header tells another size."""
+    """Returns a real JPEG whose header claims another size."""
     content = bytearray(jpeg())
     start = content.index(b'\xff\xc0')
     content[start + 5 : start + 9] = struct.pack('>HH', height, width)
@@ -153,7 +153,7 @@ def jpeg_that_claims(width, height):
 
 
 def png_that_claims(width, height):
-    """A real PNG whose header tells another size, with the checksum to it."""
+    """Returns a real PNG whose header claims another size, with the checksum to match."""
     import zlib
 
     content = bytearray(jpeg(kind='PNG'))

@@ -38,7 +38,7 @@ def now_ns(node):
 
 
 def publish_until(node, camera, stamps, condition, what):
-    """One image each 50 ms with the next of `stamps`."""
+    """Publishes an image each 50 ms, with the next of `stamps`, until the condition holds."""
     timer = node.graph.node.create_timer(0.05, lambda: camera.publish(next(stamps)))
     try:
         return node.graph.wait_for(condition, 20, what)
@@ -47,7 +47,7 @@ def publish_until(node, camera, stamps, condition, what):
 
 
 def with_now(node, *offsets):
-    """The time of now, and after each a stamp for every offset from it, in nanoseconds."""
+    """Yields, again and again, the time now and a stamp for each offset from it in nanoseconds."""
     while True:
         stamp = now_ns(node)
         yield stamp
@@ -66,7 +66,7 @@ def assert_rising(captions):
 
 
 def settled(node, camera):
-    """Until only frames of now are left and nothing is wrong any more."""
+    """Waits until only present frames are left and nothing is wrong any more."""
     publish_until(
         node,
         camera,

@@ -41,7 +41,7 @@ def node(live_node):
 
 @pytest.fixture(scope='module')
 def phases(node):
-    """Seconds until the first step, of the encode and of the prefill of the long question."""
+    """Seconds that the long question takes until its first step, to encode, and to prefill."""
     evidence = node.ask(LONG_QUESTION, max_tokens=1).answer.evidence
     return seconds_of(evidence.wait), seconds_of(evidence.encode), seconds_of(evidence.prefill)
 
@@ -51,7 +51,7 @@ def seconds_of(duration):
 
 
 def time_to_cancel(goal):
-    """Seconds from the request to the result, which is returned too."""
+    """Cancels a goal; returns the seconds until its result, and the result."""
     start = time.monotonic()
     goal.cancel()
     status, answer = goal.result(10)
@@ -85,7 +85,7 @@ def cancelled(node, question, is_ready, is_in_phase):
 
 
 def after(seconds):
-    """A moment that comes so long after it was first asked for."""
+    """Returns a condition that holds from so long after it was first asked for."""
     starts = {}
     return lambda goal: time.monotonic() - starts.setdefault(goal, time.monotonic()) > seconds
 

@@ -30,7 +30,8 @@ class World:
     """A simulation: publishes /clock, and an image of its time with every tick."""
 
     def __init__(self, graph):
-        self.now_ns, self.is_filming = 1000 * SECOND, True
+        self.now_ns = 1000 * SECOND
+        self.is_filming = True
         self._clock = graph.publisher(Clock, '/clock', 10)
         self._camera = SyntheticCamera(graph, '/camera/image')
         self.stamps = self._camera.stamps_ns
@@ -53,7 +54,7 @@ def node(live_node):
 
 @pytest.fixture(scope='module')
 def world(graph, node):
-    """The clock begins, and frames with it."""
+    """Starts the clock, and frames with it."""
     world = World(graph)
     graph.wait_for(
         lambda: node.camera_status().frames_buffered and node.captions,

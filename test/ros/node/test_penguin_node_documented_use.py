@@ -36,7 +36,7 @@ def node(live_node: Callable[..., LiveNode]) -> LiveNode:
 
 
 def run(node: LiveNode, *command: str) -> subprocess.CompletedProcess[str]:
-    """A Python program beside the node, while the camera publishes."""
+    """Runs a Python program beside the node, while the camera publishes."""
     environment = {**os.environ, 'ROS_DOMAIN_ID': str(node.graph.domain.number)}
     log = node.graph.folder / 'program.log'
     with log.open('wb') as output:
@@ -89,7 +89,7 @@ def test_the_code_in_the_readme_works_as_printed(node: LiveNode, tmp_path: Path)
 
 
 def rows(page: Path, columns: int) -> dict[str, list[str]]:
-    """The rows with that many columns that begin with code, by name; `~` is the node's name."""
+    """Returns the rows with that many columns that begin with code, by name; `~` is the node."""
     found = [
         [cell.strip().strip('`') for cell in line.split('|')[1:-1]]
         for line in page.read_text(encoding='utf-8').splitlines()
@@ -101,7 +101,7 @@ def rows(page: Path, columns: int) -> dict[str, list[str]]:
 
 
 def endpoints(node: LiveNode) -> dict[str, tuple[str, str]]:
-    """What the graph tells of the node: kind and type by name, without what every node has."""
+    """Returns what the node has in the graph beyond what every node has: kind and type by name."""
     client = node.graph.node
     of = ('penguin', '/')
     found = {

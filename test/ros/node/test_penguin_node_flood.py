@@ -31,7 +31,7 @@ def node(live_node):
 
 
 def ended(node):
-    """Questions that have ended, as the node counts them."""
+    """Returns how many questions have ended, as the node counts them."""
     return (
         node.status.questions_answered
         + node.status.questions_refused
@@ -40,13 +40,13 @@ def ended(node):
 
 
 def published(node, name):
-    """Answers on the topic whose id begins so, by id."""
+    """Returns the answers on the topic whose id begins with `name`, by id."""
     return {answer.id: answer for answer in node.answers if answer.id.startswith(name)}
 
 
 @pytest.fixture
 def quiet(node):
-    """The node counts nothing any more."""
+    """Waits until the counts of the node stand still."""
 
     def is_quiet():
         return (

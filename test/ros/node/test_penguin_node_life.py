@@ -175,7 +175,7 @@ def cycle(node):
 
 
 def footprint(process):
-    """Threads, open files, resident bytes."""
+    """Returns threads, open files and resident bytes of a process."""
     with process.oneshot():
         return process.num_threads(), process.num_fds(), process.memory_info().rss
 

@@ -30,7 +30,7 @@ def node(live_node):
 
 @pytest.fixture(scope='module')
 def front(graph, node):
-    """Publishes from now on."""
+    """A camera that publishes from now on."""
     camera = SyntheticCamera(graph, '/front/image')
     camera.start()
     return camera

@@ -27,7 +27,7 @@ IS_GLIBC = sys.platform == 'linux' and platform.libc_ver()[0] == 'glibc'
 
 
 def measure(**environment):
-    """Whether the setting took effect, and the page faults of 20 blocks of 6 MB."""
+    """Returns whether the setting took effect, and the page faults of 20 blocks of 6 MB."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')
     }

@@ -54,7 +54,8 @@ class Receiver:
         self.node = rclpy.create_node('receiver', context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.images, self.is_done = 0, False
+        self.images = 0
+        self.is_done = False
         qos = QoSProfile(depth=FRAMES, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.node.create_subscription(Image, 'image', self._receive, qos)
 
@@ -63,7 +64,7 @@ class Receiver:
         self.images += len(message.data) == 1080 * 5760
 
     def receive(self, environment: dict[str, str]) -> int:
-        """Number of images that arrived from a publisher process with these variables."""
+        """Returns how many images arrived from a publisher process with these variables."""
         publisher = subprocess.Popen(
             [sys.executable, '-c', PUBLISHER], env={**os.environ, **environment}
         )

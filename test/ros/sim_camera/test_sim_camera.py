@@ -68,7 +68,7 @@ class Watch:
         return [stamp_ns(message.header.stamp) for message in self.raw]
 
     def complete(self):
-        """Showings of which nothing was missed: images came before them, and they are over."""
+        """Returns the showings of which nothing was missed: images preceded them, they are over."""
         stamps = self.stamps()
         return [
             truth
@@ -193,7 +193,7 @@ def test_in_real_time_stamps_are_of_the_wall_and_no_clock_is_published(graph):
 
 
 def given_scene(folder):
-    """A scene and the file that holds it."""
+    """Returns a scene and the file that holds it."""
     scene = Scene(3, (Thing('box', 'red', 0.3, (2.0, 0.0)),), seconds=0.8)
     path = folder / 'scene.json'
     path.write_text(json.dumps(scene_record(scene)))
@@ -273,7 +273,7 @@ def test_every_parameter_describes_itself(graph):
 
 
 class SlowWorld(World):
-    """Takes longer for an image than there is time for three."""
+    """A world that takes longer to draw an image than there is time for three."""
 
     def render(self, seconds):
         threading.Event().wait(0.35)
@@ -312,7 +312,7 @@ def running_camera(graph, watch, make_world, **parameters):
 
 
 def are_connected(client, camera):
-    """Whether the camera has a subscriber of each image topic, and the client its publisher."""
+    """Returns whether the camera knows a subscriber, and the client a publisher, of each topic."""
     topics = '/camera/image', '/camera/image/compressed', '/camera/camera_info'
     return all(camera.count_subscribers(topic) for topic in topics) and all(
         client.count_publishers(topic) for topic in topics

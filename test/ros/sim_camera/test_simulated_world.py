@@ -48,8 +48,8 @@ def world() -> Iterator[World]:
 def test_what_the_node_tells_of_a_simulated_camera_is_about_images_of_one_scene(
     graph: Graph, world: World, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """Flow only: whatever such a network says, its captions and answers come, and name what they
-    are about.
+    """This is about the flow only: whatever such a network says, its captions and answers come and
+    name what they are about.
     """
     model = with_bundle(
         ModelConfig(checkpoint=str(tiny_checkpoint), backend='onnxruntime'), tmp_path
