@@ -181,10 +181,12 @@ def _is_path(word: str) -> bool:
 
 
 def _exists(name: str, page: str) -> bool:
-    """From the root, the package, or beside the page; bare names of tests lie below test/."""
+    """From the root, the package, or beside the page; bare names lie below test/ or the package."""
     places = [ROOT, ROOT / 'penguin_ros', ROOT / 'launch', (ROOT / page).parent]
-    is_test = '/' not in name and any((ROOT / 'test').rglob(name))
-    return is_test or any(any(place.glob(name)) for place in places)
+    is_bare = '/' not in name
+    folders = (ROOT / 'test', ROOT / 'penguin_ros')
+    is_below = is_bare and any(any(folder.rglob(name)) for folder in folders)
+    return is_below or any(any(place.glob(name)) for place in places)
 
 
 @each_page
