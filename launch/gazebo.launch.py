@@ -25,11 +25,18 @@ PASSED_ON = ('namespace', 'params_file', 'bundle', 'checkpoint')
 
 def generate_launch_description() -> LaunchDescription:
     """Returns what `ros2 launch penguin_ros gazebo.launch.py` starts; `-s` lists the arguments."""
-    return LaunchDescription([*arguments(), OpaqueFunction(function=start_world), penguin_node()])
+    return LaunchDescription(
+        [
+            *node_arguments(),
+            *world_arguments(),
+            OpaqueFunction(function=start_world),
+            penguin_node(),
+        ]
+    )
 
 
-def arguments() -> list[DeclareLaunchArgument]:
-    """Returns every argument with its default and its meaning."""
+def node_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments that the penguin node gets, each with its default and its meaning."""
     share = FindPackageShare(PACKAGE)
     return [
         DeclareLaunchArgument(
@@ -53,6 +60,13 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value='',
             description='Folder or hub id of a published checkpoint to run instead of a bundle.',
         ),
+    ]
+
+
+def world_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments of Gazebo and of what is shown, with their defaults and meanings."""
+    share = FindPackageShare(PACKAGE)
+    return [
         DeclareLaunchArgument(
             'world',
             default_value=PathJoinSubstitution([share, 'worlds', 'penguin_demo.sdf']),

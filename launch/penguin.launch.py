@@ -25,11 +25,13 @@ FAST_DDS_2 = ('humble', 'jazzy')
 
 def generate_launch_description() -> LaunchDescription:
     """Returns what `ros2 launch penguin_ros penguin.launch.py` starts; `-s` lists the arguments."""
-    return LaunchDescription([*arguments(), OpaqueFunction(function=start_node)])
+    return LaunchDescription(
+        [*process_arguments(), *penguin_arguments(), OpaqueFunction(function=start_node)]
+    )
 
 
-def arguments() -> list[DeclareLaunchArgument]:
-    """Returns every argument with its default and its meaning."""
+def process_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments for any node, each with its default and its meaning."""
     share = FindPackageShare(PACKAGE)
     return [
         DeclareLaunchArgument(
@@ -59,6 +61,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             choices=['debug', 'info', 'warn', 'error', 'fatal'],
             description='Least severe messages that the node logs.',
         ),
+    ]
+
+
+def penguin_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments for cameras, the model and transport, each with default and meaning."""
+    return [
         DeclareLaunchArgument(
             'cameras',
             default_value='',

@@ -25,11 +25,18 @@ def generate_launch_description() -> LaunchDescription:
     """Returns what `ros2 launch penguin_ros simulation.launch.py` starts; `-s` lists the
     arguments.
     """
-    return LaunchDescription([*arguments(), OpaqueFunction(function=start_camera), penguin_node()])
+    return LaunchDescription(
+        [
+            *node_arguments(),
+            *camera_arguments(),
+            OpaqueFunction(function=start_camera),
+            penguin_node(),
+        ]
+    )
 
 
-def arguments() -> list[DeclareLaunchArgument]:
-    """Returns every argument with its default and its meaning."""
+def node_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments that the penguin node gets, each with its default and its meaning."""
     parameters = PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'simulation.yaml'])
     return [
         DeclareLaunchArgument(
@@ -53,6 +60,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value='',
             description='Folder or hub id of a published checkpoint to run instead of a bundle.',
         ),
+    ]
+
+
+def camera_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments of the simulated camera, each with its default and its meaning."""
+    return [
         DeclareLaunchArgument(
             'scene',
             default_value='',
