@@ -184,6 +184,7 @@ def _model(snapshot: NodeSnapshot) -> DiagnosticStatus:
             'device': model.device,
             'precision': model.precision,
             'weight bytes': model.weight_bytes,
+            'KV slots': model.slots,
             'last answers [s]': _seconds(snapshot.texts.answer_ns),
             'last captions [s]': _seconds(snapshot.texts.caption_ns),
             **_cache_values(pipeline),

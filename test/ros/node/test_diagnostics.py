@@ -202,6 +202,7 @@ def test_every_count_of_the_caches_is_told_and_with_which_words():
     told = values(entry('model', dataclasses.replace(shot, pipeline=counted)))
     counts = {*vars(encoder).values(), *vars(prefix).values()}
     assert {str(count) for count in counts} <= set(told.values())
+    assert told['KV slots'] == str(MODEL.slots)
     assert told['encoder cache hits'] == str(encoder.hits)
     assert told['encoder cache misses'] == str(encoder.misses)
     assert told['prefix cache hits [tokens]'] == str(prefix.reused)
