@@ -150,7 +150,7 @@ class DemoWatch:
         stream = GrowingText()
         left = self.topics.end - time.monotonic() - MARGIN_S
         try:
-            name = self.session.find_node(self.topics.node_name, min(DISCOVERY_S, left))
+            name = self.session.find_node(self.topics.node_name, min(DISCOVERY_S, max(0.1, left)))
             client = QuestionClient(self.session, name)
             self.answer = client.ask(
                 AskedQuestion(ask.question, deadline_s=max(0.1, left), interval_ns=ask.interval_ns),

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# Bash, sourced by scripts/setup: what its steps do. Uses its root, venv, stamps, python, flavour, ground, run, explain
-# and say.
+# Bash, sourced by scripts/setup: what machine this is (ROS 2, Python, Jetson, Debian packages), and what that means for the
+# set-up. Uses its root, venv, python, flavour, parts, explain and say.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 wheels='the ROS 2 wheels (Jazzy)'
-# To be raised with every change below that must do finished steps again.
-recipe=1
 
 is_sourced_ros() { [ "$flavour" != "$wheels" ]; }
 
@@ -55,7 +53,7 @@ choose_python() {
     objections+="${objections:+; }$objection"
   done
   if [ -z "$objections" ] && can_apt && [ "${1:-}" != again ]; then
-    run apt_install "Debian package python3" "apt-get install -y python3 python3-venv python3-dev" python3 python3-venv python3-dev
+    apt_install python3 python3-venv python3-dev
     choose_python again
     return
   fi
@@ -65,10 +63,17 @@ choose_python() {
 
 can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-apt_install() {
+apt_install() { # PACKAGE...: on behalf of root, who may
+  wanted_packages="$*"
+  titles[install_debian]="Debian packages: $*" advices[install_debian]="apt-get install -y $*" fingerprints[install_debian]=never
+  run_chains install_debian
+}
+
+install_debian() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q
-  apt-get install -q -y --no-install-recommends "$@"
+  # shellcheck disable=SC2086 # one word per package
+  apt-get install -q -y --no-install-recommends $wanted_packages
 }
 
 # The Debian packages whose programs or files are missing, one a line.
@@ -77,7 +82,7 @@ missing_required() {
   version="$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')"
   command -v g++ >/dev/null || echo g++
   command -v cmake >/dev/null || echo cmake
-  command -v make >/dev/null || echo make
+  ! is_sourced_ros || command -v make >/dev/null || echo make # the wheels bring ninja
   "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "$version-venv"
   "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
     echo "$version-dev"
@@ -87,12 +92,14 @@ missing_required() {
   "$python" -c 'import sys; from importlib.util import find_spec; sys.exit(not find_spec("cv2"))' || echo python3-opencv
 }
 
-missing_wanted() { # drawing without a screen, for simulated cameras; SDFormat's parser, for tests; everything else works without
+missing_wanted() { # everything else works without
   local libraries
   libraries="$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null || true)"
+  # Drawing without a screen, for simulated cameras.
   grep -q libEGL.so.1 <<<"$libraries" || echo libegl1
   compgen -G '/usr/lib/*/dri/*swrast*' >/dev/null || compgen -G '/usr/lib/*/libgallium*' >/dev/null || echo libgl1-mesa-dri
-  # Debian 12 has it under these names; with an installed Gazebo it is the command gz.
+  wants test || return 0
+  # SDFormat's parser. Debian 12 has it under these names; with an installed Gazebo it is the command gz.
   command -v gz >/dev/null || command -v ign >/dev/null || ! apt-cache show ignition-tools libsdformat-dev >/dev/null 2>&1 ||
     echo libsdformat-dev ignition-tools
 }
@@ -104,7 +111,7 @@ check_programs() {
   [ -n "$required$wanted" ] || return 0
   if can_apt; then
     # shellcheck disable=SC2086 # one word per package
-    run apt_install "Debian packages: $required $wanted" "apt-get install -y $required $wanted" $required $wanted
+    apt_install $required $wanted
     required="$(missing_required | xargs)"
   elif [ -n "$wanted" ]; then
     say "note: simulated cameras and checks of worlds will need: sudo apt-get install -y $wanted"
@@ -113,88 +120,30 @@ check_programs() {
     "sudo apt-get install -y $required && ./scripts/setup"
 }
 
-is_usable_venv() {
-  local wanted=false
-  ! is_sourced_ros || wanted=true
-  [ -x "$venv/bin/python" ] && [ -x "$venv/bin/pip" ] &&
-    grep -q "^include-system-site-packages = $wanted" "$venv/pyvenv.cfg" &&
-    head -n 1 "$venv/bin/pip" | grep -qF "$venv/bin/" &&
-    [ "$("$venv/bin/python" -V)" = "$("$python" -V)" ]
+# A Jetson's release, CUDA and the bindings for it, as words of the shell; nothing elsewhere.
+jetson_words() { "$python" -I "$root/penguin_ros/doctor/jetson.py"; }
+
+is_jetson() { [ -n "$(jetson_words)" ]; }
+
+free_megabytes() { df -Pm "$root" | awk 'NR == 2 { print $4 }'; }
+
+# Megabytes that a set-up puts on the disk, the installer's cache among them, where nothing is there yet; measured on x86-64.
+needed_megabytes() {
+  local needed=1000
+  ! wants test || needed=3500
+  ! wants torch || needed=3000
+  echo "$needed"
 }
 
-make_venv() {
-  if ! is_usable_venv; then
-    [ ! -e "$venv" ] || say "    replacing .venv, which was made for another Python, ROS 2 or place"
-    local options=()
-    ! is_sourced_ros || options=(--system-site-packages)
-    rm -rf "$venv"
-    "$python" -m venv "${options[@]}" "$venv"
-  fi
-  touch "$venv/COLCON_IGNORE" # else colcon takes what is in there for packages
-}
-
-pip_install() {
-  "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" |
-    { grep --line-buffered -v '^Requirement already satisfied' || true; }
-}
-
-install_packages() {
-  if is_sourced_ros; then
-    keep_numpy
-    "$venv/bin/python" "$root/scripts/kept_requirements.py" "$root/requirements/test.txt" "$stamps"
-    pip_install -r "$stamps/requirements.txt" -c "$stamps/constraints.txt"
-    return
-  fi
-  pip_install -r "$root/requirements/ros_wheels.txt" -r "$root/requirements/test.txt"
-  # The CMake files of the wheels name the Python prefix that they were built in.
-  { grep -rlZ '/opt/python/cp3' "$venv/share" || true; } | xargs -0 -r sed -i -E "s#/opt/python/cp3[0-9]+-cp3[0-9]+#$venv#g"
-}
-
-# The installed cv_bridge and OpenCV are binaries built for one major version of numpy; a newer one breaks their import.
-keep_numpy() {
-  "$venv/bin/python" -c "$import_cv_bridge" && return
-  pip_install 'numpy<2' || true
-  "$venv/bin/python" -c "$import_cv_bridge" ||
-    say "    note: the installed cv_bridge or OpenCV does not import; images are converted without cv_bridge"
-}
-import_cv_bridge='
-from importlib.util import find_spec
-import numpy, cv2
-if find_spec("cv_bridge"):
-    from cv_bridge.boost.cv_bridge_boost import getCvType'
-
-colcon_build() {
-  local variables=("VIRTUAL_ENV=$venv" "PATH=$venv/bin:$PATH")
-  # Over the wheels nothing of the caller's environment may lead to another ROS 2 or an older build of this one.
-  is_sourced_ros || variables=(-u PYTHONPATH -u LD_LIBRARY_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE
-    "AMENT_PREFIX_PATH=$venv" "CMAKE_PREFIX_PATH=$venv" "${variables[@]}")
-  env "${variables[@]}" "$venv/bin/python" -m colcon build --event-handlers console_direct+ --packages-select "$@"
-}
-
-build_interfaces() {
-  # cmake's cache and colcon's layout survive neither a moved checkout nor another ROS 2.
-  if [ "$(cat "$stamps/ground" 2>/dev/null)" != "$ground" ]; then
-    rm -rf "$root/build" "$root/install"
-  fi
-  colcon_build penguin_msgs --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF
-  printf '%s' "$ground" >"$stamps/ground"
-}
-
-build_package() {
-  colcon_build penguin_ros
-  # For the command `penguin` without any environment, and for type checkers.
-  pip_install --no-deps --no-build-isolation --config-settings editable_mode=compat --editable "$root"
-}
-
-import_everything() {
-  (
-    set +eu
-    # shellcheck source=scripts/env.sh disable=SC1091
-    source "$root/scripts/env.sh" && python -c 'import penguin_ros, rclpy; from penguin_msgs.msg import Caption'
-  )
-}
-
-is_complete() { # FINGERPRINT
-  [ "$(cat "$stamps/complete" 2>/dev/null)" = "$1" ] || return 1
-  import_everything >>"$log" 2>&1 || { rm -rf "$stamps" && return 1; }
+tell_plan() {
+  local needed free words
+  needed="$(needed_megabytes)" free="$(free_megabytes)" words="$(jetson_words)"
+  say "Setting penguin_ros up in $root on $flavour, with $python"
+  [ -z "$words" ] || say "  Jetson: $words"
+  [ -z "$foreign_path" ] || is_sourced_ros || say "  note: PYTHONPATH is set ($foreign_path); the set-up does not look there"
+  [ ! -e "$stamps/build_package" ] || return 0
+  say "  a first time takes 1 to 3 minutes on two cores and a fast line with uv, several times that with pip;" \
+    "it needs about $needed MB of disk ($free MB are free)"
+  [ "$free" -gt "$needed" ] || explain "the disk is too full" "$free MB are free, about $needed MB are needed" \
+    "free some space below $root, then ./scripts/setup"
 }
