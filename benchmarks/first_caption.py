@@ -59,7 +59,9 @@ def main() -> None:
             results.setdefault(installer, []).append(measured(installer))
     report(results)
     if options.json:
-        options.json.write_text(json.dumps({'machine': machine(), 'results': results}, indent=1))
+        options.json.write_text(
+            json.dumps({'machine': machine(os.cpu_count() or 1), 'results': results}, indent=1)
+        )
 
 
 def measured(installer: str) -> dict[str, object]:
@@ -152,7 +154,7 @@ def megabytes(path: Path) -> float:
 
 def report(results: dict[str, list[dict[str, object]]]) -> None:
     """Prints medians, the steps of the first round, and the ratio of the installers."""
-    print(f'{machine()}\n')
+    print(f'{machine(os.cpu_count() or 1)}\n')
     medians = {}
     for installer, rounds in results.items():
         figure = {

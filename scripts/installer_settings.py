@@ -28,17 +28,22 @@ NAMES = {
 """The variable of uv for each setting of pip. Both take lists with blanks between."""
 
 
+SECTIONS = ('global', 'install', ':env:')
+"""The sections that count for `pip install`, those that take precedence last."""
+
+
 def pip_settings() -> dict[str, str]:
     """Returns the settings of pip's files and variables, the last that counts for each name."""
     command = [sys.executable, '-m', 'pip', 'config', 'list']
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    settings = {}
-    for line in result.stdout.splitlines():  # section.name='value', in order of precedence
+    found: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
+    for line in result.stdout.splitlines():  # section.name='value'
         key, _, value = line.partition('=')
         section, _, name = key.partition('.')
-        if section in ('global', 'install', ':env:'):
-            settings[name.lstrip('.')] = ' '.join(value.strip('\'"').replace('\\n', ' ').split())
-    return settings
+        if section in found:
+            plain = ' '.join(value.strip('\'"').replace('\\n', ' ').split())
+            found[section][name.lstrip('.')] = plain
+    return {name: value for section in SECTIONS for name, value in found[section].items()}
 
 
 def uv_settings(settings: dict[str, str]) -> dict[str, str]:

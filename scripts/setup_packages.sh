@@ -66,6 +66,17 @@ package_install() { # what pip install takes
     { grep --line-buffered -v '^Requirement already satisfied' || true; }
 }
 
+# The steps that need no messages, in order.
+package_steps() {
+  local steps='install_run'
+  ! wants demo || steps+=' build_bundle'
+  ! wants test || steps+=' install_test'
+  if wants torch || { wants test && ! is_jetson && [ "${PENGUIN_TORCH:-on}" != off ]; }; then
+    steps+=' install_torch'
+  fi
+  echo "$steps"
+}
+
 # Where pip is configured (another index, a folder of wheels, a certificate), uv follows.
 uv_install() {
   local settings

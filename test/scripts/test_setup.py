@@ -6,6 +6,7 @@ type.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,11 @@ EXPLAINED = 90
 def checkout(tmp_path: Path) -> Path:
     """Copies what the set-up reads, without anything built."""
     folder = tmp_path / 'checkout'
-    for name in ('scripts', 'requirements', 'penguin_msgs', 'launch', 'config'):
+    for name in ('scripts', 'requirements', 'penguin_msgs', 'launch', 'config', 'engines'):
         shutil.copytree(ROOT / name, folder / name)
+    jetson = Path('penguin_ros', 'doctor', 'jetson.py')
+    (folder / jetson).parent.mkdir(parents=True)
+    shutil.copy(ROOT / jetson, folder / jetson)
     for name in ('package.xml', 'setup.py', 'setup.cfg', 'pyproject.toml', 'colcon_defaults.yaml'):
         shutil.copy(ROOT / name, folder / name)
     return folder
@@ -56,7 +60,9 @@ def fake(folder: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def set_up(checkout: Path, programs: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def set_up(
+    checkout: Path, programs: Path, arguments: tuple[str, ...] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Runs it with nothing of this environment except the given programs and variables."""
     environment = {
         'PATH': str(programs),
@@ -66,7 +72,7 @@ def set_up(checkout: Path, programs: Path, **variables: str) -> subprocess.Compl
         **variables,
     }
     return subprocess.run(
-        [checkout / 'scripts' / 'setup'],
+        [checkout / 'scripts' / 'setup', *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -111,6 +117,7 @@ def test_failure_of_apt_shows_its_own_words(checkout: Path, programs: Path) -> N
     fake(programs, 'apt-get', 'echo "E: Unable to locate package g++"; exit 100')
     result = set_up(checkout, programs)
     assert result.returncode == 100
+    assert 'set-up failed: Debian packages: g++' in result.stderr
     assert 'E: Unable to locate package g++' in result.stderr
     assert 'type: apt-get install -y g++' in result.stderr
 
@@ -160,12 +167,101 @@ def test_failing_downloads_are_shown_and_set_up_goes_on_there_next_time(
     }
     result = set_up(checkout, programs, **offline)
     assert result.returncode not in (0, EXPLAINED)
-    assert 'set-up failed: Python packages' in result.stderr
+    assert 'note: uv cannot be had here, so pip installs' in result.stderr
+    assert 'set-up failed: packages: ROS 2' in result.stderr
     assert '127.0.0.1' in result.stderr or 'No matching distribution' in result.stderr
     assert 'type: ./scripts/setup once the network' in result.stderr
     assert [path.name for path in (checkout / '.venv' / '.setup').iterdir()] == ['make_venv']
     again = set_up(checkout, programs, **offline)
     assert 'virtual environment' not in again.stderr
+
+
+def test_a_full_disk_is_told_before_anything_is_installed(checkout: Path, programs: Path) -> None:
+    fake(programs, 'df', 'echo head; echo "/dev/x 9999 9000 210 98% /"')
+    result = set_up(checkout, programs)
+    assert result.returncode == EXPLAINED
+    assert 'set-up failed: the disk is too full' in result.stderr
+    assert '210 MB are free, about 1000 MB are needed' in result.stderr
+    assert not (checkout / '.venv').exists()
+
+
+def test_the_first_lines_tell_time_and_disk(checkout: Path, programs: Path) -> None:
+    (programs / 'g++').unlink()
+    result = set_up(checkout, programs)
+    assert 'a first time takes 1 to 3 minutes' in result.stderr
+    assert re.search(r'needs about 1000 MB of disk \(\d+ MB are free\)', result.stderr)
+
+
+def test_an_unknown_part_or_installer_is_refused(checkout: Path, programs: Path) -> None:
+    result = set_up(checkout, programs, arguments=('tests',))
+    assert result.returncode == EXPLAINED
+    assert 'unknown part: tests' in result.stderr and 'demo, test and torch' in result.stderr
+    result = set_up(checkout, programs, PENGUIN_INSTALLER='conda')
+    assert result.returncode == EXPLAINED
+    assert 'PENGUIN_INSTALLER=conda' in result.stderr and 'it is pip or uv' in result.stderr
+
+
+def test_a_foreign_pythonpath_is_named_and_not_searched(checkout: Path, programs: Path) -> None:
+    (programs / 'g++').unlink()
+    result = set_up(checkout, programs, PYTHONPATH='/somewhere/else')
+    assert 'note: PYTHONPATH is set (/somewhere/else)' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ('release', 'said'),
+    [
+        (
+            '# R36 (release), REVISION: 4.3, GCID: 38968081',
+            'l4t=36.4.3 jetpack=6.1_or_6.2 cuda=12.6',
+        ),
+        ('# R38 (release), REVISION: 4.0, GCID: 1', 'l4t=38.4.0 jetpack=7.1 cuda=13.0'),
+    ],
+)
+def test_a_jetson_is_recognised(
+    checkout: Path, programs: Path, tmp_path: Path, release: str, said: str
+) -> None:
+    (programs / 'g++').unlink()
+    root = jetson_root(tmp_path, release)
+    result = set_up(checkout, programs, PENGUIN_SYSTEM_ROOT=str(root))
+    assert f'Jetson: {said}' in result.stderr
+
+
+def test_a_jetson_gets_torch_only_when_asked_for(checkout: Path, tmp_path: Path) -> None:
+    root = jetson_root(tmp_path, '# R36 (release), REVISION: 4.3, GCID: 38968081')
+    assert 'install_torch' in steps_of(checkout, 'test')
+    assert 'install_torch' not in steps_of(checkout, 'test', PENGUIN_TORCH='off')
+    assert 'install_torch' not in steps_of(checkout, 'test', PENGUIN_SYSTEM_ROOT=str(root))
+    assert 'install_torch' in steps_of(checkout, 'test torch', PENGUIN_SYSTEM_ROOT=str(root))
+
+
+def test_only_tests_bring_what_only_tests_need(checkout: Path) -> None:
+    assert steps_of(checkout, '') == ['install_run']
+    assert steps_of(checkout, 'demo') == ['install_run', 'build_bundle']
+    assert steps_of(checkout, 'test') == ['install_run', 'install_test', 'install_torch']
+
+
+def jetson_root(tmp_path: Path, release: str) -> Path:
+    """Makes a folder that looks like the root of a Jetson's file system."""
+    (tmp_path / 'jetson' / 'etc').mkdir(parents=True)
+    (tmp_path / 'jetson' / 'etc' / 'nv_tegra_release').write_text(f'{release}\n')
+    return tmp_path / 'jetson'
+
+
+def steps_of(checkout: Path, parts: str, **variables: str) -> list[str]:
+    """Returns the steps that install packages for these parts."""
+    script = f"""
+    root={checkout} python={PYTHON} parts=" {parts} "
+    wants() {{ [[ "$parts" == *" $1 "* ]]; }}
+    source {checkout}/scripts/setup_system.sh
+    source {checkout}/scripts/setup_packages.sh
+    package_steps"""
+    return subprocess.run(
+        ['bash', '-c', script],
+        env={'PATH': '/usr/bin:/bin', **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
 
 
 def test_sourcing_the_environment_before_set_up_says_what_to_type(checkout: Path) -> None:
@@ -187,9 +283,9 @@ def test_sourcing_the_environment_before_set_up_says_what_to_type(checkout: Path
     reason='plays an installed ROS 2 with the wheels of this .venv',
 )
 def test_over_a_sourced_ros_it_builds_on_what_that_brings(checkout: Path) -> None:
-    for name in ('penguin_ros', 'resource', 'LICENSE'):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, checkout / name)
+    shutil.copytree(ROOT / 'penguin_ros', checkout / 'penguin_ros', dirs_exist_ok=True)
+    shutil.copytree(ROOT / 'resource', checkout / 'resource')
+    shutil.copy(ROOT / 'LICENSE', checkout / 'LICENSE')
     packages = Path(sys.prefix) / 'lib' / f'python3.{sys.version_info.minor}' / 'site-packages'
     libraries = [str(path) for path in packages.glob('ros_*.libs')] + [f'{sys.prefix}/lib']
     sourced = {
