@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from penguin_ros.demo.row import ShownCaption, claim_texts
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame_sampling import evenly
+from penguin_ros.preprocessing.patches import BICUBIC
 
 SCENES, FRAMES = 6, 4
 FRAME_SIZE = (288, 192)
@@ -82,7 +83,7 @@ class _Page:
                 frame = (
                     Image.open(io.BytesIO(images[stamp_ns]))
                     .convert('RGB')
-                    .resize(FRAME_SIZE, Image.Resampling.BICUBIC)
+                    .resize(FRAME_SIZE, BICUBIC)
                 )
                 self.image.paste(frame, (left, top))
             self._chip(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from PIL import Image as PillowImage
 from penguin_ros.checkpoint.shapes import ProcessorShape
 from penguin_ros.frame import Frame, FrameType, Image
 from penguin_ros.model_inputs import FramePatches, Pixels
+
+# Pillow 9.0, which Ubuntu 22.04 has, does not know Resampling; its module has the name itself.
+BICUBIC: Any = getattr(PillowImage, 'Resampling', PillowImage).BICUBIC
 
 
 def to_patches(
@@ -71,9 +75,7 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
     uint8.
     """
     height, width = size
-    return np.asarray(
-        PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BICUBIC)
-    )
+    return np.asarray(PillowImage.fromarray(image).resize((width, height), BICUBIC))
 
 
 @lru_cache(maxsize=8)

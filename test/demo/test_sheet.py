@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.old_pillow import run_with_old_pillow
 
 from penguin_ros.demo.row import ShownCaption, claim_texts, is_perfect, print_row, verdict
 from penguin_ros.demo.sheet import GREEN, RED, SCENES, Sheet, write_sheet
@@ -110,3 +111,12 @@ def test_a_perfect_caption_is_one_row_without_complaints(
     assert 'not a sentence' in verdict(
         ShownCaption(0, '', '', (0, 1), CaptionScore(0, 0, 1, False), nothing, nothing, nothing)
     )
+
+
+def test_the_sheet_is_drawn_with_pillow_9_0(tmp_path: Path) -> None:
+    run_with_old_pillow(
+        'import pathlib\n'
+        'from demo.test_sheet import caption, drawn\n'
+        f'drawn(pathlib.Path({str(tmp_path)!r}, "sheet.png"), [caption()])'
+    )
+    assert (tmp_path / 'sheet.png').stat().st_size > 1000
