@@ -16,7 +16,11 @@ from pathlib import Path
 
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.errors import PenguinError
-from penguin_ros.ros.process.image_profile import VARIABLES, find_image_profile
+from penguin_ros.ros.process.image_profile import (
+    VARIABLES,
+    find_image_profile,
+    profile_variables,
+)
 
 MEBIBYTE = 1024 * 1024
 RAW_FULL_HD_BYTES = 1920 * 1080 * 3
@@ -174,7 +178,7 @@ def _profile() -> Finding:
             State.NOTE,
             'none set: raw images over 0.5 MB get lost when a camera publishes them',
             "in the camera's shell: export "
-            + ' '.join(f'{name}={find_image_profile()}' for name in VARIABLES),
+            + ' '.join(f'{name}={find_image_profile()}' for name in profile_variables()),
         )
     variable, path = named[0]
     if not Path(path).is_file():

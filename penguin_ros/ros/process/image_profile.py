@@ -13,10 +13,25 @@ from pathlib import Path
 
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 """Fast DDS 2 reads the first, Fast DDS 3 the second."""
+FAST_DDS_2 = ('humble', 'jazzy')
+"""Distributions with Fast DDS 2; those after them warn at every start when they are given its
+variable.
+"""
 SEGMENT_BYTES = 64 * 1024 * 1024
 
 _FILE = Path('config') / 'fastdds_images.xml'
 _SHARED_MEMORY = Path('/dev/shm')
+
+
+def profile_variables() -> tuple[str, ...]:
+    """Returns the variables that name a profile to the Fast DDS of this ROS distribution.
+
+    Both, where the environment does not say which it is: the wheels of ROS 2 do not.
+    """
+    distribution = os.environ.get('ROS_DISTRO', '')
+    if not distribution:
+        return VARIABLES
+    return VARIABLES[:1] if distribution in FAST_DDS_2 else VARIABLES[1:]
 
 
 def use_image_profile() -> Path | None:
@@ -32,7 +47,7 @@ def use_image_profile() -> Path | None:
         return None
     path = find_image_profile()
     if path is not None:
-        os.environ.update(dict.fromkeys(VARIABLES, str(path)))
+        os.environ.update(dict.fromkeys(profile_variables(), str(path)))
     return path
 
 

@@ -14,6 +14,7 @@ from penguin_ros.ros.process.image_profile import (
     SEGMENT_BYTES,
     VARIABLES,
     find_image_profile,
+    profile_variables,
     shared_memory_shortage,
     use_image_profile,
 )
@@ -22,17 +23,32 @@ from penguin_ros.ros.process.image_profile import (
 @pytest.fixture
 def environment(monkeypatch):
     """The test's own environment variables."""
-    for variable in (*VARIABLES, 'RMW_IMPLEMENTATION'):
+    for variable in (*VARIABLES, 'RMW_IMPLEMENTATION', 'ROS_DISTRO'):
         monkeypatch.delenv(variable, raising=False)
     yield monkeypatch
     for variable in VARIABLES:
         os.environ.pop(variable, None)
 
 
-def test_the_profile_is_set_for_both_versions_of_fast_dds(environment):
+@pytest.mark.parametrize(
+    ('distribution', 'variables'),
+    [
+        ('humble', {'FASTRTPS_DEFAULT_PROFILES_FILE'}),
+        ('jazzy', {'FASTRTPS_DEFAULT_PROFILES_FILE'}),
+        ('kilted', {'FASTDDS_DEFAULT_PROFILES_FILE'}),
+        ('lyrical', {'FASTDDS_DEFAULT_PROFILES_FILE'}),
+        ('rolling', {'FASTDDS_DEFAULT_PROFILES_FILE'}),
+        ('', {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}),
+    ],
+)
+def test_only_the_variable_that_the_distribution_reads_is_set(environment, distribution, variables):
+    if distribution:
+        environment.setenv('ROS_DISTRO', distribution)
     path = use_image_profile()
     assert path is not None and path.name == 'fastdds_images.xml'
-    assert {os.environ[variable] for variable in VARIABLES} == {str(path)}
+    assert set(profile_variables()) == variables
+    assert {name for name in VARIABLES if os.environ.get(name) == str(path)} == variables
+    assert not any(name in os.environ for name in set(VARIABLES) - variables)
 
 
 def test_a_checkout_uses_its_own_profile():
