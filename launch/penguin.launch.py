@@ -7,7 +7,6 @@ default in config.py, applies.
 
 from __future__ import annotations
 
-import os
 from typing import Any, List  # noqa: UP035
 
 from launch import LaunchContext, LaunchDescription
@@ -17,10 +16,10 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from penguin_ros.ros.process.image_profile import profile_variables
+
 PACKAGE = 'penguin_ros'
 Names = List[str]  # noqa: UP006  launch_ros compares with typing.List
-FAST_DDS_2 = ('humble', 'jazzy')
-"""Distributions whose Fast DDS reads the older variable for a profile, deprecated in later ones."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -97,6 +96,13 @@ def penguin_arguments() -> list[DeclareLaunchArgument]:
             choices=['true', 'false'],
             description='Start the node again when it ends by itself.',
         ),
+        DeclareLaunchArgument(
+            'respawn_delay',
+            default_value='10.0',
+            description='Seconds until it is started again. Give about as many as the model takes '
+            'to load: a node that dies while it loads, of too little memory say, would otherwise '
+            'keep the machine loading.',
+        ),
     ]
 
 
@@ -122,10 +128,10 @@ def start_node(context: LaunchContext) -> list[Any]:
         output='screen',
         emulate_tty=True,
         respawn=value('respawn') == 'true',
-        respawn_delay=2.0,
+        respawn_delay=float(value('respawn_delay')),
         arguments=['--ros-args', '--log-level', value('log_level')],
     )
-    return [*profile_variable(context, value('fastdds_profile')), node]
+    return [*profile_actions(context, value('fastdds_profile')), node]
 
 
 def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
@@ -144,10 +150,10 @@ def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
     return parameters
 
 
-def profile_variable(context: LaunchContext, profile: str) -> list[SetEnvironmentVariable]:
-    """Returns the action that sets the variable for a profile.
+def profile_actions(context: LaunchContext, profile: str) -> list[SetEnvironmentVariable]:
+    """Returns the actions that set the variables for a profile.
 
-    Fast DDS reads it when the process starts; other middlewares ignore it.
+    Fast DDS reads them when the process starts; other middlewares ignore it.
     """
     if not profile:
         return []
@@ -155,9 +161,4 @@ def profile_variable(context: LaunchContext, profile: str) -> list[SetEnvironmen
         profile = PathJoinSubstitution(
             [FindPackageShare(PACKAGE), 'config', 'fastdds_images.xml']
         ).perform(context)
-    is_old = os.environ.get('ROS_DISTRO', '') in FAST_DDS_2
-    return [
-        SetEnvironmentVariable(
-            'FASTRTPS_DEFAULT_PROFILES_FILE' if is_old else 'FASTDDS_DEFAULT_PROFILES_FILE', profile
-        )
-    ]
+    return [SetEnvironmentVariable(variable, profile) for variable in profile_variables()]

@@ -61,9 +61,7 @@ def test_the_default_camera_of_the_node_and_of_the_parameter_files_looks_there()
 
     assert [f'{name}/image' for name in DEFAULT_CAMERAS] == [IMAGE_TOPIC]
     usual = parameters_of('penguin.yaml')['/**']
-    assert usual['cameras'] == DEFAULT_CAMERAS and usual['camera'] == {
-        DEFAULT_CAMERAS[0]: {'topic': IMAGE_TOPIC}
-    }
+    assert usual == {'cameras': DEFAULT_CAMERAS}
     assert 'cameras' not in parameters_of('simulation.yaml')['/**']
 
 

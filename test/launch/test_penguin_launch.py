@@ -27,6 +27,7 @@ ARGUMENTS = {
     'checkpoint',
     'fastdds_profile',
     'respawn',
+    'respawn_delay',
 }
 
 
@@ -104,6 +105,22 @@ def test_namespace_name_and_log_level_reach_the_node(entities: list[Any]) -> Non
     assert node.named['parameters'][0] == '/my.yaml'
 
 
+def test_a_node_that_ended_is_started_again_after_the_time_that_a_model_may_take_to_load(
+    entities: list[Any],
+) -> None:
+    (node,) = start(entities, respawn='true')
+    assert node.named['respawn_delay'] == 10.0
+    (node,) = start(entities, respawn='true', respawn_delay='45')
+    assert node.named['respawn_delay'] == 45.0
+
+
+def test_a_penguin_that_runs_is_not_started_again_unless_it_is_asked_for(
+    entities: list[Any],
+) -> None:
+    (node,) = start(entities)
+    assert node.named['respawn'] is False
+
+
 @pytest.mark.parametrize(
     ('distribution', 'variable'),
     [('humble', 'FASTRTPS_DEFAULT_PROFILES_FILE'), ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE')],
@@ -123,6 +140,6 @@ def test_the_shipped_parameter_file_names_only_parameters_that_exist() -> None:
         'ros__parameters'
     ]
     cameras = parameters.pop('cameras')
-    assert set(parameters.pop('camera')) <= set(cameras)
+    assert set(parameters.pop('camera', {})) <= set(cameras)
     names = {f'{section}.{key}' for section, values in parameters.items() for key in values}
     assert names <= set(settings(PenguinConfig()))

@@ -38,6 +38,58 @@ def failing_callbacks():
     captions.caption_message = broken_message
 
 
+def failing_waits():
+    """Makes what the entries wait for raise, for the first two questions, and the conversion of
+    the answer to the third.
+    """
+    from penguin_ros.ros.node import question_server
+
+    end = question_server.QuestionServer._end
+    to_message = question_server.answer_message
+    ends = itertools.count()
+    messages = itertools.count()
+
+    def broken_end(self, pending, answer, outcome):
+        if next(ends) < 2:
+            pending.future.set_exception(KeyError('broken on purpose'))
+        else:
+            end(self, pending, answer, outcome)
+
+    def broken_message(answer):
+        if next(messages) == 0:
+            raise LookupError('broken on purpose')
+        return to_message(answer)
+
+    question_server.QuestionServer._end = broken_end
+    question_server.answer_message = broken_message
+
+
+def failing_autostart():
+    """Makes the first transition raise on its thread, the node's own and one that is asked for."""
+    from penguin_ros.ros.node.penguin_node import PenguinNode
+    from penguin_ros.ros.node.transitions import Transitions
+
+    make = Transitions.__init__
+    numbers = itertools.count()
+
+    def broken_trigger(self):
+        raise KeyError('broken on purpose')
+
+    def broken_init(self, *arguments):
+        make(self, *arguments)
+        change_state = self._change_state
+
+        def broken_change(request, response):
+            if next(numbers) == 0:
+                raise LookupError('broken on purpose')
+            return change_state(request, response)
+
+        self._change_state = broken_change
+
+    PenguinNode.trigger_configure = broken_trigger
+    Transitions.__init__ = broken_init
+
+
 def hanging_step():
     """Keeps the model in its 20th step for a minute."""
     forward, numbers = ScriptedBackend.forward, itertools.count()

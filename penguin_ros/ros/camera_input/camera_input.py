@@ -49,6 +49,7 @@ from penguin_ros.ros.conversions.topics import (
     transport_topics,
 )
 from penguin_ros.ros.process.callback_guard import CallbackGuard
+from penguin_ros.ros.process.distribution import is_humble
 
 CHECK_SECONDS = 0.5
 QUIET_NS = 2 * NANOSECONDS
@@ -170,9 +171,7 @@ class CameraInput:
             self._subscription = self._subscription_with({})
 
     def _subscription_with(self, events: dict[str, Any]) -> Subscription:
-        callback = (
-            self._on_message if hasattr(Subscription, 'CallbackType') else self._on_bare_message
-        )
+        callback = self._on_bare_message if is_humble() else self._on_message
         return self._node.create_subscription(
             _MESSAGES[self._choice.current],
             self._topics[self._choice.current],
@@ -194,7 +193,7 @@ class CameraInput:
     # --- frames -----------------------------------------------------------------------------------
 
     def _on_bare_message(self, message: Any) -> None:
-        self._on_message(message, {})  # before Iron, rclpy gives no facts with a message
+        self._on_message(message, {})  # rclpy of Humble gives no facts with a message
 
     def _on_message(self, message: Any, facts: Any) -> None:
         if not self._is_running:

@@ -14,17 +14,14 @@ from enum import IntEnum
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.camera_input.stats import WINDOW_NS, CameraStats
 from penguin_ros.ros.conversions.topics import AUTO, RAW
+from penguin_ros.ros.process.image_profile import profile_variables
 
 LARGE_MESSAGE_BYTES = 500_000
 """A larger message does not fit into the 512 KiB of shared memory that Fast DDS has by default."""
 REJECTS_IN_ROW = 3
 LOSS_PERCENT = 5
-
-_SEGMENT_FIX = (
-    'raw images over 0.5 MB overflow the default shared memory of Fast DDS unless the process of '
-    'the camera has FASTRTPS_DEFAULT_PROFILES_FILE set to config/fastdds_images.xml of '
-    'penguin_ros; its compressed topic needs none'
-)
+ASSUMED_RATE_HZ = 30.0
+"""Of a publisher whose rate is not known: on Humble none is."""
 
 
 class CameraState(IntEnum):
@@ -173,8 +170,16 @@ def _silent_publisher(names: str, facts: CameraObservation) -> str:
         return f'{names} has a publisher there but publishes nothing'
     silence = f'{names} has a publisher there, but nothing arrives'
     if facts.transport == RAW:
-        return f'{silence}: it publishes nothing, or {_SEGMENT_FIX}'
+        return f'{silence}: it publishes nothing, or {_segment_fix()}'
     return silence
+
+
+def _segment_fix() -> str:
+    return (
+        'raw images over 0.5 MB overflow the default shared memory of Fast DDS unless the process '
+        f'of the camera has {" and ".join(profile_variables())} set to config/fastdds_images.xml '
+        'of penguin_ros; its compressed topic needs none'
+    )
 
 
 def _on_topic(facts: CameraObservation) -> list[Publisher]:
@@ -200,7 +205,7 @@ def _segment_advice(facts: CameraObservation) -> str:
     is_large = facts.stats.message_bytes == 0 or facts.stats.message_bytes > LARGE_MESSAGE_BYTES
     slow = 'the network or the machine is too slow for them'
     if facts.transport == RAW and is_large:
-        return f': {_SEGMENT_FIX}. Where it is set, {slow}'
+        return f': {_segment_fix()}. Where it is set, {slow}'
     return f': {slow}'
 
 
@@ -236,10 +241,11 @@ def _warnings(facts: CameraObservation, state: CameraState, age_ns: int | None) 
 
 def _losses(facts: CameraObservation) -> dict[str, str]:
     lost = facts.stats.lost_lately(facts.now_ns)
-    expected = facts.stats.publish_rate_hz() * WINDOW_NS / NANOSECONDS
+    rate_hz = facts.stats.publish_rate_hz()
+    expected = (rate_hz or ASSUMED_RATE_HZ) * WINDOW_NS / NANOSECONDS
     if lost <= max(1.0, expected * LOSS_PERCENT / 100):
         return {}
-    share = f' of about {expected:.0f}' if expected else ''
+    share = f' of about {expected:.0f}' if rate_hz else ''
     text = (
         f'{lost}{share} messages of {facts.topic} were lost in transport within '
         f'{WINDOW_NS // NANOSECONDS} s'

@@ -65,13 +65,22 @@ class Session:
 
     def answering_nodes(self) -> list[str]:
         """Returns the nodes that offer our action; more may appear while discovery goes on."""
-        from rclpy.action import get_action_names_and_types
-
         return sorted(
             name.rpartition('/')[0]
-            for name, types in get_action_names_and_types(self.node)
+            for name, types in self._actions()
             if ACTION_TYPE in types and name.rpartition('/')[2] == ACTION_NAME
         )
+
+    def _actions(self) -> list[tuple[str, list[str]]]:
+        """Returns the names and types of all actions.
+
+        The node's own method came with Lyrical, where the function is deprecated.
+        """
+        if hasattr(self.node, 'get_action_names_and_types'):
+            return list(self.node.get_action_names_and_types())
+        from rclpy.action import get_action_names_and_types
+
+        return list(get_action_names_and_types(self.node))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from penguin_msgs.msg import Caption
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import String
@@ -29,7 +30,7 @@ from penguin_ros.ros.conversions.messages import caption_message
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
-CAPTION_QOS = QoSProfile(depth=10)
+CAPTION_DEPTH = 10
 LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LATENCIES_KEPT = 20
 # For these reasons no caption is published, and none is missed: diagnostics say what happens.
@@ -56,10 +57,9 @@ class CaptionPublisher:
         self._executor_queue = executor_queue
         self._guard = guard
         self._is_enabled = is_enabled
-        overridable = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()}
-        self._caption = node.create_publisher(Caption, '~/caption', CAPTION_QOS, **overridable)
+        self._caption = _overridable_publisher(node, Caption, '~/caption')
         self._last_caption = node.create_publisher(Caption, '~/last_caption', LATCHED_QOS)
-        self._text = node.create_publisher(String, '~/caption_text', CAPTION_QOS, **overridable)
+        self._text = _overridable_publisher(node, String, '~/caption_text')
         self._timers: list[Any] = []
 
     def start(self, pipeline: Pipeline, cameras: Sequence[str], period_s: float) -> None:
@@ -104,3 +104,16 @@ class CaptionPublisher:
         if message.state not in (Caption.ERROR, Caption.UNCHANGED):
             self.latencies_ns.append(time.monotonic_ns() - start_ns)
             self.first_token_ns.append(answer.evidence.first_token_ns)
+
+
+def _overridable_publisher(node: Node, kind: type, topic: str) -> Publisher:
+    """Creates a publisher whose quality of service parameters may override.
+
+    rclpy writes the overrides into the very profile that it is given, so each has its own.
+    """
+    return node.create_publisher(
+        kind,
+        topic,
+        QoSProfile(depth=CAPTION_DEPTH),
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )

@@ -25,6 +25,7 @@ from penguin_ros.settings import changed_values, settings, with_current_names, w
 
 DEFAULT_CAMERAS = ['camera']
 _CAMERA_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
+_CAMERA_PARAMETER = re.compile(rf'camera\.{_CAMERA_NAME.pattern}\.(topic|transport)')
 # Declared by rclpy itself, or on demand for every overridable publisher and subscription.
 _FOREIGN_PREFIXES = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
 
@@ -91,10 +92,11 @@ class Parameters:
     def _unknown_overrides(self) -> list[SettingError]:
         """Returns an error for each override that nothing reads, with the nearest name there is."""
         known = [*settings(PenguinConfig()), 'autostart', 'cameras']
-        for camera in self.cameras():
-            known += _camera_parameters(camera.name)
+        cameras = [camera.name for camera in self.cameras()]
+        for camera in cameras:
+            known += _camera_parameters(camera)
         return [
-            _unknown(name, known)
+            _unlisted(name, cameras) if _CAMERA_PARAMETER.fullmatch(name) else _unknown(name, known)
             for name in self._overrides()
             if name not in known and not name.startswith(_FOREIGN_PREFIXES)
         ]
@@ -264,4 +266,12 @@ def _unknown(name: str, known: Sequence[str]) -> SettingError:
         f'unknown parameter {name}',
         'nothing reads it',
         f'Did you mean {near[0]}?' if near else 'docs/parameters.md lists them all',
+    )
+
+
+def _unlisted(name: str, cameras: Sequence[str]) -> SettingError:
+    return SettingError(
+        f'parameter {name} is not used',
+        f'{name.split(".")[1]} is not in the parameter cameras [{", ".join(cameras)}]',
+        'Add it there, or leave this out',
     )

@@ -66,14 +66,16 @@ class PenguinNode(LifecycleNodeMixin, Node):
         )
         self.config: PenguinConfig = self.parameters.config()
         self.cameras: tuple[CameraSetting, ...] = self.parameters.cameras()
-        self.transitions = Transitions(self, self.executor_queue)
+        self.transitions = Transitions(self, self.executor_queue, self.guard)
         self.question_server = QuestionServer(
             self,
             self.executor_queue,
             self.guard,
             lambda: self.config.question.max_characters,
         )
-        self._questions = QuestionEndpoints(self, self.question_server, self.guard)
+        self._questions = QuestionEndpoints(
+            self, self.question_server, self.guard, self.config.question.deadline
+        )
         self._captions = CaptionPublisher(
             self, self.executor_queue, self.guard, lambda: self.config.caption.enabled
         )
@@ -168,8 +170,11 @@ class PenguinNode(LifecycleNodeMixin, Node):
 
         After a failure the node stays and can be configured again.
         """
-        if self.parameters.is_autostarted():
-            await self.transitions.autostart()
+        try:
+            if self.parameters.is_autostarted():
+                await self.transitions.autostart()
+        except Exception as error:
+            self.guard.report('autostart', error)
 
     def stop(self, spin_until: Callable[[Callable[[], bool], float], bool]) -> None:
         """Ends every request, waits until their answers are sent, and frees the model.

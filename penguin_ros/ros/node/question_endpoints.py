@@ -2,7 +2,8 @@
 """The three entries for questions: topic `~/question`, service `~/ask`, action `~/answer_question`.
 
 They run on the executor's thread. Their callbacks wait for answers, so they share a group in which
-they do not wait for each other.
+they do not wait for each other. What such a callback raises after it has waited reaches nobody in
+some releases of rclpy, and its client gets no response: each turns it into an answer by itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rclpy.qos import QoSProfile
 
 from penguin_ros.ros.node.question_server import PendingQuestion, QuestionServer
 from penguin_ros.ros.process.callback_guard import CallbackGuard
+from penguin_ros.ros.process.distribution import is_humble
 
 ENTRY_DEPTH = 1000
 """A service of the default depth forgets all but the last 10 requests that arrive together."""
@@ -28,9 +30,14 @@ _ENTRY_QOS = QoSProfile(depth=ENTRY_DEPTH)
 
 
 class QuestionEndpoints:
-    """Opens the entries; they answer INACTIVE while the node is not active."""
+    """Opens the entries; they answer INACTIVE while the node is not active.
 
-    def __init__(self, node: Node, question_server: QuestionServer, guard: CallbackGuard) -> None:
+    `longest_s` is how long a question may take.
+    """
+
+    def __init__(
+        self, node: Node, question_server: QuestionServer, guard: CallbackGuard, longest_s: float
+    ) -> None:
         self._question_server = question_server
         self._guard = guard
         self._goals: dict[bytes, PendingQuestion] = {}
@@ -52,7 +59,7 @@ class QuestionEndpoints:
             goal_service_qos_profile=_ENTRY_QOS,
             result_service_qos_profile=_ENTRY_QOS,
             cancel_service_qos_profile=_ENTRY_QOS,
-            result_timeout=RESULT_SECONDS,
+            result_timeout=_result_timeout_s(longest_s),
         )
 
     @property
@@ -68,12 +75,27 @@ class QuestionEndpoints:
         self._question_server.start(message)
 
     async def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
-        response.answer = await self._answer(self._question_server.start(request))
+        try:
+            response.answer = await self._answer(self._question_server.start(request))
+        except Exception as error:
+            response.answer = self._question_server.fault_message(request.id, '~/ask', error)
         response.success = response.answer.error_code == ErrorCode.NONE
         response.message = response.answer.error_message
         return response
 
     async def _on_goal(self, goal: Any) -> AnswerQuestion.Result:
+        try:
+            answer = await self._goal_answer(goal)
+        except Exception as error:
+            answer = self._question_server.fault_message(
+                goal.request.id, '~/answer_question', error
+            )
+        # Nothing may wait between the state and the result: some releases of rclpy put an empty
+        # result in place with the state, which ours has to replace before it is sent.
+        _end_goal(goal, answer)
+        return AnswerQuestion.Result(answer=answer)
+
+    async def _goal_answer(self, goal: Any) -> Answer:
         feedback = _Feedback(goal)
         pending = feedback.pending = self._question_server.start(
             goal.request, self._guard.wrap(feedback.publish)
@@ -83,11 +105,9 @@ class QuestionEndpoints:
         try:
             if goal.is_cancel_requested:  # between its acceptance and now
                 self._question_server.cancel(pending)
-            answer = await self._answer(pending)
+            return await self._answer(pending)
         finally:
             del self._goals[key]
-        _end_goal(goal, answer)
-        return AnswerQuestion.Result(answer=answer)
 
     async def _answer(self, pending: PendingQuestion) -> Answer:
         self._owed += 1
@@ -115,7 +135,13 @@ class _Feedback:
         self._text = ''
 
     def publish(self, text: str) -> None:
-        """Publishes the text so far, which continues the one before."""
+        """Publishes the text so far, which continues the one before.
+
+        Between the request to cancel and the end of the goal nothing is published: rclpy since
+        Lyrical drops that, with a warning for each.
+        """
+        if self._goal.is_cancel_requested:
+            return
         identity = '' if self.pending is None else self.pending.id
         self._goal.publish_feedback(
             AnswerQuestion.Feedback(
@@ -124,6 +150,15 @@ class _Feedback:
         )
         self._sequence += 1
         self._text = text
+
+
+def _result_timeout_s(longest_s: float) -> float:
+    """Returns how long results are kept.
+
+    On Humble the time runs from the acceptance of a goal, so that the result of a slow one would be
+    thrown away as it comes; on later distributions it runs from the goal's end.
+    """
+    return RESULT_SECONDS + (longest_s if is_humble() else 0.0)
 
 
 def _end_goal(goal: Any, answer: Answer) -> None:

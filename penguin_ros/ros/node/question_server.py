@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penguin_msgs.msg import Answer as AnswerMessage
+from penguin_msgs.msg import ErrorCode
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -24,9 +25,11 @@ from rclpy.task import Future
 from penguin_ros.errors import Inactive, PenguinError
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Evidence, TextPiece
+from penguin_ros.ros.conversions.error_codes import error_message
 from penguin_ros.ros.conversions.messages import answer_message, question_id, request_from
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
+from penguin_ros.text import cleaned
 
 LATENCIES_KEPT = 20
 MAX_ECHO_CHARACTERS = 256
@@ -123,6 +126,15 @@ class QuestionServer:
         for pending in list(self._open):
             self._end(pending, self._unanswered(pending, error), 'failed')
 
+    def fault_message(self, identity: str, place: str, error: Exception) -> AnswerMessage:
+        """Reports a fault of the node and returns the answer that a client gets for it."""
+        self._guard.report(place, error)
+        return AnswerMessage(
+            id=identity[:MAX_ECHO_CHARACTERS],
+            error_code=ErrorCode.INTERNAL,
+            error_message=cleaned(error_message(error)),
+        )
+
     def _end_stuck(self) -> None:
         if self.pipeline is not None:
             self.pipeline.end_stuck()
@@ -160,11 +172,15 @@ class QuestionServer:
 
     def _end(self, pending: PendingQuestion, answer: Answer, outcome: str) -> None:
         self._open.discard(pending)
+        try:
+            message = answer_message(answer)
+        except Exception as error:
+            outcome = 'failed'
+            message = self.fault_message(pending.id, 'writing an answer', error)
         self.counts[outcome] += 1
         if outcome == 'answered':
             self.latencies_ns.append(time.monotonic_ns() - pending.start_ns)
             self.first_token_ns.append(answer.evidence.first_token_ns)
-        message = answer_message(answer)
         pending.future.set_result(message)
         self._publisher.publish(message)
 

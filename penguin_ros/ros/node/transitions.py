@@ -3,9 +3,12 @@
 serving meanwhile.
 
 rclpy runs every transition inside the service's callback: loading a model there would silence
-diagnostics, parameters and `get_state` for minutes. It also lets a request for a transition that
-the state does not allow end the executor's spin. Everything here is called from the executor's
-thread.
+diagnostics, parameters and `get_state` for minutes. Up to Jazzy it also lets a request for a
+transition that the state does not allow end the executor's spin. Everything here is called from
+the executor's thread.
+
+In the last releases of Humble, Jazzy and Kilted, what a coroutine raises after it has waited
+reaches nobody, and its client gets no response: each coroutine here catches it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 
+from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
 # Transitions that load or free a model; the others touch subscriptions and timers, which belong to
@@ -29,9 +33,10 @@ SLOW = {'configure': Transition.TRANSITION_CONFIGURE, 'cleanup': Transition.TRAN
 class Transitions:
     """Serves `change_state` of a lifecycle node, and runs the transitions that it starts itself."""
 
-    def __init__(self, node: Any, executor_queue: ExecutorQueue) -> None:
+    def __init__(self, node: Any, executor_queue: ExecutorQueue, guard: CallbackGuard) -> None:
         self._node = node
         self._executor_queue = executor_queue
+        self._guard = guard
         self._thread: threading.Thread | None = None
         self._is_busy = False
         # The service is created by rclpy with its synchronous callback, and kept in this attribute
@@ -44,16 +49,11 @@ class Transitions:
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
         """Serves `change_state`; a transition that is impossible now gets no success."""
-        name = request.transition.label or _label(request.transition.id)
-        if self._is_busy:
-            response.success = False
-            self._node.get_logger().warning(f'{name} refused: another transition is under way')
-            return response
-
-        def change() -> Any:
-            return self._attempt(name, lambda: self._change_state(request, response))
-
-        result = await self._on_thread(change) if name in SLOW else change()
+        result = await self._run(
+            request.transition.label,
+            request.transition.id,
+            lambda: self._change_state(request, response),
+        )
         response.success = bool(result is not None and result.success)
         return response
 
@@ -62,15 +62,14 @@ class Transitions:
 
         A failure is logged; the node then waits for a transition that somebody asks for.
         """
-        result = await self._on_thread(
-            lambda: self._attempt('configure', self._node.trigger_configure)
-        )
+        node = self._node
+        result = await self._run('configure', 0, node.trigger_configure)
         if result == TransitionCallbackReturn.SUCCESS:
-            result = self._attempt('activate', self._node.trigger_activate)
+            result = await self._run('activate', 0, node.trigger_activate)
         if result != TransitionCallbackReturn.SUCCESS:
-            self._node.get_logger().error(
+            node.get_logger().error(
                 'not started; the node stays, and its diagnostics tell why. When the cause is '
-                f'mended: ros2 lifecycle set {self._node.get_fully_qualified_name()} configure, '
+                f'mended: ros2 lifecycle set {node.get_fully_qualified_name()} configure, '
                 'then activate; or restart the node'
             )
 
@@ -81,21 +80,48 @@ class Transitions:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _attempt(self, name: str, transition: Callable[[], Any]) -> Any:
-        """Returns the transition's result, None when the state does not allow it."""
+    def _is_possible(self, label: str, number: int) -> bool:
+        """Returns whether the state allows the transition, which its label names, or its number.
+
+        rclpy would tell by an exception, and since Kilted only in its log.
+        """
+        return any(
+            label == its_label if label else number == its_number
+            for its_number, its_label, *_ in self._node._state_machine.available_transitions
+        )
+
+    async def _run(self, label: str, number: int, transition: Callable[[], Any]) -> Any:
+        """Returns the transition's result, None when it cannot be made or fails with an
+        exception.
+        """
+        name = label or _label(number)
+        logger = self._node.get_logger()
+        if self._is_busy:
+            logger.warning(f'{name} refused: another transition is under way')
+            return None
+        if not self._is_possible(label, number):
+            logger.warning(f'{name} refused in this state: {self._node.lifecycle_state}')
+            return None
         try:
-            return transition()
-        except Exception as error:  # rclpy's RCLError, another class in each distribution
-            self._node.get_logger().warning(f'{name} refused in this state: {error}')
+            return await self._on_thread(transition) if name in SLOW else transition()
+        except Exception as error:  # of rclpy too, whose RCLError is another class in each one
+            self._guard.report(f'transition {name}', error)
             return None
 
     async def _on_thread(self, call: Callable[[], Any]) -> Any:
-        """Returns the call's result, which the transition thread computes."""
+        """Returns the call's result, which the transition thread computes, or raises what it
+        raised.
+        """
         done: Future = Future(executor=self._node.executor)
 
         def run() -> None:
-            result = call()
-            self._executor_queue.post(lambda: done.set_result(result))
+            try:
+                result = call()
+            except Exception as error:
+                failure = error
+                self._executor_queue.post(lambda: done.set_exception(failure))
+            else:
+                self._executor_queue.post(lambda: done.set_result(result))
 
         self._is_busy = True
         try:

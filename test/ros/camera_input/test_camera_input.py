@@ -26,6 +26,7 @@ from std_msgs.msg import String
 from support.graph import SyntheticCamera, image_message, ros_context
 
 from penguin_ros.config import PenguinConfig
+from penguin_ros.ros.camera_input import camera_input
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
 from penguin_ros.ros.camera_input.health import CameraState
 from penguin_ros.ros.conversions.topics import CameraSetting
@@ -422,10 +423,12 @@ def test_frames_lost_in_the_default_shared_memory_are_reported_with_the_cure(gra
         driver.wait(20)
 
 
-def test_messages_of_the_middleware_without_facts_are_taken_too(graph, receiver):
-    front = receiver()
-    front.camera._on_bare_message(image_message(1, 5))
-    assert front.frames[0].stamp_ns == 5 and front.camera.health().publish_rate_hz == 0
+def test_messages_without_facts_as_those_of_humble_are_taken_too(graph, receiver, monkeypatch):
+    monkeypatch.setattr(camera_input, 'is_humble', lambda: True)
+    front, camera = receiver(), SyntheticCamera(graph, 'image')
+    camera.start(50.0)
+    front.wait_for(lambda: len(front.frames) >= 5)
+    assert front.camera.health().publish_rate_hz == 0 and not front.guard.faults
 
 
 def test_the_gate_leaves_the_executor_alone_between_samples(graph, receiver):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from penguin_ros.ros.camera_input.health import (
     CameraObservation,
     CameraState,
@@ -95,6 +97,21 @@ def test_silence_of_a_raw_topic_names_the_driver_and_the_shared_memory():
     )
 
 
+@pytest.mark.parametrize(
+    ('distribution', 'variable', 'other'),
+    [
+        ('humble', 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_'),
+        ('lyrical', 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_'),
+    ],
+)
+def test_the_cure_names_the_variable_that_the_distribution_reads(
+    monkeypatch, distribution, variable, other
+):
+    monkeypatch.setenv('ROS_DISTRO', distribution)
+    reason = camera_health(facts()).reason
+    assert variable in reason and other not in reason
+
+
 def test_silence_is_not_blamed_on_shared_memory_where_images_are_small_or_compressed():
     assert (
         'fastdds_images.xml'
@@ -134,6 +151,22 @@ def test_losses_while_some_frames_arrive_are_a_warning_with_their_share():
         '180 of about 300' in health.warnings['transport']
         and 'fastdds_images.xml' in health.warnings['transport']
     )
+
+
+@pytest.mark.parametrize(('lost', 'is_warned'), [(15, False), (16, True)])
+def test_where_the_rate_of_the_publisher_is_not_known_thirty_images_a_second_are_assumed(
+    lost, is_warned
+):
+    stats = CameraStats()
+    for index in range(20):
+        now_ns = 100 * SECOND - (19 - index) * SECOND // 2
+        stats.note_arrival(now_ns, 6_220_800, None)
+        stats.note_frame(now_ns, now_ns + 900 * SECOND)
+    stats.note_lost(99 * SECOND, lost)
+    health = camera_health(facts(stats))
+    assert health.state is CameraState.OK and health.publish_rate_hz == 0
+    assert ('transport' in health.warnings) is is_warned
+    assert 'of about' not in health.warnings.get('transport', '')
 
 
 def test_a_few_losses_and_old_ones_are_no_warning():

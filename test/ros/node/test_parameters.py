@@ -4,8 +4,9 @@
 from contextlib import contextmanager
 
 import pytest
+from rclpy.node import Node
 from rclpy.parameter import Parameter
-from support.graph import Domain, parameter_node
+from support.graph import REPOSITORY, Domain, parameter_node, ros_context
 
 from penguin_ros.config import RENAMED_SETTINGS, PenguinConfig
 from penguin_ros.errors import SettingError
@@ -127,6 +128,28 @@ def test_a_typo_is_named_with_the_nearest_parameter():
         assert len(texts) == 2
         assert 'clip.secnds' in texts[0] and 'Did you mean clip.seconds?' in texts[0]
         assert 'camera.camera.topc' in texts[1] and 'Did you mean camera.camera.topic?' in texts[1]
+
+
+def test_topics_of_a_camera_that_is_not_listed_are_told_from_a_typo():
+    with node_with('cameras:=[front]', 'camera.rear.topic:=/rear/image_raw') as node:
+        (text,) = declared(node).warnings()
+        assert 'camera.rear.topic is not used' in text and 'Did you mean' not in text
+        assert 'rear is not in the parameter cameras [front]' in text
+
+
+def test_other_cameras_than_those_of_the_shipped_file_are_given_without_a_warning():
+    domain = Domain()
+    file = str(REPOSITORY / 'config' / 'penguin.yaml')
+    arguments = ('--params-file', file, '-p', 'cameras:=[front]', '-p', 'camera.front.topic:=/f')
+    try:
+        with ros_context(domain, *arguments) as context:
+            node = Node('parameters_under_test', context=context)
+            parameters = declared(node)
+            assert parameters.cameras() == (CameraSetting('front', '/f', 'auto'),)
+            assert parameters.warnings() == []
+            node.destroy_node()
+    finally:
+        domain.close()
 
 
 @pytest.mark.parametrize('old, new', RENAMED_SETTINGS.items())

@@ -59,6 +59,40 @@ def test_a_node_whose_callbacks_raise_lives_and_tells(faulty, graph):
     assert node.process.wait_for_exit(5) == 0
 
 
+def test_clients_get_a_response_when_what_the_node_waits_for_raises(faulty, graph):
+    node = faulty('failing_waits', **{'caption.enabled': False, 'question.max_tokens': 4})
+    with_frames(node)
+    answer = node.ask().answer
+    assert answer.error_code == ErrorCode.INTERNAL and 'broken on purpose' in answer.error_message
+    status, answer = node.send_goal().result()
+    assert (status, answer.error_code) == (GoalStatus.STATUS_ABORTED, ErrorCode.INTERNAL)
+    node.publish_question(id='third')
+    assert node.wait_for_answer('third').error_code == ErrorCode.INTERNAL
+    assert node.ask().success and node.state() == 'active'
+    faults = {
+        'KeyError in ~/ask',
+        'KeyError in ~/answer_question',
+        'LookupError in writing an answer',
+    }
+    graph.wait_for(
+        lambda: faults <= set(node.entry_values('node')), 20, 'all three in the diagnostics'
+    )
+
+
+def test_a_transition_that_raises_is_answered_and_can_be_asked_for_again(graph, tiny_checkpoint):
+    node = scripted_node(
+        graph,
+        tiny_checkpoint,
+        module='support.faulty_node',
+        environment={'PENGUIN_FAULT': 'failing_autostart'},
+    )
+    node.process.wait_for_log('not started; the node stays')
+    assert node.state() == 'unconfigured'
+    assert not node.change('configure'), 'a response without success, instead of none'
+    assert node.change('configure') and node.change('activate')
+    node.wait_for_entry('node', DiagnosticStatus.ERROR, 'exceptions in callbacks')
+
+
 def test_a_step_that_hangs_is_told_and_does_not_keep_the_node_from_ending(faulty, graph):
     node = faulty('hanging_step', **{'caption.enabled': False, 'watch.step_limit': 0.5})
     with_frames(node)
