@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ros_environment import set_ros_environment
+
+set_ros_environment()
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -66,15 +69,11 @@ def fresh_graph(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A ROS_DOMAIN_ID that no other test holds, in this process' environment too; nothing leaves
-    this machine.
-    """
+    """A ROS_DOMAIN_ID that no other test holds, in this process' environment too."""
     pytest.importorskip('rclpy', reason='no ROS 2 here')
     from support.graph import Domain
 
     domain = Domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
-    # A transport profile holds beside it: tried with Fast DDS 2.14.
-    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     yield domain.number
     domain.close()

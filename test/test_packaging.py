@@ -92,14 +92,37 @@ def test_penguin_ros_depends_on_every_message_package_that_it_imports() -> None:
         if tag in ('depend', 'exec_depend')
         for name in names
     }
-    statement = re.compile(r'^\s*(?:from|import) (\w+_msgs|\w+_srvs|\w*_interfaces|rclpy)\b', re.M)
-    imported = {
-        name
-        for path in (ROOT / 'penguin_ros').rglob('*.py')
-        for name in statement.findall(path.read_text())
-    }
+    imported = imported_ros_packages('penguin_ros')
     assert 'penguin_msgs' in imported
     assert imported <= known
+
+
+def test_the_tests_depend_on_what_they_import_and_rosdep_can_install() -> None:
+    package = declared(ROOT / 'package.xml')
+    known = {*package['depend'], *package['exec_depend'], *package['test_depend']}
+    assert imported_ros_packages('test') <= known
+    texts = [path.read_text() for path in (ROOT / 'test').rglob('*.py')]
+    for module in ('hypothesis', 'psutil', 'pytest'):
+        assert any(re.search(rf'^(?:from|import) {module}\b', text, re.M) for text in texts)
+        assert f'python3-{module}' in known
+
+
+def imported_ros_packages(folder: str) -> set[str]:
+    """Returns the ROS packages that the Python files of a folder import."""
+    statement = re.compile(
+        r'^\s*(?:from|import) (\w+_msgs|\w+_srvs|\w*_interfaces|rclpy|ament_index_python)\b', re.M
+    )
+    return {
+        name
+        for path in (ROOT / folder).rglob('*.py')
+        for name in statement.findall(path.read_text())
+    }
+
+
+def test_an_older_pytest_is_told_by_a_sentence() -> None:
+    """Before 7.0 it ignores `pythonpath`, and every test fails to import what tests share."""
+    text = (ROOT / 'pyproject.toml').read_text()
+    assert re.search(r'^minversion = "7\.0"', text, re.M) and 'pythonpath = ' in text
 
 
 def test_every_program_that_is_declared_exists_and_is_installed(
