@@ -6,6 +6,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 PACKAGE = 'penguin_ros'
+OPENCV = 'opencv-python-headless>=4.5.4,<6'
 
 setup(
     name=PACKAGE,
@@ -30,30 +31,37 @@ setup(
         (f'share/{PACKAGE}/worlds', glob('worlds/*')),
     ],
     zip_safe=False,
+    # Lower bounds are the oldest versions that work: numpy, pillow, PyYAML, rich and OpenCV are those
+    # of Ubuntu 22.04, which an installed ROS 2 Humble uses. Upper bounds leave out the next major
+    # version, or the one after the newest that was tried.
     install_requires=[
-        'numpy>=1.21',
-        'pillow>=9.0',
-        'PyYAML',
-        'rich',
-        'safetensors>=0.4',
-        'tokenizers>=0.15',
+        'numpy>=1.21,<3',
+        'pillow>=9.0,<14',
+        'PyYAML>=5.4,<7',
+        'rich>=11.2,<16',
+        'safetensors>=0.4,<1',
+        'tokenizers>=0.20,<1',
     ],
     extras_require={
-        # OpenCV is an extra because a pip build of it would hide python3-opencv, which cv_bridge
-        # was built with.
-        'opencv': ['opencv-python-headless'],
-        'torch': ['torch>=2.1'],
-        'onnxruntime': ['onnxruntime>=1.23'],
-        'export': ['onnx>=1.19'],
-        # TensorRT itself comes with JetPack; this must match its CUDA: 12.x or 13.x.
-        'tensorrt': ['cuda-bindings>=12.8'],
-        'hub': ['huggingface_hub'],
-        'bag': ['rosbags'],
-        'simulation': ['mujoco>=3.4'],
-        'plot': ['matplotlib'],
+        # Without ROS, `onnxruntime` or `torch` is all that captions, bundles and benchmarks need.
+        # They bring OpenCV; the package by itself does not, since a pip build of it would hide
+        # python3-opencv, which the cv_bridge of an installed ROS 2 was built with.
+        'onnxruntime': [OPENCV, 'onnx>=1.19,<2', 'onnxruntime>=1.23,<2'],
+        'torch': [OPENCV, 'torch>=2.1,<3'],
+        'opencv': [OPENCV],
+        # TensorRT itself comes with JetPack. The runtime in cuda-bindings must not be of a later
+        # major version than the driver: CUDA 12 for JetPack 6, 13 for JetPack 7, whose driver is
+        # no newer than 13.2. Either runs on a newer driver.
+        'tensorrt-cu12': ['cuda-bindings>=12.9,<13'],
+        'tensorrt-cu13': ['cuda-bindings>=13.0,<13.3'],
+        'export': ['onnx>=1.19,<2'],
+        'hub': ['huggingface_hub>=0.25,<3'],
+        'bag': ['rosbags>=0.10.9,<0.12'],
+        'simulation': ['mujoco>=3.4,<5'],
+        'plot': ['matplotlib>=3.5,<4'],
         # For tools/train_penguin_sim.py, which needs the optimiser Muon.
-        'train': ['torch>=2.9', 'mujoco>=3.4', 'matplotlib'],
-        'test': ['pytest>=7', 'pytest-timeout', 'hypothesis'],
+        'train': ['torch>=2.9,<3', 'mujoco>=3.4,<5', 'matplotlib>=3.5,<4'],
+        'test': ['pytest>=7,<10', 'pytest-timeout', 'hypothesis'],
     },
     entry_points={
         'console_scripts': [

@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from penguin_ros.config import PenguinConfig
-from penguin_ros.evaluation.simulation_model import default_checkpoint
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.frame import NANOSECONDS, Frame
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Request
 from penguin_ros.settings import with_values
+from penguin_ros.shipped import shipped_model
 from penguin_ros.simulation.clips import HELD_OUT
 from penguin_ros.simulation.questions import questions
 from penguin_ros.simulation.random_scene import random_scene
@@ -159,7 +159,7 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Prints a table."""
     options = parsed()
-    checkpoint = default_checkpoint()
+    checkpoint = shipped_model()
     if checkpoint is None:
         raise SystemExit('engines/penguin_sim has no weights here')
     base = with_values(

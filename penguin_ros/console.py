@@ -5,12 +5,15 @@ in files.
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from penguin_ros.errors import PenguinError
 
@@ -19,6 +22,30 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 150
 """Characters of a line of a table where there is no terminal."""
+
+PLAIN_TERMINALS = ('', 'dumb', 'unknown')
+"""Values of TERM of terminals that only print line after line."""
+
+ESCAPES = 'penguin_ros.escapes'
+"""The name under which Python knows how we print what an encoding lacks."""
+
+
+def use_any_encoding() -> None:
+    """Makes stdout and stderr print what their encoding lacks as \\uXXXX, instead of failing: a
+    character that is not ASCII, or a byte in the name of a file that is not UTF-8.
+
+    JSON stays JSON by it. To be called once, before anything is printed.
+    """
+    codecs.register_error(ESCAPES, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPES)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def print_error(error: PenguinError) -> None:
@@ -31,6 +58,11 @@ def print_error(error: PenguinError) -> None:
 def print_line(text: str) -> None:
     """Prints one line of the result on stdout, at once."""
     print(text, flush=True)
+
+
+def can_draw(stream: TextIO) -> bool:
+    """Returns whether a stream is a terminal on which lines can be drawn again."""
+    return stream.isatty() and os.environ.get('TERM', '').lower() not in PLAIN_TERMINALS
 
 
 def status_line(text: str) -> None:
@@ -72,9 +104,9 @@ def write_json(path: Path, value: Any) -> None:
 @contextmanager
 def progress_bar(title: str, total: float) -> Iterator[Callable[[float, str], None]]:
     """Yields `show(done, text)`, which draws a bar with the time left on a terminal and does
-    nothing when stderr is a file or a pipe.
+    nothing when stderr is a file, a pipe or a terminal that cannot draw.
     """
-    if not sys.stderr.isatty():
+    if not can_draw(sys.stderr):
         yield lambda done, text: None
         return
     from rich.console import Console

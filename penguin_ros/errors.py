@@ -42,6 +42,17 @@ class SettingError(PenguinError):
     """A setting has a value outside its type, range or choices."""
 
 
+# --- the machine ----------------------------------------------------------------------------------
+
+
+class LibraryUnusable(PenguinError):
+    """A library that is needed is missing, or it is there and does not import."""
+
+
+class CacheUnusable(PenguinError):
+    """There is no folder that this user may keep a cache in."""
+
+
 # --- checkpoints ----------------------------------------------------------------------------------
 
 

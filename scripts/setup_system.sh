@@ -121,7 +121,7 @@ check_programs() {
 }
 
 # A Jetson's release, CUDA and the bindings for it, as words of the shell; nothing elsewhere.
-jetson_words() { "$python" -I "$root/penguin_ros/doctor/jetson.py"; }
+jetson_words() { "$python" -I "$root/penguin_ros/jetson.py"; }
 
 is_jetson() { [ -n "$(jetson_words)" ]; }
 

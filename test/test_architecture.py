@@ -37,6 +37,11 @@ VALUES = (
     'plain_values',
     'steps',
     'text',
+    'installation',
+    'jetson',
+    'libraries',
+    'shipped',
+    'user_cache',
 )
 CORE = (
     *VALUES,
@@ -102,6 +107,11 @@ ROOMS = {
     'plain_values': Room(()),
     'steps': Room(()),
     'text': Room(()),
+    'installation': Room(()),
+    'jetson': Room(()),
+    'libraries': Room(('errors', 'installation')),
+    'shipped': Room(('errors',)),
+    'user_cache': Room(('errors',)),
     'atomic_folder': Room(('errors',)),
     'console': Room(('errors',), ('rich',)),
     'frame_sampling': Room(VALUES, ('numpy',)),
@@ -110,7 +120,7 @@ ROOMS = {
         (*VALUES, 'frame_sampling'), ('numpy', 'PIL', 'cv2', 'rosbags', 'cv_bridge', 'sensor_msgs')
     ),
     'checkpoint': Room(
-        ('config', 'errors'),
+        ('config', 'errors', 'libraries', 'shipped', 'user_cache'),
         ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub'),
     ),
     'preprocessing': Room((*VALUES, 'frame_sampling', 'checkpoint'), ('numpy', 'PIL', 'cv2')),
@@ -169,6 +179,7 @@ ABOVE = ('evaluation', 'benchmark', 'demo', 'doctor', 'cli')
 MAY_IMPORT_ROS = ('ros', 'benchmark.live.node', 'demo', 'doctor', 'cli')
 
 FEW_LINES = {
+    'evaluation.simulation_model': 'values',
     'cli.exit_codes': 'values',
 }
 """Files under 60 lines with fewer than two importers, and why they stand alone."""

@@ -3,12 +3,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from penguin_ros.console import GrowingText, clock, require_folder, write_json
+from penguin_ros.console import (
+    GrowingText,
+    can_draw,
+    clock,
+    progress_bar,
+    require_folder,
+    use_any_encoding,
+    write_json,
+)
 from penguin_ros.errors import PenguinError
 
 
@@ -39,3 +49,35 @@ def test_json_is_written_and_a_place_that_cannot_be_written_to_is_named(tmp_path
         write_json(tmp_path, {})
     with pytest.raises(PenguinError, match='there is no folder'):
         require_folder(tmp_path / 'nowhere' / 'record.json')
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'iso-8859-1', 'utf-8'])
+def test_whatever_the_encoding_lacks_is_printed_as_an_escape_and_json_stays_json(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'ä … 北 🐧 \udcff'
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(written, encoding=encoding))
+    use_any_encoding()
+    print(json.dumps(text, ensure_ascii=False), flush=True)
+    line = written.getvalue().decode(encoding)
+    assert json.loads(line) == text
+    assert ('ä' in line) == (encoding != 'ascii') and ('北' in line) == (encoding == 'utf-8')
+
+
+@pytest.mark.parametrize(
+    ('term', 'draws'), [('xterm', True), ('dumb', False), ('unknown', False), ('', False)]
+)
+def test_only_a_terminal_that_can_draw_gets_a_bar(
+    term: str, draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv('TERM', term)
+    monkeypatch.setattr(sys, 'stderr', Terminal())
+    assert can_draw(sys.stderr) == draws and not can_draw(io.StringIO())
+    with progress_bar('work', 2.0) as show:
+        show(1.0, 'half')
+    assert bool(sys.stderr.getvalue()) == draws

@@ -32,13 +32,10 @@ from penguin_ros.demo.nodes import DemoSettings, model_bundle
 from penguin_ros.demo.row import ShownCaption, print_row
 from penguin_ros.demo.sheet import Sheet, write_sheet
 from penguin_ros.errors import PenguinError
-from penguin_ros.evaluation.simulation_model import (
-    default_checkpoint,
-    measured,
-    simulation_parameters,
-)
+from penguin_ros.evaluation.simulation_model import measured
 from penguin_ros.ros.client.session import session
 from penguin_ros.ros.process.node_process import NodeProcess
+from penguin_ros.shipped import shipped_model, simulation_parameters
 from penguin_ros.simulation.scene import Scene
 from penguin_ros.simulation.scoring import Share, pooled, score_answer, wilson
 from penguin_ros.simulation.world import World
@@ -182,7 +179,7 @@ def _lines(score: GazeboScore, seconds: float) -> list[str]:
 
 
 def _scored(arguments: argparse.Namespace) -> tuple[GazeboScore, float]:
-    checkpoint = default_checkpoint()
+    checkpoint = shipped_model()
     level = arguments.level or measured(checkpoint).level
     with ExitStack() as stack:
         world = stack.enter_context(World())

@@ -15,6 +15,7 @@ from penguin_ros.backends.base.manifest import MANIFEST
 from penguin_ros.checkpoint.hub import is_hub_id
 from penguin_ros.errors import PenguinError
 from penguin_ros.settings import Value
+from penguin_ros.shipped import MODEL_NAMES
 
 ONNXRUNTIME = 'onnxruntime'
 
@@ -40,6 +41,8 @@ class Target:
         path = Path(self.source)
         if path.is_dir():
             return (path / MANIFEST).exists() or not (path / 'config.json').exists()
+        if self.source in MODEL_NAMES:
+            return False
         return not is_hub_id(self.source) or path.parent.is_dir()
 
     @property

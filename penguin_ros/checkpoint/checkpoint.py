@@ -29,6 +29,7 @@ from penguin_ros.checkpoint.tensors import TensorReader
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer, check_tokenizer_files
 from penguin_ros.checkpoint.weight_files import find_weight_files
 from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound
+from penguin_ros.shipped import MODEL, MODEL_NAMES, shipped_model
 
 CONFIG = 'config.json'
 
@@ -142,7 +143,7 @@ class Checkpoint:
 
 def open_checkpoint(source: str | Path, *, progress: ProgressCallback | None = None) -> Checkpoint:
     """Opens a folder or a hub id (`owner/name`, with `@revision` behind it when wanted), which is
-    downloaded when needed.
+    downloaded when needed; `penguin_sim` is the small model that is included.
 
     Every file, tensor name and tensor shape is checked; only the headers of the weights are read.
     Only children of CheckpointError are raised. `progress` is called with a line of text, from any
@@ -170,6 +171,8 @@ def _located(source: str | Path, progress: ProgressCallback) -> tuple[Path, str]
     folder = Path(source)
     if str(source) and _is_folder(folder):
         return folder, hub_name(folder) or folder.resolve().name
+    if str(source) in MODEL_NAMES:
+        return _shipped(), MODEL
     if isinstance(source, str) and is_hub_id(source):
         return download_checkpoint(source, progress, _read_config), source
     raise CheckpointNotFound(
@@ -177,6 +180,17 @@ def _located(source: str | Path, progress: ProgressCallback) -> tuple[Path, str]
         'there is no such folder, and it is no hub id (owner/name)',
         'Name the folder that holds config.json',
     )
+
+
+def _shipped() -> Path:
+    folder = shipped_model()
+    if folder is None:
+        raise CheckpointNotFound(
+            f'the small model {MODEL} is not here',
+            'it was not installed with penguin_ros, or its weights are missing',
+            'Name the folder of a checkpoint, or a hub id such as tencent/Penguin-VL-2B',
+        )
+    return folder
 
 
 def _is_folder(path: Path) -> bool:

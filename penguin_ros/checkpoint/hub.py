@@ -22,6 +22,8 @@ from typing import Any
 from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.checkpoint.weight_files import find_weight_files
 from penguin_ros.errors import CheckpointError, CheckpointNotFound, HubUnavailable
+from penguin_ros.libraries import remedy
+from penguin_ros.user_cache import can_be_made, home_folder, user_cache
 
 ProgressCallback = Callable[[str], None]
 """Is called with a line of text."""
@@ -32,6 +34,7 @@ SMALL_FILES = ['*.json', '*.txt']
 WEIGHTS = ['*.safetensors']
 NOT_WEIGHTS = ['*/*.safetensors']
 MAIN = 'main'
+CACHE_VARIABLES = ('HF_HOME', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'XDG_CACHE_HOME')
 ANSWER_SECONDS = 10.0
 """How long the hub may take to answer."""
 
@@ -160,14 +163,27 @@ def download_file(source: str, name: str, otherwise: str) -> Path:
 
 
 def _check_library(source: str) -> None:
+    _place_cache()
     try:
         import huggingface_hub  # noqa: F401
     except ImportError as error:
         raise HubUnavailable(
             f'{source} cannot be downloaded',
             f'the library huggingface_hub is missing ({error})',
-            'Type: pip install huggingface_hub',
+            remedy(error, 'huggingface_hub'),
         ) from error
+
+
+def _place_cache() -> None:
+    """Names a folder for the hub's library where it would take one that this user may not write, or
+    one called ~ below the current folder. The library reads the variable when it is imported.
+    """
+    home = home_folder()
+    usual = home / '.cache' / 'huggingface' if home else None
+    is_named = any(os.environ.get(name) for name in CACHE_VARIABLES)
+    if is_named or (usual is not None and (usual.is_dir() or can_be_made(usual))):
+        return
+    os.environ['HF_HOME'] = str(user_cache('huggingface'))
 
 
 def _parts(source: str) -> tuple[str, str]:

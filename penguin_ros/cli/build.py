@@ -25,10 +25,11 @@ from penguin_ros.backends.tensorrt.engine_manifest import FOLDER
 from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.cli import exit_codes
-from penguin_ros.console import print_line, progress_bar, status_line
+from penguin_ros.console import can_draw, print_line, progress_bar, status_line
 from penguin_ros.errors import BackendUnavailable, BuildRefused
 from penguin_ros.export import precision as formats
 from penguin_ros.export.precision import BuildChoice
+from penguin_ros.libraries import remedy
 
 if TYPE_CHECKING:
     from penguin_ros.export.build import BuildOrder, BundleBuilder
@@ -208,7 +209,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BuildRefused(
             'bundles cannot be built here',
             f'importing {error.name} failed',
-            'Type: pip install onnx',
+            remedy(error, 'onnx'),
         ) from error
     choice = _choice(arguments)
     checkpoint = open_checkpoint(arguments.checkpoint, progress=status_line)
@@ -349,7 +350,7 @@ def _progress(
             part = stage.partition(':')[0]
             if part != stages[-1]:
                 stages.append(part)
-                if not sys.stderr.isatty():
+                if not can_draw(sys.stderr):
                     status_line(part)
 
         yield show

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from penguin_ros.cli import exit_codes
-from penguin_ros.console import print_error
+from penguin_ros.console import print_error, use_any_encoding
 from penguin_ros.errors import PenguinError
+from penguin_ros.libraries import library_error
 
 VERBS = {
     'caption': 'describe a video file or a ROS 2 bag, clip by clip; needs no ROS',
@@ -68,11 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in VERBS else None
-    parsed = parser(verb).parse_args(words)
+    use_any_encoding()
     try:
+        parsed = parser(verb).parse_args(words)
         return int(importlib.import_module(f'penguin_ros.cli.{parsed.verb}').run(parsed))
     except PenguinError as error:
         print_error(error)
+        return exit_codes.UNUSABLE
+    except ImportError as error:
+        unusable = library_error(error)
+        if unusable is None:
+            raise
+        print_error(unusable)
         return exit_codes.UNUSABLE
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED

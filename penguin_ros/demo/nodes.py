@@ -12,13 +12,10 @@ from pathlib import Path
 from penguin_ros.config import ModelConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError, SettingError
-from penguin_ros.evaluation.simulation_model import (
-    default_checkpoint,
-    measured,
-    simulation_parameters,
-)
+from penguin_ros.evaluation.simulation_model import measured
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.ros.process.node_process import NodeProcess
+from penguin_ros.shipped import MODEL_NAMES, shipped_model, simulation_parameters
 
 NAMESPACE = '/penguin_demo'
 NODE = f'{NAMESPACE}/penguin'
@@ -92,7 +89,7 @@ def model_bundle(settings: DemoSettings) -> str:
     if settings.bundle:
         return str(Path(settings.bundle).resolve())
     checkpoint = settings.checkpoint or _default_model(settings)
-    precision = settings.precision or _usual_precision(Path(checkpoint))
+    precision = settings.precision or _usual_precision(checkpoint)
     return with_bundle(
         ModelConfig(checkpoint=checkpoint, backend='onnxruntime', precision=precision)
     ).bundle
@@ -107,7 +104,7 @@ def _default_model(settings: DemoSettings) -> str:
             f'penguin demo --video {settings.video} --bundle DIR, or --checkpoint DIR_OR_HUB_ID '
             '(for example tencent/Penguin-VL-2B)',
         )
-    default = default_checkpoint()
+    default = shipped_model()
     if default is None:
         raise SettingError(
             'no model given',
@@ -122,9 +119,10 @@ def _default_model(settings: DemoSettings) -> str:
     return str(default)
 
 
-def _usual_precision(checkpoint: Path) -> str:
+def _usual_precision(checkpoint: str) -> str:
     """A large network decodes several times as fast in int4; a hub id names a large one."""
-    sizes = [path.stat().st_size for path in checkpoint.glob('*.safetensors')]
+    small = shipped_model() if checkpoint in MODEL_NAMES else None
+    sizes = [path.stat().st_size for path in (small or Path(checkpoint)).glob('*.safetensors')]
     return 'float32' if sizes and sum(sizes) < SMALL_BYTES else 'int4'
 
 
@@ -145,7 +143,7 @@ def _simulated_camera(settings: DemoSettings, folder: Path) -> NodeProcess:
     is_default = not settings.bundle and not settings.checkpoint
     parameters = {
         'seed': HELD_OUT[0] if settings.seed is None else settings.seed,
-        'level': settings.level or measured(default_checkpoint() if is_default else None).level,
+        'level': settings.level or measured(shipped_model() if is_default else None).level,
         'real_time_factor': FACTOR,
         'topic': IMAGE_TOPIC,
     }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small model that describes the simulated world: where it and its parameters lie, and what was
-measured of it.
+"""What was measured of the small model that describes the simulated world, which lies where
+`shipped` says.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-NAME = 'penguin_sim'
-ROOT = Path(__file__).resolve().parents[2]
 MEASURED = 'score.json'
 """The file beside the weights that holds what `penguin score --json` printed."""
 WANTED = 0.90
@@ -37,26 +35,6 @@ class Measured:
         return min(WANTED, float(getattr(self, name)) - ALLOWANCE)
 
 
-def simulation_parameters() -> Path:
-    """The file with the parameters for simulated worlds."""
-    return next(
-        path
-        for root in (ROOT, *_shares())
-        if (path := root / 'config' / 'simulation.yaml').is_file()
-    )
-
-
-def default_checkpoint() -> Path | None:
-    """The folder of the model in this checkout or in the installed package; None where its weights
-    are absent.
-    """
-    for root in (ROOT, *_shares()):
-        folder = root / 'engines' / NAME
-        if (folder / 'config.json').is_file() and any(folder.glob('*.safetensors')):
-            return folder
-    return None
-
-
 def measured(checkpoint: Path | None) -> Measured:
     """Reads what was measured from beside the weights. Where nothing is there, everything is
     expected to be right.
@@ -72,13 +50,3 @@ def measured(checkpoint: Path | None) -> Measured:
         caption['recall']['value'],
         score['all']['value'],
     )
-
-
-def _shares() -> tuple[Path, ...]:
-    """The folder that ament installs the package's files in, where there is one."""
-    try:
-        from ament_index_python.packages import get_package_share_directory
-
-        return (Path(get_package_share_directory('penguin_ros')),)
-    except Exception:  # no ament, or not installed by it
-        return ()

@@ -8,7 +8,6 @@ The node never does this: there a missing bundle is an error that names the comm
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig
 from penguin_ros.console import progress_bar, status_line
 from penguin_ros.errors import BuildRefused, BundleError
+from penguin_ros.libraries import remedy
+from penguin_ros.user_cache import user_cache
 
 
 def with_bundle(model: ModelConfig, folder: Path | None = None) -> ModelConfig:
@@ -42,8 +43,7 @@ def with_bundle(model: ModelConfig, folder: Path | None = None) -> ModelConfig:
 
 def cache_folder() -> Path:
     """Returns where bundles that nobody named are kept between runs."""
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    return cache / 'penguin_ros' / 'bundles'
+    return user_cache('bundles', status_line)
 
 
 def is_bundle_of(checkpoint: Checkpoint, path: Path) -> bool:
@@ -65,7 +65,7 @@ def build(checkpoint: Checkpoint, path: Path, precision: str, max_length: int) -
         raise BuildRefused(
             'the checkpoint cannot be built for ONNX Runtime here',
             f'importing {error.name} failed',
-            'Type: pip install onnx, or give a bundle with --bundle',
+            f'{remedy(error, "onnx")}, or give a bundle with --bundle',
         ) from error
     order = BuildOrder(BuildChoice('onnxruntime', precision), max_length)
     status_line(f'building {checkpoint.name} for ONNX Runtime in {precision}: {path}')

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 from penguin_ros.errors import ImageError
 from penguin_ros.frame import Image, to_nanoseconds
 from penguin_ros.frame_sampling import RecordingSampler
+from penguin_ros.libraries import remedy
 from penguin_ros.media.convert import message_to_rgb
 from penguin_ros.media.video import MediaError, VideoRecording
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-INSTALL = 'pip install rosbags'
 
 
 class Recording(Protocol):
@@ -87,7 +87,9 @@ class BagRecording:
             from rosbags.highlevel import AnyReader, AnyReaderError
             from rosbags.typesys import Stores, get_typestore
         except ImportError as error:
-            raise MediaError(f'cannot read the bag {self.path}', f'{error}', INSTALL) from error
+            raise MediaError(
+                f'cannot read the bag {self.path}', f'{error}', remedy(error, 'rosbags')
+            ) from error
         try:
             reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             reader.open()

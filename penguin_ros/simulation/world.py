@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.frame import Image
+from penguin_ros.libraries import remedy
 from penguin_ros.simulation.scene import COLOURS, HALF_HEIGHTS, MAX_THINGS, SIZES, Scene, Thing
 from penguin_ros.simulation.world_model import (
     BLOTS,
@@ -273,7 +274,7 @@ def _mujoco() -> Any:
         raise BackendUnavailable(
             'MuJoCo cannot be loaded',
             str(error),
-            'pip install mujoco, and on Debian: sudo apt-get install libegl1 libgl1-mesa-dri',
+            f'{remedy(error, "mujoco")}, and on Debian: sudo apt-get install libegl1 libgl1-mesa-dri',
         ) from error
     return mujoco
 

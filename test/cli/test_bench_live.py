@@ -178,7 +178,7 @@ def test_drafts_are_measured_on_texts_that_end_by_themselves_and_at_the_costs_of
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(models, 'default_checkpoint', lambda: tiny_checkpoint)
+    monkeypatch.setattr(models, 'shipped_model', lambda: tiny_checkpoint)
     for name in ('DEFAULT_MODEL_SIZE', 'OTHER_SIZE'):
         monkeypatch.setattr(models, name, (112, 84))
     path = tmp_path / 'record.json'
@@ -312,7 +312,7 @@ def test_wrong_usage_is_said_before_anything_runs(
     ):
         assert main(['bench', 'live', str(tiny_checkpoint), *words]) == exit_codes.UNUSABLE
         assert text in capsys.readouterr().err
-    monkeypatch.setattr(models, 'default_checkpoint', lambda: None)
+    monkeypatch.setattr(models, 'shipped_model', lambda: None)
     assert main(['bench', 'live']) == exit_codes.UNUSABLE
     assert 'Name a bundle or a checkpoint' in capsys.readouterr().err
 

@@ -148,7 +148,12 @@ def test_without_onnx_the_command_that_installs_it_is_shown(tiny_checkpoint: Pat
         check=False,
     )
     assert done.returncode == exit_codes.UNUSABLE
-    assert 'pip install onnx' in done.stderr and 'Traceback' not in done.stderr
+    assert (
+        'Type: ' in done.stderr
+        and 'pip install ' in done.stderr
+        and 'onnx' in done.stderr
+        and 'Traceback' not in done.stderr
+    )
 
 
 @pytest.mark.parametrize('precision', ['int2', 'INT4', ''])

@@ -15,8 +15,8 @@ from PIL import Image
 from support.blocked_libraries import environment_without
 
 from penguin_ros.cli import exit_codes
-from penguin_ros.evaluation.simulation_model import default_checkpoint
 from penguin_ros.ros.process.node_process import NodeProcess, NodeStopped
+from penguin_ros.shipped import shipped_model
 
 pytest.importorskip('penguin_msgs.msg')
 
@@ -71,7 +71,7 @@ def test_real_video_through_the_whole_graph(
 
 
 needs_model = pytest.mark.skipif(
-    default_checkpoint() is None, reason='the small model has no weights here'
+    shipped_model() is None, reason='the small model has no weights here'
 )
 
 

@@ -46,7 +46,7 @@ def test_without_a_model_the_small_one_runs_in_its_own_world(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(nodes, 'default_checkpoint', lambda: tiny_checkpoint)
+    monkeypatch.setattr(nodes, 'shipped_model', lambda: tiny_checkpoint)
     model_bundle(DemoSettings(1.0))
     assert [model.checkpoint for model in built] == [str(tiny_checkpoint)]
     assert 'knows its simulated world and nothing else' in capsys.readouterr().err
@@ -63,7 +63,7 @@ def test_without_a_model_a_video_asks_for_one_that_knows_real_images(
 def test_without_weights_of_the_small_model_one_is_asked_for(
     built: list[ModelConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes, 'default_checkpoint', lambda: None)
+    monkeypatch.setattr(nodes, 'shipped_model', lambda: None)
     with pytest.raises(SettingError, match='has no weights here') as error:
         model_bundle(DemoSettings(1.0))
     assert '--checkpoint DIR_OR_HUB_ID' in error.value.fix and not built

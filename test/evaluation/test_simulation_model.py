@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the small model lies, and what a run has to reach given what was measured of it."""
+"""What a run of the small model has to reach, given what was measured of it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from penguin_ros.evaluation import simulation_model
 from penguin_ros.evaluation.score import CAPTION, ScoredAnswer, ScoreRun, Suite
 from penguin_ros.evaluation.score_report import report
-from penguin_ros.evaluation.simulation_model import (
-    Measured,
-    default_checkpoint,
-    measured,
-    simulation_parameters,
-)
+from penguin_ros.evaluation.simulation_model import Measured, measured
 from penguin_ros.pipeline_status import ModelDescription
-
-
-def test_a_folder_counts_only_with_its_weights(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(simulation_model, 'ROOT', tmp_path)
-    monkeypatch.setattr(simulation_model, '_shares', lambda: ())
-    folder = tmp_path / 'engines' / 'penguin_sim'
-    folder.mkdir(parents=True)
-    (folder / 'config.json').write_text('{}')
-    assert default_checkpoint() is None
-    (folder / 'model.safetensors').write_bytes(b'')
-    assert default_checkpoint() == folder
-
-
-def test_an_installed_package_brings_it_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(simulation_model, 'ROOT', tmp_path / 'nowhere')
-    monkeypatch.setattr(simulation_model, '_shares', lambda: (tmp_path,))
-    folder = tmp_path / 'engines' / 'penguin_sim'
-    folder.mkdir(parents=True)
-    for name in ('config.json', 'model.safetensors'):
-        (folder / name).write_bytes(b'')
-    assert default_checkpoint() == folder
 
 
 def test_what_was_measured_is_read_and_what_is_unknown_is_expected_whole(tmp_path: Path) -> None:
@@ -75,7 +44,3 @@ def test_a_run_may_fall_a_little_behind_but_not_below_what_is_wanted_of_a_good_m
     share: float, least: float
 ) -> None:
     assert Measured(answers=share).least('answers') == pytest.approx(least)
-
-
-def test_the_parameter_file_is_found() -> None:
-    assert simulation_parameters().read_text().startswith('# Parameters for simulated worlds')

@@ -53,10 +53,10 @@ def launched(
     from support.graph import Graph
 
     from penguin_ros.config import ModelConfig
-    from penguin_ros.evaluation.simulation_model import default_checkpoint
     from penguin_ros.export.bundle_cache import with_bundle
+    from penguin_ros.shipped import shipped_model
 
-    checkpoint = default_checkpoint()
+    checkpoint = shipped_model()
     if checkpoint is None:
         pytest.skip('engines/penguin_sim has no weights here: nothing that sees can be tested')
     folder = tmp_path_factory.mktemp('gazebo')

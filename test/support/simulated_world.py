@@ -18,8 +18,8 @@ from std_srvs.srv import Trigger
 from support.graph import Graph, NodeProcess, stamp_ns
 from support.live_node import LiveNode
 
-from penguin_ros.evaluation.simulation_model import simulation_parameters
 from penguin_ros.ros.conversions.times import time_message
+from penguin_ros.shipped import simulation_parameters
 from penguin_ros.simulation.ground_truth import GroundTruth, from_json
 from penguin_ros.simulation.language import parse_caption
 from penguin_ros.simulation.scoring import CaptionScore, score_answer, score_caption

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,10 @@ from penguin_ros.backends.onnxruntime.session import SessionMaker
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
 
-OnnxFeatures = StagedFeatures[NDArray[np.floating[Any]]]
+if TYPE_CHECKING:
+    OnnxFeatures = StagedFeatures[NDArray[np.floating[Any]]]
+else:  # numpy 1.21 of Ubuntu 22.04 cannot subscript np.floating when the program runs
+    OnnxFeatures = StagedFeatures[NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ from types import ModuleType
 
 from penguin_ros.backends.base.manifest import FULL, TWO_PART
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
+from penguin_ros.installation import install_command
+from penguin_ros.libraries import remedy
 
 OLDEST, OLDEST_IN_PLACE = (1, 23), (1, 25)
 """The versions from which on the operators of the graphs exist: Attention of opset 23, and
@@ -42,13 +44,13 @@ def load_library() -> ModuleType:
         raise BackendUnavailable(
             'backend onnxruntime is not available',
             f'importing onnxruntime failed ({error})',
-            'Type: pip install onnxruntime',
+            remedy(error, 'onnxruntime'),
         ) from error
     if version_of(onnxruntime) < OLDEST:
         raise BackendUnavailable(
             f'onnxruntime {onnxruntime.__version__} is too old',
             'the graphs need operators that came with ' + '.'.join(map(str, OLDEST)),
-            'Type: pip install --upgrade onnxruntime',
+            f'Type: {install_command("onnxruntime", options=["--upgrade"])}',
         )
     library: ModuleType = onnxruntime
     return library

@@ -10,7 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from penguin_ros.config import ModelConfig
-from penguin_ros.errors import BackendUnavailable, SettingError
+from penguin_ros.errors import BackendUnavailable, CacheUnusable, SettingError
+from penguin_ros.installation import replace_command
+from penguin_ros.user_cache import user_cache
 
 CPU, CUDA, TENSORRT = 'CPUExecutionProvider', 'CUDAExecutionProvider', 'TensorrtExecutionProvider'
 NAMES = {'cpu': CPU, 'cuda': CUDA, 'tensorrt': TENSORRT}
@@ -70,8 +72,7 @@ def missing(provider: str, why: str) -> BackendUnavailable:
     return BackendUnavailable(
         f'ONNX Runtime has no {provider} here',
         why,
-        'Type: pip uninstall onnxruntime; pip install onnxruntime-gpu; or set model.provider to '
-        'cpu',
+        f'Type: {replace_command("onnxruntime", "onnxruntime-gpu")}; or set model.provider to cpu',
     )
 
 
@@ -83,9 +84,13 @@ def usable_cores() -> int:
 
 
 def _tensorrt_options() -> dict[str, Any]:
-    """TensorRT builds engines when a session is opened, and again for new shapes: they are kept."""
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    folder = str(cache / 'penguin_ros' / 'onnxruntime_tensorrt')
+    """TensorRT builds engines when a session is opened, and again for new shapes: they are kept,
+    where there is a folder for them.
+    """
+    try:
+        folder = str(user_cache('onnxruntime_tensorrt'))
+    except CacheUnusable:
+        return {}
     return {
         'trt_engine_cache_enable': True,
         'trt_engine_cache_path': folder,

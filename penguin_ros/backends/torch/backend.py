@@ -17,6 +17,7 @@ from penguin_ros.backends.base.backend import BackendDescription, GreedyToken, L
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendUnavailable
+from penguin_ros.libraries import remedy
 from penguin_ros.model_inputs import FramePatches
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class TorchBackend(SlotBackend['TorchSession', 'TorchFeatures']):
             raise BackendUnavailable(
                 'backend torch is not available',
                 f'importing torch failed ({error})',
-                'Type: pip install torch',
+                remedy(error, 'torch'),
             ) from error
         shape = self._checkpoint.shape
         length = min(self._config.max_length, shape.max_positions)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
+from penguin_ros.installation import install_command
 
 _MEMORY_WORDS = (
     'out of memory',
@@ -33,13 +34,13 @@ def choose_device(setting: str) -> torch.device:
             if built
             else f'torch {torch.__version__} is built without CUDA'
         )
+        again = install_command('torch', options=['--force-reinstall'])
         raise BackendUnavailable(
             'device cuda is not available',
             why,
             'Check nvidia-smi, or set model.device to cpu'
             if built
-            else 'Install a torch with CUDA (pip install --force-reinstall torch), or set '
-            'model.device to cpu',
+            else f'For a torch with CUDA type: {again}; or set model.device to cpu',
         )
     return torch.device('cuda', torch.cuda.current_device())
 

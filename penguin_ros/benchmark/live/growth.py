@@ -14,6 +14,7 @@ from penguin_ros.benchmark.live.tasks import JsonObject
 from penguin_ros.benchmark.live.texts import TextBench
 from penguin_ros.console import require_folder
 from penguin_ros.errors import PenguinError, PromptTooLong
+from penguin_ros.libraries import remedy
 
 MOST_FRAMES = 32
 RECOMPUTED, RECOMPUTED_SLOW = (2, 4, 8, 12, 16, 20, 24, 28, 32), (2, 8, 16, 24, 32)
@@ -86,7 +87,7 @@ def check_plot(path: Path) -> None:
         raise PenguinError(
             'no plot can be drawn',
             f'importing {error.name} failed',
-            'Type: pip install matplotlib',
+            remedy(error, 'matplotlib'),
         ) from error
     if path.suffix.lower() not in ('.png', '.svg', '.pdf'):
         raise PenguinError(

@@ -23,8 +23,8 @@ from penguin_ros.benchmark.tasks import Target, TargetError
 from penguin_ros.config import PenguinConfig
 from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError, SettingError
-from penguin_ros.evaluation.simulation_model import default_checkpoint
 from penguin_ros.settings import Value, changed_values
+from penguin_ros.shipped import shipped_model
 
 DEFAULT_MODEL_SIZE, OTHER_SIZE = (168, 112), (640, 360)
 """The size of the images of the default model, which has learnt small ones, and of the others."""
@@ -40,7 +40,7 @@ def models_to_measure(settings: LiveBenchSettings) -> list[ModelRun]:
     a node that is a SettingError.
     """
     given = changed_values(PenguinConfig(), settings.config)
-    default = default_checkpoint() if settings.has_default_model else None
+    default = shipped_model() if settings.has_default_model else None
     models = [ModelRun(Target(name, '', given), False, {}) for name in settings.models]
     if default:
         models.insert(0, ModelRun(Target(str(default), '', {**LEARNT, **given}), True, {}))

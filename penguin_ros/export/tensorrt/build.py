@@ -29,8 +29,9 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
     write_engine_manifest,
 )
 from penguin_ros.backends.tensorrt.library import require_tensorrt, without_cuda
-from penguin_ros.errors import BuildRefused, BundleError
+from penguin_ros.errors import BuildRefused, BundleError, CacheUnusable
 from penguin_ros.export.tensorrt.profiles import ProfileSizes
+from penguin_ros.user_cache import user_cache
 
 if TYPE_CHECKING:
     from penguin_ros.backends.tensorrt.device import CudaDevice
@@ -210,9 +211,11 @@ class EngineBuilder:
     def _timing_cache(self) -> Path | None:
         if self._options.timing_cache is not None:
             return Path(self._options.timing_cache) if self._options.timing_cache else None
-        folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'penguin_ros'
         name = f'{self._version}-{self._gpu.name}-sm{self._gpu.compute}'
-        return folder / f'tensorrt-{re.sub("[^0-9A-Za-z.]+", "-", name)}.timing'
+        try:
+            return user_cache() / f'tensorrt-{re.sub("[^0-9A-Za-z.]+", "-", name)}.timing'
+        except CacheUnusable:  # the build then only takes longer
+            return None
 
     def _remove_others(self, manifest: EngineManifest) -> None:
         kept = {engine.file for engine in manifest.engines}

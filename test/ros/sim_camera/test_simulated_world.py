@@ -21,10 +21,11 @@ from support.graph import Graph, stamp_ns
 from support.simulated_world import Described, SimulatedWorld, events_outside, tally_of
 
 from penguin_ros.config import ModelConfig
-from penguin_ros.evaluation.simulation_model import Measured, default_checkpoint, measured
+from penguin_ros.evaluation.simulation_model import Measured, measured
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.ros.conversions.times import time_message
 from penguin_ros.ros.sim_camera.scenes import Showing, ground_truth
+from penguin_ros.shipped import shipped_model
 from penguin_ros.simulation.clips import HELD_OUT
 from penguin_ros.simulation.random_scene import random_scene
 from penguin_ros.simulation.world import World
@@ -102,7 +103,7 @@ def test_an_event_outside_of_a_captions_stretch_would_be_seen(world: World) -> N
 @pytest.fixture(scope='module')
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Measured]:
     """The model of the simulated world for ONNX Runtime, and what it is known to reach."""
-    checkpoint = default_checkpoint()
+    checkpoint = shipped_model()
     if checkpoint is None:
         pytest.xfail('engines/penguin_sim has no weights here: nothing that sees can be tested')
     model = with_bundle(

@@ -3,7 +3,7 @@
 bindings that fit. Imports nothing but the standard library, since scripts/setup runs this file
 before anything is installed:
 
-    python3 penguin_ros/doctor/jetson.py     one line of words; nothing on another machine
+    python3 penguin_ros/jetson.py     one line of words; nothing on another machine
 
 Sources: NVIDIA's release notes of JetPack 6.0 to 7.2.2.
 """
