@@ -18,7 +18,7 @@ from packaging.version import Version
 from support.fresh_checkout import can_install
 from support.kept_requirements import kept_requirements
 
-from penguin_ros.doctor.jetson import bindings_for
+from penguin_ros.jetson import bindings_for
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from penguin_ros.doctor import jetson
-from penguin_ros.doctor.jetson import bindings_for, find_jetson, release_of
+from penguin_ros import jetson
+from penguin_ros.jetson import bindings_for, find_jetson, release_of
 
 ORIN = '# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64'
 
