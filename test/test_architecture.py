@@ -167,7 +167,7 @@ ROOMS = {
     'ros.camera_node': Room(NODE, ROS_LIBRARIES),
     'ros.sim_camera': Room((*NODE, 'ros.camera_node', 'simulation'), ROS_LIBRARIES),
     'ros.node': Room((*NODE, 'ros.camera_input'), ROS_LIBRARIES),
-    'ros.client': Room((*VALUES, 'ros.conversions'), ROS_LIBRARIES),
+    'ros.client': Room((*VALUES, 'ros.conversions', 'ros.process'), ROS_LIBRARIES),
     # Libraries of measurement and the command over them: nothing below knows of them.
     'evaluation': Room(None, None),
     'benchmark': Room(None, None),

@@ -25,7 +25,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / 'checkout'
     for name in ('scripts', 'requirements', 'penguin_msgs', 'launch', 'config', 'engines'):
         shutil.copytree(ROOT / name, folder / name)
-    jetson = Path('penguin_ros', 'doctor', 'jetson.py')
+    jetson = Path('penguin_ros', 'jetson.py')
     (folder / jetson).parent.mkdir(parents=True)
     shutil.copy(ROOT / jetson, folder / jetson)
     for name in ('package.xml', 'setup.py', 'setup.cfg', 'pyproject.toml', 'colcon_defaults.yaml'):

@@ -58,6 +58,9 @@ def _run(stop: StopSignal, shortage: str, make_camera: MakeCamera) -> None:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    from penguin_ros.ros.process.log_folder import ensure_log_folder
+
+    ensure_log_folder()
     try:
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rcl's own classes, private to rclpy

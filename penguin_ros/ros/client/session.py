@@ -95,6 +95,9 @@ def session(name: str) -> Iterator[Session]:
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
+    from penguin_ros.ros.process.log_folder import ensure_log_folder
+
+    ensure_log_folder()
     context = rclpy.Context()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node(f'{name}_{os.getpid()}', context=context)

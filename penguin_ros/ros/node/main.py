@@ -66,7 +66,9 @@ def _run(stop: StopSignal, arguments: list[str], backend_factory: BackendFactory
 
     from penguin_ros.errors import SettingError
     from penguin_ros.ros.node.penguin_node import PenguinNode
+    from penguin_ros.ros.process.log_folder import ensure_log_folder
 
+    ensure_log_folder()
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = PenguinNode(backend_factory)

@@ -2,7 +2,7 @@
 """What a ROS process of ours needs before, around and after its node.
 
 Reading order: `requirements` says what is not installed, `stop_signal` notices SIGINT and SIGTERM,
-`allocator` and `image_profile` prepare memory and transport before rclpy is imported.
+`allocator`, `image_profile` and `log_folder` prepare memory, transport and logs before rclpy.
 `callback_guard` keeps a node alive when a callback raises, `executor_queue` carries calls from
 other threads to the executor's. `node_process` is the other side: one of our nodes as a child
 process.
