@@ -140,7 +140,7 @@ progress_of() { # STEP: what it is at, of how much
 # From the words of uv and of pip. While pip writes files it says nothing, so the packages that have arrived are counted.
 package_progress() { # LOG BEGIN
   local line total arrived
-  line="$(grep -E '^(Installing collected packages:|Prepared |Resolved |Collecting | *Download|Installed )' "$1" 2>/dev/null | tail -n 1)"
+  line="$(grep -E '^(Installing collected packages:|Prepared |Resolved |Collecting | *Download(ing|ed) |Installed )' "$1" 2>/dev/null | tail -n 1)"
   case "$line" in
     Installing*)
       total="$(($(tr -cd , <<<"$line" | wc -c) + 1))"
@@ -148,9 +148,9 @@ package_progress() { # LOG BEGIN
       printf 'writing %s of %s packages' "$arrived" "$total"
       ;;
     Prepared*) printf 'writing %s packages' "$(grep -oE '[0-9]+' <<<"$line" | head -n 1)" ;;
-    Collecting* | *Downloading*)
+    Collecting* | *Downloading* | *Downloaded*)
       printf 'fetching, %s packages so far: %s' "$(grep -cE '^(Collecting| Downloaded)' "$1")" \
-        "$(sed -E 's/^ *(Collecting|Downloading) //; s/ \(from .*//' <<<"$line")"
+        "$(sed -E 's/^ *(Collecting|Downloading|Downloaded) //; s/ \(from .*//' <<<"$line")"
       ;;
     *) printf '%s' "${line:-finding versions}" ;;
   esac

@@ -76,6 +76,15 @@ def test_a_container_without_the_release_file_is_known_by_its_device_tree(tmp_pa
     assert (found.release, found.jetpack, found.cuda) == ((), 'unknown', None)
 
 
+def test_a_release_can_be_named_where_its_files_cannot_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('PENGUIN_L4T', '36.4.0')
+    found = find_jetson(tmp_path)
+    assert found is not None
+    assert (found.jetpack, found.cuda) == ('6.1 or 6.2', (12, 6))
+
+
 @pytest.mark.parametrize(
     ('cuda', 'requirement'),
     [

@@ -25,6 +25,7 @@ GAP, MARGIN, LINE = 8, 24, 24
 INDENT, MAX_LINES = 52, 3
 INK, FAINT, PAPER = (30, 34, 40), (110, 116, 126), (250, 250, 248)
 GREEN, RED, AMBER = (31, 122, 61), (190, 38, 38), (176, 112, 0)
+USUAL_SIGNS = str.maketrans({'“': '"', '”': '"', '’': "'", '–': '-', '…': '...'})
 WIDTH = 2 * MARGIN + FRAMES * FRAME_SIZE[0] + (FRAMES - 1) * GAP
 
 
@@ -103,7 +104,7 @@ class _Page:
         self, left: int, top: int, text: str, size: int, colour: tuple[int, int, int]
     ) -> None:
         """Writes one line."""
-        self._draw.text((left, top), text, colour, font=_font(size))
+        self._draw.text((left, top), _drawable(text), colour, font=_font(size))
 
     def paragraph(self, top: int, label: str, text: str, colour: tuple[int, int, int]) -> int:
         """Writes a text of some lines beside its label."""
@@ -117,7 +118,7 @@ class _Page:
 
     def _lines(self, text: str, width: int) -> Iterable[str]:
         line = ''
-        for word in text.split():
+        for word in _drawable(text).split():
             longer = f'{line} {word}'.strip()
             if line and self._draw.textlength(longer, font=_font(17)) > width:
                 yield line
@@ -162,5 +163,16 @@ class _Page:
 def _font(size: int) -> Any:
     try:
         return ImageFont.load_default(size)
-    except TypeError:  # Pillow before 10.1 has one size
+    except TypeError:  # Pillow before 10.1 has one small font, with Latin letters only
+        pass
+    try:
+        return ImageFont.truetype('DejaVuSans.ttf', size)
+    except OSError:
         return ImageFont.load_default()
+
+
+def _drawable(text: str) -> str:
+    """Returns the text in characters that the font has."""
+    if isinstance(_font(17), ImageFont.FreeTypeFont):
+        return text
+    return text.translate(USUAL_SIGNS).encode('latin-1', 'replace').decode('latin-1')

@@ -151,7 +151,8 @@ def _samples(message: RawImage, encoding: Encoding) -> Pixels:
     dimensions = (message.height, message.width, encoding.channels)
     strides = (message.step, encoding.pixel_bytes, encoding.sample_bytes)
     view: Pixels = np.ndarray(dimensions, sample, flat_bytes(message.data), strides=strides)
-    native = view if encoding.sample_bytes == 1 else view.astype(np.uint16)
+    # Rows first: OpenCV 4.5 refuses the strides that numpy would keep of an image of one row.
+    native = view if encoding.sample_bytes == 1 else view.astype(np.uint16, order='C')
     return native[:, :, 0] if encoding.channels == 1 else native
 
 

@@ -117,6 +117,7 @@ def test_the_sheet_is_drawn_with_pillow_9_0(tmp_path: Path) -> None:
     run_with_old_pillow(
         'import pathlib\n'
         'from demo.test_sheet import caption, drawn\n'
-        f'drawn(pathlib.Path({str(tmp_path)!r}, "sheet.png"), [caption()])'
+        f'path = pathlib.Path({str(tmp_path)!r}, "sheet.png")\n'
+        'drawn(path, [caption(text="“Red” – she’s … 箱 Größe")])'
     )
     assert (tmp_path / 'sheet.png').stat().st_size > 1000

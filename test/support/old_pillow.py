@@ -18,6 +18,13 @@ newer = ('Resampling', 'Transpose', 'Transform', 'Dither', 'Palette', 'Quantize'
 names = {name: value for name, value in vars(PIL.Image).items() if name not in newer}
 PIL.Image = sys.modules['PIL.Image'] = types.ModuleType('PIL.Image')
 vars(PIL.Image).update(names)
+if hasattr(PIL.ImageFont, 'load_default_imagefont'):  # one size, Latin letters
+    PIL.ImageFont.load_default = PIL.ImageFont.load_default_imagefont
+
+def truetype(*arguments):
+    raise OSError('no such font')
+
+PIL.ImageFont.truetype = truetype
 """
 
 

@@ -50,9 +50,10 @@ def ubuntu_22_04(folder: Path, python: Path) -> Path:
     wheels = ROOT / 'requirements' / 'ros_wheels.txt'
     _install(executable, '-r', str(wheels), 'pytest==6.2.5')
     share = folder / 'usr' / 'share'
-    for path in share.rglob('*.cmake'):  # they name the prefix that they were built in
+    for path in share.rglob('*.cmake'):  # they name the prefix and the numpy they were built with
         text = path.read_text(errors='surrogateescape')
         changed = re.sub(r'/opt/python/cp3\d+-cp3\d+', str(folder / 'usr'), text)
+        changed = changed.replace('numpy/_core/include', 'numpy/core/include')
         if changed != text:
             path.write_text(changed, errors='surrogateescape')
     return executable

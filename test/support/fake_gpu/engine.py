@@ -71,7 +71,9 @@ class BuiltEngine:
 
 @functools.lru_cache(maxsize=8)
 def session_of(model: bytes) -> onnxruntime.InferenceSession:
-    """Opens a model without the attributes that only TensorRT knows."""
+    """Opens a model without the attributes that only TensorRT knows. Skips the test where the
+    installed ONNX Runtime, of Python 3.10 say, is older than the operators of a cache in place.
+    """
     proto = onnx.load_model_from_string(model)
     for node in proto.graph.node:
         kept = [attribute for attribute in node.attribute if not attribute.name.startswith('TRT_')]
@@ -79,9 +81,14 @@ def session_of(model: bytes) -> onnxruntime.InferenceSession:
         node.attribute.extend(kept)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    return onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=['CPUExecutionProvider']
-    )
+    try:
+        return onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=['CPUExecutionProvider']
+        )
+    except Exception as error:  # classes of its own, private to onnxruntime
+        if 'Unsupported model IR version' in str(error):
+            pytest.skip(f'onnxruntime {onnxruntime.__version__} is too old for this graph')
+        raise
 
 
 @dataclass
