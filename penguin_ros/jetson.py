@@ -44,7 +44,7 @@ class Jetson:
 def find_jetson(root: Path = Path('/')) -> Jetson | None:
     """Returns what the files below `root` say; None on a machine that is no Jetson.
 
-    PENGUIN_L4T=36.4.3 speaks for a Jetson where its files cannot be seen, as while an image is built.
+    PENGUIN_L4T=36.4.3 speaks for one whose files cannot be seen, as while an image is built.
     """
     named = os.environ.get('PENGUIN_L4T', '')
     text = named and 'R{} REVISION: {}'.format(*f'{named}.0'.split('.', 1))

@@ -6,10 +6,14 @@ and exit codes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.console import print_error, use_any_encoding
@@ -72,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use_any_encoding()
     try:
         parsed = parser(verb).parse_args(words)
-        return int(importlib.import_module(f'penguin_ros.cli.{parsed.verb}').run(parsed))
+        with _sigterm_like_ctrl_c():
+            return int(importlib.import_module(f'penguin_ros.cli.{parsed.verb}').run(parsed))
     except PenguinError as error:
         print_error(error)
         return exit_codes.UNUSABLE
@@ -87,6 +92,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) went away: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.DONE
+
+
+@contextlib.contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """Lets SIGTERM end a verb as Ctrl-C does, so that what it started ends with it."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +48,24 @@ def test_help_imports_no_inference_library_and_no_ros() -> None:
         subprocess.run([sys.executable, '-c', code], capture_output=True, timeout=60).returncode
         == 0
     )
+
+
+def test_sigterm_unwinds_a_verb_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    def run(arguments: object) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        finally:
+            ended.append(True)
+        return exit_codes.DONE
+
+    verb = SimpleNamespace(run=run, add_arguments=lambda parser: None)
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(main.importlib, 'import_module', lambda name: verb)
+    assert main.main(['doctor']) == exit_codes.INTERRUPTED
+    assert ended and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_expected_error_is_printed_as_what_why_next(
