@@ -58,7 +58,12 @@ def uv_settings(settings: dict[str, str]) -> dict[str, str]:
 
 def can_keep_a_cache() -> bool:
     """False where there is no home to write to."""
-    home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~')
+    home = os.environ.get('XDG_CACHE_HOME', '')
+    try:
+        os.makedirs(home or '.', exist_ok=True)
+    except OSError:
+        return False
+    home = home or os.path.expanduser('~')
     return os.path.isdir(home) and os.access(home, os.W_OK)
 
 

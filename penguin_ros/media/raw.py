@@ -54,7 +54,13 @@ class Encoding:
 
 
 def _convert(code: int) -> ToRgb:
-    return lambda pixels: cv2.cvtColor(pixels, code)
+    def to_rgb(pixels: Pixels) -> Pixels:
+        if pixels.shape[:2] == (1, 1):  # OpenCV 4.5, of Ubuntu 22.04, refuses a single pixel
+            pixels = np.repeat(pixels, 2, axis=1)
+            return np.asarray(cv2.cvtColor(pixels, code))[:, :1]
+        return np.asarray(cv2.cvtColor(pixels, code))
+
+    return to_rgb
 
 
 def _identity(pixels: Pixels) -> Pixels:
@@ -151,8 +157,7 @@ def _samples(message: RawImage, encoding: Encoding) -> Pixels:
     dimensions = (message.height, message.width, encoding.channels)
     strides = (message.step, encoding.pixel_bytes, encoding.sample_bytes)
     view: Pixels = np.ndarray(dimensions, sample, flat_bytes(message.data), strides=strides)
-    # Rows first: OpenCV 4.5 refuses the strides that numpy would keep of an image of one row.
-    native = view if encoding.sample_bytes == 1 else view.astype(np.uint16, order='C')
+    native = view if encoding.sample_bytes == 1 else view.astype(np.uint16)
     return native[:, :, 0] if encoding.channels == 1 else native
 
 

@@ -55,4 +55,4 @@ def test_all_indexes_count_as_with_pip(tmp_path: Path) -> None:
 
 def test_without_a_home_nothing_is_cached(tmp_path: Path) -> None:
     assert 'UV_NO_CACHE' not in settings(tmp_path)
-    assert settings(tmp_path, XDG_CACHE_HOME='/nonexistent')['UV_NO_CACHE'] == '1'
+    assert settings(tmp_path, XDG_CACHE_HOME='/proc/nonexistent')['UV_NO_CACHE'] == '1'

@@ -151,7 +151,14 @@ def test_a_sourced_ros_without_its_prefix_is_refused(checkout: Path, programs: P
 def test_a_python_that_cannot_import_the_sourced_ros_is_refused(
     checkout: Path, programs: Path
 ) -> None:
-    result = set_up(checkout, programs, ROS_DISTRO='jazzy', AMENT_PREFIX_PATH='/opt/ros/jazzy')
+    fake(programs, 'another_python', 'case "$*" in *rclpy*) exit 1 ;; esac')
+    result = set_up(
+        checkout,
+        programs,
+        ROS_DISTRO='jazzy',
+        AMENT_PREFIX_PATH='/opt/ros/jazzy',
+        PENGUIN_PYTHON=str(programs / 'another_python'),
+    )
     assert result.returncode == EXPLAINED
     assert 'cannot import rclpy of ROS 2 jazzy' in result.stderr
 

@@ -14,12 +14,16 @@ from support.backend_kinds import CONFIG
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
+from penguin_ros.backends.onnxruntime.library import OLDEST_IN_PLACE, version_of
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.testing.random_checkpoint import SHAPES, write_random_checkpoint
 
 pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 pytest.importorskip('onnx', reason='onnx is not installed')
 
+import onnxruntime
+
+is_in_place = version_of(onnxruntime) >= OLDEST_IN_PLACE
 POSITIONS = 83
 CUTS = ([], [40], [41], [2], [64, 67], [15, 32, 49, 66], [81])
 
@@ -64,6 +68,10 @@ def logits_after(bundle: Bundle, cuts: list[int]) -> np.ndarray:
     return np.stack(found[-4:])
 
 
+@pytest.mark.skipif(
+    not is_in_place,
+    reason='with the graph in two parts, attention over another length differs in its last bit',
+)
 def test_a_prompt_gives_the_same_bits_however_it_is_cut(bundle: Bundle) -> None:
     whole = logits_after(bundle, [])
     for cuts in CUTS:
