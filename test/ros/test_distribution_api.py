@@ -84,7 +84,10 @@ def problems(source: str, file: str = 'made_up.py') -> list[str]:
             told.append(f'{at} is missing on {", ".join(missing)} and stands behind no guard')
         elif missing and (file, use.name) not in GUARDED:
             told.append(f'{at} is missing on {", ".join(missing)}; GUARDED has no reason for it')
-        told += [f'{file}:{use.line}: {fault}' for fault in call_faults(use.name, use.positional, use.keywords)]
+        told += [
+            f'{file}:{use.line}: {fault}'
+            for fault in call_faults(use.name, use.positional, use.keywords)
+        ]
     return told
 
 
