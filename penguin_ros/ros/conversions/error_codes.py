@@ -28,6 +28,8 @@ _CODES: dict[type[BaseException], int] = {
     errors.BackendError: ErrorCode.BACKEND,
     errors.CheckpointError: ErrorCode.CHECKPOINT,
     errors.SettingError: ErrorCode.CONFIGURATION,
+    errors.LibraryUnusable: ErrorCode.BACKEND,
+    errors.CacheUnusable: ErrorCode.CONFIGURATION,
 }
 
 

@@ -78,14 +78,13 @@ class Run:
     def finished(self, coroutine: Any) -> Any:
         """Runs a coroutine to its end, with what threads have posted, and returns its result."""
         while True:
+            assert self.transitions.join(10)
+            while self.queue.calls:
+                self.queue.calls.pop(0)()
             try:
                 coroutine.send(None)
             except StopIteration as end:
                 return end.value
-            assert self.transitions.join(10)
-            for call in self.queue.calls:
-                call()
-            self.queue.calls.clear()
 
     def change(self, number: int = 0, label: str = '') -> bool:
         """Asks for a transition by its number or label; returns the success in the response."""
