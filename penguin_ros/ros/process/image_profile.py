@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
@@ -17,6 +18,8 @@ FAST_DDS_2 = ('humble', 'jazzy')
 """Distributions with Fast DDS 2; those after them warn at every start when they are given its
 variable.
 """
+RCLPY_WITH_FAST_DDS_3 = 8
+"""The major version of rclpy after Jazzy's."""
 SEGMENT_BYTES = 64 * 1024 * 1024
 
 _FILE = Path('config') / 'fastdds_images.xml'
@@ -26,12 +29,17 @@ _SHARED_MEMORY = Path('/dev/shm')
 def profile_variables() -> tuple[str, ...]:
     """Returns the variables that name a profile to the Fast DDS of this ROS distribution.
 
-    Both, where the environment does not say which it is: the wheels of ROS 2 do not.
+    The environment says which it is, or else the version of rclpy: the wheels of ROS 2 set no
+    variable. Both, where neither can be told.
     """
     distribution = os.environ.get('ROS_DISTRO', '')
-    if not distribution:
+    if distribution:
+        return VARIABLES[:1] if distribution in FAST_DDS_2 else VARIABLES[1:]
+    try:
+        major = int(version('rclpy').partition('.')[0])
+    except (PackageNotFoundError, ValueError):
         return VARIABLES
-    return VARIABLES[:1] if distribution in FAST_DDS_2 else VARIABLES[1:]
+    return VARIABLES[:1] if major < RCLPY_WITH_FAST_DDS_3 else VARIABLES[1:]
 
 
 def use_image_profile() -> Path | None:

@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import sys
 import xml.etree.ElementTree as ElementTree
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
+from penguin_ros.ros.process import image_profile
 from penguin_ros.ros.process.image_profile import (
     SEGMENT_BYTES,
     VARIABLES,
@@ -38,17 +40,35 @@ def environment(monkeypatch):
         ('kilted', {'FASTDDS_DEFAULT_PROFILES_FILE'}),
         ('lyrical', {'FASTDDS_DEFAULT_PROFILES_FILE'}),
         ('rolling', {'FASTDDS_DEFAULT_PROFILES_FILE'}),
-        ('', {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}),
     ],
 )
 def test_only_the_variable_that_the_distribution_reads_is_set(environment, distribution, variables):
-    if distribution:
-        environment.setenv('ROS_DISTRO', distribution)
+    environment.setenv('ROS_DISTRO', distribution)
     path = use_image_profile()
     assert path is not None and path.name == 'fastdds_images.xml'
     assert set(profile_variables()) == variables
     assert {name for name in VARIABLES if os.environ.get(name) == str(path)} == variables
     assert not any(name in os.environ for name in set(VARIABLES) - variables)
+
+
+@pytest.mark.parametrize(
+    ('rclpy', 'variables'),
+    [('7.1.5', VARIABLES[:1]), ('9.1.2', VARIABLES[1:]), ('10.0.9', VARIABLES[1:])],
+)
+def test_without_a_word_of_the_environment_the_version_of_rclpy_tells(
+    environment, rclpy, variables
+):
+    environment.setattr(image_profile, 'version', lambda package: rclpy)
+    assert profile_variables() == variables
+
+
+def test_both_variables_are_set_where_nothing_tells(environment):
+    def absent(package):
+        raise PackageNotFoundError(package)
+
+    environment.setattr(image_profile, 'version', absent)
+    path = use_image_profile()
+    assert {os.environ[variable] for variable in VARIABLES} == {str(path)}
 
 
 def test_a_checkout_uses_its_own_profile():
