@@ -95,9 +95,10 @@ def reason(error: BaseException, module: str) -> str:
             if hidden
             else f'{package} is not installed for {sys.executable}'
         )
-    place = place_of(module)
+    blamed = module_to_blame(error) or module
+    place = place_of(blamed)
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), '')
-    by_path = ', which PYTHONPATH puts first' if shadowing_entry(module) else ''
+    by_path = ', which PYTHONPATH puts first' if shadowing_entry(blamed) else ''
     return f'{line or type(error).__name__} (of {place}{by_path})' if place else line
 
 

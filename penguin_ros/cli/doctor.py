@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from penguin_ros.cli import exit_codes
-from penguin_ros.doctor import machine_checks
+from penguin_ros.console import print_line
+from penguin_ros.doctor import cuda_checks, library_checks, machine_checks
 from penguin_ros.doctor.finding import Finding, State
+from penguin_ros.libraries import library_error
 
 EPILOG = """examples:
   penguin doctor
@@ -22,7 +24,7 @@ EPILOG = """examples:
 
 exit codes: 0 everything that is needed works, 1 a fault was found"""
 
-MARKS = {State.OK: '[green]ok[/]', State.NOTE: '[yellow]note[/]', State.FAULT: '[red]fault[/]'}
+COLOURS = {State.OK: 'green', State.NOTE: 'yellow', State.FAULT: 'red'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,39 +53,78 @@ def run(arguments: argparse.Namespace) -> int:
         plain = [{**vars(finding), 'state': finding.state.value} for finding in findings]
         print(json.dumps(plain, ensure_ascii=False, indent=1))
     else:
-        _print_table(findings)
+        _print_report(findings)
     has_fault = any(finding.state is State.FAULT for finding in findings)
     return exit_codes.FAILED if has_fault else exit_codes.DONE
 
 
 def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
-    yield from machine_checks.environment()
+    yield from library_checks.environment()
+    yield from library_checks.backends()
+    yield from cuda_checks.cuda()
     yield from machine_checks.ros()
-    yield from machine_checks.backends()
-    yield from machine_checks.transport()
+    has_ros = importlib.util.find_spec('rclpy') is not None
+    if has_ros:
+        yield from machine_checks.transport()
     if arguments.checkpoint:
-        yield from machine_checks.checkpoint(arguments.checkpoint)
+        yield from _guarded('checkpoint', machine_checks.checkpoint(arguments.checkpoint))
     if arguments.bundle:
-        yield from machine_checks.bundle(arguments.bundle)
-        from penguin_ros.doctor.engine_checks import engine
-
-        yield from engine(arguments.bundle, arguments.checkpoint)
-    if arguments.seconds > 0 and importlib.util.find_spec('rclpy') is not None:
-        from penguin_ros.doctor.camera_checks import live
-
-        yield from live(arguments.seconds)
+        yield from _guarded('bundle', machine_checks.bundle(arguments.bundle))
+        yield from _guarded('engine', _engine(arguments.bundle, arguments.checkpoint))
+    if arguments.seconds > 0 and has_ros:
+        yield from _guarded('cameras', _live(arguments.seconds))
 
 
-def _print_table(findings: list[Finding]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _engine(bundle: str, checkpoint: str) -> Iterator[Finding]:
+    from penguin_ros.doctor.engine_checks import engine
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for column in ('topic', 'state'):
-        table.add_column(column, no_wrap=True)
-    table.add_column('text', overflow='fold')
+    yield from engine(bundle, checkpoint)
+
+
+def _live(seconds: float) -> Iterator[Finding]:
+    from penguin_ros.doctor.camera_checks import live
+
+    yield from live(seconds)
+
+
+def _guarded(topic: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yields the findings of a check that needs libraries; where one does not import, the rest of
+    the report still appears.
+    """
+    try:
+        yield from findings
+    except ImportError as error:
+        unusable = library_error(error)
+        if unusable is None:
+            raise
+        yield Finding(topic, State.FAULT, f'not checked: {unusable.what}', unusable.fix)
+
+
+def _print_report(findings: list[Finding]) -> None:
+    """Prints a line for each finding, and one for what to type, which a terminal may wrap but
+    nothing else breaks, so that it can be copied.
+    """
+    width = max(len(finding.topic) for finding in findings)
+    show = _coloured()
     for finding in findings:
-        fix = f'\n→ {escape(finding.fix)}' if finding.fix else ''
-        table.add_row(escape(finding.topic), MARKS[finding.state], escape(finding.text) + fix)
-    Console(soft_wrap=False).print(table)
+        show(f'{finding.topic:{width}}  ', finding.state, finding.text)
+        if finding.fix:
+            print_line(f'  → {finding.fix}')
+
+
+def _coloured() -> Callable[[str, State, str], None]:
+    """What prints a finding: with colours on a terminal, and without where the library for it is
+    not to be had.
+    """
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ImportError:
+        return lambda topic, state, text: print_line(f'{topic}{state.value:5}  {text}')
+    console = Console(highlight=False)
+
+    def show(topic: str, state: State, text: str) -> None:
+        line = Text.assemble(topic, (f'{state.value:5}', COLOURS[state]), f'  {text}')
+        console.print(line, soft_wrap=True)
+
+    return show

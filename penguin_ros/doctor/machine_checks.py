@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checks of this machine: Python and its libraries, ROS 2, backends, transport, and the files
-of a checkpoint or a bundle.
-"""
+"""The checks of this machine: ROS 2, its transport, and the files of a checkpoint or a bundle."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.errors import PenguinError
+from penguin_ros.installation import this_python
 from penguin_ros.ros.process.image_profile import (
     VARIABLES,
     find_image_profile,
@@ -25,42 +22,22 @@ from penguin_ros.ros.process.image_profile import (
 MEBIBYTE = 1024 * 1024
 RAW_FULL_HD_BYTES = 1920 * 1080 * 3
 
-NEEDED = {
-    'numpy': 'numpy',
-    'PIL': 'pillow',
-    'cv2': 'opencv-python-headless',
-    'safetensors': 'safetensors',
-    'tokenizers': 'tokenizers',
-    'yaml': 'pyyaml',
-    'rich': 'rich',
-}
-OPTIONAL = {'huggingface_hub': 'huggingface_hub', 'rosbags': 'rosbags'}
-"""The package that brings each module."""
-
-
-def environment() -> Iterator[Finding]:
-    """Checks Python, the machine, and the libraries that the core always needs."""
-    is_known = sys.version_info >= (3, 10)
-    yield Finding(
-        'python',
-        State.OK if is_known else State.FAULT,
-        f'{platform.python_version()} on {platform.machine()}',
-        '' if is_known else 'Python 3.10 or newer is needed',
-    )
-    for module, package in NEEDED.items():
-        yield _library(module, package, State.FAULT)
-    for module, package in OPTIONAL.items():
-        yield _library(module, package, State.NOTE)
+ROS_VARIABLES = ('ROS_DISTRO', 'AMENT_PREFIX_PATH')
+ROS_ROOT = Path('/opt/ros')
 
 
 def ros() -> Iterator[Finding]:
-    """Checks ROS 2, our messages and cv_bridge."""
+    """Checks ROS 2, our messages and cv_bridge. Where nothing tells that one is meant to be here, its
+    absence is no fault: pip installs this package without one.
+    """
     if importlib.util.find_spec('rclpy') is None:
+        signs = [name for name in ROS_VARIABLES if os.environ.get(name)]
+        is_meant = bool(signs or this_python().checkout or list(ROS_ROOT.glob('*/setup.bash')))
         yield Finding(
             'rclpy',
-            State.FAULT,
-            'not importable: no ROS 2 here',
-            'source /opt/ros/<distro>/setup.bash, or ./scripts/setup',
+            State.FAULT if is_meant else State.NOTE,
+            'not importable: no ROS 2 here, which nodes, penguin ask, watch and demo need',
+            'source /opt/ros/<distro>/setup.bash, or ./scripts/setup in a checkout',
         )
         return
     found = _version('ros-rclpy') or _version('rclpy') or 'present'
@@ -84,57 +61,6 @@ def ros() -> Iterator[Finding]:
         'cv_bridge',
         State.OK if has_bridge else State.NOTE,
         'present' if has_bridge else 'absent: our own conversion is used',
-    )
-
-
-def backends() -> Iterator[Finding]:
-    """Checks the inference libraries, one of which is needed."""
-    found = [
-        name
-        for name in ('onnxruntime', 'torch', 'tensorrt')
-        if importlib.util.find_spec(name) is not None
-    ]
-    for name in ('onnxruntime', 'torch', 'tensorrt'):
-        is_found = name in found
-        yield Finding(
-            name,
-            State.OK if is_found else State.NOTE,
-            (_version(name) or 'present') if is_found else 'absent',
-        )
-    if 'onnxruntime' in found:
-        yield _onnxruntime(State.NOTE if 'torch' in found else State.FAULT)
-    if 'torch' in found:
-        import torch
-
-        if torch.cuda.is_available():
-            yield Finding('cuda', State.OK, torch.cuda.get_device_name(0))
-        else:
-            yield Finding('cuda', State.NOTE, 'none, the CPU is used')
-    if not found:
-        yield Finding(
-            'backend', State.FAULT, 'no library that can run a model', 'pip install onnxruntime'
-        )
-
-
-def _onnxruntime(when_unusable: State) -> Finding:
-    """Says what this onnxruntime can do."""
-    from penguin_ros.backends.onnxruntime.library import decoder_variant, load_library
-
-    try:
-        library = load_library()
-    except PenguinError as error:
-        return Finding('bundles', when_unusable, f'{error.what}: {error.why}', error.fix)
-    providers = ', '.join(
-        name.removesuffix('ExecutionProvider') for name in library.get_available_providers()
-    )
-    if decoder_variant(library) == 'full':
-        return Finding('bundles', State.OK, f'run with ONNX Runtime on {providers}')
-    return Finding(
-        'bundles',
-        State.NOTE,
-        f'run with ONNX Runtime on {providers}, which copies new keys and values; newer ones '
-        'write them in place',
-        'pip install --upgrade onnxruntime, in Python 3.11 or newer',
     )
 
 
@@ -254,12 +180,6 @@ def bundle(folder: str) -> Iterator[Finding]:
         f'{manifest.model_name} for {manifest.backend}, {manifest.precision.linears}, '
         f'{manifest.max_length} positions, {size / 1e9:.2f} GB, all files as they were written',
     )
-
-
-def _library(module: str, package: str, when_absent: State) -> Finding:
-    if importlib.util.find_spec(module) is None:
-        return Finding(package, when_absent, 'absent', f'pip install {package}')
-    return Finding(package, State.OK, _version(package) or 'present')
 
 
 def _version(package: str) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from penguin_ros.cli import exit_codes, main
 from penguin_ros.doctor import machine_checks
 from penguin_ros.doctor.finding import Finding, State
+from penguin_ros.installation import Python
 
 PROFILE = (
     '<profiles><transport_descriptor><segment_size>{}</segment_size></transport_descriptor>'
@@ -62,40 +62,24 @@ def test_an_unreadable_checkpoint_is_a_fault(tmp_path: Path) -> None:
     assert finding('checkpoint', machine_checks.checkpoint(str(tmp_path))).state is State.FAULT
 
 
-def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
-    """Hides modules as if they were not installed."""
-    find = machine_checks.importlib.util.find_spec
-    monkeypatch.setattr(
-        machine_checks.importlib.util,
-        'find_spec',
-        lambda name: None if name in modules else find(name),
-    )
-
-
-def test_onnxruntime_alone_is_a_sufficient_backend_and_none_is_a_fault(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ('variable', 'state'),
+    [('', State.NOTE), ('ROS_DISTRO', State.FAULT), ('AMENT_PREFIX_PATH', State.FAULT)],
+)
+def test_a_missing_ros_is_a_fault_only_where_one_is_meant_to_be(
+    variable: str, state: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip('onnxruntime')
-    without(monkeypatch, 'torch', 'tensorrt')
-    found = list(machine_checks.backends())
-    assert State.FAULT not in [item.state for item in found]
-    assert 'CPU' in finding('bundles', found).text
-    without(monkeypatch, 'torch', 'tensorrt', 'onnxruntime')
-    assert finding('backend', machine_checks.backends()).fix == 'pip install onnxruntime'
-
-
-def test_an_onnxruntime_that_is_too_old_is_a_fault_when_nothing_else_can_run_a_model(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    onnxruntime = pytest.importorskip('onnxruntime')
-    monkeypatch.setattr(onnxruntime, '__version__', '1.22.1')
-    without(monkeypatch, 'torch', 'tensorrt')
-    found = finding('bundles', machine_checks.backends())
-    assert found.state is State.FAULT and re.search(
-        'pip install --upgrade "?onnxruntime', found.fix
-    )
-    monkeypatch.setattr(onnxruntime, '__version__', '1.23.2')
-    assert finding('bundles', machine_checks.backends()).state is State.NOTE
+    monkeypatch.setattr(machine_checks.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(machine_checks, 'this_python', lambda: Python('python3'))
+    monkeypatch.setattr(machine_checks, 'ROS_ROOT', tmp_path)
+    for name in machine_checks.ROS_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, 'jazzy')
+    assert finding('rclpy', machine_checks.ros()).state is state
+    (tmp_path / 'jazzy').mkdir()
+    (tmp_path / 'jazzy' / 'setup.bash').touch()
+    assert finding('rclpy', machine_checks.ros()).state is State.FAULT
 
 
 def test_a_bundle_is_checked_to_the_last_byte(tiny_checkpoint: Path, tmp_path: Path) -> None:

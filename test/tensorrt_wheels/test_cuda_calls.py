@@ -19,13 +19,14 @@ PROGRAM = """
 import json
 from cuda.bindings import runtime as cudart
 from penguin_ros.backends.tensorrt.buffers import StridedRows
-from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.tensorrt.device import CudaDevice, versions
 from penguin_ros.errors import BackendError, BackendUnavailable
 
 found = {}
 if cudart.cudaGetDeviceCount()[0] == cudart.cudaError_t.cudaSuccess:
     found['a GPU'] = 'here'
 else:
+    found['versions'] = versions()
     try:
         CudaDevice()
     except BackendUnavailable as error:
@@ -76,7 +77,10 @@ def test_every_call_is_understood_by_the_real_bindings(version: str) -> None:
     found = json.loads(done.stdout)
     if 'a GPU' in found:
         pytest.skip('there is a GPU here, so the calls would be carried out')
-    assert 'no CUDA device can be used' in found.pop('open')
+    major, minor = version.split('.')[:2]
+    assert found.pop('versions') == [0, int(major) * 1000 + int(minor) * 10]
+    opened = found.pop('open')
+    assert 'no CUDA device can be used: there is no CUDA driver' in opened
     assert (found.pop('stream'), found.pop('graph handle'), found.pop('no memory')) == (0, 1234, 2)
     assert len(found) == 11
     for name, text in found.items():

@@ -21,8 +21,9 @@ from penguin_ros.backends.base.backend import (
 )
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend
 from penguin_ros.backends.tensorrt.chunks import FeatureRows
+from penguin_ros.backends.tensorrt.cuda_versions import without_bindings
 from penguin_ros.backends.tensorrt.features import TensorrtFeatures
-from penguin_ros.backends.tensorrt.library import require_tensorrt, without_cuda
+from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
 
@@ -60,7 +61,7 @@ class TensorrtBackend(SlotBackend['TensorrtSession', TensorrtFeatures]):
         try:
             from penguin_ros.backends.tensorrt.session import TensorrtSession
         except (ImportError, OSError) as error:
-            raise without_cuda('backend tensorrt is not available', error) from error
+            raise without_bindings('backend tensorrt is not available', error) from error
         manifest = self._bundle.manifest
         length = min(self._config.max_length, manifest.max_length)
         session = TensorrtSession(self._bundle, version, self._config, length)

@@ -16,7 +16,9 @@ import numpy as np
 from cuda.bindings import runtime as cudart
 
 from penguin_ros.backends.tensorrt.buffers import Gpu, HostBuffer, StridedRows
+from penguin_ros.backends.tensorrt.cuda_versions import device_advice, refusal, text
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
+from penguin_ros.jetson import find_jetson
 
 
 class CudaDevice:
@@ -26,6 +28,11 @@ class CudaDevice:
     """
 
     def __init__(self) -> None:
+        # First of all, since a runtime that is too new fails at everything else without saying why.
+        driver, runtime = versions()
+        jetson = find_jetson()
+        if error := refusal(driver, runtime, jetson):
+            raise error
         try:
             _call('cudaSetDevice', cudart.cudaSetDevice(0))
             (self._stream,) = _call(
@@ -36,7 +43,7 @@ class CudaDevice:
             raise BackendUnavailable(
                 'no CUDA device can be used',
                 str(error),
-                'Check the driver with nvidia-smi, or choose another backend',
+                device_advice(driver, runtime, jetson),
             ) from error
         self._allocated: dict[int, Callable[[], tuple[Any, ...]]] = {}
 
@@ -55,7 +62,7 @@ class CudaDevice:
         return Gpu(
             name.rstrip('\0'),
             f'{properties.major}.{properties.minor}',
-            f'{version // 1000}.{version % 1000 // 10}',
+            text(int(version)),
             bool(properties.integrated),
         )
 
@@ -193,14 +200,23 @@ class CudaDevice:
         return _call(name, result)
 
 
+def versions() -> tuple[int, int]:
+    """Returns the versions of the driver, 0 without one, and of the runtime in the bindings, as
+    12060 for CUDA 12.6. These calls open no device.
+    """
+    (driver,) = _call('cudaDriverGetVersion', cudart.cudaDriverGetVersion())
+    (runtime,) = _call('cudaRuntimeGetVersion', cudart.cudaRuntimeGetVersion())
+    return int(driver), int(runtime)
+
+
 def _call(name: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns what a CUDA function returned, without the error code in front; BackendError with
     CUDA's words when that is an error.
     """
     error, *values = result
     if error != cudart.cudaError_t.cudaSuccess:
-        _, text = cudart.cudaGetErrorString(error)
-        words = text.decode() if isinstance(text, bytes) else str(text)
+        _, said = cudart.cudaGetErrorString(error)
+        words = said.decode() if isinstance(said, bytes) else str(said)
         raise BackendError(
             f'{name} failed', words, 'If it repeats, restart; the log of the driver is in dmesg'
         )

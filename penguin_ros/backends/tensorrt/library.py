@@ -66,12 +66,3 @@ def require_tensorrt() -> str:
             'Upgrade to JetPack 6.2.x (TensorRT 10.3) or later',
         )
     return version
-
-
-def without_cuda(what: str, error: BaseException) -> BackendUnavailable:
-    """Returns the error for a failed import of the files that need CUDA's bindings."""
-    return BackendUnavailable(
-        what,
-        f'an import failed ({error})',
-        'Type: pip install cuda-bindings, in the version of your CUDA',
-    )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from penguin_ros.backends.base.bundle import Bundle, file_spec, open_bundle
 from penguin_ros.backends.base.manifest import DECODER, ENCODER, FileSpec
 from penguin_ros.backends.tensorrt.cache import STEP
+from penguin_ros.backends.tensorrt.cuda_versions import without_bindings
 from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
     FORMAT,
@@ -28,7 +29,7 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
     read_engine_manifest,
     write_engine_manifest,
 )
-from penguin_ros.backends.tensorrt.library import require_tensorrt, without_cuda
+from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.errors import BuildRefused, BundleError, CacheUnusable
 from penguin_ros.export.tensorrt.profiles import ProfileSizes
 from penguin_ros.user_cache import user_cache
@@ -79,7 +80,7 @@ def build_engines(
     try:
         from penguin_ros.backends.tensorrt.device import CudaDevice
     except (ImportError, OSError) as error:
-        raise without_cuda('engines cannot be built', error) from error
+        raise without_bindings('engines cannot be built', error) from error
     device = CudaDevice()
     try:
         return EngineBuilder(bundle, options or EngineOptions(), version, device, progress).build()

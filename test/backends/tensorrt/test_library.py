@@ -20,12 +20,45 @@ def test_without_a_gpu_the_error_says_so(machine: Machine, bundle: Path) -> None
     opened(machine, bundle).close()
     machine.gpu.is_present = False
     try:
-        with pytest.raises(
-            BackendUnavailable, match=r'no CUDA device.*InsufficientDriver.*nvidia-smi'
-        ):
+        with pytest.raises(BackendUnavailable, match=r'no CUDA device.*NoDevice.*nvidia-smi'):
             TensorrtBackend(open_bundle(bundle), ModelConfig()).open()
     finally:
         machine.gpu.is_present = True
+
+
+@pytest.mark.parametrize(
+    ('driver', 'runtime', 'words'),
+    [
+        (12060, 13050, r'CUDA 13\.5.*12\.6 at most.*pip install "cuda-bindings==12\.9\.\*"'),
+        (0, 12090, r'no CUDA driver.*libcuda'),
+        (11040, 12090, r'11\.4 at most.*driver'),
+    ],
+)
+def test_a_runtime_that_the_driver_does_not_run_is_refused_before_any_other_call(
+    driver: int, runtime: int, words: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine()
+    machine.gpu.driver, machine.gpu.runtime = driver, runtime
+    use(machine)
+    from cuda.bindings import runtime as cudart
+
+    def called(*arguments: object) -> None:
+        raise AssertionError('called before the versions were compared')
+
+    for name in ('cudaSetDevice', 'cudaStreamCreateWithFlags', 'cudaGetDeviceProperties'):
+        monkeypatch.setattr(cudart.module, name, called)
+    with pytest.raises(BackendUnavailable, match=words):
+        TensorrtBackend(open_bundle(bundle), ModelConfig()).open()
+
+
+def test_a_runtime_that_is_newer_within_the_major_version_runs(
+    machine: Machine, bundle: Path
+) -> None:
+    machine.gpu.runtime = 12090
+    try:
+        opened(machine, bundle).close()
+    finally:
+        machine.gpu.runtime = 12060
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ class cudaError_t(enum.IntEnum):
     cudaSuccess = 0
     cudaErrorInvalidValue = 1
     cudaErrorMemoryAllocation = 2
-    cudaErrorInsufficientDriver = 35
+    cudaErrorNoDevice = 100
     cudaErrorIllegalAddress = 700
     cudaErrorStreamCaptureUnsupported = 900
 
@@ -81,11 +81,10 @@ def _device(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
         )
 
     return {
-        'cudaSetDevice': lambda device: (
-            OK if gpu.is_present else cudaError_t.cudaErrorInsufficientDriver,
-        ),
+        'cudaSetDevice': lambda device: (OK if gpu.is_present else cudaError_t.cudaErrorNoDevice,),
         'cudaGetDeviceProperties': properties,
-        'cudaRuntimeGetVersion': lambda: (OK, 12060),
+        'cudaDriverGetVersion': lambda: (OK, gpu.driver),
+        'cudaRuntimeGetVersion': lambda: (OK, gpu.runtime),
         'cudaGetLastError': lambda: (OK,),
         'cudaGetErrorString': lambda error: (OK, cudaError_t(error).name.encode()),
         'cudaMemGetInfo': lambda: (OK, gpu.total_bytes - gpu.used_bytes, gpu.total_bytes),

@@ -42,12 +42,13 @@ class Capture:
 
 class FakeGpu:
     """Blocks of memory and a queue: `total_bytes` of memory; `can_capture` says whether streams can
-    be captured.
+    be captured; `driver` and `runtime` are CUDA versions, `driver` 0 where there is none.
     """
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
         self.total_bytes, self.can_capture, self.is_present = total_bytes, True, True
         self.name, self.compute, self.is_integrated = 'Fake Orin', (8, 7), True
+        self.driver, self.runtime = 12060, 12060
         self.blocks: dict[int, Block] = {}
         self.queue: list[Callable[[], None]] = []
         self.capture: Capture | None = None
