@@ -40,6 +40,18 @@ PACKAGES = {
 }
 """The package that brings each module."""
 
+BEFORE_IMPORT = {
+    # The official builds report to their makers from 1.29 on, names of models included.
+    'onnxruntime': ('ORT_DISABLE_TELEMETRY', '1'),
+    'mujoco': ('MUJOCO_GL', 'egl'),  # draws without a screen
+    # Torch's threads otherwise spin while they wait for each other, which on a robot whose cores
+    # are busy with other nodes made a clip take up to ten times as long.
+    'torch': ('OMP_WAIT_POLICY', 'PASSIVE'),
+}
+"""The variable that each library reads when it is first imported, and what we set it to where the
+user did not.
+"""
+
 SYSTEM_LIBRARIES = {
     'libGL.so': 'libgl1',
     'libEGL.so': 'libegl1',
@@ -53,6 +65,12 @@ SYSTEM_LIBRARIES = {
 """The Debian package of each shared library that wheels take for granted."""
 
 _SHARED_LIBRARY = re.compile(r'(lib[\w.+-]+\.so)[\d.]*: cannot open shared object file')
+
+
+def prepare(module: str) -> None:
+    """Sets what a library reads when it is imported; to be called before that."""
+    if module in BEFORE_IMPORT:
+        os.environ.setdefault(*BEFORE_IMPORT[module])
 
 
 def library_error(error: ImportError) -> LibraryUnusable | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import types
 from pathlib import Path
@@ -14,6 +15,7 @@ from penguin_ros import libraries
 from penguin_ros.cli import exit_codes, main
 from penguin_ros.libraries import (
     library_error,
+    prepare,
     remedy,
     shadowing_entry,
     version_complaint,
@@ -111,6 +113,18 @@ def test_what_pythonnousersite_hides_is_found(
     error = library_error(missing('onnx'))
     assert error is not None and error.fix == 'Type: unset PYTHONNOUSERSITE'
     assert error.why == f'onnx lies in {tmp_path}, which PYTHONNOUSERSITE hides'
+
+
+def test_what_a_library_reads_when_it_is_imported_is_set_unless_the_user_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv('ORT_DISABLE_TELEMETRY', raising=False)
+    prepare('onnxruntime')
+    prepare('numpy')
+    assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'
+    monkeypatch.setenv('MUJOCO_GL', 'osmesa')
+    prepare('mujoco')
+    assert os.environ['MUJOCO_GL'] == 'osmesa'
 
 
 @pytest.mark.parametrize(

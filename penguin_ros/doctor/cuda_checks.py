@@ -17,6 +17,7 @@ from penguin_ros.backends.tensorrt.cuda_versions import (
 )
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.jetson import Jetson, find_jetson
+from penguin_ros.libraries import prepare
 
 
 def cuda() -> Iterator[Finding]:
@@ -66,6 +67,7 @@ def _runtime_version() -> int | str:
 def _torch(driver: int) -> Iterator[Finding]:
     if not _has('torch'):
         return
+    prepare('torch')
     try:
         import torch
     except Exception:  # told by the check of libraries

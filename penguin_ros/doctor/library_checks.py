@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from penguin_ros.errors import PenguinError
 from penguin_ros.installation import PROJECT, install_command
 from penguin_ros.libraries import (
     PACKAGES,
+    prepare,
     reason,
     remedy,
     shadowing_entry,
@@ -59,9 +59,6 @@ def environment() -> Iterator[Finding]:
     )
     for module in NEEDED:
         yield _library(module, State.FAULT)
-    os.environ.setdefault(
-        'MUJOCO_GL', 'egl'
-    )  # as the simulated world does before it imports mujoco
     for module, purpose in OPTIONAL.items():
         yield _library(module, State.NOTE, purpose)
 
@@ -125,6 +122,7 @@ def _library(module: str, when_absent: State, purpose: str = '') -> Finding:
     if not _is_there(module):
         text = f'absent; needed for {purpose}' if purpose else 'absent'
         return Finding(package, when_absent, text, f'Type: {install_command(package)}')
+    prepare(module)
     try:
         said = io.StringIO()  # some print why they do not import; what they raise says it too
         with redirect_stdout(said), redirect_stderr(said):

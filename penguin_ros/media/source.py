@@ -170,7 +170,12 @@ class ImageFolder:
 
     @staticmethod
     def _read(file: Path) -> BgrImage | None:
-        image: BgrImage | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        # Read here: OpenCV ends the process over a name that is not UTF-8.
+        try:
+            content = np.frombuffer(file.read_bytes(), np.uint8)
+        except OSError:
+            return None
+        image: BgrImage | None = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
         return image
 
 

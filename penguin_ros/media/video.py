@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,13 @@ class VideoReader:
     def _open(self) -> Any:
         import cv2
 
+        if not is_utf8(self.path):
+            raise MediaError(
+                f'cannot read {self.path}',
+                'OpenCV takes names in UTF-8, and this one is not, or the files of this system are '
+                f'named in {sys.getfilesystemencoding()}',
+                'Rename it, for example: mv FILE video.mp4; or type: export LC_ALL=C.UTF-8',
+            )
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             raise unreadable(self.path, 'it is not a video that this OpenCV decodes')
@@ -111,6 +120,13 @@ class VideoRecording:
                     yield time_ns, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
         finally:
             reader.close()
+
+
+def is_utf8(path: Path) -> bool:
+    """Returns whether a path means the same file when it is written in UTF-8. OpenCV ends the
+    process over one that cannot be written so.
+    """
+    return str(path).encode('utf-8', 'replace') == os.fsencode(path)
 
 
 def unreadable(path: Path, why: str) -> MediaError:

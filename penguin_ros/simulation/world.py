@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.frame import Image
-from penguin_ros.libraries import remedy
+from penguin_ros.libraries import prepare, remedy
 from penguin_ros.simulation.scene import COLOURS, HALF_HEIGHTS, MAX_THINGS, SIZES, Scene, Thing
 from penguin_ros.simulation.world_model import (
     BLOTS,
@@ -267,7 +267,7 @@ def _looking(yaw: float, pitch: float) -> NDArray[np.float64]:
 
 
 def _mujoco() -> Any:
-    os.environ.setdefault('MUJOCO_GL', 'egl')  # read when mujoco is imported
+    prepare('mujoco')
     try:
         import mujoco
     except Exception as error:

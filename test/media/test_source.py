@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -141,3 +143,13 @@ def test_an_empty_film_and_an_empty_folder_are_named(tmp_path):
         open_source(str(tmp_path / 'empty.mp4'))
     with pytest.raises(MediaError, match='no image in the folder'):
         open_source(str(tmp_path))
+
+
+def test_images_whose_names_are_no_text_are_read_and_an_empty_one_is_left_out(tmp_path):
+    content = cv2.imencode('.png', gray(60))[1].tobytes()
+    for name, written in ((b'1\xe4.png', content), (b'2.png', b''), (b'3.png', content)):
+        (tmp_path / os.fsdecode(name)).write_bytes(written)
+    source = open_source(str(tmp_path), hz=2.0)
+    for tick in range(4):
+        source.advance(tick * SECOND // 2)
+        assert int(source.image().mean()) == 60

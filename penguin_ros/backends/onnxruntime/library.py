@@ -15,7 +15,7 @@ from types import ModuleType
 from penguin_ros.backends.base.manifest import FULL, TWO_PART
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 from penguin_ros.installation import install_command
-from penguin_ros.libraries import remedy
+from penguin_ros.libraries import prepare, remedy
 
 OLDEST, OLDEST_IN_PLACE = (1, 23), (1, 25)
 """The versions from which on the operators of the graphs exist: Attention of opset 23, and
@@ -38,6 +38,7 @@ def load_library() -> ModuleType:
     """Imports onnxruntime; BackendUnavailable with the command to type when it is absent or too
     old.
     """
+    prepare('onnxruntime')
     try:
         import onnxruntime
     except (ImportError, OSError) as error:

@@ -6,7 +6,6 @@ Importing this file needs no torch; `open` imports it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from penguin_ros.backends.base.backend import BackendDescription, GreedyToken, L
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendUnavailable
-from penguin_ros.libraries import remedy
+from penguin_ros.libraries import prepare, remedy
 from penguin_ros.model_inputs import FramePatches
 
 if TYPE_CHECKING:
@@ -43,10 +42,7 @@ class TorchBackend(SlotBackend['TorchSession', 'TorchFeatures']):
         self._config = config
 
     def _open(self) -> tuple[TorchSession, BackendDescription]:
-        # Torch reads this when it is first imported. Its threads otherwise spin while they wait for
-        # each other, which on a robot whose cores are busy with other nodes made a clip take up to
-        # ten times as long; on an idle machine nothing is lost.
-        os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+        prepare('torch')
         try:
             from penguin_ros.backends.torch.session import TorchSession
         except (ImportError, OSError) as error:
