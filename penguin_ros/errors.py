@@ -45,10 +45,6 @@ class SettingError(PenguinError):
 # --- the machine ----------------------------------------------------------------------------------
 
 
-class LibraryUnusable(PenguinError):
-    """A library that is needed is missing, or it is there and does not import."""
-
-
 class CacheUnusable(PenguinError):
     """There is no folder that this user may keep a cache in."""
 
@@ -277,6 +273,10 @@ class BackendError(PenguinError):
 
 class BackendUnavailable(BackendError):
     """The library or the device of a backend is missing."""
+
+
+class LibraryUnusable(BackendUnavailable):
+    """A library that is needed is missing, or it is there and does not import."""
 
 
 class CacheOverflow(BackendError):

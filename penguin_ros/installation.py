@@ -36,6 +36,9 @@ DEBIAN_PACKAGES = {
 }
 """What Debian and Ubuntu call packages that they have in a version that is new enough."""
 
+NUMPY_1_PYTHONS = ('3.10', '3.12')
+"""The Pythons of Ubuntu 22.04 and 24.04."""
+
 _SCRIPT = Path('scripts') / 'setup'
 _PLAIN = re.compile(r'[\w@%+=:,./~-]+')
 
@@ -45,7 +48,8 @@ class Python:
     """What decides how a package is installed into a Python.
 
     `version` is major.minor. `checkout` is the folder of this repository where its files run from
-    there, `source` what pip installed this package from; both may be empty.
+    there and empty elsewhere, `source` what pip installed this package from. `has_system_numpy_1`:
+    what pip installs must leave the numpy of the system its major version.
     """
 
     executable: str
@@ -58,6 +62,7 @@ class Python:
     is_debian: bool = False
     is_user_site_hidden: bool = False
     is_ros_sourced: bool = False
+    has_system_numpy_1: bool = False
     checkout: str = ''
     source: str = PROJECT
 
@@ -67,9 +72,10 @@ def this_python() -> Python:
     prefix = Path(sys.prefix)
     is_venv = sys.prefix != sys.base_prefix
     is_conda = (prefix / 'conda-meta').is_dir()
+    is_ros_sourced = bool(os.environ.get('AMENT_PREFIX_PATH'))
     return Python(
         executable=sys.executable or 'python3',
-        version=f'{sys.version_info.major}.{sys.version_info.minor}',
+        version=_version(),
         is_venv=is_venv,
         has_pip=importlib.util.find_spec('pip') is not None,
         is_conda=is_conda,
@@ -77,7 +83,8 @@ def this_python() -> Python:
         is_externally_managed=not is_venv and _is_externally_managed(),
         is_debian=sys.prefix == '/usr' and Path('/etc/debian_version').is_file(),
         is_user_site_hidden=not is_venv and _is_user_site_hidden(),
-        is_ros_sourced=bool(os.environ.get('AMENT_PREFIX_PATH')),
+        is_ros_sourced=is_ros_sourced,
+        has_system_numpy_1=is_ros_sourced and not is_conda and _has_system_numpy_1(),
         checkout=_checkout(),
         source=_source(),
     )
@@ -94,6 +101,8 @@ def install_command(
     """
     python = python or this_python()
     pip_arguments = [*options, *(requirement(package) for package in packages)]
+    if python.has_system_numpy_1 and 'numpy' not in packages:
+        pip_arguments.append('numpy<2')
     if python.is_venv or (python.is_conda and not python.is_conda_base):
         return _pip(python, pip_arguments)
     debian = [DEBIAN_PACKAGES.get(package, '') for package in packages]
@@ -184,6 +193,21 @@ def _is_user_site_hidden() -> bool:
     """True where pip would put packages among the user's own, which nothing then finds."""
     is_off = bool(os.environ.get('PYTHONNOUSERSITE')) and not site.ENABLE_USER_SITE
     return is_off and not os.access(sysconfig.get_path('purelib'), os.W_OK)
+
+
+def _version() -> str:
+    return f'{sys.version_info.major}.{sys.version_info.minor}'
+
+
+def _has_system_numpy_1() -> bool:
+    """True where OpenCV and cv_bridge of the system are seen, which were built for numpy 1, and
+    which a numpy 2 of pip would break.
+    """
+    configuration = Path(sys.prefix) / 'pyvenv.cfg'
+    is_closed = configuration.is_file() and re.search(
+        r'(?im)^include-system-site-packages\s*=\s*false', configuration.read_text()
+    )
+    return sys.base_prefix == '/usr' and _version() in NUMPY_1_PYTHONS and not is_closed
 
 
 def _is_externally_managed() -> bool:

@@ -14,6 +14,7 @@ import re
 import site
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -82,6 +83,18 @@ def library_error(error: ImportError) -> LibraryUnusable | None:
         return None
     what = 'is missing' if is_absent(error, module) else 'does not import'
     return LibraryUnusable(f'the library {module} {what}', reason(error, module), remedy(error))
+
+
+@contextmanager
+def libraries_needed() -> Iterator[None]:
+    """Runs a block; where importing a library fails in it, LibraryUnusable says which and why."""
+    try:
+        yield
+    except ImportError as error:
+        unusable = library_error(error)
+        if unusable is None:
+            raise
+        raise unusable from error
 
 
 def module_to_blame(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from penguin_ros.errors import (
 )
 from penguin_ros.frame import NANOSECONDS, Frame, is_image
 from penguin_ros.generation.caches import CacheStats
+from penguin_ros.libraries import libraries_needed
 from penguin_ros.media.convert import reduced
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, Ticket
 from penguin_ros.request import Answer, Priority, Request, TextPiece
@@ -109,9 +110,10 @@ class Pipeline:
                 progress(line)
 
         def load() -> bool:
-            self._model = load_model(
-                self._config.model, self._backend_factory, report, self._steady_ns
-            )
+            with libraries_needed():
+                self._model = load_model(
+                    self._config.model, self._backend_factory, report, self._steady_ns
+                )
             return self._model.description.slots > 1
 
         self._scheduler.refuse(_not_active())

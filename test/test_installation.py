@@ -76,6 +76,11 @@ def no_bounds(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
             'export PYTHONPATH="$HOME/penguin_venv/lib/python3.12/site-packages:$PYTHONPATH"',
         ),
         (
+            replace(DEBIAN, version='3.10', is_ros_sourced=True, has_system_numpy_1=True),
+            'onnxruntime',
+            '/usr/bin/python3 -m pip install onnxruntime "numpy<2"',
+        ),
+        (
             replace(ROS, checkout='/src/penguin_ros'),
             'onnx',
             '/src/penguin_ros/scripts/setup && source /src/penguin_ros/scripts/env.sh',
@@ -195,6 +200,33 @@ def test_conda_is_known_by_its_folders(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert this_python().is_conda and not this_python().is_conda_base
     (tmp_path / 'condabin').mkdir()
     assert this_python().is_conda_base
+
+
+@pytest.mark.parametrize(
+    ('version', 'is_ros', 'configuration', 'expected'),
+    [
+        ('3.10', True, '', True),
+        ('3.12', True, 'include-system-site-packages = true', True),
+        ('3.12', True, 'include-system-site-packages = false', False),
+        ('3.12', False, '', False),
+        ('3.14', True, '', False),
+    ],
+)
+def test_the_numpy_that_opencv_of_the_system_was_built_for_is_kept_where_that_is_used(
+    version: str,
+    is_ros: bool,
+    configuration: str,
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(installation, '_version', lambda: version)
+    monkeypatch.setattr(sys, 'base_prefix', '/usr')
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path))
+    monkeypatch.setenv('AMENT_PREFIX_PATH', '/opt/ros' if is_ros else '')
+    if configuration:
+        (tmp_path / 'pyvenv.cfg').write_text(f'home = /usr/bin\n{configuration}\n')
+    assert this_python().has_system_numpy_1 is expected
 
 
 def test_a_user_site_that_pip_would_use_and_nothing_reads_is_told(

@@ -18,7 +18,7 @@ from types import FrameType
 from penguin_ros.cli import exit_codes
 from penguin_ros.console import print_error, use_any_encoding
 from penguin_ros.errors import PenguinError
-from penguin_ros.libraries import library_error
+from penguin_ros.libraries import libraries_needed
 
 VERBS = {
     'caption': 'describe a video file or a ROS 2 bag, clip by clip; needs no ROS',
@@ -75,17 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = words[0] if words and words[0] in VERBS else None
     use_any_encoding()
     try:
-        parsed = parser(verb).parse_args(words)
-        with _sigterm_like_ctrl_c():
+        with libraries_needed(), _sigterm_like_ctrl_c():
+            parsed = parser(verb).parse_args(words)
             return int(importlib.import_module(f'penguin_ros.cli.{parsed.verb}').run(parsed))
     except PenguinError as error:
         print_error(error)
-        return exit_codes.UNUSABLE
-    except ImportError as error:
-        unusable = library_error(error)
-        if unusable is None:
-            raise
-        print_error(unusable)
         return exit_codes.UNUSABLE
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED

@@ -120,6 +120,8 @@ def _library(module: str, when_absent: State, purpose: str = '') -> Finding:
     """Imports a library and holds its version against the bounds."""
     package = PACKAGES.get(module, module)
     if not _is_there(module):
+        if when_absent is State.NOTE and not purpose:
+            return Finding(package, when_absent, 'absent')
         text = f'absent; needed for {purpose}' if purpose else 'absent'
         return Finding(package, when_absent, text, f'Type: {install_command(package)}')
     prepare(module)

@@ -42,11 +42,12 @@ def run_camera(program: str, make_camera: MakeCamera) -> None:
     stop.install()
     from penguin_ros.ros.process.allocator import keep_freed_memory
     from penguin_ros.ros.process.image_profile import shared_memory_shortage, use_image_profile
-    from penguin_ros.ros.process.requirements import require_ros
+    from penguin_ros.ros.process.requirements import require_libraries, require_ros
 
     keep_freed_memory()
     shortage = shared_memory_shortage() if use_image_profile() else ''
     require_ros()
+    require_libraries()
     try:
         _run(stop, shortage, make_camera)
     except PenguinError as error:

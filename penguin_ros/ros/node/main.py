@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from penguin_ros.ros.process.allocator import keep_freed_memory
 from penguin_ros.ros.process.callback_guard import CallbackGuard
-from penguin_ros.ros.process.requirements import require_messages
+from penguin_ros.ros.process.requirements import require_libraries, require_messages
 from penguin_ros.ros.process.stop_signal import StopSignal
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def main(
     stop.install()
     keep_freed_memory()  # before rclpy is imported
     require_messages()
+    require_libraries()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     code = _run(stop, list(sys.argv if arguments is None else arguments), backend_factory)
     sys.stdout.flush()

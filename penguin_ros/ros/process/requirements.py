@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says what is missing before a node starts: ROS 2 itself, or the built messages.
+"""Says what is missing before a node starts: ROS 2 itself, the built messages, or a library.
 
 The entry points call it first.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
+
+from penguin_ros.errors import LibraryUnusable
+from penguin_ros.libraries import libraries_needed
+
+NEEDED = ('numpy', 'cv2', 'PIL')
+"""What every node imports besides ROS 2."""
 
 ROS_MISSING = """ROS 2 is not found: {error}
 Source your installation (source /opt/ros/<distro>/setup.bash), or type, in the checkout of
@@ -40,6 +47,18 @@ def require_messages() -> None:
         check_is_valid_msg_type(Caption)  # loads the generated library
     except Exception as error:  # a library that is not found or does not fit shows in many ways
         _exit(MESSAGES_MISSING.format(error=error))
+
+
+def require_libraries() -> None:
+    """Exits with code 2 and the command to type when a library that every node imports is missing
+    or does not import.
+    """
+    try:
+        with libraries_needed():
+            for module in NEEDED:
+                importlib.import_module(module)
+    except LibraryUnusable as error:
+        _exit(f'{error.what}: {error.why}\n{error.fix}')
 
 
 def _exit(text: str) -> None:

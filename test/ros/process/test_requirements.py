@@ -73,3 +73,10 @@ def test_the_source_folder_of_the_messages_does_not_pass_for_built_ones():
     )
     result = run(CHECK, PYTHONPATH=path)
     assert result.returncode == 2 and result.stderr.startswith('penguin_msgs is not built')
+
+
+@pytest.mark.parametrize('node', ['node', 'camera_node', 'sim_camera'])
+def test_each_node_names_a_library_that_is_missing(node):
+    result = run(f'{HIDE.format(name="cv2")}from penguin_ros.ros.{node}.main import main; main()')
+    assert result.returncode == 2 and 'Traceback' not in result.stderr, result.stderr
+    assert 'the library cv2 is missing' in result.stderr and 'Type: ' in result.stderr
