@@ -31,8 +31,8 @@ setup(
         (f'share/{PACKAGE}/worlds', glob('worlds/*')),
     ],
     zip_safe=False,
-    # Lower bounds are the oldest versions that work: numpy, pillow, PyYAML, rich and OpenCV are those
-    # of Ubuntu 22.04, which an installed ROS 2 Humble uses. Upper bounds leave out the next major
+    # Lower bounds are the oldest versions that work: numpy, pillow, PyYAML, rich and OpenCV are
+    # those of Ubuntu 22.04, which an installed ROS 2 Humble uses. Upper bounds leave out the next major
     # version, or the one after the newest that was tried.
     install_requires=[
         'numpy>=1.21,<3',

@@ -115,7 +115,7 @@ def install_command(
 
 
 def replace_command(old: str, new: str) -> str:
-    """Returns the line for a shell that replaces a package, of whose files another brings its own."""
+    """Returns the line for a shell that replaces a package whose files another one brings too."""
     python = this_python()
     remove = _joined(python.executable, '-m', 'pip', 'uninstall', '--yes', old)
     return f'{remove} && {install_command(new, python=python)}'

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the files lie that come with the package and are no Python: the small model, parameters.
 
-In a checkout they lie at its root; colcon and pip put them in `share/penguin_ros` of the prefix that
-they install to.
+In a checkout they lie at its root; colcon and pip put them in `share/penguin_ros` of the prefix
+that they install to.
 """
 
 from __future__ import annotations

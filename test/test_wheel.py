@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`pip install` without ROS gives a working command: everything here is done as a user does it, with
+"""`pip install` without ROS gives a working command: everything is done as a user does it, with
 a wheel that was built from the source archive, and no checkout on the path.
 """
 

@@ -41,7 +41,7 @@ ONNXRUNTIME, TORCH, TENSORRT = BACKENDS = ('onnxruntime', 'torch', 'tensorrt')
 
 
 def environment() -> Iterator[Finding]:
-    """Checks Python, where this package comes from, and the libraries that are not for inference."""
+    """Checks Python, where this package comes from, and libraries that are not for inference."""
     is_known = sys.version_info >= (3, 10)
     yield Finding(
         'python',

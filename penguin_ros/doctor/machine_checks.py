@@ -27,8 +27,8 @@ ROS_ROOT = Path('/opt/ros')
 
 
 def ros() -> Iterator[Finding]:
-    """Checks ROS 2, our messages and cv_bridge. Where nothing tells that one is meant to be here, its
-    absence is no fault: pip installs this package without one.
+    """Checks ROS 2, our messages and cv_bridge. Where nothing tells that one is meant to be here,
+    its absence is no fault: pip installs this package without one.
     """
     if importlib.util.find_spec('rclpy') is None:
         signs = [name for name in ROS_VARIABLES if os.environ.get(name)]

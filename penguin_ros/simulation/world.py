@@ -274,7 +274,8 @@ def _mujoco() -> Any:
         raise BackendUnavailable(
             'MuJoCo cannot be loaded',
             str(error),
-            f'{remedy(error, "mujoco")}, and on Debian: sudo apt-get install libegl1 libgl1-mesa-dri',
+            f'{remedy(error, "mujoco")}, '
+            'and on Debian: sudo apt-get install libegl1 libgl1-mesa-dri',
         ) from error
     return mujoco
 

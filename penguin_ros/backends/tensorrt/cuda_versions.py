@@ -82,8 +82,10 @@ def device_advice(driver: int, runtime: int, jetson: Jetson | None) -> str:
         if jetson
         else 'Check the driver with nvidia-smi'
     )
-    newer = fit_of(driver, runtime) is Fit.NEWER
-    return f'{check}{f", or type: {bindings_command(driver)}" if newer else ""}, or choose another backend'
+    install = ''
+    if fit_of(driver, runtime) is Fit.NEWER:
+        install = f', or type: {bindings_command(driver)}'
+    return f'{check}{install}, or choose another backend'
 
 
 def bindings_command(driver: int) -> str:
@@ -95,7 +97,7 @@ def bindings_command(driver: int) -> str:
 
 
 def driver_version() -> int:
-    """Returns the driver's version as CUDA counts, without NVIDIA's bindings; 0 without a driver."""
+    """Returns the driver's version as CUDA counts, without the bindings; 0 without a driver."""
     version = ctypes.c_int(0)
     try:
         failed = ctypes.CDLL('libcuda.so.1').cuDriverGetVersion(ctypes.byref(version))

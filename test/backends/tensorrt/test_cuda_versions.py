@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Driver and runtime of CUDA are compared by their numbers, before anything else is asked of CUDA."""
+"""Driver and runtime of CUDA are compared by number, before anything else is asked of CUDA."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ def test_a_driver_before_cuda_12_is_to_be_updated() -> None:
         assert error is not None and 'CUDA 11.4 at most' in error.why and words in error.fix
 
 
-def test_where_the_versions_fit_and_the_device_does_not_open_the_reason_is_looked_for_elsewhere() -> (
-    None
-):
+def test_where_the_versions_fit_the_reason_is_looked_for_elsewhere() -> None:
     assert 'groups video and render' in device_advice(12060, 12060, ORIN)
     assert 'nvidia-smi' in device_advice(12060, 12060, None)
     assert 'pip install' not in device_advice(12060, 12060, None)
