@@ -32,8 +32,8 @@ setup(
     ],
     zip_safe=False,
     # Lower bounds are the oldest versions that work: numpy, pillow, PyYAML, rich and OpenCV are
-    # those of Ubuntu 22.04, which an installed ROS 2 Humble uses. Upper bounds leave out the next major
-    # version, or the one after the newest that was tried.
+    # those of Ubuntu 22.04, which an installed ROS 2 Humble uses. Upper bounds leave out the next
+    # major version, or the one after the newest that was tried.
     install_requires=[
         'numpy>=1.21,<3',
         'pillow>=9.0,<14',
