@@ -158,10 +158,15 @@ def test_programs_go_where_ros2_run_looks_for_them() -> None:
 
 
 def test_only_the_package_itself_is_installed(setup_arguments: dict[str, ast.expr]) -> None:
-    from setuptools import find_packages
-
     assert isinstance(setup_arguments['packages'], ast.Call)
-    found = find_packages(str(ROOT), include=['penguin_ros', 'penguin_ros.*'])
+    # In a process of its own: setuptools does not import where a library imported distutils first.
+    program = (
+        'from setuptools import find_packages; '
+        'print(*find_packages(include=["penguin_ros", "penguin_ros.*"]))'
+    )
+    found = subprocess.run(
+        [sys.executable, '-c', program], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
     assert all(name.split('.')[0] == 'penguin_ros' for name in found)
     rooms = {
         '.'.join(path.parent.relative_to(ROOT).parts)
