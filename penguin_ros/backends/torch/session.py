@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import GreedyToken, Logits
 from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.torch import decoder
+from penguin_ros.backends.torch.attention import CUDNN_ATTENTION
 from penguin_ros.backends.torch.cache import KeyValueCache
 from penguin_ros.backends.torch.device import choose_device, choose_precision, inference
 from penguin_ros.backends.torch.encoder import Encoded, encode_frame
@@ -49,11 +50,14 @@ class TorchSession:
         self.slots = self._cache.slots
         self.slot_bytes = self._cache.slot_bytes
         self.element_bytes = self._decoder.embedding.itemsize
+        if self.device == 'cuda':
+            CUDNN_ATTENTION.keep_off()
 
     def close(self) -> None:
         """Frees weights and cache; the object is dead afterwards."""
         del self._encoder, self._decoder, self._cache
         if self.device == 'cuda':
+            CUDNN_ATTENTION.give_back()
             torch.cuda.empty_cache()
 
     def encode_frame(self, frame: FramePatches) -> Generator[None, None, Encoded]:
