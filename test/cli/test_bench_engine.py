@@ -213,6 +213,7 @@ def test_what_does_not_fit_is_said_with_the_way_out(
 def test_a_folder_that_is_no_bundle_and_a_bundle_against_its_own_runtime_are_refused(
     bundles: dict[str, Path], tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
+    pytest.importorskip('torch', reason='torch is not installed')
     (tmp_path / 'empty').mkdir()
     for folder in (tmp_path / 'empty', tmp_path / 'absent'):
         code, record = bench(tmp_path, folder, runner=run_here)

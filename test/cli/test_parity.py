@@ -19,6 +19,8 @@ from penguin_ros.cli.main import main
 from penguin_ros.evaluation import parity
 from penguin_ros.testing.scripted_backend import answering
 
+pytest.importorskip('torch', reason='torch is not installed')
+
 Values = dict[str, np.ndarray]
 ON_CPU = ('--backend', 'torch', '--device', 'cpu', '--set', 'model.threads=1')
 

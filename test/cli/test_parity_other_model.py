@@ -29,6 +29,8 @@ from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart
 from penguin_ros.steps import run_to_end
 from penguin_ros.testing.random_checkpoint import Variant, write_random_checkpoint
 
+pytest.importorskip('torch', reason='torch is not installed')
+
 TIMES = (0.0, 0.35, 0.7)
 STEPS = 6
 

@@ -17,6 +17,7 @@ def live_node(graph: Any, tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]
     Each is active when it is returned; `frames_hz` above 0 gives it a camera, and frames in its
     buffer. All are stopped by SIGINT at the end of the module, which must be quiet.
     """
+    pytest.importorskip('torch', reason='the node runs a checkpoint with PyTorch here')
     from support.live_node import LiveNode, with_frames
 
     nodes: list[LiveNode] = []

@@ -2,7 +2,7 @@
 """Set-up, demo and fast tests in a fresh checkout under the other Pythons that this machine has:
 3.10 as on Ubuntu 22.04, over an installed ROS 2 with old libraries; 3.12 and 3.13 over the wheels.
 
-PyTorch is left out, as on a Jetson: its wheels for other Pythons may be gigabytes.
+On the stand-in for Ubuntu 22.04 PyTorch is left out, as on a Jetson, and its tests are skipped.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def check_all(checkout: Path, environment: dict[str, str]) -> None:
     demo = run(checkout, environment, './scripts/demo', '--seconds', '60')
     assert re.search(r'(\d+) of \1 facts right', demo.stdout), demo.stdout[-4000:]
     tests = run(checkout, environment, './scripts/test', '-q', deadline_s=TESTS_DEADLINE_S)
-    assert re.search(r'\d{4} passed', tests.stdout), tests.stdout[-4000:]
+    assert re.search(r'[23]\d{3} passed', tests.stdout), tests.stdout[-4000:]
 
 
 def test_ubuntu_22_04_with_the_pip_and_libraries_of_apt(checkout: Path, tmp_path: Path) -> None:
@@ -79,9 +79,7 @@ def test_ubuntu_22_04_with_the_pip_and_libraries_of_apt(checkout: Path, tmp_path
 
 @pytest.mark.parametrize('version', ['3.12', '3.13'])
 def test_a_newer_python_over_the_wheels(checkout: Path, tmp_path: Path, version: str) -> None:
-    environment = newcomers_environment(
-        tmp_path, PENGUIN_PYTHON=str(python(version)), PENGUIN_TORCH='off'
-    )
+    environment = newcomers_environment(tmp_path, PENGUIN_PYTHON=str(python(version)))
     run(checkout, environment, './scripts/setup', 'demo', 'test')
     check_all(checkout, environment)
     shutil.rmtree(checkout / '.venv')

@@ -13,6 +13,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from penguin_msgs.msg import ErrorCode
 from support.live_node import LiveNode, with_frames
 
+pytest.importorskip('torch', reason='torch is not installed')
+
 LONG = 3000
 PARAMETERS = {
     'caption.period': 0.1,
