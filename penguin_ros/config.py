@@ -38,9 +38,19 @@ class ModelConfig:
     )
     provider: str = setting(
         'auto',
-        'Execution provider of ONNX Runtime; auto: CUDA if there is one and the bundle computes in '
-        'float16, else the CPU.',
+        'Execution provider of ONNX Runtime; auto: CUDA if there is a card, and onnxruntime-gpu '
+        'with its libraries; else the CPU.',
         choices=('auto', 'cpu', 'cuda', 'tensorrt'),
+    )
+    provider_tf32: bool = setting(
+        False,
+        "Let ONNX Runtime's CUDA provider multiply float32 numbers rounded to TF32 (10 bits of "
+        'mantissa): faster, and no longer what float32 means.',
+    )
+    provider_graphs: bool = setting(
+        False,
+        "Let ONNX Runtime's CUDA provider capture steps that come again as graphs of launches; "
+        'where it cannot, it goes on without.',
     )
     precision: str = setting(
         'auto',

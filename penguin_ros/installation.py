@@ -114,10 +114,13 @@ def install_command(
     return hidden + _pip(python, pip_arguments)
 
 
-def replace_command(old: str, new: str) -> str:
-    """Returns the line for a shell that replaces a package whose files another one brings too."""
+def replace_command(old: str | Sequence[str], new: str) -> str:
+    """Returns the line for a shell that replaces packages whose files another one brings too; that
+    one itself has to be among them where it is installed, since what it shares goes with them.
+    """
     python = this_python()
-    remove = _joined(python.executable, '-m', 'pip', 'uninstall', '--yes', old)
+    names = [old] if isinstance(old, str) else old
+    remove = _joined(python.executable, '-m', 'pip', 'uninstall', '--yes', *names)
     return f'{remove} && {install_command(new, python=python)}'
 
 

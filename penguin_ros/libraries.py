@@ -14,7 +14,7 @@ import re
 import site
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +40,9 @@ PACKAGES = {
     'yaml': 'PyYAML',
 }
 """The package that brings each module."""
+
+RIVALS = {'onnxruntime': ('onnxruntime', 'onnxruntime-gpu', 'onnxruntime-openvino')}
+"""Packages that write to the same files; of several that are installed, the last one counts."""
 
 BEFORE_IMPORT = {
     # The official builds report to their makers from 1.29 on, names of models included.
@@ -165,6 +168,16 @@ def version_of(module: ModuleType) -> str:
         return version(PACKAGES.get(module.__name__, module.__name__))
     except PackageNotFoundError:
         return ''
+
+
+def installed_rivals(module: str) -> list[str]:
+    """Returns the packages among RIVALS that are installed and bring a module."""
+    found = []
+    for package in RIVALS.get(module, ()):
+        with suppress(PackageNotFoundError):
+            version(package)
+            found.append(package)
+    return found
 
 
 def version_complaint(package: str, found: str) -> str:

@@ -18,6 +18,7 @@ from penguin_ros.window.camera_window import WindowStatus
 class ModelDescription:
     """Which model is loaded, and how.
 
+    `way`: how the backend computes on the device, in words, where there is more than one way;
     `source`: folder or hub id; `digest`: sha256 in hexadecimal; `max_length`: tokens of prompt and
     answer together; `vision_parameters`: those of encoder and projector; `weight_bytes`: what the
     weights of LLM, encoder and projector take; `load_ns`: how long loading took.
@@ -36,6 +37,7 @@ class ModelDescription:
     vision_parameters: int
     weight_bytes: int
     load_ns: int
+    way: str = ''
 
 
 @dataclass(frozen=True)

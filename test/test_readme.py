@@ -85,7 +85,7 @@ def _shown(value: Value) -> str:
 
 
 def test_no_row_names_a_setting_that_is_gone() -> None:
-    rows = re.findall(r'^\| `([a-z_]+\.[a-z_]+)` \|', PARAMETERS, re.MULTILINE)
+    rows = re.findall(r'^\| `([a-z_]+\.[a-z0-9_]+)` \|', PARAMETERS, re.MULTILINE)
     assert set(rows) == set(settings(PenguinConfig()))
 
 
@@ -94,7 +94,7 @@ def test_no_page_names_a_setting_that_is_gone(page: str) -> None:
     sections = {name.partition('.')[0] for name in settings(PenguinConfig())}
     named = [
         name
-        for name in re.findall(r'`([a-z_]+\.[a-z_]+)(?:: [^`]*)?`', PAGES[page])
+        for name in re.findall(r'`([a-z_]+\.[a-z0-9_]+)(?:: [^`]*)?`', PAGES[page])
         if name.partition('.')[0] in sections and not _is_path(name)
     ]
     assert (

@@ -132,6 +132,7 @@ def _description(
         vision_parameters=parameters.get('vision', 0),
         weight_bytes=_weight_bytes(model, opened.precision),
         load_ns=load_ns,
+        way=opened.way,
     )
 
 

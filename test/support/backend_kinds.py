@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from penguin_ros.backends.base.backend import Backend, Chunk, Features, FeatureSpan
+from penguin_ros.backends.base.backend import (
+    Backend,
+    BackendDescription,
+    Chunk,
+    Features,
+    FeatureSpan,
+)
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.base.manifest import FULL, TWO_PART
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
@@ -68,6 +74,29 @@ def onnx_kind(folder: Path, variant: str) -> Kind:
     return Kind(lambda config: OnnxBackend(bundle, config, variant), 1e-4)
 
 
+def onnx_device_kind(folder: Path, variant: str) -> Kind:
+    """Returns the same as it runs on a GPU, with the host's memory as the device's; slots are laid
+    out anew after 16 and 32 positions, and every shape that comes again is captured.
+    """
+    kind = onnx_kind(folder, variant)
+    from support.onnx_device import DeviceOnnxBackend
+
+    from penguin_ros.backends.onnxruntime import device_cache
+
+    bundle = open_bundle(folder.with_name('bundle'))
+
+    def make(config: ModelConfig) -> Backend:
+        return ShortLengths(bundle, config, variant)
+
+    class ShortLengths(DeviceOnnxBackend):
+        def open(self) -> BackendDescription:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(device_cache, 'SHORTEST', 16)
+                return super().open()
+
+    return Kind(make, kind.tolerance)
+
+
 def tensorrt_kind(folder: Path, version: str) -> Kind:
     """Returns TensorRT of a version that is not installed, on a GPU that does not exist: the graphs
     run in ONNX Runtime, strictly watched.
@@ -104,6 +133,8 @@ KINDS = {
     'scripted': scripted_kind,
     'onnxruntime in place': lambda folder: onnx_kind(folder, FULL),
     'onnxruntime two-part': lambda folder: onnx_kind(folder, TWO_PART),
+    'onnxruntime on a device': lambda folder: onnx_device_kind(folder, FULL),
+    'onnxruntime on a device, two-part': lambda folder: onnx_device_kind(folder, TWO_PART),
     'tensorrt in place': lambda folder: tensorrt_kind(folder, '10.16.2'),
     'tensorrt two-part': lambda folder: tensorrt_kind(folder, '10.3.0'),
 }

@@ -33,7 +33,8 @@ class GreedyToken:
 @dataclass(frozen=True)
 class BackendDescription:
     """What is open: `slots` KV slots of `max_length` positions and `slot_bytes` each;
-    `hidden_size` and `vocabulary_size` in elements.
+    `hidden_size` and `vocabulary_size` in elements. `way`: how the library computes on the device,
+    in words, where there is more than one way.
     """
 
     name: str
@@ -47,6 +48,7 @@ class BackendDescription:
     slots: int
     slot_bytes: int
     feature_bytes_per_token: int
+    way: str = ''
 
 
 @dataclass(frozen=True)

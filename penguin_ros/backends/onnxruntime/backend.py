@@ -7,19 +7,19 @@ Importing this file needs no onnxruntime; `open` imports it.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import BackendDescription, Logits
+from penguin_ros.backends.base.backend import BackendDescription, BackendStats, Logits
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
 from penguin_ros.backends.onnxruntime.decoder import OnnxDecoder
 from penguin_ros.backends.onnxruntime.encoder import OnnxEncoder
 from penguin_ros.backends.onnxruntime.library import decoder_variant, load_library
-from penguin_ros.backends.onnxruntime.providers import choose_placement, usable_cores
+from penguin_ros.backends.onnxruntime.providers import Placement, choose_placement, usable_cores
 from penguin_ros.backends.onnxruntime.session import SessionMaker
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
@@ -32,10 +32,13 @@ else:  # numpy 1.21 of Ubuntu 22.04 cannot subscript np.floating when the progra
 
 @dataclass(frozen=True, eq=False)
 class OnnxNetwork:
-    """The graphs of both parts, opened."""
+    """The graphs of both parts, opened; `idle`: why a card of this machine is not used, ''
+    otherwise.
+    """
 
     encoder: OnnxEncoder
     decoder: OnnxDecoder
+    idle: str = ''
 
 
 class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
@@ -61,13 +64,13 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
         """
         library = load_library()
         manifest, config = self._bundle.manifest, self._config
-        placement = choose_placement(library, config, manifest.precision.compute)
+        placement = choose_placement(library, config)
         maker = SessionMaker(library, self._bundle, placement, config.threads or usable_cores())
         length = min(config.max_length, manifest.max_length)
         decoder = OnnxDecoder(maker, self._variant or decoder_variant(library), config, length)
         encoder = OnnxEncoder(maker, config.encode_patches)
         shape, cache = manifest.shape, decoder.cache.shape
-        return OnnxNetwork(encoder, decoder), BackendDescription(
+        return OnnxNetwork(encoder, decoder, placement.idle), BackendDescription(
             name=self.NAME,
             device=placement.device,
             precision=manifest.precision.linears,
@@ -80,7 +83,16 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
             slot_bytes=cache.slot_bytes,
             feature_bytes_per_token=(shape.llm.hidden_size + shape.encoder.hidden_size)
             * cache.dtype.itemsize,
+            way=_way(placement, decoder),
         )
+
+    def stats(self) -> BackendStats:
+        """See Backend: what was captured and replayed on a device, and why a card is idle."""
+        network = self._session
+        if network is None:
+            return BackendStats()
+        stats = network.decoder.stats()
+        return replace(stats, slowdown=stats.slowdown or network.idle)
 
     def _encode_frame(
         self, session: OnnxNetwork, frame: FramePatches
@@ -113,3 +125,9 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
                 span.first : span.first + span.count
             ]
         return embeddings
+
+
+def _way(placement: Placement, decoder: OnnxDecoder) -> str:
+    """Says which provider runs, and how."""
+    provider = f'{placement.best.removesuffix("ExecutionProvider")} provider'
+    return provider if placement.device == 'cpu' else f'{provider}, {decoder.launches}'

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and values of all slots as ONNX Runtime is given them: one buffer per layer and kind, read
-and written in place. Which slots are in use is the slot table's matter.
+"""Keys and values of all slots in the memory of the host, as ONNX Runtime is given them: one buffer
+per layer and kind, read and written in place. Which slots are in use is the slot table's matter.
 
 The graph attends over as many positions as its cache has, so a slot shows it no more than a step of
 BUCKET beyond what it holds. Heads come before positions, hence what a slot holds is laid out again,
@@ -80,6 +80,11 @@ class HostCache:
                 after[head, :held] = before[head, :held]
             after[head, held:] = 0
 
+    def spoil(self, index: int) -> None:
+        """Notes that a slot may hold what is not finite; nothing to do here, where all that is
+        forgotten is cleared.
+        """
+
     def forget(self, index: int, length: int, held: int) -> None:
         """Clears the positions from `length` to `held`."""
         for flat in self._flat[index]:
@@ -114,55 +119,3 @@ class HostCache:
         return flat[: shape.kv_heads * length * shape.head_dim].reshape(
             shape.kv_heads, length, shape.head_dim
         )
-
-
-class DeviceCache:
-    """The cache in the memory of `device`. Its length is fixed, since laying it out again would go
-    through the host.
-    """
-
-    def __init__(self, library: ModuleType, shape: CacheShape, slots: int, device: str) -> None:
-        self.shape = shape
-        size = (1, shape.kv_heads, shape.max_length, shape.head_dim)
-        self._zeros = np.zeros(size, shape.dtype)
-        self._values = [
-            [
-                library.OrtValue.ortvalue_from_shape_and_type(size, shape.dtype, device, 0)
-                for _ in range(shape.tensors)
-            ]
-            for _ in range(slots)
-        ]
-
-    def length(self, index: int) -> int:
-        """See HostCache."""
-        return self.shape.max_length
-
-    def reserve(self, index: int, held: int, needed: int) -> bool:
-        """See HostCache."""
-        if not held:
-            for value in self._values[index]:
-                value.update_inplace(self._zeros)
-        return False
-
-    def forget(self, index: int, length: int, held: int) -> None:
-        """Leaves the positions as they are until the slot is emptied: clearing them would go
-        through the host.
-        """
-
-    def copy(self, source: int, target: int, length: int) -> None:
-        """See HostCache."""
-        for theirs, ours in zip(self._values[source], self._values[target], strict=True):
-            kept = self._zeros.copy()
-            kept[:, :, :length] = theirs.numpy()[:, :, :length]
-            ours.update_inplace(kept)
-
-    def write(self, index: int, past: int, new: NDArray[Any]) -> None:
-        """See HostCache."""
-        for value, values in zip(self._values[index], new, strict=True):
-            kept = value.numpy()
-            kept[0, :, past : past + values.shape[1]] = values
-            value.update_inplace(kept)
-
-    def tensors(self, index: int) -> list[Any]:
-        """See HostCache."""
-        return list(self._values[index])

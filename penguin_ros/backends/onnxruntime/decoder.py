@@ -4,34 +4,35 @@ the cache.
 
 Two graphs do the same. `full` writes new keys and values into the cache itself: past and present
 are bound to one buffer. `two_part` reads the cache and returns them, and they are copied here;
-older versions of the library run no other.
+older versions of the library run no other. How a step is bound differs between a CPU (`host_steps`)
+and a device (`device_steps`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Logits
+from penguin_ros.backends.base.backend import BackendStats, Logits
 from penguin_ros.backends.base.bundle import Bundle, rebuild
 from penguin_ros.backends.base.manifest import DECODER, TWO_PART, GraphSpec
 from penguin_ros.backends.base.slots import slots_within
-from penguin_ros.backends.onnxruntime.cache import CacheShape, DeviceCache, HostCache
+from penguin_ros.backends.onnxruntime.cache import CacheShape, HostCache
+from penguin_ros.backends.onnxruntime.device_cache import DeviceCache
+from penguin_ros.backends.onnxruntime.device_steps import DeviceSteps
+from penguin_ros.backends.onnxruntime.host_steps import HostSteps
 from penguin_ros.backends.onnxruntime.library import running
 from penguin_ros.backends.onnxruntime.session import (
     ACTIVATIONS,
-    QUIET,
     SessionMaker,
     require_activations,
     tensor_of,
 )
+from penguin_ros.backends.onnxruntime.steps import Step, StepGraph
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
-
-NEW = 'new_kv'
 
 
 class OnnxDecoder:
@@ -45,24 +46,51 @@ class OnnxDecoder:
         require_activations(bundle, spec)
         _check_sizes(bundle, spec, variant)
         llm = bundle.shape.llm
-        self._dtype = np.dtype(ACTIVATIONS[tensor_of(spec, 'inputs_embeds').dtype])
-        self._is_in_place = variant != TWO_PART
-        self._vocabulary_size = bundle.shape.vocabulary_size
-        self._library = maker.library
-        self._device = maker.placement.device
-        shape = CacheShape(2 * llm.layers, llm.kv_heads, max_length, llm.head_dim, self._dtype)
-        self.slots = slots = slots_within(config, shape.slot_bytes)
-        with running(f'allocating {slots} KV slots of {max_length} positions'):
-            self.cache: HostCache | DeviceCache = (
-                HostCache(maker.library, shape, slots)
-                if self._device == 'cpu'
-                else DeviceCache(maker.library, shape, slots, self._device)
-            )
-        self._session = maker.open(spec)
-        self._options = maker.library.RunOptions()
-        self._options.log_severity_level = QUIET
-        self._bindings: dict[int, Any] = {}
-        self._is_even = spec.quantised > 0 and self._device == 'cpu'
+        dtype = np.dtype(ACTIVATIONS[tensor_of(spec, 'inputs_embeds').dtype])
+        graph = StepGraph(dtype, bundle.shape.vocabulary_size, variant != TWO_PART)
+        shape = CacheShape(2 * llm.layers, llm.kv_heads, max_length, llm.head_dim, dtype)
+        self.slots = slots_within(config, shape.slot_bytes)
+        device = maker.placement.device
+        self._is_even = spec.quantised > 0 and device == 'cpu'
+        self.cache: HostCache | DeviceCache
+        self.steps: HostSteps | DeviceSteps
+        if device == 'cpu':
+            self._open_on_host(maker, spec, shape, graph)
+        else:
+            self._open_on_device(maker, spec, shape, graph, device)
+
+    def _open_on_host(
+        self, maker: SessionMaker, spec: GraphSpec, shape: CacheShape, graph: StepGraph
+    ) -> None:
+        with running(_allocating(self.slots, shape)):
+            self.cache = cache = HostCache(maker.library, shape, self.slots)
+        self.steps = HostSteps(maker.library, maker.open(spec), cache, graph)
+
+    def _open_on_device(
+        self,
+        maker: SessionMaker,
+        spec: GraphSpec,
+        shape: CacheShape,
+        graph: StepGraph,
+        device: str,
+    ) -> None:
+        with running(_allocating(self.slots, shape)):
+            self.cache = cache = DeviceCache(maker.library, shape, self.slots, device)
+        session, refusal = maker.open_for_capture(spec)
+        can_capture = maker.placement.can_capture and not refusal
+        self.steps = steps = DeviceSteps(maker.library, session, cache, graph, can_capture)
+        if refusal:
+            steps.refuse_capture(refusal)
+
+    @property
+    def launches(self) -> str:
+        """How kernels are launched on a device, in words."""
+        can_capture = isinstance(self.steps, DeviceSteps) and self.steps.can_capture
+        return 'steps captured as graphs' if can_capture else 'kernels launched one by one'
+
+    def stats(self) -> BackendStats:
+        """Returns what is counted while steps run; on any thread."""
+        return self.steps.stats()
 
     def append(
         self, index: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
@@ -74,11 +102,12 @@ class OnnxDecoder:
         """
         num_tokens, given = len(embeddings), self._evened(past, embeddings)
         if self.cache.reserve(index, past, past + len(given)):
-            self._bindings.pop(index, None)
+            self.steps.moved(index)
         try:
             with running('appending a chunk'):
-                logits = self._run(index, past, given, wanted)
+                logits = self.steps.run(Step(index, past, given, wanted))
         except BaseException:
+            self.cache.spoil(index)
             self.cache.forget(index, past, past + len(given))
             raise
         if len(given) > num_tokens:
@@ -99,59 +128,15 @@ class OnnxDecoder:
             return embeddings
         return np.concatenate((embeddings, embeddings[-1:]))
 
-    def _run(
-        self, index: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
-    ) -> Logits:
-        num_tokens, binding = len(embeddings), self._binding(index)
-        inputs = {
-            'inputs_embeds': embeddings.astype(self._dtype, copy=False)[None],
-            'position_ids': np.arange(past, past + num_tokens, dtype=np.int64)[None],
-            'logits_indices': np.array(wanted, np.int64),
-            'attention_mask': self._mask(index, past, num_tokens),
-        }
-        if self._is_in_place:
-            inputs['write_indices'] = np.array([past], np.int64)
-        for name, values in inputs.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(values))
-        logits = np.empty((1, len(wanted), self._vocabulary_size), np.float32)
-        binding.bind_ortvalue_output('logits', self._library.OrtValue.ortvalue_from_numpy(logits))
-        if not self._is_in_place:
-            binding.bind_output(NEW, 'cpu')
-        self._session.run_with_iobinding(binding, self._options)
-        if not self._is_in_place:
-            self.cache.write(index, past, binding.get_outputs()[1].numpy())
-        chosen: Logits = logits[0]
-        return chosen
-
-    def _mask(self, index: int, past: int, num_tokens: int) -> NDArray[np.bool_]:
-        """Returns the mask by which token i sees the positions up to its own: (1, 1, tokens,
-        length), and for two_part the cache first, then the new positions.
-        """
-        length, own = self.cache.length(index), np.arange(num_tokens)[:, None]
-        if self._is_in_place:
-            return (np.arange(length) <= past + own)[None, None]
-        cached = np.broadcast_to(np.arange(length) < past, (num_tokens, length))
-        return np.concatenate((cached, np.arange(num_tokens) <= own), 1)[None, None]
-
-    def _binding(self, index: int) -> Any:
-        """Returns the keys and values of a slot, bound as past and, where the graph writes in
-        index, as present too.
-        """
-        if index not in self._bindings:
-            binding = self._session.io_binding()
-            for number, tensor in enumerate(self.cache.tensors(index)):
-                name = f'{"value" if number % 2 else "key"}_{number // 2}'
-                binding.bind_ortvalue_input(f'past_{name}', tensor)
-                if self._is_in_place:
-                    binding.bind_ortvalue_output(f'present_{name}', tensor)
-            self._bindings[index] = binding
-        return self._bindings[index]
-
     def copy(self, source: int, target: int, length: int) -> None:
         """Copies the first `length` positions of one slot to another."""
         with running('copying a KV slot'):
             self.cache.copy(source, target, length)
-        self._bindings.pop(target, None)
+        self.steps.moved(target)
+
+
+def _allocating(slots: int, shape: CacheShape) -> str:
+    return f'allocating {slots} KV slots of {shape.max_length} positions'
 
 
 def _check_sizes(bundle: Bundle, spec: GraphSpec, variant: str) -> None:

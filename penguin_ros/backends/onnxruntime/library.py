@@ -82,7 +82,7 @@ def running(what: str) -> Iterator[None]:
     except MemoryError as error:
         raise _out_of_memory(what, error) from error
     except Exception as error:  # its own exceptions have no base class of their own
-        if not _is_of_the_library(error):
+        if not is_of_the_library(error):
             raise
         text = _first_line(error)
         if any(words in text.lower() for words in _MEMORY_WORDS):
@@ -90,7 +90,8 @@ def running(what: str) -> Iterator[None]:
         raise BackendError(f'{what} failed', text) from error
 
 
-def _is_of_the_library(error: Exception) -> bool:
+def is_of_the_library(error: Exception) -> bool:
+    """Returns whether an exception came out of the library, as far as its type tells."""
     return type(error).__module__.startswith('onnxruntime') or isinstance(
         error, (RuntimeError, ValueError, TypeError)
     )

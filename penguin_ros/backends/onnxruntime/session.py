@@ -16,7 +16,7 @@ import numpy as np
 from penguin_ros.backends.base.bundle import Bundle, rebuild
 from penguin_ros.backends.base.manifest import GraphSpec, TensorSpec
 from penguin_ros.backends.onnxruntime.library import running, version_of
-from penguin_ros.backends.onnxruntime.providers import Placement, missing
+from penguin_ros.backends.onnxruntime.providers import Placement, Provider, missing
 from penguin_ros.errors import BackendError, BundleMismatch, OutOfMemory
 
 TYPES = {
@@ -60,12 +60,7 @@ class SessionMaker:
         the manifest, OutOfMemory, BackendUnavailable when the provider does not start.
         """
         try:
-            with running(f'loading {spec.file}'):
-                session = self.library.InferenceSession(
-                    str(self.bundle.file(spec.file)),
-                    self._options(),
-                    providers=list(self.placement.providers),
-                )
+            session = self._session(spec, self.placement.providers)
         except OutOfMemory:
             raise
         except BackendError as error:
@@ -80,6 +75,30 @@ class SessionMaker:
             raise missing(self.placement.best, 'its libraries or the device did not load')
         self._check(spec, session)
         return session
+
+    def open_for_capture(self, spec: GraphSpec) -> tuple[Any, str]:
+        """Returns a session that captures graphs of launches where those are asked for, and why it
+        does not although they are, '' otherwise; raises as `open` does.
+        """
+        if not self.placement.can_capture:
+            return self.open(spec), ''
+        try:
+            session = self._session(spec, self.placement.capturing())
+            if self.placement.best in session.get_providers():
+                self._check(spec, session)
+                return session, ''
+            why = 'the provider does not start with its option for them'
+        except OutOfMemory:
+            raise
+        except BackendError as error:
+            why = error.why
+        return self.open(spec), why
+
+    def _session(self, spec: GraphSpec, providers: Sequence[Provider]) -> Any:
+        with running(f'loading {spec.file}'):
+            return self.library.InferenceSession(
+                str(self.bundle.file(spec.file)), self._options(), providers=list(providers)
+            )
 
     def _options(self) -> Any:
         options = self.library.SessionOptions()

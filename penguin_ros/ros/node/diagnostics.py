@@ -182,6 +182,7 @@ def _model(snapshot: NodeSnapshot) -> DiagnosticStatus:
             'digest': model.digest,
             'backend': model.backend,
             'device': model.device,
+            'way': model.way,
             'precision': model.precision,
             'weight bytes': model.weight_bytes,
             'KV slots': model.slots,

@@ -18,9 +18,7 @@ from support.golden_chunks import CASES, error, golden_chunk, golden_frames
 
 from penguin_ros.backends.base.backend import Chunk, Features, FeatureSpan
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
-from penguin_ros.backends.onnxruntime import decoder
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
-from penguin_ros.backends.onnxruntime.cache import DeviceCache
 from penguin_ros.backends.onnxruntime.library import OLDEST_IN_PLACE, version_of
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.errors import (
@@ -108,7 +106,7 @@ def test_past_and_present_are_one_buffer_in_which_only_the_new_positions_change(
     backend.forward(slot, Chunk(tokens(1, 20)))
     decoder = backend._opened().decoder
     place = backend._slots.index(slot)
-    buffers, binding = decoder.cache._flat[place], decoder._binding(place)  # type: ignore[union-attr]
+    buffers, binding = decoder.cache._flat[place], decoder.steps.binding(place)  # type: ignore[union-attr]
     before, addresses = (
         [buffer.copy() for buffer in buffers],
         [buffer.ctypes.data for buffer in buffers],
@@ -175,43 +173,12 @@ def test_a_failed_call_leaves_what_the_slot_held(
     decoder = backend._opened().decoder
     with monkeypatch.context() as patch:
         patch.setattr(
-            decoder, '_vocabulary_size', 7
+            decoder.steps, '_graph', replace(decoder.steps._graph, vocabulary_size=7)
         )  # the buffer for the logits no longer fits, as the library finds out
         with pytest.raises(BackendError, match='appending a chunk failed'):
             backend.forward(slot, Chunk(tokens(2, 5)), [-1])
     assert backend.slot_length(slot) == 11
     assert error(backend.forward(slot, Chunk(ids[11:]), [-1]), expected) < 1e-5
-
-
-@pytest.mark.parametrize('variant', VARIANTS)
-def test_a_cache_on_a_device_holds_what_one_on_the_host_holds(
-    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, variant: str
-) -> None:
-    """The class that is used on a GPU, on the one device that is here."""
-
-    def logits() -> list[np.ndarray]:
-        backend = OnnxBackend(tiny_bundle, CONFIG, variant)
-        backend.open()
-        slot, found = backend.new_slot(), []
-        found.append(backend.forward(slot, Chunk(tokens(1, 30)), [-1]))
-        fork = backend.fork(slot, 17)
-        backend.truncate(slot, 25)
-        found += [
-            backend.forward(each, Chunk(tokens(2, 4)), range(4))
-            for each in (slot, fork, slot, fork)
-        ]
-        backend.free_slot(slot)
-        found.append(backend.forward(backend.new_slot(), Chunk(tokens(3, 64)), [-1]))
-        return found
-
-    expected = logits()
-    monkeypatch.setattr(
-        decoder,
-        'HostCache',
-        lambda library, shape, slots: DeviceCache(library, shape, slots, 'cpu'),
-    )
-    for got, other in zip(logits(), expected, strict=True):
-        assert error(got, other) < 1e-5
 
 
 def test_the_whole_encoder_gives_what_its_stages_give(tiny_bundle: Bundle) -> None:
@@ -260,7 +227,7 @@ def test_the_description_follows_bundle_and_settings(tiny_bundle: Bundle) -> Non
 def test_the_newest_graph_that_the_version_runs_is_taken(tiny_bundle: Bundle) -> None:
     backend = OnnxBackend(tiny_bundle, CONFIG)
     backend.open()
-    names = {item.name for item in backend._opened().decoder._session.get_inputs()}
+    names = {item.name for item in backend._opened().decoder.steps._session.get_inputs()}
     assert ('write_indices' in names) == is_in_place
 
 
@@ -272,7 +239,7 @@ def test_a_provider_that_this_onnxruntime_lacks_is_a_named_error(
 ) -> None:
     if 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
         pytest.skip('this onnxruntime has CUDA')
-    with pytest.raises(BackendUnavailable, match='pip install onnxruntime-gpu'):
+    with pytest.raises(BackendUnavailable, match='pip install "onnxruntime-gpu.cuda,cudnn."'):
         OnnxBackend(tiny_bundle, replace(CONFIG, **{'device': 'auto', **device})).open()  # type: ignore[arg-type]
 
 
