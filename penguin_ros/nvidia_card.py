@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NVIDIA card of this machine, asked of its driver: no package is needed, and nothing heavy is
-imported.
+imported. scripts/setup runs this file by itself:
+
+    python3 penguin_ros/nvidia_card.py     one line; nothing where there is no card
 
 The driver's files are read first, since asking its library starts CUDA in this process; where there
 are none, as in some containers and under WSL, the library is asked.
@@ -9,12 +11,13 @@ are none, as in some containers and under WSL, the library is asked.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DRIVER_FILES = Path('/proc/driver/nvidia')
+DRIVER_FILES = Path(os.environ.get('PENGUIN_SYSTEM_ROOT', '/'), 'proc/driver/nvidia')
 
 
 @dataclass(frozen=True)
@@ -95,3 +98,9 @@ def _text(path: Path) -> str:
         return path.read_text(encoding='utf-8', errors='replace')
     except OSError:
         return ''
+
+
+if __name__ == '__main__':
+    card = find_card()
+    if card is not None:
+        print(card)

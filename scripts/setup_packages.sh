@@ -4,7 +4,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 
 # The first uv that knows all options used here, and the one that is fetched where there is none.
-uv_oldest=0.5 uv_wanted=uv==0.13.9
+uv_oldest=0.7 uv_wanted=uv==0.13.9
 installer=''
 
 is_usable_venv() {
@@ -112,7 +112,13 @@ install_run() {
 
 install_test() { install_kept test.txt -c "$root/requirements/run.txt"; }
 
-install_torch() { install_kept torch.txt -c "$root/requirements/run.txt"; }
+install_torch() {
+  case "${PENGUIN_TORCH:-on}" in
+    on | off) ;;
+    *) export UV_TORCH_BACKEND="$PENGUIN_TORCH" ;; # a build from PyTorch's own index: cpu, auto, cu126 …
+  esac
+  install_kept torch.txt -c "$root/requirements/run.txt"
+}
 
 install_kept() { # LIST [OPTIONS]: over an installed ROS 2 without what that brings
   local list="$root/requirements/$1"

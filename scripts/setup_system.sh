@@ -125,6 +125,9 @@ jetson_words() { "$python" -I "$root/penguin_ros/jetson.py"; }
 
 is_jetson() { [ -n "$(jetson_words)" ]; }
 
+# The name of an NVIDIA card, its driver and CUDA; nothing where there is none.
+card_words() { "$python" -I "$root/penguin_ros/nvidia_card.py"; }
+
 free_megabytes() { df -Pm "$root" | awk 'NR == 2 { print $4 }'; }
 
 # Megabytes that a set-up puts on the disk, the installer's cache among them, where nothing is there yet; measured on x86-64.
@@ -135,11 +138,20 @@ needed_megabytes() {
   echo "$needed"
 }
 
+tell_card() {
+  local card
+  card="$(card_words)"
+  [ -n "$card" ] || return 0
+  say "  NVIDIA card: $card"
+  wants torch || wants test || say "  it is left idle without PyTorch for it (several GB): ./scripts/setup torch"
+}
+
 tell_plan() {
   local needed free words
   needed="$(needed_megabytes)" free="$(free_megabytes)" words="$(jetson_words)"
   say "Setting penguin_ros up in $root on $flavour, with $python"
   [ -z "$words" ] || say "  Jetson: $words"
+  [ -n "$words" ] || tell_card
   [ -z "$foreign_path" ] || is_sourced_ros || say "  note: PYTHONPATH is set ($foreign_path); the set-up does not look there"
   [ ! -e "$stamps/build_package" ] || return 0
   say "  a first time takes 1 to 3 minutes on two cores and a fast line with uv, several times that with pip;" \

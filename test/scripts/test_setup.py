@@ -25,9 +25,9 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / 'checkout'
     for name in ('scripts', 'requirements', 'penguin_msgs', 'launch', 'config', 'engines'):
         shutil.copytree(ROOT / name, folder / name)
-    jetson = Path('penguin_ros', 'jetson.py')
-    (folder / jetson).parent.mkdir(parents=True)
-    shutil.copy(ROOT / jetson, folder / jetson)
+    (folder / 'penguin_ros').mkdir()
+    for name in ('jetson.py', 'nvidia_card.py'):
+        shutil.copy(ROOT / 'penguin_ros' / name, folder / 'penguin_ros' / name)
     for name in ('package.xml', 'setup.py', 'setup.cfg', 'pyproject.toml', 'colcon_defaults.yaml'):
         shutil.copy(ROOT / name, folder / name)
     return folder
@@ -231,6 +231,46 @@ def test_a_jetson_is_recognised(
     root = jetson_root(tmp_path, release)
     result = set_up(checkout, programs, PENGUIN_SYSTEM_ROOT=str(root))
     assert f'Jetson: {said}' in result.stderr
+
+
+def test_a_card_is_named_with_the_command_that_makes_use_of_it(
+    checkout: Path, programs: Path, tmp_path: Path
+) -> None:
+    (programs / 'g++').unlink()
+    card = tmp_path / 'system' / 'proc' / 'driver' / 'nvidia' / 'gpus' / '0'
+    card.mkdir(parents=True)
+    (card / 'information').write_text('Model: \t\t NVIDIA GeForce RTX 4090\nIRQ: 1\n')
+    system = str(tmp_path / 'system')
+    result = set_up(checkout, programs, PENGUIN_SYSTEM_ROOT=system)
+    assert 'NVIDIA card: NVIDIA GeForce RTX 4090' in result.stderr
+    assert 'PyTorch for it (several GB): ./scripts/setup torch' in result.stderr
+    assert 'idle' not in set_up(checkout, programs, ('torch',), PENGUIN_SYSTEM_ROOT=system).stderr
+    assert 'NVIDIA' not in set_up(checkout, programs, PENGUIN_SYSTEM_ROOT=str(tmp_path)).stderr
+
+
+@pytest.mark.parametrize(
+    ('choice', 'passed'), [('', ''), ('off', ''), ('cpu', 'cpu'), ('auto', 'auto')]
+)
+def test_uv_is_told_which_build_of_torch_is_wanted(
+    checkout: Path, tmp_path: Path, choice: str, passed: str
+) -> None:
+    (tmp_path / 'uv').write_text('#!/bin/sh\necho "backend=$UV_TORCH_BACKEND" "$@"\n')
+    (tmp_path / 'uv').chmod(0o755)
+    script = f"""
+    root={checkout} python={PYTHON} venv={sys.prefix}
+    source {checkout}/scripts/setup_system.sh
+    source {checkout}/scripts/setup_packages.sh
+    flavour="$wheels" installer={tmp_path}/uv
+    install_torch"""
+    output = subprocess.run(
+        ['bash', '-c', script],
+        env={'PATH': '/usr/bin:/bin', 'PENGUIN_TORCH': choice},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output.startswith(f'backend={passed} pip install --python')
+    assert 'requirements/torch.txt' in output
 
 
 def test_a_jetson_gets_torch_only_when_asked_for(checkout: Path, tmp_path: Path) -> None:
