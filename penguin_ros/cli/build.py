@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`penguin build`: turns a checkpoint into a bundle that a runtime other than PyTorch runs.
 
-For TensorRT the engines are built too, on the machine that will run them: at once, or later from
-the bundle.
+For TensorRT, or TensorRT for RTX where only that is installed, the engines are built too, on the
+machine that will run them: at once, or later from the bundle.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 from penguin_ros.backends.base.bundle import read_manifest
 from penguin_ros.backends.base.manifest import MANIFEST
 from penguin_ros.backends.tensorrt.cache import STEP
-from penguin_ros.backends.tensorrt.engine_manifest import FOLDER
-from penguin_ros.backends.tensorrt.library import require_tensorrt
+from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, maker_of_engines
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.cli import exit_codes
 from penguin_ros.console import can_draw, print_line, progress_bar, status_line
@@ -58,7 +57,10 @@ EPILOG = """examples:
 int8 and int4 are formats of weights: activations stay float32 (float16 on a GPU). With int4, head
 and encoder are int8 unless --head and --vision say otherwise; on a GPU the encoder is float16.
 w8a8 rounds activations to int8 as well, each row by itself: a faster encoder and prefill on a CPU
-(--vision w8a8 for the encoder alone), at a larger loss."""
+(--vision w8a8 for the encoder alone), at a larger loss.
+
+--backend tensorrt builds engines with TensorRT, which comes with JetPack; on a desktop without it
+with TensorRT for RTX (cards RTX 20 to 50; on RTX 20 neither int4 nor bfloat16)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -202,7 +204,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Builds the bundle, which appears whole at the end or not at all, or the engines of one."""
     if (Path(arguments.checkpoint) / MANIFEST).is_file():
         return build_engines_of(Path(arguments.checkpoint), arguments)
-    check_engines(arguments)
     try:
         from penguin_ros.export.build import BundleBuilder
     except ImportError as error:
@@ -211,6 +212,7 @@ def run(arguments: argparse.Namespace) -> int:
             f'importing {error.name} failed',
             remedy(error, 'onnx'),
         ) from error
+    check_engines(arguments)
     choice = _choice(arguments)
     checkpoint = open_checkpoint(arguments.checkpoint, progress=status_line)
     default = ENGINES / f'{Path(checkpoint.name).name}_{choice.backend}_{choice.precision}'
@@ -232,7 +234,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def check_engines(arguments: argparse.Namespace) -> None:
     """Raises BackendUnavailable or BuildRefused when engines cannot follow, before weights are
-    converted for minutes.
+    converted for minutes: TensorRT is missing, or the GPU, or one does not take the other.
     """
     if not _wants_engines(arguments):
         return
@@ -242,8 +244,12 @@ def check_engines(arguments: argparse.Namespace) -> None:
             f'TensorRT needs a multiple of {STEP}',
             f'Take --max-length {-(-arguments.max_length // STEP) * STEP}',
         )
+    from penguin_ros.export.tensorrt.build import fitting_machine
+
     try:
-        require_tensorrt()
+        made_by = maker_of_engines(arguments.out) if arguments.out else ''
+        with fitting_machine(made_by):
+            pass
     except BackendUnavailable as error:
         raise BackendUnavailable(
             error.what,

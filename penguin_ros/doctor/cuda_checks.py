@@ -26,7 +26,7 @@ def cuda() -> Iterator[Finding]:
     """
     driver = driver_version()
     jetson = find_jetson()
-    if driver or jetson or _has('tensorrt'):
+    if driver or jetson or _has_tensorrt():
         yield _versions(driver, jetson)
     if jetson is not None:
         yield Finding('jetson', State.OK, str(jetson))
@@ -34,12 +34,12 @@ def cuda() -> Iterator[Finding]:
 
 
 def _versions(driver: int, jetson: Jetson | None) -> Finding:
-    when_unusable = State.FAULT if _has('tensorrt') else State.NOTE
+    when_unusable = State.FAULT if _has_tensorrt() else State.NOTE
     runtime = _runtime_version()
     if isinstance(runtime, str):
         if not driver:
             return Finding('cuda driver', when_unusable, 'absent: libcuda.so.1 is not found')
-        fix = f'Type: {bindings_command(driver)}' if _has('tensorrt') else ''
+        fix = f'Type: {bindings_command(driver)}' if _has_tensorrt() else ''
         words = f'CUDA {text(driver)}; {runtime}'
         return Finding('cuda driver', when_unusable if fix else State.OK, words, fix)
     if error := refusal(driver, runtime, jetson):
@@ -84,6 +84,10 @@ def _torch(driver: int) -> Iterator[Finding]:
         if is_too_new
         else 'none, the CPU is used',
     )
+
+
+def _has_tensorrt() -> bool:
+    return _has('tensorrt') or _has('tensorrt_rtx')
 
 
 def _has(module: str) -> bool:

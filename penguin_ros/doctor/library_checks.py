@@ -38,6 +38,7 @@ OPTIONAL = {
 """What each library is needed for."""
 
 ONNXRUNTIME, TORCH, TENSORRT = BACKENDS = ('onnxruntime', 'torch', 'tensorrt')
+TENSORRT_RTX = 'tensorrt_rtx'
 
 
 def environment() -> Iterator[Finding]:
@@ -84,12 +85,12 @@ def backends() -> Iterator[Finding]:
 
 
 def _tensorrt() -> Finding:
-    if not _is_there(TENSORRT):
+    if not any(map(_is_there, (TENSORRT, TENSORRT_RTX))):
         return Finding(TENSORRT, State.NOTE, 'absent')
     try:
         from penguin_ros.backends.tensorrt.library import require_tensorrt
 
-        return Finding(TENSORRT, State.OK, require_tensorrt())
+        return Finding(TENSORRT, State.OK, str(require_tensorrt()))
     except PenguinError as error:
         return Finding(TENSORRT, State.FAULT, f'{error.what}: {error.why}', error.fix)
 

@@ -89,6 +89,27 @@ def test_without_tensorrt_nothing_is_converted_and_both_ways_out_are_named(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_gpu_that_tensorrt_for_rtx_does_not_run_on_is_refused_before_anything_is_converted(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.library, machine.version = 'tensorrt_rtx', '1.7.1.116'
+    machine.gpu.name, machine.gpu.compute = 'Fake H200', (9, 0)
+    use(machine)
+    assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exit_codes.UNUSABLE
+    shown = ' '.join(capsys.readouterr().err.split())
+    assert 'TensorRT for RTX 1.7.1.116 does not run on Fake H200' in shown
+    assert '8.6, 8.9, 12.0' in shown and '--graphs-only' in shown
+    assert len(machine.built) == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_without_a_gpu_nothing_is_converted(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.gpu.is_present = False
+    assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exit_codes.UNUSABLE
+    assert 'no CUDA device' in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
 def test_a_length_that_engines_cannot_have_is_refused_before_anything_is_converted(
     tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,8 +3,8 @@
 TensorRT. Needs no GPU.
 
 Runs as a program in a process of its own, with the wheels on its path: `build_with_rtx.py BUNDLE
-TARGET`, TARGET a compute capability to build for, 'parse' to stop after parsing, or 'interrupt' to
-send itself an interrupt while it builds. Prints JSON.
+TARGET`, TARGET a compute capability to build for, 'parse' to stop after parsing, 'interrupt' to
+send itself an interrupt while it builds, or 'check' to ask whether an H200 will do. Prints JSON.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-sys.modules['tensorrt'] = importlib.import_module('tensorrt_rtx_bindings')
+# The package tensorrt_rtx has nothing of its own; it is no wheel, but is built of sources.
+sys.modules['tensorrt_rtx'] = importlib.import_module('tensorrt_rtx_bindings')
+
+from penguin_ros.backends.tensorrt.library import require_tensorrt
+
+LIBRARY = require_tensorrt('tensorrt_rtx')
 
 from penguin_ros.backends.base.bundle import open_bundle
-from penguin_ros.errors import BackendError
+from penguin_ros.backends.tensorrt.buffers import Gpu
+from penguin_ros.errors import BackendError, BackendUnavailable
 from penguin_ros.export.tensorrt.builder import BuilderSettings, Network
 from penguin_ros.export.tensorrt.candidates import candidates, check_size, prepared
 from penguin_ros.export.tensorrt.graph import weight_bytes
@@ -56,13 +63,8 @@ def attempt(bundle: Any, candidate: Any, target: str) -> dict[str, Any]:
         if target != 'parse':
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / 'engine'
-                network.build(
-                    BuilderSettings(Path(folder) / 'timing' / 'cache', target=target),
-                    path,
-                    shown.append,
-                )
+                network.build(BuilderSettings(target=target), path, shown.append)
                 result['engine_bytes'] = path.stat().st_size
-                result['has_timing_cache'] = (Path(folder) / 'timing' / 'cache').is_file()
             check_size(result['engine_bytes'], result['weight_bytes'])
     except BackendError as error:
         result['error'] = str(error)
@@ -92,10 +94,23 @@ def interrupted(folder: str) -> dict[str, Any]:
     return {'steps': len(shown), 'has_engine': True}
 
 
+def checked() -> dict[str, Any]:
+    """Returns what the check of a GPU says here, where no engine loads since there is no driver."""
+    from penguin_ros.export.tensorrt.gpu_check import check_gpu  # needs CUDA's bindings
+
+    device: Any = SimpleNamespace(gpu=Gpu('NVIDIA H200', '9.0', '13.0', False))
+    try:
+        check_gpu(device, LIBRARY)
+    except BackendUnavailable as error:
+        return {'what': error.what, 'why': error.why, 'fix': error.fix}
+    return {}
+
+
 if __name__ == '__main__':
-    print(
-        '\n'
-        + json.dumps(
-            interrupted(sys.argv[1]) if sys.argv[2] == 'interrupt' else main(*sys.argv[1:])
-        )
-    )
+    if sys.argv[2] == 'check':
+        found = checked()
+    elif sys.argv[2] == 'interrupt':
+        found = interrupted(sys.argv[1])
+    else:
+        found = main(*sys.argv[1:])
+    print('\n' + json.dumps(found))

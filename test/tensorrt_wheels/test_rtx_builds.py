@@ -23,7 +23,7 @@ import pytest
 
 pytest.importorskip('onnx', reason='onnx is not installed')
 
-from support.wheels import RTX_VERSIONS, tensorrt_for_rtx
+from support.wheels import CUDA_VERSIONS, RTX_VERSIONS, cuda_bindings, tensorrt_for_rtx
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.shapes import TransformerShape
@@ -80,7 +80,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
     @cache
     def results(version: str, choice: str, target: str) -> dict[str, OUTCOME]:
-        path = os.pathsep.join((str(ROOT), str(tensorrt_for_rtx(version))))
+        wheels = (tensorrt_for_rtx(version), cuda_bindings(CUDA_VERSIONS[-1]))
+        path = os.pathsep.join(map(str, (ROOT, *wheels)))
         done = subprocess.run(
             [sys.executable, str(BUILDER), str(bundle(choice)), target],
             timeout=1200,
@@ -118,13 +119,10 @@ def check_parsed(candidates: dict[str, OUTCOME]) -> None:
 
 
 def check_built(candidates: dict[str, OUTCOME]) -> None:
-    """All are built, with progress and a timing cache, at a sensible size."""
+    """All are built, with progress, at a sensible size."""
     for name, candidate in candidates.items():
         assert 'error' not in candidate, f'{name}: {candidate["error"]}'
-        assert (
-            candidate['engine_bytes'] > candidate['weight_bytes'] * 0.9
-            and candidate['has_timing_cache']
-        ), name
+        assert candidate['engine_bytes'] > candidate['weight_bytes'] * 0.9, name
         count, least, most = candidate['progress']
         assert count > 10 and least >= 0 and 0.5 < most <= 1, name
 
@@ -146,6 +144,38 @@ def test_the_oldest_builds_what_has_float_weights(built: Results, choice: str) -
     candidates = built(OLDEST, choice, 'SM86')
     check_parsed(candidates)
     check_built(candidates)
+
+
+@pytest.mark.parametrize('target', ['SM80', 'SM89', 'SM120', 'SM121', ''])
+def test_every_gpu_that_the_newest_takes_gets_engines_of_int4(built: Results, target: str) -> None:
+    check_built(built(NEWEST, 'int4', target))
+
+
+@pytest.mark.parametrize('choice', ['float16', 'int8'])
+def test_a_card_of_the_rtx_20_family_gets_engines_of_float16_and_int8(
+    built: Results, choice: str
+) -> None:
+    check_built(built(NEWEST, choice, 'SM75'))
+
+
+def test_a_card_of_the_rtx_20_family_gets_none_of_int4_and_is_told_why(built: Results) -> None:
+    candidates = built(NEWEST, 'int4', 'SM75')
+    errors = [one.get('error', '') for one in candidates.values() if one['part'] == 'decoder']
+    assert errors and all('sm75' in error and 'int4' in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    ('version', 'known'),
+    [(OLDEST, '7.5, 8.0, 8.6, 8.9, 12.0;'), (NEWEST, '7.5, 8.0, 8.6, 8.9, 12.0, 12.1;')],
+)
+def test_the_check_of_a_gpu_builds_its_layer_and_lists_what_the_library_names(
+    built: Results, version: str, known: str
+) -> None:
+    """There is no driver here, so the engine does not load; on an H200 it did not either."""
+    found = built(version, 'float16', 'check')
+    assert f'TensorRT for RTX {version} does not run on NVIDIA H200' in str(found['what'])
+    assert f'it builds for {known} an engine of one layer does not load: ' in str(found['why'])
+    assert 'Cuda Runtime' in str(found['why'])
 
 
 @pytest.mark.parametrize('choice', ['int4', 'int8'])

@@ -5,7 +5,8 @@ Reading order: `backend` (what the scheduler's worker calls), `session` (everyth
 once), `encoder` and `decoder` (one engine each), `decoder_inputs` and `chunks` (what one run of the
 decoder is given), `cache` (keys and values in device memory), `cuda_graphs` (runs that repeat),
 `engine` and `log` (TensorRT), `device`, `buffers` and `features` (CUDA memory), `engine_manifest`
-(which engines a bundle has and whether they fit here), `library` (which TensorRT is installed).
+(which engines a bundle has and whether they fit here), `library` and `bindings` (which TensorRT is
+installed, and its module).
 
 `backend`, `buffers`, `cache`, `chunks`, `engine_manifest`, `features` and `library` can be imported
 without TensorRT and CUDA's bindings. The room `export` builds engines with `cache`, `device`,

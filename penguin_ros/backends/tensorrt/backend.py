@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a bundle with TensorRT engines, on an NVIDIA GPU such as a Jetson's. It needs neither torch
-nor ONNX.
+"""Runs a bundle with engines of TensorRT, or of TensorRT for RTX, on an NVIDIA GPU such as a
+Jetson's. It needs neither torch nor ONNX.
 
 Importing this file needs no inference library; `open` imports TensorRT and CUDA's bindings.
 """
@@ -22,6 +22,7 @@ from penguin_ros.backends.base.backend import (
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend
 from penguin_ros.backends.tensorrt.chunks import FeatureRows
 from penguin_ros.backends.tensorrt.cuda_versions import without_bindings
+from penguin_ros.backends.tensorrt.engine_manifest import maker_of_engines
 from penguin_ros.backends.tensorrt.features import TensorrtFeatures
 from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.config import ModelConfig
@@ -57,14 +58,14 @@ class TensorrtBackend(SlotBackend['TensorrtSession', TensorrtFeatures]):
         """BackendUnavailable without TensorRT, CUDA or a GPU; BundleNotFound, BundleOutdated or
         BundleCorrupt when there are no engines for this machine; OutOfMemory.
         """
-        version = require_tensorrt()
+        library = require_tensorrt(maker_of_engines(self._bundle.path))
         try:
             from penguin_ros.backends.tensorrt.session import TensorrtSession
         except (ImportError, OSError) as error:
             raise without_bindings('backend tensorrt is not available', error) from error
         manifest = self._bundle.manifest
         length = min(self._config.max_length, manifest.max_length)
-        session = TensorrtSession(self._bundle, version, self._config, length)
+        session = TensorrtSession(self._bundle, library, self._config, length)
         return session, BackendDescription(
             name=self.NAME,
             device=session.gpu.name,

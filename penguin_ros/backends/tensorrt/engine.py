@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import tensorrt as trt
-
+from penguin_ros.backends.tensorrt.bindings import trt
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.log import LOG, failed
 from penguin_ros.errors import BackendError

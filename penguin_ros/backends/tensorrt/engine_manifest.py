@@ -2,8 +2,8 @@
 """What is known of the engines that lie beside a bundle's graphs, and whether they fit here.
 
 Engines live in the folder `tensorrt` of a bundle, with `engines.json`: an engine runs only with the
-TensorRT version and on the kind of GPU that it was built with, and only while the graph is the one
-that it was built from.
+library (TensorRT or TensorRT for RTX) and version and on the kind of GPU that it was built with,
+and only while the graph is the one that it was built from.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from pathlib import Path
 
 from penguin_ros.backends.base.bundle import Bundle, file_spec
 from penguin_ros.backends.base.manifest import FileSpec, GraphSpec
-from penguin_ros.errors import BundleCorrupt, BundleNotFound, BundleOutdated
-from penguin_ros.plain_values import from_plain, to_plain
+from penguin_ros.backends.tensorrt.library import MODULES, PLAIN, Library
+from penguin_ros.errors import BundleCorrupt, BundleError, BundleNotFound, BundleOutdated
+from penguin_ros.plain_values import PlainFormat, from_plain, to_plain
 
 FOLDER, MANIFEST = 'tensorrt', 'engines.json'
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1024 * 1024
+
+PLAIN_FORMAT = PlainFormat(has_defaults=True, choices={'EngineManifest.library': MODULES})
 
 Range = tuple[int, int, int]
 """Smallest, optimal, largest."""
@@ -57,12 +60,20 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class EngineManifest:
-    """Everything in engines.json."""
+    """Everything in engines.json: `tensorrt` is the version of `library`, the module that built the
+    engines. Files from before there were two name none.
+    """
 
     format: int
     tensorrt: str
     gpu: GpuSpec
     engines: tuple[EngineSpec, ...]
+    library: str = PLAIN
+
+    @property
+    def made_by(self) -> Library:
+        """What built the engines."""
+        return Library(self.library, self.tensorrt)
 
     def engine(self, part: str) -> EngineSpec | None:
         """Returns the engine of a part; None when there is none."""
@@ -97,10 +108,21 @@ def read_engine_manifest(folder: Path) -> EngineManifest | None:
             raise BundleOutdated(
                 f'{path} has format {plain.get("format")!r}', f'this version reads {FORMAT}', fix
             )
-        manifest: EngineManifest = from_plain(EngineManifest, plain, 'engines')
+        manifest: EngineManifest = from_plain(EngineManifest, plain, 'engines', PLAIN_FORMAT)
     except (OSError, ValueError, RecursionError) as error:
         raise BundleCorrupt(f'{path} is damaged', str(error).partition('\n')[0], fix) from error
     return manifest
+
+
+def maker_of_engines(folder: Path) -> str:
+    """Returns the module of the library that built the engines of a bundle; '' when there are none,
+    or engines.json cannot be read.
+    """
+    try:
+        manifest = read_engine_manifest(folder)
+    except BundleError:
+        return ''
+    return manifest.library if manifest else ''
 
 
 def write_engine_manifest(folder: Path, manifest: EngineManifest) -> None:
@@ -111,12 +133,12 @@ def write_engine_manifest(folder: Path, manifest: EngineManifest) -> None:
     staging.replace(path)
 
 
-def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> EngineSpec:
+def fitting_engine(bundle: Bundle, part: str, library: Library, gpu: GpuSpec) -> EngineSpec:
     """Returns the engine of a part that runs here.
 
-    BundleNotFound when it was never built, BundleOutdated when it was built with another TensorRT,
-    on another GPU or from another graph, BundleCorrupt when its file is not the one that was
-    written. Each carries the command that helps.
+    BundleNotFound when it was never built, BundleOutdated when it was built with another library or
+    version, on another GPU or from another graph, BundleCorrupt when its file is not the one that
+    was written. Each carries the command that helps.
     """
     fix = f'Type: {rebuild_command(bundle.path)}'
     manifest = read_engine_manifest(bundle.path)
@@ -127,7 +149,7 @@ def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> En
             'engines are built on the machine that runs them',
             fix,
         )
-    reasons = list(_differences(bundle, manifest, engine, tensorrt, gpu))
+    reasons = list(_differences(bundle, manifest, engine, library, gpu))
     if reasons:
         raise BundleOutdated(
             f'the TensorRT engines of {bundle.path} do not fit here', '; '.join(reasons), fix
@@ -139,11 +161,11 @@ def fitting_engine(bundle: Bundle, part: str, tensorrt: str, gpu: GpuSpec) -> En
 
 
 def _differences(
-    bundle: Bundle, manifest: EngineManifest, engine: EngineSpec, tensorrt: str, gpu: GpuSpec
+    bundle: Bundle, manifest: EngineManifest, engine: EngineSpec, library: Library, gpu: GpuSpec
 ) -> list[str]:
     found = []
-    if manifest.tensorrt != tensorrt:
-        found.append(f'they were built with TensorRT {manifest.tensorrt}, here is {tensorrt}')
+    if manifest.made_by != library:
+        found.append(f'they were built with {manifest.made_by}, here is {library}')
     if manifest.gpu != gpu:
         found.append(
             f'they were built on {manifest.gpu.name} (SM {manifest.gpu.compute}), '

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 
-import tensorrt as trt
-
+from penguin_ros.backends.tensorrt.bindings import trt
 from penguin_ros.errors import BackendError
 
 KEPT = 8

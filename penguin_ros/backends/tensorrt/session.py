@@ -15,6 +15,7 @@ from penguin_ros.backends.tensorrt.encoder import Encoder
 from penguin_ros.backends.tensorrt.engine import Engine, Workspace
 from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, GpuSpec, fitting_engine
 from penguin_ros.backends.tensorrt.features import FeaturePool
+from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
 
@@ -28,14 +29,16 @@ class TensorrtSession:
     when the two do not fit together, OutOfMemory; all is freed again then.
     """
 
-    def __init__(self, bundle: Bundle, tensorrt: str, config: ModelConfig, max_length: int) -> None:
+    def __init__(
+        self, bundle: Bundle, library: Library, config: ModelConfig, max_length: int
+    ) -> None:
         self.device = CudaDevice()
         self._engines: list[Engine] = []
         try:
             gpu = self.device.gpu
             self.gpu = GpuSpec(gpu.name, gpu.compute)
-            encoder = self._opened(bundle, 'vision', tensorrt)
-            decoder = self._opened(bundle, 'decoder', tensorrt)
+            encoder = self._opened(bundle, 'vision', library)
+            decoder = self._opened(bundle, 'decoder', library)
             if encoder.tensors['image_embeds'].dtype != decoder.tensors['inputs_embeds'].dtype:
                 raise BundleMismatch(
                     f'the engines of {bundle.path} do not fit together',
@@ -61,8 +64,8 @@ class TensorrtSession:
             self.close()
             raise
 
-    def _opened(self, bundle: Bundle, part: str, tensorrt: str) -> Engine:
-        spec = fitting_engine(bundle, part, tensorrt, self.gpu)
+    def _opened(self, bundle: Bundle, part: str, library: Library) -> Engine:
+        spec = fitting_engine(bundle, part, library, self.gpu)
         self._engines.append(Engine(bundle.path / FOLDER / spec.file, self.device))
         return self._engines[-1]
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +28,11 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
     GpuSpec,
     fitting_engine,
     graph_digest,
+    maker_of_engines,
     read_engine_manifest,
     write_engine_manifest,
 )
-from penguin_ros.backends.tensorrt.library import require_tensorrt
+from penguin_ros.backends.tensorrt.library import Library, require_tensorrt
 from penguin_ros.errors import BuildRefused, BundleError, CacheUnusable
 from penguin_ros.export.tensorrt.profiles import ProfileSizes
 from penguin_ros.user_cache import user_cache
@@ -50,8 +53,8 @@ class EngineOptions:
     """How engines are built: for `max_rows` tokens of one prefill run and `max_patches` of a frame
     (4 per visual token of a video); with the decoder's `variant`: auto, window or two_part; with
     `workspace_bytes` for one layer while building, 0 for no limit. `timing_cache` is a file, '' for
-    none, None for one per TensorRT and GPU in the user's cache. With `is_forced`, engines that fit
-    are built again, too.
+    none, None for one per TensorRT and GPU in the user's cache; TensorRT for RTX takes none. With
+    `is_forced`, engines that fit are built again, too.
     """
 
     max_rows: int = 512
@@ -76,14 +79,27 @@ def build_engines(
     """
     bundle = open_bundle(folder)
     _check_bundle(bundle)
-    version = require_tensorrt()
+    with fitting_machine(maker_of_engines(folder)) as (library, device):
+        return EngineBuilder(bundle, options or EngineOptions(), library, device, progress).build()
+
+
+@contextmanager
+def fitting_machine(made_by: str = '') -> Iterator[tuple[Library, CudaDevice]]:
+    """Gives the TensorRT that builds (see `require_tensorrt`) and the open device, when they go
+    together; BackendUnavailable otherwise.
+    """
+    library = require_tensorrt(made_by)
     try:
         from penguin_ros.backends.tensorrt.device import CudaDevice
     except (ImportError, OSError) as error:
         raise without_bindings('engines cannot be built', error) from error
     device = CudaDevice()
     try:
-        return EngineBuilder(bundle, options or EngineOptions(), version, device, progress).build()
+        if library.is_rtx:
+            from penguin_ros.export.tensorrt.gpu_check import check_gpu
+
+            check_gpu(device, library)
+        yield library, device
     finally:
         device.close()
 
@@ -111,25 +127,26 @@ class EngineBuilder:
         self,
         bundle: Bundle,
         options: EngineOptions,
-        version: str,
+        library: Library,
         device: CudaDevice,
         progress: ProgressCallback,
     ) -> None:
         self._bundle = bundle
         self._options = options
-        self._version = version
+        self._library = library
         self._device = device
         self._progress = progress
-        self._is_integrated = device.gpu.is_integrated
         self._gpu = GpuSpec(device.gpu.name, device.gpu.compute)
         self._folder = bundle.path / FOLDER
 
     def build(self) -> EngineManifest:
         """Builds what does not fit, part by part, and removes engines that are named no more."""
         self._folder.mkdir(exist_ok=True)
-        manifest = EngineManifest(FORMAT, self._version, self._gpu, ())
+        manifest = EngineManifest(
+            FORMAT, self._library.version, self._gpu, (), self._library.module
+        )
         old = self._old_manifest()
-        if old is not None and (old.tensorrt, old.gpu) == (self._version, self._gpu):
+        if old is not None and (old.made_by, old.gpu) == (self._library, self._gpu):
             manifest = old
         for part in PARTS:
             if self._options.is_forced or not self._fits(part, manifest):
@@ -152,7 +169,7 @@ class EngineBuilder:
         if engine is None or engine.request != self._request(part):
             return False
         try:
-            return fitting_engine(self._bundle, part, self._version, self._gpu) == engine
+            return fitting_engine(self._bundle, part, self._library, self._gpu) == engine
         except BundleError:
             return False
 
@@ -173,8 +190,9 @@ class EngineBuilder:
         tried = candidates(part, weights, options.variant)
         sizes = ProfileSizes(options.max_rows, options.max_patches)
         first = prepared(self._bundle, tried[0], sizes)
-        check_memory(part, first.model, self._device.memory()[0], self._is_integrated)
-        settings = BuilderSettings(self._timing_cache(), options.workspace_bytes)
+        is_shared = self._device.gpu.is_integrated or self._library.is_rtx
+        check_memory(part, first.model, self._device.memory()[0], is_shared)
+        settings = BuilderSettings(self._timing_cache(), options.workspace_bytes, self._target())
         staging = self._folder / f'{part}{STAGING}'
         order = EngineOrder(self._bundle, sizes, settings, staging, self._progress)
         try:
@@ -209,10 +227,19 @@ class EngineBuilder:
             return f'max_patches={options.max_patches}'
         return f'max_rows={options.max_rows} variant={options.variant}'
 
+    def _target(self) -> str:
+        if not self._library.is_rtx:
+            return ''
+        from penguin_ros.export.tensorrt.gpu_check import target_for
+
+        return target_for(self._device.gpu)
+
     def _timing_cache(self) -> Path | None:
+        if self._library.is_rtx:  # nothing is timed while it builds
+            return None
         if self._options.timing_cache is not None:
             return Path(self._options.timing_cache) if self._options.timing_cache else None
-        name = f'{self._version}-{self._gpu.name}-sm{self._gpu.compute}'
+        name = f'{self._library.version}-{self._gpu.name}-sm{self._gpu.compute}'
         try:
             return user_cache() / f'tensorrt-{re.sub("[^0-9A-Za-z.]+", "-", name)}.timing'
         except CacheUnusable:  # the build then only takes longer

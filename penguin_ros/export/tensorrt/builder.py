@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import tensorrt as trt
 
 from penguin_ros.backends.base.manifest import TensorSpec
+from penguin_ros.backends.tensorrt.bindings import trt
 from penguin_ros.backends.tensorrt.log import LOG, failed
 from penguin_ros.errors import BackendError
 from penguin_ros.export.tensorrt.profiles import Profile, input_shapes
@@ -34,7 +34,7 @@ MAX_ERRORS = 4
 class BuilderSettings:
     """`timing_cache` is a file that makes the next build faster; intermediate values of one layer
     take `workspace_bytes` at most, 0 for whatever there is. `target` is a compute capability
-    ('SM86') to build for where there is no GPU, with TensorRT for RTX only.
+    ('SM86') to build for, with TensorRT for RTX only; '' is the choice of the library.
     """
 
     timing_cache: Path | None = None
@@ -109,6 +109,9 @@ class Network:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
         if settings.target:
             _set_target(config, settings.target)
+        if hasattr(trt.BuilderFlag, 'REQUIRE_USER_ALLOCATION'):
+            # Else an engine may allocate while it runs, and such a run cannot be captured.
+            config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
         cache = _load_timing_cache(config, settings.timing_cache)
         monitor = Monitor(show)
         config.progress_monitor = monitor

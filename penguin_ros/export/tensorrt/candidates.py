@@ -67,8 +67,8 @@ def needed_bytes(model: onnx.ModelProto) -> int:
 def check_memory(part: str, model: onnx.ModelProto, gpu_free_bytes: int, is_shared: bool) -> None:
     """Raises NotEnoughSpace with the numbers and the remedy.
 
-    With `is_shared`, the GPU's memory is the machine's, as on a Jetson. What CUDA calls free there
-    leaves out the page cache, which gives way; so the machine's own figure counts.
+    With `is_shared`, the machine's memory counts: on a Jetson it is the GPU's too, and what CUDA
+    calls free there leaves out the page cache, which gives way; TensorRT for RTX builds on the CPU.
     """
     needed = needed_bytes(model)
     free = free_memory() if is_shared else gpu_free_bytes

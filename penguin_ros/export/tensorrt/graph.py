@@ -79,6 +79,7 @@ class Constants:
 
 
 ATTENTION = 'Attention'
+MERGE_WEIGHTS = 'merge_weights'
 DECOMPOSABLE = 'TRT_decomposable'
 FEATURES, LOGITS = 'image_embeds', 'logits'
 
@@ -97,6 +98,8 @@ def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -
                 node.attribute.append(helper.make_attribute(DECOMPOSABLE, 1))
     if any(value.name == LOGITS for value in model.graph.output):
         _choose_greedy(model)
+    if any(value.name == MERGE_WEIGHTS for value in model.graph.input):
+        _merge_by_sums(model)
     if feature_format:
         _cast_features(model, ELEMENT_TYPES[feature_format])
     return model
@@ -119,6 +122,31 @@ def _choose_greedy(model: onnx.ModelProto) -> None:
         ('logit_sum', TensorProto.FLOAT),
     ):
         model.graph.output.append(helper.make_tensor_value_info(name, kind, [1, 'wanted', 1]))
+
+
+def _merge_by_sums(model: onnx.ModelProto) -> None:
+    """Makes the weighted mean of each merge block of patches a sum of products instead of a float32
+    product of matrices, for which TensorRT for RTX has no kernel on Turing.
+    """
+    nodes = list(model.graph.node)
+    row = next(
+        node.output[0]
+        for node in nodes
+        if node.op_type == 'Unsqueeze' and node.input[0] == MERGE_WEIGHTS
+    )
+    place = next(index for index, node in enumerate(nodes) if row in node.input)
+    blocks, merged = nodes[place].input[1], nodes[place].output[0]
+    names = ('merge_column_axis', 'merge_sum_axis')
+    for name, axis in zip(names, (1, -2), strict=True):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], [axis]))
+    column, shares = 'merge_column', 'merge_shares'
+    nodes[place : place + 1] = [
+        helper.make_node('Unsqueeze', [MERGE_WEIGHTS, names[0]], [column], name=column),
+        helper.make_node('Mul', [blocks, column], [shares], name=shares),
+        helper.make_node('ReduceSum', [shares, names[1]], [merged], name='merge_sum', keepdims=1),
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(node for node in nodes if row not in node.output)
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:

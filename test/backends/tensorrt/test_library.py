@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of the TensorRT backend where there is no GPU, no TensorRT, or one that is too old."""
+"""Which of the two TensorRTs is used, and the errors of the backend where there is no GPU, no
+TensorRT, or one that is too old.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.fake_gpu.bundles import opened
@@ -12,6 +15,14 @@ from support.fake_gpu.installed import Machine, use
 
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
+from penguin_ros.backends.tensorrt.library import (
+    BINDINGS,
+    MODULES,
+    PLAIN,
+    RTX,
+    Library,
+    require_tensorrt,
+)
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendUnavailable
 
@@ -72,9 +83,84 @@ def test_a_tensorrt_that_is_too_old_is_refused_by_name(
         TensorrtBackend(open_bundle(bundle), ModelConfig()).open()
 
 
-def test_without_tensorrt_the_error_names_the_package(
+def test_without_any_tensorrt_the_error_names_the_package_of_a_jetson_and_that_of_a_desktop(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, 'tensorrt', None)
-    with pytest.raises(BackendUnavailable, match='python3-libnvinfer'):
+    install(monkeypatch)
+    with pytest.raises(BackendUnavailable, match='python3-libnvinfer') as caught:
         TensorrtBackend(open_bundle(bundle), ModelConfig()).open()
+    assert 'pip install "tensorrt-rtx-cu13>=1.4,<1.8"' in caught.value.fix
+
+
+def install(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
+    """Makes these modules importable and no other TensorRT; None is one without a version."""
+    monkeypatch.delitem(sys.modules, BINDINGS, raising=False)
+    for module in MODULES:
+        there = SimpleNamespace(__version__=versions[module]) if versions.get(module) else None
+        if module in versions and there is None:
+            there = SimpleNamespace()
+        monkeypatch.setitem(sys.modules, module, there)
+
+
+@pytest.mark.parametrize(
+    ('installed', 'made_by', 'used'),
+    [
+        ({PLAIN: '10.16.2'}, '', PLAIN),
+        ({RTX: '1.7.1'}, '', RTX),
+        ({PLAIN: '10.16.2', RTX: '1.7.1'}, '', PLAIN),
+        ({PLAIN: '10.16.2', RTX: '1.7.1'}, PLAIN, PLAIN),
+        ({PLAIN: '10.16.2', RTX: '1.7.1'}, RTX, RTX),
+        ({PLAIN: '10.16.2'}, RTX, PLAIN),
+        ({RTX: '1.7.1'}, PLAIN, RTX),
+        ({PLAIN: '8.6.1', RTX: '1.7.1'}, '', RTX),
+        ({PLAIN: None, RTX: '1.7.1'}, '', RTX),
+        ({PLAIN: '10.16.2', RTX: '1.3.0'}, RTX, PLAIN),
+    ],
+)
+def test_the_library_that_made_the_engines_is_used_else_the_plain_one_else_the_one_for_rtx(
+    installed: dict[str, str | None], made_by: str, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, **installed)
+    assert require_tensorrt(made_by) == Library(used, str(installed[used]))
+
+
+@pytest.mark.parametrize(
+    ('installed', 'words'),
+    [
+        ({RTX: '1.3.0.10'}, r'TensorRT for RTX 1.3.0.10 is too old.*1\.4.*tensorrt-rtx-cu'),
+        ({PLAIN: '8.6.1', RTX: '1.3.0'}, 'TensorRT 8.6.1 is too old.*JetPack'),
+        ({RTX: None}, 'importing tensorrt_rtx failed.*tensorrt-rtx-cu'),
+    ],
+)
+def test_the_error_is_about_the_library_that_is_there(
+    installed: dict[str, str | None], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, **installed)
+    with pytest.raises(BackendUnavailable, match=words):
+        require_tensorrt()
+
+
+@pytest.mark.parametrize(('driver', 'package'), [(12080, 'cu12'), (13000, 'cu13'), (0, 'cu13')])
+def test_the_package_is_the_one_for_the_cuda_of_the_driver(
+    driver: int, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from penguin_ros.backends.tensorrt import library
+
+    install(monkeypatch)
+    monkeypatch.setattr(library, 'driver_version', lambda: driver)
+    with pytest.raises(BackendUnavailable) as caught:
+        require_tensorrt()
+    assert f'tensorrt-rtx-{package}>' in caught.value.fix
+
+
+def test_a_process_that_has_opened_engines_of_one_library_refuses_the_other_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, **{PLAIN: '10.16.2', RTX: '1.7.1'})
+    assert require_tensorrt().module == PLAIN
+    monkeypatch.setitem(sys.modules, BINDINGS, SimpleNamespace(trt=sys.modules[PLAIN]))
+    assert require_tensorrt().module == PLAIN
+    with pytest.raises(
+        BackendUnavailable, match=r'RTX 1\.7\.1 cannot be used.*uses TensorRT already.*process'
+    ):
+        require_tensorrt(RTX)

@@ -44,7 +44,7 @@ def test_engines_that_fit_are_kept(bundle: Path, machine: Machine) -> None:
 
 def other_version(machine: Machine, bundle: Path) -> str:
     use(replace(machine, version='11.4.1'))
-    return r'built with TensorRT 10.16.2, here is 11.4.1'
+    return r'built with TensorRT 10.16.2, here is TensorRT 11.4.1'
 
 
 def other_gpu(machine: Machine, bundle: Path) -> str:

@@ -18,8 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.fake_gpu import rtx
 from support.fake_gpu.cuda_runtime import STREAM
 from support.fake_gpu.memory import ALIGNMENT, FakeGpu, GpuFault
+
+from penguin_ros.backends.tensorrt.library import RTX
 
 onnx = pytest.importorskip('onnx', reason='onnx is not installed')
 onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
@@ -46,27 +49,39 @@ SCRATCH_BYTES = 8192
 
 @dataclass
 class BuiltEngine:
-    """What the fake builder writes: a self-contained model and the shapes of each profile by
-    input.
+    """What the fake builder writes: a self-contained model and the shapes of each profile by input;
+    for TensorRT for RTX also the compute capabilities that were asked for, and whether all memory
+    comes from the user.
     """
 
+    library: str
     version: str
     gpu: str
     model: bytes
     profiles: list[dict[str, tuple[Shape, Shape, Shape]]]
+    targets: tuple[int, ...] = ()
+    is_capturable: bool = True
 
     def to_bytes(self) -> bytes:
-        """Returns the content of a file; an engine of another version is recognised."""
+        """Returns the content of a file."""
         return pickle.dumps(self)
 
     @classmethod
-    def of(cls, content: bytes, version: str, gpu: FakeGpu) -> BuiltEngine | None:
-        """Reads a file; None for an engine of another version or GPU, or no engine at all."""
+    def of(cls, content: bytes) -> BuiltEngine | None:
+        """Reads a file; None when it is no engine."""
         try:
-            built = pickle.load(io.BytesIO(content))
+            built: BuiltEngine = pickle.load(io.BytesIO(content))
         except (pickle.UnpicklingError, EOFError, ValueError):
             return None
-        return built if (built.version, built.gpu) == (version, gpu.name) else None
+        return built
+
+    def refusal(self, library: str, version: str, gpu: FakeGpu) -> str:
+        """Returns why a library does not load it on a GPU; '' when it does."""
+        if (self.library, self.version) != (library, version):
+            return 'the engine does not fit this TensorRT'
+        if library == RTX:
+            return rtx.refusal(self.targets, version, gpu)
+        return '' if self.gpu == gpu.name else 'the engine does not fit this GPU'
 
 
 @functools.lru_cache(maxsize=8)
@@ -244,6 +259,8 @@ class FakeContext:
             )
         if engine.gpu.capture is not None and self.enqueued_at != self.changes:
             return self._refuse('captured before it ran with these shapes')
+        if engine.gpu.capture is not None and not engine.built.is_capturable:
+            return self._refuse('this engine allocates while it runs, which no capture survives')
         self.enqueued_at = self.changes
         run = Execution(
             self,

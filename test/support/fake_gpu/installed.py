@@ -15,21 +15,27 @@ from support.fake_gpu.cuda_runtime import cuda_runtime
 from support.fake_gpu.memory import FakeGpu
 from support.fake_gpu.tensorrt_module import tensorrt_module
 
+from penguin_ros.backends.tensorrt.library import MODULES, PLAIN, Library
+
 
 @dataclass
 class Machine:
-    """A machine with one GPU and one TensorRT. `refuses`, `built`: see tensorrt_module."""
+    """A machine with one GPU and one TensorRT, or with `library` 'tensorrt_rtx' one for RTX.
+    `refuses`, `built`: see tensorrt_module.
+    """
 
     version: str = '10.16.2'
     gpu: FakeGpu = field(default_factory=FakeGpu)
     refuses: Any = lambda model: ''
     built: list[Any] = field(default_factory=list)
+    library: str = PLAIN
 
     def modules(self) -> dict[str, types.ModuleType]:
-        """The modules by name, as they are imported."""
+        """The modules by the names of their stand-ins."""
+        library = Library(self.library, self.version)
         return {
             'tensorrt': tensorrt_module(
-                self.gpu, self.version, lambda model: self.refuses(model), self.built
+                self.gpu, library, lambda model: self.refuses(model), self.built
             ),
             'cuda.bindings.runtime': cuda_runtime(self.gpu),
         }
@@ -58,14 +64,19 @@ _delegates['cuda.bindings'].module = types.SimpleNamespace(
 
 
 def use(machine: Machine) -> None:
-    """Makes TensorRT and CUDA those of this machine from now on."""
+    """Makes TensorRT and CUDA those of this machine from now on. One stand-in serves both
+    libraries, since code that has imported one keeps it.
+    """
     for name, module in machine.modules().items():
         _delegates[name].module = module
     sys.modules.update(_delegates)
+    for name in MODULES:
+        is_installed = name == machine.library
+        sys.modules[name] = _delegates['tensorrt'] if is_installed else None  # type: ignore[assignment]
 
 
 def remove() -> None:
     """Makes imports of TensorRT and CUDA find what is really installed, if anything."""
-    for name in NAMES:
-        if sys.modules.get(name) is _delegates[name]:
+    for name in (*NAMES, *MODULES):
+        if name in sys.modules and sys.modules[name] in (None, *_delegates.values()):
             del sys.modules[name]

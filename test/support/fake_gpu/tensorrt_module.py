@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A module `tensorrt` of a given version over a FakeGpu: builder, parser and runtime as far as the
-code uses them.
+"""A module `tensorrt` or `tensorrt_rtx` of a given version over a FakeGpu: builder, parser and
+runtime as far as the code uses them.
 
 test_api_contract holds the code against the real bindings, so a name that only exists here would be
 found there.
@@ -15,6 +15,9 @@ from typing import Any
 
 from support.fake_gpu.engine import BuiltEngine, FakeEngine, Shape, onnx, tensors_of
 from support.fake_gpu.memory import FakeGpu
+from support.fake_gpu.rtx import RtxConfig, compute_capability
+
+from penguin_ros.backends.tensorrt.library import Library
 
 LAYERS = {'DequantizeLinear': 'DEQUANTIZE', 'TensorScatter': 'KV_CACHE_UPDATE', 'TopK': 'TOPK'}
 FUSED = {'Attention', 'RMSNormalization', 'RotaryEmbedding', 'TensorScatter'}
@@ -87,6 +90,13 @@ class Config:
         self.limits: dict[Any, int] = {}
         self.timing_cache: types.SimpleNamespace | None = None
         self.progress_monitor: Any = None
+        self.flags: set[Any] = set()
+
+    def set_flag(self, flag: Any) -> None:
+        self.flags.add(flag)
+
+    def targets(self) -> tuple[int, ...]:
+        return ()
 
     def add_optimization_profile(self, profile: Profile) -> int:
         self.profiles.append(profile)
@@ -94,6 +104,10 @@ class Config:
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         self.limits[pool] = pool_size
+
+
+class TimingConfig(Config):
+    """With what only plain TensorRT has use for."""
 
     def create_timing_cache(self, serialized_timing_cache: bytes) -> Any:
         content = bytes(serialized_timing_cache)
@@ -107,15 +121,24 @@ class Config:
         return self.timing_cache
 
 
+class TargetConfig(RtxConfig, Config):
+    """With what only TensorRT for RTX has."""
+
+    def __init__(self) -> None:
+        Config.__init__(self)
+        RtxConfig.__init__(self)
+
+
 def tensorrt_module(
-    gpu: FakeGpu, version: str, refuses: Any, built: list[onnx.ModelProto]
+    gpu: FakeGpu, library: Library, refuses: Any, built: list[onnx.ModelProto]
 ) -> types.ModuleType:
     """Makes the module. `refuses` says why a model cannot be built, '' when it can; `built`
     collects the models that were asked for.
     """
-    module = types.ModuleType('tensorrt')
+    version = library.version
+    module = types.ModuleType(library.module)
     module.__version__ = version
-    has_fused = tuple(map(int, version.split('.')[:2])) >= (10, 15)
+    has_fused = library.is_rtx or tuple(map(int, version.split('.')[:2])) >= (10, 15)
 
     class OnnxParser:
         def __init__(self, network: Network, logger: Any) -> None:
@@ -160,14 +183,14 @@ def tensorrt_module(
             return CachingNetwork() if has_fused else Network()
 
         def create_builder_config(self) -> Config:
-            return Config()
+            return TargetConfig() if library.is_rtx else TimingConfig()
 
         def create_optimization_profile(self) -> Profile:
             return Profile()
 
         def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
             model = network.model
-            assert model is not None and config.profiles
+            assert model is not None
             for tensor in network.inputs:
                 assert -1 not in tensor.shape or all(
                     tensor.name in one.shapes for one in config.profiles
@@ -185,10 +208,13 @@ def tensorrt_module(
                         return None
                 monitor.phase_finish('Building')
             return BuiltEngine(
+                library.module,
                 version,
                 gpu.name,
                 model.SerializeToString(),
                 [one.shapes for one in config.profiles],
+                config.targets(),
+                not library.is_rtx or module.BuilderFlag.REQUIRE_USER_ALLOCATION in config.flags,
             ).to_bytes()
 
     class Runtime:
@@ -196,9 +222,14 @@ def tensorrt_module(
             self.logger = logger
 
         def deserialize_cuda_engine(self, serialized_engine: Any) -> FakeEngine | None:
-            built_engine = BuiltEngine.of(bytes(serialized_engine), version, gpu)
-            if built_engine is None:
-                self.logger.log(Severity.ERROR, 'the engine does not fit this TensorRT or this GPU')
+            built_engine = BuiltEngine.of(bytes(serialized_engine))
+            why = (
+                built_engine.refusal(library.module, version, gpu)
+                if built_engine
+                else 'this is no engine'
+            )
+            if built_engine is None or why:
+                self.logger.log(Severity.ERROR, why)
                 return None
             return FakeEngine(
                 built_engine,
@@ -211,7 +242,11 @@ def tensorrt_module(
     module.ILogger, module.IProgressMonitor, module.Dims = ILogger, IProgressMonitor, tuple
     module.INetworkDefinition = CachingNetwork if has_fused else Network
     module.OnnxParser, module.Builder, module.Runtime = OnnxParser, Builder, Runtime
+    if library.is_rtx:
+        module.ComputeCapability = compute_capability(version)
+    flags = 'DEBUG REFIT REQUIRE_USER_ALLOCATION' if library.is_rtx else 'DEBUG REFIT'
     for name, members in (
+        ('BuilderFlag', flags),
         ('TensorIOMode', 'NONE INPUT OUTPUT'),
         ('MemoryPoolType', 'WORKSPACE'),
         ('NetworkDefinitionCreationFlag', 'EXPLICIT_BATCH STRONGLY_TYPED'),
