@@ -32,6 +32,13 @@ class Card:
     driver: str = ''
     count: int = 1
 
+    def runs(self, built_for: str) -> bool:
+        """Returns whether the driver runs a library that was built for a CUDA, as '12.8'; '' is one
+        that was built for none. Within a major version it runs newer ones too.
+        """
+        major = int(built_for.partition('.')[0]) if built_for[:1].isdigit() else 0
+        return 0 < major <= self.cuda // 1000
+
     def __str__(self) -> str:
         more = f' and {self.count - 1} more' if self.count > 1 else ''
         driver = f', driver {self.driver}' if self.driver else ''

@@ -133,6 +133,7 @@ ROOMS = {
     'backends.onnxruntime': Room(BACKEND, ('numpy', 'onnxruntime')),
     'backends.tensorrt': Room(BACKEND, ('numpy', 'tensorrt', 'cuda')),
     'backends.torch': Room(BACKEND, ('numpy', 'torch')),
+    'backends.ways': Room(VALUES),
     'backends.open_backend': Room((*VALUES, 'checkpoint', 'backends')),
     'generation': Room((*VALUES, 'backends.base'), ('numpy',)),
     'window': Room((*VALUES, 'clip_buffer', 'frame_sampling', 'preprocessing'), ('numpy',)),
@@ -159,7 +160,15 @@ ROOMS = {
     'pipeline': Room((*CORE, 'requests')),
     # A new engine is loaded before it replaces an old one, so its builder needs what loads engines.
     'export': Room(
-        (*VALUES, 'console', 'atomic_folder', 'checkpoint', 'backends.base', 'backends.tensorrt'),
+        (
+            *VALUES,
+            'console',
+            'atomic_folder',
+            'checkpoint',
+            'backends.base',
+            'backends.tensorrt',
+            'backends.ways',
+        ),
         ('numpy', 'onnx', 'tensorrt'),
     ),
     'simulation': Room(VALUES, ('numpy', 'mujoco')),

@@ -5,6 +5,7 @@ imports its own in `open`.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from penguin_ros.backends.base.backend import Backend
@@ -12,6 +13,7 @@ from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.backends.torch.backend import TorchBackend
+from penguin_ros.backends.ways import this_machine
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import SettingError
 
@@ -37,7 +39,16 @@ def make_backend(config: ModelConfig, model: Checkpoint | Bundle) -> Backend:
             'engines/NAME, and set model.bundle to engines/NAME',
         )
     _check_precision(config, 'torch', 'auto', 'float32', 'bfloat16', 'float16')
+    if config.device == 'auto':
+        _tell_of_idle_card()
     return TorchBackend(model, config)
+
+
+def _tell_of_idle_card() -> None:
+    """Logs that torch will leave a card idle, and what to type."""
+    why, fix = this_machine().idle_beside_torch()
+    if why:
+        logging.getLogger(__name__).warning('%s. %s', why, fix)
 
 
 def _bundle_backend(config: ModelConfig, bundle: Bundle) -> Backend:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.console import print_line
-from penguin_ros.doctor import cuda_checks, library_checks, machine_checks
+from penguin_ros.doctor import card_checks, cuda_checks, library_checks, machine_checks
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.libraries import library_error
 
@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from library_checks.environment()
     yield from library_checks.backends()
+    yield from card_checks.card()
     yield from cuda_checks.cuda()
     yield from machine_checks.ros()
     has_ros = importlib.util.find_spec('rclpy') is not None

@@ -2,8 +2,9 @@
 """What is missing on this machine, and which command provides it: the checks of `penguin doctor`.
 
 Read `finding` (a value), then `library_checks` (Python, libraries and their versions),
-`cuda_checks` (driver and runtime), `machine_checks` (ROS 2, transport, files), `engine_checks` (a
-bundle runs and computes what it should), `camera_checks` (image topics on the air). Each check is a
+`card_checks` (the NVIDIA card, and who leaves it idle), `cuda_checks` (driver and runtime),
+`machine_checks` (ROS 2, transport, files), `engine_checks` (a bundle runs and computes what it
+should), `camera_checks` (image topics on the air). Each check is a
 generator of findings; the verb `cli/doctor` chooses them and prints. `engine_checks` runs rounds of
 `benchmark/engine` in processes of their own; everything else runs on the main thread.
 """

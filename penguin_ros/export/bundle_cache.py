@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from penguin_ros.backends.base.bundle import read_manifest
+from penguin_ros.backends.ways import Way, this_machine
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig
 from penguin_ros.console import progress_bar, status_line
@@ -22,23 +23,34 @@ from penguin_ros.user_cache import user_cache
 
 def with_bundle(model: ModelConfig, folder: Path | None = None) -> ModelConfig:
     """Returns the settings, with a bundle of their checkpoint when it needs one: for backend
-    onnxruntime, and for auto without torch.
+    onnxruntime, and for auto where torch is absent or ONNX Runtime has a faster way.
 
     The bundle lies in `folder`, or in the cache of this user, where it is found again.
     """
-    needs_one = model.backend == 'onnxruntime' or (
-        model.backend == 'auto' and importlib.util.find_spec('torch') is None
-    )
-    if model.bundle or not model.checkpoint or not needs_one:
+    if model.bundle or not model.checkpoint or not _needs_one(model):
         return model
     checkpoint = open_checkpoint(model.checkpoint, progress=status_line)
-    precision = 'float32' if model.precision == 'auto' else model.precision
+    precision = _precision(model) if model.precision == 'auto' else model.precision
     name = Path(checkpoint.name).name
     name = f'{name}-{checkpoint.digest[:12]}-{precision}-{model.max_length}'
     path = (folder or cache_folder()) / name
     if not is_bundle_of(checkpoint, path):
         build(checkpoint, path, precision, model.max_length)
     return replace(model, bundle=str(path), backend='onnxruntime')
+
+
+def _needs_one(model: ModelConfig) -> bool:
+    if model.backend != 'auto':
+        return model.backend == 'onnxruntime'
+    if importlib.util.find_spec('torch') is None:
+        return True
+    return model.device != 'cpu' and this_machine().ways()[:1] == [Way.ONNXRUNTIME_CUDA]
+
+
+def _precision(model: ModelConfig) -> str:
+    """The number format that was measured as the fastest exact one where the bundle will run."""
+    is_on_card = model.device != 'cpu' and Way.ONNXRUNTIME_CUDA in this_machine().ways()
+    return 'float16' if is_on_card and model.provider in ('auto', 'cuda') else 'float32'
 
 
 def cache_folder() -> Path:

@@ -88,6 +88,14 @@ def unusable(library: ModuleType, provider: str) -> BackendUnavailable | None:
     """
     if provider not in library.get_available_providers():
         return missing(provider, f'onnxruntime {library.__version__} was built without it')
+    card, built_for = find_card(), str(getattr(library, 'cuda_version', '') or '')
+    if card is not None and built_for and card.cuda and not card.runs(built_for):
+        return BackendUnavailable(
+            f'ONNX Runtime cannot start its {provider}',
+            f'onnxruntime {library.__version__} is built for CUDA {built_for}, which the driver is '
+            f'too old for ({card})',
+            'Update the NVIDIA driver, or set model.provider to cpu',
+        )
     lacking = load_cuda_libraries(library)
     if DRIVER in lacking:
         return BackendUnavailable(
