@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from penguin_ros.model_inputs import FramePatches
 
 Logits = NDArray[np.float32]
+Result = TypeVar('Result')
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,13 @@ class Backend(ABC):
     def stats(self) -> BackendStats:
         """Returns what a backend counts while it runs, for diagnostics; on any thread."""
         return BackendStats()
+
+    def time_on_device(self, work: Callable[[], Result]) -> tuple[Result, float | None]:
+        """Runs calls of this backend; returns their result and the seconds from the first to the
+        last of their operations on the device's own clock, None where that cannot be told. Used
+        where time is measured, since the device is waited for.
+        """
+        return work(), None
 
     @abstractmethod
     def encode(self, frames: Sequence[FramePatches]) -> Generator[None, None, list[Features]]:

@@ -96,6 +96,26 @@ class Figures:
                 f'{position} random tokens in chunks',
                 lambda samples: position / samples['position_prefill_s'],
             ),
+            *self._host_and_device(),
+        ]
+
+    def _host_and_device(self) -> list[Figure]:
+        """The time of a step by the device's clock and what the host adds, where both are known."""
+        if not all('token_device_s' in each.samples for each in self._rounds):
+            return []
+        return [
+            self._milliseconds(
+                '  each step, device',
+                'token_device_s',
+                "from the first to the last operation by the device's clock, in steps of their "
+                'own; waiting for launches counts',
+            ),
+            self.median(
+                '  each step, host alone',
+                'ms',
+                'the rest of the step: inputs, choice of the token, Python',
+                lambda samples: 1e3 * max(0.0, samples['token_s'] - samples['token_device_s']),
+            ),
         ]
 
     def _bandwidth(self) -> list[Figure]:

@@ -127,8 +127,9 @@ def _interrupt(each: JsonObject) -> tuple[str, ...]:
 def _ratio(each: Ratio) -> tuple[str, ...]:
     return (
         each.name,
-        f'{each.value:.3f}',
-        f'≤ {each.wanted:g}' + ('' if each.value <= each.wanted else ' missed'),
+        f'{each.value:.1f} {each.unit}' if each.unit else f'{each.value:.3f}',
+        f'≤ {each.wanted:g} {each.unit}'.rstrip()
+        + ('' if each.value <= each.wanted else ' missed'),
         each.how,
     )
 
