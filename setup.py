@@ -54,6 +54,9 @@ setup(
         # no newer than 13.2. Either runs on a newer driver.
         'tensorrt-cu12': ['cuda-bindings>=12.9,<13'],
         'tensorrt-cu13': ['cuda-bindings>=13.0,<13.3'],
+        # A desktop without TensorRT; newer versions of it were not tried, and each drops something.
+        'tensorrt-rtx-cu12': ['cuda-bindings>=12.9,<13', 'tensorrt-rtx-cu12>=1.4,<1.8'],
+        'tensorrt-rtx': ['cuda-bindings>=13.0,<14', 'tensorrt-rtx-cu13>=1.4,<1.8'],
         'export': ['onnx>=1.19,<2'],
         'hub': ['huggingface_hub>=0.25,<3'],
         'bag': ['rosbags>=0.10.9,<0.12'],

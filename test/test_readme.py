@@ -54,6 +54,7 @@ MADE = {
     'engines/penguin_int4',
     'engines/penguin_float32',
     'engines/orin',
+    'engines/desktop',
 }
 _FENCED = re.compile(r'^```.*?^```', re.DOTALL | re.MULTILINE)
 

@@ -60,7 +60,7 @@ w8a8 rounds activations to int8 as well, each row by itself: a faster encoder an
 (--vision w8a8 for the encoder alone), at a larger loss.
 
 --backend tensorrt builds engines with TensorRT, which comes with JetPack; on a desktop without it
-with TensorRT for RTX (cards RTX 20 to 50; on RTX 20 neither int4 nor bfloat16)."""
+with TensorRT for RTX (cards RTX 20 to 50; on RTX 20 float16 and int8 only)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -158,10 +158,16 @@ def test_a_card_of_the_rtx_20_family_gets_engines_of_float16_and_int8(
     check_built(built(NEWEST, choice, 'SM75'))
 
 
-def test_a_card_of_the_rtx_20_family_gets_none_of_int4_and_is_told_why(built: Results) -> None:
-    candidates = built(NEWEST, 'int4', 'SM75')
+@pytest.mark.parametrize(
+    ('choice', 'words'),
+    [('int4', ('sm75', 'int4')), ('bfloat16', ('sm75', 'b16')), ('float32', ('SM75', 'FP32 GEMM'))],
+)
+def test_a_card_of_the_rtx_20_family_gets_none_of_another_format_and_is_told_why(
+    built: Results, choice: str, words: tuple[str, ...]
+) -> None:
+    candidates = built(NEWEST, choice, 'SM75')
     errors = [one.get('error', '') for one in candidates.values() if one['part'] == 'decoder']
-    assert errors and all('sm75' in error and 'int4' in error for error in errors)
+    assert errors and all(word in error for error in errors for word in words)
 
 
 @pytest.mark.parametrize(

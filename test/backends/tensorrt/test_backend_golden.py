@@ -13,12 +13,23 @@ import pytest
 from support.fake_gpu.installed import Machine, remove, use
 
 from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
+from penguin_ros.backends.tensorrt.library import PLAIN, RTX
 from penguin_ros.cli.main import main
 
 
-@pytest.fixture(params=['10.3.0', '10.16.2', '11.4.1'])
+@pytest.fixture(
+    params=[
+        (PLAIN, '10.3.0', (8, 7)),
+        (PLAIN, '10.16.2', (8, 7)),
+        (PLAIN, '11.4.1', (8, 7)),
+        (RTX, '1.7.1.116', (8, 9)),
+    ],
+    ids=str,
+)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    made = Machine(request.param)
+    library, version, compute = request.param
+    made = Machine(version, library=library)
+    made.gpu.compute = compute
     use(made)
     yield made
     remove()
@@ -41,7 +52,8 @@ def test_what_penguin_build_makes_is_within_the_tolerance_of_the_reference(
     ]
     assert main(['build', str(golden_dir / 'checkpoint'), *options, '--out', str(bundle)]) == 0
     record = read_engine_manifest(bundle)
-    assert record is not None and record.tensorrt == machine.version
+    assert record is not None
+    assert (record.library, record.tensorrt) == (machine.library, machine.version)
     assert main(['parity', str(golden_dir), '--bundle', str(bundle), '--json', str(table)]) == 0
     results = json.loads(table.read_text())
     assert results['backend']['name'] == 'tensorrt' and results['is_passed'] is True
