@@ -194,3 +194,23 @@ def test_it_builds_in_the_memory_of_the_machine_and_not_in_that_of_the_card(
     with pytest.raises(NotEnoughSpace, match='0.40 GB are free'):
         build_engines(bundle, replace(OPTIONS, is_forced=True))
     assert [kinds(model) for model in other.built] == [ONE_LAYER]
+
+
+def test_the_library_counts_and_not_its_version_alone(bundle: Path) -> None:
+    desktop()
+    build_engines(bundle, OPTIONS)
+    path = bundle / FOLDER / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'library': PLAIN}))
+    with pytest.raises(BundleOutdated, match='with TensorRT 1.7.1.116, here is TensorRT for RTX'):
+        runs(bundle)
+
+
+@pytest.mark.parametrize('is_named', [True, False])
+def test_it_gets_no_timing_cache(
+    is_named: bool, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    desktop()
+    file = tmp_path / 'named.timing'
+    build_engines(bundle, replace(OPTIONS, timing_cache=str(file) if is_named else None))
+    assert not file.exists() and not list(tmp_path.rglob('*.timing'))
