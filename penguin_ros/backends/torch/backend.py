@@ -6,13 +6,13 @@ Importing this file needs no torch; `open` imports it.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import BackendDescription, GreedyToken, Logits
+from penguin_ros.backends.base.backend import BackendDescription, GreedyToken, Logits, Result
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendUnavailable
@@ -71,6 +71,14 @@ class TorchBackend(SlotBackend['TorchSession', 'TorchFeatures']):
 
     def _close(self, session: TorchSession) -> None:
         session.close()
+
+    def time_on_device(self, work: Callable[[], Result]) -> tuple[Result, float | None]:
+        """See Backend; told by events of CUDA, and not on a CPU."""
+        if self._opened().device == 'cpu':
+            return work(), None
+        from penguin_ros.backends.torch.device import cuda_timed
+
+        return cuda_timed(work)
 
     def _encode_frame(
         self, session: TorchSession, frame: FramePatches

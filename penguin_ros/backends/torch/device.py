@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
+from penguin_ros.backends.base.backend import Result
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 from penguin_ros.installation import install_command
 
@@ -88,6 +90,19 @@ def _out_of_memory(what: str, error: BaseException) -> OutOfMemory:
         'Lower model.max_length, model.kv_slots or the visual token budget, or use a smaller '
         'precision',
     )
+
+
+def cuda_timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """Runs `work`; returns its result and the seconds between its first and its last operation on
+    the current stream, by the device's clock.
+    """
+    event: Any = torch.cuda.Event  # untyped in torch
+    begin, end = event(enable_timing=True), event(enable_timing=True)
+    begin.record()
+    result = work()
+    end.record()
+    end.synchronize()
+    return result, begin.elapsed_time(end) / 1e3
 
 
 def copy_work(size: int, repeats: int) -> Callable[[], None]:
