@@ -160,3 +160,12 @@ def test_what_is_not_finite_does_not_outlive_its_request(bundle: Bundle) -> None
     decoder.append(0, 30, rows, [])
     backend.free_slot(slot)
     assert error(backend.forward(backend.new_slot(), Chunk(tokens(1, 30)), [-1]), expected) < 1e-5
+
+
+def test_the_description_says_which_way_runs(bundle: Bundle) -> None:
+    backend, _ = opened(bundle)
+    assert backend._opened().decoder.launches == 'steps captured as graphs'
+    backend._opened().decoder.steps.refuse_capture('planted')  # type: ignore[union-attr]
+    assert backend._opened().decoder.launches == 'kernels launched one by one'
+    plain = OnnxBackend(bundle, CONFIG)
+    assert plain.open().way == 'CPU provider'

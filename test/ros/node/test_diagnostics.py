@@ -44,6 +44,7 @@ MODEL = ModelDescription(
     500,
     6000,
     3 * SECOND,
+    'launched one by one',
 )
 WORKER = WorkerStatus(WorkerState.SERVING, NOW, 0, None)
 BUFFER = BufferStatus('front', 8, 4096, NOW, 5, 2.0, 20, 11, 2, 1, {'corrupt': 3})
@@ -203,6 +204,7 @@ def test_every_count_of_the_caches_is_told_and_with_which_words():
     counts = {*vars(encoder).values(), *vars(prefix).values()}
     assert {str(count) for count in counts} <= set(told.values())
     assert told['KV slots'] == str(MODEL.slots)
+    assert (told['device'], told['way']) == (MODEL.device, 'launched one by one')
     assert told['encoder cache hits'] == str(encoder.hits)
     assert told['encoder cache misses'] == str(encoder.misses)
     assert told['prefix cache hits [tokens]'] == str(prefix.reused)
