@@ -31,16 +31,15 @@ class KeyValueCache:
         self._values = torch.empty((self.slots, *size), dtype=like.dtype, device=like.device)
 
     def append(
-        self, index: int, layer: int, past: int, keys: torch.Tensor, values: torch.Tensor
+        self, index: int, layer: int, past: int, keys_values: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes (tokens, kv_heads, head_dim) behind the `past` positions of a slot; returns views
-        (kv_heads, past + tokens, head_dim) of all its keys and values.
+        """Writes (tokens, 2 * kv_heads, head_dim), keys first, behind the `past` positions of a
+        slot; returns views (kv_heads, past + tokens, head_dim) of all its keys and values.
         """
-        end = past + len(keys)
-        held_keys, held_values = self._values[index, layer, :, :, :end]
-        held_keys[:, past:] = keys.transpose(0, 1)
-        held_values[:, past:] = values.transpose(0, 1)
-        return held_keys, held_values
+        end = past + len(keys_values)
+        held = self._values[index, layer, :, :, :end]
+        held.flatten(0, 1)[:, past:] = keys_values.transpose(0, 1)
+        return held[0], held[1]
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copies the first `length` positions of one slot to another."""

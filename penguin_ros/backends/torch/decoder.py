@@ -15,10 +15,9 @@ from penguin_ros.backends.torch.layers import (
     attend,
     causal_mask,
     finish,
-    inverse_frequencies,
     project,
     rms_norm,
-    rope_tables,
+    rope_of,
 )
 from penguin_ros.backends.torch.weights import DecoderWeights
 
@@ -27,13 +26,20 @@ _PART_TOKENS = 1024
 
 
 def append(
-    weights: DecoderWeights, cache: KeyValueCache, index: int, past: int, x: torch.Tensor
+    weights: DecoderWeights,
+    cache: KeyValueCache,
+    positions: torch.Tensor,
+    place: tuple[int, int],
+    x: torch.Tensor,
 ) -> torch.Tensor:
-    """Writes the positions past .. past + S of the slot `index` from embeddings `x` (S,
-    hidden_size); returns their last hidden states (S, hidden_size).
+    """Writes the positions past .. past + S of a slot from embeddings `x` (S, hidden_size), which
+    it changes; returns their last hidden states (S, hidden_size).
+
+    `place`: the index of the slot, and past. `positions`: the rotary table, see `position_table`.
     """
+    index, past = place
     parts = [
-        _append_part(weights, cache, index, past + start, part)
+        _append_part(weights, cache, positions, (index, past + start), part)
         for start, part in zip(
             range(0, len(x), _PART_TOKENS), torch.split(x, _PART_TOKENS), strict=True
         )
@@ -42,17 +48,20 @@ def append(
 
 
 def _append_part(
-    weights: DecoderWeights, cache: KeyValueCache, index: int, past: int, x: torch.Tensor
+    weights: DecoderWeights,
+    cache: KeyValueCache,
+    positions: torch.Tensor,
+    place: tuple[int, int],
+    x: torch.Tensor,
 ) -> torch.Tensor:
     shape = weights.stack.shape
-    positions = torch.arange(past, past + len(x), device=x.device)[:, None].float()
-    angles = positions * inverse_frequencies(shape, x.device)
-    rope = rope_tables(angles, angles, x.dtype)
+    index, past = place
+    rope = rope_of(positions[past : past + len(x)])
     mask = causal_mask(past, len(x), shape.heads // shape.kv_heads, x)
     for number, layer in enumerate(weights.stack.layers):
-        queries, keys, values = project(x, layer, shape, rope)
-        held_keys, held_values = cache.append(index, number, past, keys, values)
-        x = finish(x, attend(queries, held_keys, held_values, mask), layer, shape)
+        queries, keys_values = project(x, layer, shape, rope)
+        held_keys, held_values = cache.append(index, number, past, keys_values)
+        finish(x, attend(queries, held_keys, held_values, mask), layer, shape)
     return x
 
 
@@ -61,6 +70,10 @@ def logits(weights: DecoderWeights, hidden: torch.Tensor, positions: Sequence[in
     hidden_size).
     """
     rows = hidden[torch.tensor(positions, dtype=torch.int64, device=hidden.device)]
-    return F.linear(
-        rms_norm(rows, weights.stack.norm, weights.stack.shape.norm_eps), weights.head
-    ).float()
+    return head(weights, rows)
+
+
+def head(weights: DecoderWeights, rows: torch.Tensor) -> torch.Tensor:
+    """Returns the logits (n, vocabulary_size) float32 of last hidden states (n, hidden_size)."""
+    normed = rms_norm(rows, weights.stack.norm, weights.stack.shape.norm_eps)
+    return F.linear(normed, weights.head).float()

@@ -55,12 +55,12 @@ def _layer(
         projected.append(project(x[block], layer, shape, (rope[0][block], rope[1][block])))
         if len(blocks) > 1:
             yield
-    # (kv_heads, patches, head_dim): every row of the frame sees all of its patches
-    keys, values = (
-        torch.cat(parts).transpose(0, 1) for parts in list(zip(*projected, strict=True))[1:]
-    )
-    for block, (queries, _, _) in zip(blocks, projected, strict=True):
-        x[block] = finish(x[block], attend(queries, keys, values), layer, shape)
+    # (2 * kv_heads, patches, head_dim): every row of the frame sees all of its patches
+    parts = [keys_values for _, keys_values in projected]
+    keys_values = (parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(0, 1)
+    keys, values = keys_values[: shape.kv_heads], keys_values[shape.kv_heads :]
+    for block, (queries, _) in zip(blocks, projected, strict=True):
+        finish(x[block], attend(queries, keys, values), layer, shape)
         yield
 
 

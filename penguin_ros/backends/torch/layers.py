@@ -7,6 +7,8 @@ as (rows, heads, head_dim).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -16,12 +18,24 @@ from penguin_ros.checkpoint.shapes import TransformerShape
 Rope = tuple[torch.Tensor, torch.Tensor]
 """cos and sin, each (rows, 1, head_dim), to be applied by `project`."""
 
+_normed: Callable[[torch.Tensor, float], torch.Tensor]
+if hasattr(F, 'rms_norm'):
+
+    def _normed(x: torch.Tensor, eps: float) -> torch.Tensor:
+        return F.rms_norm(x, x.shape[-1:], eps=eps)
+
+else:  # torch before 2.4
+
+    def _normed(x: torch.Tensor, eps: float) -> torch.Tensor:
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     """Applies the root-mean-square norm over the last axis in float32, rounded to the type of `x`
     before the weight, as Qwen3 does.
     """
-    return F.rms_norm(x, x.shape[-1:], eps=eps) * weight
+    return _normed(x, eps).mul_(weight)
 
 
 def inverse_frequencies(shape: TransformerShape, device: torch.device) -> torch.Tensor:
@@ -45,25 +59,39 @@ def rope_tables(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype) -
     return cosine[:, None].to(dtype), sine[:, None].to(dtype)
 
 
-def apply_rope(x: torch.Tensor, rope: Rope) -> torch.Tensor:
-    """Returns x * cos + rotate_half(x) * sin for (rows, heads, head_dim); the minus of rotate_half
-    is in the table.
+def position_table(shape: TransformerShape, positions: int, like: torch.Tensor) -> torch.Tensor:
+    """Returns the LLM's rotary table (positions, 2, head_dim), cos and sin of each position, in the
+    type of `like`; see `rope_of`.
+    """
+    numbers = torch.arange(positions, device=like.device)[:, None].float()
+    angles = numbers * inverse_frequencies(shape, like.device)
+    return torch.cat(rope_tables(angles, angles, like.dtype), dim=1)
+
+
+def rope_of(table: torch.Tensor) -> Rope:
+    """Returns rows of a `position_table` as what `project` takes."""
+    return table[:, :1], table[:, 1:]
+
+
+def apply_rope(x: torch.Tensor, rope: Rope, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Returns x * cos + rotate_half(x) * sin for (rows, heads, head_dim), in `out` if that is
+    given; the minus of rotate_half is in the table.
     """
     cosine, sine = rope
-    return x * cosine + x.roll(x.shape[-1] // 2, dims=-1) * sine
+    return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, dims=-1), sine, out=out)
 
 
 def project(
     x: torch.Tensor, weights: LayerWeights, shape: TransformerShape, rope: Rope
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns the queries (rows, heads, head_dim), keys and values (rows, kv_heads, head_dim) of a
-    layer; queries and keys are normed and rotated by their positions.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the queries (rows, heads, head_dim) of a layer, and its keys and values (rows, 2 *
+    kv_heads, head_dim), the keys first; queries and keys are normed and rotated by their positions.
     """
     normed = rms_norm(x, weights.input_norm, shape.norm_eps)
     heads = F.linear(normed, weights.qkv).view(len(x), -1, shape.head_dim)
-    turning = shape.heads + shape.kv_heads
-    queries_keys = apply_rope(rms_norm(heads[:, :turning], weights.qk_norm, shape.norm_eps), rope)
-    return queries_keys[:, : shape.heads], queries_keys[:, shape.heads :], heads[:, turning:]
+    turning = heads[:, : shape.heads + shape.kv_heads]
+    apply_rope(rms_norm(turning, weights.qk_norm, shape.norm_eps), rope, out=turning)
+    return heads[:, : shape.heads], heads[:, shape.heads :]
 
 
 def attend(
@@ -102,12 +130,25 @@ def causal_mask(past: int, rows: int, groups: int, like: torch.Tensor) -> torch.
     return mask.repeat(groups, 1)
 
 
+def position_mask(
+    positions: torch.Tensor, length: int, groups: int, like: torch.Tensor
+) -> torch.Tensor:
+    """Returns what `attend` adds to the scores over `length` positions so that each row sees those
+    up to its own, which stand in `positions` (rows,).
+    """
+    hidden = torch.arange(length, device=like.device) > positions[:, None]
+    mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+    return mask.masked_fill_(hidden, float('-inf')).repeat(groups, 1)
+
+
 def finish(
     x: torch.Tensor, mixed: torch.Tensor, weights: LayerWeights, shape: TransformerShape
 ) -> torch.Tensor:
-    """Computes the rest of a layer after attention: output product, residual, SwiGLU, residual."""
-    x = x + F.linear(mixed, weights.output)
+    """Computes the rest of a layer after attention, in place: output product, residual, SwiGLU,
+    residual. Returns `x`.
+    """
+    x.addmm_(mixed, weights.output.t())
     gate, up = F.linear(rms_norm(x, weights.ffn_norm, shape.norm_eps), weights.gate_up).chunk(
         2, dim=-1
     )
-    return x + F.linear(F.silu(gate) * up, weights.down)
+    return x.addmm_(F.silu(gate).mul_(up), weights.down.t())

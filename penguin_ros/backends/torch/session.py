@@ -20,6 +20,7 @@ from penguin_ros.backends.torch.attention import CUDNN_ATTENTION
 from penguin_ros.backends.torch.cache import KeyValueCache
 from penguin_ros.backends.torch.device import choose_device, choose_precision, inference
 from penguin_ros.backends.torch.encoder import Encoded, encode_frame
+from penguin_ros.backends.torch.layers import position_table
 from penguin_ros.backends.torch.weights import WeightLoader
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.config import ModelConfig
@@ -46,6 +47,9 @@ class TorchSession:
             self._cache = KeyValueCache(
                 checkpoint.shape.llm, config, max_length, self._decoder.embedding
             )
+            self._positions = position_table(
+                checkpoint.shape.llm, max_length, self._decoder.embedding
+            )
         self._rows_per_slice = config.encode_patches
         self.slots = self._cache.slots
         self.slot_bytes = self._cache.slot_bytes
@@ -55,7 +59,7 @@ class TorchSession:
 
     def close(self) -> None:
         """Frees weights and cache; the object is dead afterwards."""
-        del self._encoder, self._decoder, self._cache
+        del self._encoder, self._decoder, self._cache, self._positions
         if self.device == 'cuda':
             CUDNN_ATTENTION.give_back()
             torch.cuda.empty_cache()
@@ -100,7 +104,8 @@ class TorchSession:
         embeddings = F.embedding(ids, self._decoder.embedding)
         for offset, rows in features:
             embeddings[offset : offset + len(rows)] = rows
-        hidden = decoder.append(self._decoder, self._cache, append.index, append.past, embeddings)
+        place = (append.index, append.past)
+        hidden = decoder.append(self._decoder, self._cache, self._positions, place, embeddings)
         return decoder.logits(self._decoder, hidden, append.wanted)
 
     def copy(self, source: int, target: int, length: int) -> None:

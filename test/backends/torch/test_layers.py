@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,10 @@ from penguin_ros.backends.torch.layers import (
     attend,
     causal_mask,
     inverse_frequencies,
+    position_mask,
+    position_table,
     rms_norm,
+    rope_of,
     rope_tables,
 )
 from penguin_ros.checkpoint.shapes import TransformerShape
@@ -75,3 +80,38 @@ def test_attention_sees_the_past_and_itself(past: int, rows: int) -> None:
             scores = keys[head // 2, :seen] @ queries[row, head] / 4
             expected = scores.softmax(0) @ values[head // 2, :seen]
             assert torch.allclose(mixed[row, head * 16 : head * 16 + 16], expected, atol=1e-5)
+
+
+def test_the_table_of_all_positions_holds_the_rotation_of_each() -> None:
+    x, places = random(3, 4, 16), torch.tensor([0, 7, 40])
+    frequencies = inverse_frequencies(SHAPE, torch.device('cpu'))
+    angles = places[:, None].float() * frequencies
+    expected = apply_rope(x, rope_tables(angles, angles, torch.float32))
+    table = position_table(SHAPE, 41, x)
+    assert torch.allclose(apply_rope(x, rope_of(table[places])), expected, atol=1e-6)
+
+
+def test_a_torch_without_its_own_norm_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from penguin_ros.backends.torch import layers
+
+    x, weight = random(5, 64), random(64)
+    expected = [rms_norm(x, weight, 1e-6), rms_norm(x.bfloat16(), weight.bfloat16(), 1e-6)]
+    try:
+        monkeypatch.delattr(torch.nn.functional, 'rms_norm')
+        older = importlib.reload(layers).rms_norm
+        assert torch.allclose(older(x, weight, 1e-6), expected[0], atol=1e-6)
+        assert torch.equal(older(x.bfloat16(), weight.bfloat16(), 1e-6), expected[1])
+    finally:
+        monkeypatch.undo()
+        importlib.reload(layers)
+
+
+@pytest.mark.parametrize(('past', 'rows'), [(0, 5), (3, 4), (7, 1)])
+def test_a_mask_made_of_positions_over_a_longer_cache_hides_what_is_not_there(
+    past: int, rows: int
+) -> None:
+    queries, keys, values = random(rows, 4, 16), random(2, 16, 16), random(2, 16, 16) + 1
+    end = past + rows
+    expected = attend(queries, keys[:, :end], values[:, :end], causal_mask(past, rows, 2, queries))
+    mask = position_mask(torch.arange(past, end), 16, 2, queries)
+    assert torch.allclose(attend(queries, keys, values, mask), expected, atol=1e-6)
