@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,36 @@ as (channel, y, x).
 
 
 @dataclass(frozen=True, eq=False)
+class Levels:
+    """Pixels before they are normalised: `values` (rows * columns, 3 * patch * patch) uint8, which
+    lie as Pixels do, and what each level becomes by channel, `table` (3, 256) float32.
+    """
+
+    values: NDArray[np.uint8]
+    table: NDArray[np.float32]
+
+    def normalised(self) -> Pixels:
+        """Looks each level up."""
+        levels = self.values.reshape(len(self.values), 3, -1)
+        pixels = np.empty(levels.shape, np.float32)
+        for channel in range(3):
+            pixels[:, channel] = self.table[channel][levels[:, channel]]
+        return pixels.reshape(len(pixels), -1)
+
+
+Source = Pixels | Levels
+
+
+@dataclass(frozen=True, eq=False)
 class FramePatches:
     """One frame, ready for the encoder.
 
-    `source`: the pixels, or a function that makes them when they are first asked for. `rows` and
-    `columns` of the patch grid are multiples of `merge_size`. `content`: bytes that stand for the
-    pixels; when it is empty, the key is made from the pixels.
+    `source`: the pixels, as they are or not yet normalised, or a function that makes them when they
+    are first asked for. `rows` and `columns` of the patch grid are multiples of `merge_size`.
+    `content`: bytes that stand for the pixels; when it is empty, the key is made from the pixels.
     """
 
-    source: Pixels | Callable[[], Pixels]
+    source: Source | Callable[[], Source]
     rows: int
     columns: int
     merge_size: int
@@ -37,9 +59,23 @@ class FramePatches:
     content: bytes = b''
 
     @cached_property
+    def _made(self) -> Source:
+        return self.source() if callable(self.source) else self.source
+
+    @cached_property
     def pixels(self) -> Pixels:
         """The patches, as Pixels says."""
-        return self.source() if callable(self.source) else self.source
+        return self._made.normalised() if isinstance(self._made, Levels) else self._made
+
+    @property
+    def levels(self) -> Levels | None:
+        """The patches before they are normalised, where they are known as that."""
+        return self._made if isinstance(self._made, Levels) else None
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The patches as the source has them: levels (uint8), or pixels."""
+        return self._made.values if isinstance(self._made, Levels) else self._made
 
     @cached_property
     def key(self) -> bytes:

@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 
 from penguin_ros.checkpoint.shapes import ProcessorShape
 from penguin_ros.frame import Frame, FrameType, Image
-from penguin_ros.model_inputs import FramePatches, Pixels
+from penguin_ros.model_inputs import FramePatches, Levels
 
 # Pillow 9.0, which Ubuntu 22.04 has, does not know Resampling; its module has the name itself.
 BICUBIC: Any = getattr(PillowImage, 'Resampling', PillowImage).BICUBIC
@@ -38,24 +38,22 @@ def to_patches(
     """
     rows, columns = size[0] // processor.patch_size, size[1] // processor.patch_size
     content = hashlib.blake2b(frame.digest, digest_size=16, key=_constants(processor)).digest()
-    pixels = partial(_pixels, frame.image, size, merge_size, processor)
-    return FramePatches(pixels, rows, columns, merge_size, frame_type, content)
+    levels = partial(_levels, frame.image, size, merge_size, processor)
+    return FramePatches(levels, rows, columns, merge_size, frame_type, content)
 
 
-def _pixels(
+def _levels(
     image: Image, size: tuple[int, int], merge_size: int, processor: ProcessorShape
-) -> Pixels:
+) -> Levels:
     patch = processor.patch_size
     rows, columns = size[0] // patch, size[1] // patch
     blocks = resized(image, size).reshape(
         rows // merge_size, merge_size, patch, columns // merge_size, merge_size, patch, 3
     )
-    channels = blocks.transpose(6, 0, 3, 1, 4, 2, 5).reshape(3, rows * columns, patch * patch)
-    pixels = np.empty((rows * columns, 3, patch * patch), np.float32)
-    tables = _tables(processor.image_mean, processor.image_std, processor.rescale_factor)
-    for channel in range(3):
-        pixels[:, channel] = tables[channel][channels[channel]]
-    return pixels.reshape(rows * columns, -1)
+    values = blocks.transpose(0, 3, 1, 4, 6, 2, 5).reshape(rows * columns, -1)
+    return Levels(
+        values, _tables(processor.image_mean, processor.image_std, processor.rescale_factor)
+    )
 
 
 @lru_cache(maxsize=8)

@@ -58,6 +58,15 @@ def torch_kind(folder: Path) -> Kind:
     return Kind(lambda config: TorchBackend(checkpoint, config), 1e-4)
 
 
+def torch_graphs_kind(folder: Path) -> Kind:
+    """Returns torch whose passes are recorded and replayed, by a stand-in for CUDA graphs."""
+    pytest.importorskip('torch', reason='torch is not installed')
+    from support.torch_graphs import recording_backend
+
+    checkpoint = open_checkpoint(write_random_checkpoint(folder))
+    return Kind(lambda config: recording_backend(checkpoint, config), 1e-4)
+
+
 def onnx_kind(folder: Path, variant: str) -> Kind:
     """Returns ONNX Runtime on a bundle of the same checkpoint, with the LLM's graph of a
     variant.
@@ -130,6 +139,7 @@ def scripted_kind(folder: Path) -> Kind:
 
 KINDS = {
     'torch': torch_kind,
+    'torch graphs': torch_graphs_kind,
     'scripted': scripted_kind,
     'onnxruntime in place': lambda folder: onnx_kind(folder, FULL),
     'onnxruntime two-part': lambda folder: onnx_kind(folder, TWO_PART),

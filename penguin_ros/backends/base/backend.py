@@ -21,6 +21,9 @@ from penguin_ros.model_inputs import FramePatches
 Logits = NDArray[np.float32]
 Result = TypeVar('Result')
 
+PREFILL_CHUNK = 256
+"""Positions that are prefilled per step where neither settings nor measurement say otherwise."""
+
 
 @dataclass(frozen=True)
 class GreedyToken:
@@ -36,7 +39,8 @@ class GreedyToken:
 class BackendDescription:
     """What is open: `slots` KV slots of `max_length` positions and `slot_bytes` each;
     `hidden_size` and `vocabulary_size` in elements. `way`: how the library computes on the device,
-    in words, where there is more than one way.
+    in words, where there is more than one way. `prefill_chunk`: positions that are prefilled per
+    step, as the settings say or the device takes.
     """
 
     name: str
@@ -51,6 +55,7 @@ class BackendDescription:
     slot_bytes: int
     feature_bytes_per_token: int
     way: str = ''
+    prefill_chunk: int = PREFILL_CHUNK
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,19 @@ def check_frames(frames: Sequence[FramePatches], patch_values: int) -> None:
     and a grid that merges evenly.
     """
     for index, frame in enumerate(frames):
-        shape, grid = frame.pixels.shape, f'a grid of {frame.rows} x {frame.columns}'
+        values = frame.values
+        shape, grid = values.shape, f'a grid of {frame.rows} x {frame.columns}'
         merge = frame.merge_size
         if min(frame.rows, frame.columns, merge) < 1 or frame.rows % merge or frame.columns % merge:
             raise BackendError(
                 f'frame {index} has {grid}',
                 f'both must be positive multiples of its merge size {merge}',
             )
-        if shape != (frame.rows * frame.columns, patch_values) or frame.pixels.dtype != np.float32:
+        dtype = np.float32 if frame.levels is None else np.uint8
+        if shape != (frame.rows * frame.columns, patch_values) or values.dtype != dtype:
             raise BackendError(
-                f'frame {index} has pixels {shape} {frame.pixels.dtype}',
-                f'{grid} needs ({frame.rows * frame.columns}, {patch_values}) float32',
+                f'frame {index} has pixels {shape} {values.dtype}',
+                f'{grid} needs ({frame.rows * frame.columns}, {patch_values}) {np.dtype(dtype)}',
             )
 
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import BackendDescription, GreedyToken, Logits, Result
+from penguin_ros.backends.base.backend import (
+    BackendDescription,
+    BackendStats,
+    GreedyToken,
+    Logits,
+    Result,
+)
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendUnavailable
@@ -22,7 +28,8 @@ from penguin_ros.model_inputs import FramePatches
 if TYPE_CHECKING:
     import torch
 
-    from penguin_ros.backends.torch.session import FeatureRows, TorchSession
+    from penguin_ros.backends.torch.decoder_passes import FeatureRows
+    from penguin_ros.backends.torch.session import Recording, TorchSession
     from penguin_ros.checkpoint.checkpoint import Checkpoint
 
     TorchFeatures = StagedFeatures[torch.Tensor]
@@ -30,16 +37,21 @@ if TYPE_CHECKING:
 
 class TorchBackend(SlotBackend['TorchSession', 'TorchFeatures']):
     """Penguin-VL in plain PyTorch. A slot is at most as long as the model's context; truncating one
-    costs nothing. A slice of an encode is one layer of one frame, or `encode_patches` rows of it
-    when the frame has more.
+    costs nothing. On CUDA passes are recorded and replayed, and a slice of an encode is a frame. A
+    slice elsewhere, and of a frame with more than `encode_patches` patches, is one layer of one
+    frame, or so many rows of it.
     """
 
     NAME = 'torch'
 
-    def __init__(self, checkpoint: Checkpoint, config: ModelConfig) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, config: ModelConfig, recording: Recording | None = None
+    ) -> None:
+        """`recording` is for tests, see TorchSession."""
         super().__init__(checkpoint.shape.patch_values)
         self._checkpoint = checkpoint
         self._config = config
+        self._recording = recording
 
     def _open(self) -> tuple[TorchSession, BackendDescription]:
         prepare('torch')
@@ -53,7 +65,7 @@ class TorchBackend(SlotBackend['TorchSession', 'TorchFeatures']):
             ) from error
         shape = self._checkpoint.shape
         length = min(self._config.max_length, shape.max_positions)
-        session = TorchSession(self._checkpoint, self._config, length)
+        session = TorchSession(self._checkpoint, self._config, length, self._recording)
         return session, BackendDescription(
             name=self.NAME,
             device=session.device,
@@ -67,7 +79,13 @@ class TorchBackend(SlotBackend['TorchSession', 'TorchFeatures']):
             slot_bytes=session.slot_bytes,
             feature_bytes_per_token=(shape.llm.hidden_size + shape.encoder.hidden_size)
             * session.element_bytes,
+            prefill_chunk=session.prefill_chunk,
         )
+
+    def stats(self) -> BackendStats:
+        """See Backend."""
+        session = self._session
+        return BackendStats() if session is None else session.stats()
 
     def _close(self, session: TorchSession) -> None:
         session.close()

@@ -5,13 +5,14 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 
 from penguin_ros.backends.torch.cache import KeyValueCache
 from penguin_ros.backends.torch.layers import (
+    Rope,
     attend,
     causal_mask,
     finish,
@@ -19,7 +20,9 @@ from penguin_ros.backends.torch.layers import (
     rms_norm,
     rope_of,
 )
-from penguin_ros.backends.torch.weights import DecoderWeights
+from penguin_ros.backends.torch.weights import DecoderWeights, StackWeights
+
+Store = Callable[[int, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 # A longer chunk runs in parts, so that masks and activations stay bounded.
 _PART_TOKENS = 1024
@@ -58,10 +61,20 @@ def _append_part(
     index, past = place
     rope = rope_of(positions[past : past + len(x)])
     mask = causal_mask(past, len(x), shape.heads // shape.kv_heads, x)
-    for number, layer in enumerate(weights.stack.layers):
-        queries, keys_values = project(x, layer, shape, rope)
-        held_keys, held_values = cache.append(index, number, past, keys_values)
-        finish(x, attend(queries, held_keys, held_values, mask), layer, shape)
+    return run_layers(
+        weights.stack, x, rope, mask, lambda layer, new: cache.append(index, layer, past, new)
+    )
+
+
+def run_layers(
+    stack: StackWeights, x: torch.Tensor, rope: Rope, mask: torch.Tensor | None, store: Store
+) -> torch.Tensor:
+    """Runs all layers on `x` in place. `store` writes the new keys and values of a layer and
+    returns all that its attention sees.
+    """
+    for number, layer in enumerate(stack.layers):
+        queries, keys_values = project(x, layer, stack.shape, rope)
+        finish(x, attend(queries, *store(number, keys_values), mask), layer, stack.shape)
     return x
 
 

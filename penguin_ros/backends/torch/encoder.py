@@ -21,9 +21,11 @@ from penguin_ros.backends.torch.layers import (
     rms_norm,
     rope_tables,
 )
+from penguin_ros.backends.torch.pixels import on_device
 from penguin_ros.backends.torch.weights import EncoderWeights, LayerWeights
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.model_inputs import FramePatches
+from penguin_ros.steps import run_to_end
 
 Encoded = tuple[torch.Tensor, torch.Tensor]
 """What comes out after merging (tokens, encoder size), and after the projector (tokens,
@@ -37,12 +39,29 @@ def encode_frame(
     """Encodes a frame. Yields after each slice, which is a layer, or `rows_per_slice` rows of a
     layer when the frame has more patches than that.
     """
-    x = F.linear(torch.tensor(frame.pixels).to(weights.patches[0]), *weights.patches)
-    rope = _rope(frame, weights.stack.shape, x)
+    like = weights.patches[0]
+    rope = grid_rope(frame, weights.stack.shape, like)
+    return (
+        yield from _encode(weights, on_device(frame, like), rope, frame.merge_size, rows_per_slice)
+    )
+
+
+def encode_whole(
+    weights: EncoderWeights, pixels: torch.Tensor, rope: Rope, merge_size: int
+) -> Encoded:
+    """Encodes a frame at once from its pixels (patches, patch_values); see `grid_rope`."""
+    like = weights.patches[0]
+    return run_to_end(_encode(weights, pixels.to(like.dtype), rope, merge_size, len(pixels)))
+
+
+def _encode(
+    weights: EncoderWeights, pixels: torch.Tensor, rope: Rope, merge_size: int, rows_per_slice: int
+) -> Generator[None, None, Encoded]:
+    x = F.linear(pixels, *weights.patches)
     yield
     for layer in weights.stack.layers:
         yield from _layer(x, layer, weights.stack.shape, rope, rows_per_slice)
-    return (yield from _tail(x, weights, frame.merge_size, rows_per_slice))
+    return (yield from _tail(x, weights, merge_size, rows_per_slice))
 
 
 def _layer(
@@ -102,7 +121,7 @@ def merge(x: torch.Tensor, merge_size: int) -> torch.Tensor:
     return blocks[:, centre, centre].mean(dim=(1, 2))
 
 
-def _rope(frame: FramePatches, shape: TransformerShape, like: torch.Tensor) -> Rope:
+def grid_rope(frame: FramePatches, shape: TransformerShape, like: torch.Tensor) -> Rope:
     """Returns the tables for the true grid position of every patch, in merge-block order."""
     rows = torch.arange(frame.rows, device=like.device)[:, None].expand(-1, frame.columns)
     columns = torch.arange(frame.columns, device=like.device).expand(frame.rows, -1)

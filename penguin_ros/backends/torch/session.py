@@ -1,39 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole Penguin-VL on one device: it turns frames into features and chunks into logits.
 
-Every method runs without gradients, and what torch raises leaves as a named error.
+Every method runs without gradients, and what torch raises leaves as a named error. Where passes can
+be recorded, which is on CUDA, they run with fixed shapes and are replayed; where that fails, and on
+a CPU, they run plainly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import GreedyToken, Logits
+from penguin_ros.backends.base.backend import BackendStats, Chunk, GreedyToken, Logits
 from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.torch import decoder
 from penguin_ros.backends.torch.attention import CUDNN_ATTENTION
+from penguin_ros.backends.torch.buckets import LengthBuckets
 from penguin_ros.backends.torch.cache import KeyValueCache
+from penguin_ros.backends.torch.cuda_recorder import CudaRecorder
+from penguin_ros.backends.torch.decoder_passes import (
+    DecoderPasses,
+    FeatureRows,
+    Network,
+    greedy_choices,
+)
 from penguin_ros.backends.torch.device import choose_device, choose_precision, inference
 from penguin_ros.backends.torch.encoder import Encoded, encode_frame
+from penguin_ros.backends.torch.encoder_passes import EncoderPasses
+from penguin_ros.backends.torch.graphs import PassCache, Recorder
 from penguin_ros.backends.torch.layers import position_table
+from penguin_ros.backends.torch.warm_up import ENCODE_PATCHES, PREFILL_ROWS, largest_within_a_step
 from penguin_ros.backends.torch.weights import WeightLoader
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
 
-FeatureRows = tuple[int, torch.Tensor]
-"""The offset in a chunk, and the rows (count, hidden_size) of visual features that stand there."""
+_SPARE_POSITIONS = 16  # the last one is needed; so many keep rows of the cache aligned
+
+
+@dataclass(frozen=True)
+class Recording:
+    """How passes are recorded: `make` gives the recorder of a session, `smallest_length` is the
+    first bucket of lengths, `clock_ns` measures passes when the model is loaded.
+    """
+
+    make: Callable[[], Recorder] = CudaRecorder
+    smallest_length: int = 256
+    clock_ns: Callable[[], int] = time.perf_counter_ns
 
 
 class TorchSession:
-    """The weights, and the cache with `max_length` positions per slot."""
+    """The weights, and the cache with `max_length` positions per slot. `recording` is given where
+    passes are to be recorded on a device that is not CUDA.
+    """
 
-    def __init__(self, checkpoint: Checkpoint, config: ModelConfig, max_length: int) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        config: ModelConfig,
+        max_length: int,
+        recording: Recording | None = None,
+    ) -> None:
         with inference('loading the model'):
             device = choose_device(config.device)
             self.device = device.type
@@ -43,29 +76,94 @@ class TorchSession:
             loader = WeightLoader(checkpoint, device, getattr(torch, self.precision))
             self._encoder = loader.encoder()
             self._decoder = loader.decoder()
+        if recording is None and self.device == 'cuda':
+            recording = Recording()
+        self._max_length = max_length
         with inference(f'allocating KV slots of {max_length} positions'):
-            self._cache = KeyValueCache(
-                checkpoint.shape.llm, config, max_length, self._decoder.embedding
-            )
-            self._positions = position_table(
-                checkpoint.shape.llm, max_length, self._decoder.embedding
-            )
-        self._rows_per_slice = config.encode_patches
+            self._allocate(checkpoint, config, recording)
         self.slots = self._cache.slots
         self.slot_bytes = self._cache.slot_bytes
         self.element_bytes = self._decoder.embedding.itemsize
+        self.prefill_chunk = config.prefill_chunk
+        self._rows_per_slice = config.encode_patches
         if self.device == 'cuda':
             CUDNN_ATTENTION.keep_off()
+        self._fit_to_device(recording)
+
+    def _allocate(
+        self, checkpoint: Checkpoint, config: ModelConfig, recording: Recording | None
+    ) -> None:
+        like, llm = self._decoder.embedding, checkpoint.shape.llm
+        self._graphs: PassCache | None = None
+        self._passes: DecoderPasses | None = None
+        self._encoder_passes: EncoderPasses | None = None
+        self._positions = position_table(llm, self._max_length, like)
+        if recording is None:
+            self._cache = KeyValueCache(llm, config, self._max_length, like)
+            return
+        buckets = LengthBuckets(self._max_length, recording.smallest_length)
+        self._cache = KeyValueCache(llm, config, buckets.ceiling + _SPARE_POSITIONS, like)
+        self._graphs = PassCache(recording.make())
+        network = Network(self._decoder, self._cache, self._positions, buckets)
+        self._passes = DecoderPasses(network, self._graphs)
+        self._encoder_passes = EncoderPasses(self._encoder, self._graphs)
+
+    def _fit_to_device(self, recording: Recording | None) -> None:
+        """Sets the sizes of steps that the settings leave open."""
+        if not self.prefill_chunk:
+            sizes = [size for size in PREFILL_ROWS if size <= self._max_length] or [256]
+            self.prefill_chunk = self._measured(sizes, self._prefill_once, recording) or 256
+        if not self._rows_per_slice:
+            self._rows_per_slice = ENCODE_PATCHES[0]
+            patches = self._measured(ENCODE_PATCHES, self._encode_once, recording)
+            self._rows_per_slice = patches or ENCODE_PATCHES[0]
+
+    def _measured(
+        self, sizes: Sequence[int], run: Callable[[int], None], recording: Recording | None
+    ) -> int:
+        """Returns the largest size that a step may have; 0 where nothing is recorded, and with that
+        nothing measured.
+        """
+        if recording is None:
+            return 0
+        return largest_within_a_step(sizes, run, recording.clock_ns)
+
+    def _prefill_once(self, rows: int) -> None:
+        self.append_greedy(Append(0, 0, Chunk(np.zeros(rows, np.int64)), [rows - 1]), ())
+
+    def _encode_once(self, patches: int) -> None:
+        side = round(patches**0.5)
+        pixels = np.zeros((patches, self._encoder.patches[0].shape[1]), np.float32)
+        for _ in self.encode_frame(FramePatches(pixels, side, side, 2)):
+            pass
+        if self.device == 'cuda':
+            torch.cuda.synchronize()
 
     def close(self) -> None:
         """Frees weights and cache; the object is dead afterwards."""
+        if self._graphs is not None:
+            self._graphs.close()
         del self._encoder, self._decoder, self._cache, self._positions
+        del self._graphs, self._passes, self._encoder_passes
         if self.device == 'cuda':
             CUDNN_ATTENTION.give_back()
             torch.cuda.empty_cache()
 
+    def stats(self) -> BackendStats:
+        """Returns what is known of recorded passes; on any thread."""
+        graphs: PassCache | None = getattr(self, '_graphs', None)
+        return BackendStats() if graphs is None else graphs.stats()
+
     def encode_frame(self, frame: FramePatches) -> Generator[None, None, Encoded]:
-        """See `encoder.encode_frame`."""
+        """Encodes a frame, as one pass where that can be recorded and the frame has no more patches
+        than a slice, else as `encoder.encode_frame` does.
+        """
+        if self._encoder_passes is not None and len(frame.values) <= self._rows_per_slice:
+            if self._records:
+                with inference('encoding a frame'):
+                    whole = self._encoder_passes.encode(frame)
+                yield
+                return whole
         slices = encode_frame(self._encoder, frame, self._rows_per_slice)
         while True:
             # Gradient mode belongs to the thread: it must not stay switched while the generator is
@@ -88,16 +186,14 @@ class TorchSession:
         each.
         """
         with inference('appending a chunk'):
-            logits = self._append(append, features)
-            best, choices = logits.max(dim=-1)
-            best = torch.where(logits.isfinite().all(dim=-1), best, torch.nan)
-            return [
-                GreedyToken(int(token_id), float(logit))
-                for token_id, logit in zip(choices.tolist(), best.tolist(), strict=True)
-            ]
+            if self._passes is not None and self._records:
+                return self._passes.append_greedy(append, features)
+            return greedy_choices(self._append(append, features))
 
     def _append(self, append: Append, features: Sequence[FeatureRows]) -> torch.Tensor:
         """Returns (len(wanted), vocabulary_size) float32 on the device."""
+        if self._passes is not None and self._records:
+            return self._passes.append(append, features)
         ids = torch.tensor(
             append.chunk.token_ids, dtype=torch.int64, device=self._decoder.embedding.device
         )
@@ -108,10 +204,17 @@ class TorchSession:
         hidden = decoder.append(self._decoder, self._cache, self._positions, place, embeddings)
         return decoder.logits(self._decoder, hidden, append.wanted)
 
+    @property
+    def _records(self) -> bool:
+        return self._graphs is not None and self._graphs.can_record
+
     def copy(self, source: int, target: int, length: int) -> None:
         """Copies the first `length` positions of one slot to another."""
         with inference('copying a KV slot'):
-            self._cache.copy(source, target, length)
+            if self._passes is not None:
+                self._passes.copy(source, target, length)
+            else:
+                self._cache.copy(source, target, length)
 
     def to_numpy(self, tensor: torch.Tensor) -> NDArray[np.float32]:
         """Copies a tensor to the host."""

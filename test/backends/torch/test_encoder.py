@@ -144,7 +144,7 @@ def test_the_order_of_patches_follows_the_merge_size(merge_size: int) -> None:
     like = torch.zeros(1)
 
     def turned(merge: int) -> np.ndarray:
-        rope = encoder._rope(
+        rope = encoder.grid_rope(
             FramePatches(np.zeros((72, 588), np.float32), 6, 12, merge), TINY.encoder, like
         )
         return apply_rope(torch.from_numpy(blocks(grid, merge))[:, None], rope)[:, 0].numpy()
