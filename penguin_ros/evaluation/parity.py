@@ -84,7 +84,8 @@ def compare_all(cases: Sequence[GoldenCase], config: ModelConfig) -> ParityRun:
     try:
         description = backend.open()
         tolerance = tolerance_of(description.precision)
-        model = ParityModel(backend, source, tolerance, config.prefill_chunk)
+        chunk = config.prefill_chunk or description.prefill_chunk
+        model = ParityModel(backend, source, tolerance, chunk)
         results: dict[str, list[StageResult]] = {}
         with progress_bar('cases', len(cases)) as show:
             for count, case in enumerate(cases):

@@ -155,7 +155,7 @@ class AnswerJob:
             request.max_tokens,
             model.source.shape.stop_token_ids,
             context.config.generation,
-            context.config.model.prefill_chunk,
+            context.config.model.prefill_chunk or model.caches.backend.description.prefill_chunk,
             seed_offset=context.number,
         )
         output = self._output

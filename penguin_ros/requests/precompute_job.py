@@ -87,5 +87,6 @@ class PrecomputeJob:
             )
             # Requests use all slots, or the request itself will say that the prompt is too long.
             with suppress(NoFreeSlot, PromptTooLong):
-                yield from precompute_prefix(caches, inputs, config.model.prefill_chunk)
+                chunk = config.model.prefill_chunk or caches.backend.description.prefill_chunk
+                yield from precompute_prefix(caches, inputs, chunk)
         return encoded

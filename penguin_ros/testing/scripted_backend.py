@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penguin_ros.backends.base.backend import (
+    ENCODE_PATCHES,
     BackendDescription,
     Chunk,
     GreedyToken,
@@ -194,7 +195,7 @@ class ScriptedBackend(SlotBackend[object, ScriptedFeatures]):
     def _encode_frame(
         self, session: object, frame: FramePatches
     ) -> Generator[None, None, ScriptedFeatures]:
-        for _ in range(0, len(frame.pixels), self._config.encode_patches):
+        for _ in range(0, len(frame.pixels), self._config.encode_patches or ENCODE_PATCHES):
             self.on_step('encode')
             yield
         return self._features_of(frame)

@@ -29,7 +29,13 @@ from penguin_ros.testing.random_checkpoint import write_random_checkpoint
 from penguin_ros.testing.scripted_backend import ScriptedBackend
 
 CONFIG = ModelConfig(
-    device='cpu', precision='float32', max_length=64, kv_slots=3, encode_patches=4096, threads=1
+    device='cpu',
+    precision='float32',
+    max_length=64,
+    kv_slots=3,
+    prefill_chunk=256,
+    encode_patches=4096,
+    threads=1,
 )
 
 

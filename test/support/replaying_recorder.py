@@ -79,7 +79,7 @@ class ReplayingRecorder:
 
     def rehearse(self, work: Work) -> None:
         """Runs work as it is, under the same watch."""
-        with _Watch(self._known()), _NoWaits():
+        with _Watch(self._known(work)), _NoWaits():
             work()
 
     def record(self, work: Work) -> Callable[[], None]:
@@ -87,18 +87,18 @@ class ReplayingRecorder:
         nothing.
         """
         self.may_record()
-        before = [(each, each.clone()) for each in self.held()]
-        with _Watch(self._known()) as first, _NoWaits():
+        before = [(each, each.clone()) for each in self._places(work)]
+        with _Watch(self._known(work)) as first, _NoWaits():
             work()
         for each, values in before:
             each.copy_(values)
-        places = [each.data_ptr() for each in self.held()]
+        places = [each.data_ptr() for each in self._places(work)]
         operations = first.operations
 
         def replay() -> None:
-            if not set(places) <= {each.data_ptr() for each in self.held()}:
+            if not set(places) <= {each.data_ptr() for each in self._places(work)}:
                 raise NotRecordable('memory that the recording names was freed')
-            with _Watch(self._known()) as now, _NoWaits():
+            with _Watch(self._known(work)) as now, _NoWaits():
                 work()
             if now.operations != operations:
                 pairs = zip_longest(now.operations, operations)
@@ -111,8 +111,12 @@ class ReplayingRecorder:
         """Counts."""
         self.released += 1
 
-    def _known(self) -> set[int]:
-        return {_storage(each) for each in self.held()}
+    def _places(self, work: Work) -> list[torch.Tensor]:
+        """What `held` names; while a session opens, which nobody has yet, what the pass names."""
+        return self.held() or held_tensors(getattr(work, '__self__', None))
+
+    def _known(self, work: Work) -> set[int]:
+        return {_storage(each) for each in self._places(work)}
 
 
 def held_tensors(root: object) -> list[torch.Tensor]:

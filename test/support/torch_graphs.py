@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from support.replaying_recorder import ReplayingRecorder, held_tensors
@@ -17,11 +19,16 @@ SMALLEST_LENGTH = 16
 
 
 def recording_backend(
-    checkpoint: Any, config: ModelConfig, recorder: ReplayingRecorder | None = None
+    checkpoint: Any,
+    config: ModelConfig,
+    recorder: ReplayingRecorder | None = None,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> TorchBackend:
     """Returns a backend, not open, that records passes with `recorder`, or one of its own."""
     recorder = recorder or ReplayingRecorder()
-    backend = TorchBackend(checkpoint, config, Recording(lambda: recorder, SMALLEST_LENGTH))
+    backend = TorchBackend(
+        checkpoint, config, Recording(lambda: recorder, SMALLEST_LENGTH, clock_ns)
+    )
     recorder.held = lambda: held_tensors(backend._session)
     return backend
 

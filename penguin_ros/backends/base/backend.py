@@ -24,6 +24,9 @@ Result = TypeVar('Result')
 PREFILL_CHUNK = 256
 """Positions that are prefilled per step where neither settings nor measurement say otherwise."""
 
+ENCODE_PATCHES = 4096
+"""Patches that are encoded per step, likewise."""
+
 
 @dataclass(frozen=True)
 class GreedyToken:

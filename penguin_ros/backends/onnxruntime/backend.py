@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import BackendDescription, BackendStats, Logits
+from penguin_ros.backends.base.backend import (
+    ENCODE_PATCHES,
+    BackendDescription,
+    BackendStats,
+    Logits,
+)
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
 from penguin_ros.backends.onnxruntime.decoder import OnnxDecoder
@@ -68,7 +73,7 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
         maker = SessionMaker(library, self._bundle, placement, config.threads or usable_cores())
         length = min(config.max_length, manifest.max_length)
         decoder = OnnxDecoder(maker, self._variant or decoder_variant(library), config, length)
-        encoder = OnnxEncoder(maker, config.encode_patches)
+        encoder = OnnxEncoder(maker, config.encode_patches or ENCODE_PATCHES)
         shape, cache = manifest.shape, decoder.cache.shape
         return OnnxNetwork(encoder, decoder, placement.idle), BackendDescription(
             name=self.NAME,

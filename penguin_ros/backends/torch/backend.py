@@ -79,6 +79,7 @@ class TorchBackend(SlotBackend['TorchSession', 'TorchFeatures']):
             slot_bytes=session.slot_bytes,
             feature_bytes_per_token=(shape.llm.hidden_size + shape.encoder.hidden_size)
             * session.element_bytes,
+            way=session.way,
             prefill_chunk=session.prefill_chunk,
         )
 

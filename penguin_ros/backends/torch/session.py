@@ -17,7 +17,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import BackendStats, Chunk, GreedyToken, Logits
+from penguin_ros.backends.base.backend import (
+    PREFILL_CHUNK,
+    BackendStats,
+    GreedyToken,
+    Logits,
+)
 from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.torch import decoder
 from penguin_ros.backends.torch.attention import CUDNN_ATTENTION
@@ -35,7 +40,7 @@ from penguin_ros.backends.torch.encoder import Encoded, encode_frame
 from penguin_ros.backends.torch.encoder_passes import EncoderPasses
 from penguin_ros.backends.torch.graphs import PassCache, Recorder
 from penguin_ros.backends.torch.layers import position_table
-from penguin_ros.backends.torch.warm_up import ENCODE_PATCHES, PREFILL_ROWS, largest_within_a_step
+from penguin_ros.backends.torch.warm_up import ENCODE_PATCHES, StepSizes, measured_sizes
 from penguin_ros.backends.torch.weights import WeightLoader
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.config import ModelConfig
@@ -84,11 +89,9 @@ class TorchSession:
         self.slots = self._cache.slots
         self.slot_bytes = self._cache.slot_bytes
         self.element_bytes = self._decoder.embedding.itemsize
-        self.prefill_chunk = config.prefill_chunk
-        self._rows_per_slice = config.encode_patches
         if self.device == 'cuda':
             CUDNN_ATTENTION.keep_off()
-        self._fit_to_device(recording)
+        self._fit_to_device(config, recording)
 
     def _allocate(
         self, checkpoint: Checkpoint, config: ModelConfig, recording: Recording | None
@@ -108,34 +111,20 @@ class TorchSession:
         self._passes = DecoderPasses(network, self._graphs)
         self._encoder_passes = EncoderPasses(self._encoder, self._graphs)
 
-    def _fit_to_device(self, recording: Recording | None) -> None:
-        """Sets the sizes of steps that the settings leave open."""
-        if not self.prefill_chunk:
-            sizes = [size for size in PREFILL_ROWS if size <= self._max_length] or [256]
-            self.prefill_chunk = self._measured(sizes, self._prefill_once, recording) or 256
-        if not self._rows_per_slice:
-            self._rows_per_slice = ENCODE_PATCHES[0]
-            patches = self._measured(ENCODE_PATCHES, self._encode_once, recording)
-            self._rows_per_slice = patches or ENCODE_PATCHES[0]
-
-    def _measured(
-        self, sizes: Sequence[int], run: Callable[[int], None], recording: Recording | None
-    ) -> int:
-        """Returns the largest size that a step may have; 0 where nothing is recorded, and with that
-        nothing measured.
+    def _fit_to_device(self, config: ModelConfig, recording: Recording | None) -> None:
+        """Sets the sizes of steps: those of the settings, else what the device takes, which is
+        measured where passes are recorded.
         """
-        if recording is None:
-            return 0
-        return largest_within_a_step(sizes, run, recording.clock_ns)
+        self._rows_per_slice = ENCODE_PATCHES[0]
+        sizes = StepSizes(PREFILL_CHUNK, ENCODE_PATCHES[0])
+        if recording is not None and not (config.prefill_chunk and config.encode_patches):
+            patch_values = self._encoder.patches[0].shape[1]
+            sizes = measured_sizes(self, self._max_length, patch_values, recording.clock_ns)
+        self.prefill_chunk = config.prefill_chunk or sizes.prefill_chunk
+        self._rows_per_slice = config.encode_patches or sizes.encode_patches
 
-    def _prefill_once(self, rows: int) -> None:
-        self.append_greedy(Append(0, 0, Chunk(np.zeros(rows, np.int64)), [rows - 1]), ())
-
-    def _encode_once(self, patches: int) -> None:
-        side = round(patches**0.5)
-        pixels = np.zeros((patches, self._encoder.patches[0].shape[1]), np.float32)
-        for _ in self.encode_frame(FramePatches(pixels, side, side, 2)):
-            pass
+    def wait(self) -> None:
+        """Returns when all that was asked of the device is done."""
         if self.device == 'cuda':
             torch.cuda.synchronize()
 
@@ -148,6 +137,13 @@ class TorchSession:
         if self.device == 'cuda':
             CUDNN_ATTENTION.give_back()
             torch.cuda.empty_cache()
+
+    @property
+    def way(self) -> str:
+        """How passes run, in words."""
+        if self._graphs is None:
+            return ''
+        return 'CUDA graphs' if self._graphs.can_record else 'plain passes, without CUDA graphs'
 
     def stats(self) -> BackendStats:
         """Returns what is known of recorded passes; on any thread."""

@@ -127,7 +127,7 @@ def _answer(
     slot = backend.new_slot()
     try:
         _encode(backend, answer)
-        _prefill(backend, slot, answer, opened.config.model.prefill_chunk)
+        _prefill(backend, slot, answer, _chunk(opened))
         _decode(backend, slot, answer, max_tokens)
         if task is not None and task.arrays:
             backend.truncate(slot, prompt_tokens - 1)
@@ -148,6 +148,11 @@ def _encode(backend: Backend, answer: MeasuredAnswer) -> None:
     if backend.description.device != 'cpu':
         backend.read_features(answer.features[-1])
     answer.seconds['encode_s'] = time.perf_counter() - start
+
+
+def _chunk(opened: Opened) -> int:
+    """Positions that are prefilled per step."""
+    return opened.config.model.prefill_chunk or opened.backend.description.prefill_chunk
 
 
 def _prefill(backend: Backend, slot: int, answer: MeasuredAnswer, chunk_size: int) -> None:
@@ -189,7 +194,7 @@ def _at_position(opened: Opened, position: int, steps: int) -> dict[str, float]:
     would say.
     """
     backend = opened.backend
-    chunk = opened.config.model.prefill_chunk
+    chunk = _chunk(opened)
     ids = np.random.default_rng(0).integers(
         0, backend.description.vocabulary_size, position + steps
     )

@@ -184,9 +184,10 @@ class ClipCases:
         ours = bench.text(caches, found, QUESTIONS[0])
         reference = bench.text(bench.plain, found, QUESTIONS[0])
         if bench.rounding is None:
-            chunk = ending_short(
-                len(ours.inputs.prompt.token_ids), bench.config.model.prefill_chunk
+            size = (
+                bench.config.model.prefill_chunk or bench.loaded.backend.description.prefill_chunk
             )
+            chunk = ending_short(len(ours.inputs.prompt.token_ids), size)
             other = bench.text(bench.plain, found, QUESTIONS[0], limits={'prefill_chunk': chunk})
             bench.rounding = agreement(other.tokens, reference.tokens).logit_difference
         self._table.add(name, ours, reference, bench.rounding)

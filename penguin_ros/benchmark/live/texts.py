@@ -131,7 +131,7 @@ class TextBench:
             tokens or config.caption.max_tokens,
             () if tokens else self.loaded.source.shape.stop_token_ids,
             sampling,
-            config.model.prefill_chunk,
+            config.model.prefill_chunk or self.loaded.backend.description.prefill_chunk,
             keep_logits=True,
         )
 

@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import pytest
+from support.backend_kinds import CONFIG
+from support.memory_checkpoint import MemoryCheckpoint
 
 from penguin_ros.backends.torch.warm_up import largest_within_a_step
 from penguin_ros.errors import OutOfMemory
@@ -49,3 +54,30 @@ def test_the_smallest_is_taken_without_a_look() -> None:
 def test_a_size_without_memory_is_passed_over() -> None:
     device = Device(0.001, most=600)
     assert largest_within_a_step((1024, 512, 256), device.run, device.clock) == 512
+
+
+@pytest.mark.parametrize(('step_ms', 'expected'), [(1, (512, 4096)), (30, (256, 256))])
+def test_a_session_takes_what_its_device_was_measured_to_take(
+    step_ms: int, expected: tuple[int, int]
+) -> None:
+    pytest.importorskip('torch', reason='torch is not installed')
+    from support.torch_graphs import recording_backend
+
+    config = replace(CONFIG, max_length=600, prefill_chunk=0, encode_patches=0)
+    ticks = itertools.count(step=step_ms * MS)
+    backend = recording_backend(MemoryCheckpoint(), config, clock_ns=lambda: next(ticks))
+    assert backend.open().prefill_chunk == expected[0]
+    assert backend._session is not None and backend._session._rows_per_slice == expected[1]
+
+
+def test_what_the_settings_say_is_not_measured() -> None:
+    pytest.importorskip('torch', reason='torch is not installed')
+    from support.torch_graphs import recording_backend
+
+    def clock_ns() -> int:
+        raise AssertionError('measured')
+
+    config = replace(CONFIG, prefill_chunk=32, encode_patches=128)
+    backend = recording_backend(MemoryCheckpoint(), config, clock_ns=clock_ns)
+    assert backend.open().prefill_chunk == 32 and backend.description.way == 'CUDA graphs'
+    assert backend._session is not None and backend._session._rows_per_slice == 128
