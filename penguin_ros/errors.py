@@ -291,5 +291,9 @@ class OutOfMemory(BackendError):
     """The device has too little memory."""
 
 
+class DeviceLost(BackendError):
+    """The device computes nothing more for this process, which has to end and start again."""
+
+
 class InvalidLogits(BackendError):
     """The network returned NaN or infinite logits."""

@@ -22,6 +22,7 @@ from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
     ClockJumped,
+    DeviceLost,
     Inactive,
     PenguinError,
     RequestCancelled,
@@ -266,6 +267,14 @@ class Pipeline:
         step; to be called now and then. Their answers are given on the caller's thread.
         """
         self._scheduler.end_stuck(PATIENCE_NS)
+
+    @property
+    def device_loss(self) -> DeviceLost | None:
+        """Why the worker has ended, when that is because its device computes nothing more for this
+        process.
+        """
+        failure = self._scheduler.worker().failure
+        return failure if isinstance(failure, DeviceLost) else None
 
     def status(self) -> PipelineStatus:
         """Returns a snapshot."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from penguin_ros.errors import (
     DeadlineExceeded,
+    DeviceLost,
     Inactive,
     PenguinError,
     RequestCancelled,
@@ -285,6 +286,9 @@ class Scheduler:
             next(entry.generator)
         except StopIteration:
             self._finalizer.finalize(entry, None)
+        except DeviceLost as error:  # no later job could succeed: the worker ends too
+            self._finalizer.finalize(entry, error)
+            raise
         except PenguinError as error:
             self._finalizer.finalize(entry, error)
         except Exception as error:

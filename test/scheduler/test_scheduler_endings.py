@@ -16,7 +16,8 @@ from support.stepped_jobs import (
     steps_done,
 )
 
-from penguin_ros.errors import BackendError, DeadlineExceeded, RequestCancelled
+from penguin_ros.errors import BackendError, DeadlineExceeded, DeviceLost, RequestCancelled
+from penguin_ros.scheduler.job import WorkerState
 from penguin_ros.scheduler.scheduler import Scheduler
 
 
@@ -230,3 +231,14 @@ def test_between_steps_nothing_is_ended_from_outside() -> None:
         stepped.clock.turn(1000)
         stepped.scheduler.end_stuck(60)
         assert job.ends == [None]
+
+
+def test_when_the_device_is_lost_every_job_ends_and_the_worker_too() -> None:
+    with stepped_scheduler(queue_length=2) as stepped:
+        lost = stepped.submit('lost', in_step=raising(DeviceLost('the GPU stopped')))
+        waiting = stepped.submit('waiting')
+        stepped.stage.permit()
+        stepped.wait('waiting DeviceLost')
+        assert isinstance(lost.ends[0], DeviceLost) and isinstance(waiting.ends[0], DeviceLost)
+        status = stepped.scheduler.worker()
+        assert status.state is WorkerState.FAILED and isinstance(status.failure, DeviceLost)

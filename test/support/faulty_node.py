@@ -116,6 +116,20 @@ def dying_worker():
     Scheduler._advance = broken_advance
 
 
+def lost_device():
+    """Makes the model's device fail for good in its 20th step."""
+    from penguin_ros.errors import DeviceLost
+
+    forward, numbers = ScriptedBackend.forward, itertools.count()
+
+    def lost_forward(self, *arguments, **named):
+        if next(numbers) >= 20:
+            raise DeviceLost('the GPU stopped', 'an illegal memory access', 'Start again')
+        return forward(self, *arguments, **named)
+
+    ScriptedBackend.forward = lost_forward
+
+
 if __name__ == '__main__':
     globals()[os.environ['PENGUIN_FAULT']]()
     sys.exit(main(backend_factory=answering()))

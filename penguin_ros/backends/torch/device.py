@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from penguin_ros.backends.base.backend import Result
-from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
+from penguin_ros.errors import BackendError, BackendUnavailable, DeviceLost, OutOfMemory
 from penguin_ros.installation import install_command
 
 _MEMORY_WORDS = (
@@ -20,7 +20,32 @@ _MEMORY_WORDS = (
     "can't allocate memory",
     'not enough memory',
     'cannot allocate memory',
+    'alloc_failed',
 )
+_LOST_WORDS = (
+    'illegal memory access',
+    'illegal instruction',
+    'misaligned address',
+    'invalid address space',
+    'invalid program counter',
+    'hardware stack error',
+    'device-side assert',
+    'unspecified launch failure',
+    'launch timed out',
+    'uncorrectable ecc',
+    'context is destroyed',
+    'gpu is lost',
+    'fell off the bus',
+    'cuda error: unknown error',
+    'driver shutting down',
+)
+"""What CUDA says when everything that this process asks of the card from then on fails too; after a
+laptop's suspend it is an unknown error.
+"""
+_TAKEN_WORDS = ('busy or unavailable', 'exclusive')
+
+# Torch before 2.5 has it under torch.cuda only.
+_OutOfMemoryError = getattr(torch, 'OutOfMemoryError', torch.cuda.OutOfMemoryError)
 
 
 def choose_device(setting: str) -> torch.device:
@@ -29,22 +54,50 @@ def choose_device(setting: str) -> torch.device:
     """
     if setting == 'cpu' or (setting == 'auto' and not torch.cuda.is_available()):
         return torch.device('cpu')
-    if not torch.cuda.is_available():
-        built = torch.version.cuda
-        why = (
-            'torch finds no CUDA device or driver'
-            if built
-            else f'torch {torch.__version__} is built without CUDA'
-        )
+    if torch.cuda.is_available():
+        return torch.device('cuda', torch.cuda.current_device())
+    what = 'device cuda is not available'
+    if not torch.version.cuda:
         again = install_command('torch', options=['--force-reinstall'])
         raise BackendUnavailable(
-            'device cuda is not available',
-            why,
-            'Check nvidia-smi, or set model.device to cpu'
-            if built
-            else f'For a torch with CUDA type: {again}; or set model.device to cpu',
+            what,
+            f'torch {torch.__version__} is built without CUDA',
+            f'For a torch with CUDA type: {again}; or set model.device to cpu',
         )
-    return torch.device('cuda', torch.cuda.current_device())
+    why = cuda_fault()
+    if 'too old' in why:
+        raise BackendUnavailable(
+            'the NVIDIA driver is too old for this torch',
+            why,
+            f'Bring a newer driver, or a torch for an older CUDA than {torch.version.cuda}; or set '
+            'model.device to cpu',
+        )
+    raise BackendUnavailable(
+        what,
+        f'torch finds no CUDA device or driver ({why})' if why else 'torch finds no CUDA device',
+        'Check nvidia-smi, or set model.device to cpu',
+    )
+
+
+def cuda_fault() -> str:
+    """Returns why torch, which was built for CUDA, cannot use it here, in its words; '' when it
+    does not tell.
+    """
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return str(error).strip().partition('\n')[0]
+    return ''
+
+
+def idle_card() -> str:
+    """Returns why a card that is there cannot be used, where `auto` takes the CPU for that; '' when
+    there is none or it can be used.
+    """
+    if not torch.version.cuda or torch.cuda.is_available():
+        return ''
+    fault = cuda_fault()
+    return f'torch computes on the CPU: {fault}' if 'too old' in fault else ''
 
 
 def choose_precision(setting: str, device: torch.device) -> str:
@@ -58,13 +111,13 @@ def choose_precision(setting: str, device: torch.device) -> str:
 
 @contextmanager
 def inference(what: str) -> Iterator[None]:
-    """Runs a block without gradients; what torch raises in it leaves as BackendError or OutOfMemory
-    that names `what`.
+    """Runs a block without gradients; what torch raises in it leaves as BackendError, OutOfMemory,
+    BackendUnavailable or DeviceLost that names `what`.
     """
     try:
         with torch.inference_mode():
             yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (_OutOfMemoryError, MemoryError) as error:
         raise _out_of_memory(what, error) from error
     except (RuntimeError, IndexError, TypeError, ValueError) as error:
         raise _named(what, error) from error
@@ -72,8 +125,23 @@ def inference(what: str) -> Iterator[None]:
 
 def _named(what: str, error: Exception) -> BackendError:
     text = str(error).strip().partition('\n')[0]
-    if any(words in text.lower() for words in _MEMORY_WORDS):
+    words = text.lower()
+    if any(each in words for each in _LOST_WORDS):
+        return DeviceLost(
+            f'the GPU stopped while {what}',
+            text,
+            'Start this process again (the node ends by itself; respawn:=true of its launch file '
+            'starts it); if it comes back, look at dmesg and nvidia-smi',
+        )
+    if any(each in words for each in _MEMORY_WORDS):
         return _out_of_memory(what, error)
+    if any(each in words for each in _TAKEN_WORDS):
+        return BackendUnavailable(
+            'the GPU is taken by another process',
+            f'{what}: {text}',
+            'nvidia-smi names it; end it, set the compute mode to default (nvidia-smi -c 0), or set '
+            'model.device to cpu',
+        )
     if 'not implemented for' in text:
         return BackendError(
             f'{what} failed',

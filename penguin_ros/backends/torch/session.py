@@ -35,7 +35,7 @@ from penguin_ros.backends.torch.decoder_passes import (
     Network,
     greedy_choices,
 )
-from penguin_ros.backends.torch.device import choose_device, choose_precision, inference
+from penguin_ros.backends.torch.device import choose_device, choose_precision, idle_card, inference
 from penguin_ros.backends.torch.encoder import Encoded, encode_frame
 from penguin_ros.backends.torch.encoder_passes import EncoderPasses
 from penguin_ros.backends.torch.graphs import PassCache, Recorder
@@ -74,6 +74,7 @@ class TorchSession:
     ) -> None:
         with inference('loading the model'):
             device = choose_device(config.device)
+            self._idle_card = idle_card() if config.device == 'auto' else ''
             self.device = device.type
             self.precision = choose_precision(config.precision, device)
             if config.threads:
@@ -148,7 +149,7 @@ class TorchSession:
     def stats(self) -> BackendStats:
         """Returns what is known of recorded passes; on any thread."""
         graphs: PassCache | None = getattr(self, '_graphs', None)
-        return BackendStats() if graphs is None else graphs.stats()
+        return BackendStats(slowdown=self._idle_card) if graphs is None else graphs.stats()
 
     def encode_frame(self, frame: FramePatches) -> Generator[None, None, Encoded]:
         """Encodes a frame, as one pass where that can be recorded and the frame has no more patches

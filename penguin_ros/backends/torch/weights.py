@@ -114,4 +114,7 @@ class WeightLoader:
 def _host_tensor(reader: TensorReader, name: str) -> torch.Tensor:
     """Copies a tensor in the format of the file: the reader's array may be a read-only view."""
     tag, values = reader.read_raw(name)
-    return torch.from_numpy(np.array(values)).view(_DTYPES[tag])
+    held = np.array(values)
+    if held.dtype == np.uint16:  # torch before 2.3 does not know it
+        held = held.view(np.int16)
+    return torch.from_numpy(held).view(_DTYPES[tag])

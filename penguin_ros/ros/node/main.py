@@ -3,8 +3,9 @@
 
 It starts and ends everything in the order that is needed, and runs the node's callbacks on the main
 thread until the process is asked to stop, whatever a callback or rclpy raises. Exit code 0 after
-SIGINT or SIGTERM, 2 when the node cannot be started as asked. A model that cannot be loaded does
-not end the node.
+SIGINT or SIGTERM, 2 when the node cannot be started as asked, 3 when the device of the model
+computes nothing more for this process, so that whoever starts it again brings it back. A model that
+cannot be loaded does not end the node.
 
 The executor is a SingleThreadedExecutor: the multi-threaded one of rclpy before 10.0.4 can fall to
 a few callbacks per second. rclpy is imported late, after the process was prepared for it.
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from penguin_ros.pipeline import BackendFactory
 
 UNUSABLE = 2
+DEVICE_LOST = 3
+LOSS_CHECK_S = 0.5
 PAUSE_AFTER_FAULT_S = 0.01
 # How long a thread may keep the interpreter: the worker calls it in many small pieces, between
 # which frames must be taken.
@@ -53,9 +56,10 @@ def main(
     code = _run(stop, list(sys.argv if arguments is None else arguments), backend_factory)
     sys.stdout.flush()
     sys.stderr.flush()
-    if any(thread.name == 'penguin worker' for thread in threading.enumerate()):
-        # It is in a step that cannot be interrupted: ending the interpreter under it would crash
-        # inside the library.
+    is_stuck = any(thread.name == 'penguin worker' for thread in threading.enumerate())
+    if is_stuck or code == DEVICE_LOST:
+        # It is in a step that cannot be interrupted, or the library's device is broken: ending the
+        # interpreter would crash inside the library.
         os._exit(code)
     return code
 
@@ -81,12 +85,15 @@ def _run(stop: StopSignal, arguments: list[str], backend_factory: BackendFactory
     executor.add_node(node)
     executor.create_task(node.autostart)
     spinner = Spinner(executor, node.guard)
-    spinner.spin_until_stopped(stop)
+    spinner.spin_until_stopped(stop, lambda: node.device_loss is not None)
+    loss = node.device_loss
+    if loss is not None:
+        node.get_logger().fatal(f'the node ends, to be started again: {loss}')
     node.stop(spinner.spin_until)
     executor.shutdown(timeout_sec=0.5)
     node.destroy_node()
     rclpy.try_shutdown()
-    return 0
+    return 0 if loss is None else DEVICE_LOST
 
 
 def _unusable(text: str) -> int:
@@ -101,11 +108,13 @@ class Spinner:
         self._executor = executor
         self._guard = guard
 
-    def spin_until_stopped(self, stop: StopSignal) -> None:
-        """Returns when the process was asked to stop, or the context was shut down."""
+    def spin_until_stopped(self, stop: StopSignal, has_lost: Callable[[], bool]) -> None:
+        """Returns when the process was asked to stop, the context was shut down, or the model's
+        device is lost.
+        """
         stop.on_stop(self._executor.wake)
-        while not stop.is_set() and self._executor.context.ok():
-            self._spin_once(None)
+        while not stop.is_set() and not has_lost() and self._executor.context.ok():
+            self._spin_once(LOSS_CHECK_S)
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Returns whether the condition held within the time."""

@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from penguin_ros.config import PenguinConfig
-from penguin_ros.errors import Inactive, PenguinError
+from penguin_ros.errors import DeviceLost, Inactive, PenguinError
 from penguin_ros.pipeline import BackendFactory, Pipeline
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
@@ -190,6 +190,11 @@ class PenguinNode(LifecycleNodeMixin, Node):
         self.transitions.join(0.3)
         with suppress(Exception):  # rclpy refuses it in the middle of another transition
             self.trigger_shutdown()
+
+    @property
+    def device_loss(self) -> DeviceLost | None:
+        """Why this process has to end although nobody asked for that; see Pipeline."""
+        return None if self._pipeline is None else self._pipeline.device_loss
 
     def destroy_node(self) -> None:
         """Destroys also what rclpy does not destroy by itself."""

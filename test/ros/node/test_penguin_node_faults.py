@@ -134,3 +134,14 @@ def test_a_worker_that_dies_ends_its_requests_and_is_replaced_by_a_new_configure
     for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
         assert node.change(transition), transition
     graph.wait_for(lambda: node.ask(max_tokens=4).success, 30)
+
+
+def test_a_node_whose_device_is_lost_answers_what_it_holds_and_ends_to_be_started_again(
+    faulty, graph
+):
+    node = faulty('lost_device', **{'caption.enabled': False})
+    with_frames(node)
+    answer = node.ask(max_tokens=LONG).answer
+    assert answer.error_code == ErrorCode.BACKEND and 'the GPU stopped' in answer.error_message
+    assert node.process.wait_for_exit(10) == 3
+    assert 'the node ends, to be started again' in node.process.log
