@@ -139,8 +139,8 @@ def _named(what: str, error: Exception) -> BackendError:
         return BackendUnavailable(
             'the GPU is taken by another process',
             f'{what}: {text}',
-            'nvidia-smi names it; end it, set the compute mode to default (nvidia-smi -c 0), or set '
-            'model.device to cpu',
+            'nvidia-smi names it; end it, set the compute mode to default (nvidia-smi -c 0), or '
+            'set model.device to cpu',
         )
     if 'not implemented for' in text:
         return BackendError(
