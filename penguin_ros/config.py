@@ -42,6 +42,11 @@ class ModelConfig:
         'with its libraries; else the CPU.',
         choices=('auto', 'cpu', 'cuda', 'tensorrt'),
     )
+    cuda_graphs: bool = setting(
+        True,
+        'Let the torch backend record the passes that come again as CUDA graphs and replay them; '
+        'off: every operation is launched by itself, for comparisons.',
+    )
     provider_tf32: bool = setting(
         False,
         "Let ONNX Runtime's CUDA provider multiply float32 numbers rounded to TF32 (10 bits of "

@@ -82,7 +82,7 @@ class TorchSession:
             loader = WeightLoader(checkpoint, device, getattr(torch, self.precision))
             self._encoder = loader.encoder()
             self._decoder = loader.decoder()
-        if recording is None and self.device == 'cuda':
+        if recording is None and self.device == 'cuda' and config.cuda_graphs:
             recording = Recording()
         self._max_length = max_length
         with inference(f'allocating KV slots of {max_length} positions'):

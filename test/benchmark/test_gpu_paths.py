@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The comparison of ways on a GPU is rehearsed on a CPU from its first line to its last."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('torch', reason='torch is not installed')
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_it_runs_to_the_end_on_a_tiny_network(tmp_path: Path) -> None:
+    program = ROOT / 'benchmarks' / 'gpu_paths.py'
+    result = subprocess.run(
+        [sys.executable, program, '--tiny', '--rounds', '1', '--json', tmp_path / 'found.json'],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / 'found.json').read_text())
+    sides = found['sides']
+    assert set(sides) == {'torch, plain', 'torch, CUDA graphs'}
+    for side in sides.values():
+        assert {'first token, cold', 'question, watched clip', 'next caption'} <= set(
+            side['medians']
+        )
+        assert all(milliseconds > 0 for milliseconds in side['medians'].values())
+    first = found['agreement']['first']
+    assert first['steps'] > 50 and first['disagreeing'] == 0 and first['largest'] < 1e-5
+    assert 'plain : graphs' in result.stdout
