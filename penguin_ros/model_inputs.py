@@ -58,9 +58,15 @@ class FramePatches:
     type: FrameType = FrameType.KEY
     content: bytes = b''
 
-    @cached_property
+    @property
     def _made(self) -> Source:
-        return self.source() if callable(self.source) else self.source
+        """What the source gives, kept. A cached_property of Python 3.11 and before has one lock for
+        all frames, and threads make several at once.
+        """
+        if '_kept' not in self.__dict__:
+            self.__dict__['_kept'] = self.source() if callable(self.source) else self.source
+        kept: Source = self.__dict__['_kept']
+        return kept
 
     @cached_property
     def pixels(self) -> Pixels:

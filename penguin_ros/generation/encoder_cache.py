@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterable, MutableSequence, Sequence
 from dataclasses import dataclass
 
 from penguin_ros.backends.base.backend import Backend, Features
+from penguin_ros.generation.frame_preparation import PreparedFrames, prepared_frames
 from penguin_ros.model_inputs import FramePatches
 
 
@@ -159,6 +160,20 @@ class SingleFlightEncoder:
         encoded.
         """
         features[:] = [None if frame is None else self._cache.get(frame.key) for frame in frames]
+        missing = {
+            frame.key: frame
+            for frame, found in zip(frames, features, strict=True)
+            if frame is not None and found is None and frame.key not in self._running
+        }
+        with prepared_frames(list(missing.values())) as prepared:
+            return (yield from self._encode_missing(frames, features, prepared))
+
+    def _encode_missing(
+        self,
+        frames: Sequence[FramePatches | None],
+        features: MutableSequence[Features | None],
+        prepared: PreparedFrames,
+    ) -> Generator[None, None, int]:
         encoded = 0
         for index, frame in enumerate(frames):
             if frame is not None and features[index] is None:
@@ -167,6 +182,7 @@ class SingleFlightEncoder:
                 # the device's memory.
                 made = self._cache.peek(frame.key)
                 if made is None:
+                    prepared.wait(frame)
                     made = yield from self._encoded(frame)
                     encoded += 1
                 for other in range(index, len(frames)):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from support.golden_cases import VISUAL, arrays_of, images_of
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.shapes import ProcessorShape
 from penguin_ros.frame import Frame, FrameType
+from penguin_ros.model_inputs import FramePatches
 from penguin_ros.preprocessing.patches import to_patches
 
 PROCESSOR = ProcessorShape((0.5,) * 3, (0.5,) * 3, 1 / 255, 16, 16384, 14, 1, 2, 1.0, 180)
@@ -136,3 +138,20 @@ def test_pixels_are_not_computed_before_they_are_asked_for(monkeypatch: pytest.M
     assert (frame.rows, frame.columns, frame.tokens) == (2, 4, 2) and frame.key
     with pytest.raises(AssertionError, match='resized'):
         _ = frame.pixels
+
+
+def test_frames_that_threads_make_at_once_have_the_bits_of_one_after_the_other() -> None:
+    images = np.random.default_rng(5).integers(0, 256, (8, 90, 160, 3), np.uint8)
+
+    def frames() -> list[FramePatches]:
+        return [to_patches(Frame(0, image), (56, 84), 2, PROCESSOR) for image in images]
+
+    alone, together = frames(), frames()
+    threads = [threading.Thread(target=lambda frame=frame: frame.values) for frame in together]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+        assert other.levels is not None and other.values.dtype == np.uint8

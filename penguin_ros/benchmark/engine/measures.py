@@ -26,6 +26,7 @@ from penguin_ros.benchmark.machine import available_bytes, device_copy_rate, res
 from penguin_ros.benchmark.stored_clip import QUESTION, stored_clip, stored_images
 from penguin_ros.errors import PromptTooLong, SettingError
 from penguin_ros.generation.chunks import prompt_chunks
+from penguin_ros.generation.frame_preparation import prepare_all
 from penguin_ros.generation.sampler import checked_token_id
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.steps import run_to_end
@@ -68,11 +69,8 @@ def measure_round(task: EngineTask) -> Round:
             facts['position'] = position = _position(opened, task)
             _answer(opened, _image_inputs(opened), 2)  # the warm-up
         start = time.perf_counter()
-        inputs = (
-            _image_inputs(opened)
-            if task.is_short
-            else opened.preprocessor().clip_inputs(stored_clip(), QUESTION)
-        )
+        inputs = _image_inputs(opened) if task.is_short else _clip_inputs(opened)
+        prepare_all(inputs.frames)
         prepare_s = time.perf_counter() - start
         if not task.is_short and is_on_device:
             _answer(opened, inputs, task.max_tokens)
@@ -98,6 +96,10 @@ def measure_round(task: EngineTask) -> Round:
 def _image_inputs(opened: Opened) -> ModelInputs:
     preprocessor = opened.preprocessor(max_visual_tokens=IMAGE_TOKENS)
     return preprocessor.images_inputs(stored_images(1), QUESTION)
+
+
+def _clip_inputs(opened: Opened) -> ModelInputs:
+    return opened.preprocessor().clip_inputs(stored_clip(), QUESTION)
 
 
 def _input_facts(inputs: ModelInputs) -> dict[str, Any]:
