@@ -43,9 +43,9 @@ def no_bounds(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
     [
         (Python(EXE), 'onnx', f'{EXE} -m pip install onnx'),
         (
-            Python('/work/.venv/bin/python', is_venv=True, is_externally_managed=True),
+            Python('/srv/app/.venv/bin/python', is_venv=True, is_externally_managed=True),
             'onnx',
-            '/work/.venv/bin/python -m pip install onnx',
+            '/srv/app/.venv/bin/python -m pip install onnx',
         ),
         (
             Python('/my robot/bin/python', is_venv=True),
