@@ -81,5 +81,19 @@ def test_ubuntu_22_04_with_the_pip_and_libraries_of_apt(checkout: Path, tmp_path
 def test_a_newer_python_over_the_wheels(checkout: Path, tmp_path: Path, version: str) -> None:
     environment = newcomers_environment(tmp_path, PENGUIN_PYTHON=str(python(version)))
     run(checkout, environment, './scripts/setup', 'demo', 'test')
+    without_triton(checkout, environment)
     check_all(checkout, environment)
     shutil.rmtree(checkout / '.venv')
+
+
+def without_triton(checkout: Path, environment: dict[str, str]) -> None:
+    """Removes what only compiled kernels of CUDA need, where PyTorch came for CUDA unasked: its
+    LLVM ends the process when Mesa's, with which the simulated camera draws, is already loaded.
+    """
+    where = subprocess.run(
+        [f'{checkout}/.venv/bin/python', '-c', 'import triton'], capture_output=True, check=False
+    )
+    if where.returncode == 0:
+        uv = shutil.which('uv') or f'{checkout}/.venv/.uv/bin/uv'
+        target = f'{checkout}/.venv/bin/python'
+        run(checkout, environment, uv, 'pip', 'uninstall', '-q', '--python', target, 'triton')
