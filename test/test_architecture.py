@@ -31,6 +31,7 @@ IMPORTS_A_CHOSEN_LIBRARY = 'penguin_ros.backends.tensorrt.bindings'
 BLOCKED = ('rclpy', 'penguin_msgs', 'mujoco', *INFERENCE_LIBRARIES)
 
 VALUES = (
+    'board_facts',
     'config',
     'settings',
     'errors',
@@ -117,6 +118,7 @@ ROOMS = {
     'libraries': Room(('errors', 'installation')),
     'shipped': Room(('errors',)),
     'user_cache': Room(('errors',)),
+    'board_facts': Room(('jetson',)),
     'atomic_folder': Room(('errors',)),
     'console': Room(('errors',), ('rich',)),
     'frame_sampling': Room(VALUES, ('numpy',)),

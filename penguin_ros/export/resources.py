@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from penguin_ros.board_facts import kilobyte_lines, memory_facts
 from penguin_ros.errors import NotEnoughSpace
 from penguin_ros.export.precision import MatrixPlan, stored_bytes
 from penguin_ros.export.weight_file import ALIGNMENT
@@ -82,7 +83,7 @@ def free_memory() -> int:
 
 
 def _free_on_machine() -> int:
-    return _proc_bytes('/proc/meminfo').get('MemAvailable', ENDLESS)
+    return memory_facts().available or ENDLESS
 
 
 def _free_in_group() -> int:
@@ -106,22 +107,7 @@ def _free_below_limit(kind: int, used: str) -> int:
     limit = resource.getrlimit(kind)[0]
     if limit == resource.RLIM_INFINITY:
         return ENDLESS
-    return limit - _proc_bytes('/proc/self/status').get(used, 0)
-
-
-def _proc_bytes(path: str) -> dict[str, int]:
-    """Returns lines such as `MemAvailable:  123 kB` in bytes; nothing where the system has no such
-    file.
-    """
-    try:
-        lines = [line.split() for line in Path(path).read_text().splitlines()]
-    except OSError:
-        return {}
-    return {
-        words[0].rstrip(':'): int(words[1]) * 1024
-        for words in lines
-        if len(words) == 3 and words[2] == 'kB'
-    }
+    return limit - kilobyte_lines(Path('/proc/self/status')).get(used, 0)
 
 
 def _existing(folder: Path) -> Path:
