@@ -18,12 +18,15 @@ EDGES = (1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33)
 
 @dataclass
 class Agreement:
-    """What a schedule found: the largest difference of logits relative to their norm, the steps
-    whose most probable token differs although its margin is larger than `margin`, and all steps.
+    """What a schedule found: the largest difference of logits relative to the norm of their row,
+    the largest of a single logit relative to the largest of its row, and as it is; the steps whose
+    most probable token differs although its margin is larger than `margin`, and all steps.
     """
 
     margin: float
     largest: float = 0.0
+    largest_logit: float = 0.0
+    largest_absolute: float = 0.0
     disagreeing: int = 0
     steps: int = 0
 
@@ -32,6 +35,10 @@ class Agreement:
         for row, other in zip(ours, theirs, strict=True):
             norm = float(np.linalg.norm(other)) or 1.0
             self.largest = max(self.largest, float(np.linalg.norm(row - other)) / norm)
+            absolute = float(np.abs(row - other).max())
+            self.largest_absolute = max(self.largest_absolute, absolute)
+            size = float(np.abs(other).max()) or 1.0
+            self.largest_logit = max(self.largest_logit, absolute / size)
             best = np.sort(other)[-2:]
             if row.argmax() != other.argmax() and best[1] - best[0] > self.margin:
                 self.disagreeing += 1

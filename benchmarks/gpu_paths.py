@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,24 @@ def measure(opened: list[tuple[Side, Opened]], rounds: int, is_tiny: bool) -> No
                     side.figures.setdefault(name, []).append(milliseconds)
 
 
+def float32_agreement(checkpoint: Path, is_tiny: bool) -> dict[str, Any]:
+    """Compares both ways of torch in float32, where nothing but the order of additions may tell
+    them apart: 1e-5 of a row's norm. Both are open for that time only.
+    """
+    settings: dict[str, Value] = {'model.precision': 'float32', 'model.kv_slots': 1}
+    sides = [
+        replace(side, settings={**side.settings, 'model.max_length': 2048, **settings})
+        for side in sides_of(is_tiny)
+        if side.name in (PLAIN, GRAPHS)
+    ]
+    opened = opened_sides(sides, checkpoint)
+    try:
+        return agreement(opened, 50 if is_tiny else 200, 1e-3)
+    finally:
+        for _, target in opened:
+            target.backend.close()
+
+
 def agreement(opened: list[tuple[Side, Opened]], steps: int, margin: float) -> dict[str, Any]:
     """Compares the graphs with the plain path, and counts memory before and after."""
     by_name = {side.name: target.backend for side, target in opened}
@@ -172,7 +190,7 @@ def report(record: dict[str, Any], sides: list[Side]) -> None:
     for way, figures in record['transformers'].items():
         print(f'{way}: ' + ', '.join(f'{name} {value:.2f} ms' for name, value in figures.items()))
     print(f'limit of memory: {record["limit_ms"]:.3f} ms a token ({record["copy"]})')
-    for key in ('parity', 'agreement'):
+    for key in ('parity', 'agreement, float32', 'agreement'):
         print(f'{key}: {json.dumps(record[key])}')
 
 
@@ -195,6 +213,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix='penguin_gpu_paths_') as folder:
         dtype = 'float32' if options.tiny else 'bfloat16'
         checkpoint = write_random_checkpoint(Path(folder) / 'checkpoint', shape, dtype=dtype)
+        record['agreement, float32'] = float32_agreement(checkpoint, options.tiny)
         opened = opened_sides(sides, checkpoint)
         try:
             margin = 1e-3 if options.tiny else 0.5

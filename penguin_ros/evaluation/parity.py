@@ -208,14 +208,19 @@ def _prompt_stages(
 
 
 def _argmax(ours: PromptPass, reference: Array | None, margin: float) -> StageResult:
-    """Counts the positions whose argmax differs. Near ties are left out: there our own logits of
-    the two candidates differ by less than `margin`.
+    """Counts the positions whose argmax differs. Near ties are left out and told: there our own
+    logits of the two candidates differ by less than twice `margin`, since one may have risen by it
+    and the other fallen.
     """
     if reference is None or reference.shape != ours.best.shape:
         return identical('prompt argmax', ours.best, reference)
     differs = ours.best != reference
-    near_ties = differs & (ours.behind < margin)
-    note = f'{int(near_ties.sum())} near ties left out' if near_ties.any() else ''
+    near_ties = differs & (ours.behind < 2 * margin)
+    note = ''
+    if near_ties.any():
+        widest = int(np.where(near_ties, ours.behind, -1).argmax())
+        note = f'{int(near_ties.sum())} near ties left out, the widest {ours.behind[widest]:.1e}'
+        note += f' at position {widest}'
     wrong = differs & ~near_ties
     if wrong.any():
         note = f'first at position {int(np.flatnonzero(wrong)[0])}; {note}'.rstrip('; ')

@@ -36,4 +36,7 @@ def test_it_runs_to_the_end_on_a_tiny_network(tmp_path: Path) -> None:
         assert all(milliseconds > 0 for milliseconds in side['medians'].values())
     first = found['agreement']['first']
     assert first['steps'] > 50 and first['disagreeing'] == 0 and first['largest'] < 1e-5
+    exact = found['agreement, float32']['second']
+    assert exact['steps'] > 25 and exact['disagreeing'] == 0
+    assert exact['largest'] < 1e-5 and exact['largest_logit'] < 3e-5
     assert 'plain : graphs' in result.stdout

@@ -116,6 +116,46 @@ def test_random_schedules_give_the_same_tokens_and_logits(seed: int) -> None:
     assert counts.replayed > counts.recorded > 3 and not counts.failure
 
 
+def exact_backend(monkeypatch: pytest.MonkeyPatch) -> TorchBackend:
+    """A plain backend that computes the same network in float64."""
+    from penguin_ros.backends.torch import session
+
+    backend = TorchBackend(MemoryCheckpoint(), LENGTHY)  # type: ignore[arg-type]
+    with monkeypatch.context() as planted:
+        planted.setattr(session, 'choose_precision', lambda setting, device: 'float64')
+        backend.open()
+    return backend
+
+
+def test_recorded_passes_are_as_near_to_exact_logits_as_plain_ones_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Logits are as large as 12 here, of which float32 holds 5e-7; a pass in float32 is off by a
+    hundred times that, so two passes that add in another order cannot agree to 1e-5 as numbers.
+    """
+    backends = (*pair(), exact_backend(monkeypatch))
+    random, errors = np.random.default_rng(0), np.zeros(3)
+    for _ in range(6):
+        slots = [each.new_slot() for each in backends]
+        while backends[0].slot_length(slots[0]) < 140:
+            rows = int(random.choice([1, 1, 3, 16, 17, 40]))
+            chunk = Chunk(random.integers(0, 400, rows))
+            recorded, plain, exact = (
+                each.forward(slot, chunk, range(rows))
+                for each, slot in zip(backends, slots, strict=True)
+            )
+            found = [recorded - exact, plain - exact, recorded - plain]
+            largest = np.abs(exact).max(axis=-1)
+            errors = np.maximum(
+                errors, [(np.abs(each).max(axis=-1) / largest).max() for each in found]
+            )
+        for each, slot in zip(backends, slots, strict=True):
+            each.free_slot(slot)
+    ours, theirs, between = errors
+    assert 1e-6 < theirs < 3e-5
+    assert ours < 1.5 * theirs and between < 1.5 * theirs
+
+
 def test_every_edge_of_a_bucket_is_right() -> None:
     recorded, plain = pair()
     buckets = recorded._session._passes._network.buckets
