@@ -53,6 +53,7 @@ CORE = (
     'clip_buffer',
     'frame_sampling',
     'checkpoint',
+    'memory',
     'preprocessing',
     'backends',
     'generation',
@@ -88,7 +89,7 @@ class Room:
     libraries: tuple[str, ...] | None = ()
 
 
-BACKEND = (*VALUES, 'checkpoint', 'backends.base')
+BACKEND = (*VALUES, 'checkpoint', 'memory', 'backends.base')
 ROS_LIBRARIES = ('rclpy', 'numpy', 'cv2', 'PIL', *MESSAGES)
 NODE = (
     *VALUES,
@@ -119,6 +120,7 @@ ROOMS = {
     'shipped': Room(('errors',)),
     'user_cache': Room(('errors',)),
     'board_facts': Room(('jetson',)),
+    'memory': Room((*VALUES, 'checkpoint.shapes')),
     'atomic_folder': Room(('errors',)),
     'console': Room(('errors',), ('rich',)),
     'frame_sampling': Room(VALUES, ('numpy',)),
@@ -131,7 +133,7 @@ ROOMS = {
         ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub'),
     ),
     'preprocessing': Room((*VALUES, 'frame_sampling', 'checkpoint'), ('numpy', 'PIL', 'cv2')),
-    'backends.base': Room((*VALUES, 'checkpoint'), ('numpy', 'yaml')),
+    'backends.base': Room((*VALUES, 'checkpoint', 'memory'), ('numpy', 'yaml')),
     'backends.onnxruntime': Room(BACKEND, ('numpy', 'onnxruntime')),
     'backends.tensorrt': Room(BACKEND, ('numpy', 'tensorrt', 'cuda')),
     'backends.torch': Room(BACKEND, ('numpy', 'torch')),
@@ -167,6 +169,7 @@ ROOMS = {
             'console',
             'atomic_folder',
             'checkpoint',
+            'memory',
             'backends.base',
             'backends.tensorrt',
             'backends.ways',

@@ -19,6 +19,7 @@ from pathlib import Path
 from reference_messages import cell, interfaces, markdown
 
 from penguin_ros.config import PenguinConfig
+from penguin_ros.memory.board_classes import CLASSES
 from penguin_ros.settings import Setting, Value, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,11 +74,29 @@ def launch_block(file: str) -> str:
     return '\n'.join([*head, *map(_argument_row, calls)])
 
 
+def boards_block() -> str:
+    """Returns the defaults of the boards whose GPU shares the machine's memory."""
+    head = ['boards', '--precision', '--head', '--head-parts', '--max-length', '--max-rows']
+    head += ['--max-patches', 'model.kv_slots']
+    rows = [
+        (
+            f'{board.gigabytes} GB: {board.boards}',
+            *(board.sizes.precision, board.sizes.head or 'its default', board.sizes.head_parts),
+            *(board.sizes.max_length, board.sizes.max_rows, board.sizes.max_patches),
+            board.sizes.slots,
+        )
+        for board in CLASSES
+    ]
+    lines = ['| ' + ' | '.join(map(str, row)) + ' |' for row in (head, *rows)]
+    return '\n'.join([lines[0], '|' + '---|' * len(head), *lines[1:]])
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     'parameters': parameters_block,
     'camera_node parameters': camera_node_block,
     'sim_camera parameters': sim_camera_block,
     'messages': messages_block,
+    'board defaults': boards_block,
     'penguin launch': lambda: launch_block('penguin.launch.py'),
     'simulation launch': lambda: launch_block('simulation.launch.py'),
     'gazebo launch': lambda: launch_block('gazebo.launch.py'),

@@ -24,9 +24,10 @@ from penguin_ros.backends.tensorrt.cache import STEP
 from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, maker_of_engines
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.cli import exit_codes
+from penguin_ros.cli.build_arguments import TENSORRT, add_options, fill_defaults
+from penguin_ros.cli.build_dry_run import dry_run
 from penguin_ros.console import can_draw, print_line, progress_bar, status_line
 from penguin_ros.errors import BackendUnavailable, BuildRefused
-from penguin_ros.export import precision as formats
 from penguin_ros.export.precision import BuildChoice
 from penguin_ros.libraries import remedy
 
@@ -34,12 +35,10 @@ if TYPE_CHECKING:
     from penguin_ros.export.build import BuildOrder, BundleBuilder
     from penguin_ros.export.tensorrt.build import EngineOptions
 
-TENSORRT = 'tensorrt'
 ENGINES_OF_A_BUNDLE = 2
 """Decoder and encoder."""
 
 PLAN = '.plan'
-DEFAULT_PRECISION = {'onnxruntime': 'float32', 'tensorrt': 'float16'}
 ENGINES = Path('engines')
 COMMAND_OPTIONS = (
     *('backend', 'precision', 'device', 'head', 'vision', 'compute'),
@@ -53,6 +52,7 @@ EPILOG = """examples:
       --out engines/orin
   penguin build ./Penguin-VL-2B --backend tensorrt --precision int4 --graphs-only --out engines/orin
   penguin build engines/orin --backend tensorrt
+  penguin build tencent/Penguin-VL-2B --backend tensorrt --dry-run --board 8
 
 int8 and int4 are formats of weights: activations stay float32 (float16 on a GPU). With int4, head
 and encoder are int8 unless --head and --vision say otherwise; on a GPU the encoder is float16.
@@ -65,143 +65,14 @@ with TensorRT for RTX (cards RTX 20 to 50; on RTX 20 float16 and int8 only)."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
-    parser.add_argument(
-        'checkpoint',
-        help='folder or hub id of a published checkpoint; or a bundle whose engines to build',
-    )
-    parser.add_argument(
-        '--backend',
-        choices=formats.BACKENDS,
-        default='onnxruntime',
-        help='runtime that the bundle is for (default: onnxruntime)',
-    )
-    parser.add_argument(
-        '--device',
-        choices=formats.DEVICES,
-        default='cpu',
-        help='where ONNX Runtime will run it (default: cpu)',
-    )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        metavar='DIR',
-        help='folder of the bundle (default: engines/NAME_BACKEND_PRECISION)',
-    )
-    parser.add_argument(
-        '--threads',
-        type=int,
-        default=0,
-        metavar='N',
-        help='threads of the conversion (default: all cores)',
-    )
-    _add_format_arguments(parser)
-    _add_size_arguments(parser)
-    group = parser.add_argument_group('TensorRT')
-    _add_engine_arguments(group)
-    _add_engine_sizes(group)
-
-
-def _add_format_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--precision',
-        choices=formats.PRECISIONS,
-        default='',
-        help='number format of the weights (default: onnxruntime float32, tensorrt float16)',
-    )
-    parser.add_argument(
-        '--head',
-        choices=formats.HEAD_PRECISIONS,
-        default='',
-        help="format of the LLM's last matrix",
-    )
-    parser.add_argument(
-        '--vision',
-        choices=formats.ENCODER_PRECISIONS,
-        default='',
-        help='format of the encoder and the projector',
-    )
-    parser.add_argument(
-        '--compute',
-        choices=formats.FLOATS,
-        default='',
-        help='format of the activations of an int8 or int4 bundle',
-    )
-
-
-def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--block-size',
-        type=int,
-        choices=formats.BLOCK_SIZES,
-        default=formats.DEFAULT_BLOCK_SIZE,
-        help='int4 or int8 weights that share a scale (default: 128; 256 is faster on a CPU, at a '
-        'larger loss)',
-    )
-    parser.add_argument(
-        '--max-length',
-        type=int,
-        default=4096,
-        metavar='N',
-        help='most positions of a KV slot (default: 4096)',
-    )
-    parser.add_argument(
-        '--head-parts',
-        type=int,
-        default=2,
-        metavar='N',
-        help='products that the last matrix is cut into (default: 2; take 4 where building an '
-        'engine runs out of memory)',
-    )
-
-
-def _add_engine_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        '--graphs-only',
-        action='store_true',
-        help='build no engines: the machine that runs them will',
-    )
-    group.add_argument(
-        '--variant',
-        choices=('auto', 'window', 'two_part'),
-        default='auto',
-        help='form of the decoder (default: auto)',
-    )
-    group.add_argument(
-        '--timing-cache',
-        metavar='FILE',
-        help="file that keeps timings; empty: none (default: in the user's cache)",
-    )
-    group.add_argument(
-        '--force', action='store_true', help='also build engines that are up to date'
-    )
-
-
-def _add_engine_sizes(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        '--max-rows',
-        type=int,
-        default=512,
-        metavar='N',
-        help='most positions of one prefill run (default: 512)',
-    )
-    group.add_argument(
-        '--max-patches',
-        type=int,
-        default=4096,
-        metavar='N',
-        help='most patches of a frame (default: 4096)',
-    )
-    group.add_argument(
-        '--workspace',
-        type=float,
-        default=0.0,
-        metavar='GB',
-        help='working memory of one layer (default: no limit)',
-    )
+    add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Builds the bundle, which appears whole at the end or not at all, or the engines of one."""
+    board = fill_defaults(arguments)
+    if arguments.dry_run:
+        return dry_run(arguments, board, _choice(arguments))
     if (Path(arguments.checkpoint) / MANIFEST).is_file():
         return build_engines_of(Path(arguments.checkpoint), arguments)
     try:
@@ -291,7 +162,7 @@ def _wants_engines(arguments: argparse.Namespace) -> bool:
 def _choice(arguments: argparse.Namespace) -> BuildChoice:
     return BuildChoice(
         arguments.backend,
-        arguments.precision or DEFAULT_PRECISION[arguments.backend],
+        arguments.precision,
         arguments.device,
         arguments.head,
         arguments.vision,
@@ -384,7 +255,7 @@ def _engine_options(arguments: argparse.Namespace) -> EngineOptions:
         arguments.max_rows,
         arguments.max_patches,
         arguments.variant,
-        int(arguments.workspace * 1e9),
+        None if arguments.workspace is None else int(arguments.workspace * 1e9),
         arguments.timing_cache,
         arguments.force,
     )

@@ -6,13 +6,22 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from penguin_ros.board_facts import kilobyte_lines, memory_facts
+from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.errors import NotEnoughSpace
-from penguin_ros.export.precision import MatrixPlan, stored_bytes
+from penguin_ros.export.precision import (
+    BuildChoice,
+    MatrixPlan,
+    MatrixPlanner,
+    plan_precision,
+    stored_bytes,
+)
 from penguin_ros.export.weight_file import ALIGNMENT
+from penguin_ros.memory.needs import FLOAT_BYTES, ModelSizes
 
 MEGABYTE = 1024 * 1024
 ENDLESS = 2**62
@@ -46,6 +55,21 @@ def estimate(plans: list[MatrixPlan], compute: str, table_bytes: int, threads: i
     work = sum(plan.inputs * plan.outputs * NANOSECONDS[plan.kind] for plan in plans)
     work += (stored + table_bytes) * HASH_NANOSECONDS
     return Estimate(disk, BASE_MEMORY + threads * MEMORY_PER_THREAD, work)
+
+
+def planned_sizes(shape: CheckpointShape, choice: BuildChoice, head_parts: int) -> ModelSizes:
+    """Returns what a build of this choice would have, for the plan of its memory; no weights are
+    needed. BuildRefused when the choice makes no sense.
+    """
+    precision = plan_precision(choice)
+    planner = MatrixPlanner(shape, precision, choice.backend)
+    return ModelSizes(
+        shape,
+        _weight_bytes(planner.decoder(head_parts), precision.compute),
+        _weight_bytes(planner.encoder(), precision.encoder_compute),
+        FLOAT_BYTES[precision.compute],
+        FLOAT_BYTES[precision.encoder_compute],
+    )
 
 
 def check_resources(folder: Path, needed: Estimate) -> None:
@@ -118,3 +142,7 @@ def _existing(folder: Path) -> Path:
 
 def _shown(count: int) -> str:
     return f'{count / 1e9:.2f} GB'
+
+
+def _weight_bytes(plans: Iterable[MatrixPlan], compute: str) -> int:
+    return sum(stored_bytes(plan, compute) for plan in plans)

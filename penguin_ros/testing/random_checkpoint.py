@@ -15,8 +15,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from penguin_ros.atomic_folder import atomic_folder
+from penguin_ros.checkpoint.published_shapes import PROCESSOR, PUBLISHED
 from penguin_ros.checkpoint.safetensors_file import STORAGE, narrowed, stream_safetensors
-from penguin_ros.checkpoint.shapes import CheckpointShape, ProcessorShape, TransformerShape
+from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING, published_name
 from penguin_ros.checkpoint.weight_files import INDEX, SINGLE
 from penguin_ros.errors import CheckpointError
@@ -29,8 +30,6 @@ LAYOUTS = ('nested', 'flat')
 ENCODER_CONFIGS = ('folder', 'inside', 'none')
 MAX_SHARDS = 64
 
-PROCESSOR = ProcessorShape((0.5,) * 3, (0.5,) * 3, 1 / 255, 16, 16384, 14, 1, 2, 1.0, 180)
-ENCODER = TransformerShape(28, 1024, 3072, 16, 8, 128, 1e6, 1e-6)
 SHAPES = {
     'tiny': CheckpointShape(
         llm=TransformerShape(3, 64, 160, 4, 2, 24, 1e6, 1e-6),
@@ -44,30 +43,7 @@ SHAPES = {
         max_positions=4096,
         processor=PROCESSOR,
     ),
-    '2b': CheckpointShape(
-        llm=TransformerShape(28, 2048, 6144, 16, 8, 128, 1e6, 1e-6),
-        encoder=ENCODER,
-        channels=3,
-        patch_size=14,
-        vocabulary_size=151936,
-        image_token_id=0,
-        is_tied=True,
-        stop_token_ids=(),
-        max_positions=40960,
-        processor=PROCESSOR,
-    ),
-    '8b': CheckpointShape(
-        llm=TransformerShape(36, 4096, 12288, 32, 8, 128, 1e6, 1e-6),
-        encoder=ENCODER,
-        channels=3,
-        patch_size=14,
-        vocabulary_size=151936,
-        image_token_id=0,
-        is_tied=False,
-        stop_token_ids=(),
-        max_positions=40960,
-        processor=PROCESSOR,
-    ),
+    **PUBLISHED,
 }
 """Shapes by name: tiny is for tests, the other two are as large as the published models (4 and
 17 GB in bfloat16). The token ids are those of the tokenizer that is written along. In tiny,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from penguin_ros.backends.base.backend import Features
 from penguin_ros.backends.tensorrt.buffers import ALIGNMENT
+from penguin_ros.memory.needs import FEATURE_POOL_BYTES
 
 if TYPE_CHECKING:
     from penguin_ros.backends.tensorrt.device import CudaDevice
 
-MAX_KEPT_BYTES = 64 * 1024 * 1024
+MAX_KEPT_BYTES = FEATURE_POOL_BYTES
 """Bytes of blocks that nobody uses; they are kept because allocating waits for the whole device."""
 
 

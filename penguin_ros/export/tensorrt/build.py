@@ -47,20 +47,24 @@ STAGING = '.new'
 SUFFIX = '.plan'
 """The suffix of files of engines."""
 
+SHARED_WORKSPACE_BYTES = 10**9
+"""What one layer may use while it is built where the GPU shares the machine's memory."""
+
 
 @dataclass(frozen=True)
 class EngineOptions:
     """How engines are built: for `max_rows` tokens of one prefill run and `max_patches` of a frame
     (4 per visual token of a video); with the decoder's `variant`: auto, window or two_part; with
-    `workspace_bytes` for one layer while building, 0 for no limit. `timing_cache` is a file, '' for
-    none, None for one per TensorRT and GPU in the user's cache; TensorRT for RTX takes none. With
-    `is_forced`, engines that fit are built again, too.
+    `workspace_bytes` for one layer while building, 0 for no limit, None for SHARED_WORKSPACE_BYTES
+    where the GPU shares the machine's memory and no limit elsewhere. `timing_cache` is a file, ''
+    for none, None for one per TensorRT and GPU in the user's cache; TensorRT for RTX takes none.
+    With `is_forced`, engines that fit are built again, too.
     """
 
     max_rows: int = 512
     max_patches: int = 4096
     variant: str = 'auto'
-    workspace_bytes: int = 0
+    workspace_bytes: int | None = None
     timing_cache: str | None = None
     is_forced: bool = False
 
@@ -192,7 +196,7 @@ class EngineBuilder:
         first = prepared(self._bundle, tried[0], sizes)
         is_shared = self._device.gpu.is_integrated or self._library.is_rtx
         check_memory(part, first.model, self._device.memory()[0], is_shared)
-        settings = BuilderSettings(self._timing_cache(), options.workspace_bytes, self._target())
+        settings = BuilderSettings(self._timing_cache(), self._workspace(), self._target())
         staging = self._folder / f'{part}{STAGING}'
         order = EngineOrder(self._bundle, sizes, settings, staging, self._progress)
         try:
@@ -226,6 +230,12 @@ class EngineBuilder:
         if part == ENCODER:
             return f'max_patches={options.max_patches}'
         return f'max_rows={options.max_rows} variant={options.variant}'
+
+    def _workspace(self) -> int:
+        asked = self._options.workspace_bytes
+        if asked is not None:
+            return asked
+        return SHARED_WORKSPACE_BYTES if self._device.gpu.is_integrated else 0
 
     def _target(self) -> str:
         if not self._library.is_rtx:

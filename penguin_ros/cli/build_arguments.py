@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `penguin build`, and their defaults, which follow the board where there is one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from penguin_ros.board_facts import board_facts
+from penguin_ros.export import precision as formats
+from penguin_ros.memory.board_classes import (
+    NOMINAL,
+    WITH_OWN_MEMORY,
+    BoardClass,
+    BoardSizes,
+    class_named,
+    class_of,
+)
+
+TENSORRT = 'tensorrt'
+BY_BOARD = 'follows the board with TensorRT, see --board; else'
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds all options and the name of the source."""
+    parser.add_argument(
+        'checkpoint',
+        help='folder or hub id of a published checkpoint; or a bundle whose engines to build',
+    )
+    parser.add_argument(
+        '--backend',
+        choices=formats.BACKENDS,
+        default='onnxruntime',
+        help='runtime that the bundle is for (default: onnxruntime)',
+    )
+    parser.add_argument(
+        '--device',
+        choices=formats.DEVICES,
+        default='cpu',
+        help='where ONNX Runtime will run it (default: cpu)',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='DIR',
+        help='folder of the bundle (default: engines/NAME_BACKEND_PRECISION)',
+    )
+    parser.add_argument(
+        '--threads',
+        type=int,
+        default=0,
+        metavar='N',
+        help='threads of the conversion (default: all cores)',
+    )
+    _add_format_arguments(parser)
+    _add_size_arguments(parser)
+    _add_plan_arguments(parser)
+    group = parser.add_argument_group('TensorRT')
+    _add_engine_arguments(group)
+    _add_engine_sizes(group)
+
+
+def _add_format_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--precision',
+        choices=formats.PRECISIONS,
+        default='',
+        help='number format of the weights (default: onnxruntime float32, tensorrt float16, on a '
+        'Jetson int4)',
+    )
+    parser.add_argument(
+        '--head',
+        choices=formats.HEAD_PRECISIONS,
+        default='',
+        help="format of the LLM's last matrix",
+    )
+    parser.add_argument(
+        '--vision',
+        choices=formats.ENCODER_PRECISIONS,
+        default='',
+        help='format of the encoder and the projector',
+    )
+    parser.add_argument(
+        '--compute',
+        choices=formats.FLOATS,
+        default='',
+        help='format of the activations of an int8 or int4 bundle',
+    )
+
+
+def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--block-size',
+        type=int,
+        choices=formats.BLOCK_SIZES,
+        default=formats.DEFAULT_BLOCK_SIZE,
+        help='int4 or int8 weights that share a scale (default: 128; 256 is faster on a CPU, at a '
+        'larger loss)',
+    )
+    parser.add_argument(
+        '--max-length',
+        type=int,
+        metavar='N',
+        help=f'most positions of a KV slot (default: {BY_BOARD} {WITH_OWN_MEMORY.max_length})',
+    )
+    parser.add_argument(
+        '--head-parts',
+        type=int,
+        metavar='N',
+        help='products that the last matrix is cut into; more take less memory while an engine is '
+        f'built (default: {BY_BOARD} {WITH_OWN_MEMORY.head_parts})',
+    )
+
+
+def _add_engine_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--graphs-only',
+        action='store_true',
+        help='build no engines: the machine that runs them will',
+    )
+    group.add_argument(
+        '--variant',
+        choices=('auto', 'window', 'two_part'),
+        default='auto',
+        help='form of the decoder (default: auto)',
+    )
+    group.add_argument(
+        '--timing-cache',
+        metavar='FILE',
+        help="file that keeps timings; empty: none (default: in the user's cache)",
+    )
+    group.add_argument(
+        '--force', action='store_true', help='also build engines that are up to date'
+    )
+
+
+def _add_engine_sizes(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        '--max-rows',
+        type=int,
+        metavar='N',
+        help=f'most positions of one prefill run (default: {BY_BOARD} {WITH_OWN_MEMORY.max_rows})',
+    )
+    group.add_argument(
+        '--max-patches',
+        type=int,
+        metavar='N',
+        help=f'most patches of a frame (default: {BY_BOARD} {WITH_OWN_MEMORY.max_patches})',
+    )
+    group.add_argument(
+        '--workspace',
+        type=float,
+        metavar='GB',
+        help='working memory of one layer, 0 for no limit (default: 1 where the GPU shares the '
+        "machine's memory, else no limit)",
+    )
+
+
+def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='only print what running and building take of memory, and whether a board has it; '
+        'needs no weights (2B and 8B name the published models)',
+    )
+    parser.add_argument(
+        '--board',
+        type=int,
+        choices=NOMINAL,
+        metavar='GB',
+        help='the memory of the Jetson that will run it: '
+        f'{", ".join(map(str, NOMINAL))} (default: this machine)',
+    )
+
+
+def fill_defaults(arguments: argparse.Namespace) -> BoardClass | None:
+    """Puts the default of the board, or of this backend, where an option was left out, and returns
+    the board: the named one, else this machine where it is a Jetson.
+    """
+    board = _board(arguments)
+    sizes = board.sizes if board is not None else WITH_OWN_MEMORY
+    for name in ('max_length', 'head_parts', 'max_rows', 'max_patches'):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, getattr(sizes, name))
+    _fill_formats(arguments, sizes)
+    return board
+
+
+def _fill_formats(arguments: argparse.Namespace, sizes: BoardSizes) -> None:
+    if arguments.backend != TENSORRT:
+        arguments.precision = arguments.precision or 'float32'
+    elif not arguments.precision:
+        arguments.precision = sizes.precision
+        arguments.head = arguments.head or sizes.head
+
+
+def _board(arguments: argparse.Namespace) -> BoardClass | None:
+    if arguments.backend != TENSORRT:
+        return None
+    if arguments.board is not None:
+        return class_named(arguments.board)
+    facts = board_facts()
+    return class_of(facts.memory.total) if facts.jetson is not None else None

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin build --dry-run`: what running and building a model take of a board's memory, before
+anything is downloaded, converted or loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from penguin_ros.backends.base.manifest import DECODER, ENCODER
+from penguin_ros.board_facts import memory_facts
+from penguin_ros.checkpoint.checkpoint import open_checkpoint
+from penguin_ros.checkpoint.published_shapes import published_shape
+from penguin_ros.checkpoint.shapes import CheckpointShape
+from penguin_ros.cli import exit_codes
+from penguin_ros.console import print_line, status_line
+from penguin_ros.errors import BuildRefused, NotEnoughSpace
+from penguin_ros.export.precision import BuildChoice
+from penguin_ros.export.resources import planned_sizes
+from penguin_ros.memory.board_classes import CLASSES, BoardClass
+from penguin_ros.memory.memory_plan import (
+    MemoryPlan,
+    Room,
+    build_plan,
+    changes,
+    fitting_sizes,
+    run_plan,
+    shown,
+)
+from penguin_ros.memory.needs import ModelSizes, RunSizes
+
+
+def dry_run(arguments: argparse.Namespace, board: BoardClass | None, choice: BuildChoice) -> int:
+    """Prints the plans of running and of building for `board`, or a line for each class of boards
+    where there is none. NotEnoughSpace, with the sizes that would fit, when one does not fit.
+    """
+    if choice.backend != 'tensorrt':
+        raise BuildRefused(
+            'there is no plan of memory',
+            f'it is made for engines of TensorRT, not for {choice.backend}',
+            'Add --backend tensorrt',
+        )
+    name = Path(arguments.checkpoint.rstrip('/')).name
+    model = planned_sizes(_shape(arguments.checkpoint), choice, arguments.head_parts)
+    if board is None:
+        for one in CLASSES:
+            _print_line(name, one, model, _sizes(arguments, one))
+        return exit_codes.DONE
+    run, room = _sizes(arguments, board), _room(arguments, board)
+    where = f'{name} on a board of {board.gigabytes} GB'
+    plans = [run_plan(f'running {where}, {choice.precision}', model, run, room)]
+    for part in (DECODER, ENCODER):
+        plans.append(build_plan(f'building the {part} of {name}', part, model, run, room))
+    for plan in plans:
+        print_line('\n'.join(plan.lines()))
+    _refuse(where, plans, model, run)
+    return exit_codes.DONE
+
+
+def _shape(source: str) -> CheckpointShape:
+    """The shape of a checkpoint that is here, or of a published one by its name."""
+    known = None if Path(source).exists() else published_shape(source)
+    return known or open_checkpoint(source, progress=status_line).shape
+
+
+def _sizes(arguments: argparse.Namespace, board: BoardClass) -> RunSizes:
+    return RunSizes(
+        board.sizes.slots, arguments.max_length, arguments.max_rows, arguments.max_patches
+    )
+
+
+def _room(arguments: argparse.Namespace, board: BoardClass) -> Room:
+    """A named board has what such boards have after booting; this one what is free now."""
+    if arguments.board is not None:
+        return Room(board.total_bytes, board.available_bytes, True)
+    memory = memory_facts()
+    return Room(memory.total, memory.available, True)
+
+
+def _print_line(name: str, board: BoardClass, model: ModelSizes, run: RunSizes) -> None:
+    room = Room(board.total_bytes, board.available_bytes, True)
+    plans = [run_plan('', model, run, room)]
+    plans += [build_plan('', part, model, run, room) for part in (DECODER, ENCODER)]
+    needed = [shown(plan.needed) for plan in plans]
+    verdict = 'fits' if all(plan.fits for plan in plans) else 'does not fit'
+    print_line(
+        f'{name}, {board.gigabytes:3} GB: running takes {needed[0]}, building {needed[1]} and '
+        f'{needed[2]}, {shown(room.available)} are available: {verdict}'
+    )
+
+
+def _refuse(where: str, plans: list[MemoryPlan], model: ModelSizes, run: RunSizes) -> None:
+    lacking = [plan for plan in plans if not plan.fits]
+    if not lacking:
+        return
+    plan = lacking[0]
+    fitting = fitting_sizes(model, run, plan.room)
+    others = [plan for plan in lacking if plan is not plans[0]]
+    if fitting is None:
+        fix = 'No sizes would fit: take a smaller model, or a board with more memory'
+    elif others:
+        fix = 'Build its engines with more memory free, or take a smaller model'
+    else:
+        fix = f'This would fit: {changes(run, fitting)}'
+    raise NotEnoughSpace(
+        f'{where} does not fit',
+        f'{plan.title}: {plan.numbers()}, {shown(plan.room.available)} are available',
+        fix,
+        plan.needed,
+        plan.room.available,
+    )
