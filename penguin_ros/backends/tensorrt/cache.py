@@ -9,6 +9,7 @@ grows with what the slot holds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,15 @@ if TYPE_CHECKING:
     from penguin_ros.backends.tensorrt.device import CudaDevice
 
 BUCKET = 256
-"""Positions: lengths that an engine is run with are multiples, so that few differ; also TensorRT's
-optimum.
+"""Positions: lengths that an engine is run with are multiples, so that few differ."""
+
+LONG = 4
+"""Lengths above so many buckets are multiples of two: a step then reads up to half a wide one in
+vain, which is little beside the weights; every length costs a context, a CUDA graph and memory.
 """
+
+SPARE_BYTES = 4 * 1024 * 1024
+"""Bytes through which the content of two slots is exchanged, piece by piece."""
 
 STEP = 16
 """Positions: a cache holds a multiple, which keeps each layer's keys and values aligned for heads
@@ -51,7 +58,12 @@ class CacheShape:
 
     def bucket(self, length: int) -> int:
         """Returns the length that an engine is run with when `length` positions matter."""
-        return min(self.max_length, -(-length // BUCKET) * BUCKET)
+        width = BUCKET if length <= LONG * BUCKET else 2 * BUCKET
+        return min(self.max_length, -(-length // width) * width)
+
+    def buckets(self) -> list[int]:
+        """Returns every length that `bucket` gives, ascending."""
+        return sorted({self.bucket(end) for end in range(1, self.max_length + 1)})
 
 
 class KvCache:
@@ -62,9 +74,9 @@ class KvCache:
         self.can_grow = can_grow
         self._device = device
         self._blocks = [device.allocate(shape.slot_bytes) for _ in range(slots)]
-        self._spare_row = (
-            device.allocate(shape.max_length * shape.position_bytes) if can_grow else 0
-        )
+        row_bytes = shape.max_length * shape.position_bytes
+        self._spare_bytes = max(row_bytes, min(SPARE_BYTES, shape.slot_bytes))
+        self._spare = device.allocate(self._spare_bytes) if can_grow or slots > 1 else 0
         self._pitches = [shape.bucket(1) if can_grow else shape.max_length] * slots
         for index in range(slots):
             self.clear(index)
@@ -103,6 +115,28 @@ class KvCache:
                 length * self.shape.position_bytes,
                 self.shape.rows,
             )
+
+    def exchange(self, first: int, second: int, length: int) -> None:
+        """Queues exchanging the memory of two slots: each then lies where the other lay, with its
+        content and pitch. No more than `length` positions of either matter.
+        """
+        shape, blocks, pitches = self.shape, self._blocks, self._pitches
+        if pitches[first] == pitches[second]:
+            rows, row_bytes = shape.rows, length * shape.position_bytes
+            places = self.rows_from(first, 0), self.rows_from(second, 0)
+        else:
+            rows, row_bytes = 1, shape.rows * max(pitches[first], pitches[second])
+            row_bytes *= shape.position_bytes
+            places = StridedRows(blocks[first], row_bytes), StridedRows(blocks[second], row_bytes)
+        for row, count, offset, width in pieces(rows, row_bytes, self._spare_bytes):
+            one, other = (
+                StridedRows(place.address + row * place.pitch + offset, place.pitch)
+                for place in places
+            )
+            spare = StridedRows(self._spare, width)
+            for target, source in ((spare, one), (one, other), (other, spare)):
+                self._device.copy_rows(target, source, width, count)
+        blocks[first], blocks[second] = blocks[second], blocks[first]
 
     def clear(self, index: int) -> None:
         """Queues setting a whole slot to zero. A masked position counts zero times its value, which
@@ -147,5 +181,16 @@ class KvCache:
         """Moves a row whose new place overlaps its old one."""
         byte_count = held * self.shape.position_bytes
         old, new = self._at(index, row, self._pitches[index]), self._at(index, row, pitch)
-        self._device.copy(self._spare_row, old.address, byte_count)
-        self._device.copy(new.address, self._spare_row, byte_count)
+        self._device.copy(self._spare, old.address, byte_count)
+        self._device.copy(new.address, self._spare, byte_count)
+
+
+def pieces(rows: int, row_bytes: int, most: int) -> Iterator[tuple[int, int, int, int]]:
+    """Cuts `rows` of `row_bytes` into pieces of at most `most` bytes: yields (first row, rows,
+    first byte, bytes of a row).
+    """
+    width = max(1, min(row_bytes, most))
+    count = most // width
+    for row in range(0, rows, count):
+        for offset in range(0, row_bytes, width):
+            yield row, min(count, rows - row), offset, min(width, row_bytes - offset)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one engine again and again under few shapes and addresses, each as a captured CUDA graph.
+"""Runs one engine again and again under few shapes at the same addresses, each as a captured CUDA
+graph.
 
 The rules are those of TensorRT's guide: a graph holds the shapes and addresses that its context
 had, so each has a context of its own, which is left alone afterwards; a context runs once before it
@@ -9,6 +10,7 @@ is captured. All share one memory for intermediate values.
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -25,13 +27,15 @@ MAX_GRAPHS = 16
 @dataclass
 class GraphCounts:
     """How the runs were queued: `captured` graphs, runs that `launched` one, `plain` runs without,
-    graphs that were `evicted` for others. `failure` is why graphs are not used, '' when they are.
+    graphs that were `evicted` for others; `made_ms` is the time for contexts and captures.
+    `failure` is why graphs are not used, '' when they are.
     """
 
     captured: int = 0
     launched: int = 0
     plain: int = 0
     evicted: int = 0
+    made_ms: float = 0.0
     failure: str = ''
 
 
@@ -43,12 +47,12 @@ class _Entry:
 
 
 class GraphCache:
-    """At most `limit` contexts with their graphs."""
+    """At most `limit` contexts with their graphs, MAX_GRAPHS when it is 0."""
 
-    def __init__(self, device: CudaDevice, limit: int = MAX_GRAPHS) -> None:
+    def __init__(self, device: CudaDevice, limit: int = 0) -> None:
         self.counts = GraphCounts()
         self._device = device
-        self._limit = limit
+        self.limit = limit or MAX_GRAPHS
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def run(self, key: Hashable, prepare: Callable[[], Context]) -> None:
@@ -59,7 +63,7 @@ class GraphCache:
         """
         entry = self._entry(key, prepare)
         if entry.graph is None and entry.runs and not self.counts.failure:
-            self._capture(entry)
+            self._capture(key, entry)
         if entry.graph is None:
             entry.context.enqueue()
             self.counts.plain += 1
@@ -68,6 +72,10 @@ class GraphCache:
             self.counts.launched += 1
         entry.runs += 1
 
+    def count_from_now(self) -> None:
+        """Forgets the runs so far, which nobody asked for."""
+        self.counts.plain = self.counts.launched = 0
+
     def stats(self) -> BackendStats:
         """Returns the counts for users; on any thread."""
         counts = self.counts
@@ -75,6 +83,7 @@ class GraphCache:
             {
                 'CUDA graphs captured': counts.captured,
                 'CUDA graphs evicted': counts.evicted,
+                'ms for making CUDA graphs': round(counts.made_ms),
                 'steps with CUDA graph': counts.launched,
                 'steps without CUDA graph': counts.plain,
             },
@@ -88,21 +97,31 @@ class GraphCache:
 
     def _entry(self, key: Hashable, prepare: Callable[[], Context]) -> _Entry:
         if key not in self._entries:
-            while len(self._entries) >= self._limit:
+            while len(self._entries) >= self.limit:
                 self._drop()
                 self.counts.evicted += 1
+            start = time.perf_counter()
             self._entries[key] = _Entry(prepare())
+            self._log(f'context for {key}', start)
         self._entries.move_to_end(key)
         return self._entries[key]
 
-    def _capture(self, entry: _Entry) -> None:
+    def _capture(self, key: Hashable, entry: _Entry) -> None:
+        start = time.perf_counter()
         try:
             entry.graph = self._device.capture(entry.context.enqueue)
             self.counts.captured += 1
+            self._log(f'CUDA graph for {key}', start)
         except BackendError as error:
             # Slower, but right: every run is queued kernel by kernel from now on.
             self.counts.failure = str(error)
             logging.getLogger(__name__).warning('CUDA graphs are not used: %s', error)
+
+    def _log(self, what: str, start: float) -> None:
+        """Notes what it took; the second step of an answer must not pay for it."""
+        taken_ms = (time.perf_counter() - start) * 1e3
+        self.counts.made_ms += taken_ms
+        logging.getLogger(__name__).info('%s: %.1f ms', what, taken_ms)
 
     def _drop(self) -> None:
         _, entry = self._entries.popitem(last=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,14 @@ from penguin_ros.backends.tensorrt.buffers import StridedRows
 from penguin_ros.backends.tensorrt.cache import STEP, CacheShape, KvCache
 from penguin_ros.backends.tensorrt.chunks import EngineRun, FeatureRows, engine_runs
 from penguin_ros.backends.tensorrt.cuda_graphs import GraphCache
+from penguin_ros.backends.tensorrt.decode_place import DecodePlace
 from penguin_ros.backends.tensorrt.decoder_inputs import DecoderInputs, DecoderSizes
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
 from penguin_ros.backends.tensorrt.library import STORAGE
 from penguin_ros.errors import BundleMismatch, CacheOverflow
+
+RUNS_UNTIL_READY = 2
+"""Steps of a length until its graph is there: one without, and one that captures."""
 
 
 class Decoder:
@@ -52,8 +57,28 @@ class Decoder:
         new_bytes = shape.rows * sizes.max_tokens * shape.position_bytes
         self._new_kv = 0 if sizes.is_in_place else self._device.allocate(new_bytes)
         self._contexts: dict[int, Context] = {}
+        self._place = DecodePlace(self.cache)
+        self._ends = [0] * slots
+        """By slot: the end of what was written last; nothing behind it is read."""
+
         self._unproven: dict[int, int] = {}
         """By slot: positions up to here may hold NaN or infinity; what lies behind is finite."""
+
+    def warm_up(self) -> None:
+        """Makes context and graph of every length, while nobody waits for an answer. Only slot 0 is
+        written to, which must hold nothing.
+        """
+        step = Append(0, 0, Chunk(np.zeros(1, np.int64)), [0])
+        for length in self.cache.shape.buckets()[: self.graphs.limit]:
+            self._make_finite(0, 0, 1)
+            self.cache.make_room(0, 0, length)
+            self._inputs.fill(step, length, ())
+            for _ in range(RUNS_UNTIL_READY):
+                self.graphs.run(length, partial(self._ready_for_steps, step, length))
+                self._device.synchronize()
+        if math.isfinite(self._inputs.greedy(1)[0].logit):
+            self._unproven.pop(0)
+        self.graphs.count_from_now()
 
     def append(self, append: Append, features: Sequence[FeatureRows]) -> Logits:
         """Writes a chunk; returns logits (len(wanted), vocabulary)."""
@@ -83,6 +108,7 @@ class Decoder:
         """Copies the first `length` positions of a slot to another."""
         self._make_finite(target, 0, min(length, self._unproven.get(source, 0)))
         self.cache.copy(source, target, length)
+        self._ends[target] = length
         self._device.synchronize()
 
     def close(self) -> None:
@@ -135,8 +161,10 @@ class Decoder:
             self._unproven[index] = cache.pitch(index)
         length = cache.shape.bucket(end) if self.sizes.is_in_place else cache.pitch(index)
         self._inputs.fill(part, length, features)
-        if part.num_tokens == len(part.wanted) == 1:
-            self.graphs.run((index, length), lambda: self._ready(self._context(1), part, length))
+        self._ends[index] = end
+        is_step = part.num_tokens == len(part.wanted) == 1
+        if is_step and self._place.takes(index, self._extent):
+            self.graphs.run(length, partial(self._ready_for_steps, part, length))
         else:
             self._ready(self._shared_context(part.num_tokens), part, length).enqueue()
         if not self.sizes.is_in_place:
@@ -149,6 +177,12 @@ class Decoder:
             )
         self._device.synchronize()
 
+    def _extent(self, index: int) -> int:
+        """Returns up to where a slot holds what matters: what it was asked to keep, and what must
+        still be zeroed.
+        """
+        return max(self._ends[index], self._unproven.get(index, 0))
+
     def _shared_context(self, num_tokens: int) -> Context:
         """Returns the context that is made ready again for every run of its profile."""
         profile = self._engine.profile_for('inputs_embeds', 1, num_tokens)
@@ -156,12 +190,16 @@ class Decoder:
             self._contexts[profile] = self._context(num_tokens)
         return self._contexts[profile]
 
+    def _ready_for_steps(self, part: Append, length: int) -> Context:
+        """Returns a context of its own, which is left alone from then on."""
+        return self._ready(self._context(1), part, length)
+
     def _context(self, num_tokens: int) -> Context:
         profile = self._engine.profile_for('inputs_embeds', 1, num_tokens)
         return Context(self._engine, profile, self._workspace)
 
     def _ready(self, context: Context, part: Append, length: int) -> Context:
-        addresses = self._inputs.addresses()
+        addresses = self._inputs.addresses(part.num_tokens)
         shapes = self._inputs.shapes(length, part.num_tokens, len(part.wanted))
         for number, (past, present) in enumerate(cache_names(self._engine)):
             addresses[past] = self.cache.tensor(part.index, number)

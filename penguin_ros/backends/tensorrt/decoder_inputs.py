@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inputs of the LLM's engine for one run, in memory that host and device share.
+"""The inputs of the LLM's engine for one run, and its outputs that the host reads.
 
-They are written while the stream is idle, so no earlier run still reads them.
+Small ones lie in memory that host and device share, which a Jetson's GPU does not cache. So what
+the GPU reads again and again lies in its own memory: logits, which are copied to the host only
+when somebody asks for them, and the mask of a prefill, which every layer reads.
+
+Inputs are written while the stream is idle, so no earlier run still reads them.
 """
 
 from __future__ import annotations
@@ -43,8 +47,8 @@ class DecoderSizes:
     dtypes: Mapping[str, str]
 
     def byte_counts(self) -> dict[str, int]:
-        """Returns the bytes of a buffer for each input, for the logits and for what is chosen of
-        them, at their largest.
+        """Returns the bytes of a buffer for each input, for what is chosen of the logits, and for
+        one row of these, at their largest.
         """
         tokens = self.max_tokens
         counts = {
@@ -52,7 +56,7 @@ class DecoderSizes:
             'position_ids': tokens,
             'logits_indices': self.max_wanted,
             'attention_mask': tokens * self.mask_columns(self.max_length, tokens),
-            'logits': self.max_wanted * self.vocabulary,
+            'logits': self.vocabulary,
             'best_token': self.max_wanted,
             'best_logit': self.max_wanted,
             'logit_sum': self.max_wanted,
@@ -69,7 +73,9 @@ class DecoderSizes:
 
 
 class DecoderInputs:
-    """Pinned buffers for the inputs, and for the outputs that the host reads."""
+    """The buffers of inputs and outputs: pinned ones, and in device memory logits and the mask of a
+    prefill.
+    """
 
     def __init__(self, device: CudaDevice, sizes: DecoderSizes, table: EmbeddingTable) -> None:
         self.sizes = sizes
@@ -79,10 +85,17 @@ class DecoderInputs:
             name: device.allocate_host(byte_count)
             for name, byte_count in sizes.byte_counts().items()
         }
+        self._row_bytes = len(self._buffers['logits'].bytes)
+        self._logits = device.allocate(sizes.max_wanted * self._row_bytes)
+        self._prefill_mask = device.allocate(len(self._buffers['attention_mask'].bytes))
 
-    def addresses(self) -> dict[str, int]:
-        """Returns the device's addresses by tensor name."""
-        return {name: buffer.address for name, buffer in self._buffers.items()}
+    def addresses(self, num_tokens: int) -> dict[str, int]:
+        """Returns the device's addresses by tensor name, for a run of `num_tokens` positions."""
+        addresses = {name: buffer.address for name, buffer in self._buffers.items()}
+        addresses['logits'] = self._logits
+        if num_tokens > 1:
+            addresses['attention_mask'] = self._prefill_mask
+        return addresses
 
     def shapes(self, length: int, num_tokens: int, num_wanted: int) -> dict[str, Shape]:
         """Returns the shapes of the inputs for `num_tokens` positions over a cache of `length`."""
@@ -94,8 +107,8 @@ class DecoderInputs:
         }
 
     def fill(self, part: Append, length: int, features: Sequence[FeatureRows]) -> None:
-        """Writes the inputs for the positions of `part` over a cache of `length`; features are
-        copied on the device, where the run will wait for them.
+        """Writes the inputs for the positions of `part` over a cache of `length`; features, and the
+        mask of a prefill, are copied on the device, where the run will wait for them.
         """
         num_tokens, past = part.num_tokens, part.past
         self._embed(part.chunk.token_ids, features)
@@ -107,12 +120,24 @@ class DecoderInputs:
         mask[:, past:] = False
         new = past if self.sizes.is_in_place else length
         mask[:, new : new + num_tokens] = np.tri(num_tokens, dtype=bool)
+        if num_tokens > 1:
+            self._device.copy(
+                self._prefill_mask, self._buffers['attention_mask'].address, mask.nbytes
+            )
         if self.sizes.is_in_place:
             self._view('write_indices', (1,))[:] = past
 
     def logits(self, num_wanted: int) -> NDArray[np.float32]:
-        """Returns a copy of what the last run left, (num_wanted, vocabulary)."""
-        return self._view('logits', (num_wanted, self.sizes.vocabulary)).copy()
+        """Returns a copy of what the last run left, (num_wanted, vocabulary); row by row, so that
+        little pinned memory is needed.
+        """
+        rows = np.empty((num_wanted, self.sizes.vocabulary), np.float32)
+        for index, row in enumerate(rows):
+            source = self._logits + index * self._row_bytes
+            self._device.copy(self._buffers['logits'].address, source, self._row_bytes)
+            self._device.synchronize()
+            row[:] = self._view('logits', row.shape)
+        return rows
 
     def greedy(self, num_wanted: int) -> list[GreedyToken]:
         """Returns what the last run chose after each of the positions that were wanted."""

@@ -58,6 +58,7 @@ class TensorrtSession:
             self.decoder = Decoder(
                 decoder, bundle.embedding_table, max_length, self.slots, workspace
             )
+            self.decoder.warm_up()
             self.features = FeaturePool(self.device)
             self.device.synchronize()
         except BaseException:

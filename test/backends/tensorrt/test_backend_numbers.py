@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.backend_kinds import frame, piece, prompt, run_to_end, tokens
 from support.fake_gpu.bundles import MAX_LENGTH
+from support.fake_gpu.installed import Machine
 from support.tensorrt_backend_checks import assert_close, decoder_of
 
 from penguin_ros.backends.base.backend import Backend, Chunk, FeatureSpan
@@ -111,3 +112,28 @@ def test_a_frame_that_the_engine_is_too_small_for_is_refused_with_the_way_out(
         backend.encode([frame(1), frame(2, 16, 17, 1)])
     with pytest.raises(BackendError, match='merge size 5'):
         backend.encode([frame(2, 5, 5, 5)])
+
+
+def test_logits_are_copied_to_the_host_only_when_they_are_asked_for(
+    backend: TensorrtBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, slot, copied = decoder_of(backend), backend.new_slot(), []
+    copy = decoder._device.copy
+    monkeypatch.setattr(
+        decoder._device, 'copy', lambda *given: (copied.append(given[2]), copy(*given))
+    )
+    row = 4 * decoder.sizes.vocabulary
+    backend.forward_greedy(slot, Chunk(tokens(1, 20)))
+    backend.forward_greedy(slot, Chunk(tokens(2, 1)))
+    assert row not in copied
+    backend.forward(slot, Chunk(tokens(3, 20)), range(3))
+    assert copied.count(row) == 3
+
+
+def test_what_the_gpu_reads_again_and_again_lies_in_its_own_memory(
+    backend: TensorrtBackend, machine: Machine
+) -> None:
+    inputs, blocks = decoder_of(backend)._inputs, machine.gpu.blocks
+    prefill, step = inputs.addresses(8), inputs.addresses(1)
+    assert not blocks[prefill['logits']].is_host and not blocks[prefill['attention_mask']].is_host
+    assert blocks[step['attention_mask']].is_host and step['logits'] == prefill['logits']

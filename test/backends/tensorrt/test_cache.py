@@ -23,6 +23,7 @@ SLOTS = 3
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setattr(cache, 'BUCKET', 16)
+    monkeypatch.setattr(cache, 'SPARE_BYTES', 1000)
     made = Machine()
     use(made)
     yield made
@@ -64,6 +65,13 @@ class Model:
             self.cache.copy(source, target, length)
             self.held[target] = self.held[source][:, :length]
 
+    def exchange(self, first: int, second: int) -> None:
+        if first != second:
+            length = max(self.held[index].shape[1] for index in (first, second))
+            places = [self.cache.tensor(index, 0) for index in (first, second)]
+            self.cache.exchange(first, second, length)
+            assert [self.cache.tensor(index, 0) for index in (second, first)] == places
+
     def check(self) -> None:
         self.device.synchronize()
         for index, held in enumerate(self.held):
@@ -84,6 +92,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just('append'), SLOT, st.integers(1, 40)),
         st.tuples(st.just('truncate'), SLOT, st.integers(0, 90)),
+        st.tuples(st.just('exchange'), SLOT, SLOT),
         st.tuples(st.just('copy'), SLOT, SLOT, st.integers(0, 90)),
     ),
     max_size=12,
@@ -124,3 +133,15 @@ def test_a_cache_that_is_updated_in_place_keeps_its_pitch(machine: Machine) -> N
     device.synchronize()
     assert not machine.gpu.view(cache.tensor(0, 0), 8 * 90 * 256).any(), 'new memory is zeroed'
     device.close()
+
+
+@pytest.mark.parametrize(
+    ('max_length', 'expected'),
+    [
+        (1040, [256, 512, 768, 1024, 1040]),
+        (2048, [256, 512, 768, 1024, 1536, 2048]),
+        (64, [64]),
+    ],
+)
+def test_lengths_lie_twice_as_far_apart_above_1024(max_length: int, expected: list[int]) -> None:
+    assert CacheShape(4, 2, 256, max_length).buckets() == expected
