@@ -11,13 +11,19 @@ import pytest
 
 
 @pytest.fixture(scope='module')
-def live_node(graph: Any, tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]:
+def loadable_checkpoint(tiny_checkpoint: Path) -> Path:
+    """A tiny random checkpoint that a node can load, which takes PyTorch."""
+    pytest.importorskip('torch', reason='the node runs a checkpoint with PyTorch here')
+    return tiny_checkpoint
+
+
+@pytest.fixture(scope='module')
+def live_node(graph: Any, loadable_checkpoint: Path) -> Iterator[Callable[..., Any]]:
     """Starts penguin nodes with a tiny random network, whose arguments are those of LiveNode.
 
     Each is active when it is returned; `frames_hz` above 0 gives it a camera, and frames in its
     buffer. All are stopped by SIGINT at the end of the module, which must be quiet.
     """
-    pytest.importorskip('torch', reason='the node runs a checkpoint with PyTorch here')
     from support.live_node import LiveNode, with_frames
 
     nodes: list[LiveNode] = []
@@ -25,7 +31,7 @@ def live_node(graph: Any, tiny_checkpoint: Path) -> Iterator[Callable[..., Any]]
     def start(
         parameters: dict[str, Any] | None = None, *, frames_hz: float = 0.0, **options: Any
     ) -> LiveNode:
-        node = LiveNode(graph, tiny_checkpoint, parameters, **options)
+        node = LiveNode(graph, loadable_checkpoint, parameters, **options)
         nodes.append(node)
         node.wait_until('active')
         if frames_hz:

@@ -38,8 +38,8 @@ def test_a_node_without_autostart_waits_unconfigured_and_answers_inactive(graph,
     node.process.stop()
 
 
-def test_the_node_goes_on_answering_while_it_loads(graph, tiny_checkpoint):
-    node = LiveNode(graph, tiny_checkpoint, BY_HAND).wait_until('unconfigured')
+def test_the_node_goes_on_answering_while_it_loads(graph, loadable_checkpoint):
+    node = LiveNode(graph, loadable_checkpoint, BY_HAND).wait_until('unconfigured')
     assert node.state() == 'unconfigured' and node.ask().answer.error_code == ErrorCode.INACTIVE
     is_configured = node.begin('configure')
     node.process.wait_for_log('loading the weights')
@@ -64,9 +64,9 @@ def test_a_signal_at_the_very_start_ends_the_node_quietly(graph, tiny_checkpoint
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_of_an_answer_aborts_the_goal_and_ends_quietly(
-    graph, tiny_checkpoint, number
+    graph, loadable_checkpoint, number
 ):
-    node = LiveNode(graph, tiny_checkpoint, LONG_ANSWERS).wait_until('active')
+    node = LiveNode(graph, loadable_checkpoint, LONG_ANSWERS).wait_until('active')
     with_frames(node)
     running, waiting = node.send_goal(max_tokens=LONG), node.send_goal(max_tokens=LONG)
     running.wait_for_text(3)
@@ -77,8 +77,10 @@ def test_a_signal_in_the_middle_of_an_answer_aborts_the_goal_and_ends_quietly(
     assert running.result()[1].text
 
 
-def test_deactivating_in_the_middle_of_goals_aborts_them_with_the_reason(graph, tiny_checkpoint):
-    node = LiveNode(graph, tiny_checkpoint, LONG_ANSWERS).wait_until('active')
+def test_deactivating_in_the_middle_of_goals_aborts_them_with_the_reason(
+    graph, loadable_checkpoint
+):
+    node = LiveNode(graph, loadable_checkpoint, LONG_ANSWERS).wait_until('active')
     with_frames(node)
     running, waiting = node.send_goal(max_tokens=LONG), node.send_goal(max_tokens=LONG)
     running.wait_for_text()
@@ -140,8 +142,10 @@ def test_transitions_that_the_state_does_not_allow_are_refused_and_harm_nothing(
     node.process.stop()
 
 
-def test_a_shutdown_transition_ends_requests_and_leaves_a_finalized_node(graph, tiny_checkpoint):
-    node = LiveNode(graph, tiny_checkpoint, LONG_ANSWERS).wait_until('active')
+def test_a_shutdown_transition_ends_requests_and_leaves_a_finalized_node(
+    graph, loadable_checkpoint
+):
+    node = LiveNode(graph, loadable_checkpoint, LONG_ANSWERS).wait_until('active')
     with_frames(node)
     goal = node.send_goal(max_tokens=LONG)
     goal.wait_for_text()
