@@ -169,7 +169,7 @@ def bundle(folder: str) -> Iterator[Finding]:
     from penguin_ros.backends.base.bundle import open_bundle
 
     try:
-        manifest = open_bundle(folder).manifest
+        manifest = open_bundle(folder, is_thorough=True).manifest
     except PenguinError as error:
         yield Finding('bundle', State.FAULT, f'{error.what}: {error.why}'.rstrip(': '), error.fix)
         return

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penguin_ros.atomic_folder import atomic_folder
-from penguin_ros.backends.base.bundle import TOKENIZER, file_spec, write_manifest
+from penguin_ros.backends.base.bundle import TOKENIZER, write_manifest
+from penguin_ros.backends.base.file_digests import file_spec
 from penguin_ros.backends.base.manifest import (
     CONTRACT,
     DECODER,

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from penguin_ros.backends.base.bundle import file_spec, open_bundle, read_manifest, write_manifest
+from penguin_ros.backends.base.bundle import open_bundle, read_manifest, write_manifest
+from penguin_ros.backends.base.file_digests import file_spec
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import PenguinError

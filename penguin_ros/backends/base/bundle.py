@@ -8,8 +8,7 @@ counts and tokenizer are there under the same names.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from penguin_ros.backends.base.embedding_table import EmbeddingTable
+from penguin_ros.backends.base.file_digests import FileDigests
 from penguin_ros.backends.base.manifest import (
     CONTRACT,
     MANIFEST,
-    FileSpec,
     GraphSpec,
     Manifest,
 )
@@ -34,7 +33,6 @@ TOKENIZER = 'tokenizer'
 DEFAULT_COMMAND = 'penguin build CHECKPOINT --out {folder}'
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 HASH_THREADS = 2
-READ_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,9 @@ class Bundle:
         return self.path / name
 
 
-def open_bundle(folder: str | Path, *, is_thorough: bool = True) -> Bundle:
-    """Opens a bundle and compares every file with the manifest: its size, and when `is_thorough`
-    its sha256 too.
+def open_bundle(folder: str | Path, *, is_thorough: bool = False) -> Bundle:
+    """Opens a bundle and compares every file with the manifest: its size and sha256. A file that
+    was found right before and has not changed since is read again only when `is_thorough`.
 
     BundleNotFound, BundleCorrupt and BundleOutdated carry the command that builds it again.
     """
@@ -137,13 +135,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def rebuild(manifest: Manifest) -> str:
     """Returns what to type to build the bundle again."""
     return f'Type: {manifest.command}'
-
-
-def file_spec(path: Path, show: Callable[[int], None] = lambda done: None) -> FileSpec:
-    """Returns the size and digest of a file as it is; `show` gets the number of bytes that were
-    read since its last call.
-    """
-    return FileSpec(path.stat().st_size, _sha256(path, show))
 
 
 def _read_plain(folder: Path) -> dict[str, Any]:
@@ -197,29 +188,12 @@ def _check_consistency(manifest: Manifest) -> None:
 
 
 def _check_files(folder: Path, manifest: Manifest, is_thorough: bool) -> None:
-    def check(item: tuple[str, FileSpec]) -> str:
-        return _problem(folder / item[0], item[1], is_thorough)
-
+    # The files of other backends are read again when they are loaded.
+    leaves_memory = manifest.backend == 'tensorrt'
+    digests = FileDigests(folder, not is_thorough, leaves_memory)
     with ThreadPoolExecutor(HASH_THREADS) as pool:
-        problems = [problem for problem in pool.map(check, manifest.files.items()) if problem]
+        found = pool.map(lambda item: digests.problem(*item), manifest.files.items())
+        problems = [problem for problem in found if problem]
+    digests.save()
     if problems:
         raise BundleCorrupt(f'{folder} is damaged', '; '.join(problems[:4]), rebuild(manifest))
-
-
-def _problem(path: Path, spec: FileSpec, is_thorough: bool) -> str:
-    try:
-        size = path.stat().st_size
-        if size != spec.bytes:
-            return f'{path.name} has {size} bytes, {spec.bytes} were written'
-        return f'{path.name} was changed' if is_thorough and _sha256(path) != spec.sha256 else ''
-    except OSError as error:
-        return f'{path.name}: {error.strerror}'
-
-
-def _sha256(path: Path, show: Callable[[int], None] = lambda done: None) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb', buffering=0) as file:
-        while chunk := file.read(READ_BYTES):
-            digest.update(chunk)
-            show(len(chunk))
-    return digest.hexdigest()

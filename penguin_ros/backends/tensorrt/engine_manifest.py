@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from penguin_ros.backends.base.bundle import Bundle, file_spec
+from penguin_ros.backends.base.bundle import Bundle
+from penguin_ros.backends.base.file_digests import FileDigests
 from penguin_ros.backends.base.manifest import FileSpec, GraphSpec
 from penguin_ros.backends.tensorrt.library import MODULES, PLAIN, Library
 from penguin_ros.errors import BundleCorrupt, BundleError, BundleNotFound, BundleOutdated
@@ -154,9 +155,11 @@ def fitting_engine(bundle: Bundle, part: str, library: Library, gpu: GpuSpec) ->
         raise BundleOutdated(
             f'the TensorRT engines of {bundle.path} do not fit here', '; '.join(reasons), fix
         )
-    path = bundle.path / FOLDER / engine.file
-    if not path.is_file() or file_spec(path) != engine.content:
-        raise BundleCorrupt(f'{path} is damaged', 'it is not the file that was written', fix)
+    digests = FileDigests(bundle.path, leaves_memory=True)
+    problem = digests.problem(f'{FOLDER}/{engine.file}', engine.content)
+    digests.save()
+    if problem:
+        raise BundleCorrupt(f'{bundle.path / FOLDER / engine.file} is damaged', problem, fix)
     return engine
 
 

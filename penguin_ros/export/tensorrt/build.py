@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penguin_ros.backends.base.bundle import Bundle, file_spec, open_bundle
+from penguin_ros.backends.base.bundle import Bundle, open_bundle
+from penguin_ros.backends.base.file_digests import file_spec
 from penguin_ros.backends.base.manifest import DECODER, ENCODER, FileSpec
 from penguin_ros.backends.tensorrt.cache import STEP
 from penguin_ros.backends.tensorrt.cuda_versions import without_bindings
