@@ -186,6 +186,7 @@ class ScriptedBackend(SlotBackend[object, ScriptedFeatures]):
             slots=slots_within(self._config, length * _POSITION_BYTES),
             slot_bytes=length * _POSITION_BYTES,
             feature_bytes_per_token=4 * (model.hidden_size + model.encoder_size),
+            way='scripted, without a network',
         )
 
     def _close(self, session: object) -> None:

@@ -23,6 +23,7 @@ def test_description_says_what_is_open(backend: Backend) -> None:
     assert description == backend.open()
     assert (description.max_length, description.slots) == (64, 3)
     assert description.slot_bytes > 0 and description.name and description.model_digest
+    assert description.device and description.way
     features = run_to_end(backend.encode([frame(1)]))[0][0]
     assert features.nbytes == features.tokens * description.feature_bytes_per_token
     assert backend.read_features(features).shape == (6, description.hidden_size)

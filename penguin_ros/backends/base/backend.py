@@ -42,7 +42,7 @@ class GreedyToken:
 class BackendDescription:
     """What is open: `slots` KV slots of `max_length` positions and `slot_bytes` each;
     `hidden_size` and `vocabulary_size` in elements. `way`: how the library computes on the device,
-    in words, where there is more than one way. `prefill_chunk`: positions that are prefilled per
+    and on which card, in words. `prefill_chunk`: positions that are prefilled per
     step, as the settings say or the device takes.
     """
 

@@ -28,6 +28,7 @@ from penguin_ros.backends.onnxruntime.providers import Placement, choose_placeme
 from penguin_ros.backends.onnxruntime.session import SessionMaker
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
+from penguin_ros.nvidia_card import find_card
 
 if TYPE_CHECKING:
     OnnxFeatures = StagedFeatures[NDArray[np.floating[Any]]]
@@ -135,4 +136,7 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
 def _way(placement: Placement, decoder: OnnxDecoder) -> str:
     """Says which provider runs, and how."""
     provider = f'{placement.best.removesuffix("ExecutionProvider")} provider'
-    return provider if placement.device == 'cpu' else f'{provider}, {decoder.launches}'
+    if placement.device == 'cpu':
+        return provider
+    card = find_card()
+    return ', '.join((provider, decoder.launches, *([card.name] if card else [])))

@@ -78,6 +78,7 @@ class TensorrtBackend(SlotBackend['TensorrtSession', TensorrtFeatures]):
             slots=session.slots,
             slot_bytes=session.decoder.cache.shape.slot_bytes,
             feature_bytes_per_token=sum(session.encoder.token_bytes.values()),
+            way=f'{library}, decoding as CUDA graphs',
         )
 
     def _close(self, session: TensorrtSession) -> None:

@@ -142,9 +142,11 @@ class TorchSession:
     @property
     def way(self) -> str:
         """How passes run, in words."""
-        if self._graphs is None:
-            return ''
-        return 'CUDA graphs' if self._graphs.can_record else 'plain passes, without CUDA graphs'
+        can_record = self._graphs is not None and self._graphs.can_record
+        passes = 'CUDA graphs' if can_record else 'passes launched one by one'
+        if self.device == 'cuda':
+            return f'{passes}, {torch.cuda.get_device_name()}'
+        return passes if can_record else f'CPU, {torch.get_num_threads()} threads'
 
     def stats(self) -> BackendStats:
         """Returns what is known of recorded passes; on any thread."""

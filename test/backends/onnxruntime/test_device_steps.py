@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,13 @@ from support.onnx_device import CapturingSession, DeviceOnnxBackend, device_stan
 
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
+from penguin_ros.backends.onnxruntime import backend as onnx_backend
 from penguin_ros.backends.onnxruntime import device_cache, device_steps
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.onnxruntime.library import OLDEST_IN_PLACE, version_of
+from penguin_ros.backends.onnxruntime.providers import Placement
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
+from penguin_ros.nvidia_card import Card
 
 onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 pytest.importorskip('onnx', reason='onnx is not installed')
@@ -169,3 +174,15 @@ def test_the_description_says_which_way_runs(bundle: Bundle) -> None:
     assert backend._opened().decoder.launches == 'kernels launched one by one'
     plain = OnnxBackend(bundle, CONFIG)
     assert plain.open().way == 'CPU provider'
+
+
+def test_the_way_on_a_card_names_provider_launches_and_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    placement = Placement((('CUDAExecutionProvider', {}), ('CPUExecutionProvider', {})), 'cuda')
+    decoder: Any = SimpleNamespace(launches='steps captured as graphs')
+    monkeypatch.setattr(onnx_backend, 'find_card', lambda: Card('NVIDIA H200', 13000))
+    expected = 'CUDA provider, steps captured as graphs'
+    assert onnx_backend._way(placement, decoder) == f'{expected}, NVIDIA H200'
+    monkeypatch.setattr(onnx_backend, 'find_card', lambda: None)
+    assert onnx_backend._way(placement, decoder) == expected

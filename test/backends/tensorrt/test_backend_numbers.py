@@ -8,6 +8,8 @@ backend promises.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from support.backend_kinds import frame, piece, prompt, run_to_end, tokens
@@ -19,6 +21,9 @@ from penguin_ros.backends.base.backend import Backend, Chunk, FeatureSpan
 from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.errors import BackendError, CacheOverflow
+
+if TYPE_CHECKING:
+    from support.fake_gpu.installed import Machine
 
 
 def greedy(
@@ -47,6 +52,14 @@ def test_tokens_and_logits_are_those_of_torch_across_buckets(
     theirs, expected = greedy(torch_backend, count, length=length)
     assert_close(logits, expected)
     assert ours == theirs
+
+
+def test_the_description_names_the_card_and_the_library(
+    backend: TensorrtBackend, machine: Machine
+) -> None:
+    description = backend.description
+    assert description.device == machine.gpu.name
+    assert description.way == f'TensorRT {machine.version}, decoding as CUDA graphs'
 
 
 def test_features_are_those_of_torch(backend: TensorrtBackend, torch_backend: Backend) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +97,31 @@ def test_the_description_follows_device_precision_and_model() -> None:
     assert description.slot_bytes == llm.layers * 2 * llm.kv_heads * 50 * llm.head_dim * 4
     half = TorchBackend(MemoryCheckpoint(max_positions=50), replace(CONFIG, precision='bfloat16'))  # type: ignore[arg-type]
     assert half.open().slot_bytes * 2 == description.slot_bytes
+
+
+@pytest.mark.parametrize(
+    ('has_graphs', 'can_record', 'expected'),
+    [
+        (True, True, 'CUDA graphs, NVIDIA H200'),
+        (True, False, 'passes launched one by one, NVIDIA H200'),
+        (False, False, 'passes launched one by one, NVIDIA H200'),
+    ],
+)
+def test_the_way_on_a_card_names_it_and_how_passes_run(
+    monkeypatch: pytest.MonkeyPatch, has_graphs: bool, can_record: bool, expected: str
+) -> None:
+    from penguin_ros.backends.torch.session import TorchSession
+
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'NVIDIA H200')
+    session: Any = TorchSession.__new__(TorchSession)
+    session.device = 'cuda'
+    session._graphs = SimpleNamespace(can_record=can_record) if has_graphs else None
+    assert session.way == expected
+
+
+def test_the_way_on_a_cpu_names_the_threads() -> None:
+    backend = TorchBackend(MemoryCheckpoint(), replace(CONFIG, threads=1))  # type: ignore[arg-type]
+    assert backend.open().way == 'CPU, 1 threads'
 
 
 def test_a_missing_cuda_device_is_a_named_error() -> None:
