@@ -188,6 +188,11 @@ class DecoderPasses:
         cache.copy(source, target, length)
         self._unproven[target] = min(length, self._unproven.get(source, 0))
 
+    def release(self) -> None:
+        """Drops the memory of inputs and outputs; that of passes goes with them."""
+        self._text_rows.clear()
+        self._embedded_rows.clear()
+
     def _is_text(self, append: Append, features: Sequence[FeatureRows]) -> bool:
         return not features and append.num_tokens <= MOST_DECODE_ROWS
 

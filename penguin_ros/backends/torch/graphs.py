@@ -109,6 +109,12 @@ class PassCache:
             entry.has_run = True
         return cast(AnyPass, entry.of)
 
+    def give_up(self, why: str) -> None:
+        """Drops all passes and what was recorded of them; nothing is recorded from then on."""
+        self._tell(why)
+        self._entries.clear()
+        self._recorder.release()
+
     def stats(self) -> BackendStats:
         """Returns the counts for users; on any thread."""
         counts = self.counts
@@ -144,11 +150,16 @@ class PassCache:
             self.counts.recorded += 1
         except (RuntimeError, MemoryError) as error:
             # Slower, but right. What was recorded so far goes too: memory may be what is short.
-            self.counts.failure = str(error).strip().partition('\n')[0] or type(error).__name__
-            logging.getLogger(__name__).warning(
-                'CUDA graphs are not used, passes take longer: %s', self.counts.failure
-            )
+            self._tell(str(error).strip().partition('\n')[0] or type(error).__name__)
             self._forget_recordings()
+
+    def _tell(self, why: str) -> None:
+        """Notes and logs why nothing is recorded any more, once."""
+        if self.can_record:
+            self.counts.failure = why
+            logging.getLogger(__name__).warning(
+                'CUDA graphs are not used, passes take longer: %s', why
+            )
 
     def _forget_recordings(self) -> None:
         for entry in self._entries.values():

@@ -22,6 +22,7 @@ from penguin_ros.backends.base.backend import (
     BackendStats,
     GreedyToken,
     Logits,
+    Result,
 )
 from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.torch import decoder
@@ -44,6 +45,7 @@ from penguin_ros.backends.torch.warm_up import ENCODE_PATCHES, StepSizes, measur
 from penguin_ros.backends.torch.weights import WeightLoader
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.config import ModelConfig
+from penguin_ros.errors import OutOfMemory
 from penguin_ros.model_inputs import FramePatches
 
 _SPARE_POSITIONS = 16  # the last one is needed; so many keep rows of the cache aligned
@@ -92,7 +94,9 @@ class TorchSession:
         self.element_bytes = self._decoder.embedding.itemsize
         if self.device == 'cuda':
             CUDNN_ATTENTION.keep_off()
+        self._can_fall_back = False  # sizes that do not fit are what the measurement looks for
         self._fit_to_device(config, recording)
+        self._can_fall_back = True
 
     def _allocate(
         self, checkpoint: Checkpoint, config: ModelConfig, recording: Recording | None
@@ -157,10 +161,10 @@ class TorchSession:
         """Encodes a frame, as one pass where that can be recorded and the frame has no more patches
         than a slice, else as `encoder.encode_frame` does.
         """
-        if self._encoder_passes is not None and len(frame.values) <= self._rows_per_slice:
-            if self._records:
-                with inference('encoding a frame'):
-                    whole = self._encoder_passes.encode(frame)
+        passes = self._encoder_passes
+        if passes is not None and self._records and len(frame.values) <= self._rows_per_slice:
+            whole = self._recorded('encoding a frame', lambda: passes.encode(frame))
+            if whole is not None:
                 yield
                 return whole
         slices = encode_frame(self._encoder, frame, self._rows_per_slice)
@@ -177,22 +181,28 @@ class TorchSession:
 
     def append(self, append: Append, features: Sequence[FeatureRows]) -> Logits:
         """Writes a chunk, with visual features in their places; returns the logits asked for."""
-        with inference('appending a chunk'):
+        passes, what = self._passes, 'appending a chunk'
+        if passes is not None and self._records:
+            found = self._recorded(what, lambda: _to_numpy(passes.append(append, features)))
+            if found is not None:
+                return found
+        with inference(what):
             return _to_numpy(self._append(append, features))
 
     def append_greedy(self, append: Append, features: Sequence[FeatureRows]) -> list[GreedyToken]:
         """Does the same and returns the most probable tokens; the device moves two numbers for
         each.
         """
-        with inference('appending a chunk'):
-            if self._passes is not None and self._records:
-                return self._passes.append_greedy(append, features)
+        passes, what = self._passes, 'appending a chunk'
+        if passes is not None and self._records:
+            found = self._recorded(what, lambda: passes.append_greedy(append, features))
+            if found is not None:
+                return found
+        with inference(what):
             return greedy_choices(self._append(append, features))
 
     def _append(self, append: Append, features: Sequence[FeatureRows]) -> torch.Tensor:
-        """Returns (len(wanted), vocabulary_size) float32 on the device."""
-        if self._passes is not None and self._records:
-            return self._passes.append(append, features)
+        """Appends plainly; returns (len(wanted), vocabulary_size) float32 on the device."""
         ids = torch.tensor(
             append.chunk.token_ids, dtype=torch.int64, device=self._decoder.embedding.device
         )
@@ -206,6 +216,25 @@ class TorchSession:
     @property
     def _records(self) -> bool:
         return self._graphs is not None and self._graphs.can_record
+
+    def _recorded(self, what: str, run: Callable[[], Result]) -> Result | None:
+        """Runs something on passes that are recorded. Where memory runs out in it, all of them and
+        their pool are dropped, and it returns None: whoever calls takes the plain way, which writes
+        the same to the same places.
+        """
+        try:
+            with inference(what):
+                return run()
+        except OutOfMemory as error:
+            if not self._can_fall_back:
+                raise
+            why = f'{error.what}: {error.why}'
+        # Here the error is gone, and with it the memory that its frames held.
+        with inference(what):
+            if self._graphs is not None and self._passes is not None:
+                self._passes.release()
+                self._graphs.give_up(why)
+        return None
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copies the first `length` positions of one slot to another."""

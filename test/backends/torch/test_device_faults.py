@@ -5,17 +5,19 @@ way around that is told.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from support.backend_kinds import CONFIG, tokens
+from support.backend_kinds import CONFIG, frame, run_to_end, tokens
 from support.memory_checkpoint import MemoryCheckpoint
 
 torch = pytest.importorskip('torch', reason='torch is not installed')
 
+from support.replaying_recorder import ReplayingRecorder
 from support.torch_graphs import graphs_of, recording_backend
 
 from penguin_ros.backends.base.backend import Chunk
@@ -136,18 +138,96 @@ def test_memory_that_runs_out_while_recording_is_a_way_around(
     assert 'CUDA out of memory' in backend.stats().slowdown
 
 
-def test_memory_that_runs_out_in_mid_run_ends_the_call_and_nothing_else(
+SHORT = torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB')
+
+
+def features_of(backend: TorchBackend) -> np.ndarray:
+    return backend.read_features(run_to_end(backend.encode([frame(1)]))[0][0])
+
+
+CALLS: dict[str, Callable[[TorchBackend, int], np.ndarray]] = {
+    'forward': lambda backend, slot: backend.forward(slot, Chunk(tokens(2, 1)), [-1]),
+    'a prefill chunk': lambda backend, slot: backend.forward(slot, Chunk(tokens(2, 30)), [-1]),
+    'a greedy step': lambda backend, slot: np.array(
+        backend.forward_greedy(slot, Chunk(tokens(2, 1))).logit
+    ),
+    'an encode': lambda backend, slot: features_of(backend),
+}
+
+
+@pytest.mark.parametrize('call', CALLS)
+@pytest.mark.parametrize('times_before', [0, 1, 2])
+def test_memory_that_runs_out_in_mid_run_drops_the_graphs_and_the_step_runs_plainly(
+    call: str,
+    times_before: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In the first run of a pass, while it is recorded, and when it is replayed."""
+    backend, slot = opened()
+    plain = TorchBackend(MemoryCheckpoint(), CONFIG)  # type: ignore[arg-type]
+    plain.open()
+    expected_slot = plain.new_slot()
+    for each, number in ((backend, slot), (plain, expected_slot)):
+        each.forward(number, Chunk(tokens(1, 5)))
+    for _ in range(times_before):
+        CALLS[call](backend, slot)
+        backend.truncate(slot, 5)
+    graphs = graphs_of(backend)
+    recorder: Any = graphs._recorder
+    monkeypatch.setattr(recorder, 'rehearse', raising(SHORT))
+    monkeypatch.setattr(recorder, 'record', raising(SHORT))
+    for entry in graphs._entries.values():
+        if entry.replay is not None:
+            entry.replay = raising(SHORT)
+    with caplog.at_level(logging.WARNING):
+        got = CALLS[call](backend, slot)
+    assert np.allclose(got, CALLS[call](plain, expected_slot), atol=1e-4)
+    assert len(graphs) == 0 and recorder.released >= 1
+    assert not backend._session._passes._text_rows  # type: ignore[union-attr]
+    assert len(caplog.records) == 1 and 'out of memory' in caplog.text
+    assert 'out of memory' in backend.stats().slowdown
+    for seed in range(3):  # nothing is recorded any more, which the planted faults would show
+        rows = [
+            each.forward(number, Chunk(tokens(seed, 2)), [-1])
+            for each, number in ((backend, slot), (plain, expected_slot))
+        ]
+        assert np.allclose(*rows, atol=1e-4)
+    assert len(caplog.records) == 1
+
+
+def test_memory_that_runs_out_on_the_plain_way_too_ends_the_call_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from penguin_ros.backends.torch import decoder
+
     backend, slot = opened()
     backend.forward(slot, Chunk(tokens(1, 5)))
-    short = torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB')
     with monkeypatch.context() as planted:
-        planted.setattr(graphs_of(backend)._recorder, 'rehearse', raising(short))
+        planted.setattr(graphs_of(backend)._recorder, 'rehearse', raising(SHORT))
+        planted.setattr(decoder, 'append', raising(SHORT))
         with pytest.raises(OutOfMemory, match='memory ran out while appending'):
             backend.forward(slot, Chunk(tokens(2, 1)))
     assert backend.slot_length(slot) == 5
     assert np.isfinite(backend.forward(slot, Chunk(tokens(2, 1)), [-1])).all()
+
+
+def test_a_size_that_does_not_fit_when_the_model_is_loaded_costs_no_graphs() -> None:
+    """Chunks of 1,024 positions do not fit; the next size is taken, and recorded."""
+    recorder = ReplayingRecorder()
+    rehearse = recorder.rehearse
+
+    def limited(work: Callable[[], None]) -> None:
+        rows: Any = getattr(work, '__self__', None)
+        if len(getattr(getattr(rows, 'rows', None), 'hidden', ())) > 512:
+            raise SHORT
+        rehearse(work)
+
+    recorder.rehearse = limited  # type: ignore[method-assign]
+    config = replace(CONFIG, max_length=1040, prefill_chunk=0, encode_patches=64)
+    backend = recording_backend(MemoryCheckpoint(), config, recorder, clock_ns=lambda: 0)
+    assert backend.open().prefill_chunk == 512
+    assert backend.description.way == 'CUDA graphs' and not backend.stats().slowdown
 
 
 def test_a_card_that_breaks_while_recording_is_lost_and_not_gone_around(
