@@ -163,6 +163,22 @@ class CudaDevice:
             'cudaGraphLaunch', cudart.cudaGraphLaunch(cudart.cudaGraphExec_t(graph), self._stream)
         )
 
+    def time(self, enqueue: Callable[[], None]) -> float:
+        """Queues what `enqueue` queues, waits for it, and returns the seconds that it took on the
+        device's own clock.
+        """
+        start, end = (_call('cudaEventCreate', cudart.cudaEventCreate())[0] for _ in range(2))
+        try:
+            _call('cudaEventRecord', cudart.cudaEventRecord(start, self._stream))
+            enqueue()
+            _call('cudaEventRecord', cudart.cudaEventRecord(end, self._stream))
+            self.synchronize()
+            (milliseconds,) = _call('cudaEventElapsedTime', cudart.cudaEventElapsedTime(start, end))
+            return float(milliseconds) / 1000
+        finally:
+            for event in (start, end):
+                cudart.cudaEventDestroy(event)
+
     def close(self) -> None:
         """Frees everything that was allocated and captured, then the stream; harmless when called
         again.

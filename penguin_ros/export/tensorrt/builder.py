@@ -34,12 +34,14 @@ MAX_ERRORS = 4
 class BuilderSettings:
     """`timing_cache` is a file that makes the next build faster; intermediate values of one layer
     take `workspace_bytes` at most, 0 for whatever there is. `target` is a compute capability
-    ('SM86') to build for, with TensorRT for RTX only; '' is the choice of the library.
+    ('SM86') to build for, with TensorRT for RTX only; '' is the choice of the library. With
+    `is_detailed`, the engine tells about each of its layers.
     """
 
     timing_cache: Path | None = None
     workspace_bytes: int = 0
     target: str = ''
+    is_detailed: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class Network:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
         if settings.target:
             _set_target(config, settings.target)
+        if settings.is_detailed and hasattr(trt, 'ProfilingVerbosity'):
+            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         if hasattr(trt.BuilderFlag, 'REQUIRE_USER_ALLOCATION'):
             # Else an engine may allocate while it runs, and such a run cannot be captured.
             config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)

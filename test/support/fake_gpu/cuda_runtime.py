@@ -64,7 +64,7 @@ def cuda_runtime(gpu: FakeGpu) -> types.ModuleType:
     for kind in (cudaError_t, cudaMemcpyKind, cudaStreamCaptureMode, cudaGraphExec_t):
         setattr(module, kind.__name__, kind)
     module.cudaHostAllocMapped, module.cudaHostAllocPortable, module.cudaStreamNonBlocking = 2, 1, 1
-    for functions in (_device(gpu), _memory(gpu), _stream(gpu)):
+    for functions in (_device(gpu), _memory(gpu), _stream(gpu), _events(gpu)):
         for name, function in functions.items():
             setattr(module, name, checked(function))
     return module
@@ -131,7 +131,7 @@ def _memory(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
                 )
 
         gpu.view(target, 1), gpu.view(source, 1), gpu.view(ends[0] - 1, 1), gpu.view(ends[1] - 1, 1)
-        gpu.enqueue(run)
+        gpu.enqueue(run, 2 * width * rows)
         return (OK,)
 
     def fill_rows(
@@ -145,7 +145,7 @@ def _memory(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
                 gpu.view(target + row * pitch, width)[:] = value
 
         gpu.view(target + (rows - 1) * pitch, width)
-        gpu.enqueue(run)
+        gpu.enqueue(run, width * rows)
         return (OK,)
 
     return {
@@ -197,4 +197,29 @@ def _stream(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
         'cudaGraphLaunch': launch,
         'cudaGraphDestroy': destroy,
         'cudaGraphExecDestroy': destroy,
+    }
+
+
+def _events(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
+    times: dict[int, float | None] = {}
+
+    def create() -> Result:
+        times[len(times) + 1] = None
+        return OK, len(times)
+
+    def record(event: int, stream: int) -> Result:
+        gpu.enqueue(lambda: times.update({event: gpu.clock}))
+        return (OK,)
+
+    def elapsed(start: int, end: int) -> Result:
+        first, last = times[start], times[end]
+        if first is None or last is None:  # the real one says that it is not ready
+            return (cudaError_t.cudaErrorInvalidValue, None)
+        return OK, 1000 * (last - first)
+
+    return {
+        'cudaEventCreate': create,
+        'cudaEventRecord': record,
+        'cudaEventElapsedTime': elapsed,
+        'cudaEventDestroy': lambda event: (OK,),
     }

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import pickle
+import types
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from support.fake_gpu import rtx
+from support.fake_gpu import engine_layers, rtx
 from support.fake_gpu.cuda_runtime import STREAM
 from support.fake_gpu.memory import ALIGNMENT, FakeGpu, GpuFault
 
@@ -61,6 +63,8 @@ class BuiltEngine:
     profiles: list[dict[str, tuple[Shape, Shape, Shape]]]
     targets: tuple[int, ...] = ()
     is_capturable: bool = True
+    is_detailed: bool = False
+    padding: bytes = b''
 
     def to_bytes(self) -> bytes:
         """Returns the content of a file."""
@@ -163,8 +167,14 @@ class FakeEngine:
             if node.op_type == 'TensorScatter'
         }
         self.num_optimization_profiles, self.num_io_tensors = len(built.profiles), len(self.tensors)
+        self.run_bytes = engine_layers.run_bytes(model, gpu.unpacked)
         if has_aliases:
             self.get_aliased_input_tensor = self.aliases.get
+
+    def create_engine_inspector(self) -> Any:
+        layers = engine_layers.layers_of(self.built.model, self.gpu.unpacked)
+        text = json.dumps({'Layers': layers if self.built.is_detailed else []})
+        return types.SimpleNamespace(get_engine_information=lambda format: text)
 
     def get_tensor_name(self, index: int) -> str:
         return list(self.tensors)[index]
@@ -269,7 +279,7 @@ class FakeContext:
             dict(self.addresses),
             engine.gpu.capture is not None,
         )
-        engine.gpu.enqueue(run)
+        engine.gpu.enqueue(run, engine.run_bytes)
         return True
 
     def _refuse(self, why: str) -> bool:

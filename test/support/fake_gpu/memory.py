@@ -40,15 +40,46 @@ class Capture:
     operations: list[Callable[[], None]] = field(default_factory=list)
 
 
+@dataclass
+class PageCache:
+    """What the system caches of files, by their names: `gives_way` when memory is allocated; what
+    does not can be dropped, unless `is_stuck`.
+    """
+
+    gives_way: bool = True
+    is_stuck: bool = False
+    files: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def in_the_way_bytes(self) -> int:
+        """Returns what an allocation cannot have."""
+        return 0 if self.gives_way else sum(self.files.values())
+
+    def note_read(self, file: int, byte_count: int) -> None:
+        """Notes that a file was read."""
+        self.files[file] = self.files.get(file, 0) + byte_count
+
+    def drop(self, file: int) -> None:
+        """Forgets a file."""
+        if not self.is_stuck:
+            self.files.pop(file, None)
+
+
 class FakeGpu:
     """Blocks of memory and a queue: `total_bytes` of memory; `can_capture` says whether streams can
     be captured; `driver` and `runtime` are CUDA versions, `driver` 0 where there is none.
+
+    `clock` is its time in seconds, by which what runs takes its bytes at `bandwidth` bytes per
+    second; weights of the formats in `unpacked` are written and read again as float16.
     """
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
         self.total_bytes, self.can_capture, self.is_present = total_bytes, True, True
         self.name, self.compute, self.is_integrated = 'Fake Orin', (8, 7), True
         self.driver, self.runtime = 12060, 12060
+        self.bandwidth, self.clock = 68e9, 0.0
+        self.unpacked: tuple[str, ...] = ()
+        self.page_cache = PageCache()
         self.blocks: dict[int, Block] = {}
         self.queue: list[Callable[[], None]] = []
         self.capture: Capture | None = None
@@ -63,7 +94,8 @@ class FakeGpu:
 
     def allocate(self, size: int, is_host: bool = False) -> int | None:
         """Returns the address of new memory full of NaN; None when there is no room."""
-        if self.used_bytes + size > self.total_bytes:
+        taken = self.used_bytes + self.page_cache.in_the_way_bytes
+        if taken + size > self.total_bytes:
             return None
         keep = ctypes.create_string_buffer(size + ALIGNMENT)
         address = -(-ctypes.addressof(keep) // ALIGNMENT) * ALIGNMENT
@@ -94,9 +126,17 @@ class FakeGpu:
             np.ascontiguousarray(values).view(np.uint8).reshape(-1)
         )
 
-    def enqueue(self, operation: Callable[[], None]) -> None:
-        """Puts work at the end of the queue, or into the graph that is being captured."""
-        (self.capture.operations if self.capture is not None else self.queue).append(operation)
+    def enqueue(self, operation: Callable[[], None], byte_count: int = 0) -> None:
+        """Puts work that moves so many bytes at the end of the queue, or into the graph that is
+        being captured.
+        """
+
+        def run() -> None:
+            operation()
+            self.clock += byte_count / self.bandwidth
+
+        timed = run if byte_count else operation
+        (self.capture.operations if self.capture is not None else self.queue).append(timed)
 
     def synchronize(self) -> None:
         """Runs what is queued."""

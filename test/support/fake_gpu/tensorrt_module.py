@@ -14,6 +14,7 @@ import types
 from typing import Any
 
 from support.fake_gpu.engine import BuiltEngine, FakeEngine, Shape, onnx, tensors_of
+from support.fake_gpu.engine_layers import unpacked_bytes
 from support.fake_gpu.memory import FakeGpu
 from support.fake_gpu.rtx import RtxConfig, compute_capability
 
@@ -91,6 +92,7 @@ class Config:
         self.timing_cache: types.SimpleNamespace | None = None
         self.progress_monitor: Any = None
         self.flags: set[Any] = set()
+        self.profiling_verbosity: Any = None
 
     def set_flag(self, flag: Any) -> None:
         self.flags.add(flag)
@@ -215,6 +217,8 @@ def tensorrt_module(
                 [one.shapes for one in config.profiles],
                 config.targets(),
                 not library.is_rtx or module.BuilderFlag.REQUIRE_USER_ALLOCATION in config.flags,
+                config.profiling_verbosity == module.ProfilingVerbosity.DETAILED,
+                bytes(unpacked_bytes(model, gpu.unpacked)),
             ).to_bytes()
 
     class Runtime:
@@ -249,6 +253,8 @@ def tensorrt_module(
         ('BuilderFlag', flags),
         ('TensorIOMode', 'NONE INPUT OUTPUT'),
         ('MemoryPoolType', 'WORKSPACE'),
+        ('ProfilingVerbosity', 'LAYER_NAMES_ONLY NONE DETAILED'),
+        ('LayerInformationFormat', 'ONELINE JSON'),
         ('NetworkDefinitionCreationFlag', 'EXPLICIT_BATCH STRONGLY_TYPED'),
         ('ExecutionContextAllocationStrategy', 'STATIC USER_MANAGED'),
         ('DataType', 'FLOAT HALF INT64 INT32 BOOL UINT8 BF16'),
