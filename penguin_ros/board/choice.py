@@ -5,10 +5,11 @@ the LLM, size of frames. Each choice says why.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from penguin_ros.board.profile import BoardProfile
 from penguin_ros.board.result import Facts, Results, facts_of
 
 Entry = Mapping[str, Any]
@@ -20,7 +21,10 @@ bytes: what a board reads well lies within, what it unpacks first lies far outsi
 MOST_ERROR = {'float16': 0.01, 'bfloat16': 0.05, 'int4': 0.01, 'int8': 0.01}
 """The largest error of a product, in proportion to its largest value, by format."""
 
-MOST_DIFFERENCE = 0.02
+MOST_DIFFERENCE = 0.05
+ALIKE = 1.03
+"""Times that differ by less than this factor are alike."""
+
 WEIGHTS = ('int4', 'int8', 'float16')
 """What the linears may be, in the order in which they are taken when none was measured."""
 
@@ -30,39 +34,23 @@ SMALL_WORKSPACE = 1 / 16
 """The share of the memory that the encoder's intermediate values may take."""
 
 
-@dataclass(frozen=True)
-class BoardProfile:
-    """What `penguin build` is to take: the values of its options by their names, '' or 0 where
-    nothing was found out; `forms` are the builder's names of the forms of each part that were
-    fastest, the best first; `reasons` say why.
-    """
-
-    precision: str = ''
-    head: str = ''
-    compute: str = ''
-    variant: str = ''
-    softmax: str = ''
-    max_patches: int = 0
-    forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    reasons: tuple[str, ...] = ()
-
-
 def choose(results: Results) -> BoardProfile:
     """Returns what the results speak for."""
     products = facts_of(results, 'products')
     decoder = facts_of(results, 'decoder_layer').get('forms', {})
     encoder = facts_of(results, 'encoder_layer').get('forms', {})
     precision, why_precision = best_weights(products)
-    head, why_head = best_head(products, precision)
+    head, why_head = best_head(products)
     forms = [name for name, _ in ranked(decoder)]
     patches, softmax, why_encoder = best_encoder(encoder, facts_of(results, 'memory'))
     best_forms = {'decoder': tuple(forms), 'vision': tuple(_encoder_forms(encoder))}
     why_decoder = f'LLM {forms[0]}: the fastest that agrees' if forms else ''
     reasons = (why_precision, why_head, why_decoder, why_encoder)
+    compute = _compute(results)
     return BoardProfile(
-        precision=precision,
-        head=head,
-        compute=_compute(results),
+        precision=_computable(precision, compute),
+        head=_computable(head, compute),
+        compute=compute,
         variant=str(decoder[forms[0]]['variant']) if forms else '',
         softmax=softmax,
         max_patches=patches,
@@ -86,10 +74,8 @@ def best_weights(products: Facts) -> tuple[str, str]:
     return _fastest(times, 'linears')
 
 
-def best_head(products: Facts, precision: str) -> tuple[str, str]:
-    """Returns the format of the head whose product is fastest, and why; of floats only the one that
-    the LLM may compute in.
-    """
+def best_head(products: Facts) -> tuple[str, str]:
+    """Returns the format of the head whose product is fastest, and why."""
     times = {
         name: entry['seconds']
         for name, entry in products.get('head', {}).items()
@@ -126,7 +112,14 @@ def is_right(name: str, entry: Entry) -> bool:
 def ranked(forms: Mapping[str, Entry]) -> list[tuple[str, Entry]]:
     """Returns the forms that agree with the plainest one, the fastest first."""
     agreeing = [(name, entry) for name, entry in forms.items() if agrees(entry)]
-    return sorted(agreeing, key=lambda pair: float(pair[1]['seconds']))
+    return sorted(agreeing, key=lambda pair: step_of(pair[1]['seconds']))
+
+
+def step_of(seconds: float) -> int:
+    """Returns the place of a time on a scale whose steps are ALIKE apart: what falls together is
+    equally fast, and the builder's own order decides.
+    """
+    return round(math.log(max(seconds, 1e-12), ALIKE))
 
 
 def agrees(entry: Entry) -> bool:
@@ -138,10 +131,10 @@ def agrees(entry: Entry) -> bool:
 def _encoder_forms(forms: Mapping[str, Any]) -> list[str]:
     """Returns the names of the forms by the time of the largest frame that all of them took."""
 
-    def seconds(entries: Mapping[str, Entry]) -> Iterator[tuple[int, float]]:
+    def seconds(entries: Mapping[str, Entry]) -> Iterator[tuple[int, int]]:
         for patches, entry in entries.items():
             if agrees(entry):
-                yield -int(patches), float(entry['seconds'])
+                yield -int(patches), step_of(entry['seconds'])
 
     found = {name: sorted(seconds(entries)) for name, entries in forms.items()}
     return sorted((name for name in found if found[name]), key=lambda name: found[name][0])
@@ -150,6 +143,11 @@ def _encoder_forms(forms: Mapping[str, Any]) -> list[str]:
 def _compute(results: Results) -> str:
     """bfloat16 where float16 was seen to overflow."""
     return 'bfloat16' if facts_of(results, 'numbers').get('overflow') else ''
+
+
+def _computable(kind: str, compute: str) -> str:
+    """A matrix of floats is of the format that is computed in."""
+    return compute if compute and kind == 'float16' else kind
 
 
 def _fastest(times: Mapping[str, float], what: str) -> tuple[str, str]:

@@ -15,8 +15,8 @@ from penguin_ros.backends.tensorrt.cuda_versions import driver_version
 from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.board import machine_facts
 from penguin_ros.board.steps import Note, StepOrder
+from penguin_ros.board_facts import board_facts
 from penguin_ros.errors import PenguinError
-from penguin_ros.jetson import find_jetson
 
 PACKAGES = ('libnvinfer10', 'libnvinfer11', 'nvidia-l4t-core', 'cuda-cudart-1')
 """How the names of the packages of apt begin that matter here."""
@@ -24,12 +24,13 @@ PACKAGES = ('libnvinfer10', 'libnvinfer11', 'nvidia-l4t-core', 'cuda-cudart-1')
 
 def run(order: StepOrder, note: Note) -> None:
     """Notes all of it."""
-    jetson = find_jetson(machine_facts.SYSTEM)
+    facts = board_facts()
+    jetson = facts.jetson
     note(
         {
-            'model': machine_facts.board_model(),
+            'model': facts.model,
             'is_jetson': jetson is not None,
-            'l4t': '.'.join(map(str, jetson.release)) if jetson else '',
+            'l4t': facts.release,
             'jetpack': jetson.jetpack if jetson else '',
             'kernel': platform.release(),
             'machine': platform.machine(),
@@ -43,7 +44,7 @@ def run(order: StepOrder, note: Note) -> None:
             'clocks': machine_facts.clocks(),
             'throttling': machine_facts.throttling(),
             'temperatures': machine_facts.temperatures(),
-            'memory': machine_facts.meminfo(),
+            'memory': machine_facts.memory(),
             'has_desktop': machine_facts.has_desktop(),
             'cores': os.cpu_count() or 0,
         }

@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the files of the system tell of a board: memory, power mode, clocks, throttling, desktop.
+"""What the files of the system tell of a board beside `board_facts`: clocks, throttling, sensors,
+packages.
 
-Every function reads below SYSTEM; what a machine has not is left out, and nothing is changed.
+Every function reads below `system_root`; what a machine has not is left out.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-SYSTEM = Path(os.environ.get('PENGUIN_SYSTEM_ROOT', '/'))
-MEMORY = ('MemTotal', 'MemFree', 'MemAvailable', 'Cached', 'CmaTotal', 'CmaFree', 'SwapTotal')
-MEMORY = (*MEMORY, 'SwapFree')
+from penguin_ros.board_facts import (
+    NVPMODEL_MODES,
+    board_facts,
+    kilobyte_lines,
+    memory_facts,
+    system_root,
+)
+
 GPU_CLOCKS, CPU_CLOCKS = 'sys/class/devfreq', 'sys/devices/system/cpu/cpu0/cpufreq'
 EMC_CLOCKS = ('sys/kernel/debug/bpmp/debug/clk/emc/rate', 'sys/kernel/debug/clk/emc/clk_rate')
 OVERCURRENT = 'sys/class/hwmon/*/oc*_event_cnt'
@@ -23,10 +29,10 @@ THROTTLERS = ('throttl', 'hot-surface', 'cpu-alert', 'gpu-alert', 'soc')
 """Parts of the names of the cooling devices that slow the processors down."""
 
 
-def meminfo() -> dict[str, int]:
-    """Returns the bytes of the fields of MEMORY."""
-    found = dict(re.findall(r'^(\w+):\s+(\d+) kB', _text('proc/meminfo'), re.MULTILINE))
-    return {name: int(found[name]) * 1024 for name in MEMORY if name in found}
+def memory() -> dict[str, int]:
+    """Returns the bytes of memory by kind, and those that the system caches of files."""
+    cached = kilobyte_lines(system_root() / 'proc/meminfo').get('Cached', 0)
+    return {**asdict(memory_facts()), 'cached': cached}
 
 
 def resident_bytes() -> int:
@@ -35,27 +41,28 @@ def resident_bytes() -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def board_model() -> str:
-    """Returns the name in the device tree; '' on a machine without one."""
-    return _text('proc/device-tree/model').strip('\0 \n')
-
-
 def power_mode() -> dict[str, Any]:
-    """Returns the name of the power mode, that of the one in which the GPU runs fastest, its number,
-    and whether they are equally fast; nothing where the board has none.
+    """Returns the power mode, the one in which the GPU runs fastest with its number, and whether
+    they are equally fast; nothing where the board has none.
     """
-    modes = {
-        int(number): (name, _gpu_clock(body))
-        for number, name, body in re.findall(
-            r'<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>([^<]*)', _text('etc/nvpmodel.conf')
+    facts = board_facts()
+    speeds = {
+        int(number): _gpu_clock(body)
+        for number, body in re.findall(
+            r'<\s*POWER_MODEL\s+ID=(\d+)[^>]*>([^<]*)', _text(NVPMODEL_MODES)
         )
     }
-    found = re.search(r'pmode:0*(\d+)', _text('var/lib/nvpmodel/status'))
-    if found is None or int(found[1]) not in modes:
-        return {}
-    name, clock = modes[int(found[1])]
-    number, (fastest, most) = max(modes.items(), key=lambda item: item[1][1])
-    return {'name': name, 'fastest': fastest, 'fastest_id': number, 'is_fastest': clock == most}
+    mode = facts.power_mode
+    if mode is None or mode.number not in speeds:
+        return {'name': str(mode), 'is_fastest': True} if mode else {}
+    best = max(facts.power_modes, key=lambda each: speeds[each.number])
+    is_fastest = speeds[mode.number] == speeds[best.number]
+    return {
+        'name': str(mode),
+        'fastest': str(best),
+        'fastest_id': best.number,
+        'is_fastest': is_fastest,
+    }
 
 
 def clocks() -> dict[str, dict[str, int]]:
@@ -63,8 +70,8 @@ def clocks() -> dict[str, dict[str, int]]:
     the GPU and the CPU, and what the memory's is now.
     """
     found: dict[str, dict[str, int]] = {}
-    for folder in sorted((SYSTEM / GPU_CLOCKS).glob('*gpu*')):
-        near = folder.relative_to(SYSTEM)
+    for folder in sorted((system_root() / GPU_CLOCKS).glob('*gpu*')):
+        near = folder.relative_to(system_root())
         design = [int(word) for word in _text(f'{near}/available_frequencies').split()]
         found['gpu'] = _clock(f'{near}/cur_freq', f'{near}/max_freq', max(design, default=0))
     cpu = _number(f'{CPU_CLOCKS}/cpuinfo_max_freq')
@@ -85,11 +92,11 @@ def throttling() -> dict[str, int]:
     the states of cooling devices that are at work.
     """
     found = {}
-    for path in sorted(SYSTEM.glob(OVERCURRENT)):
-        if count := _number(str(path.relative_to(SYSTEM))):
+    for path in sorted(system_root().glob(OVERCURRENT)):
+        if count := _number(str(path.relative_to(system_root()))):
             found[path.name.partition('_')[0]] = count
-    for folder in sorted((SYSTEM / 'sys/class/thermal').glob('cooling_device*')):
-        near = folder.relative_to(SYSTEM)
+    for folder in sorted((system_root() / 'sys/class/thermal').glob('cooling_device*')):
+        near = folder.relative_to(system_root())
         kind = _text(f'{near}/type').strip()
         state = _number(f'{near}/cur_state')
         if state and any(part in kind for part in THROTTLERS):
@@ -102,8 +109,8 @@ def temperatures() -> dict[str, float]:
     out.
     """
     found = {}
-    for folder in sorted((SYSTEM / 'sys/class/thermal').glob('thermal_zone*')):
-        near = folder.relative_to(SYSTEM)
+    for folder in sorted((system_root() / 'sys/class/thermal').glob('thermal_zone*')):
+        near = folder.relative_to(system_root())
         if value := _number(f'{near}/temp'):
             found[_text(f'{near}/type').strip()] = value / 1000
     return found
@@ -111,8 +118,8 @@ def temperatures() -> dict[str, float]:
 
 def power_watts() -> float:
     """Returns what the whole module takes now; 0 where no sensor says so."""
-    for label in sorted(SYSTEM.glob('sys/class/hwmon/*/in*_label')):
-        near = label.relative_to(SYSTEM)
+    for label in sorted(system_root().glob('sys/class/hwmon/*/in*_label')):
+        near = label.relative_to(system_root())
         number = re.sub(r'\D', '', label.name)
         if _text(str(near)).strip() in ('VDD_IN', 'VIN_SYS_5V0', 'VIN'):
             volts = _number(f'{near.parent}/in{number}_input') / 1000
@@ -122,7 +129,7 @@ def power_watts() -> float:
 
 def has_desktop() -> bool:
     """Returns whether a display server has a socket open."""
-    return any((SYSTEM / 'tmp/.X11-unix').glob('X*'))
+    return any((system_root() / 'tmp/.X11-unix').glob('X*'))
 
 
 def package_versions(beginnings: tuple[str, ...]) -> dict[str, str]:
@@ -158,6 +165,6 @@ def _number(path: str) -> int:
 
 def _text(path: str) -> str:
     try:
-        return (SYSTEM / path).read_text(encoding='utf-8', errors='replace')
+        return (system_root() / path).read_text(encoding='utf-8', errors='replace')
     except OSError:
         return ''

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from penguin_ros.backends.tensorrt.device import CudaDevice
-from penguin_ros.board.machine_facts import meminfo
+from penguin_ros.board.machine_facts import memory
 from penguin_ros.board.steps import Note, StepOrder
 from penguin_ros.errors import OutOfMemory
 
@@ -31,15 +31,15 @@ def run(order: StepOrder, note: Note) -> None:
     try:
         note(copy_rates(device, sizes.copy_bytes, sizes.repeats))
         free, total = device.memory()
-        note({'free_bytes': free, 'total_bytes': total, 'at_first': meminfo()})
-        most = int(SHARE * min(total, meminfo().get('MemAvailable', total) or total))
+        note({'free_bytes': free, 'total_bytes': total, 'at_first': memory()})
+        most = int(SHARE * min(total, memory()['available'] or total))
         note({'ceiling_bytes': ceiling(device, most)})
         file_bytes = min(sizes.file_bytes, most // 2)
         path = Path(order.folder) / 'page_cache'
-        cached = meminfo().get('Cached', 0)
+        cached = memory()['cached']
         fill_page_cache(path, file_bytes)
         try:
-            grown = meminfo().get('Cached', 0) - cached
+            grown = memory()['cached'] - cached
             note({'file_bytes': file_bytes, 'cached_bytes': grown})
             note({'ceiling_with_page_cache_bytes': ceiling(device, most)})
             drop(path)

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.manifest import TensorSpec
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
-from penguin_ros.backends.tensorrt.inspector import engine_layers
+from penguin_ros.backends.tensorrt.inspector import LayerCounts, engine_layers, layer_counts
 from penguin_ros.backends.tensorrt.library import STORAGE
-from penguin_ros.board.layer_counts import LayerCounts, layer_counts
 from penguin_ros.export.graph import ELEMENT_TYPES
 from penguin_ros.export.tensorrt.builder import BuilderSettings, BuildInput, Network
 from penguin_ros.export.tensorrt.graph import weight_bytes
@@ -31,7 +30,7 @@ from penguin_ros.export.tensorrt.graph import weight_bytes
 WORKSPACE_BYTES = 1 << 30
 LEAST_WORKSPACE = 1024
 REPLAYS = 10
-FORMATS = {kind: name for name, kind in ELEMENT_TYPES.items()}
+FORMATS: dict[int, str] = {int(kind): name for name, kind in ELEMENT_TYPES.items()}
 Array = NDArray[Any]
 
 

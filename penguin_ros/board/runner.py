@@ -49,13 +49,16 @@ def run_steps(
     request: BoardRequest,
     save: Callable[[Results], None] = lambda results: None,
     show: Callable[[Step], None] = lambda step: None,
+    known: Results | None = None,
 ) -> dict[str, StepResult]:
-    """Runs what was asked for. `save` gets all results after each step, `show` each step before it
-    runs.
+    """Runs what was asked for and is not `known`. `save` gets all results after each step, `show`
+    each step before it runs.
     """
-    results: dict[str, StepResult] = {}
+    results: dict[str, StepResult] = dict(known or {})
     with tempfile.TemporaryDirectory(prefix='penguin_board_', dir=request.folder) as folder:
         for step in request.chosen:
+            if step.name in results:
+                continue
             why = _reason_to_skip(step, request, results)
             if why:
                 results[step.name] = StepResult(step.name, SKIPPED, why=why)

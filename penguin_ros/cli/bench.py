@@ -10,6 +10,7 @@ import importlib
 from types import ModuleType
 
 KINDS = {
+    'board': 'what a Jetson can do: one command, one file to send back',
     'engine': 'speed, memory and agreement of a bundle or checkpoint on its backend',
     'live': 'cost of a live camera, recomputed and with reuse, and that both say the same',
 }
@@ -19,8 +20,9 @@ EPILOG = """examples:
   penguin bench engine engines/orin --against onnxruntime --json orin.json
   penguin bench engine engines/penguin_int4 --against engines/penguin_float32
   penguin bench live engines/penguin_2b
+  penguin bench board engines/orin --report board.json
 
-`penguin bench engine --help` and `penguin bench live --help` say what each takes.
+`penguin bench engine --help` and the like say what each takes.
 
 exit codes: 0 everything was measured, 1 a target or a comparison failed,
 2 nothing could be measured"""
