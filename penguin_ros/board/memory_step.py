@@ -39,8 +39,8 @@ def run(order: StepOrder, note: Note) -> None:
         cached = memory()['cached']
         fill_page_cache(path, file_bytes)
         try:
-            grown = memory()['cached'] - cached
-            note({'file_bytes': file_bytes, 'cached_bytes': grown})
+            more = memory()['cached'] - cached
+            note({'file_bytes': file_bytes, 'cached_bytes': more})
             note({'ceiling_with_page_cache_bytes': ceiling(device, most)})
             drop(path)
             note({'ceiling_after_drop_bytes': ceiling(device, most)})
