@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -97,6 +98,38 @@ def test_a_checkpoint_goes_to_onnxruntime_where_only_that_reaches_the_card(
     assert bundle_cache.with_bundle(on_cpu, tmp_path) is on_cpu
     monkeypatch.setattr(bundle_cache, 'this_machine', lambda: Machine(RTX, CUDA_13, CUDA_13))
     assert bundle_cache.with_bundle(config, tmp_path) is config
+
+
+@pytest.mark.parametrize(
+    'card', [Card('NVIDIA H100 80GB HBM3', 13000), Card('NVIDIA GeForce RTX 4090', 13000)]
+)
+@pytest.mark.parametrize('jetson', [None, Jetson((36, 4, 3), '6.2', (12, 6))])
+@pytest.mark.parametrize(
+    'libraries', [('tensorrt_rtx',), ('tensorrt',), ('tensorrt', 'tensorrt_rtx')]
+)
+def test_auto_never_takes_tensorrt_for_a_checkpoint(
+    card: Card,
+    jetson: Jetson | None,
+    libraries: tuple[str, ...],
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TensorRT for RTX takes no Hopper and no Jetson, and neither was measured; both are there."""
+    pytest.importorskip('torch', reason='torch is not installed')
+    for name in libraries:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(ways, 'find_jetson', lambda: jetson)
+    checkpoint, config = (
+        open_checkpoint(tiny_checkpoint),
+        ModelConfig(checkpoint=str(tiny_checkpoint)),
+    )
+    for machine in (Machine(card, CUDA_13, CUDA_13), Machine(card, CPU, None)):
+        assert 'TensorRT' not in ' '.join(way.value for way in machine.ways())
+        monkeypatch.setattr(bundle_cache, 'this_machine', lambda found=machine: found)
+        monkeypatch.setattr(open_backend, 'this_machine', lambda found=machine: found)
+        assert bundle_cache.with_bundle(config, tmp_path) is config
+        assert make_backend(config, checkpoint).NAME == 'torch'  # type: ignore[attr-defined]
 
 
 def test_a_backend_that_leaves_the_card_idle_says_so_in_the_log(

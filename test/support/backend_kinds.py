@@ -109,7 +109,7 @@ def onnx_device_kind(folder: Path, variant: str) -> Kind:
                 patch.setattr(device_cache, 'SHORTEST', 16)
                 return super().open()
 
-    return Kind(make, kind.tolerance)
+    return Kind(make, kind.tolerance, can_slice=False)
 
 
 def tensorrt_kind(folder: Path, version: str) -> Kind:

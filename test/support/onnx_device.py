@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from penguin_ros.backends.base.backend import BackendDescription
+from penguin_ros.backends.onnxruntime import backend
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend, OnnxNetwork
 from penguin_ros.backends.onnxruntime.decoder import OnnxDecoder
 from penguin_ros.backends.onnxruntime.device_cache import DeviceCache
+from penguin_ros.backends.onnxruntime.device_encoder import DeviceEncoder
 from penguin_ros.backends.onnxruntime.device_steps import GRAPH_ID, WITHOUT, DeviceSteps
 
 
@@ -48,7 +50,7 @@ class CapturingSession:
 
 @contextmanager
 def device_stand_in(can_capture: bool = True) -> Iterator[None]:
-    """Makes decoders that are opened meanwhile run as they do on a GPU."""
+    """Makes encoders and decoders that are opened meanwhile run as they do on a GPU."""
 
     def open_on_device(self: OnnxDecoder, maker: Any, spec: Any, shape: Any, graph: Any) -> None:
         cache = DeviceCache(maker.library, shape, self.slots, 'cpu')
@@ -58,6 +60,7 @@ def device_stand_in(can_capture: bool = True) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OnnxDecoder, '_open_on_host', open_on_device)
+        patch.setattr(backend, '_encoder', lambda maker, config: DeviceEncoder(maker, 'cpu'))
         yield
 
 

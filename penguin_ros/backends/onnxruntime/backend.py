@@ -22,6 +22,7 @@ from penguin_ros.backends.base.backend import (
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
 from penguin_ros.backends.onnxruntime.decoder import OnnxDecoder
+from penguin_ros.backends.onnxruntime.device_encoder import DeviceEncoder
 from penguin_ros.backends.onnxruntime.encoder import OnnxEncoder
 from penguin_ros.backends.onnxruntime.library import decoder_variant, load_library
 from penguin_ros.backends.onnxruntime.providers import Placement, choose_placement, usable_cores
@@ -42,7 +43,7 @@ class OnnxNetwork:
     otherwise.
     """
 
-    encoder: OnnxEncoder
+    encoder: OnnxEncoder | DeviceEncoder
     decoder: OnnxDecoder
     idle: str = ''
 
@@ -74,7 +75,7 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
         maker = SessionMaker(library, self._bundle, placement, config.threads or usable_cores())
         length = min(config.max_length, manifest.max_length)
         decoder = OnnxDecoder(maker, self._variant or decoder_variant(library), config, length)
-        encoder = OnnxEncoder(maker, config.encode_patches or ENCODE_PATCHES)
+        encoder = _encoder(maker, config)
         shape, cache = manifest.shape, decoder.cache.shape
         return OnnxNetwork(encoder, decoder, placement.idle), BackendDescription(
             name=self.NAME,
@@ -131,6 +132,13 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
                 span.first : span.first + span.count
             ]
         return embeddings
+
+
+def _encoder(maker: SessionMaker, config: ModelConfig) -> OnnxEncoder | DeviceEncoder:
+    device = maker.placement.device
+    if device == 'cpu':
+        return OnnxEncoder(maker, config.encode_patches or ENCODE_PATCHES)
+    return DeviceEncoder(maker, device)
 
 
 def _way(placement: Placement, decoder: OnnxDecoder) -> str:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder and projector of a bundle in ONNX Runtime, in slices.
+"""Encoder and projector of a bundle in ONNX Runtime on a CPU, in slices.
 
-On a CPU the encoder comes as layers + 1 graphs, of which each ends one layer and begins the next
+The encoder comes as layers + 1 graphs, of which each ends one layer and begins the next
 for a block of rows; keys and values of all patches are collected between them. So a slice is as
 small as its block, and memory too: attention of all rows to all patches at once would take
-gigabytes for a large frame. On a GPU a frame is one slice.
+gigabytes for a large frame. `device_encoder` has the way on a GPU.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class OnnxEncoder:
         bundle = maker.bundle
         self._shape = bundle.shape.encoder
         self._block_rows = min(rows_per_slice, MAX_BLOCK_ROWS)
-        stages: tuple[GraphSpec, ...] = (
-            bundle.manifest.stages(ENCODER_STAGE, FUSED) if maker.placement.device == 'cpu' else ()
-        )
+        stages: tuple[GraphSpec, ...] = bundle.manifest.stages(ENCODER_STAGE, FUSED)
         specs = stages or (bundle.graph(ENCODER, FUSED),)
         require_activations(bundle, *specs)
         self._sessions = [maker.open(spec) for spec in specs]

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch', reason='torch is not installed')
 
+from penguin_ros.backends.torch.buckets import LengthBuckets
 from penguin_ros.backends.torch.layers import (
     apply_rope,
     attend,
@@ -80,6 +82,42 @@ def test_attention_sees_the_past_and_itself(past: int, rows: int) -> None:
             scores = keys[head // 2, :seen] @ queries[row, head] / 4
             expected = scores.softmax(0) @ values[head // 2, :seen]
             assert torch.allclose(mixed[row, head * 16 : head * 16 + 16], expected, atol=1e-5)
+
+
+def test_attention_repeats_no_keys_and_needs_no_kernel_for_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Queries of a group are rows: as many heads as keys have, and keys and values where they
+    lie, whatever kernel takes them.
+    """
+    seen: list[tuple[torch.Tensor, ...]] = []
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(
+        queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, **more: Any
+    ) -> Any:
+        assert set(more) == {'attn_mask'}
+        seen.append((queries, keys, values, more['attn_mask']))
+        return real(queries, keys, values, **more)
+
+    monkeypatch.setattr(torch.nn.functional, 'scaled_dot_product_attention', watched)
+    cache, length = random(2, 8, 64, 16), 48
+    for rows in (1, 4):
+        mask = position_mask(torch.arange(rows), length, 2, cache)
+        attend(random(rows, 16, 16), cache[0, :, :length], cache[1, :, :length], mask)
+        queries, keys, values, bias = seen.pop()
+        assert queries.shape == (1, 8, 2 * rows, 16) and bias.shape == (2 * rows, length)
+        assert keys.shape == values.shape == (1, 8, length, 16)
+        for given, place in ((keys, cache[0]), (values, cache[1])):
+            assert given.data_ptr() == place.data_ptr() and given.stride(1) == 64 * 16
+            assert given.stride(-1) == 1, 'what the memory-efficient kernel asks for'
+
+
+def test_the_lengths_of_recorded_passes_need_no_copy_of_the_mask() -> None:
+    """The memory-efficient kernel takes a mask whose rows are aligned, else torch pads a copy."""
+    for most in (100, 1040, 4096, 5000):
+        buckets = LengthBuckets(most)
+        assert all(buckets.of(length) % 16 == 0 for length in range(1, most + 1, 7))
 
 
 def test_the_table_of_all_positions_holds_the_rotation_of_each() -> None:
