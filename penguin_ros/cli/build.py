@@ -55,7 +55,8 @@ EPILOG = """examples:
   penguin build tencent/Penguin-VL-2B --backend tensorrt --dry-run --board 8
 
 int8 and int4 are formats of weights: activations stay float32 (float16 on a GPU). With int4, head
-and encoder are int8 unless --head and --vision say otherwise; on a GPU the encoder is float16.
+and encoder are int8 unless --head and --vision say otherwise; on a GPU the encoder is float16, and
+for TensorRT the head is int4.
 w8a8 rounds activations to int8 as well, each row by itself: a faster encoder and prefill on a CPU
 (--vision w8a8 for the encoder alone), at a larger loss.
 
@@ -93,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         status_line(
             f'KV slots get {builder.max_length} positions, the context of {checkpoint.name}'
         )
+    for doubt in builder.doubts:
+        status_line(doubt)
     start = time.monotonic()
     _build_bundle(builder, checkpoint, folder, arguments)
     size = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())

@@ -48,6 +48,7 @@ from penguin_ros.export.precision import (
     BuildChoice,
     MatrixPlanner,
     PrecisionPlan,
+    doubts,
     plan_precision,
 )
 from penguin_ros.export.resources import (
@@ -132,6 +133,11 @@ class BundleBuilder:
         self._encoder = planner.encoder()
         self._decoder = planner.decoder(order.head_parts)
         self._plans = self._encoder + self._decoder
+
+    @property
+    def doubts(self) -> list[str]:
+        """What should be known of the formats before they are built; see `precision.doubts`."""
+        return doubts(self._precision, self._backend)
 
     @property
     def estimate(self) -> Estimate:

@@ -66,7 +66,12 @@ def decoder_graph(weights: StoredDecoder, variant: str, compute: str, max_length
         graph, graph.op('Gather', x, wanted, axis=1), weights.stack.norm, shape.norm_eps
     )
     with graph.scope('head'):
-        logits = to(graph, linear(graph, rows, weights.head), 'float32')
+        scores = linear(graph, rows, weights.head)
+        if weights.head.outputs > weights.vocabulary_size:
+            # What the head was filled up with stands for no token.
+            end = graph.integers(weights.vocabulary_size)
+            scores = graph.op('Slice', scores, graph.integers(0), end, graph.integers(2))
+        logits = to(graph, scores, 'float32')
     graph.output('logits', logits, 'float32', (1, 'wanted', weights.vocabulary_size))
     if variant == TWO_PART:
         packed = graph.op('Concat', *new, axis=0)

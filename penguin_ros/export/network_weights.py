@@ -33,6 +33,11 @@ class StoredLinear:
     parts: tuple[StoredMatrix, ...]
     bias: StoredTensor | None = None
 
+    @property
+    def outputs(self) -> int:
+        """The outputs of all parts."""
+        return sum(part.values.shape[-1] for part in self.parts)
+
 
 @dataclass(frozen=True)
 class StoredLayer:
@@ -72,7 +77,9 @@ class StoredEncoder:
 
 @dataclass(frozen=True)
 class StoredDecoder:
-    """LLM and head; `rotation` holds cos and sin (positions, head_dim / 2) of rotary positions."""
+    """LLM and head, which may have more outputs than `vocabulary_size`; `rotation` holds cos and
+    sin (positions, head_dim / 2) of rotary positions.
+    """
 
     stack: StoredStack
     head: StoredLinear

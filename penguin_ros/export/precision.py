@@ -6,7 +6,7 @@ in which format and size. Nothing is read here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING
@@ -35,6 +35,20 @@ INT8_BLOCKS = {'onnxruntime': (*BLOCK_SIZES, 16), 'tensorrt': ()}
 """Inputs of an int8 product that share a scale: the first that divides and is not above the size
 asked for counts, else there is one scale per output. ONNX Runtime is faster with blocks up to 256
 (and fifteen times slower above); TensorRT's int8 weights have one scale per output.
+"""
+
+HEAD_STEP = {'onnxruntime': 2, 'tensorrt': 128}
+"""The number of outputs of a part of the head is a multiple, so that pairs of int4, and the rows
+that TensorRT's kernels load in pieces of 16 bytes, end where they should.
+"""
+
+UNPACKED = (
+    '{part} in int8: NVIDIA documents narrow weights beside wide activations for TensorRT in int4 '
+    'only; int8 may be turned to {compute} anew for every token, which reads more memory than '
+    '{compute} weights do. Take {instead}, unless you measured it'
+)
+"""What a user is told who asks TensorRT for int8 weights. TensorRT for RTX kept them packed; on a
+card of the RTX 20 family they are the only narrow ones.
 """
 
 
@@ -88,13 +102,48 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
     plan = PrecisionPlan(
         compute=compute,
         linears=choice.precision,
-        head=choice.head or ('int8' if is_integer else compute),
+        head=choice.head or _head(choice, compute),
         encoder=encoder,
         encoder_compute=encoder if encoder in FLOATS else compute,
         block_size=choice.block_size,
     )
     _check_plan(plan, is_gpu)
+    _check_block(plan, choice.backend)
     return plan
+
+
+def _head(choice: BuildChoice, compute: str) -> str:
+    if choice.precision in FLOATS:
+        return compute
+    is_packed = choice.backend == 'tensorrt' and choice.precision == 'int4'
+    return 'int4' if is_packed else 'int8'
+
+
+def doubts(plan: PrecisionPlan, backend: str) -> list[str]:
+    """Returns what a user should know who asked for this plan, in sentences; empty when it is
+    sound.
+    """
+    if backend != 'tensorrt':
+        return []
+    parts = (
+        ('linears', plan.linears, '--precision int4'),
+        ('the head', plan.head, f'--head int4 or --head {plan.compute}'),
+        ('the encoder', plan.encoder, f'--vision {plan.compute}'),
+    )
+    return [
+        UNPACKED.format(part=part, compute=plan.compute, instead=instead)
+        for part, kind, instead in parts
+        if kind == 'int8'
+    ]
+
+
+def _check_block(plan: PrecisionPlan, backend: str) -> None:
+    if backend == 'tensorrt' and plan.block_size != DEFAULT_BLOCK_SIZE:
+        raise BuildRefused(
+            f'blocks of {plan.block_size} are not for TensorRT',
+            f"its kernels for int4 weights, and NVIDIA's own tools, know {DEFAULT_BLOCK_SIZE}",
+            f'Leave out --block-size, or take --block-size {DEFAULT_BLOCK_SIZE}',
+        )
 
 
 def _check_plan(plan: PrecisionPlan, is_gpu: bool) -> None:
@@ -145,7 +194,7 @@ def _refuse_float(part: str, asked: str, compute: str) -> None:
 @dataclass(frozen=True)
 class MatrixPlan:
     """A matrix (inputs, outputs) made of the rows `first` .. `first + outputs` of `sources` on top
-    of one another.
+    of one another; the last `padding` outputs are zero and have no source.
 
     `kind` is a format of weight files. With int8 and int4, `block_size` inputs share a scale, 0
     means all. With `is_rowwise` the input of the product is rounded to int8 too, row by row. `why`
@@ -161,6 +210,7 @@ class MatrixPlan:
     first: int = 0
     is_rowwise: bool = False
     why: str = ''
+    padding: int = 0
 
     @property
     def is_quantised(self) -> bool:
@@ -207,10 +257,18 @@ class MatrixPlanner:
         ]
 
     def _head(self, parts: int) -> list[MatrixPlan]:
+        """Cuts the head at multiples of HEAD_STEP; for TensorRT the last part is filled up to
+        one.
+        """
         rows, hidden = self._shape.vocabulary_size, self._shape.llm.hidden_size
-        # Cuts are even, for pairs of int4.
-        cuts = [*(rows * part // parts // 2 * 2 for part in range(parts)), rows]
-        return [
+        step = HEAD_STEP[self._backend]
+        if self._backend == 'tensorrt':
+            steps = -(-rows // step)
+            parts = min(parts, steps)
+            cuts = [steps * part // parts * step for part in range(parts + 1)]
+        else:
+            cuts = [*(rows * part // parts // step * step for part in range(parts)), rows]
+        plans = [
             self._plan(
                 f'llm.lm_head.{part}',
                 {HEAD: cuts[part + 1] - cuts[part]},
@@ -220,6 +278,7 @@ class MatrixPlanner:
             )
             for part in range(parts)
         ]
+        return [*plans[:-1], replace(plans[-1], padding=cuts[-1] - rows)]
 
     def _stack(self, prefix: str, shape: TransformerShape, kind: str) -> list[MatrixPlan]:
         queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
@@ -258,7 +317,7 @@ class MatrixPlanner:
                 why = f'no block of {sizes} divides {inputs} inputs'
             elif any(rows % 2 for rows in sources.values()):
                 why = 'the number of outputs is odd'
-            kind = 'int8' if why else kind
+            kind = self._instead_of_int4 if why else kind
         if kind == 'int8':
             block = self._block(INT8_BLOCKS[self._backend], inputs)
         return MatrixPlan(
@@ -272,6 +331,11 @@ class MatrixPlanner:
             is_rowwise=kind == ROWWISE,
             why=why,
         )
+
+    @property
+    def _instead_of_int4(self) -> str:
+        """The format of a matrix that cannot be int4."""
+        return 'int8' if self._backend == 'onnxruntime' else self._precision.compute
 
     def _block(self, sizes: Sequence[int], inputs: int) -> int:
         return next(

@@ -140,7 +140,12 @@ class MatrixWriter:
             if len(plan.sources) == 1:
                 values = values[plan.first : plan.first + plan.outputs]
             for start in range(0, len(values), step):
-                yield first + start, dtype, values[start : start + step]
+                part = values[start : start + step]
+                if plan.padding and start + step >= len(values):
+                    # To what precedes it, since pairs of int4 must not be torn apart.
+                    zeros = np.zeros((plan.padding, plan.inputs), values.dtype)
+                    part = np.concatenate((part, zeros))
+                yield first + start, dtype, part
             first += len(values)
 
 

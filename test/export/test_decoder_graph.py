@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.graph_runs import VARIANTS, Decoder, built, checkpoint_of, distance, session, stack
-from support.needed_packages import onnxruntime
+from support.needed_packages import onnx, onnxruntime
 
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.backends.base.bundle import Bundle
@@ -164,3 +164,24 @@ def test_the_cache_is_written_in_place_when_past_and_present_are_one_buffer(
             np.abs(value.numpy()[0, :, :5]).min(axis=-1).max() > 0
             and not value.numpy()[0, :, 5:].any()
         )
+
+
+@pytest.mark.parametrize('precision', ['float32', 'int8', 'int4'])
+@pytest.mark.parametrize('variant', ['window', 'two_part'])
+def test_what_a_head_is_filled_up_with_stands_for_no_token(
+    tmp_path: Path, variant: str, precision: str
+) -> None:
+    """There are as many logits as tokens, none of them from the zeros behind."""
+    checkpoint = checkpoint_of(
+        tmp_path / 'c', llm=stack(4, 2, 32, hidden=128, ffn=128), vocabulary_size=643, is_tied=False
+    )
+    bundle = built(checkpoint, tmp_path / 'b', 'tensorrt', precision, compute='float32')
+    model = onnx.load(bundle.file(bundle.graph('decoder', variant).file))
+    head = [tensor for tensor in model.graph.initializer if 'lm_head' in tensor.name]
+    widths = [tensor.dims[-1] for tensor in head if not tensor.name.endswith(('.scales', '.zeros'))]
+    assert widths == [384, 384]
+    decoder = Decoder(bundle, variant)
+    logits = decoder.append(decoder.embed(np.arange(9)))
+    assert logits.shape == (9, 643) and np.abs(logits).max(axis=0).all()
+    decoder = Decoder(bundle, variant)
+    assert distance(decoder.append(decoder.embed(np.arange(9)), [2, 5]), logits[[2, 5]]) < 1e-6

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from penguin_ros.errors import BuildRefused
-from penguin_ros.export.precision import BuildChoice, PrecisionPlan, plan_precision
+from penguin_ros.export.precision import BuildChoice, PrecisionPlan, doubts, plan_precision
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,11 @@ from penguin_ros.export.precision import BuildChoice, PrecisionPlan, plan_precis
         ),
         (
             BuildChoice('tensorrt', 'int4'),
-            PrecisionPlan('float16', 'int4', 'int8', 'float16', 'float16'),
+            PrecisionPlan('float16', 'int4', 'int4', 'float16', 'float16'),
+        ),
+        (
+            BuildChoice('tensorrt', 'int4', head='float16'),
+            PrecisionPlan('float16', 'int4', 'float16', 'float16', 'float16'),
         ),
         (
             BuildChoice('tensorrt', 'int8', vision='int8'),
@@ -31,7 +35,7 @@ from penguin_ros.export.precision import BuildChoice, PrecisionPlan, plan_precis
         ),
         (
             BuildChoice('tensorrt', 'int4', compute='bfloat16'),
-            PrecisionPlan('bfloat16', 'int4', 'int8', 'bfloat16', 'bfloat16'),
+            PrecisionPlan('bfloat16', 'int4', 'int4', 'bfloat16', 'bfloat16'),
         ),
         (
             BuildChoice('tensorrt', 'bfloat16'),
@@ -104,3 +108,30 @@ def test_products_of_integers_are_for_the_cpu(choice: BuildChoice) -> None:
 def test_what_does_not_go_together_is_named(choice: BuildChoice, what: str) -> None:
     with pytest.raises(BuildRefused, match=what):
         plan_precision(choice)
+
+
+@pytest.mark.parametrize(
+    'choice, parts',
+    [
+        (BuildChoice('tensorrt', 'int4'), []),
+        (BuildChoice('tensorrt', 'float16'), []),
+        (BuildChoice('tensorrt', 'int4', head='int8'), ['the head']),
+        (BuildChoice('tensorrt', 'int4', vision='int8'), ['the encoder']),
+        (BuildChoice('tensorrt', 'int8'), ['linears', 'the head']),
+        (BuildChoice('onnxruntime', 'int8'), []),
+        (BuildChoice('onnxruntime', 'int8', 'cuda'), []),
+    ],
+)
+def test_int8_weights_for_tensorrt_are_doubted_with_the_reason_and_the_way_out(
+    choice: BuildChoice, parts: list[str]
+) -> None:
+    found = doubts(plan_precision(choice), choice.backend)
+    assert [text.partition(' in int8: ')[0] for text in found] == parts
+    assert all('anew for every token' in text and 'Take --' in text for text in found)
+
+
+@pytest.mark.parametrize('size', [32, 64, 256])
+def test_other_blocks_than_128_are_refused_for_tensorrt(size: int) -> None:
+    with pytest.raises(BuildRefused, match=f'blocks of {size} are not for TensorRT.*128'):
+        plan_precision(BuildChoice('tensorrt', 'int4', block_size=size))
+    assert plan_precision(BuildChoice('onnxruntime', 'int4', block_size=size)).block_size == size

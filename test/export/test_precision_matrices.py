@@ -69,9 +69,9 @@ def test_the_published_sizes_are_int4_in_blocks_of_128_without_exception(
         if key.startswith('llm.layers.')
     } == {('int4', 128)}
     assert not [plan for plan in planned.values() if plan.why]
-    head = 128 if backend == 'onnxruntime' else 0
+    head = 'int8' if backend == 'onnxruntime' else 'int4'
     assert {(plan.kind, plan.block_size) for key, plan in planned.items() if 'lm_head' in key} == {
-        ('int8', head)
+        (head, 128)
     }
 
 
@@ -113,6 +113,35 @@ def test_the_parts_of_the_head_follow_one_another(parts: int, rows: int) -> None
     assert len(head) == parts
     assert [plan.first for plan in head[1:]] == [plan.first + plan.outputs for plan in head[:-1]]
     assert (head[0].first, head[-1].first + head[-1].outputs) == (0, rows)
+
+
+@pytest.mark.parametrize('parts', [1, 2, 4])
+@pytest.mark.parametrize('rows', [640, 641, 700, 151675])
+def test_parts_of_the_head_for_tensorrt_have_multiples_of_128_outputs(
+    parts: int, rows: int
+) -> None:
+    head = [
+        plan
+        for name, plan in plans(shape(vocabulary_size=rows), 'tensorrt', parts=parts).items()
+        if 'lm_head' in name
+    ]
+    assert len(head) == parts and all(plan.outputs % 128 == 0 < plan.outputs for plan in head)
+    assert [plan.first for plan in head[1:]] == [plan.first + plan.outputs for plan in head[:-1]]
+    assert head[-1].first + head[-1].outputs - head[-1].padding == rows
+    assert [plan.padding for plan in head[:-1]] == [0] * (parts - 1) and head[-1].padding < 128
+    assert {plan.kind for plan in head} == {'int4'}
+
+
+def test_a_head_for_tensorrt_has_no_more_parts_than_128_outputs_fill() -> None:
+    planned = plans(shape(vocabulary_size=641), 'tensorrt', parts=9)
+    assert sum('lm_head' in name for name in planned) == 6
+
+
+def test_what_cannot_be_int4_for_tensorrt_is_stored_as_it_is_computed() -> None:
+    """And not as int8, which it may unpack for every token."""
+    planned = plans(shape(llm=stack(4, 2, 16, hidden=64, ffn=72)), 'tensorrt')
+    down = planned['llm.layers.1.mlp.down_proj']
+    assert (down.kind, down.block_size) == ('float16', 0) and '72 inputs' in down.why
 
 
 def test_bytes_of_int4_are_half_a_byte_and_a_scale_per_block() -> None:

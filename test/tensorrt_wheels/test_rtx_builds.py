@@ -41,9 +41,10 @@ SMALL = replace(
     random_checkpoint.SHAPES['tiny'],
     llm=TransformerShape(LAYERS, 512, 1024, 4, 2, 128, 1e6, 1e-6),
     encoder=TransformerShape(VISION_LAYERS, 256, 512, 4, 2, 64, 1e6, 1e-6),
+    vocabulary_size=675,
 )
 """Heads as in the published models, everything else small. Block 128 does not divide the 588 values
-of a patch.
+of a patch; 128 does not divide the vocabulary, so the head is filled up.
 """
 
 CHOICES = {
@@ -53,7 +54,8 @@ CHOICES = {
         if precision != ROWWISE
     },
     'int8 encoder': BuildChoice('tensorrt', 'int8', vision='int8'),
-    'int4 head': BuildChoice('tensorrt', 'int4', head='int4'),
+    'int8 head': BuildChoice('tensorrt', 'int4', head='int8'),
+    'float16 head': BuildChoice('tensorrt', 'int4', head='float16'),
     'bfloat16 around int4': BuildChoice('tensorrt', 'int4', compute='bfloat16'),
 }
 OUTCOME = dict[str, Any]
