@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts Gazebo Sim with a world, the bridge to ROS 2 and one penguin node that watches the world's
-camera, in the world's time.
+camera, in the world's time. Without arguments the node runs the small model that is included.
 
 It needs ros_gz_sim and ros_gz_bridge (apt: ros-$ROS_DISTRO-ros-gz). The topics are in
 config/gazebo_bridge.yaml, the node's parameters for simulated worlds in config/simulation.yaml.
@@ -11,15 +11,23 @@ from __future__ import annotations
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetLaunchConfiguration,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from penguin_ros.demo.included_model import completed_arguments
+from penguin_ros.ros.process.launch_arguments import LaunchArguments, node_namespace
+
 PACKAGE = 'penguin_ros'
-PASSED_ON = ('namespace', 'params_file', 'bundle', 'checkpoint')
+PASSED_ON = ('namespace', 'params_file', 'bundle', 'checkpoint', 'use_sim_time')
 """Arguments that are passed on to penguin.launch.py as they are."""
 
 
@@ -30,6 +38,7 @@ def generate_launch_description() -> LaunchDescription:
             *node_arguments(),
             *world_arguments(),
             OpaqueFunction(function=start_world),
+            OpaqueFunction(function=complete_arguments),
             penguin_node(),
         ]
     )
@@ -52,13 +61,19 @@ def node_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'bundle',
             default_value='',
-            description='Folder of a built bundle to run, for example that of '
-            'penguin build engines/penguin_sim --out DIR.',
+            description='Folder of a built bundle to run. Empty: what params_file names, else the '
+            'small model of the simulated world that is included.',
         ),
         DeclareLaunchArgument(
             'checkpoint',
             default_value='',
             description='Folder or hub id of a published checkpoint to run instead of a bundle.',
+        ),
+        DeclareLaunchArgument(
+            'use_sim_time',
+            default_value='',
+            description="false: the penguin node takes the system's time instead of the world's. "
+            'Empty: what params_file says, else true.',
         ),
     ]
 
@@ -80,44 +95,48 @@ def world_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'headless',
             default_value='false',
-            choices=['true', 'false'],
-            description='Without a window: only the server, which draws the images through EGL.',
+            description='true: only the server, without a window; it draws the images through EGL.',
         ),
         DeclareLaunchArgument(
             'rviz',
             default_value='false',
-            choices=['true', 'false'],
-            description="Start rviz2 too, with the camera's image.",
+            description="true: start rviz2 too, with the camera's image.",
         ),
     ]
 
 
 def start_world(context: LaunchContext) -> list[Any]:
     """Returns Gazebo, the bridge and, when asked for, rviz2, once the arguments have values."""
-
-    def value(name: str) -> str:
-        return str(LaunchConfiguration(name).perform(context)).strip()
+    arguments = LaunchArguments(lambda name: str(LaunchConfiguration(name).perform(context)))
+    pushed = context.launch_configurations.get('ros_namespace', '')
+    namespace = node_namespace(arguments.text('namespace'), pushed)
 
     def path(*parts: str) -> PathJoinSubstitution:
         return PathJoinSubstitution([FindPackageShare(parts[0]), *parts[1:]])
 
-    how = '-r -s --headless-rendering' if value('headless') == 'true' else '-r'
+    how = '-r -s --headless-rendering' if arguments.boolean('headless') else '-r'
     gazebo = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(path('ros_gz_sim', 'launch', 'gz_sim.launch.py')),
-        launch_arguments=[('gz_args', f'{how} {value("world")}'), ('on_exit_shutdown', 'true')],
+        launch_arguments=[
+            ('gz_args', f'{how} {arguments.path("world")}'),
+            ('on_exit_shutdown', 'true'),
+        ],
     )
     sim_time = {'use_sim_time': ParameterValue(True, value_type=bool)}
     bridge = Node(
         package='ros_gz_bridge',
         executable='parameter_bridge',
         name='gazebo_bridge',
-        namespace=value('namespace'),
+        namespace=namespace,
         parameters=[
-            {'config_file': ParameterValue(value('bridge_file'), value_type=str), **sim_time}
+            {
+                'config_file': ParameterValue(arguments.file('bridge_file'), value_type=str),
+                **sim_time,
+            }
         ],
         output='screen',
     )
-    if value('rviz') != 'true':
+    if not arguments.boolean('rviz'):
         return [gazebo, bridge]
     return [
         gazebo,
@@ -126,17 +145,27 @@ def start_world(context: LaunchContext) -> list[Any]:
             package='rviz2',
             executable='rviz2',
             name='rviz2',
-            namespace=value('namespace'),
+            namespace=namespace,
             parameters=[sim_time],
             arguments=['-d', path(PACKAGE, 'config', 'gazebo.rviz')],
         ),
     ]
 
 
+def complete_arguments(context: LaunchContext) -> list[SetLaunchConfiguration]:
+    """Returns what sets the arguments of the penguin node that nobody has given: the included
+    model, and the world's time.
+    """
+    arguments = LaunchArguments(lambda name: str(LaunchConfiguration(name).perform(context)))
+    of_parents = context.launch_configurations.get('global_params', [])
+    values = completed_arguments(arguments, of_parents)
+    return [SetLaunchConfiguration(name, value) for name, value in values.items()]
+
+
 def penguin_node() -> IncludeLaunchDescription:
     """Returns the penguin node, by its own launch file."""
     file = PathJoinSubstitution([FindPackageShare(PACKAGE), 'launch', 'penguin.launch.py'])
-    passed = [(name, LaunchConfiguration(name)) for name in PASSED_ON]
     return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(file), launch_arguments=[*passed, ('use_sim_time', 'true')]
+        PythonLaunchDescriptionSource(file),
+        launch_arguments=[(name, LaunchConfiguration(name)) for name in PASSED_ON],
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts one penguin node, whose parameters come from a file and from arguments.
 
-An argument that is left empty passes nothing, so that the parameter file, or else the node's own
-default in config.py, applies.
+An argument that is left empty passes nothing, so that the parameter file, a parent launch file, or
+else the node's own default in config.py applies.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any, List  # noqa: UP035
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from penguin_ros.ros.process.image_profile import profile_variables
+from penguin_ros.ros.process.launch_arguments import LaunchArguments, node_namespace
 
 PACKAGE = 'penguin_ros'
 Names = List[str]  # noqa: UP006  launch_ros compares with typing.List
@@ -25,13 +26,17 @@ Names = List[str]  # noqa: UP006  launch_ros compares with typing.List
 def generate_launch_description() -> LaunchDescription:
     """Returns what `ros2 launch penguin_ros penguin.launch.py` starts; `-s` lists the arguments."""
     return LaunchDescription(
-        [*process_arguments(), *penguin_arguments(), OpaqueFunction(function=start_node)]
+        [
+            *node_arguments(),
+            *penguin_arguments(),
+            *process_arguments(),
+            OpaqueFunction(function=start_node),
+        ]
     )
 
 
-def process_arguments() -> list[DeclareLaunchArgument]:
+def node_arguments() -> list[DeclareLaunchArgument]:
     """Returns the arguments for any node, each with its default and its meaning."""
-    share = FindPackageShare(PACKAGE)
     return [
         DeclareLaunchArgument(
             'namespace',
@@ -45,26 +50,27 @@ def process_arguments() -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument(
             'params_file',
-            default_value=PathJoinSubstitution([share, 'config', 'penguin.yaml']),
-            description='YAML file of parameters.',
+            default_value='',
+            description='YAML file of parameters; config/penguin.yaml is a start for one. '
+            "Empty: the node's defaults.",
         ),
         DeclareLaunchArgument(
             'use_sim_time',
-            default_value='false',
-            choices=['true', 'false'],
-            description='Take the time from /clock (simulation, rosbag2) instead of the system.',
+            default_value='',
+            description='true: take the time from /clock (simulation, rosbag2) instead of the '
+            'system. Empty: what params_file or a parent launch file says, else false.',
         ),
         DeclareLaunchArgument(
             'log_level',
-            default_value='info',
-            choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='Least severe messages that the node logs.',
+            default_value='',
+            description='Least severe messages that the node logs: debug, info, warn, error or '
+            'fatal, or LOGGER:=LEVEL. Empty: info.',
         ),
     ]
 
 
 def penguin_arguments() -> list[DeclareLaunchArgument]:
-    """Returns the arguments for cameras, the model and transport, each with default and meaning."""
+    """Returns the arguments for cameras, the model and the start, each with default and meaning."""
     return [
         DeclareLaunchArgument(
             'cameras',
@@ -85,6 +91,18 @@ def penguin_arguments() -> list[DeclareLaunchArgument]:
             'Empty: that of params_file.',
         ),
         DeclareLaunchArgument(
+            'autostart',
+            default_value='',
+            description='false: wait for a lifecycle manager to configure and activate the node. '
+            'Empty: what params_file says, else true.',
+        ),
+    ]
+
+
+def process_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments for the process of the node, each with its default and its meaning."""
+    return [
+        DeclareLaunchArgument(
             'fastdds_profile',
             default_value='',
             description='Fast DDS profile (XML) for the node; `images` '
@@ -93,8 +111,7 @@ def penguin_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'respawn',
             default_value='false',
-            choices=['true', 'false'],
-            description='Start the node again when it ends by itself.',
+            description='true: start the node again when it ends by itself.',
         ),
         DeclareLaunchArgument(
             'respawn_delay',
@@ -108,57 +125,64 @@ def penguin_arguments() -> list[DeclareLaunchArgument]:
 
 def start_node(context: LaunchContext) -> list[Any]:
     """Returns the actions, once the arguments have values."""
-
-    def value(name: str) -> str:
-        return str(LaunchConfiguration(name).perform(context)).strip()
-
-    parameters: dict[str, Any] = {
-        'use_sim_time': ParameterValue(value('use_sim_time') == 'true', value_type=bool)
-    }
-    for argument in ('bundle', 'checkpoint'):
-        if value(argument):
-            parameters[f'model.{argument}'] = ParameterValue(value(argument), value_type=str)
-    parameters.update(camera_parameters(value('cameras')))
+    arguments = LaunchArguments(lambda name: str(LaunchConfiguration(name).perform(context)))
+    level = arguments.log_level('log_level')
+    file = arguments.file('params_file')
+    given = arguments.text('namespace')
+    namespace = node_namespace(given, context.launch_configurations.get('ros_namespace', ''))
     node = Node(
         package=PACKAGE,
         executable='penguin_node',
-        name=value('name'),
-        namespace=value('namespace'),
-        parameters=[value('params_file'), parameters],
+        name=arguments.text('name') or None,
+        namespace=namespace,
+        parameters=[*filter(None, [file, node_parameters(arguments)])],
         output='screen',
         emulate_tty=True,
-        respawn=value('respawn') == 'true',
-        respawn_delay=float(value('respawn_delay')),
-        arguments=['--ros-args', '--log-level', value('log_level')],
+        respawn=bool(arguments.boolean('respawn')),
+        respawn_delay=arguments.number('respawn_delay'),
+        additional_env=profile_environment(context, arguments),
+        arguments=['--ros-args', *(['--log-level', level] if level else [])],
     )
-    return [*profile_actions(context, value('fastdds_profile')), node]
+    return [*namespace_note(given, namespace), node]
 
 
-def camera_parameters(cameras: str) -> dict[str, ParameterValue]:
-    """Returns cameras written as `front=/front/image_raw,rear` as parameters; none for ''."""
-    pairs = [entry.strip().partition('=') for entry in cameras.split(',') if entry.strip()]
-    if not pairs:
-        return {}
-    parameters = {
-        'cameras': ParameterValue([name.strip() for name, _, _ in pairs], value_type=Names)
-    }
-    for name, _, topic in pairs:
-        if topic.strip():
-            parameters[f'camera.{name.strip()}.topic'] = ParameterValue(
-                topic.strip(), value_type=str
-            )
+def node_parameters(arguments: LaunchArguments) -> dict[str, ParameterValue]:
+    """Returns the parameters that were given as arguments; no others."""
+    parameters: dict[str, ParameterValue] = {}
+    for name in ('use_sim_time', 'autostart'):
+        is_wanted = arguments.boolean(name)
+        if is_wanted is not None:
+            parameters[name] = ParameterValue(is_wanted, value_type=bool)
+    for name in ('bundle', 'checkpoint'):
+        if arguments.text(name):
+            parameters[f'model.{name}'] = ParameterValue(arguments.path(name), value_type=str)
+    cameras = arguments.cameras('cameras')
+    if cameras:
+        parameters['cameras'] = ParameterValue(list(cameras), value_type=Names)
+    for camera, topic in cameras.items():
+        if topic:
+            parameters[f'camera.{camera}.topic'] = ParameterValue(topic, value_type=str)
     return parameters
 
 
-def profile_actions(context: LaunchContext, profile: str) -> list[SetEnvironmentVariable]:
-    """Returns the actions that set the variables for a profile.
-
-    Fast DDS reads them when the process starts; other middlewares ignore it.
+def profile_environment(context: LaunchContext, arguments: LaunchArguments) -> dict[str, str]:
+    """Returns the variables that name a profile to the node's Fast DDS, and to no other process;
+    other middlewares ignore them.
     """
-    if not profile:
+    if arguments.text('fastdds_profile') == 'images':
+        share = FindPackageShare(PACKAGE)
+        profile = PathJoinSubstitution([share, 'config', 'fastdds_images.xml']).perform(context)
+    else:
+        profile = arguments.file('fastdds_profile')
+    return dict.fromkeys(profile_variables(), profile) if profile else {}
+
+
+def namespace_note(given: str, used: str) -> list[LogInfo]:
+    """Returns a line for the log when a namespace was inherited that is pushed already."""
+    if given == used:
         return []
-    if profile == 'images':
-        profile = PathJoinSubstitution(
-            [FindPackageShare(PACKAGE), 'config', 'fastdds_images.xml']
-        ).perform(context)
-    return [SetEnvironmentVariable(variable, profile) for variable in profile_variables()]
+    text = (
+        f'penguin.launch.py: a parent launch file has pushed the namespace {given} already, and it '
+        'is not added again; an absolute one (/...) always holds'
+    )
+    return [LogInfo(msg=text)]

@@ -11,7 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from support.launch_stand_ins import arguments_of, assert_node_is_included, described, kind
+from support.launch_stand_ins import (
+    arguments_of,
+    assert_model_is_completed,
+    assert_node_is_included,
+    described,
+    kind,
+)
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
@@ -38,7 +44,8 @@ def started(entities: list[Any], **given: str) -> list[Any]:
     function = next(entity for entity in entities if kind(entity) == 'OpaqueFunction').named[
         'function'
     ]
-    return list(function(arguments_of(entities, **given)))
+    bridge_file = str(ROOT / 'config' / 'gazebo_bridge.yaml')
+    return list(function(arguments_of(entities, **{'bridge_file': bridge_file, **given})))
 
 
 def bridged(ros_type: str) -> dict[str, str]:
@@ -87,16 +94,23 @@ def test_the_node_looks_at_what_the_bridge_publishes_in_the_same_namespace(
     )
     assert bridge.named['namespace'] == 'robot' and 'remappings' not in bridge.named
     (parameters,) = bridge.named['parameters']
-    assert parameters['config_file'].values[0] == '/share/penguin_ros/config/gazebo_bridge.yaml'
+    assert parameters['config_file'].values[0] == str(ROOT / 'config' / 'gazebo_bridge.yaml')
 
 
 def test_every_argument_is_declared_with_a_default_and_a_description(entities: list[Any]) -> None:
     declared = [entity.named for entity in entities if kind(entity) == 'DeclareLaunchArgument']
-    assert len(declared) == 8
+    assert len(declared) == 9
     assert all('default_value' in named and len(named['description']) > 20 for named in declared)
 
 
-@pytest.mark.parametrize('headless, how', [('true', '-r -s --headless-rendering'), ('false', '-r')])
+@pytest.mark.parametrize(
+    'headless, how',
+    [
+        ('true', '-r -s --headless-rendering'),
+        ('True', '-r -s --headless-rendering'),
+        ('false', '-r'),
+    ],
+)
 def test_gazebo_runs_the_world_with_or_without_a_window_and_ends_the_rest_with_it(
     entities: list[Any], headless: str, how: str
 ) -> None:
@@ -111,7 +125,7 @@ def test_gazebo_runs_the_world_with_or_without_a_window_and_ends_the_rest_with_i
 
 def test_rviz_comes_when_asked_for_and_shows_the_cameras_topic(entities: list[Any]) -> None:
     assert [kind(entity) for entity in started(entities)] == ['IncludeLaunchDescription', 'Node']
-    viewer = started(entities, rviz='true')[-1]
+    viewer = started(entities, rviz='True')[-1]
     assert viewer.named['executable'] == 'rviz2'
     assert viewer.named['arguments'][1].perform({}) == '/share/penguin_ros/config/gazebo.rviz'
     (shown,) = yaml.safe_load((ROOT / 'config' / 'gazebo.rviz').read_text())[
@@ -124,6 +138,12 @@ def test_the_node_is_started_by_its_own_launch_file_in_the_worlds_time(
     entities: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert_node_is_included(entities, monkeypatch)
+
+
+def test_without_arguments_the_node_runs_the_model_that_is_included(
+    entities: list[Any], tmp_path: Path
+) -> None:
+    assert_model_is_completed(entities, tmp_path)
 
 
 def test_what_is_installed_is_where_the_launch_file_looks() -> None:
