@@ -16,13 +16,16 @@ ALIGNMENT = 256
 @dataclass(frozen=True)
 class Gpu:
     """What an engine depends on: `compute` is the compute capability ('8.7'), `cuda` the version of
-    the runtime library.
+    the runtime library, `sm_count` the number of multiprocessors, `total_bytes` its memory, which
+    is the machine's where it `is_integrated`.
     """
 
     name: str
     compute: str
     cuda: str
     is_integrated: bool
+    sm_count: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -67,19 +67,20 @@ class CacheShape:
 
 
 class KvCache:
-    """The blocks of `slots` slots; with `can_grow` the pitch follows the content."""
+    """The blocks of `slots` slots; with `can_grow` the pitch follows the content. A block is
+    allocated when its slot is first used, so that slots nobody needs take no memory; OutOfMemory
+    when there is none then.
+    """
 
     def __init__(self, device: CudaDevice, shape: CacheShape, slots: int, can_grow: bool) -> None:
         self.shape = shape
         self.can_grow = can_grow
         self._device = device
-        self._blocks = [device.allocate(shape.slot_bytes) for _ in range(slots)]
+        self._blocks = [0] * slots
         row_bytes = shape.max_length * shape.position_bytes
         self._spare_bytes = max(row_bytes, min(SPARE_BYTES, shape.slot_bytes))
-        self._spare = device.allocate(self._spare_bytes) if can_grow or slots > 1 else 0
+        self._spare_block = 0
         self._pitches = [shape.bucket(1) if can_grow else shape.max_length] * slots
-        for index in range(slots):
-            self.clear(index)
 
     def pitch(self, index: int) -> int:
         """Returns the number of positions from one row of the slot to the next."""
@@ -88,12 +89,12 @@ class KvCache:
     def tensor(self, index: int, number: int) -> int:
         """Returns the address of a layer's keys (number 2 * layer) or values (2 * layer + 1)."""
         row = number * self.shape.heads
-        return self._blocks[index] + row * self._pitches[index] * self.shape.position_bytes
+        return self._block(index) + row * self._pitches[index] * self.shape.position_bytes
 
     def rows_from(self, index: int, position: int) -> StridedRows:
         """Returns all rows of a slot, from one position on."""
         size = self.shape.position_bytes
-        return StridedRows(self._blocks[index] + position * size, self._pitches[index] * size)
+        return StridedRows(self._block(index) + position * size, self._pitches[index] * size)
 
     def make_room(self, index: int, held: int, length: int) -> None:
         """Queues what is needed so that `length` positions fit; the `held` first ones stay."""
@@ -127,13 +128,16 @@ class KvCache:
         else:
             rows, row_bytes = 1, shape.rows * max(pitches[first], pitches[second])
             row_bytes *= shape.position_bytes
-            places = StridedRows(blocks[first], row_bytes), StridedRows(blocks[second], row_bytes)
+            places = (
+                StridedRows(self._block(first), row_bytes),
+                StridedRows(self._block(second), row_bytes),
+            )
         for row, count, offset, width in pieces(rows, row_bytes, self._spare_bytes):
             one, other = (
                 StridedRows(place.address + row * place.pitch + offset, place.pitch)
                 for place in places
             )
-            spare = StridedRows(self._spare, width)
+            spare = StridedRows(self._spare(), width)
             for target, source in ((spare, one), (one, other), (other, spare)):
                 self._device.copy_rows(target, source, width, count)
         blocks[first], blocks[second] = blocks[second], blocks[first]
@@ -143,7 +147,19 @@ class KvCache:
         must be finite for that.
         """
         size = self.shape.slot_bytes // self.shape.rows
-        self._device.zero_rows(StridedRows(self._blocks[index], size), size, self.shape.rows)
+        self._device.zero_rows(StridedRows(self._block(index), size), size, self.shape.rows)
+
+    def _block(self, index: int) -> int:
+        """Returns the address of a slot's block, which is allocated and zeroed on first use."""
+        if not self._blocks[index]:
+            self._blocks[index] = self._device.allocate(self.shape.slot_bytes)
+            self.clear(index)
+        return self._blocks[index]
+
+    def _spare(self) -> int:
+        if not self._spare_block:
+            self._spare_block = self._device.allocate(self._spare_bytes)
+        return self._spare_block
 
     def _spread(self, index: int, held: int, pitch: int) -> None:
         """Moves rows apart, the last first, so that the new place of a row never holds one that has
@@ -164,7 +180,7 @@ class KvCache:
 
     def _at(self, index: int, row: int, pitch: int) -> StridedRows:
         size = self.shape.position_bytes
-        return StridedRows(self._blocks[index] + row * pitch * size, pitch * size)
+        return StridedRows(self._block(index) + row * pitch * size, pitch * size)
 
     def _move(
         self, index: int, source: tuple[int, int], target: tuple[int, int], held: int, rows: int
@@ -181,8 +197,8 @@ class KvCache:
         """Moves a row whose new place overlaps its old one."""
         byte_count = held * self.shape.position_bytes
         old, new = self._at(index, row, self._pitches[index]), self._at(index, row, pitch)
-        self._device.copy(self._spare, old.address, byte_count)
-        self._device.copy(new.address, self._spare, byte_count)
+        self._device.copy(self._spare(), old.address, byte_count)
+        self._device.copy(new.address, self._spare(), byte_count)
 
 
 def pieces(rows: int, row_bytes: int, most: int) -> Iterator[tuple[int, int, int, int]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,15 @@ RUNS_UNTIL_READY = 2
 """Steps of a length until its graph is there: one without, and one that captures."""
 
 
+class Workspaces(NamedTuple):
+    """The memory for intermediate values of `steps`, which CUDA graphs keep the address of, and of
+    all other runs, which others share.
+    """
+
+    steps: Workspace
+    shared: Workspace
+
+
 class Decoder:
     """One opened engine with the caches of `slots` slots."""
 
@@ -42,12 +52,12 @@ class Decoder:
         table: EmbeddingTable,
         max_length: int,
         slots: int,
-        workspace: Workspace,
+        workspaces: Workspaces,
     ) -> None:
         shape = cache_shape(engine, max_length)
         self._engine = engine
         self._device = engine.device
-        self._workspace = workspace
+        self._workspaces = workspaces
         self.sizes = sizes = decoder_sizes(engine, shape.max_length)
         if sizes.is_in_place:
             _check_aliases(engine)
@@ -187,16 +197,16 @@ class Decoder:
         """Returns the context that is made ready again for every run of its profile."""
         profile = self._engine.profile_for('inputs_embeds', 1, num_tokens)
         if profile not in self._contexts:
-            self._contexts[profile] = self._context(num_tokens)
+            self._contexts[profile] = self._context(num_tokens, self._workspaces.shared)
         return self._contexts[profile]
 
     def _ready_for_steps(self, part: Append, length: int) -> Context:
         """Returns a context of its own, which is left alone from then on."""
-        return self._ready(self._context(1), part, length)
+        return self._ready(self._context(1, self._workspaces.steps), part, length)
 
-    def _context(self, num_tokens: int) -> Context:
+    def _context(self, num_tokens: int, workspace: Workspace) -> Context:
         profile = self._engine.profile_for('inputs_embeds', 1, num_tokens)
-        return Context(self._engine, profile, self._workspace)
+        return Context(self._engine, profile, workspace)
 
     def _ready(self, context: Context, part: Append, length: int) -> Context:
         addresses = self._inputs.addresses(part.num_tokens)

@@ -18,22 +18,32 @@ from cuda.bindings import runtime as cudart
 from penguin_ros.backends.tensorrt.buffers import Gpu, HostBuffer, StridedRows
 from penguin_ros.backends.tensorrt.cuda_versions import device_advice, refusal, text
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
-from penguin_ros.jetson import find_jetson
+from penguin_ros.jetson import Jetson, find_jetson
+
+REFUSING_RELEASE = (36, 4, 7)
+"""The Jetson Linux whose allocator does not get what the page cache has; reported by many."""
+
+
+def nothing() -> None:
+    """Reclaims no memory."""
 
 
 class CudaDevice:
-    """The first GPU. BackendUnavailable when there is none that this process can use.
+    """The first GPU. BackendUnavailable when there is none that this process can use. `reclaim` is
+    called when an allocation fails, before it is tried once more.
 
     One thread opens, uses and closes it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reclaim: Callable[[], None] = nothing) -> None:
+        self.reclaim = reclaim
         # First of all, since a runtime that is too new fails at everything else without saying why.
         driver, runtime = versions()
         jetson = find_jetson()
         if error := refusal(driver, runtime, jetson):
             raise error
         try:
+            _let_waiting_sleep()
             _call('cudaSetDevice', cudart.cudaSetDevice(0))
             (self._stream,) = _call(
                 'cudaStreamCreateWithFlags',
@@ -64,6 +74,8 @@ class CudaDevice:
             f'{properties.major}.{properties.minor}',
             text(int(version)),
             bool(properties.integrated),
+            int(properties.multiProcessorCount),
+            self.memory()[1],
         )
 
     def memory(self) -> tuple[int, int]:
@@ -206,14 +218,42 @@ class CudaDevice:
         result = call()
         if result[0] == cudart.cudaError_t.cudaErrorMemoryAllocation:
             cudart.cudaGetLastError()
-            free, total = self.memory()
-            raise OutOfMemory(
-                f'the GPU has no room for {byte_count / 1e6:.1f} MB',
-                f'{free / 1e6:.0f} of {total / 1e6:.0f} MB are free',
-                'Lower model.max_length or model.kv_slots, close other programs, or run without a '
-                'desktop',
-            )
+            self.reclaim()
+            result = call()
+        if result[0] == cudart.cudaError_t.cudaErrorMemoryAllocation:
+            cudart.cudaGetLastError()
+            raise self.out_of_memory(f'the GPU has no room for {byte_count / 1e6:.1f} MB')
         return _call(name, result)
+
+    def out_of_memory(self, what: str) -> OutOfMemory:
+        """Returns the error for an allocation that failed twice, with the numbers."""
+        free, total = self.memory()
+        return OutOfMemory(
+            what, f'{free / 1e6:.0f} of {total / 1e6:.0f} MB are free', memory_advice(find_jetson())
+        )
+
+
+def memory_advice(jetson: Jetson | None) -> str:
+    """Returns what to do when the GPU's memory runs out."""
+    usual = (
+        'Lower model.max_length or model.kv_slots, close other programs, or run without a desktop'
+    )
+    if jetson is None or jetson.release[:3] != REFUSING_RELEASE:
+        return usual
+    return (
+        'Jetson Linux 36.4.7 refuses large allocations beside cached files: upgrade to 36.5 '
+        f'(JetPack 6.2.2): sudo apt update && sudo apt upgrade. {usual}'
+    )
+
+
+def _let_waiting_sleep() -> None:
+    """Makes waiting for an integrated GPU give the processor to others; spinning would keep one of
+    its few cores busy all the time that a token is decoded. Before the device is first used.
+    """
+    (properties,) = _call('cudaGetDeviceProperties', cudart.cudaGetDeviceProperties(0))
+    if properties.integrated:
+        flags = cudart.cudaDeviceScheduleBlockingSync
+        _call('cudaSetDeviceFlags', cudart.cudaSetDeviceFlags(flags))
 
 
 def versions() -> tuple[int, int]:

@@ -17,15 +17,56 @@ from penguin_ros.backends.tensorrt.bindings import trt
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.log import LOG, failed
 from penguin_ros.errors import BackendError
+from penguin_ros.memory.page_cache import drop, forget_pages
 
 Shape = tuple[int, ...]
+MINIMUM = 1024
+"""Bytes of a workspace that nothing was asked of yet."""
+
+GROWTH = 1.25
+"""How much a workspace grows at least, so that it does not for every frame that is a little
+larger.
+"""
 
 
-class Workspace(NamedTuple):
-    """The device memory for intermediate values, shared by contexts that do not run at once."""
+class Place(NamedTuple):
+    """A piece of device memory."""
 
     address: int
     byte_count: int
+
+
+class Workspace:
+    """The device memory for intermediate values, shared by contexts that do not run at once. It
+    grows when a run of larger shapes needs more, so it is as large as what was really asked for.
+
+    Where it lies changes then: what is captured in a CUDA graph needs one that `is_fixed`.
+    """
+
+    def __init__(
+        self, device: CudaDevice, byte_count: int = MINIMUM, is_fixed: bool = False
+    ) -> None:
+        self._device = device
+        self._is_fixed = False
+        self.place = Place(0, 0)
+        self.provide(byte_count)
+        self._is_fixed = is_fixed
+
+    def provide(self, byte_count: int) -> None:
+        """Makes it at least so large; OutOfMemory leaves it empty."""
+        if byte_count <= self.place.byte_count:
+            return
+        if self._is_fixed:
+            raise BackendError(
+                f'a run wants {byte_count} bytes for intermediate values',
+                f'its engine asked for {self.place.byte_count} at most',
+                'This is a defect; please report it',
+            )
+        size = max(byte_count, int(self.place.byte_count * GROWTH))
+        if self.place.address:
+            old, self.place = self.place, Place(0, 0)
+            self._device.free(old.address)
+        self.place = Place(self._device.allocate(size), size)
 
 
 @dataclass(frozen=True)
@@ -49,20 +90,16 @@ class Engine:
     def __init__(self, path: Path, device: CudaDevice) -> None:
         self.name = path.name
         self.device = device
-        LOG.clear()
         runtime: trt.Runtime = trt.Runtime(LOG)
-        try:
-            with (
-                path.open('rb') as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            ):
-                # A map, not a copy: an engine is gigabytes, and what is read of it may leave memory
-                # again.
-                engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(content)
-        except (OSError, ValueError) as error:
-            raise BackendError(f'{path} does not load', str(error)) from error
+        engine: trt.ICudaEngine | None = _loaded(runtime, path)
+        if engine is None and LOG.lacked_memory:
+            device.reclaim()
+            engine = _loaded(runtime, path)
+        if engine is None and LOG.lacked_memory:
+            raise device.out_of_memory(f'{path} does not load, memory ran out')
         if engine is None:
             raise failed(f'{path} does not load')
+        LOG.show_warnings(f'loading {path.name}')
         self._runtime: trt.Runtime | None = runtime
         self._engine: trt.ICudaEngine | None = engine
         self.profiles: int = engine.num_optimization_profiles
@@ -87,13 +124,14 @@ class Engine:
             return name
         return None
 
-    def workspace_bytes(self) -> int:
-        """Returns what a context needs for its intermediate values, in the profile that needs
-        most.
+    def workspace_bytes(self, profile: int | None = None) -> int:
+        """Returns what a context needs for its intermediate values at the largest shapes of a
+        profile; None for the profile that needs most.
         """
         engine: trt.ICudaEngine = self.engine
+        profiles = range(self.profiles) if profile is None else (profile,)
         sizes: list[int] = [
-            engine.get_device_memory_size_for_profile_v2(index) for index in range(self.profiles)
+            engine.get_device_memory_size_for_profile_v2(index) for index in profiles
         ]
         return max(sizes)
 
@@ -145,7 +183,7 @@ class Context:
     inputs.
 
     Intermediate values lie in the workspace, which contexts that do not run at the same time may
-    share.
+    share, and of which a run takes what its shapes need.
     """
 
     def __init__(self, engine: Engine, profile: int, workspace: Workspace) -> None:
@@ -157,7 +195,10 @@ class Context:
         self._context: trt.IExecutionContext | None = context
         if not context.set_optimization_profile_async(profile, engine.device.stream):
             raise failed(f'{engine.name}: profile {profile} was refused')
-        context.set_device_memory(*workspace)
+        self._workspace = workspace
+        self._placed: Place | None = None
+        """Where the context has its memory; None after its shapes have changed."""
+
         self._shapes: dict[str, Shape] = {}
         self._addresses: dict[str, int] = {}
 
@@ -187,6 +228,7 @@ class Context:
                 if not context.set_input_shape(name, trt.Dims(list(shape))):
                     raise failed(f'{self.engine.name}: {name} of shape {shape} was refused')
                 self._shapes[name] = shape
+                self._placed = None
 
     def enqueue(self) -> None:
         """Queues one run on the device's stream; BackendError when a tensor has no address or an
@@ -199,9 +241,36 @@ class Context:
             raise BackendError(
                 f'{self.engine.name} cannot run', f'these are not set: {", ".join(missing)}'
             )
+        self._provide_memory()
         if not context.execute_async_v3(self.engine.device.stream):
             raise failed(f'{self.engine.name} failed')
+
+    def _provide_memory(self) -> None:
+        context: trt.IExecutionContext = self.context
+        if self._placed is None:
+            self._workspace.provide(context.update_device_memory_size_for_shapes())
+        if self._placed != self._workspace.place:
+            context.set_device_memory(*self._workspace.place)
+            self._placed = self._workspace.place
 
     def close(self) -> None:
         """Drops TensorRT's object."""
         self._context = None
+
+
+def _loaded(runtime: trt.Runtime, path: Path) -> trt.ICudaEngine | None:
+    """Loads a file, and takes it out of the page cache again; None when TensorRT refuses it."""
+    LOG.clear()
+    try:
+        with (
+            path.open('rb') as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            # A map, not a copy: an engine is gigabytes, and what is read of it may leave memory
+            # again.
+            engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(content)
+            forget_pages(content)
+    except (OSError, ValueError) as error:
+        raise BackendError(f'{path} does not load', str(error)) from error
+    drop(path)
+    return engine

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.slots import slots_within
-from penguin_ros.backends.tensorrt.decoder import Decoder, cache_shape
+from penguin_ros.backends.tensorrt.decoder import Decoder, Workspaces, cache_shape
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.encoder import Encoder
 from penguin_ros.backends.tensorrt.engine import Engine, Workspace
@@ -18,8 +18,7 @@ from penguin_ros.backends.tensorrt.features import FeaturePool
 from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
-
-WORKSPACE_MINIMUM = 1024
+from penguin_ros.memory.page_cache import drop_below
 
 
 class TensorrtSession:
@@ -32,7 +31,8 @@ class TensorrtSession:
     def __init__(
         self, bundle: Bundle, library: Library, config: ModelConfig, max_length: int
     ) -> None:
-        self.device = CudaDevice()
+        # What is cached of the bundle's files keeps a Jetson from giving the GPU memory.
+        self.device = CudaDevice(lambda: drop_below(bundle.path))
         self._engines: list[Engine] = []
         try:
             gpu = self.device.gpu
@@ -48,15 +48,17 @@ class TensorrtSession:
                     'Build the engines again',
                 )
             # Encoder and decoder never run at the same time, so they share the memory for
-            # intermediate values.
-            workspace_bytes = max(
-                WORKSPACE_MINIMUM, *(engine.workspace_bytes() for engine in self._engines)
-            )
-            workspace = Workspace(self.device.allocate(workspace_bytes), workspace_bytes)
+            # intermediate values. Graphs of decoding keep addresses, so they have their own.
+            workspace = Workspace(self.device)
+            steps = Workspace(self.device, decoder.workspace_bytes(0), is_fixed=True)
             self.encoder = Encoder(encoder, bundle.shape.encoder, workspace)
             self.slots = slots_within(config, cache_shape(decoder, max_length).slot_bytes)
             self.decoder = Decoder(
-                decoder, bundle.embedding_table, max_length, self.slots, workspace
+                decoder,
+                bundle.embedding_table,
+                max_length,
+                self.slots,
+                Workspaces(steps, workspace),
             )
             self.decoder.warm_up()
             self.features = FeaturePool(self.device)

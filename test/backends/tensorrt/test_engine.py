@@ -39,12 +39,12 @@ class Bench:
 
     def __init__(self, plan: Path, machine: Machine) -> None:
         from penguin_ros.backends.tensorrt.device import CudaDevice
-        from penguin_ros.backends.tensorrt.engine import Context, Engine
+        from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
 
         self.machine, self.device = machine, CudaDevice()
         self.engine = Engine(plan, self.device)
-        size = self.engine.workspace_bytes()
-        self.context = Context(self.engine, 0, (self.device.allocate(size), size))
+        self.workspace = Workspace(self.device, self.engine.workspace_bytes())
+        self.context = Context(self.engine, 0, self.workspace)
         self.shapes = {
             'inputs_embeds': (1, 5, 64),
             'position_ids': (1, 5),

@@ -46,13 +46,48 @@ def test_features_that_nobody_holds_make_room_for_others(
     assert machine.gpu.used_bytes > used and held
 
 
+def test_a_slot_takes_memory_when_it_is_first_used(
+    backend: TensorrtBackend, machine: Machine
+) -> None:
+    """Slot 0 is there from the start, since its place is where graphs are made."""
+    cache, used = backend._session.decoder.cache, machine.gpu.used_bytes
+    slots = [backend.new_slot() for _ in range(3)]
+    backend.forward(slots[0], Chunk(tokens(1, 5)))
+    assert machine.gpu.used_bytes - used < cache.shape.slot_bytes
+    before = machine.gpu.used_bytes
+    backend.forward(slots[1], Chunk(tokens(1, 5)))
+    assert machine.gpu.used_bytes - before == cache.shape.slot_bytes
+    for slot in slots[:2]:
+        backend.free_slot(slot)
+    again = backend.new_slot()
+    backend.forward(again, Chunk(tokens(1, 5)))
+    assert machine.gpu.used_bytes - before == cache.shape.slot_bytes, 'it is kept for the next'
+
+
+def test_memory_for_intermediate_values_follows_the_frames_that_came(
+    backend: TensorrtBackend, machine: Machine
+) -> None:
+    session = backend._session
+    largest = max(engine.workspace_bytes() for engine in session._engines)
+    workspace = session.encoder._context._workspace
+    run_to_end(backend.encode([frame(1)]))
+    small = workspace.place.byte_count
+    assert 1024 < small < largest
+    slot = backend.new_slot()
+    backend.forward(slot, Chunk(tokens(1, 900)), [-1])
+    grown = workspace.place.byte_count
+    assert small < grown <= 1.25 * largest
+    run_to_end(backend.encode([frame(2)]))
+    assert workspace.place.byte_count == grown
+
+
 def test_too_little_memory_is_an_error_with_the_numbers_and_leaves_nothing_behind(
     machine: Machine, bundle: Path
 ) -> None:
     opened(machine, bundle).close()
     before, total = machine.gpu.used_bytes, machine.gpu.total_bytes
     made = TensorrtBackend(open_bundle(bundle), ModelConfig(max_length=MAX_LENGTH, kv_slots=40))
-    machine.gpu.total_bytes = before + 20_000_000
+    machine.gpu.total_bytes = before + 100_000
     try:
         with pytest.raises(OutOfMemory, match=r'no room for .* MB: .* are free.*kv_slots'):
             made.open()

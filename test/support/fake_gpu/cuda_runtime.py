@@ -63,6 +63,7 @@ def cuda_runtime(gpu: FakeGpu) -> types.ModuleType:
     module = types.ModuleType('cuda.bindings.runtime')
     for kind in (cudaError_t, cudaMemcpyKind, cudaStreamCaptureMode, cudaGraphExec_t):
         setattr(module, kind.__name__, kind)
+    module.cudaDeviceScheduleBlockingSync = 4
     module.cudaHostAllocMapped, module.cudaHostAllocPortable, module.cudaStreamNonBlocking = 2, 1, 1
     for functions in (_device(gpu), _memory(gpu), _stream(gpu), _events(gpu)):
         for name, function in functions.items():
@@ -78,9 +79,15 @@ def _device(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
             major=major,
             minor=minor,
             integrated=int(gpu.is_integrated),
+            multiProcessorCount=gpu.sm_count,
         )
 
+    def set_flags(flags: int) -> Result:
+        gpu.flags.append(flags)
+        return (OK,)
+
     return {
+        'cudaSetDeviceFlags': set_flags,
         'cudaSetDevice': lambda device: (OK if gpu.is_present else cudaError_t.cudaErrorNoDevice,),
         'cudaGetDeviceProperties': properties,
         'cudaDriverGetVersion': lambda: (OK, gpu.driver),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import math
 import pickle
 import types
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ NUMPY = {
     'UINT8': np.uint8,
 }
 SCRATCH_BYTES = 8192
+"""Bytes for intermediate values that every run takes, whatever its shapes."""
 
 
 @dataclass
@@ -197,11 +199,17 @@ class FakeEngine:
         return self.built.profiles[profile_index].get(name, (shape, shape, shape))
 
     def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
-        return SCRATCH_BYTES * (profile_index + 1)
+        largest = self.built.profiles[profile_index]
+        return scratch_bytes([high for _, _, high in largest.values()])
 
     def create_execution_context(self, strategy: Any) -> FakeContext:
         assert strategy == self._names.ExecutionContextAllocationStrategy.USER_MANAGED
         return FakeContext(self)
+
+
+def scratch_bytes(shapes: list[Shape]) -> int:
+    """Returns the bytes for intermediate values of inputs of these shapes."""
+    return SCRATCH_BYTES + 4 * sum(math.prod(shape) for shape in shapes)
 
 
 @dataclass
@@ -211,6 +219,7 @@ class FakeContext:
     engine: FakeEngine
     profile: int | None = None
     workspace: tuple[int, int] = (0, 0)
+    needed: int = -1
     shapes: dict[str, Shape] = field(default_factory=dict)
     addresses: dict[str, int] = field(default_factory=dict)
     changes: int = 0
@@ -222,6 +231,13 @@ class FakeContext:
 
     def set_device_memory(self, memory: int, size: int) -> None:
         self.workspace, self.changes = (memory, size), self.changes + 1
+
+    def update_device_memory_size_for_shapes(self) -> int:
+        """Fits the memory to the shapes; until it is called again, others must not be run."""
+        assert self.infer_shapes() == [] and self.profile is not None
+        self.needed = scratch_bytes(list(self.shapes.values()))
+        self.workspace, self.changes = (0, 0), self.changes + 1
+        return self.needed
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         if name not in self.engine.tensors or memory % ALIGNMENT:
@@ -244,6 +260,7 @@ class FakeContext:
                 f'{name} {shape} does not satisfy profile {self.profile}: {low} to {high}'
             )
         self.shapes[name], self.changes = shape, self.changes + 1
+        self.needed = -1
         return True
 
     def infer_shapes(self) -> list[str]:
@@ -263,7 +280,9 @@ class FakeContext:
             for name, source in engine.aliases.items()
             if self.addresses[name] != self.addresses[source]
         ]
-        if apart or self.workspace[1] < engine.get_device_memory_size_for_profile_v2(self.profile):
+        of_profile = engine.get_device_memory_size_for_profile_v2(self.profile)
+        needed = self.needed if self.needed >= 0 else of_profile
+        if apart or self.workspace[1] < needed:
             return self._refuse(
                 f'not bound to the memory of its input: {apart}; scratch {self.workspace}'
             )

@@ -12,8 +12,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from support.page_cache import cached_bytes
 
 NAN_BYTE = 0xFF
 ALIGNMENT = 256
@@ -38,6 +40,20 @@ class Capture:
     """What was queued while the stream was captured."""
 
     operations: list[Callable[[], None]] = field(default_factory=list)
+
+
+class KernelPageCache:
+    """What the kernel of this machine really has of the files below a folder, none of which gives
+    way.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def in_the_way_bytes(self) -> int:
+        """Returns what an allocation cannot have."""
+        return sum(cached_bytes(path) for path in self._folder.rglob('*') if path.is_file())
 
 
 @dataclass
@@ -71,6 +87,8 @@ class FakeGpu:
 
     `clock` is its time in seconds, by which what runs takes its bytes at `bandwidth` bytes per
     second; weights of the formats in `unpacked` are written and read again as float16.
+    `sm_count` is the number of multiprocessors; `refused` counts allocations that failed, `flags` are those
+    that were set.
     """
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
@@ -79,7 +97,10 @@ class FakeGpu:
         self.driver, self.runtime = 12060, 12060
         self.bandwidth, self.clock = 68e9, 0.0
         self.unpacked: tuple[str, ...] = ()
-        self.page_cache = PageCache()
+        self.page_cache: PageCache | KernelPageCache = PageCache()
+        self.sm_count = 8
+        self.flags: list[int] = []
+        self.refused = 0
         self.blocks: dict[int, Block] = {}
         self.queue: list[Callable[[], None]] = []
         self.capture: Capture | None = None
@@ -96,6 +117,7 @@ class FakeGpu:
         """Returns the address of new memory full of NaN; None when there is no room."""
         taken = self.used_bytes + self.page_cache.in_the_way_bytes
         if taken + size > self.total_bytes:
+            self.refused += 1
             return None
         keep = ctypes.create_string_buffer(size + ALIGNMENT)
         address = -(-ctypes.addressof(keep) // ALIGNMENT) * ALIGNMENT

@@ -232,6 +232,9 @@ def tensorrt_module(
                 if built_engine
                 else 'this is no engine'
             )
+            if built_engine and gpu.used_bytes + gpu.page_cache.in_the_way_bytes > gpu.total_bytes:
+                why = 'IExecutionContext: cudaMalloc: Error Code 1: Cuda Runtime (out of memory)'
+                gpu.refused += 1
             if built_engine is None or why:
                 self.logger.log(Severity.ERROR, why)
                 return None
