@@ -122,7 +122,7 @@ class MicroRun:
         self._engine, self._graph, self._device = engine, graph, engine.device
         device = self._device
         size = max(LEAST_WORKSPACE, engine.workspace_bytes())
-        self.workspace = Workspace(device.allocate(size), size)
+        self.workspace = Workspace(device, size, is_fixed=True)
         self._addresses: dict[str, int] = {}
         for name in engine.tensors:
             if name not in graph.in_place:
@@ -174,7 +174,7 @@ class MicroRun:
             if not tensor.is_input and name not in self._graph.in_place
         }
         self._context.close()
-        for address in {*self._addresses.values(), self.workspace.address}:
+        for address in {*self._addresses.values(), self.workspace.place.address}:
             self._device.free(address)
         return found
 

@@ -87,8 +87,8 @@ class FakeGpu:
 
     `clock` is its time in seconds, by which what runs takes its bytes at `bandwidth` bytes per
     second; weights of the formats in `unpacked` are written and read again as float16.
-    `sm_count` is the number of multiprocessors; `refused` counts allocations that failed, `flags` are those
-    that were set.
+    `sm_count` is the number of multiprocessors; `refused` counts allocations that failed, `flags`
+    are those that were set.
     """
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
