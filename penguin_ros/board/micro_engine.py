@@ -98,7 +98,7 @@ def measure(graph: MicroGraph, device: CudaDevice, folder: Path, repeats: int) -
             round(build_s, 2),
             plan.stat().st_size,
             weight_bytes(graph.model),
-            run.workspace.byte_count,
+            run.workspace.place.byte_count,
             run.context_bytes,
             seconds,
             layer_counts(engine_layers(engine), weight_shapes(graph.model)),
