@@ -17,6 +17,7 @@ from typing import Any
 
 from penguin_ros.board.choice import choose
 from penguin_ros.board.engine_verdicts import engine_verdicts
+from penguin_ros.board.model_verdicts import model_verdicts
 from penguin_ros.board.profile import BoardProfile
 from penguin_ros.board.result import DONE, FAULT, NOTE, OK, SKIPPED, Results, Verdict
 from penguin_ros.board.verdicts import board_verdicts
@@ -31,7 +32,7 @@ MARKS = {OK: ' ok  ', NOTE: 'note ', FAULT: 'FAULT'}
 
 def all_verdicts(results: Results) -> list[Verdict]:
     """Returns faults first, then notes, then what is fine."""
-    found = [*board_verdicts(results), *engine_verdicts(results)]
+    found = [*board_verdicts(results), *engine_verdicts(results), *model_verdicts(results)]
     order = (FAULT, NOTE, OK)
     return sorted(found, key=lambda verdict: order.index(verdict.state))
 

@@ -58,6 +58,11 @@ STEPS = (
     Step('decoder_layer', 'one layer of the LLM in each form', 15 * MINUTE, ('tensorrt',)),
     Step('encoder_layer', 'one layer of the encoder in each form', 15 * MINUTE, ('tensorrt',)),
     Step('top_token', 'choosing the most probable token', 5 * MINUTE, ('tensorrt',)),
+    Step('build', 'the engines of the bundle', 180 * MINUTE, ('tensorrt',), has_bundle=True),
+    Step('load', 'loading them', 10 * MINUTE, ('build',), has_bundle=True),
+    Step('numbers', 'what they compute', 30 * MINUTE, ('load',), has_bundle=True),
+    Step('speed', 'how fast they are', 20 * MINUTE, ('load',), has_bundle=True),
+    Step('soak', 'how long that lasts', 10 * MINUTE, ('speed',), has_bundle=True),
 )
 LIGHT = ('identity', 'cuda', 'memory')
 """The steps that `penguin doctor` runs on a Jetson."""

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle of an order on its backend, open while a step lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from penguin_ros.backends.base.bundle import Bundle, open_bundle
+from penguin_ros.backends.tensorrt.backend import TensorrtBackend
+from penguin_ros.board.steps import StepOrder
+from penguin_ros.config import ModelConfig
+
+SLOTS = 2
+
+
+@contextmanager
+def opened(order: StepOrder) -> Iterator[tuple[TensorrtBackend, Bundle]]:
+    """Gives the open backend, and closes it."""
+    bundle = open_bundle(order.bundle)
+    config = ModelConfig(kv_slots=SLOTS, max_length=bundle.manifest.max_length)
+    backend = TensorrtBackend(bundle, config)
+    backend.open()
+    try:
+        yield backend, bundle
+    finally:
+        backend.close()
