@@ -211,7 +211,7 @@ ROOMS = {
     'doctor': Room(None, None),
     'cli': Room(None, None),
 }
-ABOVE = ('evaluation', 'benchmark', 'demo', 'doctor', 'cli')
+ABOVE = ('evaluation', 'benchmark', 'board', 'demo', 'doctor', 'cli')
 MAY_IMPORT_ROS = ('ros', 'benchmark.live.node', 'demo', 'doctor', 'cli')
 
 FEW_LINES = {

@@ -66,6 +66,7 @@ def _options(profile: BoardProfile) -> EngineOptions:
     return EngineOptions(
         max_patches=profile.max_patches or options.max_patches,
         variant=profile.variant or options.variant,
+        forms=profile.forms,
     )
 
 

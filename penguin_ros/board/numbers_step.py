@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from penguin_ros.backends.base.backend import Backend, Chunk
+from penguin_ros.backends.base.backend import Backend, Chunk, Logits
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.board.golden import Golden, compute, read_golden
 from penguin_ros.board.opened_bundle import opened
 from penguin_ros.board.steps import Note, StepOrder
 
-CLEAR_MARGIN = 0.01
+CLEAR_MARGIN = 0.05
 """A step counts whose best token won by at least this share of its largest logit: where two are as
 good as equal, rounding decides.
 """
@@ -96,14 +96,14 @@ def _where(order: StepOrder, bundle: Bundle, is_finite: dict[str, bool]) -> dict
     return found | ({} if number is None else {'overflow': f'layer {number} of the LLM'})
 
 
-def _logits(backend: Backend, ids: np.ndarray, size: int, is_second: bool = False) -> np.ndarray:
+def _logits(backend: Backend, ids: np.ndarray, size: int, is_second: bool = False) -> Logits:
     spare = backend.new_slot() if is_second else -1
     slot = backend.new_slot()
     try:
         for start in range(0, len(ids) - size, size):
             backend.forward(slot, Chunk(ids[start : start + size]))
         held = backend.slot_length(slot)
-        return backend.forward(slot, Chunk(ids[held:]), (-1,))[0]
+        return backend.forward(slot, Chunk(ids[held:]), (-1,))
     finally:
         backend.free_slot(slot)
         if is_second:

@@ -8,6 +8,7 @@ machine that will run them: at once, or later from the bundle.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shlex
 import shutil
@@ -29,6 +30,7 @@ from penguin_ros.cli.build_dry_run import dry_run
 from penguin_ros.console import can_draw, print_line, progress_bar, status_line
 from penguin_ros.errors import BackendUnavailable, BuildRefused
 from penguin_ros.export.precision import BuildChoice
+from penguin_ros.installation import install_command
 from penguin_ros.libraries import remedy
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             remedy(error, 'onnx'),
         ) from error
     check_engines(arguments)
+    check_golden(arguments)
     choice = _choice(arguments)
     checkpoint = open_checkpoint(arguments.checkpoint, progress=status_line)
     default = ENGINES / f'{Path(checkpoint.name).name}_{choice.backend}_{choice.precision}'
@@ -98,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
         status_line(doubt)
     start = time.monotonic()
     _build_bundle(builder, checkpoint, folder, arguments)
+    if arguments.golden:
+        add_golden(folder)
     size = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())
     print_line(
         f'{folder}: {checkpoint.name}, {choice.backend}, {choice.precision}, {size / 1e9:.2f} GB, '
@@ -133,6 +138,32 @@ def check_engines(arguments: argparse.Namespace) -> None:
         ) from error
 
 
+def check_golden(arguments: argparse.Namespace) -> None:
+    """Raises BuildRefused where --golden makes no sense or ONNX Runtime is missing."""
+    if not arguments.golden:
+        return
+    if arguments.backend != TENSORRT:
+        raise BuildRefused(
+            f'--golden with --backend {arguments.backend}',
+            'it is what engines of TensorRT are compared with',
+            f'Add --backend {TENSORRT}',
+        )
+    if importlib.util.find_spec('onnxruntime') is None:
+        raise BuildRefused(
+            '--golden needs ONNX Runtime, which computes it',
+            'it is not installed here',
+            f'Type: {install_command("onnxruntime")}; or leave --golden out',
+        )
+
+
+def add_golden(folder: Path) -> None:
+    """Adds to a bundle what ONNX Runtime computes with its weights."""
+    from penguin_ros.board.golden import write_golden
+
+    status_line('ONNX Runtime computes what the engines will be compared with')
+    write_golden(folder)
+
+
 def build_engines_of(folder: Path, arguments: argparse.Namespace) -> int:
     """Builds those engines of a bundle that are missing or stale."""
     found = read_manifest(folder).backend
@@ -142,6 +173,9 @@ def build_engines_of(folder: Path, arguments: argparse.Namespace) -> int:
             'of a bundle only engines of TensorRT can be built',
             'Name a checkpoint' if found != TENSORRT else f'Add --backend {TENSORRT}',
         )
+    check_golden(arguments)
+    if arguments.golden:
+        add_golden(folder)
     _build_engines(folder, arguments)
     print_line(f'{folder}: engines are built')
     return exit_codes.DONE
@@ -261,6 +295,7 @@ def _engine_options(arguments: argparse.Namespace) -> EngineOptions:
         None if arguments.workspace is None else int(arguments.workspace * 1e9),
         arguments.timing_cache,
         arguments.force,
+        arguments.forms,
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from penguin_ros.board.profile import BoardProfile, read_profile
 from penguin_ros.board_facts import board_facts
 from penguin_ros.export import precision as formats
 from penguin_ros.memory.board_classes import (
@@ -18,6 +19,9 @@ from penguin_ros.memory.board_classes import (
 )
 
 TENSORRT = 'tensorrt'
+LEFT_OUT = (None, '', 'auto')
+"""What an option is that was left out."""
+
 BY_BOARD = 'follows the board with TensorRT, see --board; else'
 
 
@@ -114,6 +118,18 @@ def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_engine_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
+        '--profile',
+        type=Path,
+        metavar='FILE',
+        help='for what is left out take what `penguin bench board` chose on the board: its report',
+    )
+    group.add_argument(
+        '--golden',
+        action='store_true',
+        help='add what ONNX Runtime computes with the weights; `penguin bench board` compares the '
+        'engines with it; takes minutes and the memory of the weights',
+    )
+    group.add_argument(
         '--graphs-only',
         action='store_true',
         help='build no engines: the machine that runs them will',
@@ -174,9 +190,12 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def fill_defaults(arguments: argparse.Namespace) -> BoardClass | None:
-    """Puts the default of the board, or of this backend, where an option was left out, and returns
-    the board: the named one, else this machine where it is a Jetson.
+    """Puts what was measured on the board, its default, or that of this backend where an option was
+    left out, and returns the board: the named one, else this machine where it is a Jetson.
     """
+    arguments.forms = {}
+    if arguments.profile is not None:
+        _fill_from(read_profile(arguments.profile), arguments)
     board = _board(arguments)
     sizes = board.sizes if board is not None else WITH_OWN_MEMORY
     for name in ('max_length', 'head_parts', 'max_rows', 'max_patches'):
@@ -184,6 +203,15 @@ def fill_defaults(arguments: argparse.Namespace) -> BoardClass | None:
             setattr(arguments, name, getattr(sizes, name))
     _fill_formats(arguments, sizes)
     return board
+
+
+def _fill_from(profile: BoardProfile, arguments: argparse.Namespace) -> None:
+    arguments.backend = TENSORRT
+    for name in ('precision', 'head', 'compute', 'variant', 'max_patches'):
+        measured = getattr(profile, name)
+        if measured and getattr(arguments, name) in LEFT_OUT:
+            setattr(arguments, name, measured)
+    arguments.forms = dict(profile.forms)
 
 
 def _fill_formats(arguments: argparse.Namespace, sizes: BoardSizes) -> None:

@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterator
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.console import print_line
-from penguin_ros.doctor import card_checks, cuda_checks, library_checks, machine_checks
+from penguin_ros.doctor import (
+    board_checks,
+    card_checks,
+    cuda_checks,
+    library_checks,
+    machine_checks,
+)
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.libraries import library_error
 
@@ -63,6 +69,7 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from library_checks.backends()
     yield from card_checks.card()
     yield from cuda_checks.cuda()
+    yield from board_checks.board()
     yield from machine_checks.ros()
     has_ros = importlib.util.find_spec('rclpy') is not None
     if has_ros:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,8 @@ class EngineOptions:
     `workspace_bytes` for one layer while building, 0 for no limit, None for SHARED_WORKSPACE_BYTES
     where the GPU shares the machine's memory and no limit elsewhere. `timing_cache` is a file, ''
     for none, None for one per TensorRT and GPU in the user's cache; TensorRT for RTX takes none.
-    With `is_forced`, engines that fit are built again, too.
+    With `is_forced`, engines that fit are built again, too. `forms` are names of candidates by part
+    that are tried first, in this order: those that were fastest on this board.
     """
 
     max_rows: int = 512
@@ -68,6 +69,7 @@ class EngineOptions:
     workspace_bytes: int | None = None
     timing_cache: str | None = None
     is_forced: bool = False
+    forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def build_engines(
@@ -187,12 +189,13 @@ class EngineBuilder:
             build_first,
             candidates,
             check_memory,
+            preferred,
             prepared,
         )
 
         precision, options = self._bundle.manifest.precision, self._options
         weights = precision.vision if part == ENCODER else precision.linears
-        tried = candidates(part, weights, options.variant)
+        tried = preferred(candidates(part, weights, options.variant), options.forms.get(part, ()))
         sizes = ProfileSizes(options.max_rows, options.max_patches)
         first = prepared(self._bundle, tried[0], sizes)
         is_shared = self._device.gpu.is_integrated or self._library.is_rtx
@@ -228,9 +231,11 @@ class EngineBuilder:
     def _request(self, part: str) -> str:
         """Returns what the options ask of a part, as text that the manifest keeps."""
         options = self._options
+        forms = options.forms.get(part, ())
+        first = f' first={"; ".join(forms)}' if forms else ''
         if part == ENCODER:
-            return f'max_patches={options.max_patches}'
-        return f'max_rows={options.max_rows} variant={options.variant}'
+            return f'max_patches={options.max_patches}{first}'
+        return f'max_rows={options.max_rows} variant={options.variant}{first}'
 
     def _workspace(self) -> int:
         asked = self._options.workspace_bytes

@@ -164,6 +164,14 @@ def candidates(part: str, precision: str, choice: str = 'auto') -> list[Candidat
     return found
 
 
+def preferred(tried: Sequence[Candidate], forms: Sequence[str]) -> list[Candidate]:
+    """Returns the candidates in the order of `forms`, their names; those that are not named come
+    behind, in the order that they had.
+    """
+    places = {name: place for place, name in enumerate(forms)}
+    return sorted(tried, key=lambda candidate: places.get(str(candidate), len(places)))
+
+
 def _decode_tokens(part: str, precision: str) -> list[int]:
     """Integer weights are shared between profiles; float weights only when both profiles have a
     range of tokens.
