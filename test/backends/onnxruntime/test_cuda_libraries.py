@@ -104,6 +104,7 @@ def test_libraries_of_packages_are_loaded_in_an_order_that_works(
 
 def test_what_is_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, 'CDLL', Loader(('libc.so.6', 'libcuda.so.1'), {}))
+    monkeypatch.setattr(sys, 'path', [path for path in sys.path if 'site-packages' not in path])
     library = onnxruntime_in(tmp_path, 'libcurand.so.10', 'libc.so.6', 'libcudart.so.13')
     assert load_cuda_libraries(library) == ['libcurand.so.10', 'libcudart.so.13']
 

@@ -157,9 +157,8 @@ def test_the_clock_runs_at_its_factor_and_images_are_of_its_time(graph):
 def test_a_reset_sets_the_clock_back_and_the_next_scene_begins_in_a_new_epoch(graph):
     watch = Watch(graph)
     camera = start(graph, real_time_factor=2.0, seconds=2.0)
-    graph.wait_for(
-        lambda: watch.clock and watch.clock_ns()[-1] > 4 * SECOND and len(watch.raw) > 5, 30, 'time'
-    )
+    graph.wait_for(lambda: watch.clock and watch.clock_ns()[-1] > 4 * SECOND, 30, 'time')
+    graph.wait_for(lambda: watch.truths and len(watch.raw) > 5, 30, 'a scene')
     before, seen = watch.clock_ns()[-1], len(watch.raw)
     assert graph.call(graph.client(Trigger, '/sim_camera/reset'), Trigger.Request()).success
     graph.wait_for(lambda: watch.truths[-1].epoch == 1, 10, 'a scene of the new epoch')
