@@ -70,16 +70,22 @@ class ModelConfig:
         span=(64, 262144),
     )
     kv_slots: int = setting(
-        4,
+        0,
         'Number of KV slots: for the running caption, the question that preempts it, and earlier '
-        'clips.',
-        span=(1, 64),
+        'clips; 0: 4, and with TensorRT on a Jetson by its memory, 2 on 8 GB.',
+        span=(0, 64),
     )
     kv_bytes: int = setting(
-        2**31,
-        'Memory for all KV slots together; fewer slots are made if they would not fit.',
+        0,
+        'Memory for all KV slots together; fewer slots are made if they would not fit; 0: 2 GiB, '
+        'and with TensorRT on a Jetson at least what its usual number of slots takes.',
         unit='bytes',
         span=(0, 2**40),
+    )
+    memory_check: bool = setting(
+        True,
+        'Refuse TensorRT engines that do not fit into memory by the plan in the log, before they '
+        'are loaded; off: try.',
     )
     prefix_caching: bool = setting(
         True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendError, CacheOverflow, NoFreeSlot
@@ -16,11 +17,20 @@ from penguin_ros.errors import BackendError, CacheOverflow, NoFreeSlot
 _slot_ids = itertools.count(1)
 
 
-def slots_within(config: ModelConfig, slot_bytes: int) -> int:
+class SlotDefaults(NamedTuple):
+    """What counts where the settings are 0: the number of slots, and the bytes of all together."""
+
+    slots: int = 4
+    all_bytes: int = 2**31
+
+
+def slots_within(config: ModelConfig, slot_bytes: int, defaults: SlotDefaults | None = None) -> int:
     """Returns how many slots of `slot_bytes` there are: kv_slots, or fewer when these exceed
     kv_bytes; at least one.
     """
-    return max(1, min(config.kv_slots, config.kv_bytes // max(1, slot_bytes)))
+    defaults = defaults or SlotDefaults()
+    all_bytes = config.kv_bytes or defaults.all_bytes
+    return max(1, min(config.kv_slots or defaults.slots, all_bytes // max(1, slot_bytes)))
 
 
 @dataclass

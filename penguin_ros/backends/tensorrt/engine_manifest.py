@@ -17,8 +17,11 @@ from pathlib import Path
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.file_digests import FileDigests
 from penguin_ros.backends.base.manifest import FileSpec, GraphSpec
+from penguin_ros.backends.tensorrt.buffers import Gpu
 from penguin_ros.backends.tensorrt.library import MODULES, PLAIN, Library
+from penguin_ros.board_facts import BoardFacts
 from penguin_ros.errors import BundleCorrupt, BundleError, BundleNotFound, BundleOutdated
+from penguin_ros.memory.board_classes import GIB, class_of
 from penguin_ros.plain_values import PlainFormat, from_plain, to_plain
 
 FOLDER, MANIFEST = 'tensorrt', 'engines.json'
@@ -33,10 +36,43 @@ Range = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class GpuSpec:
-    """The GPU that engines were built on; `compute` is its compute capability."""
+    """The GPU that engines were built on: `compute` is its compute capability. All modules of a
+    generation of Jetson have one name, so `sm_count` multiprocessors and the class of memory in
+    gigabytes tell them apart; 0 where it was not recorded. `release` of Jetson Linux and
+    `power_mode` are '' elsewhere: an engine runs under others too, only not as it was timed.
+    """
 
     name: str
     compute: str
+    sm_count: int = 0
+    memory_gb: int = 0
+    release: str = ''
+    power_mode: str = ''
+
+    def is_like(self, other: GpuSpec) -> bool:
+        """Returns whether engines of one run on the other."""
+        if (self.name, self.compute) != (other.name, other.compute):
+            return False
+        known = ((self.sm_count, other.sm_count), (self.memory_gb, other.memory_gb))
+        return all(mine == theirs or not mine or not theirs for mine, theirs in known)
+
+    def __str__(self) -> str:
+        more = f', {self.sm_count} multiprocessors' if self.sm_count else ''
+        memory = f', {self.memory_gb} GB' if self.memory_gb else ''
+        return f'{self.name} (SM {self.compute}{more}{memory})'
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """What a build took and said: the highest resident memory of its process, and the least that
+    was available on the machine meanwhile, in bytes, 0 where nobody looked; what TensorRT warned
+    of, and its lines about memory.
+    """
+
+    peak_bytes: int = 0
+    least_available_bytes: int = 0
+    warnings: tuple[str, ...] = ()
+    memory_lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,7 +80,8 @@ class EngineSpec:
     """One engine: `part` and `variant` of the graph, whose digest is `graph`; `profiles` with the
     sizes of the named dimensions; `weight_bytes` as they lie in the graph. With `is_decomposable`,
     attention may be taken apart into plain operators. `request` holds the options it was built
-    with, `failures` what was tried in vain before, and why.
+    with, `failures` what was tried in vain before, and why; `scratch_bytes` is what it needs for
+    intermediate values at its largest shapes, 0 where that was not recorded.
     """
 
     part: str
@@ -57,6 +94,8 @@ class EngineSpec:
     content: FileSpec
     request: str
     failures: tuple[str, ...]
+    scratch_bytes: int = 0
+    record: BuildRecord = BuildRecord()
 
 
 @dataclass(frozen=True)
@@ -163,17 +202,41 @@ def fitting_engine(bundle: Bundle, part: str, library: Library, gpu: GpuSpec) ->
     return engine
 
 
+def gpu_spec(gpu: Gpu, board: BoardFacts) -> GpuSpec:
+    """Returns what engines that are built here are bound to."""
+    gigabytes = round(gpu.total_bytes / GIB)
+    if gpu.is_integrated:
+        gigabytes = class_of(gpu.total_bytes).gigabytes
+    mode = str(board.power_mode) if board.power_mode is not None else ''
+    return GpuSpec(gpu.name, gpu.compute, gpu.sm_count, gigabytes, board.release, mode)
+
+
+def slower_here(folder: Path, built: GpuSpec, here: GpuSpec) -> str:
+    """Returns why engines that run here may be slower than new ones; '' when nothing says so."""
+    reasons = [
+        f'{what} {before}, here is {now or "none"}'
+        for what, before, now in (
+            ('Jetson Linux', built.release, here.release),
+            ('power mode', built.power_mode, here.power_mode),
+        )
+        if before and before != now
+    ]
+    if not reasons:
+        return ''
+    return (
+        f'the engines of {folder} were timed under {"; ".join(reasons)}: others may be faster '
+        f'now. Type: {rebuild_command(folder)}'
+    )
+
+
 def _differences(
     bundle: Bundle, manifest: EngineManifest, engine: EngineSpec, library: Library, gpu: GpuSpec
 ) -> list[str]:
     found = []
     if manifest.made_by != library:
         found.append(f'they were built with {manifest.made_by}, here is {library}')
-    if manifest.gpu != gpu:
-        found.append(
-            f'they were built on {manifest.gpu.name} (SM {manifest.gpu.compute}), '
-            f'here is {gpu.name} (SM {gpu.compute})'
-        )
+    if not manifest.gpu.is_like(gpu):
+        found.append(f'they were built on {manifest.gpu}, here is {gpu}')
     if engine.graph != graph_digest(bundle, bundle.graph(engine.part, engine.variant)):
         found.append(f'the graph of the {engine.part} has changed since')
     return found

@@ -7,18 +7,32 @@ Importing this file needs tensorrt and cuda-bindings.
 
 from __future__ import annotations
 
+import logging
+
 from penguin_ros.backends.base.bundle import Bundle
-from penguin_ros.backends.base.slots import slots_within
+from penguin_ros.backends.base.manifest import DECODER, ENCODER
 from penguin_ros.backends.tensorrt.decoder import Decoder, Workspaces, cache_shape
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.encoder import Encoder
 from penguin_ros.backends.tensorrt.engine import Engine, Workspace
-from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, GpuSpec, fitting_engine
+from penguin_ros.backends.tensorrt.engine_manifest import (
+    FOLDER,
+    EngineSpec,
+    fitting_engine,
+    gpu_spec,
+    read_engine_manifest,
+    slower_here,
+)
+from penguin_ros.backends.tensorrt.engine_memory import check_plan, room_here, slots_of
 from penguin_ros.backends.tensorrt.features import FeaturePool
 from penguin_ros.backends.tensorrt.library import Library
+from penguin_ros.board_facts import board_facts
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
+from penguin_ros.memory.memory_plan import Room, shown
 from penguin_ros.memory.page_cache import drop_below
+
+PARTS = (ENCODER, DECODER)
 
 
 class TensorrtSession:
@@ -35,10 +49,10 @@ class TensorrtSession:
         self.device = CudaDevice(lambda: drop_below(bundle.path))
         self._engines: list[Engine] = []
         try:
-            gpu = self.device.gpu
-            self.gpu = GpuSpec(gpu.name, gpu.compute)
-            encoder = self._opened(bundle, 'vision', library)
-            decoder = self._opened(bundle, 'decoder', library)
+            self.gpu = gpu_spec(self.device.gpu, board_facts())
+            specs = [fitting_engine(bundle, part, library, self.gpu) for part in PARTS]
+            room = self._checked_room(bundle, config)
+            encoder, decoder = (self._opened(bundle, spec) for spec in specs)
             if encoder.tensors['image_embeds'].dtype != decoder.tensors['inputs_embeds'].dtype:
                 raise BundleMismatch(
                     f'the engines of {bundle.path} do not fit together',
@@ -52,7 +66,7 @@ class TensorrtSession:
             workspace = Workspace(self.device)
             steps = Workspace(self.device, decoder.workspace_bytes(0), is_fixed=True)
             self.encoder = Encoder(encoder, bundle.shape.encoder, workspace)
-            self.slots = slots_within(config, cache_shape(decoder, max_length).slot_bytes)
+            self.slots = slots_of(config, room, cache_shape(decoder, max_length).slot_bytes)
             self.decoder = Decoder(
                 decoder,
                 bundle.embedding_table,
@@ -67,8 +81,24 @@ class TensorrtSession:
             self.close()
             raise
 
-    def _opened(self, bundle: Bundle, part: str, library: Library) -> Engine:
-        spec = fitting_engine(bundle, part, library, self.gpu)
+    def _checked_room(self, bundle: Bundle, config: ModelConfig) -> Room:
+        """Logs the plan of memory and what may make the engines slow; OutOfMemory when the plan
+        exceeds the memory that there is.
+        """
+        log = logging.getLogger(__name__)
+        engines = read_engine_manifest(bundle.path)
+        assert engines is not None, 'a fitting engine stands in it'
+        room = room_here(*self.device.memory(), self.device.gpu.is_integrated)
+        plan = check_plan(bundle, engines, config, room)
+        log.info('memory of %s', '\n'.join(plan.lines()))
+        if not plan.fits:
+            log.warning('%s, %s are available', plan.numbers(), shown(room.available))
+        slower = slower_here(bundle.path, engines.gpu, self.gpu)
+        if slower:
+            log.warning('%s', slower)
+        return room
+
+    def _opened(self, bundle: Bundle, spec: EngineSpec) -> Engine:
         self._engines.append(Engine(bundle.path / FOLDER / spec.file, self.device))
         return self._engines[-1]
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
+from penguin_ros.backends.base.slots import SlotDefaults
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.benchmark.live.captions import MOST_CAPTIONS, CaptionRuns
 from penguin_ros.benchmark.live.clips import ClipCases
@@ -76,7 +77,8 @@ def texts_record(task: LiveTask) -> JsonObject:
     config = live_config(task.target)
     scenes = _streams(task, config)  # before the model is there: drawing takes memory and time
     # The variant that keeps nothing needs a slot in which nothing is kept.
-    one_more = replace(config.model, kv_slots=config.model.kv_slots + 1, kv_bytes=2**40)
+    slots = config.model.kv_slots or SlotDefaults().slots
+    one_more = replace(config.model, kv_slots=slots + 1, kv_bytes=2**40)
     loaded = load_model(one_more, make_backend, status_line, time.monotonic_ns)
     try:
         bench = TextBench(loaded, config, task)

@@ -24,16 +24,18 @@ from penguin_ros.backends.tensorrt.cuda_versions import without_bindings
 from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
     FORMAT,
+    BuildRecord,
     EngineManifest,
     EngineSpec,
-    GpuSpec,
     fitting_engine,
+    gpu_spec,
     graph_digest,
     maker_of_engines,
     read_engine_manifest,
     write_engine_manifest,
 )
 from penguin_ros.backends.tensorrt.library import Library, require_tensorrt
+from penguin_ros.board_facts import board_facts
 from penguin_ros.errors import BuildRefused, BundleError, CacheUnusable
 from penguin_ros.export.tensorrt.profiles import ProfileSizes
 from penguin_ros.user_cache import user_cache
@@ -143,7 +145,7 @@ class EngineBuilder:
         self._library = library
         self._device = device
         self._progress = progress
-        self._gpu = GpuSpec(device.gpu.name, device.gpu.compute)
+        self._gpu = gpu_spec(device.gpu, board_facts())
         self._folder = bundle.path / FOLDER
 
     def build(self) -> EngineManifest:
@@ -183,6 +185,7 @@ class EngineBuilder:
     def _build(self, part: str) -> EngineSpec:
         # Late: these files need tensorrt.
         from penguin_ros.backends.tensorrt.engine import Engine
+        from penguin_ros.backends.tensorrt.log import LOG
         from penguin_ros.export.tensorrt.builder import BuilderSettings
         from penguin_ros.export.tensorrt.candidates import (
             EngineOrder,
@@ -205,13 +208,18 @@ class EngineBuilder:
         order = EngineOrder(self._bundle, sizes, settings, staging, self._progress)
         try:
             built = build_first(tried, order)
-            Engine(staging, self._device).close()  # one that does not load replaces nothing
+            record = BuildRecord(warnings=tuple(LOG.warnings), memory_lines=tuple(LOG.memory_lines))
+            LOG.show_warnings(f'building the {part}')
+            engine = Engine(staging, self._device)  # one that does not load replaces nothing
+            scratch_bytes = engine.workspace_bytes()
+            engine.close()
             content = file_spec(staging)
             name = f'{part}-{content.sha256[:12]}{SUFFIX}'
             os.replace(staging, self._folder / name)
         finally:
             staging.unlink(missing_ok=True)
-        return self._spec(built, name, content)
+        spec = self._spec(built, name, content)
+        return replace(spec, scratch_bytes=scratch_bytes, record=record)
 
     def _spec(self, built: Built, file: str, content: FileSpec) -> EngineSpec:
         candidate = built.candidate
@@ -255,7 +263,9 @@ class EngineBuilder:
             return None
         if self._options.timing_cache is not None:
             return Path(self._options.timing_cache) if self._options.timing_cache else None
-        name = f'{self._library.version}-{self._gpu.name}-sm{self._gpu.compute}'
+        gpu = self._gpu
+        name = f'{self._library.version}-{gpu.name}-sm{gpu.compute}-{gpu.sm_count}x'
+        name += f'-{gpu.memory_gb}gb-{gpu.release}-{gpu.power_mode}'.rstrip('-')
         try:
             return user_cache() / f'tensorrt-{re.sub("[^0-9A-Za-z.]+", "-", name)}.timing'
         except CacheUnusable:  # the build then only takes longer

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.boards import memory, orin_nano, write
 from support.fake_gpu.bundles import OPTIONS, tensorrt_bundle
 from support.fake_gpu.installed import Machine, use
 from support.tensorrt_build_checks import COMMAND, files, runs
@@ -49,7 +50,18 @@ def other_version(machine: Machine, bundle: Path) -> str:
 
 def other_gpu(machine: Machine, bundle: Path) -> str:
     machine.gpu.name, machine.gpu.compute = 'Fake Thor', (11, 0)
-    return r'built on Fake Orin \(SM 8.7\), here is Fake Thor \(SM 11.0\)'
+    return r'built on Fake Orin \(SM 8.7, 8 multiprocessors, 16 GB\), here is Fake Thor \(SM 11.0'
+
+
+def other_module(machine: Machine, bundle: Path) -> str:
+    """An Orin with half the multiprocessors; CUDA calls both by one name."""
+    machine.gpu.sm_count = 4
+    return r'8 multiprocessors, 16 GB\), here is Fake Orin \(SM 8.7, 4 multiprocessors, 16 GB\)'
+
+
+def other_memory(machine: Machine, bundle: Path) -> str:
+    machine.gpu.total_bytes = 7_800_000_000
+    return r'8 multiprocessors, 16 GB\), here is Fake Orin \(SM 8.7, 8 multiprocessors, 8 GB\)'
 
 
 def other_graph(machine: Machine, bundle: Path) -> str:
@@ -62,7 +74,9 @@ def other_graph(machine: Machine, bundle: Path) -> str:
     return r'the graph of the vision has changed|the graph of the decoder has changed'
 
 
-@pytest.mark.parametrize('change', [other_version, other_gpu, other_graph])
+@pytest.mark.parametrize(
+    'change', [other_version, other_gpu, other_module, other_memory, other_graph]
+)
 def test_a_stale_engine_is_refused_with_the_command_that_builds_it_again(
     change: Any, bundle: Path, machine: Machine, tiny_checkpoint: Path
 ) -> None:
@@ -74,6 +88,32 @@ def test_a_stale_engine_is_refused_with_the_command_that_builds_it_again(
     build_engines(bundle, OPTIONS)
     assert np.isfinite(runs(bundle)).all()
     assert len(list((bundle / FOLDER).glob('*.plan'))) == 2, 'the old ones are gone'
+
+
+def test_engines_of_another_power_mode_run_with_a_warning_and_are_built_again_when_asked_for(
+    bundle: Path,
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    root = orin_nano(tmp_path / 'root')
+    memory(root, 16_000_000, 15_000_000)
+    monkeypatch.setenv('PENGUIN_SYSTEM_ROOT', str(root))
+    build_engines(bundle, OPTIONS)
+    runs(bundle)
+    assert 'timed under' not in caplog.text
+    write(root, 'var/lib/nvpmodel/status', 'pmode:0002')
+    write(root, 'etc/nv_tegra_release', '# R36 (release), REVISION: 5.0, GCID: 1')
+    assert np.isfinite(runs(bundle)).all()
+    warned = 'timed under Jetson Linux 36.4.7, here is 36.5.0; power mode 25W, here is MAXN_SUPER'
+    assert warned in caplog.text
+    built = len(machine.built)
+    build_engines(bundle, OPTIONS)
+    assert len(machine.built) == built + 2
+    caplog.clear()
+    runs(bundle)
+    assert 'timed under' not in caplog.text
 
 
 def test_the_old_engines_stay_until_the_new_ones_have_loaded(

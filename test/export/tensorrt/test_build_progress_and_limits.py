@@ -39,13 +39,28 @@ def test_progress_names_the_stage_and_rises(bundle: Path, machine: Machine) -> N
         assert fractions == sorted(fractions) and fractions[-1] == 1.0 and len(fractions) == 3
 
 
+def test_what_tensorrt_warned_of_is_shown_once_and_kept_with_its_lines_about_memory(
+    bundle: Path, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = build_engines(bundle, OPTIONS)
+    warned = [text for text in caplog.messages if 'Detected layernorm' in text]
+    assert [text.partition(': ')[0] for text in warned] == [
+        'TensorRT, building the decoder',
+        'TensorRT, building the vision',
+    ]
+    for engine in manifest.engines:
+        assert engine.record.warnings == ('Detected layernorm nodes in FP16.',)
+        assert engine.record.memory_lines == ('Total Weights Memory: 1234 bytes',)
+        assert engine.scratch_bytes > 0
+
+
 def test_the_timing_cache_is_kept_per_version_and_gpu_and_one_of_another_is_replaced(
     bundle: Path, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     options = replace(OPTIONS, timing_cache=None)
     build_engines(bundle, options)
-    file = tmp_path / 'cache' / 'penguin_ros' / 'tensorrt-10.16.2-Fake-Orin-sm8.7.timing'
+    file = tmp_path / 'cache' / 'penguin_ros' / 'tensorrt-10.16.2-Fake-Orin-sm8.7-8x-16gb.timing'
     assert file.read_bytes() == b'..', 'one addition per engine'
     build_engines(bundle, replace(options, is_forced=True))
     assert file.read_bytes() == b'....'

@@ -202,6 +202,10 @@ def tensorrt_module(
             if why:
                 self.logger.log(Severity.ERROR, why)
                 return None
+            self.logger.log(Severity.INFO, 'Total Weights Memory: 1234 bytes')
+            self.logger.log(Severity.INFO, 'Compiler backend is used during engine build.')
+            for _ in range(2):
+                self.logger.log(Severity.WARNING, 'Detected layernorm nodes in FP16.')
             monitor = config.progress_monitor
             if monitor is not None:
                 monitor.phase_start('Building', None, 2)

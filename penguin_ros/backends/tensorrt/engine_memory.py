@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of memory for a bundle with its engines, made before they are loaded, and the slots that
+the board has room for.
+
+Importing this file needs neither TensorRT nor CUDA; without engines the plan goes by the graphs.
+"""
+
+from __future__ import annotations
+
+from penguin_ros.backends.base.bundle import Bundle
+from penguin_ros.backends.base.manifest import (
+    DECODER,
+    ENCODER,
+    FIXED_LENGTH,
+    FUSED,
+    Manifest,
+)
+from penguin_ros.backends.base.slots import SlotDefaults, slots_within
+from penguin_ros.backends.tensorrt.engine_manifest import (
+    EngineManifest,
+    EngineSpec,
+)
+from penguin_ros.board_facts import memory_facts
+from penguin_ros.config import ModelConfig
+from penguin_ros.errors import OutOfMemory
+from penguin_ros.memory.board_classes import WITH_OWN_MEMORY, class_of
+from penguin_ros.memory.memory_plan import (
+    MemoryPlan,
+    Room,
+    changes,
+    fitting_sizes,
+    run_plan,
+    shown,
+)
+from penguin_ros.memory.needs import FLOAT_BYTES, ModelSizes, RunSizes, slot_bytes
+
+
+def room_here(free_bytes: int, total_bytes: int, is_shared: bool) -> Room:
+    """Returns the memory that there is: what the GPU says, but where it shares the machine's what
+    the kernel says, which counts the page cache as available.
+    """
+    memory = memory_facts()
+    if is_shared and memory.available:
+        return Room(memory.total, memory.available, True)
+    return Room(total_bytes, free_bytes, is_shared)
+
+
+def bundle_plan(
+    bundle: Bundle, engines: EngineManifest | None, config: ModelConfig, room: Room
+) -> MemoryPlan:
+    """Returns the plan of running a bundle with these settings."""
+    model, run = _sizes(bundle.manifest, engines, config, room)
+    return run_plan(f'{bundle.name} ({bundle.manifest.precision.linears})', model, run, room)
+
+
+def slots_of(config: ModelConfig, room: Room, bytes_of_slot: int) -> int:
+    """Returns how many KV slots there are: what the settings say, else as many as are usual on a
+    board with such memory.
+    """
+    if not room.is_shared:
+        return slots_within(config, bytes_of_slot)
+    usual = class_of(room.total).sizes.slots
+    all_bytes = max(SlotDefaults().all_bytes, usual * bytes_of_slot)
+    return slots_within(config, bytes_of_slot, SlotDefaults(usual, all_bytes))
+
+
+def check_plan(
+    bundle: Bundle, engines: EngineManifest, config: ModelConfig, room: Room
+) -> MemoryPlan:
+    """Returns the plan; OutOfMemory, with sizes that would fit, when the memory does not suffice
+    and the settings ask for this check.
+    """
+    plan = bundle_plan(bundle, engines, config, room)
+    if plan.fits or not config.memory_check:
+        return plan
+    model, run = _sizes(bundle.manifest, engines, config, room)
+    fitting = fitting_sizes(model, run, room)
+    fix = 'Stop other programs and the desktop, or take a smaller model'
+    if fitting is not None:
+        fix = f'This would fit: {changes(run, fitting)}'
+    raise OutOfMemory(
+        f'{bundle.path} would not fit into memory',
+        f'{plan.numbers()}, {shown(room.available)} are available',
+        f'{fix}. To try nevertheless, set model.memory_check to false',
+    )
+
+
+def _sizes(
+    manifest: Manifest, engines: EngineManifest | None, config: ModelConfig, room: Room
+) -> tuple[ModelSizes, RunSizes]:
+    model = _model(manifest, engines)
+    decoder, encoder = (engines.engine(part) if engines else None for part in (DECODER, ENCODER))
+    is_in_place = decoder is not None and decoder.variant == FIXED_LENGTH
+    length = manifest.max_length if is_in_place else min(config.max_length, manifest.max_length)
+    usual = class_of(room.total).sizes if room.is_shared else WITH_OWN_MEMORY
+    built = [engine for engine in (decoder, encoder) if engine is not None]
+    run = RunSizes(
+        slots=slots_of(config, room, slot_bytes(model, length)),
+        max_length=length,
+        max_rows=_largest(decoder, 'rows', usual.max_rows),
+        max_patches=_largest(encoder, 'patches', usual.max_patches),
+        is_fused=bool(built) and all(_is_fused(engine) for engine in built),
+        is_in_place=is_in_place,
+        scratch_bytes=max((engine.scratch_bytes for engine in built), default=0),
+        feature_bytes=config.encoder_cache_bytes,
+    )
+    return model, run
+
+
+def _model(manifest: Manifest, engines: EngineManifest | None) -> ModelSizes:
+    precision = manifest.precision
+    encoder = FLOAT_BYTES.get(precision.vision, FLOAT_BYTES[precision.compute])
+    return ModelSizes(
+        manifest.shape,
+        _weights(manifest, engines, DECODER),
+        _weights(manifest, engines, ENCODER),
+        FLOAT_BYTES[precision.compute],
+        encoder,
+    )
+
+
+def _weights(manifest: Manifest, engines: EngineManifest | None, part: str) -> int:
+    engine = engines.engine(part) if engines else None
+    if engine is not None:
+        return engine.content.bytes
+    names = {name for graph in manifest.graphs if graph.part == part for name in graph.needs}
+    return sum(manifest.files[name].bytes for name in names)
+
+
+def _largest(engine: EngineSpec | None, dimension: str, usual: int) -> int:
+    if engine is None:
+        return usual
+    return max(profile[dimension][2] for profile in engine.profiles if dimension in profile)
+
+
+def _is_fused(engine: EngineSpec) -> bool:
+    return engine.variant in (FIXED_LENGTH, FUSED) and not engine.is_decomposable
