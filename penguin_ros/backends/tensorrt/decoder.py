@@ -202,11 +202,12 @@ class Decoder:
 
     def _ready_for_steps(self, part: Append, length: int) -> Context:
         """Returns a context of its own, which is left alone from then on."""
-        return self._ready(self._context(1, self._workspaces.steps), part, length)
+        context = self._context(1, self._workspaces.steps, is_captured=True)
+        return self._ready(context, part, length)
 
-    def _context(self, num_tokens: int, workspace: Workspace) -> Context:
+    def _context(self, num_tokens: int, workspace: Workspace, is_captured: bool = False) -> Context:
         profile = self._engine.profile_for('inputs_embeds', 1, num_tokens)
-        return Context(self._engine, profile, workspace)
+        return Context(self._engine, profile, workspace, is_captured)
 
     def _ready(self, context: Context, part: Append, length: int) -> Context:
         addresses = self._inputs.addresses(part.num_tokens)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from penguin_ros.backends.tensorrt.bindings import trt
 from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.tensorrt.kernel_cache import KernelCache, KernelFile
 from penguin_ros.backends.tensorrt.log import LOG, failed
 from penguin_ros.errors import BackendError
 from penguin_ros.memory.page_cache import drop, forget_pages
@@ -84,10 +85,11 @@ class EngineTensor:
 
 class Engine:
     """The engine of a file in the device's memory; `close` gives the memory back once its contexts
-    are closed too. BackendError when the file does not load.
+    are closed too. BackendError when the file does not load. `kernels`: where those that the
+    library compiles when the engine runs are kept.
     """
 
-    def __init__(self, path: Path, device: CudaDevice) -> None:
+    def __init__(self, path: Path, device: CudaDevice, kernels: KernelFile | None = None) -> None:
         self.name = path.name
         self.device = device
         runtime: trt.Runtime = trt.Runtime(LOG)
@@ -102,6 +104,7 @@ class Engine:
         LOG.show_warnings(f'loading {path.name}')
         self._runtime: trt.Runtime | None = runtime
         self._engine: trt.ICudaEngine | None = engine
+        self._kernels = KernelCache(engine, kernels) if kernels is not None else None
         self.profiles: int = engine.num_optimization_profiles
         self.tensors = {
             tensor.name: tensor for tensor in map(self._tensor, range(engine.num_io_tensors))
@@ -152,8 +155,28 @@ class Engine:
         """Returns the largest size of an input's axis in any profile."""
         return max(high[axis] for _, high in self.tensors[name].limits)
 
+    def new_context(self, is_captured: bool) -> trt.IExecutionContext | None:
+        """Returns a context that takes its memory from outside; None when TensorRT refuses."""
+        engine: trt.ICudaEngine = self.engine
+        context: trt.IExecutionContext | None
+        if self._kernels is None:
+            strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = engine.create_execution_context(strategy)
+        else:
+            kernels = self._kernels
+            config = kernels.for_capture if is_captured else kernels.plain
+            context = engine.create_execution_context(config)
+        return context
+
+    def keep_kernels(self) -> None:
+        """Stores what was compiled for this engine so far, where the library does that."""
+        if self._kernels is not None:
+            self._kernels.store()
+
     def close(self) -> None:
         """Drops TensorRT's objects, the engine before the runtime that made it."""
+        self.keep_kernels()
+        self._kernels = None
         self._engine = None
         self._runtime = None
 
@@ -183,13 +206,15 @@ class Context:
     inputs.
 
     Intermediate values lie in the workspace, which contexts that do not run at the same time may
-    share, and of which a run takes what its shapes need.
+    share, and of which a run takes what its shapes need. `is_captured`: its runs are to be captured
+    as a CUDA graph.
     """
 
-    def __init__(self, engine: Engine, profile: int, workspace: Workspace) -> None:
+    def __init__(
+        self, engine: Engine, profile: int, workspace: Workspace, is_captured: bool = False
+    ) -> None:
         self.engine = engine
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context: trt.IExecutionContext | None = engine.engine.create_execution_context(strategy)
+        context: trt.IExecutionContext | None = engine.new_context(is_captured)
         if context is None:
             raise failed(f'{engine.name}: no execution context')
         self._context: trt.IExecutionContext | None = context

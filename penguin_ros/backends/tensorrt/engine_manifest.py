@@ -25,6 +25,9 @@ from penguin_ros.memory.board_classes import GIB, class_of
 from penguin_ros.plain_values import PlainFormat, from_plain, to_plain
 
 FOLDER, MANIFEST = 'tensorrt', 'engines.json'
+KERNELS = '.kernels'
+"""The suffix of the file in which kernels of an engine are kept that were compiled when it ran."""
+
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1024 * 1024
 

@@ -17,6 +17,7 @@ from penguin_ros.backends.tensorrt.encoder import Encoder
 from penguin_ros.backends.tensorrt.engine import Engine, Workspace
 from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
+    KERNELS,
     EngineSpec,
     fitting_engine,
     gpu_spec,
@@ -25,6 +26,7 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
 )
 from penguin_ros.backends.tensorrt.engine_memory import check_plan, room_here, slots_of
 from penguin_ros.backends.tensorrt.features import FeaturePool
+from penguin_ros.backends.tensorrt.kernel_cache import KernelFile
 from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.board_facts import board_facts
 from penguin_ros.config import ModelConfig
@@ -52,7 +54,7 @@ class TensorrtSession:
             self.gpu = gpu_spec(self.device.gpu, board_facts())
             specs = [fitting_engine(bundle, part, library, self.gpu) for part in PARTS]
             room = self._checked_room(bundle, config)
-            encoder, decoder = (self._opened(bundle, spec) for spec in specs)
+            encoder, decoder = (self._opened(bundle, spec, library) for spec in specs)
             if encoder.tensors['image_embeds'].dtype != decoder.tensors['inputs_embeds'].dtype:
                 raise BundleMismatch(
                     f'the engines of {bundle.path} do not fit together',
@@ -77,6 +79,8 @@ class TensorrtSession:
             self.decoder.warm_up()
             self.features = FeaturePool(self.device)
             self.device.synchronize()
+            for engine in self._engines:
+                engine.keep_kernels()
         except BaseException:
             self.close()
             raise
@@ -98,8 +102,13 @@ class TensorrtSession:
             log.warning('%s', slower)
         return room
 
-    def _opened(self, bundle: Bundle, spec: EngineSpec) -> Engine:
-        self._engines.append(Engine(bundle.path / FOLDER / spec.file, self.device))
+    def _opened(self, bundle: Bundle, spec: EngineSpec, library: Library) -> Engine:
+        path = bundle.path / FOLDER / spec.file
+        kernels = None
+        if library.is_rtx:
+            key = f'{library}, {self.gpu.name}, {self.gpu.compute}'
+            kernels = KernelFile(path.with_suffix(KERNELS), key)
+        self._engines.append(Engine(path, self.device, kernels))
         return self._engines[-1]
 
     def close(self) -> None:

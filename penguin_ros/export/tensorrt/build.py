@@ -24,6 +24,7 @@ from penguin_ros.backends.tensorrt.cuda_versions import without_bindings
 from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
     FORMAT,
+    KERNELS,
     BuildRecord,
     EngineManifest,
     EngineSpec,
@@ -272,7 +273,8 @@ class EngineBuilder:
             return None
 
     def _remove_others(self, manifest: EngineManifest) -> None:
-        kept = {engine.file for engine in manifest.engines}
-        for path in self._folder.glob(f'*{SUFFIX}'):
-            if path.name not in kept:
-                path.unlink()
+        kept = {Path(engine.file).stem for engine in manifest.engines}
+        for suffix in (SUFFIX, KERNELS):
+            for path in self._folder.glob(f'*{suffix}'):
+                if path.stem not in kept:
+                    path.unlink()

@@ -106,6 +106,7 @@ class FakeGpu:
         self.capture: Capture | None = None
         self.graphs: dict[int, Capture] = {}
         self.launches = 0
+        self.compiled: list[tuple[str, str]] = []
         self._next_graph = 1 << 60
 
     @property

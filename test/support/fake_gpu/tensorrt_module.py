@@ -17,6 +17,7 @@ from support.fake_gpu.engine import BuiltEngine, FakeEngine, Shape, onnx, tensor
 from support.fake_gpu.engine_layers import unpacked_bytes
 from support.fake_gpu.memory import FakeGpu
 from support.fake_gpu.rtx import RtxConfig, compute_capability
+from support.fake_gpu.rtx_kernels import RtxEngine
 
 from penguin_ros.backends.tensorrt.library import Library
 
@@ -242,7 +243,8 @@ def tensorrt_module(
             if built_engine is None or why:
                 self.logger.log(Severity.ERROR, why)
                 return None
-            return FakeEngine(
+            kind = RtxEngine if library.is_rtx else FakeEngine
+            return kind(
                 built_engine,
                 gpu,
                 has_fused,
@@ -255,6 +257,9 @@ def tensorrt_module(
     module.OnnxParser, module.Builder, module.Runtime = OnnxParser, Builder, Runtime
     if library.is_rtx:
         module.ComputeCapability = compute_capability(version)
+        module.DynamicShapesKernelSpecializationStrategy = enum.Enum(
+            'DynamicShapesKernelSpecializationStrategy', 'LAZY EAGER NONE'
+        )
     flags = 'DEBUG REFIT REQUIRE_USER_ALLOCATION' if library.is_rtx else 'DEBUG REFIT'
     for name, members in (
         ('BuilderFlag', flags),
