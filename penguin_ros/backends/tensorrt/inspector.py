@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
 
 from penguin_ros.backends.tensorrt.bindings import trt
 from penguin_ros.backends.tensorrt.engine import Engine
 
-Layer = Mapping[str, Any]
+Layer = Mapping[str, object]
 ATTENTION = ('mha', 'flash')
 """Parts of the names of kernels that compute attention in one piece."""
 
@@ -34,11 +33,9 @@ class LayerCounts:
     unpacked: int
 
 
-def engine_layers(engine: Engine) -> list[dict[str, Any]]:
+def engine_layers(engine: Engine) -> list[Layer]:
     """Returns the layers as TensorRT's JSON has them; none where this TensorRT does not tell."""
     loaded: trt.ICudaEngine = engine.engine
-    if not hasattr(loaded, 'create_engine_inspector'):
-        return []
     inspector: trt.EngineInspector = loaded.create_engine_inspector()
     text: str = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:
@@ -67,12 +64,13 @@ def _is_attention(kernel: str) -> bool:
 
 
 def _tensors(layer: Layer, name: str) -> list[Layer]:
-    found = layer.get(name, ())
-    return [item for item in found if isinstance(item, Mapping)]
+    found = layer.get(name)
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
 
 
 def _is_weight(tensor: Layer, weights: Set[tuple[int, ...]]) -> bool:
-    shape = tuple(size for size in tensor.get('Dimensions', ()) if size != 1)
+    sizes = tensor.get('Dimensions')
+    shape = tuple(size for size in sizes if size != 1) if isinstance(sizes, list) else ()
     kind = str(tensor.get('Format/Datatype', tensor.get('Format', ''))).upper()
     is_float = any(name in kind for name in FLOATS)
     return is_float and (shape in weights or shape[::-1] in weights)

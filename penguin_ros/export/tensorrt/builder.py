@@ -111,7 +111,7 @@ class Network:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
         if settings.target:
             _set_target(config, settings.target)
-        if settings.is_detailed and hasattr(trt, 'ProfilingVerbosity'):
+        if settings.is_detailed:
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         if hasattr(trt.BuilderFlag, 'REQUIRE_USER_ALLOCATION'):
             # Else an engine may allocate while it runs, and such a run cannot be captured.
