@@ -23,6 +23,7 @@ from penguin_ros.backends.torch.graphs import Work
 
 WAITS = ('_local_scalar_dense', 'nonzero', 'masked_select', 'is_nonzero', 'equal.default')
 TO_PYTHON = ('item', 'tolist', 'numpy', 'cpu', '__bool__', '__int__', '__float__', '__index__')
+OWNERS = ('penguin_ros.backends.torch', 'penguin_ros.backends.base')
 HOST = ('_pin_memory', 'lift_fresh', 'pin_memory')
 
 
@@ -133,7 +134,7 @@ def held_tensors(root: object) -> list[torch.Tensor]:
             found[id(each)] = each
         elif isinstance(each, (dict, list, tuple)):
             waiting.extend(each.values() if isinstance(each, dict) else each)
-        elif type(each).__module__.startswith('penguin_ros.backends.torch'):
+        elif type(each).__module__.startswith(OWNERS):
             waiting.extend(vars(each).values())
     return list(found.values())
 

@@ -6,7 +6,6 @@ a frame copies its pixels to a place that stays, too.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.backends.base.encoder_tables import merge_weights, rope_tables
 from penguin_ros.backends.base.manifest import ENCODER, FUSED
+from penguin_ros.backends.base.recently_used import RecentlyUsed
 from penguin_ros.backends.onnxruntime.library import running
 from penguin_ros.backends.onnxruntime.session import QUIET, SessionMaker, require_activations
 from penguin_ros.model_inputs import FramePatches
@@ -53,7 +53,7 @@ class DeviceEncoder:
         self._session = maker.open(spec)
         self._options = maker.library.RunOptions()
         self._options.log_severity_level = QUIET
-        self._kept: OrderedDict[Grid, _Bound] = OrderedDict()
+        self._kept: RecentlyUsed[Grid, _Bound] = RecentlyUsed(MAX_GRIDS)
 
     def encode(self, frame: FramePatches) -> Generator[None, None, tuple[Array, Array]]:
         """Encodes a frame at once, and yields behind it."""
@@ -63,7 +63,8 @@ class DeviceEncoder:
         return encoded, projected
 
     def _run(self, frame: FramePatches) -> list[Array]:
-        bound = self._bound(frame)
+        grid = frame.rows, frame.columns, frame.merge_size
+        bound = self._kept.get(grid, lambda: self._bind(frame))
         bound.pixels.update_inplace(np.ascontiguousarray(frame.pixels[None]))
         binding = bound.binding
         # Bound again, since a binding may hold a copy for an input that is read on the host.
@@ -72,15 +73,6 @@ class DeviceEncoder:
             binding.bind_output(name, 'cpu')
         self._session.run_with_iobinding(binding, self._options)
         return [np.array(output.numpy()[0]) for output in binding.get_outputs()]
-
-    def _bound(self, frame: FramePatches) -> _Bound:
-        grid, kept = (frame.rows, frame.columns, frame.merge_size), self._kept
-        if grid not in kept:
-            while len(kept) >= MAX_GRIDS:
-                kept.popitem(last=False)
-            kept[grid] = self._bind(frame)
-        kept.move_to_end(grid)
-        return kept[grid]
 
     def _bind(self, frame: FramePatches) -> _Bound:
         shape = self._shape

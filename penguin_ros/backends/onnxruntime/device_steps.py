@@ -10,7 +10,6 @@ A capture that fails ends capturing, not the step.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from penguin_ros.backends.base.backend import BackendStats, Logits
+from penguin_ros.backends.base.recently_used import RecentlyUsed
 from penguin_ros.backends.onnxruntime.device_cache import DeviceCache
 from penguin_ros.backends.onnxruntime.library import is_of_the_library
 from penguin_ros.backends.onnxruntime.session import QUIET
@@ -73,7 +73,7 @@ class DeviceSteps:
         can_capture: bool,
     ) -> None:
         self.counts = CaptureCounts()
-        self._kept: OrderedDict[Key, _Bound] = OrderedDict()
+        self._kept: RecentlyUsed[Key, _Bound] = RecentlyUsed(MAX_BOUND)
         self._library = library
         self._session = session
         self._cache = cache
@@ -150,14 +150,7 @@ class DeviceSteps:
     def _bound(self, step: Step) -> _Bound:
         length = self._cache.length(step.index)
         key = (step.index, length, len(step.embeddings), len(step.wanted))
-        kept = self._kept
-        if key not in kept:
-            while len(kept) >= MAX_BOUND:
-                kept.popitem(last=False)
-            kept[key] = self._bind(step, length)
-            self.counts.bound += 1
-        kept.move_to_end(key)
-        return kept[key]
+        return self._kept.get(key, lambda: self._bind(step, length))
 
     def _bind(self, step: Step, length: int) -> _Bound:
         graph, binding = self._graph, self._session.io_binding()
@@ -168,6 +161,7 @@ class DeviceSteps:
         logits = self._tensor((1, len(step.wanted), graph.vocabulary_size), np.dtype(np.float32))
         binding.bind_ortvalue_output('logits', logits)
         new = self._bind_cache(binding, step, length)
+        self.counts.bound += 1
         return _Bound(binding, self._options(WITHOUT), inputs, logits, new)
 
     def _bind_cache(self, binding: Any, step: Step, length: int) -> Any:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from penguin_ros.backends.base.backend import BackendStats
+from penguin_ros.backends.base.recently_used import RecentlyUsed
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.engine import Context
 from penguin_ros.errors import BackendError
@@ -26,15 +26,14 @@ MAX_GRAPHS = 16
 
 @dataclass
 class GraphCounts:
-    """How the runs were queued: `captured` graphs, runs that `launched` one, `plain` runs without,
-    graphs that were `evicted` for others; `made_ms` is the time for contexts and captures.
-    `failure` is why graphs are not used, '' when they are.
+    """How the runs were queued: `captured` graphs, runs that `launched` one, `plain` runs without;
+    `made_ms` is the time for contexts and captures. `failure` is why graphs are not used, '' when
+    they are.
     """
 
     captured: int = 0
     launched: int = 0
     plain: int = 0
-    evicted: int = 0
     made_ms: float = 0.0
     failure: str = ''
 
@@ -52,8 +51,14 @@ class GraphCache:
     def __init__(self, device: CudaDevice, limit: int = 0) -> None:
         self.counts = GraphCounts()
         self._device = device
-        self.limit = limit or MAX_GRAPHS
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._entries: RecentlyUsed[Hashable, _Entry] = RecentlyUsed(
+            limit or MAX_GRAPHS, self._free
+        )
+
+    @property
+    def limit(self) -> int:
+        """The most contexts that are kept."""
+        return self._entries.limit
 
     def run(self, key: Hashable, prepare: Callable[[], Context]) -> None:
         """Queues one run; `prepare` makes the context, bound and shaped, when there is none for
@@ -61,7 +66,7 @@ class GraphCache:
 
         The same key must always mean the same addresses and shapes.
         """
-        entry = self._entry(key, prepare)
+        entry = self._entries.get(key, lambda: self._made(key, prepare))
         if entry.graph is None and entry.runs and not self.counts.failure:
             self._capture(key, entry)
         if entry.graph is None:
@@ -82,7 +87,7 @@ class GraphCache:
         return BackendStats(
             {
                 'CUDA graphs captured': counts.captured,
-                'CUDA graphs evicted': counts.evicted,
+                'CUDA graphs evicted': self._entries.evicted,
                 'ms for making CUDA graphs': round(counts.made_ms),
                 'steps with CUDA graph': counts.launched,
                 'steps without CUDA graph': counts.plain,
@@ -92,19 +97,13 @@ class GraphCache:
 
     def close(self) -> None:
         """Frees all graphs and contexts."""
-        while self._entries:
-            self._drop()
+        self._entries.clear()
 
-    def _entry(self, key: Hashable, prepare: Callable[[], Context]) -> _Entry:
-        if key not in self._entries:
-            while len(self._entries) >= self.limit:
-                self._drop()
-                self.counts.evicted += 1
-            start = time.perf_counter()
-            self._entries[key] = _Entry(prepare())
-            self._log(f'context for {key}', start)
-        self._entries.move_to_end(key)
-        return self._entries[key]
+    def _made(self, key: Hashable, prepare: Callable[[], Context]) -> _Entry:
+        start = time.perf_counter()
+        entry = _Entry(prepare())
+        self._log(f'context for {key}', start)
+        return entry
 
     def _capture(self, key: Hashable, entry: _Entry) -> None:
         start = time.perf_counter()
@@ -123,8 +122,7 @@ class GraphCache:
         self.counts.made_ms += taken_ms
         logging.getLogger(__name__).info('%s: %.1f ms', what, taken_ms)
 
-    def _drop(self) -> None:
-        _, entry = self._entries.popitem(last=False)
+    def _free(self, entry: _Entry) -> None:
         if entry.graph is not None:
             self._device.free(entry.graph)
         entry.context.close()

@@ -9,12 +9,12 @@ the second, and replayed from then on. Recording and replaying are a `Recorder`'
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
 from penguin_ros.backends.base.backend import BackendStats
+from penguin_ros.backends.base.recently_used import RecentlyUsed
 
 MAX_GRAPHS = 64
 """Passes that are kept; the least recently used leaves for another."""
@@ -53,14 +53,13 @@ class Recorder(Protocol):
 
 @dataclass
 class GraphCounts:
-    """Passes that were `recorded`, runs that `replayed` one and `plain` ones, and passes that were
-    `evicted` for others. `failure` is why nothing is recorded, '' when all is well.
+    """Passes that were `recorded`, runs that `replayed` one and `plain` ones. `failure` is why
+    nothing is recorded, '' when all is well.
     """
 
     recorded: int = 0
     replayed: int = 0
     plain: int = 0
-    evicted: int = 0
     failure: str = ''
 
 
@@ -79,8 +78,7 @@ class PassCache:
     def __init__(self, recorder: Recorder, limit: int = MAX_GRAPHS) -> None:
         self.counts = GraphCounts()
         self._recorder = recorder
-        self._limit = limit
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._entries: RecentlyUsed[Hashable, _Entry] = RecentlyUsed(limit)
 
     @property
     def can_record(self) -> bool:
@@ -96,7 +94,7 @@ class PassCache:
         """Runs the pass of `key`, which `make` makes when there is none, after `load` has put its
         inputs into their places. Returns it: its outputs stand until the next run.
         """
-        entry = self._entry(key, make)
+        entry = self._entries.get(key, lambda: _Entry(make()))
         load(cast(AnyPass, entry.of))
         if entry.replay is None and entry.has_run and self.can_record:
             self._record(entry)
@@ -121,7 +119,7 @@ class PassCache:
         return BackendStats(
             {
                 'CUDA graphs recorded': counts.recorded,
-                'CUDA graphs evicted': counts.evicted,
+                'CUDA graphs evicted': self._entries.evicted,
                 'CUDA graphs held': len(self._entries),
                 'memory of CUDA graphs, MB': round(self._recorder.held_bytes / 1e6),
                 'passes with CUDA graph': counts.replayed,
@@ -134,15 +132,6 @@ class PassCache:
         """Drops all passes, which are stale when the memory that they name is freed."""
         self._entries.clear()
         self._recorder.release()
-
-    def _entry(self, key: Hashable, make: Callable[[], Pass]) -> _Entry:
-        if key not in self._entries:
-            while len(self._entries) >= self._limit:
-                self._entries.popitem(last=False)
-                self.counts.evicted += 1
-            self._entries[key] = _Entry(make())
-        self._entries.move_to_end(key)
-        return self._entries[key]
 
     def _record(self, entry: _Entry) -> None:
         try:
@@ -162,6 +151,6 @@ class PassCache:
             )
 
     def _forget_recordings(self) -> None:
-        for entry in self._entries.values():
+        for entry in self._entries:
             entry.replay = None
         self._recorder.release()

@@ -16,7 +16,6 @@ from support.golden_chunks import error
 from support.onnx_device import DeviceOnnxBackend
 
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
-from penguin_ros.backends.onnxruntime import device_encoder
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.onnxruntime.device_encoder import DeviceEncoder
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
@@ -100,7 +99,7 @@ def test_features_of_a_frame_outlive_the_next_frame(backend: OnnxBackend) -> Non
 def test_grids_are_bounded_and_the_least_used_leaves(
     backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device_encoder, 'MAX_GRIDS', 2)
+    encoder_of(backend)._kept.limit = 2
     placed = Placements(encoder_of(backend), monkeypatch)
     for grid in ((4, 6, 2), (6, 4, 2), (4, 6, 2), (9, 6, 3), (4, 6, 2)):
         features(backend, 1, grid)

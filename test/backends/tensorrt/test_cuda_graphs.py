@@ -121,6 +121,6 @@ def test_the_number_of_graphs_is_bounded(
             decode(backend, slot, 3)
             backend.truncate(slot, 0)
         memory.append(len(decoder_of(backend)._device._allocated))
-    assert len(graphs._entries) == 2 and graphs.counts.evicted > 0
+    assert len(graphs._entries) == 2 and graphs._entries.evicted > 0
     assert memory[0] == memory[1]
     backend.close()

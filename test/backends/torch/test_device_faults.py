@@ -177,7 +177,7 @@ def test_memory_that_runs_out_in_mid_run_drops_the_graphs_and_the_step_runs_plai
     recorder: Any = graphs._recorder
     monkeypatch.setattr(recorder, 'rehearse', raising(SHORT))
     monkeypatch.setattr(recorder, 'record', raising(SHORT))
-    for entry in graphs._entries.values():
+    for entry in graphs._entries:
         if entry.replay is not None:
             entry.replay = raising(SHORT)
     with caplog.at_level(logging.WARNING):

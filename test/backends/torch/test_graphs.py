@@ -76,7 +76,7 @@ def test_the_least_recently_used_pass_leaves() -> None:
     assert run(graphs, 'a') is first and len(graphs) == 2
     recorder.events.clear()
     run(graphs, 'b')
-    assert recorder.events == ['rehearse'] and graphs.counts.evicted == 2
+    assert recorder.events == ['rehearse'] and graphs.stats().counts['CUDA graphs evicted'] == 2
 
 
 @pytest.mark.parametrize(
