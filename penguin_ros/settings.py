@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from penguin_ros.errors import SettingError
 
 Value = bool | int | float | str
+_KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
 
 
 class Sections(Protocol):
@@ -137,7 +138,7 @@ def checked(name: str, value: object, kind: type, facts: Setting) -> Value:
         value = int(value)
     if not isinstance(value, (bool, int, float, str)) or type(value) is not kind:
         raise SettingError(
-            f'{name} = {value!r}', f'it takes a {kind.__name__}', f'Meaning: {facts.text}'
+            f'{name} = {value!r}', f'it takes {_KINDS[kind]}', f'Meaning: {facts.text}'
         )
     if isinstance(value, str):
         _check_text(name, value, facts)

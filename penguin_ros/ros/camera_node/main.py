@@ -12,8 +12,20 @@ from collections.abc import Callable
 from typing import Any
 
 from penguin_ros.errors import PenguinError
+from penguin_ros.ros.process.command_line import (
+    NodeCommand,
+    checked_command_line,
+    ros_argument_error,
+)
+from penguin_ros.ros.process.leaving import leave
 from penguin_ros.ros.process.stop_signal import StopSignal
 
+COMMAND = NodeCommand(
+    'camera_node',
+    'Publishes a video, a folder of images or a capture device as a camera.',
+    '-p source:=drive.mp4 -p topic:=front/image',
+    'camera_node.md',
+)
 WAKE_SECONDS = 1.0
 
 OnEnd = Callable[[BaseException | None], None]
@@ -22,7 +34,7 @@ MakeCamera = Callable[[OnEnd], Any]
 
 def main() -> None:
     """Runs `ros2 run penguin_ros camera_node` and the command of the same name."""
-    run_camera('camera_node', _camera_node)
+    run_camera(COMMAND, _camera_node)
 
 
 def _camera_node(on_end: OnEnd) -> Any:
@@ -31,15 +43,33 @@ def _camera_node(on_end: OnEnd) -> Any:
     return CameraNode(on_end)
 
 
-def run_camera(program: str, make_camera: MakeCamera) -> None:
-    """Runs a node that publishes images until it ends or the process is asked to stop.
+def run_camera(command: NodeCommand, make_camera: MakeCamera) -> None:
+    """Runs a node that publishes images until it ends or the process is asked to stop; then ends
+    the process.
 
     `make_camera` imports and makes the node, which has `start` and `stop`; it is given a callback
     for the node's end. It is called after the process was prepared, since rclpy must not be
     imported before.
     """
-    stop = StopSignal()
+    stop = StopSignal(command.program)
     stop.install()
+    try:
+        line = checked_command_line(command, sys.argv)
+        stop.enter('importing its libraries')
+        shortage = _prepared()
+        stop.enter('starting')
+        _run(stop, command, line, shortage, make_camera)
+    except PenguinError as error:
+        print(f'{command.program}: {error}', file=sys.stderr)
+        sys.exit(2)
+    stop.enter('the end of its libraries')
+    leave(0)
+
+
+def _prepared() -> str:
+    """Prepares the process before rclpy is imported; returns a sentence when it lacks shared
+    memory.
+    """
     from penguin_ros.ros.process.allocator import keep_freed_memory
     from penguin_ros.ros.process.image_profile import shared_memory_shortage, use_image_profile
     from penguin_ros.ros.process.requirements import require_libraries, require_ros
@@ -48,14 +78,16 @@ def run_camera(program: str, make_camera: MakeCamera) -> None:
     shortage = shared_memory_shortage() if use_image_profile() else ''
     require_ros()
     require_libraries()
-    try:
-        _run(stop, shortage, make_camera)
-    except PenguinError as error:
-        print(f'{program}: {error}', file=sys.stderr)
-        sys.exit(2)
+    return shortage
 
 
-def _run(stop: StopSignal, shortage: str, make_camera: MakeCamera) -> None:
+def _run(
+    stop: StopSignal,
+    command: NodeCommand,
+    line: list[str],
+    shortage: str,
+    make_camera: MakeCamera,
+) -> None:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -63,13 +95,9 @@ def _run(stop: StopSignal, shortage: str, make_camera: MakeCamera) -> None:
 
     ensure_log_folder()
     try:
-        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=line, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rcl's own classes, private to rclpy
-        raise PenguinError(
-            'the command line cannot be used',
-            str(error).strip(),
-            'Parameters go after --ros-args, each as -p name:=value',
-        ) from error
+        raise ros_argument_error(error, command) from error
     try:
         _serve(stop, shortage, make_camera)
     finally:
@@ -96,10 +124,13 @@ def _serve(stop: StopSignal, shortage: str, make_camera: MakeCamera) -> None:
         stop.on_stop(executor.wake)
         executor.add_node(node)
         node.start()
+        stop.enter('a callback')
         while not ends and not stop.is_set():
             executor.spin_once(timeout_sec=WAKE_SECONDS)
     finally:
+        stop.enter('an image')
         node.stop()
+        stop.enter('leaving ROS')
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
     if ends and ends[0] is not None:

@@ -20,16 +20,28 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from penguin_ros.ros.process.allocator import keep_freed_memory
-from penguin_ros.ros.process.callback_guard import CallbackGuard
-from penguin_ros.ros.process.requirements import require_libraries, require_messages
-from penguin_ros.ros.process.stop_signal import StopSignal
+from penguin_ros.errors import PenguinError, SettingError
+from penguin_ros.ros.process.command_line import (
+    NodeCommand,
+    checked_command_line,
+    ros_argument_error,
+)
+from penguin_ros.ros.process.leaving import leave
+from penguin_ros.ros.process.stop_signal import MODEL_THREAD, StopSignal
 
 if TYPE_CHECKING:
     from rclpy.executors import SingleThreadedExecutor
 
     from penguin_ros.pipeline import BackendFactory
+    from penguin_ros.ros.process.callback_guard import CallbackGuard
 
+COMMAND = NodeCommand(
+    'penguin_node',
+    'Watches cameras: publishes captions and answers questions, with the model that the parameter '
+    'model.bundle or\nmodel.checkpoint names.',
+    '-p model.checkpoint:=penguin_sim',
+    'parameters.md',
+)
 UNUSABLE = 2
 DEVICE_LOST = 3
 LOSS_CHECK_S = 0.5
@@ -44,24 +56,40 @@ def main(
 ) -> int:
     """Runs the node until it is asked to stop; returns the exit code.
 
-    `backend_factory` puts another model in the place of the one that the parameters name: tests do
-    so, see penguin_ros/testing.
+    As the command itself, which is given nothing, it ends the process instead. `backend_factory`
+    puts another model in the place of the one that the parameters name: tests do so, see
+    penguin_ros/testing.
     """
-    stop = StopSignal()
+    stop = StopSignal(COMMAND.program)
     stop.install()
-    keep_freed_memory()  # before rclpy is imported
-    require_messages()
-    require_libraries()
+    try:
+        line = checked_command_line(COMMAND, sys.argv if arguments is None else arguments)
+    except PenguinError as error:
+        return _unusable(str(error))
+    stop.enter('importing its libraries')
+    _prepare()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    code = _run(stop, list(sys.argv if arguments is None else arguments), backend_factory)
+    code = _run(stop, line, backend_factory)
     sys.stdout.flush()
     sys.stderr.flush()
-    is_stuck = any(thread.name == 'penguin worker' for thread in threading.enumerate())
+    is_stuck = any(thread.name == MODEL_THREAD for thread in threading.enumerate())
     if is_stuck or code == DEVICE_LOST:
         # It is in a step that cannot be interrupted, or the library's device is broken: ending the
         # interpreter would crash inside the library.
         os._exit(code)
+    if arguments is None and backend_factory is None:
+        leave(code)
     return code
+
+
+def _prepare() -> None:
+    """Prepares the process before rclpy is imported; ends it where something is missing."""
+    from penguin_ros.ros.process.allocator import keep_freed_memory
+    from penguin_ros.ros.process.requirements import require_libraries, require_messages
+
+    keep_freed_memory()
+    require_messages()
+    require_libraries()
 
 
 def _run(stop: StopSignal, arguments: list[str], backend_factory: BackendFactory | None) -> int:
@@ -69,30 +97,37 @@ def _run(stop: StopSignal, arguments: list[str], backend_factory: BackendFactory
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    from penguin_ros.errors import SettingError
     from penguin_ros.ros.node.penguin_node import PenguinNode
     from penguin_ros.ros.process.log_folder import ensure_log_folder
 
+    stop.enter('starting')
     ensure_log_folder()
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rcl's own classes, private to rclpy
+        return _unusable(str(ros_argument_error(error, COMMAND)))
+    try:
         node = PenguinNode(backend_factory)
     except SettingError as error:
         return _unusable(str(error))
-    except Exception as error:  # bad ROS arguments and names: rclpy has no common class for them
+    except Exception as error:  # bad names: rclpy has no common class for them
         return _unusable(f'{type(error).__name__}: {error}')
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     executor.create_task(node.autostart)
     spinner = Spinner(executor, node.guard)
+    stop.enter('a callback')
     spinner.spin_until_stopped(stop, lambda: node.device_loss is not None)
     loss = node.device_loss
     if loss is not None:
         node.get_logger().fatal(f'the node ends, to be started again: {loss}')
+    stop.enter('ending its requests')
     node.stop(spinner.spin_until)
+    stop.enter('leaving ROS')
     executor.shutdown(timeout_sec=0.5)
     node.destroy_node()
     rclpy.try_shutdown()
+    stop.enter('the end of its libraries')
     return 0 if loss is None else DEVICE_LOST
 
 

@@ -10,11 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 from penguin_ros.ros.camera_node.main import OnEnd, run_camera
+from penguin_ros.ros.process.command_line import NodeCommand
+
+COMMAND = NodeCommand(
+    'sim_camera',
+    'Shows a simulated world as a camera does, with its clock and what is true about it.',
+    '-p seed:=7 -p level:=2',
+    'simulation.md',
+)
 
 
 def main() -> None:
     """Runs `ros2 run penguin_ros sim_camera` and the command of the same name."""
-    run_camera('sim_camera', _sim_camera)
+    run_camera(COMMAND, _sim_camera)
 
 
 def _sim_camera(on_end: OnEnd) -> Any:

@@ -159,7 +159,7 @@ def test_what_is_right_in_that_file_applies(node):
         ('clip.fps', -1.0, '0.01'),
         ('clip.fps', 0, '0.01'),
         ('clip.fps', 'fast', 'clip.fps'),
-        ('clip.fps', True, 'float'),
+        ('clip.fps', True, 'a number'),
         ('clip.max_frames', 0, '1'),
         ('clip.max_frames', 10**12, '180'),
         ('clip.max_frames', 2.5, 'Wrong parameter type'),
