@@ -202,6 +202,7 @@ ROOMS = {
             'backends.onnxruntime',
             'generation',
             'export',
+            'memory',
             'testing.random_weights',
             'benchmark.stored_clip',
         ),

@@ -18,8 +18,9 @@ from penguin_ros.board.machine_facts import resident_bytes
 from penguin_ros.board.profile import BoardProfile
 from penguin_ros.board.result import DONE, StepResult
 from penguin_ros.board.steps import Note, StepOrder
-from penguin_ros.board_facts import memory_facts
+from penguin_ros.board_facts import board_facts, memory_facts
 from penguin_ros.export.tensorrt.build import EngineOptions, build_engines
+from penguin_ros.memory.board_classes import WITH_OWN_MEMORY, class_of
 from penguin_ros.plain_values import to_plain
 
 SAMPLE_S = 0.5
@@ -62,10 +63,14 @@ def engines(manifest: EngineManifest) -> dict[str, Any]:
 
 
 def _options(profile: BoardProfile) -> EngineOptions:
-    options = EngineOptions()
+    """What was chosen, and the defaults of `penguin build` on this machine where nothing was."""
+    facts = board_facts()
+    is_jetson = facts.jetson is not None
+    sizes = class_of(facts.memory.total).sizes if is_jetson else WITH_OWN_MEMORY
     return EngineOptions(
-        max_patches=profile.max_patches or options.max_patches,
-        variant=profile.variant or options.variant,
+        max_rows=sizes.max_rows,
+        max_patches=profile.max_patches or sizes.max_patches,
+        variant=profile.variant or 'auto',
         forms=profile.forms,
     )
 

@@ -66,7 +66,7 @@ def test_a_bundle_is_built_loaded_compared_and_timed(bundle: Path, tmp_path: Pat
     manifest = read_engine_manifest(bundle)
     assert manifest is not None
     requests = {engine.part: engine.request for engine in manifest.engines}
-    assert requests['decoder'].startswith('max_rows=512 variant=window first=decoder: window')
+    assert requests['decoder'].startswith('max_rows=256 variant=window first=decoder: window')
     assert requests['vision'].startswith('max_patches=256')
 
 
