@@ -48,6 +48,7 @@ MADE = {
     'bundle.yaml',
     'engines.json',
     'demo.png',
+    'board.json',
     'mine.json',
     'live.json',
     'engines/penguin_2b',

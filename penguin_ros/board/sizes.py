@@ -5,7 +5,7 @@ smaller ones where seconds count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from penguin_ros.checkpoint.shapes import TransformerShape
 
@@ -57,8 +57,3 @@ SMALL = BoardSizes(
     tokens=4,
 )
 """For a network of some kilobytes: everything runs in seconds, and no figure means anything."""
-
-
-def light(sizes: BoardSizes) -> BoardSizes:
-    """Returns sizes for a check that takes seconds."""
-    return replace(sizes, file_bytes=sizes.file_bytes // 4, copy_bytes=sizes.copy_bytes // 4)

@@ -64,5 +64,3 @@ STEPS = (
     Step('speed', 'how fast they are', 20 * MINUTE, ('load',), has_bundle=True),
     Step('soak', 'how long that lasts', 10 * MINUTE, ('speed',), has_bundle=True),
 )
-LIGHT = ('identity', 'cuda', 'memory')
-"""The steps that `penguin doctor` runs on a Jetson."""
