@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penguin_ros.errors import SettingError
+from penguin_ros.settings import RENAMED_SETTINGS as RENAMED_SETTINGS
 from penguin_ros.settings import live_setting, setting
 
 DEFAULT_CAPTION_PROMPT = 'Describe what is happening in this video in one or two sentences.'
@@ -221,6 +222,16 @@ class BufferConfig:
         unit='pixels',
         span=(196, 8192 * 8192),
     )
+    white_level: int = live_setting(
+        65535,
+        'The 16-bit sample (mono16, rgb16, ...) that becomes white: 4095 for a camera of 12 bit.',
+        span=(1, 65535),
+    )
+    stored_rgb: str = live_setting(
+        'refuse',
+        'What a format "...; jpeg compressed rgb8" means; exchanged: red and blue of the file are.',
+        choices=('refuse', 'as_stored', 'exchanged'),
+    )
 
 
 @dataclass(frozen=True)
@@ -383,15 +394,3 @@ class PenguinConfig:
                 f'the buffer keeps {self.buffer.seconds} s only',
                 'Raise buffer.seconds or shorten the clip',
             )
-
-
-RENAMED_SETTINGS = {
-    'model.reuse': 'model.prefix_caching',
-    'model.feature_cache_bytes': 'model.encoder_cache_bytes',
-    'clip.ahead': 'clip.precompute',
-    'caption.max_pause': 'caption.max_preemption',
-    'question.max_image_pixels': 'buffer.max_image_pixels',
-}
-"""Old names of settings, with the current ones. An old name still works in this version, and a
-warning names the current one; see settings.with_current_names.
-"""

@@ -160,8 +160,14 @@ class UnsupportedEncoding(ImageError):
     cause = 'encoding'
 
 
+class UndefinedColours(UnsupportedEncoding):
+    """The samples are no colours, or it is not said which: distances, 8UC3. Another topic with the
+    same samples would only hide that.
+    """
+
+
 class CorruptImage(ImageError):
-    """Compressed data cannot be decoded, or is empty."""
+    """Compressed data cannot be decoded, or is empty, truncated or damaged."""
 
     cause = 'corrupt'
 

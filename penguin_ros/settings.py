@@ -21,6 +21,17 @@ from penguin_ros.errors import SettingError
 Value = bool | int | float | str
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a text'}
 
+RENAMED_SETTINGS = {
+    'model.reuse': 'model.prefix_caching',
+    'model.feature_cache_bytes': 'model.encoder_cache_bytes',
+    'clip.ahead': 'clip.precompute',
+    'caption.max_pause': 'caption.max_preemption',
+    'question.max_image_pixels': 'buffer.max_image_pixels',
+}
+"""Old names of settings, with the current ones. An old name still works in this version, and a
+warning names the current one; see with_current_names.
+"""
+
 
 class Sections(Protocol):
     """Any dataclass whose fields are dataclasses of settings."""

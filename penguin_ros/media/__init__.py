@@ -2,7 +2,8 @@
 """Turns images from anywhere into RGB arrays, without ROS.
 
 Reading order: `convert` is the way in for messages and chooses between `raw`, `cv_bridge_image` and
-`compressed`, which each decode one kind of them. `video` and `bag` read recordings frame by frame,
+`compressed`, which each decode one kind of them; `format_text`, `jpeg`, `png` and `orientation` are
+what `compressed` knows of messages and files. `video` and `bag` read recordings frame by frame,
 `source` gives a camera node its images from a video, a folder or a device.
 
 The camera input, the question server, the camera node, the command line and the benchmarks call

@@ -17,23 +17,40 @@ from penguin_ros.config import BufferConfig
 from penguin_ros.frame import Image
 from penguin_ros.media.compressed import decode_compressed
 from penguin_ros.media.cv_bridge_image import bridged_to_rgb, can_bridge
-from penguin_ros.media.raw import checked_encoding, raw_to_rgb
+from penguin_ros.media.format_text import read_format
+from penguin_ros.media.raw import WHITE_LEVEL, checked_encoding, raw_to_rgb
 
 
-def message_to_rgb(message: Any, max_pixels: int = BufferConfig.max_image_pixels) -> Image:
+def message_to_rgb(message: Any, limits: BufferConfig | None = None) -> Image:
     """Returns the image as (height, width, 3) uint8 RGB, C-contiguous; it may share the memory of a
     raw message's data.
 
-    A compressed image of more than `max_pixels` is refused before it is decoded; a raw one is as
-    large as its data. Raises ImageError: UnsupportedEncoding, CorruptImage, ImageTooLarge,
-    ImageShapeError.
+    `limits` are the settings of the buffer. A compressed image of more than `max_image_pixels` is
+    refused before it is decoded; a raw one is as large as its data. Raises ImageError:
+    UnsupportedEncoding, CorruptImage, ImageTooLarge, ImageShapeError.
     """
+    limits = limits or BufferConfig()
     if hasattr(message, 'encoding'):
         encoding = checked_encoding(message)
-        if can_bridge(message, encoding):
+        is_whole_range = encoding.sample_bytes == 1 or limits.white_level == WHITE_LEVEL
+        if is_whole_range and can_bridge(message, encoding):
             return bridged_to_rgb(message)
-        return raw_to_rgb(message, encoding)
-    return decode_compressed(message.data, max_pixels, message.format)
+        return raw_to_rgb(message, encoding, limits.white_level)
+    return decode_compressed(
+        message.data,
+        limits.max_image_pixels,
+        message.format,
+        limits.white_level,
+        limits.stored_rgb,
+    )
+
+
+def is_16_bit(message: Any) -> bool:
+    """Returns whether the message says that its samples have 16 bit."""
+    if hasattr(message, 'encoding'):
+        return str(message.encoding).endswith('16')
+    said = read_format(message.format)
+    return said.original.endswith('16') and not said.stored.endswith('8')
 
 
 def reduced(image: Image, max_pixels: int) -> Image:

@@ -7,6 +7,7 @@ Imports no ROS: anything with the fields of sensor_msgs/Image will do.
 from __future__ import annotations
 
 import array
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,11 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.errors import ImageShapeError, UnsupportedEncoding
+from penguin_ros.errors import ImageShapeError, UndefinedColours, UnsupportedEncoding
 from penguin_ros.frame import Image
 
 Pixels = NDArray[Any]
 ToRgb = Callable[[Pixels], Pixels]
+
+WHITE_LEVEL = 65535
+"""The 16-bit sample that becomes white, unless a setting says otherwise."""
 
 
 class RawImage(Protocol):
@@ -102,6 +106,9 @@ ENCODINGS: dict[str, Encoding] = {
 }
 """Every encoding that is converted, by its name in sensor_msgs/image_encodings."""
 
+_BARE_SAMPLES = re.compile(r'(8|16|32|64)[USF]C([1-4])?', re.IGNORECASE)
+_NAMES_BY_CHANNELS = {'1': 'mono8', '3': 'bgr8 or rgb8', '4': 'bgra8 or rgba8'}
+
 
 def checked_encoding(message: RawImage) -> Encoding:
     """Returns the message's encoding.
@@ -110,6 +117,7 @@ def checked_encoding(message: RawImage) -> Encoding:
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
+        refuse_undefined(message.encoding, f'encoding {message.encoding!r} of an image')
         raise UnsupportedEncoding(
             f'encoding {message.encoding!r} of an image',
             'it is not one of ' + ', '.join(ENCODINGS),
@@ -135,16 +143,47 @@ def checked_encoding(message: RawImage) -> Encoding:
     return encoding
 
 
-def raw_to_rgb(message: RawImage, encoding: Encoding) -> Image:
+def refuse_undefined(encoding: str, what: str) -> None:
+    """Raises UndefinedColours for an encoding of OpenCV's, which names the type of the samples and
+    not what they mean.
+    """
+    found = _BARE_SAMPLES.fullmatch(encoding)
+    if found is None:
+        return
+    name = _NAMES_BY_CHANNELS.get(found[2] or '1')
+    if found[1] == '8' and name:
+        raise UndefinedColours(
+            what,
+            'it gives the type of the samples, not what they mean',
+            f'Publish it as {name}: with cv_bridge, cv2_to_imgmsg(image, {name.split()[0]!r})',
+        )
+    raise UndefinedColours(
+        what,
+        'such samples are distances or measured values, not colours or brightness',
+        'Give the topic of the colour image. A picture of brightness in 16 bit is mono16, for '
+        'which buffer.white_level sets the range',
+    )
+
+
+def raw_to_rgb(message: RawImage, encoding: Encoding, white_level: int = WHITE_LEVEL) -> Image:
     """Returns the image as (height, width, 3) uint8 RGB, C-contiguous; it may share the memory of
     `message.data`.
 
     `encoding` is what checked_encoding returned for this message. 16-bit samples are scaled to 8
-    bit over their whole range, alpha is ignored, YUV is ITU-R BT.601, Bayer patterns are
+    bit so that `white_level` becomes 255, alpha is ignored, YUV is ITU-R BT.601, Bayer patterns are
     interpolated bilinearly.
     """
     pixels = encoding.to_rgb(_samples(message, encoding))
-    return np.ascontiguousarray(pixels if pixels.dtype == np.uint8 else _to_8_bit(pixels))
+    return np.ascontiguousarray(samples_to_8_bit(pixels, white_level))
+
+
+def mosaic_to_rgb(samples: Pixels, pattern: str) -> Pixels:
+    """Returns the (height, width, 3) colours of a Bayer mosaic; `pattern` as in ROS, 'rggb' say."""
+    encoding = ENCODINGS.get(f'bayer_{pattern}8')
+    if encoding is None or min(samples.shape) < encoding.min_size:
+        shape = f'an image of {samples.shape[1]}x{samples.shape[0]} bayer_{pattern}'
+        raise ImageShapeError(shape, 'it is no pattern of two by two, or the image is too small')
+    return encoding.to_rgb(samples)
 
 
 def _samples(message: RawImage, encoding: Encoding) -> Pixels:
@@ -192,11 +231,11 @@ def _copied_bytes(data: object) -> NDArray[np.uint8]:
     return np.frombuffer(copied, np.uint8)
 
 
-def _to_8_bit(pixels: Pixels) -> Image:
-    """Scales 0..65535 to 0..255, rounded to the nearest."""
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def gray16_to_rgb(pixels: Pixels) -> Image:
-    """Converts (height, width) of 0..65535 to RGB, as mono16 is."""
-    return np.ascontiguousarray(cv2.cvtColor(_to_8_bit(pixels), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+def samples_to_8_bit(pixels: Pixels, white_level: int) -> Image:
+    """Returns 8-bit samples as they are; scales 16-bit ones from 0..white_level to 0..255, rounded
+    to the nearest, and clips what is above.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    held = np.minimum(pixels, white_level).astype(np.uint32)
+    return ((held * 255 + white_level // 2) // white_level).astype(np.uint8)

@@ -51,7 +51,13 @@ class RequestImages:
         for image in encoded:
             if self._is_dropped:
                 return
-            pixels = decode_compressed(image.content, self._limits.max_image_pixels, image.label)
+            pixels = decode_compressed(
+                image.content,
+                self._limits.max_image_pixels,
+                image.label,
+                self._limits.white_level,
+                self._limits.stored_rgb,
+            )
             decoded.append(reduced(pixels, self._limits.max_frame_pixels))
         if not self._is_dropped:
             self._decoded = tuple(decoded)

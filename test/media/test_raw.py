@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.raw_messages import raw_message
 
-from penguin_ros.errors import ImageShapeError, UnsupportedEncoding
+from penguin_ros.config import BufferConfig
+from penguin_ros.errors import ImageShapeError, UndefinedColours, UnsupportedEncoding
 from penguin_ros.media.convert import message_to_rgb
 from penguin_ros.media.raw import ENCODINGS, flat_bytes
 
@@ -189,7 +190,7 @@ def test_every_encoding_has_been_compared():
 
 
 @pytest.mark.parametrize(
-    'encoding', ['8UC3', '16UC1', '32FC1', 'nv12', 'RGB8', '', 'rgb8\0', 'mono12']
+    'encoding', ['8UC3', '8UC7', 'nv12', 'RGB8', '', 'rgb8\0', 'mono12', 'mono32']
 )
 def test_an_unknown_encoding_is_named_and_never_guessed(encoding):
     with pytest.raises(UnsupportedEncoding, match='encoding') as error:
@@ -269,3 +270,30 @@ def test_extra_bytes_after_the_last_row_are_ignored():
         )
     )
     assert rgb.tolist() == [[[1, 2, 3]]]
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'advice'),
+    [
+        ('8UC3', "cv2_to_imgmsg(image, 'bgr8')"),
+        ('8UC1', 'Publish it as mono8'),
+        ('8UC4', 'bgra8 or rgba8'),
+        ('16UC1', 'buffer.white_level'),
+        ('32FC1', 'the topic of the colour image'),
+        ('64FC2', 'distances or measured values'),
+    ],
+)
+def test_samples_without_a_meaning_are_refused_with_what_to_do(encoding, advice):
+    with pytest.raises(UndefinedColours) as error:
+        message_to_rgb(raw_message(encoding, 2, 2, 8, bytes(16)))
+    assert repr(encoding) in str(error.value) and advice in str(error.value)
+
+
+@pytest.mark.parametrize('encoding', ['mono16', 'rgb16', 'bayer_rggb16'])
+def test_the_range_of_16_bit_samples_is_a_setting(encoding):
+    channels = 3 if encoding == 'rgb16' else 1
+    samples = np.full((4, 4, channels), 2048, '<u2')
+    image = raw_message(encoding, 4, 4, 8 * channels, samples.tobytes())
+    assert (message_to_rgb(image) == 8).all()
+    assert (message_to_rgb(image, BufferConfig(white_level=4095)) == 128).all()
+    assert (message_to_rgb(image, BufferConfig(white_level=1000)) == 255).all()

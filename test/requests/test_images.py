@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,12 +58,12 @@ class SlowDecoder:
             self._is_open = True
             self._changed.notify_all()
 
-    def _held(self, content: object, max_pixels: int, label: str) -> Image:
+    def _held(self, *arguments: Any) -> Image:
         with self._changed:
             self.began.append(threading.current_thread().name)
             self._changed.notify_all()
             assert self._changed.wait_for(lambda: self._is_open, LIVENESS_SECONDS)
-        return self.decode(content, max_pixels, label)
+        return self.decode(*arguments)
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_images_are_decoded_in_order_with_their_limits() -> None:
     ('image', 'error', 'reason'),
     [
         (EncodedImage(b''), CorruptImage, 'it is empty'),
-        (EncodedImage(PNG.content[:-30]), CorruptImage, 'does not decode'),
+        (EncodedImage(PNG.content[:-30]), CorruptImage, 'it is truncated there'),
         (EncodedImage(b'RIFF0000WEBPVP8 ', 'webp'), UnsupportedEncoding, "'webp'"),
         (encoded(np.zeros((50, 60, 3), np.uint8)), ImageTooLarge, '60x50'),
     ],

@@ -214,7 +214,7 @@ class CameraInput:
             raise
 
     def _frame(self, message: Any) -> Frame:
-        image = message_to_rgb(message, self._config.buffer.max_image_pixels)
+        image = message_to_rgb(message, self._config.buffer)
         stamp_ns = to_nanoseconds(message.header.stamp)
         if stamp_ns <= 0:
             self._stats.note_zero_stamp(time.monotonic_ns())
