@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from penguin_ros.cli import exit_codes
 from penguin_ros.cli.build_arguments import TENSORRT, add_options, fill_defaults
 from penguin_ros.cli.build_dry_run import dry_run
 from penguin_ros.console import can_draw, print_line, progress_bar, status_line
-from penguin_ros.errors import BackendUnavailable, BuildRefused
+from penguin_ros.errors import BackendUnavailable, BuildRefused, PenguinError
 from penguin_ros.export.precision import BuildChoice
 from penguin_ros.installation import install_command
 from penguin_ros.libraries import remedy
@@ -123,12 +123,10 @@ def check_engines(arguments: argparse.Namespace) -> None:
             f'TensorRT needs a multiple of {STEP}',
             f'Take --max-length {-(-arguments.max_length // STEP) * STEP}',
         )
-    from penguin_ros.export.tensorrt.build import fitting_machine
+    from penguin_ros.export.tensorrt import engine_process
 
     try:
-        made_by = maker_of_engines(arguments.out) if arguments.out else ''
-        with fitting_machine(made_by):
-            pass
+        engine_process.check_machine_apart(maker_of_engines(arguments.out) if arguments.out else '')
     except BackendUnavailable as error:
         raise BackendUnavailable(
             error.what,
@@ -181,15 +179,27 @@ def build_engines_of(folder: Path, arguments: argparse.Namespace) -> int:
     return exit_codes.DONE
 
 
-def add_engines(folder: Path, staging: Path, arguments: argparse.Namespace) -> None:
-    """Adds engines to the bundle in `staging`, which will replace `folder`; engines there that are
-    still up to date are kept.
+def keep_engines(folder: Path, staging: Path, arguments: argparse.Namespace) -> None:
+    """Gives the bundle in `staging`, which will replace `folder`, the engines there: those that
+    still fit are not built again.
+    """
+    if _wants_engines(arguments) and (folder / FOLDER).is_dir():
+        shutil.copytree(folder / FOLDER, staging / FOLDER, copy_function=_linked)
+
+
+def add_engines(folder: Path, arguments: argparse.Namespace) -> None:
+    """Adds engines to a bundle that was just converted. It is kept when that fails, and the error
+    says how to go on.
     """
     if not _wants_engines(arguments):
         return
-    if (folder / FOLDER).is_dir():
-        shutil.copytree(folder / FOLDER, staging / FOLDER, copy_function=_linked)
-    _build_engines(staging, arguments)
+    try:
+        _build_engines(folder, arguments)
+    except PenguinError as error:
+        command = shlex.join(['penguin', 'build', str(folder), '--backend', TENSORRT])
+        words = f'{error.fix}. ' if error.fix else ''
+        kept = f'{words}The converted bundle is kept; to go on from there type: {command}'
+        raise type(error)(error.what, error.why, kept) from error
 
 
 def _wants_engines(arguments: argparse.Namespace) -> bool:
@@ -234,14 +244,9 @@ def _command(arguments: argparse.Namespace, folder: Path) -> str:
 def _build_bundle(
     builder: BundleBuilder, checkpoint: Checkpoint, folder: Path, arguments: argparse.Namespace
 ) -> None:
-    with ExitStack() as bars:
-        show = bars.enter_context(_progress(builder, checkpoint))
-
-        def finish(staging: Path) -> None:
-            bars.close()
-            add_engines(folder, staging, arguments)
-
-        builder.build(folder, show, finish)
+    with _progress(builder, checkpoint) as show:
+        builder.build(folder, show, lambda staging: keep_engines(folder, staging, arguments))
+    add_engines(folder, arguments)
 
 
 @contextmanager
@@ -271,7 +276,7 @@ def _progress(
 
 
 def _build_engines(folder: Path, arguments: argparse.Namespace) -> None:
-    from penguin_ros.export.tensorrt.build import build_engines
+    from penguin_ros.export.tensorrt import engine_process
 
     started: list[str] = []
     with progress_bar('engines', ENGINES_OF_A_BUNDLE) as bar:
@@ -282,7 +287,7 @@ def _build_engines(folder: Path, arguments: argparse.Namespace) -> None:
                 started.append(part)
             bar(min(len(started), ENGINES_OF_A_BUNDLE) - 1 + fraction, stage)
 
-        build_engines(folder, _engine_options(arguments), show)
+        engine_process.build_engines_apart(folder, _engine_options(arguments), show)
 
 
 def _engine_options(arguments: argparse.Namespace) -> EngineOptions:

@@ -19,19 +19,30 @@ from support.fake_gpu.installed import Machine, remove, use
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
+from penguin_ros.export.tensorrt import engine_process
+from penguin_ros.export.tensorrt.build import build_engines, fitting_machine
 
 SIZES = ['--max-length', '272', '--max-rows', '32', '--max-patches', '64']
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """Makes a machine with TensorRT and a GPU, with the user's cache in the folder of the test."""
+    """Makes a machine with TensorRT and a GPU, with the user's cache in the folder of the test. It
+    is in this process, so engines are built here too; test_engine_process.py has the other way.
+    """
+    monkeypatch.setattr(engine_process, 'build_engines_apart', build_engines)
+    monkeypatch.setattr(engine_process, 'check_machine_apart', check_machine)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     made = Machine('10.16.2')
     use(made)
     yield made
     remove()
+
+
+def check_machine(made_by: str = '') -> None:
+    with fitting_machine(made_by):
+        pass
 
 
 def build(source: Path, *words: str) -> int:
@@ -118,24 +129,31 @@ def test_a_length_that_engines_cannot_have_is_refused_before_anything_is_convert
     assert not (tmp_path / 'b').exists()
 
 
-def test_when_no_engine_can_be_built_the_old_bundle_stays(
+def test_when_no_engine_can_be_built_the_converted_bundle_stays_and_the_way_on_is_named(
     tiny_checkpoint: Path, tmp_path: Path, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    machine.refuses = lambda model: 'no kernel for this'
+    assert build(tiny_checkpoint, *SIZES, '--out', 'b') == exit_codes.UNUSABLE
+    shown = ' '.join(capsys.readouterr().err.split())
+    assert 'no kernel for this' in shown and plans(tmp_path / 'b') == {}
+    assert 'to go on from there type: penguin build b --backend tensorrt' in shown
+    assert {path.name for path in tmp_path.iterdir()} <= {'b', 'cache'}
+    machine.refuses = lambda model: ''
+    assert build(Path('b'), *SIZES) == exit_codes.DONE
+    assert len(plans(tmp_path / 'b')) == 2
+
+
+def test_when_new_engines_cannot_be_built_old_ones_that_fit_the_bundle_stay(
+    tiny_checkpoint: Path, tmp_path: Path, machine: Machine
+) -> None:
     build(tiny_checkpoint, *SIZES, '--out', 'b')
-    before = {
-        path.relative_to(tmp_path): path.read_bytes()
-        for path in (tmp_path / 'b').rglob('*')
-        if path.is_file()
-    }
+    before = plans(tmp_path / 'b')
     machine.refuses = lambda model: 'no kernel for this'
     assert build(tiny_checkpoint, *SIZES, '--force', '--out', 'b') == exit_codes.UNUSABLE
-    assert 'no kernel for this' in capsys.readouterr().err
-    assert {
-        path.relative_to(tmp_path): path.read_bytes()
-        for path in (tmp_path / 'b').rglob('*')
-        if path.is_file()
-    } == before
-    assert {path.name for path in tmp_path.iterdir()} <= {'b', 'cache'}
+    assert plans(tmp_path / 'b') == before
+    machine.refuses = lambda model: ''
+    built = len(machine.built)
+    assert build(Path('b'), *SIZES) == exit_codes.DONE and len(machine.built) == built
 
 
 @pytest.mark.parametrize('backend', ['onnxruntime', 'tensorrt'])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penguin_ros.backends.base.bundle import Bundle
@@ -27,6 +27,8 @@ from penguin_ros.plain_values import PlainFormat, from_plain, to_plain
 FOLDER, MANIFEST = 'tensorrt', 'engines.json'
 KERNELS = '.kernels'
 """The suffix of the file in which kernels of an engine are kept that were compiled when it ran."""
+PENDING = 'engines.pending.json'
+"""What is built of engines that are not all there yet, in the form of MANIFEST."""
 
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1024 * 1024
@@ -118,6 +120,11 @@ class EngineManifest:
         """What built the engines."""
         return Library(self.library, self.tensorrt)
 
+    def with_engine(self, engine: EngineSpec) -> EngineManifest:
+        """Returns the manifest with this engine in the place of the one of its part."""
+        others = tuple(one for one in self.engines if one.part != engine.part)
+        return replace(self, engines=(*others, engine))
+
     def engine(self, part: str) -> EngineSpec | None:
         """Returns the engine of a part; None when there is none."""
         return next((engine for engine in self.engines if engine.part == part), None)
@@ -136,11 +143,11 @@ def graph_digest(bundle: Bundle, graph: GraphSpec) -> str:
     ).hexdigest()
 
 
-def read_engine_manifest(folder: Path) -> EngineManifest | None:
-    """Reads engines.json of a bundle; None when there is none. BundleCorrupt when it is damaged,
-    BundleOutdated when it has another format.
+def read_engine_manifest(folder: Path, name: str = MANIFEST) -> EngineManifest | None:
+    """Reads engines.json of a bundle, or its PENDING; None when there is none. BundleCorrupt when
+    it is damaged, BundleOutdated when it has another format.
     """
-    path, fix = folder / FOLDER / MANIFEST, f'Type: {rebuild_command(folder)}'
+    path, fix = folder / FOLDER / name, f'Type: {rebuild_command(folder)}'
     try:
         if not path.is_file():
             return None
@@ -168,23 +175,25 @@ def maker_of_engines(folder: Path) -> str:
     return manifest.library if manifest else ''
 
 
-def write_engine_manifest(folder: Path, manifest: EngineManifest) -> None:
-    """Replaces engines.json in one step."""
-    path = folder / FOLDER / MANIFEST
+def write_engine_manifest(folder: Path, manifest: EngineManifest, name: str = MANIFEST) -> None:
+    """Replaces engines.json, or PENDING, in one step."""
+    path = folder / FOLDER / name
     staging = path.with_suffix('.new')
     staging.write_text(json.dumps(to_plain(manifest), indent=1) + '\n', encoding='utf-8')
     staging.replace(path)
 
 
-def fitting_engine(bundle: Bundle, part: str, library: Library, gpu: GpuSpec) -> EngineSpec:
-    """Returns the engine of a part that runs here.
+def fitting_engine(
+    bundle: Bundle, part: str, library: Library, gpu: GpuSpec, name: str = MANIFEST
+) -> EngineSpec:
+    """Returns the engine of a part that runs here, by engines.json or by PENDING.
 
     BundleNotFound when it was never built, BundleOutdated when it was built with another library or
     version, on another GPU or from another graph, BundleCorrupt when its file is not the one that
     was written. Each carries the command that helps.
     """
     fix = f'Type: {rebuild_command(bundle.path)}'
-    manifest = read_engine_manifest(bundle.path)
+    manifest = read_engine_manifest(bundle.path, name)
     engine = manifest.engine(part) if manifest else None
     if manifest is None or engine is None:
         raise BundleNotFound(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,8 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
     FORMAT,
     KERNELS,
+    MANIFEST,
+    PENDING,
     BuildRecord,
     EngineManifest,
     EngineSpec,
@@ -37,7 +39,8 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
 )
 from penguin_ros.backends.tensorrt.library import Library, require_tensorrt
 from penguin_ros.board_facts import board_facts
-from penguin_ros.errors import BuildRefused, BundleError, CacheUnusable
+from penguin_ros.errors import BuildError, BuildRefused, BundleError, CacheUnusable
+from penguin_ros.export.tensorrt.memory_gate import build_room, check_memory
 from penguin_ros.export.tensorrt.profiles import ProfileSizes
 from penguin_ros.user_cache import user_cache
 
@@ -79,9 +82,10 @@ def build_engines(
     folder: Path,
     options: EngineOptions | None = None,
     progress: ProgressCallback = lambda stage, done: None,
+    parts: Sequence[str] = PARTS,
 ) -> EngineManifest:
-    """Builds what is missing, stale or asked for otherwise, and returns the manifest of all engines
-    of the bundle.
+    """Builds what is missing, stale or asked for otherwise of these parts, and returns the manifest
+    of all engines of the bundle that are there.
 
     `progress` gets a stage and the fraction of it that is done, also on TensorRT's threads.
     BackendUnavailable without TensorRT, CUDA or a GPU; BuildRefused for a bundle or options that
@@ -90,7 +94,30 @@ def build_engines(
     bundle = open_bundle(folder)
     _check_bundle(bundle)
     with fitting_machine(maker_of_engines(folder)) as (library, device):
-        return EngineBuilder(bundle, options or EngineOptions(), library, device, progress).build()
+        builder = EngineBuilder(bundle, options or EngineOptions(), library, device, progress)
+        return builder.build(parts)
+
+
+def finished(folder: Path) -> EngineManifest:
+    """Returns the manifest of a bundle whose engines were built; BuildError when it has none."""
+    manifest = read_engine_manifest(folder)
+    if manifest is None:
+        raise BuildError(f'{folder} has no engines', 'none was written')
+    return manifest
+
+
+def note_memory(folder: Path, part: str, peak_bytes: int, least_available_bytes: int) -> None:
+    """Keeps with the engine of a part what its build took of memory."""
+    for name in (MANIFEST, PENDING):
+        manifest = read_engine_manifest(folder, name)
+        engine = manifest.engine(part) if manifest else None
+        if manifest is not None and engine is not None:
+            record = replace(
+                engine.record, peak_bytes=peak_bytes, least_available_bytes=least_available_bytes
+            )
+            noted = replace(engine, record=record)
+            write_engine_manifest(folder, manifest.with_engine(noted), name)
+            return
 
 
 @contextmanager
@@ -149,37 +176,41 @@ class EngineBuilder:
         self._gpu = gpu_spec(device.gpu, board_facts())
         self._folder = bundle.path / FOLDER
 
-    def build(self) -> EngineManifest:
-        """Builds what does not fit, part by part, and removes engines that are named no more."""
+    def build(self, parts: Sequence[str] = PARTS) -> EngineManifest:
+        """Builds what does not fit, part by part, and removes engines that are named no more.
+        Engines of which not all are there yet are noted as pending; the next build goes on there.
+        """
         self._folder.mkdir(exist_ok=True)
-        manifest = EngineManifest(
-            FORMAT, self._library.version, self._gpu, (), self._library.module
-        )
-        old = self._old_manifest()
-        if old is not None and (old.made_by, old.gpu) == (self._library, self._gpu):
-            manifest = old
-        for part in PARTS:
-            if self._options.is_forced or not self._fits(part, manifest):
-                engine = self._build(part)
-                others = tuple(one for one in manifest.engines if one.part != part)
-                manifest = replace(manifest, engines=(*others, engine))
-                if {one.part for one in manifest.engines} == set(PARTS):
-                    write_engine_manifest(self._bundle.path, manifest)
-        self._remove_others(manifest)
+        manifest, name = self._begun()
+        for part in parts:
+            if self._options.is_forced or not self._fits(part, manifest, name):
+                manifest = manifest.with_engine(self._build(part))
+                is_whole = {one.part for one in manifest.engines} == set(PARTS)
+                name = MANIFEST if is_whole else PENDING
+                write_engine_manifest(self._bundle.path, manifest, name)
+        if {one.part for one in manifest.engines} == set(PARTS):
+            (self._folder / PENDING).unlink(missing_ok=True)
+            self._remove_others(manifest)
         return manifest
 
-    def _old_manifest(self) -> EngineManifest | None:
-        try:
-            return read_engine_manifest(self._bundle.path)
-        except BundleError:
-            return None
+    def _begun(self) -> tuple[EngineManifest, str]:
+        """Returns the engines for this machine that are there, and where they are noted."""
+        for name in (MANIFEST, PENDING):
+            try:
+                old = read_engine_manifest(self._bundle.path, name)
+            except BundleError:
+                continue
+            if old is not None and (old.made_by, old.gpu) == (self._library, self._gpu):
+                return old, name
+        library = self._library
+        return EngineManifest(FORMAT, library.version, self._gpu, (), library.module), PENDING
 
-    def _fits(self, part: str, manifest: EngineManifest) -> bool:
+    def _fits(self, part: str, manifest: EngineManifest, name: str) -> bool:
         engine = manifest.engine(part)
         if engine is None or engine.request != self._request(part):
             return False
         try:
-            return fitting_engine(self._bundle, part, self._library, self._gpu) == engine
+            return fitting_engine(self._bundle, part, self._library, self._gpu, name) == engine
         except BundleError:
             return False
 
@@ -192,10 +223,10 @@ class EngineBuilder:
             EngineOrder,
             build_first,
             candidates,
-            check_memory,
             preferred,
             prepared,
         )
+        from penguin_ros.export.tensorrt.graph import weight_bytes
 
         precision, options = self._bundle.manifest.precision, self._options
         weights = precision.vision if part == ENCODER else precision.linears
@@ -203,7 +234,8 @@ class EngineBuilder:
         sizes = ProfileSizes(options.max_rows, options.max_patches)
         first = prepared(self._bundle, tried[0], sizes)
         is_shared = self._device.gpu.is_integrated or self._library.is_rtx
-        check_memory(part, first.model, self._device.memory()[0], is_shared)
+        room = build_room(*self._device.memory(), is_shared)
+        check_memory(part, weight_bytes(first.model), self._bundle, sizes, room, self._library)
         settings = BuilderSettings(self._timing_cache(), self._workspace(), self._target())
         staging = self._folder / f'{part}{STAGING}'
         order = EngineOrder(self._bundle, sizes, settings, staging, self._progress)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which variants of a graph are tried, the best first, until one becomes an engine of a sensible
-size; and whether there is enough memory, before hours are spent on it.
+size.
 
-Importing this file needs tensorrt. The figures of memory are estimates from reports of others, on
-the safe side; none could be measured here.
+Importing this file needs tensorrt.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import onnx
 
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.manifest import (
@@ -24,8 +21,8 @@ from penguin_ros.backends.base.manifest import (
     TWO_PART,
     GraphSpec,
 )
-from penguin_ros.errors import BackendError, BuildError, BuildRefused, NotEnoughSpace
-from penguin_ros.export.resources import free_memory
+from penguin_ros.backends.tensorrt.log import LOG
+from penguin_ros.errors import BackendError, BuildError, BuildRefused, OutOfMemory
 from penguin_ros.export.tensorrt.builder import (
     BuilderSettings,
     BuildInput,
@@ -33,7 +30,8 @@ from penguin_ros.export.tensorrt.builder import (
     ProgressCallback,
     has_cache_updates,
 )
-from penguin_ros.export.tensorrt.graph import Constants, largest_matrix, tensorrt_copy, weight_bytes
+from penguin_ros.export.tensorrt.graph import Constants, tensorrt_copy, weight_bytes
+from penguin_ros.export.tensorrt.memory_gate import remedy
 from penguin_ros.export.tensorrt.operators import problems
 from penguin_ros.export.tensorrt.profiles import (
     SHARED_DECODE_TOKENS,
@@ -42,45 +40,6 @@ from penguin_ros.export.tensorrt.profiles import (
     decoder_profiles,
     encoder_profiles,
 )
-
-BASE_BYTES = 600 * 1024 * 1024
-"""Bytes for TensorRT, CUDA and their contexts."""
-
-TACTIC_RATIO = 1.75
-"""What trying out takes, in proportion to the largest matrix in float16: 1.07 GB were reported for
-2048 x 151,936 on an Orin Nano with TensorRT 10.3.
-"""
-
-REMEDY = (
-    'Run without a desktop (sudo systemctl isolate multi-user.target), stop other programs, boot '
-    'with cma=950M on an Orin Nano, or build with a smaller --max-length or more parts of the head'
-)
-
-
-def needed_bytes(model: onnx.ModelProto) -> int:
-    """Returns the bytes for weights in the page cache, as many in the engine, the largest matrix
-    while it is tried out, and the rest.
-    """
-    return 2 * weight_bytes(model) + int(TACTIC_RATIO * 2 * largest_matrix(model)) + BASE_BYTES
-
-
-def check_memory(part: str, model: onnx.ModelProto, gpu_free_bytes: int, is_shared: bool) -> None:
-    """Raises NotEnoughSpace with the numbers and the remedy.
-
-    With `is_shared`, the machine's memory counts: on a Jetson it is the GPU's too, and what CUDA
-    calls free there leaves out the page cache, which gives way; TensorRT for RTX builds on the CPU.
-    """
-    needed = needed_bytes(model)
-    free = free_memory() if is_shared else gpu_free_bytes
-    if free < needed:
-        raise NotEnoughSpace(
-            f'building the engine of the {part} needs about {needed / 1e9:.2f} GB of memory',
-            f'{free / 1e9:.2f} GB are free',
-            REMEDY,
-            needed,
-            free,
-        )
-
 
 NEW_OPERATORS = {DECODER: FIXED_LENGTH, ENCODER: FUSED}
 OLD_OPERATORS = {DECODER: TWO_PART, ENCODER: PLAIN}
@@ -192,6 +151,12 @@ def build_first(tried: Sequence[Candidate], order: EngineOrder) -> Built:
         except BackendError as error:
             failures.append(f'{candidate}: {error.what}: {error.why}')
             order.path.unlink(missing_ok=True)
+            if LOG.lacked_memory or isinstance(error, OutOfMemory):
+                raise BuildError(
+                    f'memory ran out while building {candidate}',
+                    f'{" | ".join(failures)}; the forms after it take no less and are not tried',
+                    remedy(),
+                ) from error
     raise BuildError(
         f'no variant of the {tried[0].part} could be built',
         ' | '.join(failures),

@@ -12,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.boards import memory, orin_nano
 from support.fake_gpu.bundles import OPTIONS, opened, tensorrt_bundle
 from support.fake_gpu.installed import Machine, remove, use
 from support.tensorrt_build_checks import files
 
 from penguin_ros.backends.base.backend import Chunk
+from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.errors import (
     BackendUnavailable,
+    BuildError,
     BuildRefused,
     NotEnoughSpace,
 )
@@ -74,37 +77,65 @@ def test_too_little_memory_is_refused_before_building_with_the_numbers_and_the_r
     bundle: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, is_integrated: bool
 ) -> None:
     """The machine's memory counts on a Jetson, the GPU's elsewhere."""
-    from penguin_ros.export.tensorrt import candidates
+    from penguin_ros.export.tensorrt import memory_gate
 
     machine.gpu.is_integrated = is_integrated
     machine.gpu.total_bytes = 400_000_000 if is_integrated else 500_000_000
-    monkeypatch.setattr(candidates, 'free_memory', lambda: 500_000_000 if is_integrated else 1)
+    monkeypatch.setattr(memory_gate, 'free_memory', lambda: 500_000_000 if is_integrated else 1)
     with pytest.raises(
-        NotEnoughSpace,
-        match=r'0\.\d\d GB of memory: 0\.50 GB are free.*multi-user.target.*cma=950M',
+        NotEnoughSpace, match=r'1\.\d\d GB of memory: 0\.50 GB are free.*multi-user.target'
     ) as caught:
         build_engines(bundle, OPTIONS)
     assert caught.value.needed > caught.value.free == 500_000_000
     assert machine.built == [] and files(bundle) == {}
 
 
-def test_the_need_of_memory_grows_with_the_largest_matrix(graphs: dict[str, Path]) -> None:
-    """A matrix of 2048 x 151,936 took 1.07 GB on an Orin Nano while it was tried out; cut in two it
-    takes half of that.
-    """
-    import onnx
+@pytest.mark.parametrize(('cma_free', 'is_named'), [(60_000, True), (0, False)])
+def test_a_small_pool_of_contiguous_memory_is_named_where_there_is_one(
+    bundle: Path,
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cma_free: int,
+    is_named: bool,
+) -> None:
+    root = memory(orin_nano(tmp_path / 'root'), 7_802_000, 500_000, cma_free)
+    monkeypatch.setenv('PENGUIN_SYSTEM_ROOT', str(root))
+    with pytest.raises(NotEnoughSpace) as caught:
+        build_engines(bundle, OPTIONS)
+    assert ('cma=950M' in caught.value.fix and '61 MB' in caught.value.fix) is is_named
 
-    from penguin_ros.export.tensorrt.candidates import BASE_BYTES, needed_bytes
 
-    def needed(columns: int) -> int:
-        model = onnx.ModelProto()
-        tensor = model.graph.initializer.add(name='head', dims=[2048, columns])
-        for key, value in (('location', 'x'), ('offset', '0'), ('length', str(2048 * columns))):
-            tensor.external_data.add(key=key, value=value)
-        return needed_bytes(model) - BASE_BYTES
+@pytest.mark.parametrize(('version', 'copies'), [('10.3.0', 3), ('10.16.2', 2)])
+def test_the_gate_counts_the_copies_of_the_weights_that_this_tensorrt_makes(
+    bundle: Path, version: str, copies: int
+) -> None:
+    from penguin_ros.backends.base.bundle import open_bundle
+    from penguin_ros.export.tensorrt.memory_gate import check_memory
+    from penguin_ros.export.tensorrt.profiles import ProfileSizes
+    from penguin_ros.memory.memory_plan import Room
 
-    assert needed(151_936) - 2 * 2048 * 151_936 == pytest.approx(1.07e9, rel=0.02)
-    assert needed(151_936) == pytest.approx(2 * needed(75_968))
+    with pytest.raises(NotEnoughSpace) as caught:
+        check_memory(
+            'decoder',
+            10**9,
+            open_bundle(bundle),
+            ProfileSizes(48, 256),
+            Room(8 * 10**9, 10**9, True),
+            Library('tensorrt', version),
+        )
+    assert copies * 10**9 + 1.6e9 < caught.value.needed < copies * 10**9 + 1.7e9
+
+
+def test_forms_after_one_that_ran_out_of_memory_are_not_tried(
+    bundle: Path, machine: Machine
+) -> None:
+    machine.refuses = lambda model: 'Error Code 2: OutOfMemory (Requested size was 1075072515)'
+    with pytest.raises(
+        BuildError, match=r'memory ran out while building decoder: window.*1075072515.*not tried'
+    ):
+        build_engines(bundle, OPTIONS)
+    assert len(machine.built) == 1
 
 
 def test_a_bundle_for_another_backend_is_refused(

@@ -189,11 +189,11 @@ def test_it_builds_in_the_memory_of_the_machine_and_not_in_that_of_the_card(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = desktop()
-    from penguin_ros.export.tensorrt import candidates
+    from penguin_ros.export.tensorrt import memory_gate
 
     machine.gpu.total_bytes = 400_000_000
     build_engines(bundle, OPTIONS)
-    monkeypatch.setattr(candidates, 'free_memory', lambda: 400_000_000)
+    monkeypatch.setattr(memory_gate, 'free_memory', lambda: 400_000_000)
     other = desktop()
     with pytest.raises(NotEnoughSpace, match='0.40 GB are free'):
         build_engines(bundle, replace(OPTIONS, is_forced=True))
