@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from penguin_ros.atomic_file import write_text
 from penguin_ros.errors import PenguinError
 
 if TYPE_CHECKING:
@@ -86,19 +87,9 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
-def require_folder(path: Path) -> None:
-    """Raises PenguinError when the folder that `path` is to be written to does not exist."""
-    if not path.absolute().parent.is_dir():
-        raise PenguinError(f'{path} cannot be written', f'there is no folder {path.parent}')
-
-
 def write_json(path: Path, value: Any) -> None:
     """Writes plain values as indented JSON; PenguinError when the file cannot be written."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    try:
-        path.write_text(text + '\n', encoding='utf-8')
-    except OSError as error:
-        raise PenguinError(f'{path} cannot be written', error.strerror or str(error)) from error
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + '\n')
 
 
 @contextmanager

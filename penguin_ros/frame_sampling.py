@@ -119,15 +119,19 @@ class RecordingSampler:
         self._last_ns = 0
         self._taken = 0
 
+    def is_due(self, time_ns: int) -> bool:
+        """Returns whether a frame with this time would be taken now."""
+        return self._first_ns is None or (
+            time_ns > self._last_ns
+            and time_ns - self._first_ns >= self._taken * self._period_ns - ROUNDING_NS
+        )
+
     def take(self, time_ns: int) -> bool:
         """Takes the frame with this time if it is due, and returns whether it was."""
+        if not self.is_due(time_ns):
+            return False
         if self._first_ns is None:
             self._first_ns = time_ns
-        elif (
-            time_ns <= self._last_ns
-            or time_ns - self._first_ns < self._taken * self._period_ns - ROUNDING_NS
-        ):
-            return False
         self._last_ns = time_ns
         self._taken = (
             int((time_ns - self._first_ns + ROUNDING_NS) / self._period_ns) + 1

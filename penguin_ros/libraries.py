@@ -48,6 +48,8 @@ BEFORE_IMPORT = {
     # The official builds report to their makers from 1.29 on, names of models included.
     'onnxruntime': ('ORT_DISABLE_TELEMETRY', '1'),
     'mujoco': ('MUJOCO_GL', 'egl'),  # draws without a screen
+    # What decoders say of damaged files is counted and told by us, once for each cause.
+    'cv2': ('OPENCV_FFMPEG_LOGLEVEL', '-8'),
     # Torch's threads otherwise spin while they wait for each other, which on a robot whose cores
     # are busy with other nodes made a clip take up to ten times as long.
     'torch': ('OMP_WAIT_POLICY', 'PASSIVE'),

@@ -122,11 +122,13 @@ ROOMS = {
     'board_facts': Room(('jetson',)),
     'memory': Room((*VALUES, 'checkpoint.shapes')),
     'atomic_folder': Room(('errors',)),
-    'console': Room(('errors',), ('rich',)),
+    'atomic_file': Room(('errors',)),
+    'console': Room(('errors', 'atomic_file'), ('rich',)),
     'frame_sampling': Room(VALUES, ('numpy',)),
     'clip_buffer': Room((*VALUES, 'frame_sampling'), ('numpy',)),
     'media': Room(
-        (*VALUES, 'frame_sampling'), ('numpy', 'PIL', 'cv2', 'rosbags', 'cv_bridge', 'sensor_msgs')
+        (*VALUES, 'frame_sampling'),
+        ('numpy', 'PIL', 'cv2', 'rosbags', 'yaml', 'cv_bridge', 'sensor_msgs'),
     ),
     'checkpoint': Room(
         ('config', 'errors', 'libraries', 'shipped', 'user_cache'),
@@ -216,6 +218,7 @@ ABOVE = ('evaluation', 'benchmark', 'board', 'demo', 'doctor', 'cli')
 MAY_IMPORT_ROS = ('ros', 'benchmark.live.node', 'demo', 'doctor', 'cli')
 
 FEW_LINES = {
+    'media.interlaced': 'one idea: a process that tells what OpenCV does not',
     'evaluation.simulation_model': 'values',
     'cli.exit_codes': 'values',
 }

@@ -15,7 +15,6 @@ from penguin_ros.console import (
     can_draw,
     clock,
     progress_bar,
-    require_folder,
     use_any_encoding,
     write_json,
 )
@@ -47,8 +46,6 @@ def test_json_is_written_and_a_place_that_cannot_be_written_to_is_named(tmp_path
     assert json.loads((tmp_path / 'record.json').read_text(encoding='utf-8')) == {'a': 'ä'}
     with pytest.raises(PenguinError, match='cannot be written'):
         write_json(tmp_path, {})
-    with pytest.raises(PenguinError, match='there is no folder'):
-        require_folder(tmp_path / 'nowhere' / 'record.json')
 
 
 @pytest.mark.parametrize('encoding', ['ascii', 'iso-8859-1', 'utf-8'])

@@ -5,6 +5,10 @@ raised.
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+
 import pytest
 
 from penguin_ros.errors import (
@@ -13,6 +17,7 @@ from penguin_ros.errors import (
     OutOfMemory,
     PenguinError,
     TokenCountMismatch,
+    system_refusal,
 )
 
 
@@ -44,3 +49,26 @@ def test_an_error_reads_as_one_sentence_after_the_other() -> None:
         == 'the disk is full: the cache takes 3 GB. Delete it'
     )
     assert str(PenguinError('the disk is full')) == 'the disk is full'
+
+
+@pytest.mark.parametrize(
+    ('number', 'words'),
+    [
+        (errno.EACCES, 'Permission denied: this user .* lacks the permission.*ls -ld'),
+        (errno.ENOSPC, 'No space left.*Free space'),
+        (errno.EROFS, 'Read-only.*mounted for writing'),
+        (errno.EDQUOT, 'quota'),
+        (errno.EIO, 'error.*dmesg'),
+        (errno.EMFILE, 'Too many open files.*ulimit'),
+        (errno.EINVAL, 'Invalid argument'),
+    ],
+)
+def test_what_the_system_refuses_keeps_its_name_and_the_file(number: int, words: str) -> None:
+    refusal = system_refusal(OSError(number, os.strerror(number), '/some/file'))
+    assert re.search(words, str(refusal)) and '/some/file' in refusal.what
+    assert refusal.fix
+
+
+def test_a_full_folder_for_temporary_files_names_the_variable() -> None:
+    error = FileNotFoundError(errno.ENOENT, 'No usable temporary directory found in [...]')
+    assert 'export TMPDIR=' in str(system_refusal(error))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import seconds
 from penguin_ros.console import GrowingText
 from penguin_ros.errors import InvalidQuestion
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--last',
-        type=float,
+        type=seconds,
         default=0.0,
         metavar='S',
         help='look at the last S seconds instead of the newest clip',
@@ -60,14 +61,14 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--deadline',
-        type=float,
+        type=seconds,
         default=0.0,
         metavar='S',
         help='seconds for the complete answer (default: that of the node)',
     )
     parser.add_argument(
         '--timeout',
-        type=float,
+        type=seconds,
         default=600.0,
         metavar='S',
         help='give up when nothing came after S seconds (default: 600)',

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from penguin_ros.atomic_file import check_output
 from penguin_ros.backends.onnxruntime.providers import usable_cores
 from penguin_ros.benchmark.engine.rounds import measure_targets, run_apart
 from penguin_ros.benchmark.engine.tasks import (
@@ -23,7 +24,7 @@ from penguin_ros.benchmark.tasks import ONNXRUNTIME, Target
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import add_setting_options, config_from, require_least
 from penguin_ros.config import PenguinConfig
-from penguin_ros.console import require_folder, write_json
+from penguin_ros.console import write_json
 from penguin_ros.settings import changed_values
 
 EPILOG = """examples:
@@ -140,4 +141,4 @@ def _targets(arguments: argparse.Namespace, config: PenguinConfig) -> list[Targe
 def _check(arguments: argparse.Namespace) -> None:
     require_least(arguments, LEAST)
     if arguments.json:
-        require_folder(arguments.json)
+        check_output(arguments.json, option='--json FILE')

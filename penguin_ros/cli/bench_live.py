@@ -9,6 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
+from penguin_ros.atomic_file import check_output
 from penguin_ros.benchmark.live.tasks import CASES, LiveBenchSettings, LiveRunner
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import (
@@ -16,8 +17,9 @@ from penguin_ros.cli.setting_options import (
     config_from,
     image_size,
     require_least,
+    seconds,
 )
-from penguin_ros.console import require_folder, write_json
+from penguin_ros.console import write_json
 from penguin_ros.errors import PenguinError, SettingError
 
 EPILOG = (
@@ -71,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--node-seconds',
-        type=float,
+        type=seconds,
         default=120.0,
         metavar='N',
         help='length of that measurement (default: 120)',
@@ -190,7 +192,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.video and not Path(arguments.video).is_file():
         raise PenguinError(f'no such file: {arguments.video}', '', 'Check the path after --video')
     if arguments.json:
-        require_folder(arguments.json)
+        check_output(arguments.json, option='--json FILE')
     if arguments.plot:
         from penguin_ros.benchmark.live.growth import check_plot
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from penguin_ros.board.profile import BoardProfile, read_profile
 from penguin_ros.board_facts import board_facts
+from penguin_ros.cli.setting_options import seconds
 from penguin_ros.export import precision as formats
 from penguin_ros.memory.board_classes import (
     NOMINAL,
@@ -165,7 +166,7 @@ def _add_engine_sizes(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         '--workspace',
-        type=float,
+        type=seconds,
         metavar='GB',
         help='working memory of one layer, 0 for no limit (default: 1 where the GPU shares the '
         "machine's memory, else no limit)",

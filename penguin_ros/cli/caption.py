@@ -7,21 +7,38 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol
 
+from penguin_ros.atomic_file import atomic_file, check_output
 from penguin_ros.cli import exit_codes
-from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
+from penguin_ros.cli.setting_options import (
+    MODEL_OPTIONS,
+    add_setting_options,
+    config_from,
+    endless_seconds,
+    seconds,
+)
 from penguin_ros.config import PenguinConfig
 from penguin_ros.console import clock, progress_bar, status_line
-from penguin_ros.evaluation.offline import OfflineRunner, cut_clips, offline, with_model
+from penguin_ros.errors import SettingError
+from penguin_ros.evaluation.offline import (
+    ANY_LENGTH,
+    OfflineRunner,
+    clip_thinner,
+    cut_clips,
+    offline,
+    with_model,
+)
 from penguin_ros.frame import NANOSECONDS, Frame
 from penguin_ros.request import Answer
 
 if TYPE_CHECKING:
-    from penguin_ros.media.bag import Recording
+    from penguin_ros.media.recording import Account, Recording
 
 
 EPILOG = """examples:
@@ -37,7 +54,9 @@ Runtime: its bundle is built once and kept in ~/.cache/penguin_ros."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
     parser.add_argument(
-        'source', type=Path, help='a video file, a rosbag2 folder, or an .mcap file'
+        'source',
+        type=Path,
+        help='a video, an animated image, a rosbag2 folder, or an .mcap or .db3 file',
     )
     parser.add_argument('--topic', default='', help='image topic of a bag that has several')
     parser.add_argument(
@@ -46,14 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--srt', type=Path, metavar='FILE', help='write SubRip subtitles too')
     parser.add_argument(
         '--start',
-        type=float,
+        type=seconds,
         default=0.0,
         metavar='S',
         help='start S seconds into the recording',
     )
     parser.add_argument(
         '--end',
-        type=float,
+        type=endless_seconds,
         default=float('inf'),
         metavar='S',
         help='stop S seconds into the recording',
@@ -74,42 +93,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Captions every clip; exit code 1 when one of them failed."""
-    from penguin_ros.media.bag import open_recording
+    """Captions every clip; exit code 0 only when images were seen to the end of the recording and
+    every caption was made.
+    """
+    from penguin_ros.media.recordings import open_recording
 
+    if arguments.start >= arguments.end:
+        raise SettingError(
+            f'--start {arguments.start:g} --end {arguments.end:g}', 'the end comes after the start'
+        )
+    if arguments.srt:
+        check_output(arguments.srt, arguments.source, '--srt FILE')
+    config = offline(config_from(arguments, ANY_LENGTH))
+    recording = open_recording(arguments.source, arguments.topic)
     config = with_model(
-        offline(config_from(arguments)),
+        config,
         'captions need',
         'penguin caption FILE --checkpoint DIR_OR_HUB_ID, for example tencent/Penguin-VL-2B',
     )
-    recording = open_recording(arguments.source, arguments.topic)
-    with ExitStack() as stack:
-        subtitles = (
-            SubRipWriter(stack.enter_context(arguments.srt.open('w', encoding='utf-8')))
-            if arguments.srt
-            else None
-        )
-        return _caption_all(arguments, config, recording, subtitles, stack)
+    return _caption_all(arguments, config, recording)
 
 
-def _caption_all(
-    arguments: argparse.Namespace,
-    config: PenguinConfig,
-    recording: Recording,
-    subtitles: SubRipWriter | None,
-    stack: ExitStack,
-) -> int:
-    runner = stack.enter_context(OfflineRunner(config))
+def _caption_all(arguments: argparse.Namespace, config: PenguinConfig, recording: Recording) -> int:
     total_s = min(arguments.end, recording.duration_ns / NANOSECONDS) - arguments.start
-    failures = 0
-    with progress_bar('captions', total_s) as show:
-        frames = recording.frames(config.clip.fps)
-        limits = config.clip.seconds, arguments.start, arguments.end
-        for origin_ns, clip in cut_clips(frames, *limits):
-            show(
-                (clip[-1].stamp_ns - origin_ns) / NANOSECONDS - arguments.start,
-                clock((clip[0].stamp_ns - origin_ns) / NANOSECONDS),
-            )
+    origin_ns, failures = recording.origin_ns, 0
+    with ExitStack() as stack:
+        runner = stack.enter_context(OfflineRunner(config))
+        subtitles = (
+            SubRipWriter(stack.enter_context(atomic_file(arguments.srt))) if arguments.srt else None
+        )
+        show = stack.enter_context(progress_bar('captions', total_s))
+        for clip in _clips(arguments, config, recording):
+            since_s = (clip[-1].stamp_ns - origin_ns) / NANOSECONDS
+            show(since_s - arguments.start, clock((clip[0].stamp_ns - origin_ns) / NANOSECONDS))
             answer = runner.caption(clip)
             failures += answer.error is not None
             _print_caption(answer, origin_ns, arguments.json)
@@ -117,8 +133,58 @@ def _caption_all(
                 subtitles.write(
                     clip[0].stamp_ns - origin_ns, _end_of_cue(clip, config) - origin_ns, answer.text
                 )
-    _report_drops(getattr(recording, 'dropped', {}))
-    return exit_codes.FAILED if failures else exit_codes.DONE
+        _require_images(arguments, recording.account)
+    account = recording.account
+    for line in account.lines():
+        status_line(line)
+    return exit_codes.DONE if account.is_seen_to_the_end and not failures else exit_codes.FAILED
+
+
+def _clips(
+    arguments: argparse.Namespace, config: PenguinConfig, recording: Recording
+) -> Iterator[list[Frame]]:
+    from penguin_ros.media.convert import reduced
+
+    is_endless = math.isinf(arguments.end)
+    frames = recording.frames(
+        config.clip.fps,
+        round(arguments.start * NANOSECONDS),
+        None if is_endless else round(arguments.end * NANOSECONDS),
+    )
+    limits = config.clip.seconds, arguments.start, arguments.end
+    # The pipeline would make them smaller, too, but a whole clip comes to it at once.
+    small = ((time_ns, reduced(image, config.buffer.max_frame_pixels)) for time_ns, image in frames)
+    for _, clip in cut_clips(small, *limits, recording.origin_ns, clip_thinner(config)):
+        yield clip
+
+
+def _require_images(arguments: argparse.Namespace, account: Account) -> None:
+    """Raises MediaError, with what is known of the reasons, when no image was seen."""
+    from penguin_ros.media.video import MediaError
+
+    if account.used:
+        return
+    if account.left_out:
+        entries = account.left_out.values()
+        raise MediaError(
+            f'none of the {account.left_out_count} images of {arguments.source} could be used',
+            '; '.join([*(entry.reason for entry in entries), *account.notes]),
+            next((entry.fix for entry in entries if entry.fix), ''),
+        )
+    if account.not_due:
+        raise MediaError(
+            f'{arguments.source} has no image from {arguments.start:g} to {arguments.end:g} s',
+            'its images lie outside' if account.notes == [] else '; '.join(account.notes),
+            'Give another --start or --end',
+        )
+    raise MediaError(f'{arguments.source} holds no image', '; '.join(account.notes))
+
+
+class Writable(Protocol):
+    """What text is written to."""
+
+    def write(self, content: str, /) -> object:
+        """Writes text."""
 
 
 class SubRipWriter:
@@ -126,7 +192,7 @@ class SubRipWriter:
     the recording.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Writable) -> None:
         self._stream = stream
         self._cues = 0
 
@@ -139,7 +205,6 @@ class SubRipWriter:
         self._stream.write(
             f'{self._cues}\n{timestamp(start_ns)} --> {timestamp(end_ns)}\n{lines}\n\n'
         )
-        self._stream.flush()
 
 
 def timestamp(time_ns: int) -> str:
@@ -204,8 +269,3 @@ def _print_caption(answer: Answer, origin_ns: int, as_json: bool) -> None:
         )
     else:
         print(f'[{clock(start)} – {clock(end)}] {answer.text}', flush=True)
-
-
-def _report_drops(dropped: dict[str, int]) -> None:
-    for cause, count in dropped.items():
-        status_line(f'{count} images dropped: {cause}')

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from penguin_ros.atomic_file import check_output
 from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import seconds
 from penguin_ros.demo.nodes import DemoSettings
 
 PRECISIONS = ('float32', 'int8', 'int4')
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
     parser.add_argument(
         '--seconds',
-        type=float,
+        type=seconds,
         default=40.0,
         metavar='N',
         help='stop after N seconds (default: 40)',
@@ -95,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()
+    if not arguments.video:
+        check_output(arguments.picture, option='--picture FILE')
     from penguin_ros.demo.show import run_demo
 
     settings = DemoSettings(

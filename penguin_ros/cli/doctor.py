@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import seconds
 from penguin_ros.console import print_line
 from penguin_ros.doctor import (
     board_checks,
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--seconds',
-        type=float,
+        type=seconds,
         default=3.0,
         metavar='S',
         help='listen to image topics for S seconds; 0: not at all (default: 3)',

@@ -17,7 +17,7 @@ from types import FrameType
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.console import print_error, use_any_encoding
-from penguin_ros.errors import PenguinError
+from penguin_ros.errors import PenguinError, system_refusal
 from penguin_ros.libraries import libraries_needed
 
 VERBS = {
@@ -86,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) went away: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.DONE
+    except OSError as error:  # a disk that is full, say: what the system calls it says the most
+        print_error(system_refusal(error))
+        return exit_codes.UNUSABLE
 
 
 @contextlib.contextmanager

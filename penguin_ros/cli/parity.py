@@ -10,10 +10,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from penguin_ros.atomic_file import check_output
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import add_setting_options, config_from
 from penguin_ros.config import ModelConfig, PenguinConfig
-from penguin_ros.console import require_folder, write_json
+from penguin_ros.console import write_json
 from penguin_ros.evaluation.golden import GoldenCase, GoldenValuesError, read_cases
 from penguin_ros.evaluation.parity_report import print_report, report_record
 from penguin_ros.export.bundle_cache import with_bundle
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from penguin_ros.evaluation.parity import compare_all  # late: it brings the image libraries
 
     if arguments.json:
-        require_folder(arguments.json)
+        check_output(arguments.json, option='--json FILE')
     cases = _chosen(read_cases(arguments.golden), arguments.case)
     longest = max(case.positions for case in cases)
     model = _model(config_from(arguments).model, arguments.golden, longest)

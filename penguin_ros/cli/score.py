@@ -10,6 +10,7 @@ import json
 import time
 from pathlib import Path
 
+from penguin_ros.atomic_file import check_output
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import (
     MODEL_OPTIONS,
@@ -107,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     suite = suite_of(arguments)
     config = offline(config_from(arguments))
+    if arguments.answers:
+        check_output(arguments.answers, option='--answers FILE')
     earlier = read_records(arguments.against) if arguments.against else None
     started = time.monotonic()
     fix = 'penguin score --checkpoint DIR_OR_HUB_ID'

@@ -7,6 +7,7 @@ Their texts, units and defaults come from config.py.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping
 
@@ -67,6 +68,28 @@ def config_from(arguments: argparse.Namespace, base: PenguinConfig | None = None
     for warning in warnings:
         print(f'warning: {warning}', file=sys.stderr)
     return with_values(base or PenguinConfig(), values)
+
+
+def seconds(text: str) -> float:
+    """Reads a time or another number from 0 on that an option takes; for argparse."""
+    return _number_from_0(text, is_endless=False)
+
+
+def endless_seconds(text: str) -> float:
+    """Reads a time from 0 on, or `inf`; for argparse."""
+    return _number_from_0(text, is_endless=True)
+
+
+def _number_from_0(text: str, is_endless: bool) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value) or value < 0 or (math.isinf(value) and not is_endless):
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: it takes a number from 0 on' + (', or inf' if is_endless else '')
+        )
+    return value
 
 
 def require_least(arguments: argparse.Namespace, least: Mapping[str, float]) -> None:

@@ -7,6 +7,7 @@ import argparse
 import math
 
 from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import endless_seconds
 from penguin_ros.console import status_line
 from penguin_ros.ros.client.watcher import Watcher, json_lines, plain_lines
 
@@ -20,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
     parser.add_argument('--node', default='', help='full name of the node, when several run')
     parser.add_argument(
-        '--seconds', type=float, default=math.inf, metavar='S', help='stop after S seconds'
+        '--seconds',
+        type=endless_seconds,
+        default=math.inf,
+        metavar='S',
+        help='stop after S seconds',
     )
     parser.add_argument('--count', type=int, default=0, metavar='N', help='stop after N captions')
     parser.add_argument(

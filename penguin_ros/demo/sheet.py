@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from penguin_ros.atomic_file import write_bytes
 from penguin_ros.demo.row import ShownCaption, claim_texts
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame_sampling import evenly
@@ -57,8 +58,16 @@ def write_sheet(sheet: Sheet, path: Path) -> Path:
         top += height
     for label, text in sheet.footer:
         top += page.paragraph(top, label, text, INK)
+    drawn = io.BytesIO()
     try:
-        page.image.save(path)
+        page.image.save(drawn, Image.registered_extensions()[path.suffix.lower()])
+        write_bytes(path, drawn.getvalue())
+    except KeyError as error:
+        raise PenguinError(
+            f'cannot write {path}',
+            'its ending says what it is',
+            'Give another place with --picture FILE, FILE ending in .png',
+        ) from error
     except (OSError, ValueError) as error:
         raise PenguinError(
             f'cannot write {path}', str(error), 'Give another place with --picture FILE'

@@ -16,6 +16,7 @@ from penguin_ros.console import status_line
 from penguin_ros.errors import PenguinError, SettingError
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.frame import NANOSECONDS, Frame, Image
+from penguin_ros.frame_sampling import evenly
 from penguin_ros.request import Answer, Interval, Request
 from penguin_ros.settings import with_values
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 CAMERA = 'recording'
 LONGEST_S = 86400.0
+MANY = 2**30
 
 
 def offline(config: PenguinConfig) -> PenguinConfig:
@@ -42,6 +44,10 @@ def offline(config: PenguinConfig) -> PenguinConfig:
     )
 
 
+ANY_LENGTH = with_values(PenguinConfig(), {'buffer.seconds': LONGEST_S})
+"""Settings that a clip of any length fits to: what a live camera keeps is no limit here."""
+
+
 def with_model(config: PenguinConfig, needed_by: str, fix: str) -> PenguinConfig:
     """The settings with a bundle where the backend needs one.
 
@@ -53,15 +59,76 @@ def with_model(config: PenguinConfig, needed_by: str, fix: str) -> PenguinConfig
     return replace(config, model=with_bundle(model))
 
 
+class ClipThinner:
+    """Collects the frames of a clip and keeps only those that a request will use, and few more, so
+    that memory does not grow with the length of the clip.
+
+    `planned` is how many frames a whole clip has, `limit` how many are used. Of a whole clip those
+    are kept that thinning it afterwards would choose; of one that ends early, those nearest to them
+    among every other, fourth, eighth and so on.
+    """
+
+    def __init__(self, planned: int, limit: int) -> None:
+        self._limit = limit
+        self._wanted = frozenset(evenly(planned, limit))
+        self._clear()
+
+    def _clear(self) -> None:
+        self._frames: dict[int, Frame] = {}
+        self._count = 0
+        self._stride = 1
+
+    @property
+    def newest(self) -> Frame | None:
+        """The frame that was added last."""
+        return self._frames[self._count - 1] if self._count else None
+
+    def add(self, frame: Frame) -> None:
+        """Takes the next frame."""
+        self._frames[self._count] = frame
+        self._count += 1
+        if len(self._frames) > 3 * self._limit + 1:
+            self._stride *= 2
+            self._frames = {
+                index: each for index, each in self._frames.items() if self._is_kept(index)
+            }
+
+    def take(self) -> list[Frame]:
+        """Returns the frames of the clip and begins another."""
+        kept = sorted(self._frames)
+        wanted = evenly(self._count, self._limit)
+        nearest = {min(kept, key=lambda index: abs(index - each)) for each in wanted}
+        frames = [self._frames[index] for index in sorted(nearest)]
+        self._clear()
+        return frames
+
+    def _is_kept(self, index: int) -> bool:
+        is_wanted = index in self._wanted or index % self._stride == 0
+        return is_wanted or index == self._count - 1
+
+
+def clip_thinner(config: PenguinConfig) -> ClipThinner:
+    """Returns what collects the clips of a recording with these settings."""
+    planned = max(1, round(config.clip.seconds * config.clip.fps))
+    return ClipThinner(planned, config.clip.max_frames)
+
+
 def cut_clips(
-    frames: Iterable[tuple[int, Image]], seconds: float, start_s: float, end_s: float
+    frames: Iterable[tuple[int, Image]],
+    seconds: float,
+    start_s: float,
+    end_s: float,
+    origin_ns: int | None = None,
+    thinner: ClipThinner | None = None,
 ) -> Iterator[tuple[int, list[Frame]]]:
     """Cuts a recording, from `start_s` to `end_s`, into consecutive clips of `seconds`; a change of
     the size of the images starts a new one.
 
-    `frames` are (time in nanoseconds, image). Yields (time of the recording's first frame, clip).
+    `frames` are (time in nanoseconds, image). Yields (the time that counts as zero, clip): that is
+    `origin_ns`, or else the time of the first frame. `thinner` says which frames of a clip are
+    kept; without one all are.
     """
-    origin_ns, number, clip = None, 0, list[Frame]()
+    clip, number = thinner or ClipThinner(1, MANY), 0
     for time_ns, image in frames:
         origin_ns = time_ns if origin_ns is None else origin_ns
         since_start = (time_ns - origin_ns) / NANOSECONDS - start_s
@@ -69,13 +136,13 @@ def cut_clips(
             continue
         if since_start + start_s >= end_s:
             break
-        if clip and (int(since_start / seconds) != number or clip[-1].image.shape != image.shape):
-            yield origin_ns, clip
-            clip = []
+        before = clip.newest
+        if before and (int(since_start / seconds) != number or before.image.shape != image.shape):
+            yield origin_ns, clip.take()
         number = int(since_start / seconds)
-        clip.append(Frame(time_ns, image, CAMERA))
-    if clip and origin_ns is not None:
-        yield origin_ns, clip
+        clip.add(Frame(time_ns, image, CAMERA))
+    if clip.newest and origin_ns is not None:
+        yield origin_ns, clip.take()
 
 
 class OfflineRunner:

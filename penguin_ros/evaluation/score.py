@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from penguin_ros.atomic_file import write_text
 from penguin_ros.config import PenguinConfig
 from penguin_ros.console import progress_bar
 from penguin_ros.errors import SettingError
@@ -73,10 +74,9 @@ class ScoredAnswer:
 
 
 def write_records(path: Path, records: Iterable[ScoredAnswer]) -> None:
-    """Writes one JSON object per line."""
-    with path.open('w', encoding='utf-8') as file:
-        for record in records:
-            file.write(json.dumps(asdict(record), ensure_ascii=False) + '\n')
+    """Writes one JSON object per line; PenguinError when that fails."""
+    lines = (json.dumps(asdict(record), ensure_ascii=False) + '\n' for record in records)
+    write_text(path, ''.join(lines))
 
 
 def read_records(path: Path) -> list[ScoredAnswer]:

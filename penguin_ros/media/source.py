@@ -15,7 +15,15 @@ import cv2
 import numpy as np
 
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.media.video import MAX_FPS, BgrImage, MediaError, VideoReader, unreadable
+from penguin_ros.frame_sampling import ROUNDING_NS
+from penguin_ros.media.video import (
+    MAX_FPS,
+    BgrImage,
+    MediaError,
+    VideoReader,
+    require_images,
+    unreadable,
+)
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 FOLDER_HZ = 1.0
@@ -35,6 +43,10 @@ class CameraSource(Protocol):
 
         Returns False when the source has ended.
         """
+
+    @property
+    def has_image(self) -> bool:
+        """Whether there is a current image: a video may begin with sound alone."""
 
     def image(self) -> BgrImage:
         """Returns the current image; MediaError when it cannot be decoded."""
@@ -68,7 +80,9 @@ def open_source(
 
 
 class VideoFile:
-    """A video file; looping goes on with the first frame, one frame's time after the last."""
+    """A video file. Each frame is shown from its own time to that of the next; looping goes on with
+    the file's zero, when the last frame was shown for as long as the one before it.
+    """
 
     is_live = False
 
@@ -76,40 +90,66 @@ class VideoFile:
         self._reader = VideoReader(path)
         self._is_looping = is_looping
         self.native_hz = self._reader.fps
-        self._period_ns = NANOSECONDS / self.native_hz
+        self._period_ns = round(NANOSECONDS / self.native_hz)
         self._image: BgrImage | None = None
-        self._lap_ns = 0.0  # media time of the first frame of this lap
-        self._next = 0  # index, in this lap, of the frame to be grabbed next
-        if not self._reader.grab():
-            raise unreadable(path, 'it holds no frame')
+        self._lap_ns = 0  # media time of the file's zero in this lap
+        self._next_ns: int | None = None  # time, in this lap, of the frame that was grabbed
+        require_images(self._reader)
         self._reader.rewind()
+        self._start_lap()
+
+    @property
+    def has_image(self) -> bool:
+        """Implements CameraSource."""
+        return self._image is not None
 
     def advance(self, media_ns: int) -> bool:
         """Implements CameraSource."""
-        # Times of ticks and frames are rounded differently.
-        while self._lap_ns + self._next * self._period_ns <= media_ns + self._period_ns / 100:
-            if self._reader.grab():
-                self._next += 1
-                self._image = None
-            elif not self._is_looping or self._next == 0:
+        now_ns = media_ns + ROUNDING_NS
+        while True:
+            if self._next_ns is not None:
+                if self._lap_ns + self._next_ns > now_ns:
+                    return True
+                self._show_next()
+            elif self._lap_ns + self._end_ns > now_ns:
+                return True
+            elif not self._is_looping:
                 return False
             else:
-                self._lap_ns += self._next * self._period_ns
-                self._next = 0
+                self._lap_ns += self._end_ns
                 self._reader.rewind()
-        return True
+                self._start_lap()
 
     def image(self) -> BgrImage:
         """Implements CameraSource."""
         if self._image is None:
-            self._image = self._reader.image()
-        if self._image is None:
-            raise unreadable(self._reader.path, 'a frame of it does not decode')
+            raise unreadable(self._reader.path, 'none of its frames was shown yet')
         return self._image
 
     def close(self) -> None:
         """Implements CameraSource."""
         self._reader.close()
+
+    def _start_lap(self) -> None:
+        self._end_ns = self._period_ns
+        self._next_ns = self._reader.media_time_ns() if self._reader.grab() else None
+
+    def _show_next(self) -> None:
+        """Shows the frame that was grabbed, and grabs the one after it, which overwrites it.
+
+        One that does not decode leaves the one before it in sight.
+        """
+        shown_ns = self._next_ns or 0
+        image = self._reader.image()
+        self._image = self._image if image is None else image
+        self._next_ns = None
+        while self._next_ns is None and self._reader.grab():
+            time_ns = self._reader.media_time_ns()
+            self._next_ns = time_ns if time_ns > shown_ns else None
+        if self._next_ns is None:
+            self._end_ns = shown_ns + self._period_ns
+        else:
+            self._period_ns = self._next_ns - shown_ns
 
 
 class ImageFolder:
@@ -119,6 +159,7 @@ class ImageFolder:
     """
 
     is_live = False
+    has_image = True
 
     def __init__(self, path: Path, is_looping: bool, hz: float) -> None:
         self.native_hz = hz
@@ -185,6 +226,7 @@ class LiveDevice:
     """
 
     is_live = True
+    has_image = True
 
     def __init__(self, capture: Any, name: str) -> None:
         self._capture = capture

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from penguin_ros.atomic_file import check_output, write_bytes
 from penguin_ros.benchmark.live.clips import FPS, QUESTIONS, WIDE, windowed
 from penguin_ros.benchmark.live.scenes import clip_images, framed
 from penguin_ros.benchmark.live.tasks import JsonObject
 from penguin_ros.benchmark.live.texts import TextBench
-from penguin_ros.console import require_folder
 from penguin_ros.errors import PenguinError, PromptTooLong
 from penguin_ros.libraries import remedy
 
@@ -93,7 +94,7 @@ def check_plot(path: Path) -> None:
         raise PenguinError(
             f'{path} cannot be drawn', 'its ending says what it is', 'Use .png, .svg or .pdf'
         )
-    require_folder(path)
+    check_output(path, option='--plot FILE')
 
 
 def draw(path: Path, named: Sequence[tuple[str, JsonObject]], machine: str) -> None:
@@ -110,12 +111,12 @@ def draw(path: Path, named: Sequence[tuple[str, JsonObject]], machine: str) -> N
         _panel(axes, title, found)
     where = textwrap.fill(machine, CHARACTERS * len(named))
     figure.supxlabel(f'frames in the clip, one more each time\n{where}', fontsize=9)
+    drawn = io.BytesIO()
     try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise PenguinError(f'{path} cannot be written', error.strerror or str(error)) from error
+        figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
     finally:
         pyplot.close(figure)
+    write_bytes(path, drawn.getvalue())
 
 
 def _panel(axes: Any, title: str, found: JsonObject) -> None:

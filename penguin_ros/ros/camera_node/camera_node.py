@@ -108,7 +108,7 @@ class CameraNode(Node):
 
     def _publish(self, stamp_ns: int) -> None:
         """Publishes the source's image, which is not even decoded while nobody has subscribed."""
-        if not self._images.has_subscribers:
+        if not self._images.has_subscribers or not self._source.has_image:
             return
         header = Header(stamp=time_message(stamp_ns), frame_id=self.parameters.frame_id)
         image = self._resized(self._source.image())
