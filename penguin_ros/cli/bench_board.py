@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from penguin_ros.atomic_file import check_output
 from penguin_ros.backends.base.bundle import read_manifest
 from penguin_ros.board.report import record
 from penguin_ros.board.result import DONE, FAULT, Results
@@ -19,7 +20,7 @@ from penguin_ros.board.steps import STEPS
 from penguin_ros.board.verdicts import require_gpu
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import require_least
-from penguin_ros.console import print_line, require_folder, status_line, write_json
+from penguin_ros.console import print_line, status_line, write_json
 from penguin_ros.errors import BuildRefused, SettingError
 
 FIRST = ('identity',)
@@ -111,7 +112,7 @@ def exit_code(results: Results, verdicts: Sequence[dict[str, str]]) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     require_least(arguments, {'soak': 0})
-    require_folder(arguments.report)
+    check_output(arguments.report)
     known = [step.name for step in STEPS]
     for name in arguments.steps:
         if name not in known:
