@@ -19,7 +19,12 @@ from rclpy.parameter import Parameter
 
 from penguin_ros.config import RENAMED_SETTINGS, PenguinConfig
 from penguin_ros.errors import PenguinError, SettingError
-from penguin_ros.ros.conversions.parameters import checked_topic, declare, setting_descriptor
+from penguin_ros.ros.conversions.parameters import (
+    checked_topic,
+    declare,
+    overrides_of,
+    setting_descriptor,
+)
 from penguin_ros.ros.conversions.topics import AUTO, TRANSPORTS, CameraSetting
 from penguin_ros.settings import changed_values, settings, with_current_names, with_values
 
@@ -115,9 +120,7 @@ class Parameters:
         """Returns the values of the parameter files and the command line, which apply when the
         parameters are declared.
         """
-        # rclpy has no public access to the overrides a node was started with.
-        overrides: dict[str, Parameter] = getattr(self._node, '_parameter_overrides', {})
-        return overrides
+        return overrides_of(self._node)
 
     def _declare_all(self) -> None:
         for name, (default, facts) in settings(PenguinConfig()).items():

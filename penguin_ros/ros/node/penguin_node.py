@@ -26,6 +26,7 @@ from penguin_ros.errors import DeviceLost, Inactive, PenguinError
 from penguin_ros.pipeline import BackendFactory, Pipeline
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
+from penguin_ros.ros.conversions.parameters import NumbersAsDeclared
 from penguin_ros.ros.conversions.topics import CameraSetting
 from penguin_ros.ros.node.captions import LATCHED_QOS, CaptionPublisher
 from penguin_ros.ros.node.diagnostics import Diagnostics
@@ -49,7 +50,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 
 
-class PenguinNode(LifecycleNodeMixin, Node):
+class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
     """The penguin node, unconfigured at first.
 
     `backend_factory` goes to the pipeline. SettingError when a parameter that the node is started

@@ -189,6 +189,14 @@ def test_nonsense_at_run_time_is_refused_with_the_reason_and_changes_nothing(
     assert not known or values(node, name) == before
 
 
+def test_a_whole_number_for_a_double_comes_back_as_a_double(node):
+    client = node.graph.client(GetParameters, f'{node.name}/get_parameters')
+    for given in (6, 5):
+        assert node.set(clip__fps=given)[0].successful
+        (value,) = node.graph.call(client, GetParameters.Request(names=['clip.fps'])).values
+        assert (value.type, value.double_value) == (ParameterType.PARAMETER_DOUBLE, given)
+
+
 def test_a_parameter_cannot_be_removed(node):
     client = node.graph.client(SetParameters, f'{node.name}/set_parameters')
     nothing = ParameterMessage(
