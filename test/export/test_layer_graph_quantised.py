@@ -145,7 +145,7 @@ def test_stored_matrices_are_those_of_the_checkpoint_up_to_rounding(
     head = np.concatenate([stored['llm.lm_head.0'], stored['llm.lm_head.1']], axis=1).T
     rows = read('llm.lm_head.weight')
     assert not head[len(rows) :].any(), 'what a head is filled up with'
-    near = 0.16 if name == 'int4 gpu' else 0.012
+    near = 0.25 if name == 'int4 gpu' else 0.012
     error = np.linalg.norm(head[: len(rows)] - rows, axis=1)
     assert (error < near * np.linalg.norm(rows, axis=1)).all()
 

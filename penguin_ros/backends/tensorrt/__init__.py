@@ -3,10 +3,10 @@
 
 Reading order: `backend` (what the scheduler's worker calls), `session` (everything that is open at
 once), `encoder` and `decoder` (one engine each), `decoder_inputs` and `chunks` (what one run of the
-decoder is given), `cache` (keys and values in device memory), `cuda_graphs` and `decode_place`
-(steps that repeat, and where), `engine`, `kernel_cache` and `log` (TensorRT), `device`, `buffers`
-and `features` (CUDA memory), `engine_manifest` (which engines a bundle has and whether they fit
-here), `library` and `bindings` (which TensorRT is installed, and its module).
+decoder is given), `cache` (keys and values in device memory), `cuda_graphs` (steps that repeat, and
+where), `engine`, `kernel_cache` and `log` (TensorRT), `device`, `buffers` and `features` (CUDA
+memory), `engine_manifest` (which engines a bundle has and whether they fit here), `library` and
+`bindings` (which TensorRT is installed, and its module).
 
 `backend`, `buffers`, `cache`, `chunks`, `engine_manifest`, `features` and `library` can be imported
 without TensorRT and CUDA's bindings. The room `export` builds engines with `cache`, `device`,

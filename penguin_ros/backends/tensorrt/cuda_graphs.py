@@ -5,6 +5,10 @@ graph.
 The rules are those of TensorRT's guide: a graph holds the shapes and addresses that its context
 had, so each has a context of its own, which is left alone afterwards; a context runs once before it
 is captured. All share one memory for intermediate values.
+
+If every slot were decoded where it lies, each would need contexts, graphs and their memory of its
+own for each length, and make them in the middle of an answer. So graphs know one place, and a slot
+that goes on decoding is exchanged with the one that lies there.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from dataclasses import dataclass
 
 from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.backends.base.recently_used import RecentlyUsed
+from penguin_ros.backends.tensorrt.cache import KvCache
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.engine import Context
 from penguin_ros.errors import BackendError
@@ -126,3 +131,24 @@ class GraphCache:
         if entry.graph is not None:
             self._device.free(entry.graph)
         entry.context.close()
+
+
+class DecodePlace:
+    """The memory in which slot 0 of `cache` lies at first; slots come and go, the memory stays."""
+
+    def __init__(self, cache: KvCache) -> None:
+        self._cache = cache
+        self._held = 0
+        self._asked = -1
+
+    def takes(self, index: int, extent: Callable[[int], int]) -> bool:
+        """Returns whether a slot lies in the place for its next step. It comes in at the second
+        step in a row that asks for it, so that slots that take turns are not carried to and fro.
+
+        `extent` gives how many positions of a slot matter.
+        """
+        is_again, self._asked = index == self._asked, index
+        if index != self._held and is_again:
+            self._cache.exchange(index, self._held, max(extent(index), extent(self._held)))
+            self._held = index
+        return index == self._held

@@ -23,8 +23,7 @@ from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.tensorrt.buffers import StridedRows
 from penguin_ros.backends.tensorrt.cache import STEP, CacheShape, KvCache
 from penguin_ros.backends.tensorrt.chunks import EngineRun, FeatureRows, engine_runs
-from penguin_ros.backends.tensorrt.cuda_graphs import GraphCache
-from penguin_ros.backends.tensorrt.decode_place import DecodePlace
+from penguin_ros.backends.tensorrt.cuda_graphs import DecodePlace, GraphCache
 from penguin_ros.backends.tensorrt.decoder_inputs import DecoderInputs, DecoderSizes
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
 from penguin_ros.backends.tensorrt.library import STORAGE
