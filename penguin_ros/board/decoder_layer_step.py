@@ -39,7 +39,7 @@ def run(order: StepOrder, note: Note) -> None:
             logits[str(candidate)] = as_float32(found.outputs['logits'])
             return found.facts()
 
-        for candidate in candidates(DECODER, weights):
+        for candidate in candidates(DECODER, bundle.manifest):
             forms[str(candidate)] = attempt(lambda candidate=candidate: entry(candidate))  # type: ignore[misc]
             forms[str(candidate)]['variant'] = candidate.variant
             note({'weights': weights, 'length': sizes.length, 'forms': forms})

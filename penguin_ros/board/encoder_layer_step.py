@@ -40,7 +40,7 @@ def run(order: StepOrder, note: Note) -> None:
             features[str(candidate), patches] = as_float32(found.outputs['encoded'])
             return found.facts()
 
-        for candidate in candidates(ENCODER, WEIGHTS):
+        for candidate in candidates(ENCODER, bundle.manifest):
             forms[str(candidate)] = {}
             for patches in sizes.patches:
                 forms[str(candidate)][str(patches)] = attempt(

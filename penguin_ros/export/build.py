@@ -28,6 +28,7 @@ from penguin_ros.backends.base.manifest import (
     FUSED,
     MANIFEST,
     PLAIN,
+    PLAIN_HALF,
     TWO_PART,
     FileSpec,
     GraphSpec,
@@ -66,7 +67,7 @@ DECODERS = {'onnxruntime': (FULL, TWO_PART), 'tensorrt': (FIXED_LENGTH, TWO_PART
 backend.
 """
 
-ENCODERS = {'onnxruntime': (FUSED,), 'tensorrt': (FUSED, PLAIN)}
+ENCODERS = {'onnxruntime': (FUSED,), 'tensorrt': (FUSED, PLAIN_HALF, PLAIN)}
 STAGES = {'onnxruntime': (FUSED,), 'tensorrt': ()}
 BEST = (FULL, FIXED_LENGTH, FUSED)
 """The variants that stand for their part: files of the others carry the name of the variant."""
@@ -189,6 +190,8 @@ class BundleBuilder:
         whole = [
             _write(folder, encoder_graph(weights, variant, compute), ENCODER, variant)
             for variant in ENCODERS[self._backend]
+            # In float32 the two plain forms would be one.
+            if (variant, compute) != (PLAIN_HALF, 'float32')
         ]
         return whole + [
             _write(folder, graph, ENCODER_STAGE, variant, index)

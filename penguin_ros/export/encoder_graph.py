@@ -9,7 +9,7 @@ values of all patches, which the caller collects. So a step is as small as its b
 
 from __future__ import annotations
 
-from penguin_ros.backends.base.manifest import ENCODER, ENCODER_STAGE, FUSED, PLAIN
+from penguin_ros.backends.base.manifest import ENCODER, ENCODER_STAGE, FUSED, PLAIN, PLAIN_HALF
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.export.graph import Graph
 from penguin_ros.export.layer_graph import (
@@ -27,9 +27,13 @@ from penguin_ros.export.layer_graph import (
 )
 from penguin_ros.export.network_weights import StoredEncoder, StoredLayer
 
-OPSETS = {FUSED: 23, PLAIN: 21}
+OPSETS = {FUSED: 23, PLAIN_HALF: 21, PLAIN: 21}
 """The opset of a variant: with Attention and RMSNormalization as operators, or of opset 20 (21 is
 for block-wise DequantizeLinear).
+
+In PLAIN_HALF nothing stands between the two products of attention but a softmax in the format of
+activations, the form that TensorRT is known to run as one kernel. Scores of normed queries and keys
+are far from what overflows.
 """
 
 SQRT_HALF = 0.5**0.5
@@ -45,7 +49,8 @@ def encoder_graph(weights: StoredEncoder, variant: str, compute: str) -> Graph:
     rope = _rope(graph, stack.shape, 'patches')
     for index, layer in enumerate(stack.layers):
         with graph.scope(f'layers.{index}'):
-            mixed = _attend(graph, _begin(graph, x, layer, stack.shape, rope), stack.shape)
+            state = _begin(graph, x, layer, stack.shape, rope)
+            mixed = _attend(graph, state, stack.shape, is_wide=variant != PLAIN_HALF)
             x = finish(graph, x, mixed, layer, stack.shape)
     _end(graph, x, weights)
     return graph
@@ -121,14 +126,18 @@ def _begin(
     return head_first(graph, queries), head_first(graph, keys), head_first(graph, values)
 
 
-def _attend(graph: Graph, state: State, shape: TransformerShape) -> str:
-    """Lets every row see all patches of its frame."""
+def _attend(graph: Graph, state: State, shape: TransformerShape, is_wide: bool = True) -> str:
+    """Lets every row see all patches of its frame; with `is_wide`, softmax is in float32."""
     queries, keys, values = state
     if is_fused(graph):
         return graph.op('Attention', queries, keys, values, scale=shape.head_dim**-0.5)
     stacked = grouped(graph, scaled(graph, queries, shape), shape)
     scores = graph.op('MatMul', stacked, graph.op('Transpose', keys, perm=[0, 1, 3, 2]))
-    mixed = graph.op('MatMul', softmax(graph, to(graph, scores, 'float32')), values)
+    if is_wide:
+        shares = softmax(graph, to(graph, scores, 'float32'))
+    else:
+        shares = graph.op('Softmax', scores, axis=-1)
+    mixed = graph.op('MatMul', shares, values)
     return graph.op('Reshape', mixed, graph.integers(0, shape.heads, -1, shape.head_dim))
 
 

@@ -14,6 +14,7 @@ from support.graph_runs import Vision, built, checkpoint_of, distance, patches, 
 from support.needed_packages import onnx
 
 from penguin_ros.backends.base.bundle import Bundle
+from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
@@ -67,6 +68,29 @@ def test_features_are_those_of_the_reference(
             distance(np.concatenate([embeds[0] for _, embeds in results]), case['projected'])
             < CLOSE
         )
+
+
+def test_softmax_in_float16_gives_the_features_of_softmax_in_float32(
+    golden_dir: Path, tmp_path: Path
+) -> None:
+    """On a frame of the reference, to the rounding of float16; and no cast is left beside it."""
+    checkpoint = open_checkpoint(golden_dir / 'checkpoint')
+    bundle = built(checkpoint, tmp_path / 'b', 'tensorrt', 'float16')
+    with np.load(golden_dir / 'cases' / 'image_small.npz') as case:
+        frame = frames_of(case)[0]
+        expected = case['projected']
+    half, wide = (
+        Vision(bundle, variant).whole([frame])[1][0].astype(np.float32)
+        for variant in ('plain_half', 'plain')
+    )
+    assert distance(half, wide) < 2e-3
+    assert distance(half, expected) < 1.2 * distance(wide, expected) + 1e-3
+    model = onnx.load(bundle.file('vision_plain_half.onnx'), load_external_data=False)
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    users = {name: node.op_type for node in model.graph.node for name in node.input}
+    for node in model.graph.node:
+        if node.op_type == 'Softmax':
+            assert (makers[node.input[0]], users[node.output[0]]) == ('MatMul', 'MatMul')
 
 
 @pytest.mark.parametrize('changes', SHAPES.values(), ids=SHAPES)

@@ -38,9 +38,9 @@ from penguin_ros.export.tensorrt.profiles import ProfileSizes
 def main(folder: str, target: str) -> dict[str, Any]:
     """Tries every candidate, each on its own."""
     bundle = open_bundle(folder)
-    precision, results = bundle.manifest.precision, {}
-    for part, kind in (('decoder', precision.linears), ('vision', precision.vision)):
-        for candidate in candidates(part, kind):
+    results = {}
+    for part in ('decoder', 'vision'):
+        for candidate in candidates(part, bundle.manifest):
             results[str(candidate)] = attempt(bundle, candidate, target)
     return results
 
@@ -81,11 +81,7 @@ def interrupted(folder: str) -> dict[str, Any]:
         if len(shown) == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
-    network = Network(
-        prepared(
-            bundle, candidates('decoder', bundle.manifest.precision.linears)[0], ProfileSizes()
-        )
-    )
+    network = Network(prepared(bundle, candidates('decoder', bundle.manifest)[0], ProfileSizes()))
     with tempfile.TemporaryDirectory() as place:
         try:
             network.build(BuilderSettings(target='SM86'), Path(place) / 'engine', show)

@@ -24,8 +24,10 @@ sees all of it; or a cache of fixed length is updated in place and cut to the le
 the cache is only read, and the caller copies the new keys and values.
 """
 
-FUSED, PLAIN = 'fused', 'plain'
-"""The variants of the encoder: with attention and norm as operators, or made of plain operators."""
+FUSED, PLAIN_HALF, PLAIN = 'fused', 'plain_half', 'plain'
+"""The variants of the encoder: with attention and norm as operators; or made of plain operators,
+with softmax in the format of activations, or in float32.
+"""
 
 
 @dataclass(frozen=True)

@@ -228,9 +228,9 @@ class EngineBuilder:
         )
         from penguin_ros.export.tensorrt.graph import weight_bytes
 
-        precision, options = self._bundle.manifest.precision, self._options
-        weights = precision.vision if part == ENCODER else precision.linears
-        tried = preferred(candidates(part, weights, options.variant), options.forms.get(part, ()))
+        options = self._options
+        tried = candidates(part, self._bundle.manifest, options.variant)
+        tried = preferred(tried, options.forms.get(part, ()))
         sizes = ProfileSizes(options.max_rows, options.max_patches)
         first = prepared(self._bundle, tried[0], sizes)
         is_shared = self._device.gpu.is_integrated or self._library.is_rtx
@@ -238,7 +238,7 @@ class EngineBuilder:
         check_memory(part, weight_bytes(first.model), self._bundle, sizes, room, self._library)
         settings = BuilderSettings(self._timing_cache(), self._workspace(), self._target())
         staging = self._folder / f'{part}{STAGING}'
-        order = EngineOrder(self._bundle, sizes, settings, staging, self._progress)
+        order = EngineOrder(self._bundle, sizes, settings, staging, self._device, self._progress)
         try:
             built = build_first(tried, order)
             record = BuildRecord(warnings=tuple(LOG.warnings), memory_lines=tuple(LOG.memory_lines))

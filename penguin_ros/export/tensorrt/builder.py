@@ -47,13 +47,15 @@ class BuilderSettings:
 @dataclass(frozen=True)
 class BuildInput:
     """A graph: `model` as TensorRT is to see it, the `path` beside which its weights lie, its
-    inputs and the profiles.
+    inputs and the profiles. With `has_one_copy`, a second profile may not have weights laid out
+    for itself.
     """
 
     model: onnx.ModelProto
     path: Path
     inputs: tuple[TensorSpec, ...]
     profiles: tuple[Profile, ...]
+    has_one_copy: bool = False
 
 
 def has_cache_updates() -> bool:
@@ -105,8 +107,13 @@ class Network:
         graph, or TensorRT would ignore one of its inputs.
         """
         config: trt.IBuilderConfig = self._builder.create_builder_config()
-        for profile in self._graph.profiles:
-            config.add_optimization_profile(self._profile(profile))
+        for index, sizes in enumerate(self._graph.profiles):
+            profile = self._profile(sizes)
+            if index and self._graph.has_one_copy:
+                profile.extra_memory_target = 0.0
+            config.add_optimization_profile(profile)
+        # Branches on streams of their own would each want memory, and more of a captured graph.
+        config.max_aux_streams = 0
         if settings.workspace_bytes:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
         if settings.target:

@@ -8,7 +8,7 @@ Importing this file needs tensorrt.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penguin_ros.backends.base.bundle import Bundle
@@ -18,11 +18,15 @@ from penguin_ros.backends.base.manifest import (
     FIXED_LENGTH,
     FUSED,
     PLAIN,
+    PLAIN_HALF,
     TWO_PART,
     GraphSpec,
+    Manifest,
 )
+from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.log import LOG
 from penguin_ros.errors import BackendError, BuildError, BuildRefused, OutOfMemory
+from penguin_ros.export.tensorrt.agreement import check_agreement
 from penguin_ros.export.tensorrt.builder import (
     BuilderSettings,
     BuildInput,
@@ -40,9 +44,10 @@ from penguin_ros.export.tensorrt.profiles import (
     decoder_profiles,
     encoder_profiles,
 )
+from penguin_ros.export.tensorrt.shallow import shallow_graph
 
 NEW_OPERATORS = {DECODER: FIXED_LENGTH, ENCODER: FUSED}
-OLD_OPERATORS = {DECODER: TWO_PART, ENCODER: PLAIN}
+OLD_OPERATORS = {DECODER: (TWO_PART,), ENCODER: (PLAIN_HALF, PLAIN)}
 VARIANTS = ('auto', FIXED_LENGTH, TWO_PART)
 INTEGERS = ('int8', 'int4')
 
@@ -58,18 +63,25 @@ KERNEL_BYTES = 64 * 1024 * 1024
 @dataclass(frozen=True)
 class Candidate:
     """One attempt: a variant, whether attention may be taken apart, and the most tokens of the
-    decoding profile (0 for the encoder).
+    decoding profile (0 for the encoder). With `has_one_copy`, prefill may not have weights laid out
+    for itself; without `has_zero_points`, int4 weights stand before TensorRT's own operator.
     """
 
     part: str
     variant: str
-    is_decomposable: bool
+    is_decomposable: bool = False
     decode_tokens: int = 0
+    has_one_copy: bool = False
+    has_zero_points: bool = True
 
     def __str__(self) -> str:
         text = f'{self.part}: {self.variant}'
         if self.is_decomposable:
             text += ', decomposable'
+        if self.has_one_copy:
+            text += ', one copy of the weights'
+        if not self.has_zero_points:
+            text += ', without zero points'
         if self.decode_tokens > 1:
             text += f', decoding 1 to {self.decode_tokens} tokens'
         return text
@@ -78,13 +90,15 @@ class Candidate:
 @dataclass(frozen=True)
 class EngineOrder:
     """What is built from: a graph of `bundle` for `sizes`; how: with `settings`; and where to:
-    `path`. `progress` gets the candidate and the fraction of its build that is done.
+    `path`. On `device`, engines of two layers are compared. `progress` gets the candidate and the
+    fraction of its build that is done.
     """
 
     bundle: Bundle
     sizes: ProfileSizes
     settings: BuilderSettings
     path: Path
+    device: CudaDevice
     progress: ProgressCallback
 
 
@@ -99,9 +113,9 @@ class Built:
     failures: tuple[str, ...]
 
 
-def candidates(part: str, precision: str, choice: str = 'auto') -> list[Candidate]:
-    """Returns what is tried for a part whose weights are stored as `precision`, the best first;
-    BuildRefused when this TensorRT cannot do `choice`.
+def candidates(part: str, manifest: Manifest, choice: str = 'auto') -> list[Candidate]:
+    """Returns what is tried for a part of a bundle, the best first; BuildRefused when this TensorRT
+    cannot do `choice`.
     """
     if choice not in VARIANTS:
         raise BuildRefused(f'variant {choice!r} is unknown', f'there are {", ".join(VARIANTS)}')
@@ -112,14 +126,36 @@ def candidates(part: str, precision: str, choice: str = 'auto') -> list[Candidat
             'it needs TensorRT 10.15 or later',
             'Leave the variant to be chosen, or upgrade to JetPack 7.2',
         )
-    decode_tokens = _decode_tokens(part, precision)
+    new = NEW_OPERATORS[part] if is_new and choice != TWO_PART else ''
+    old = () if choice == FIXED_LENGTH and part == DECODER else OLD_OPERATORS[part]
+    if part == ENCODER:
+        found = _encoder_candidates(new, old)
+    else:
+        found = _decoder_candidates(new, old, manifest.precision.linears)
+    # A bundle in float32 has no plain_half, nor has one that is older than that form.
+    return [candidate for candidate in found if manifest.graph(part, candidate.variant)]
+
+
+def _encoder_candidates(new: str, old: Sequence[str]) -> list[Candidate]:
+    found = [Candidate(ENCODER, new), Candidate(ENCODER, new, True)] if new else []
+    return [*found, *(Candidate(ENCODER, variant) for variant in old)]
+
+
+def _decoder_candidates(new: str, old: Sequence[str], precision: str) -> list[Candidate]:
+    """Decoding one token comes before decoding up to some: kernels for one row are the faster ones,
+    even where attention must be taken apart for them.
+    """
+    forms = [(new, False), (new, True)] if new else []
     found: list[Candidate] = []
-    if is_new and choice != TWO_PART:
-        new = NEW_OPERATORS[part]
-        found += [Candidate(part, new, False, count) for count in decode_tokens]
-        found += [Candidate(part, new, True, decode_tokens[-1])]
-    if choice != FIXED_LENGTH or part == ENCODER:
-        found += [Candidate(part, OLD_OPERATORS[part], False, count) for count in decode_tokens]
+    for group in (forms, [(variant, False) for variant in old]):
+        for tokens, has_one_copy in _decode_tokens(precision):
+            found += [
+                Candidate(DECODER, variant, is_apart, tokens, has_one_copy)
+                for variant, is_apart in group
+            ]
+    if precision == 'int4':
+        variants = [name for name in (new, *old) if name]
+        found += [Candidate(DECODER, name, False, 1, has_zero_points=False) for name in variants]
     return found
 
 
@@ -131,22 +167,23 @@ def preferred(tried: Sequence[Candidate], forms: Sequence[str]) -> list[Candidat
     return sorted(tried, key=lambda candidate: places.get(str(candidate), len(places)))
 
 
-def _decode_tokens(part: str, precision: str) -> list[int]:
-    """Integer weights are shared between profiles; float weights only when both profiles have a
-    range of tokens.
+def _decode_tokens(precision: str) -> list[tuple[int, bool]]:
+    """Returns tokens of the decoding profile, and whether prefill is kept from a copy of its own.
+    Integer weights are shared between profiles; float weights lay in the engine twice when decoding
+    was fixed at one token, and once when it had a range (TensorRT for RTX).
     """
-    if part == ENCODER:
-        return [0]
-    return [1, SHARED_DECODE_TOKENS] if precision in INTEGERS else [SHARED_DECODE_TOKENS]
+    one_copy = [(1, True), (SHARED_DECODE_TOKENS, False)]
+    return [(1, False), *one_copy] if precision in INTEGERS else one_copy
 
 
 def build_first(tried: Sequence[Candidate], order: EngineOrder) -> Built:
-    """Tries one candidate after the other until an engine is written; BuildError with all reasons
-    when none is.
+    """Tries one candidate after the other, each on two layers first, until an engine is written;
+    BuildError with all reasons when none is.
     """
     failures: list[str] = []
     for candidate in tried:
         try:
+            _try_on_two_layers(candidate, order)
             return _attempt(candidate, order, tuple(failures))
         except BackendError as error:
             failures.append(f'{candidate}: {error.what}: {error.why}')
@@ -175,13 +212,54 @@ def prepared(bundle: Bundle, candidate: Candidate, sizes: ProfileSizes) -> Build
     else:
         features = ''
         profiles = decoder_profiles(sizes, manifest.max_length, candidate.decode_tokens)
-    model = tensorrt_copy(path, candidate.is_decomposable, features)
-    return BuildInput(model, path, graph.inputs, profiles)
+    model = tensorrt_copy(path, candidate.is_decomposable, features, candidate.has_zero_points)
+    return BuildInput(model, path, graph.inputs, profiles, candidate.has_one_copy)
+
+
+def _try_on_two_layers(candidate: Candidate, order: EngineOrder) -> None:
+    """Raises BackendError when the candidate fails on the first two layers: a minute then shows
+    what a quarter of an hour would. There, too, softmax without float32 is compared with softmax in
+    float32.
+    """
+    is_compared = candidate.variant == PLAIN_HALF
+    graph, spec, is_cut = _two_layers(candidate, order)
+    if not is_cut and not is_compared:
+        return
+    _write(graph, spec, order, f'{candidate}, two layers')
+    if not is_compared:
+        return
+    wide = replace(candidate, variant=PLAIN)
+    beside = replace(order, path=order.path.with_suffix('.wide'))
+    try:
+        graph, spec, _ = _two_layers(wide, beside)
+        _write(graph, spec, beside, f'{wide}, two layers')
+        engines = order.path, beside.path
+        check_agreement(order.device, order.bundle.shape, engines, order.sizes.max_patches)
+    finally:
+        beside.path.unlink(missing_ok=True)
+
+
+def _two_layers(candidate: Candidate, order: EngineOrder) -> tuple[BuildInput, GraphSpec, bool]:
+    """Returns the graph of a candidate cut to two layers, and whether there was more of it."""
+    graph = prepared(order.bundle, candidate, order.sizes)
+    spec = order.bundle.graph(candidate.part, candidate.variant)
+    shallow = shallow_graph(graph.model, spec)
+    if shallow is None:
+        return graph, spec, False
+    graph = replace(graph, model=shallow.model, inputs=shallow.spec.inputs)
+    return graph, shallow.spec, True
 
 
 def _attempt(candidate: Candidate, order: EngineOrder, failures: tuple[str, ...]) -> Built:
-    order.progress(str(candidate), 0.0)
     graph = prepared(order.bundle, candidate, order.sizes)
+    spec = order.bundle.graph(candidate.part, candidate.variant)
+    expected = _write(graph, spec, order, str(candidate))
+    return Built(candidate, spec, graph.profiles, expected, failures)
+
+
+def _write(graph: BuildInput, spec: GraphSpec, order: EngineOrder, title: str) -> int:
+    """Checks a graph, builds its engine and checks that; returns the bytes of its weights."""
+    order.progress(title, 0.0)
     version = WITH_FUSED if has_cache_updates() else OLDEST
     known = problems(graph.model, version, Constants(graph.model, graph.path.parent))
     if known:
@@ -189,14 +267,11 @@ def _attempt(candidate: Candidate, order: EngineOrder, failures: tuple[str, ...]
             f'{graph.path.name} is not for this TensorRT', '; '.join(known[:MAX_SHOWN])
         )
     expected = weight_bytes(graph.model)
-    spec = order.bundle.graph(candidate.part, candidate.variant)
     network = Network(graph)
     check_network(network.inputs(), network.layers(), spec)
-    network.build(
-        order.settings, order.path, lambda fraction: order.progress(str(candidate), fraction)
-    )
+    network.build(order.settings, order.path, lambda fraction: order.progress(title, fraction))
     check_size(order.path.stat().st_size, expected)
-    return Built(candidate, spec, graph.profiles, expected, failures)
+    return expected
 
 
 def check_network(inputs: Sequence[str], layers: Mapping[str, int], graph: GraphSpec) -> None:

@@ -79,14 +79,19 @@ class Constants:
 
 
 ATTENTION = 'Attention'
+DEQUANTIZE = 'DequantizeLinear'
+INT4_DEQUANTIZE, TENSORRT_DOMAIN = 'TRT_INT4DequantizeLinear', 'trt'
 MERGE_WEIGHTS = 'merge_weights'
 DECOMPOSABLE = 'TRT_decomposable'
 FEATURES, LOGITS = 'image_embeds', 'logits'
 
 
-def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -> onnx.ModelProto:
+def tensorrt_copy(
+    path: Path, is_decomposable: bool, feature_format: str = '', has_zero_points: bool = True
+) -> onnx.ModelProto:
     """Reads the graph at `path`. With `is_decomposable`, attention may be taken apart where there
-    is no kernel for it.
+    is no kernel for it. Without `has_zero_points`, int4 weights stand before TensorRT's own
+    operator for them, which takes none.
 
     `feature_format` is the format in which an encoder gives its features out, so that the decoder
     can take them as they are.
@@ -96,6 +101,8 @@ def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -
         for node in model.graph.node:
             if node.op_type == ATTENTION:
                 node.attribute.append(helper.make_attribute(DECOMPOSABLE, 1))
+    if not has_zero_points:
+        _leave_out_zero_points(model)
     if any(value.name == LOGITS for value in model.graph.output):
         _choose_greedy(model)
     if any(value.name == MERGE_WEIGHTS for value in model.graph.input):
@@ -103,6 +110,21 @@ def tensorrt_copy(path: Path, is_decomposable: bool, feature_format: str = '') -
     if feature_format:
         _cast_features(model, ELEMENT_TYPES[feature_format])
     return model
+
+
+def _leave_out_zero_points(model: onnx.ModelProto) -> None:
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        is_int4 = kinds.get(node.input[0] if node.input else '') == TensorProto.INT4
+        if node.op_type == DEQUANTIZE and is_int4:
+            node.op_type, node.domain = INT4_DEQUANTIZE, TENSORRT_DOMAIN
+            del node.input[2:]
+    model.opset_import.append(helper.make_opsetid(TENSORRT_DOMAIN, 1))
+    used = {name for node in model.graph.node for name in node.input}
+    left = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    copies = [TensorProto.FromString(tensor.SerializeToString()) for tensor in left]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(copies)
 
 
 def _choose_greedy(model: onnx.ModelProto) -> None:

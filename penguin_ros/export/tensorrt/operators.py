@@ -14,7 +14,12 @@ from collections.abc import Callable, Iterator
 import onnx
 from onnx import TensorProto
 
-from penguin_ros.export.tensorrt.graph import Constants
+from penguin_ros.export.tensorrt.graph import (
+    DEQUANTIZE,
+    INT4_DEQUANTIZE,
+    TENSORRT_DOMAIN,
+    Constants,
+)
 
 Version = tuple[int, int]
 
@@ -59,6 +64,9 @@ SINCE: dict[str, Version] = {
     'TensorScatter': (10, 15),
 }
 """The first version that takes an operator, for those that graphs here are made of."""
+
+OWN = {INT4_DEQUANTIZE: DEQUANTIZE}
+"""Operators of TensorRT's parser itself, and what they are without the rules for their inputs."""
 
 NEWER_ATTRIBUTES = {'DequantizeLinear': {'block_size'}}
 """Attributes of opsets above the documented one that are understood all the same: the block follows
@@ -107,14 +115,15 @@ def _input_problems(model: onnx.ModelProto) -> Iterator[str]:
 
 
 def _operator_problem(node: onnx.NodeProto, version: Version, opset: int) -> str | None:
-    since = SINCE.get(node.op_type)
-    if node.domain not in ('', 'ai.onnx') or since is None:
+    kind = OWN.get(node.op_type, node.op_type) if node.domain == TENSORRT_DOMAIN else node.op_type
+    since = SINCE.get(kind)
+    if node.domain not in ('', 'ai.onnx', TENSORRT_DOMAIN) or since is None:
         return 'not an operator that TensorRT is known to take'
     if since > version:
         return f'needs TensorRT {since[0]}.{since[1]}'
-    schema = onnx.defs.get_schema(node.op_type, opset)
+    schema = onnx.defs.get_schema(kind, opset)
     own = {attribute.name for attribute in node.attribute if not attribute.name.startswith('TRT_')}
-    unknown = own - set(schema.attributes) - NEWER_ATTRIBUTES.get(node.op_type, set())
+    unknown = own - set(schema.attributes) - NEWER_ATTRIBUTES.get(kind, set())
     if unknown:
         return f'{sorted(unknown)[0]} is newer than opset {opset}'
     return f'it has {len(node.input)} inputs' if len(node.input) > schema.max_input else None
@@ -126,8 +135,11 @@ def _dequantize(node: onnx.NodeProto, constants: Constants) -> str | None:
     if values is None or scales is None:
         return 'values and scales must be constants'
     is_int4 = values.data_type == TensorProto.INT4
-    if is_int4 and (zeros is None or zeros.data_type != TensorProto.INT4):
-        return 'int4 needs zero points of int4: 10.3 takes the type from them'
+    is_own = node.op_type == INT4_DEQUANTIZE
+    if is_own and (not is_int4 or zeros is not None):
+        return 'this operator takes int4, without zero points'
+    if is_int4 and not is_own and (zeros is None or zeros.data_type != TensorProto.INT4):
+        return 'int4 needs zero points of int4'
     if is_int4 and values.dims[-1] % 2:
         return 'an odd last dimension of int4'
     if zeros is not None and (
@@ -207,7 +219,8 @@ def _attribute(node: onnx.NodeProto, name: str, default: int) -> int:
 
 
 RULES: dict[str, Rule] = {
-    'DequantizeLinear': _dequantize,
+    DEQUANTIZE: _dequantize,
+    INT4_DEQUANTIZE: _dequantize,
     'Attention': _attention,
     'TensorScatter': _scatter,
     'Slice': _slice,

@@ -34,7 +34,9 @@ def test_progress_names_the_stage_and_rises(bundle: Path, machine: Machine) -> N
     seen: list[tuple[str, float]] = []
     build_engines(bundle, OPTIONS, lambda stage, fraction: seen.append((stage, fraction)))
     assert [stage for stage, fraction in seen if fraction == 0] == [
-        'decoder: window, decoding 1 to 8 tokens',
+        'decoder: window, one copy of the weights, two layers',
+        'decoder: window, one copy of the weights',
+        'vision: fused, two layers',
         'vision: fused',
     ]
     for stage in dict(seen):
@@ -64,12 +66,12 @@ def test_the_timing_cache_is_kept_per_version_and_gpu_and_one_of_another_is_repl
     options = replace(OPTIONS, timing_cache=None)
     build_engines(bundle, options)
     file = tmp_path / 'cache' / 'penguin_ros' / 'tensorrt-10.16.2-Fake-Orin-sm8.7-8x-16gb.timing'
-    assert file.read_bytes() == b'..', 'one addition per engine'
+    assert file.read_bytes() == b'....', 'one addition per engine, and per trial on two layers'
     build_engines(bundle, replace(options, is_forced=True))
-    assert file.read_bytes() == b'....'
+    assert file.read_bytes() == b'........'
     file.write_bytes(b'other GPU')
     build_engines(bundle, replace(options, is_forced=True))
-    assert file.read_bytes() == b'..'
+    assert file.read_bytes() == b'....'
 
 
 @pytest.mark.parametrize('is_integrated', [True, False])

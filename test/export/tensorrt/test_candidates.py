@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.fake_gpu.bundles import OPTIONS
+from support.fake_gpu.engine import BuiltEngine
 from support.fake_gpu.installed import Machine, remove, use
 from support.tensorrt_build_checks import COMMAND, files, kinds, runs
 
@@ -74,7 +75,7 @@ def test_where_no_fused_graph_builds_the_plain_ones_do(bundle: Path, machine: Ma
     machine.refuses = lambda model: 'no' if 'Attention' in kinds(model) else ''
     record = build_engines(bundle, OPTIONS)
     assert [(engine.variant, len(engine.failures)) for engine in record.engines] == [
-        ('two_part', 2),
+        ('two_part', 4),
         ('plain', 2),
     ]
     assert np.isfinite(runs(bundle)).all()
@@ -87,21 +88,123 @@ def test_when_nothing_builds_the_error_has_every_reason_and_nothing_is_left(
     with pytest.raises(BuildError) as caught:
         build_engines(bundle, OPTIONS)
     text = str(caught.value)
-    assert text.count('no tactic for') == 3 and 'two_part' in text and 'decomposable' in text
+    assert text.count('no tactic for') == 6 and 'two_part' in text and 'decomposable' in text
     assert files(bundle) == {}
     with pytest.raises(BundleNotFound, match=COMMAND):
         runs(bundle)
 
 
-@pytest.mark.parametrize(('precision', 'rows'), [('float32', [8]), ('float16', [8]), ('int4', [1])])
-def test_float_weights_are_decoded_with_a_range_of_rows_so_that_they_are_stored_once(
-    graphs: dict[str, Path], tmp_path: Path, machine: Machine, precision: str, rows: list[int]
+@pytest.mark.parametrize('precision', ['float32', 'float16', 'int4'])
+def test_decoding_is_built_for_one_row(
+    graphs: dict[str, Path], tmp_path: Path, machine: Machine, precision: str
 ) -> None:
+    """Float weights, which would lie in the engine twice, are kept from a second copy."""
     folder = Path(shutil.copytree(graphs[precision], tmp_path / 'bundle'))
     decoder = build_engines(folder, OPTIONS).engine('decoder')
-    assert decoder is not None and [decoder.profiles[0]['rows'][2]] == rows
-    assert decoder.profiles[1]['rows'] == (rows[0] + 1, 48, 48)
+    assert decoder is not None
+    assert [profile['rows'] for profile in decoder.profiles] == [(1, 1, 1), (2, 48, 48)]
     assert decoder.profiles[1]['length'] == (256, 272, 272)
+    plan = BuiltEngine.of((folder / 'tensorrt' / decoder.file).read_bytes())
+    assert plan is not None and plan.aux_streams == 0
+    assert plan.extra_memory == ([1.0, 1.0] if precision == 'int4' else [1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ('precision', 'expected'),
+    [
+        (
+            'float16',
+            [
+                'window, one copy of the weights',
+                'window, decomposable, one copy of the weights',
+                'window, decoding 1 to 8 tokens',
+                'window, decomposable, decoding 1 to 8 tokens',
+                'two_part, one copy of the weights',
+                'two_part, decoding 1 to 8 tokens',
+            ],
+        ),
+        (
+            'int4',
+            [
+                'window',
+                'window, decomposable',
+                'window, one copy of the weights',
+                'window, decomposable, one copy of the weights',
+                'window, decoding 1 to 8 tokens',
+                'window, decomposable, decoding 1 to 8 tokens',
+                'two_part',
+                'two_part, one copy of the weights',
+                'two_part, decoding 1 to 8 tokens',
+                'window, without zero points',
+                'two_part, without zero points',
+            ],
+        ),
+    ],
+)
+def test_one_row_is_tried_in_every_way_before_a_range_of_rows(
+    graphs: dict[str, Path], machine: Machine, precision: str, expected: list[str]
+) -> None:
+    from penguin_ros.export.tensorrt.candidates import candidates
+
+    use(machine)
+    manifest = open_bundle(graphs[precision]).manifest
+    assert [str(one) for one in candidates('decoder', manifest)] == [
+        f'decoder: {form}' for form in expected
+    ]
+    assert [str(one) for one in candidates('vision', manifest)] == [
+        f'vision: {form}' for form in ('fused', 'fused, decomposable', 'plain_half', 'plain')
+    ]
+
+
+def test_a_form_is_tried_on_two_layers_before_all_of_them(bundle: Path, machine: Machine) -> None:
+    """What fails there costs no build of the whole network, and there is one whole build a part."""
+
+    def layers(model: Any) -> int:
+        scopes = {node.name.partition('/')[0] for node in model.graph.node}
+        return sum(scope.startswith('layers.') for scope in scopes)
+
+    machine.refuses = lambda model: 'no' if 'Attention' in kinds(model) else ''
+    build_engines(bundle, OPTIONS)
+    assert [layers(model) for model in machine.built] == [*[2] * 5, 3, *[2] * 3, 3]
+    assert np.isfinite(runs(bundle)).all()
+
+
+def test_int4_without_zero_points_is_the_last_way(
+    graphs: dict[str, Path], tmp_path: Path, machine: Machine
+) -> None:
+    folder = Path(shutil.copytree(graphs['int4'], tmp_path / 'bundle'))
+    machine.refuses = lambda model: (
+        'zero points' if 'TRT_INT4DequantizeLinear' not in kinds(model) else ''
+    )
+    with pytest.raises(BuildError, match='vision'):  # which has no int4 that could be refused
+        build_engines(folder, OPTIONS)
+    decoder = [model for model in machine.built if model.graph.name.startswith('decoder')][-1]
+    own = [node for node in decoder.graph.node if node.op_type == 'TRT_INT4DequantizeLinear']
+    assert len(own) == 14 and {(node.domain, len(node.input)) for node in own} == {('trt', 2)}
+    machine.refuses = lambda model: (
+        'zero points'
+        if 'DequantizeLinear' in kinds(model) and model.graph.name.startswith('decoder')
+        else ''
+    )
+    record = build_engines(folder, OPTIONS)
+    engine = record.engine('decoder')
+    assert engine is not None and engine.variant == 'window' and len(engine.failures) == 9
+    assert np.isfinite(runs(folder)).all()
+
+
+def test_softmax_without_float32_is_taken_when_the_features_agree(
+    graphs: dict[str, Path], tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(graphs['float16'], tmp_path / 'bundle'))
+    machine.refuses = lambda model: 'no' if 'Attention' in kinds(model) else ''
+    engine = build_engines(folder, OPTIONS).engine('vision')
+    assert engine is not None and (engine.variant, len(engine.failures)) == ('plain_half', 2)
+    assert np.isfinite(runs(folder)).all()
+    monkeypatch.setattr('penguin_ros.export.tensorrt.agreement.MAX_DISTANCE', 1e-9)
+    engine = build_engines(folder, replace(OPTIONS, is_forced=True)).engine('vision')
+    assert engine is not None and engine.variant == 'plain'
+    assert 'the features are not those of softmax in float32' in engine.failures[2]
+    assert not list((folder / 'tensorrt').glob('*.wide'))
 
 
 def test_the_variant_can_be_chosen_unless_the_library_lacks_it(

@@ -22,7 +22,7 @@ from penguin_ros.export.tensorrt.graph import Constants, tensorrt_copy
 from penguin_ros.export.tensorrt.operators import problems
 
 VERSIONS = ((10, 3), (10, 13), (10, 16), (11, 4))
-PLAIN, FUSED = ('two_part', 'plain'), ('window', 'fused')
+PLAIN, FUSED = ('two_part', 'plain', 'plain_half'), ('window', 'fused')
 
 
 @pytest.fixture(scope='module', params=[name for name in PRECISIONS if name != ROWWISE])
@@ -37,11 +37,14 @@ def bundle_folder(
 
 
 def found(
-    folder: Path, file: str, version: tuple[int, int], is_decomposable: bool = False
+    folder: Path,
+    file: str,
+    version: tuple[int, int],
+    is_decomposable: bool = False,
+    has_zero_points: bool = True,
 ) -> list[str]:
-    model = tensorrt_copy(
-        folder / file, is_decomposable, 'bfloat16' if file.startswith('vision') else ''
-    )
+    features = 'bfloat16' if file.startswith('vision') else ''
+    model = tensorrt_copy(folder / file, is_decomposable, features, has_zero_points)
     return problems(model, version, Constants(model, folder))
 
 
@@ -54,7 +57,8 @@ def test_graphs_of_old_operators_suit_every_version(bundle_folder: Path) -> None
         why
         for graph in graphs
         for version in VERSIONS
-        for why in found(bundle_folder, graph.file, version)
+        for has_zero_points in (True, False)
+        for why in found(bundle_folder, graph.file, version, has_zero_points=has_zero_points)
     ] == []
 
 

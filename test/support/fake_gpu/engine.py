@@ -67,6 +67,8 @@ class BuiltEngine:
     is_capturable: bool = True
     is_detailed: bool = False
     padding: bytes = b''
+    extra_memory: list[float] = field(default_factory=list)
+    aux_streams: int = -1
 
     def to_bytes(self) -> bytes:
         """Returns the content of a file."""
@@ -97,6 +99,8 @@ def session_of(model: bytes) -> onnxruntime.InferenceSession:
     """
     proto = onnx.load_model_from_string(model)
     for node in proto.graph.node:
+        if node.domain == 'trt':
+            node.op_type, node.domain = node.op_type.removeprefix('TRT_INT4'), ''
         kept = [attribute for attribute in node.attribute if not attribute.name.startswith('TRT_')]
         del node.attribute[:]
         node.attribute.extend(kept)

@@ -21,7 +21,12 @@ from support.fake_gpu.rtx_kernels import RtxEngine
 
 from penguin_ros.backends.tensorrt.library import Library
 
-LAYERS = {'DequantizeLinear': 'DEQUANTIZE', 'TensorScatter': 'KV_CACHE_UPDATE', 'TopK': 'TOPK'}
+LAYERS = {
+    'DequantizeLinear': 'DEQUANTIZE',
+    'TRT_INT4DequantizeLinear': 'DEQUANTIZE',
+    'TensorScatter': 'KV_CACHE_UPDATE',
+    'TopK': 'TOPK',
+}
 FUSED = {'Attention', 'RMSNormalization', 'RotaryEmbedding', 'TensorScatter'}
 
 
@@ -46,6 +51,7 @@ class Profile:
 
     def __init__(self) -> None:
         self.shapes: dict[str, tuple[Shape, Shape, Shape]] = {}
+        self.extra_memory_target = 1.0
 
     def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
         low, best, high = tuple(min), tuple(opt), tuple(max)
@@ -93,6 +99,7 @@ class Config:
         self.timing_cache: types.SimpleNamespace | None = None
         self.progress_monitor: Any = None
         self.flags: set[Any] = set()
+        self.max_aux_streams = -1
         self.profiling_verbosity: Any = None
 
     def set_flag(self, flag: Any) -> None:
@@ -224,6 +231,8 @@ def tensorrt_module(
                 not library.is_rtx or module.BuilderFlag.REQUIRE_USER_ALLOCATION in config.flags,
                 config.profiling_verbosity == module.ProfilingVerbosity.DETAILED,
                 bytes(unpacked_bytes(model, gpu.unpacked)),
+                [one.extra_memory_target for one in config.profiles],
+                config.max_aux_streams,
             ).to_bytes()
 
     class Runtime:
