@@ -41,9 +41,7 @@ def layer_maxima(bundle: Bundle, device: CudaDevice, folder: Path) -> list[float
     """
     precision = bundle.manifest.precision
     form = next(
-        form
-        for form in candidates(DECODER, precision.linears, TWO_PART)
-        if form.variant == TWO_PART
+        form for form in candidates(DECODER, bundle.manifest, TWO_PART) if form.variant == TWO_PART
     )
     made = prepared(bundle, form, ProfileSizes())
     names = _show_layers(made.model, precision.compute, bundle.shape.llm.hidden_size)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from penguin_ros.backends.base.bundle import read_manifest
 from penguin_ros.cli.build_arguments import fill_defaults
 from penguin_ros.cli.main import parser
 from penguin_ros.errors import BuildRefused, SettingError
@@ -62,15 +63,19 @@ def test_a_file_that_is_no_report_is_refused_with_the_command(content: str, tmp_
         fill_defaults(arguments)
 
 
-def test_forms_that_a_board_found_fast_are_tried_first() -> None:
+def test_forms_that_a_board_found_fast_are_tried_first(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     pytest.importorskip('onnx', reason='onnx is not installed')
+    from support.fake_gpu.bundles import tensorrt_bundle
     from support.fake_gpu.installed import Machine, remove, use
 
+    manifest = read_manifest(tensorrt_bundle(tiny_checkpoint, tmp_path / 'b', 'int4', 256))
     use(Machine())
     try:
         from penguin_ros.export.tensorrt.candidates import candidates, preferred
 
-        tried = candidates('decoder', 'int4')
+        tried = candidates('decoder', manifest)
         names = [str(one) for one in tried]
         best = names[-1]
         ordered = [str(one) for one in preferred(tried, (best, 'unknown'))]

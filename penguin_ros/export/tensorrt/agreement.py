@@ -61,9 +61,8 @@ def _features(
     device: CudaDevice, shape: CheckpointShape, path: Path, frame: FramePatches
 ) -> NDArray[np.float64]:
     engine = Engine(path, device)
-    size = max(engine.workspace_bytes(), 1)
-    address = device.allocate(size)
-    encoder = Encoder(engine, shape.encoder, Workspace(address, size))
+    workspace = Workspace(device)
+    encoder = Encoder(engine, shape.encoder, workspace)
     try:
         features = encoder.encode(frame, FeaturePool(device))
         values = encoder.read(features, PROJECTED)
@@ -71,4 +70,4 @@ def _features(
     finally:
         encoder.close()
         engine.close()
-        device.free(address)
+        device.free(workspace.place.address)

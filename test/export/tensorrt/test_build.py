@@ -110,7 +110,7 @@ def test_engines_of_another_power_mode_run_with_a_warning_and_are_built_again_wh
     assert warned in caplog.text
     built = len(machine.built)
     build_engines(bundle, OPTIONS)
-    assert len(machine.built) == built + 2
+    assert len(machine.built) == built + 4
     caplog.clear()
     runs(bundle)
     assert 'timed under' not in caplog.text
