@@ -14,11 +14,11 @@ from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import seconds
 from penguin_ros.console import print_line
 from penguin_ros.doctor import (
-    board_checks,
     card_checks,
     cuda_checks,
     library_checks,
     machine_checks,
+    memory_checks,
 )
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.libraries import library_error
@@ -70,7 +70,8 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from library_checks.backends()
     yield from card_checks.card()
     yield from cuda_checks.cuda()
-    yield from board_checks.board()
+    yield from _guarded('board', _board())
+    yield from memory_checks.memory()
     yield from machine_checks.ros()
     has_ros = importlib.util.find_spec('rclpy') is not None
     if has_ros:
@@ -79,9 +80,16 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield from _guarded('checkpoint', machine_checks.checkpoint(arguments.checkpoint))
     if arguments.bundle:
         yield from _guarded('bundle', machine_checks.bundle(arguments.bundle))
+        yield from _guarded('memory', memory_checks.bundle_memory(arguments.bundle))
         yield from _guarded('engine', _engine(arguments.bundle, arguments.checkpoint))
     if arguments.seconds > 0 and has_ros:
         yield from _guarded('cameras', _live(arguments.seconds))
+
+
+def _board() -> Iterator[Finding]:
+    from penguin_ros.doctor.board_checks import board
+
+    yield from board()
 
 
 def _engine(bundle: str, checkpoint: str) -> Iterator[Finding]:

@@ -10,8 +10,10 @@ Python and ROS take is estimated from reports of others: none could be measured 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
+if TYPE_CHECKING:  # the doctor imports this where numpy does not import
+    from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
 
 MEGABYTE = 1_000_000
 FLOAT_BYTES = {'float32': 4, 'float16': 2, 'bfloat16': 2}
