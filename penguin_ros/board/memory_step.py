@@ -16,6 +16,7 @@ from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.board.machine_facts import memory
 from penguin_ros.board.steps import Note, StepOrder
 from penguin_ros.errors import OutOfMemory
+from penguin_ros.memory.page_cache import drop
 
 SHARE = 0.9
 """The share of what is available that is asked for at most."""
@@ -110,9 +111,3 @@ def fill_page_cache(path: Path, byte_count: int) -> None:
             pass
     finally:
         os.close(file_number)
-
-
-def drop(path: Path) -> None:
-    """Asks the system to drop what it caches of a file."""
-    with path.open('rb') as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

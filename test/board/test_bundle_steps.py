@@ -107,6 +107,9 @@ def test_float16_that_overflows_is_named_with_its_layer_and_the_way_out(
     assert report['profile']['compute'] == 'bfloat16'
     numbers = {step['name']: step for step in report['steps']}['numbers']['facts']
     assert numbers['maxima'][0] is not None and numbers['maxima'][1] is None
+    way_out = tensorrt_bundle(checkpoint, tmp_path / 'way_out', 'bfloat16', 272)
+    code, _, states = bench(tmp_path, str(way_out), '--steps', SHORT)
+    assert code == 0 and 'finite' in named(states['note'], 'numbers')['text']
 
 
 def test_weights_that_are_not_those_of_the_golden_values_are_a_fault(

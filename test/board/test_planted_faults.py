@@ -34,6 +34,7 @@ def test_a_good_board_has_no_fault_and_gets_a_choice(
 ) -> None:
     code, report, states = bench(tmp_path)
     assert code == 0 and not states['fault']
+    assert not any('formats' in verdict['topic'] for verdict in states['note'])
     chosen = report['profile']
     assert (chosen['precision'], chosen['head']) == ('int4', 'int4')
     assert (chosen['variant'], chosen['max_patches']) == ('window', 256)

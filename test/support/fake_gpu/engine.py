@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.fake_gpu import engine_layers, rtx
+from support.fake_gpu import bfloat16, engine_layers, rtx
 from support.fake_gpu.cuda_runtime import STREAM
 from support.fake_gpu.memory import ALIGNMENT, FakeGpu, GpuFault
 
@@ -34,6 +34,7 @@ Shape = tuple[int, ...]
 DTYPES = {
     onnx.TensorProto.FLOAT: 'FLOAT',
     onnx.TensorProto.FLOAT16: 'HALF',
+    onnx.TensorProto.BFLOAT16: 'BF16',
     onnx.TensorProto.INT64: 'INT64',
     onnx.TensorProto.INT32: 'INT32',
     onnx.TensorProto.BOOL: 'BOOL',
@@ -42,6 +43,7 @@ DTYPES = {
 NUMPY = {
     'FLOAT': np.float32,
     'HALF': np.float16,
+    'BF16': np.uint16,
     'INT64': np.int64,
     'INT32': np.int32,
     'BOOL': np.bool_,
@@ -104,6 +106,7 @@ def session_of(model: bytes) -> onnxruntime.InferenceSession:
         kept = [attribute for attribute in node.attribute if not attribute.name.startswith('TRT_')]
         del node.attribute[:]
         node.attribute.extend(kept)
+    bfloat16.compute_in_float32(proto)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     try:
@@ -334,7 +337,9 @@ class Execution:
         session = session_of(engine.built.model)
         names = [output.name for output in session.get_outputs()]
         for name, values in zip(names, session.run(names, inputs), strict=True):
-            engine.gpu.write(self.addresses[name], values)
+            is_bfloat16 = engine.tensors[name].dtype == 'BF16'
+            stored = bfloat16.narrow(values) if is_bfloat16 else values
+            engine.gpu.write(self.addresses[name], stored)
 
     def _read(self, tensor: Tensor) -> np.ndarray:
         shape = self.shapes.get(tensor.name, tensor.shape)
@@ -345,6 +350,8 @@ class Execution:
         if dtype == np.bool_ and values.max(initial=0) > 1:
             raise GpuFault(f'{tensor.name} holds no booleans')
         typed = values.view(dtype).reshape(shape).copy()
+        if tensor.dtype == 'BF16':
+            typed, dtype = bfloat16.wide(typed), np.dtype(np.float32)
         # A cache may hold NaN where it is masked; then the results will.
         if (
             dtype.kind == 'f'
