@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from penguin_ros.backends.base.manifest import DECODER, ENCODER
+from penguin_ros.backends.base.bundle import read_manifest
+from penguin_ros.backends.base.manifest import DECODER, ENCODER, MANIFEST
+from penguin_ros.backends.tensorrt.engine_memory import bundle_sizes
 from penguin_ros.board_facts import memory_facts
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.published_shapes import published_shape
@@ -42,20 +44,32 @@ def dry_run(arguments: argparse.Namespace, board: BoardClass | None, choice: Bui
             'Add --backend tensorrt',
         )
     name = Path(arguments.checkpoint.rstrip('/')).name
-    model = planned_sizes(_shape(arguments.checkpoint), choice, arguments.head_parts)
+    model = _model(arguments, choice)
     if board is None:
         for one in CLASSES:
             _print_line(name, one, model, _sizes(arguments, one))
         return exit_codes.DONE
     run, room = _sizes(arguments, board), _room(arguments, board)
     where = f'{name} on a board of {board.gigabytes} GB'
-    plans = [run_plan(f'running {where}, {choice.precision}', model, run, room)]
+    plans = [run_plan(f'running {where}', model, run, room)]
     for part in (DECODER, ENCODER):
         plans.append(build_plan(f'building the {part} of {name}', part, model, run, room))
     for plan in plans:
         print_line('\n'.join(plan.lines()))
     _refuse(where, plans, model, run)
     return exit_codes.DONE
+
+
+def _model(arguments: argparse.Namespace, choice: BuildChoice) -> ModelSizes:
+    """The sizes of what is there, a bundle with its own formats and length, or of what would be
+    built.
+    """
+    folder = Path(arguments.checkpoint)
+    if not (folder / MANIFEST).is_file():
+        return planned_sizes(_shape(arguments.checkpoint), choice, arguments.head_parts)
+    manifest = read_manifest(folder)
+    arguments.max_length = manifest.max_length
+    return bundle_sizes(manifest)
 
 
 def _shape(source: str) -> CheckpointShape:

@@ -51,11 +51,13 @@ class BoardClass:
 
 
 CLASSES = (
-    BoardClass(8, 'Orin Nano 8 GB, Orin NX 8 GB', BoardSizes(2, 2048, 256, 1536, 'int4', '', 4)),
-    BoardClass(16, 'Orin NX 16 GB', BoardSizes(3, 4096, 512, 4096, 'int4', '', 2)),
-    BoardClass(32, 'AGX Orin 32 GB', BoardSizes(4, 4096, 512, 4096, 'int4', '', 2)),
-    BoardClass(64, 'AGX Orin 64 GB', BoardSizes(4, 8192, 512, 4096, 'int4', '', 2)),
-    BoardClass(128, 'AGX Thor 128 GB', BoardSizes(8, 8192, 512, 4096, 'int4', '', 2)),
+    BoardClass(
+        8, 'Orin Nano 8 GB, Orin NX 8 GB', BoardSizes(2, 2048, 256, 1536, 'int4', 'int4', 4)
+    ),
+    BoardClass(16, 'Orin NX 16 GB', BoardSizes(3, 4096, 512, 4096, 'int4', 'int4', 2)),
+    BoardClass(32, 'AGX Orin 32 GB', BoardSizes(4, 4096, 512, 4096, 'int4', 'int4', 2)),
+    BoardClass(64, 'AGX Orin 64 GB', BoardSizes(4, 8192, 512, 4096, 'int4', 'int4', 2)),
+    BoardClass(128, 'AGX Thor 128 GB', BoardSizes(8, 8192, 512, 4096, 'int4', 'int4', 2)),
 )
 NOMINAL = tuple(board.gigabytes for board in CLASSES)
 

@@ -31,7 +31,7 @@ def test_the_defaults_of_the_2b_model_fit_every_board_with_a_gigabyte_to_spare(
     assert dry_run('tencent/Penguin-VL-2B', '--board', str(board)) == exit_codes.DONE
     shown = capsys.readouterr().out
     assert len(spare(shown)) == 3 and min(spare(shown)) >= 1.0
-    assert f'running Penguin-VL-2B on a board of {board} GB, int4' in shown
+    assert f'running Penguin-VL-2B on a board of {board} GB' in shown
     assert list(tmp_path.iterdir()) == [], 'nothing is written'
 
 
@@ -66,6 +66,17 @@ def test_without_a_board_each_class_has_a_line(
     assert dry_run('2B', '--precision', 'int4') == exit_codes.DONE
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(NOMINAL) and all('are available: fits' in line for line in lines[1:])
+
+
+def test_a_bundle_is_planned_with_its_own_formats_and_length(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    folder = tmp_path / 'b'
+    words = ['--backend', 'tensorrt', '--graphs-only', '--max-length', '256', '--out', str(folder)]
+    assert main(['build', str(tiny_checkpoint), *words]) == exit_codes.DONE
+    assert dry_run(str(folder), '--board', '8') == exit_codes.DONE
+    assert '2 of 256 positions' in capsys.readouterr().out
 
 
 def test_this_board_is_taken_with_what_is_free_on_it_now(

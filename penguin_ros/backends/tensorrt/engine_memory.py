@@ -88,7 +88,7 @@ def check_plan(
 def _sizes(
     manifest: Manifest, engines: EngineManifest | None, config: ModelConfig, room: Room
 ) -> tuple[ModelSizes, RunSizes]:
-    model = _model(manifest, engines)
+    model = bundle_sizes(manifest, engines)
     decoder, encoder = (engines.engine(part) if engines else None for part in (DECODER, ENCODER))
     is_in_place = decoder is not None and decoder.variant == FIXED_LENGTH
     length = manifest.max_length if is_in_place else min(config.max_length, manifest.max_length)
@@ -107,7 +107,8 @@ def _sizes(
     return model, run
 
 
-def _model(manifest: Manifest, engines: EngineManifest | None) -> ModelSizes:
+def bundle_sizes(manifest: Manifest, engines: EngineManifest | None = None) -> ModelSizes:
+    """Returns what a bundle holds: its engines, and its graphs where there are none."""
     precision = manifest.precision
     encoder = FLOAT_BYTES.get(precision.vision, FLOAT_BYTES[precision.compute])
     return ModelSizes(
