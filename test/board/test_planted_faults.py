@@ -44,6 +44,14 @@ def test_a_good_board_has_no_fault_and_gets_a_choice(
     assert len(report['text']) <= MAX_LINES
 
 
+def test_an_older_tensorrt_gets_the_forms_that_it_can_build(tmp_path: Path) -> None:
+    steps = 'identity,cuda,memory,tensorrt,products,decoder_layer,encoder_layer'
+    code, report, _ = bench(tmp_path, '--steps', steps, version='10.3.0')
+    chosen = report['profile']
+    assert code == 0 and (chosen['variant'], chosen['softmax']) == ('two_part', 'plain_half')
+    assert chosen['forms']['vision'] == ['vision: plain_half', 'vision: plain']
+
+
 def test_the_file_names_no_host_no_user_and_no_folder(tmp_path: Path) -> None:
     _, report, _ = bench(tmp_path, '--steps', 'identity,cuda,memory,tensorrt,products')
     text = json.dumps(report)
