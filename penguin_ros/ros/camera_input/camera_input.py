@@ -15,7 +15,6 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -39,6 +38,7 @@ from penguin_ros.ros.camera_input.health import (
 )
 from penguin_ros.ros.camera_input.sampling_gate import SamplingGate
 from penguin_ros.ros.camera_input.stats import CameraStats
+from penguin_ros.ros.conversions.qos_overrides import overriding_options
 from penguin_ros.ros.conversions.topics import (
     AUTO,
     COMPRESSED,
@@ -178,7 +178,7 @@ class CameraInput:
             self._guard.wrap(callback),
             newest_frame_qos(),
             callback_group=self._gate,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=overriding_options(),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=self._guard.wrap(self._on_clash), **events
             ),

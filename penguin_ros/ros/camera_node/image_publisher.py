@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from penguin_ros.errors import PenguinError
 from penguin_ros.media.video import BgrImage
+from penguin_ros.ros.conversions.qos_overrides import overriding_options
 from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, camera_qos, transport_topics
 
 # From OpenCV's BGR to each encoding that is published.
@@ -81,7 +81,7 @@ def camera_publisher(node: Node, kind: type, topic: str) -> Publisher:
         kind,
         topic,
         camera_qos(),
-        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        qos_overriding_options=overriding_options(),
     )
 
 

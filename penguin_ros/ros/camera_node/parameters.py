@@ -4,14 +4,26 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from rclpy.node import Node
 
 from penguin_ros.ros.camera_node.image_publisher import ENCODINGS
-from penguin_ros.ros.conversions.parameters import checked_topic, declare, setting_descriptor
+from penguin_ros.ros.conversions.parameters import (
+    checked_topic,
+    declare,
+    overrides_of,
+    setting_descriptor,
+)
+from penguin_ros.ros.conversions.qos_overrides import PUBLISHER, check_qos_overrides
+from penguin_ros.ros.conversions.topics import transport_topics
 from penguin_ros.settings import Setting, Value, checked, setting
+
+TOPICS = frozenset({'topic', 'info_topic'})
+NEARNESS = 0.75  # how like a name is that is taken for a slip; 1 is equal
 
 
 class WithTopic(Protocol):
@@ -78,8 +90,33 @@ def declared_parameters(node: Node, kind: type[Parameters]) -> Parameters:
         for item in dataclasses.fields(kind)  # type: ignore[arg-type]
     }
     parameters = kind(**values)
-    checked_topic('topic', parameters.topic)
+    for name in TOPICS.intersection(values):
+        checked_topic(name, values[name])
+    for warning in _unread(node, values):
+        node.get_logger().warning(warning)
     return parameters
+
+
+def _unread(node: Node, values: Mapping[str, Value]) -> list[str]:
+    """Returns a sentence for each parameter that the node was started with and that looks like a
+    slip, and for each quality of service that nothing here takes.
+
+    A parameter file is often that of several nodes, so that a name which is like none stays untold.
+    """
+    topics = [
+        *transport_topics(node, str(values['topic'])).values(),
+        *(str(values[name]) for name in TOPICS.intersection(values) if name != 'topic'),
+    ]
+    opened = {(node.resolve_topic_name(topic), PUBLISHER) for topic in topics}
+    slips = {
+        name: near[0]
+        for name in overrides_of(node)
+        if name not in values and (near := difflib.get_close_matches(name, values, 1, NEARNESS))
+    }
+    return [
+        *(f'nothing reads the parameter {name}. Did you mean {slips[name]}?' for name in slips),
+        *check_qos_overrides(node, opened),
+    ]
 
 
 def _declared(node: Node, name: str, default: Any, facts: Setting) -> Value:

@@ -20,16 +20,20 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import String
 
 from penguin_ros.errors import Inactive, NoFrames, PenguinError, RequestReplaced, StaleFrames
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer
 from penguin_ros.ros.conversions.messages import caption_message
+from penguin_ros.ros.conversions.qos_overrides import overriding_options
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
+CAPTION_TOPIC = '~/caption'
+TEXT_TOPIC = '~/caption_text'
+OVERRIDABLE_TOPICS = (CAPTION_TOPIC, TEXT_TOPIC)
+"""Topics whose quality of service parameters may override."""
 CAPTION_DEPTH = 10
 LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LATENCIES_KEPT = 20
@@ -57,9 +61,9 @@ class CaptionPublisher:
         self._executor_queue = executor_queue
         self._guard = guard
         self._is_enabled = is_enabled
-        self._caption = _overridable_publisher(node, Caption, '~/caption')
+        self._caption = _overridable_publisher(node, Caption, CAPTION_TOPIC)
         self._last_caption = node.create_publisher(Caption, '~/last_caption', LATCHED_QOS)
-        self._text = _overridable_publisher(node, String, '~/caption_text')
+        self._text = _overridable_publisher(node, String, TEXT_TOPIC)
         self._timers: list[Any] = []
 
     def start(self, pipeline: Pipeline, cameras: Sequence[str], period_s: float) -> None:
@@ -115,5 +119,5 @@ def _overridable_publisher(node: Node, kind: type, topic: str) -> Publisher:
         kind,
         topic,
         QoSProfile(depth=CAPTION_DEPTH),
-        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        qos_overriding_options=overriding_options(),
     )

@@ -25,7 +25,14 @@ from penguin_ros.ros.conversions.parameters import (
     overrides_of,
     setting_descriptor,
 )
-from penguin_ros.ros.conversions.topics import AUTO, TRANSPORTS, CameraSetting
+from penguin_ros.ros.conversions.qos_overrides import (
+    PUBLISHER,
+    SUBSCRIPTION,
+    Opened,
+    check_qos_overrides,
+)
+from penguin_ros.ros.conversions.topics import AUTO, TRANSPORTS, CameraSetting, transport_topics
+from penguin_ros.ros.node.captions import OVERRIDABLE_TOPICS
 from penguin_ros.settings import changed_values, settings, with_current_names, with_values
 
 DEFAULT_CAMERAS = ['camera']
@@ -54,6 +61,7 @@ class Parameters:
         self._is_configured = is_configured
         self._on_change = on_change
         self._rename_warnings = self._rename_overrides()
+        self._qos_warnings: list[str] = []
         self._declare_all()
         self.cameras()
         self.config()
@@ -74,7 +82,7 @@ class Parameters:
         names = _camera_names(self._node.get_parameter('cameras').value)
         for name in names:
             self._declare_camera(name)
-        return tuple(
+        cameras = tuple(
             CameraSetting(
                 name,
                 checked_topic(topic, self._node.get_parameter(topic).value),
@@ -83,6 +91,19 @@ class Parameters:
             for name in names
             for topic, transport in [_camera_parameters(name)]
         )
+        self._qos_warnings = check_qos_overrides(self._node, self._opened(cameras))
+        return cameras
+
+    def _opened(self, cameras: Iterable[CameraSetting]) -> set[Opened]:
+        """Returns the topics of the node whose quality of service can be overridden."""
+        node = self._node
+        published = {(node.resolve_topic_name(topic), PUBLISHER) for topic in OVERRIDABLE_TOPICS}
+        return published | {
+            (node.resolve_topic_name(topic), SUBSCRIPTION)
+            for camera in cameras
+            for transport, topic in transport_topics(node, camera.topic).items()
+            if camera.transport in (AUTO, transport)
+        }
 
     def is_autostarted(self) -> bool:
         """Returns whether the node configures and activates itself."""
@@ -90,9 +111,13 @@ class Parameters:
 
     def warnings(self) -> list[str]:
         """Returns a sentence for each name in a parameter file or on the command line that is an
-        old name of a setting, or that nothing reads.
+        old name of a setting, or that nothing takes.
         """
-        return [*self._rename_warnings, *map(str, self._unknown_overrides())]
+        return [
+            *self._rename_warnings,
+            *map(str, self._unknown_overrides()),
+            *self._qos_warnings,
+        ]
 
     def _unknown_overrides(self) -> list[SettingError]:
         """Returns an error for each override that nothing reads, with the nearest name there is."""

@@ -125,9 +125,23 @@ def test_a_typo_is_named_with_the_nearest_parameter():
         'clip.secnds:=2.0', 'camera.camera.topc:=x', 'qos_overrides./x.publisher.depth:=3'
     ) as node:
         texts = declared(node).warnings()
-        assert len(texts) == 2
+        assert len(texts) == 3
         assert 'clip.secnds' in texts[0] and 'Did you mean clip.seconds?' in texts[0]
         assert 'camera.camera.topc' in texts[1] and 'Did you mean camera.camera.topic?' in texts[1]
+        assert 'qos_overrides./x.publisher.depth has no effect' in texts[2]
+
+
+def test_an_override_of_a_cameras_durability_is_taken_and_a_wrong_one_refused():
+    name = 'qos_overrides./camera/image.subscription'
+    with node_with(f'{name}.durability:=transient_local', f'{name}/x.depth:=1') as node:
+        (text,) = declared(node).warnings()
+        assert f'{name}/x.depth has no effect' in text
+    with node_with(f'{name}.durability:=latched') as node:
+        with pytest.raises(SettingError, match='it takes one of .*transient_local'):
+            declared(node)
+    with node_with(f'{name}.deadline:=5') as node:
+        with pytest.raises(SettingError, match='cannot be honoured'):
+            declared(node)
 
 
 def test_topics_of_a_camera_that_is_not_listed_are_told_from_a_typo():
