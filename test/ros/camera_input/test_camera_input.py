@@ -20,7 +20,7 @@ import rclpy
 from PIL import Image as Picture
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from support.graph import SyntheticCamera, image_message, ros_context
@@ -444,3 +444,32 @@ def test_the_gate_leaves_the_executor_alone_between_samples(graph, receiver):
         graph.executor.spin_once(timeout_sec=0.05)
         front.executor.spin_once(timeout_sec=0)
     assert len(front.frames) == 1 and not front.executor.can_execute(subscription)
+
+
+def test_an_image_that_was_published_once_and_latched_arrives_where_the_override_asks_for_it(
+    graph, receiver
+):
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    camera = SyntheticCamera(graph, '/image', latched)
+    stamp_ns = graph.node.get_clock().now().nanoseconds
+    camera.publish(stamp_ns)
+    name = 'qos_overrides./image.subscription'
+    taking = receiver(
+        arguments=(
+            '-p',
+            f'{name}.durability:=transient_local',
+            '-p',
+            f'{name}.reliability:=reliable',
+        )
+    )
+    taking.wait_for(lambda: taking.frames, what='the latched image')
+    assert taking.frames[0].stamp_ns == stamp_ns
+
+
+def test_an_override_that_asks_for_more_than_the_publisher_offers_is_named(graph, receiver):
+    SyntheticCamera(graph, '/image')
+    asking = receiver(
+        arguments=('-p', 'qos_overrides./image.subscription.durability:=transient_local')
+    )
+    health = asking.health_with('qos')
+    assert 'DURABILITY' in health.reason and 'qos_overrides./image.subscription' in health.reason

@@ -16,13 +16,14 @@ import threading
 import numpy as np
 import pytest
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from support.blocked_libraries import environment_without
-from support.graph import parameter_node, ros_context, stamp_ns
+from support.graph import REPOSITORY, parameter_node, ros_context, stamp_ns
 
 from penguin_ros.errors import SettingError
 from penguin_ros.media.convert import message_to_rgb
@@ -270,6 +271,30 @@ def test_every_parameter_describes_itself(graph):
             node.describe_parameter(item.name).description
             for item in dataclasses.fields(SimCameraParameters)
         )
+
+
+@pytest.mark.parametrize(
+    ('given', 'told'),
+    [
+        ('sead:=3', 'Did you mean seed?'),
+        ('real_time_facter:=2.0', 'Did you mean real_time_factor?'),
+        ('qos_overrides./other.publisher.depth:=3', 'has no effect'),
+        ('qos_overrides./camera/image.subscription.depth:=3', 'has no effect'),
+    ],
+)
+def test_a_parameter_that_nothing_takes_is_told(graph, capfd, given, told):
+    with parameter_node(graph.domain, given) as node:
+        sim_camera_parameters(node)
+        graph.wait_for(lambda: told in capfd.readouterr().err, 5.0, 'the warning')
+
+
+def test_parameters_of_other_nodes_in_the_same_file_are_not_taken_for_slips(graph, capfd):
+    file = str(REPOSITORY / 'config' / 'simulation.yaml')
+    with ros_context(graph.domain, '--params-file', file) as context:
+        node = Node('sim_camera', context=context)
+        sim_camera_parameters(node)
+        node.destroy_node()
+    assert 'nothing reads' not in capfd.readouterr().err
 
 
 class SlowWorld(World):
