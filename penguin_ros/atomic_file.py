@@ -125,7 +125,7 @@ def _temporary(target: Path) -> tuple[int, str]:
 
 
 def _put(draft: Path, target: Path) -> None:
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~umask()
     draft.chmod(mode)
     try:
         draft.replace(target)
@@ -135,9 +135,9 @@ def _put(draft: Path, target: Path) -> None:
         shutil.copyfile(draft, target)
 
 
-def _umask() -> int:
-    """The bits that new files of this process lack; the system tells them in no other way that any
-    thread may use.
+def umask() -> int:
+    """Returns the bits that new files of this process lack; the system tells them in no other way
+    that any thread may use.
     """
     for line in Path('/proc/self/status').read_text().splitlines():
         if line.startswith('Umask:'):

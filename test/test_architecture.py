@@ -121,7 +121,7 @@ ROOMS = {
     'user_cache': Room(('errors',)),
     'board_facts': Room(('jetson',)),
     'memory': Room((*VALUES, 'checkpoint.shapes')),
-    'atomic_folder': Room(('errors',)),
+    'atomic_folder': Room(('errors', 'atomic_file')),
     'atomic_file': Room(('errors',)),
     'console': Room(('errors', 'atomic_file'), ('rich',)),
     'frame_sampling': Room(VALUES, ('numpy',)),

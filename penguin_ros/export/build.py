@@ -8,6 +8,7 @@ is a file of this room. Nothing here needs PyTorch.
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import shutil
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penguin_ros.atomic_folder import atomic_folder
+from penguin_ros.atomic_folder import atomic_folder, entries
 from penguin_ros.backends.base.bundle import TOKENIZER, write_manifest
 from penguin_ros.backends.base.file_digests import file_spec
 from penguin_ros.backends.base.manifest import (
@@ -41,7 +42,7 @@ from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.tensor_names import EMBEDDING
 from penguin_ros.checkpoint.tokenizer import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
-from penguin_ros.errors import BuildRefused, NotEnoughSpace
+from penguin_ros.errors import BuildError, BuildRefused, NotEnoughSpace, system_reason
 from penguin_ros.export.decoder_graph import decoder_graph
 from penguin_ros.export.encoder_graph import encoder_graph, stage_graphs
 from penguin_ros.export.graph import Graph
@@ -162,7 +163,7 @@ class BundleBuilder:
         out on the way.
         """
         needed = self.estimate
-        check_resources(folder, needed)
+        check_resources(Path(os.path.realpath(folder)), needed)
         meter = WorkMeter(needed.work, progress)
         try:
             check_target(folder)
@@ -173,12 +174,14 @@ class BundleBuilder:
                 files = _files(staging, meter)
                 write_manifest(staging, self._manifest(graphs, table, files, folder))
                 finish(staging)
-        except (OSError, MemoryError) as error:
+        except MemoryError as error:
             raise NotEnoughSpace(
-                f'{folder} could not be written',
-                str(error) or 'memory ran out',
-                'Free disk or memory and build again',
+                f'{folder} could not be written', 'memory ran out', 'Free memory and build again'
             ) from error
+        except OSError as error:
+            kind = NotEnoughSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else BuildError
+            why, fix = system_reason(error)
+            raise kind(f'{folder} could not be written', why, f'{fix}, with --out') from error
         return folder
 
     def _write_encoders(self, folder: Path, meter: WorkMeter) -> list[GraphSpec]:
@@ -282,7 +285,7 @@ def check_target(folder: Path) -> None:
     """Raises BuildRefused when a bundle put there would overwrite something that is none."""
     if not folder.exists() or (folder / MANIFEST).is_file():
         return
-    if not folder.is_dir() or any(folder.iterdir()):
+    if not folder.is_dir() or entries(folder):
         raise BuildRefused(
             f'{folder} exists and is no bundle',
             'nothing but a bundle is replaced',
