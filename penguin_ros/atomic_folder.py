@@ -155,7 +155,10 @@ def _kind(path: Path, folder: Path) -> str:
 def _locked_folder(folder: Path, place: Path) -> tuple[Path, int | None]:
     """Makes the staging folder. Between that and its lock somebody may have removed it."""
     while True:
-        staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.{STAGING}-', dir=place))
+        try:
+            staging = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.{STAGING}-', dir=place))
+        except OSError as error:  # which names the temporary folder, and nobody knows that one
+            raise OSError(error.errno, error.strerror, str(place)) from error
         staging.chmod(0o777 & ~umask())
         lock = _lock(staging)
         if staging.exists():

@@ -131,7 +131,7 @@ ROOMS = {
         ('numpy', 'PIL', 'cv2', 'rosbags', 'yaml', 'cv_bridge', 'sensor_msgs'),
     ),
     'checkpoint': Room(
-        ('config', 'errors', 'libraries', 'shipped', 'user_cache'),
+        ('config', 'errors', 'installation', 'libraries', 'shipped', 'user_cache'),
         ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub'),
     ),
     'preprocessing': Room((*VALUES, 'frame_sampling', 'checkpoint'), ('numpy', 'PIL', 'cv2')),

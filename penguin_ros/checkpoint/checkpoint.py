@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from penguin_ros.checkpoint.configuration import ConfigFiles, check_kind, read_shape
+from penguin_ros.checkpoint.folder_kind import require_checkpoint_folder
 from penguin_ros.checkpoint.hub import (
     ProgressCallback,
     download_checkpoint,
@@ -161,6 +162,7 @@ def _read_config(folder: Path) -> ConfigFiles:
     """Reads everything but the weights, which are large: whatever can be wrong without them is
     found here.
     """
+    require_checkpoint_folder(folder)
     model = read_json(folder / CONFIG)
     check_kind(model)
     check_tokenizer_files(folder)
@@ -169,7 +171,7 @@ def _read_config(folder: Path) -> ConfigFiles:
 
 def _located(source: str | Path, progress: ProgressCallback) -> tuple[Path, str]:
     folder = Path(source)
-    if str(source) and _is_folder(folder):
+    if str(source) and _is_present(folder):
         return folder, hub_name(folder) or folder.resolve().name
     if str(source) in MODEL_NAMES:
         return _shipped(), MODEL
@@ -193,8 +195,12 @@ def _shipped() -> Path:
     return folder
 
 
-def _is_folder(path: Path) -> bool:
+def _is_present(path: Path) -> bool:
+    """Whether there is something at a path, even if this user may not look at it."""
     try:
-        return path.is_dir()
+        path.lstat()
+    except PermissionError:
+        return True
     except (OSError, ValueError):
         return False
+    return True

@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from penguin_ros.checkpoint.folder_kind import FIX_QUANTISED, quantised_config
 from penguin_ros.checkpoint.json_file import JsonFile, is_file, read_json
+from penguin_ros.checkpoint.rotary import check_unscaled, read_rope_theta
 from penguin_ros.checkpoint.shapes import CheckpointShape, ProcessorShape, TransformerShape
 from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING
 from penguin_ros.checkpoint.tensors import TensorReader
@@ -21,6 +23,7 @@ PROJECTOR_TYPE = 'mlp2x_gelu'
 ENCODER_ROPE_THETA, ENCODER_NORM_EPS = 1e6, 1e-6
 """What the encoder uses when there is no configuration of it."""
 
+PROCESSORS = 'PenguinVL'
 STOP_TOKENS = ('<|im_end|>', '<|endoftext|>')
 RGB = 3
 BICUBIC = 3
@@ -70,6 +73,13 @@ def read_shape(files: ConfigFiles, tensors: TensorReader) -> CheckpointShape:
 
 def check_kind(model: JsonFile) -> None:
     """Raises CheckpointConfigError when config.json belongs to another kind of model."""
+    quantised = quantised_config(dict(model.values))
+    if quantised:
+        raise CheckpointConfigError(
+            f'{model.where}: the weights are quantised ({quantised})',
+            'only weights in float32, float16 and bfloat16 are read',
+            FIX_QUANTISED,
+        )
     for key, only in (('model_type', MODEL_TYPE), ('vision_projector_type', PROJECTOR_TYPE)):
         if model.has(key) and model.text(key) != only:
             raise model.error(key, f'only {only} is supported')
@@ -81,9 +91,10 @@ def _check_layers(stack: JsonFile) -> None:
     for key in ('attention_bias', 'use_sliding_window'):
         if stack.flag(key, default=False):
             raise stack.error(key, 'only false is supported')
-    for key in ('rope_scaling', 'rope_parameters'):
-        if stack.has(key) and stack.part(key).values.get('rope_type', 'default') != 'default':
-            raise stack.error(key, 'only unscaled rotary positions are supported')
+    kinds = stack.values.get('layer_types')
+    if isinstance(kinds, list) and set(kinds) - {'full_attention'}:
+        raise stack.error('layer_types', 'only full_attention is supported')
+    check_unscaled(stack)
 
 
 def _llm(model: JsonFile, tensors: TensorReader) -> TransformerShape:
@@ -95,7 +106,7 @@ def _llm(model: JsonFile, tensors: TensorReader) -> TransformerShape:
         heads=model.integer('num_attention_heads'),
         kv_heads=model.integer('num_key_value_heads'),
         head_dim=_head_dim(model, tensors, 'llm'),
-        rope_theta=_rope_theta(model),
+        rope_theta=read_rope_theta(model),
         norm_eps=model.number('rms_norm_eps'),
     )
     return _checked(shape, model.where)
@@ -126,7 +137,7 @@ def _encoder(config: JsonFile | None, tensors: TensorReader) -> TransformerShape
         heads=size('num_attention_heads', 'layers.0.self_attn.q_proj', head_dim),
         kv_heads=size('num_key_value_heads', 'layers.0.self_attn.k_proj', head_dim),
         head_dim=head_dim,
-        rope_theta=ENCODER_ROPE_THETA if config is None else _rope_theta(config),
+        rope_theta=ENCODER_ROPE_THETA if config is None else read_rope_theta(config),
         norm_eps=given.number('rms_norm_eps') if given.has('rms_norm_eps') else ENCODER_NORM_EPS,
     )
     return _checked(shape, given.where)
@@ -138,12 +149,6 @@ def _head_dim(config: JsonFile, tensors: TensorReader, stack: str) -> int:
         if config.has('head_dim')
         else _rows(tensors, f'{stack}.layers.0.self_attn.q_norm.weight')
     )
-
-
-def _rope_theta(config: JsonFile) -> float:
-    """Newer libraries write rope_theta inside rope_parameters."""
-    nested = not config.has('rope_theta') and config.has('rope_parameters')
-    return (config.part('rope_parameters') if nested else config).number('rope_theta')
 
 
 def _layers(tensors: TensorReader) -> int:
@@ -207,8 +212,9 @@ def _patch(files: ConfigFiles, tensors: TensorReader) -> tuple[int, int]:
 
 
 def _processor(folder: Path, channels: int) -> ProcessorShape:
-    image = read_json(folder / 'preprocessor_config.json')
     video = read_json(folder / 'processor_config.json')
+    _check_processor(folder, video)
+    image = read_json(folder / 'preprocessor_config.json')
     if image.has('resample') and image.integer('resample', 0) != BICUBIC:
         raise image.error('resample', f'only bicubic ({BICUBIC}) is supported')
     shape = ProcessorShape(
@@ -226,6 +232,27 @@ def _processor(folder: Path, channels: int) -> ProcessorShape:
     if shape.min_tokens > shape.max_tokens:
         raise image.error('min_tokens', f'it is above max_tokens, {shape.max_tokens}')
     return shape
+
+
+def _check_processor(folder: Path, video: JsonFile) -> None:
+    """Raises CheckpointConfigError for processors of other models, or in the form of newer
+    libraries, which put all of them into one file.
+    """
+    nested = [key for key in ('image_processor', 'video_processor') if video.has(key)]
+    if nested and not is_file(folder / 'preprocessor_config.json'):
+        raise CheckpointConfigError(
+            f'{video.where} was written by a newer transformers',
+            f'it holds {" and ".join(nested)}, and preprocessor_config.json is missing',
+            'Copy preprocessor_config.json and processor_config.json of the published checkpoint '
+            'into the folder: hf download OWNER/NAME preprocessor_config.json '
+            f'processor_config.json --local-dir {folder}',
+        )
+    if not is_file(folder / 'preprocessor_config.json'):
+        return  # whose absence is told when it is read
+    image = read_json(folder / 'preprocessor_config.json')
+    for file, key in ((image, 'image_processor_type'), (video, 'processor_class')):
+        if file.has(key) and not file.text(key).startswith(PROCESSORS):
+            raise file.error(key, f'only the processors of Penguin-VL ({PROCESSORS}...) are known')
 
 
 def _stop_token_ids(files: ConfigFiles, vocabulary_size: int) -> tuple[int, ...]:

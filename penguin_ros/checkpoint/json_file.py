@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound
+from penguin_ros.checkpoint.folder_kind import pointer_error
+from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound, system_reason
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_INTEGER = 2**31 - 1
@@ -131,15 +132,22 @@ def read_bytes(path: Path) -> bytes:
     """Returns the content of a small file; CheckpointNotFound when it is absent or unreadable,
     CheckpointConfigError when it is larger than MAX_BYTES.
     """
-    if not is_file(path):
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise CheckpointNotFound(f'{path} is no file', '', DOWNLOAD_AGAIN)
+        if size > MAX_BYTES:
+            raise CheckpointConfigError(
+                f'{path} is too large', f'{size} bytes, at most {MAX_BYTES} are read'
+            )
+        pointer = pointer_error(path)
+        if pointer is not None:
+            raise pointer
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise CheckpointNotFound(
             f'{path} is missing', 'every Penguin-VL checkpoint has it', DOWNLOAD_AGAIN
-        )
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CheckpointConfigError(
-                f'{path} is too large', f'{path.stat().st_size} bytes, at most {MAX_BYTES} are read'
-            )
-        return path.read_bytes()
+        ) from error
     except OSError as error:
-        raise CheckpointNotFound(f'{path} cannot be read', str(error)) from error
+        why, fix = system_reason(error)
+        raise CheckpointNotFound(f'{path} cannot be read', why, fix) from error

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from penguin_ros.checkpoint.folder_kind import pointer_error
 from penguin_ros.checkpoint.json_file import is_file
-from penguin_ros.errors import CheckpointFileCorrupt, CheckpointNotFound
+from penguin_ros.errors import CheckpointFileCorrupt, CheckpointNotFound, system_reason
 
 STORAGE: dict[str, np.dtype[Any]] = {
     'F32': np.dtype('<f4'),
@@ -49,8 +50,13 @@ def read_headers(path: Path) -> dict[str, TensorHeader]:
         raise CheckpointNotFound(
             f'{path} is missing', 'the weights are incomplete', 'Download the checkpoint again'
         )
-    _check_with_library(path)
+    pointer = pointer_error(path)
+    if pointer is not None:
+        raise pointer
     try:
+        with path.open('rb') as file:
+            file.read(LENGTH_BYTES)  # the library calls every refusal of the system an absence
+        _check_with_library(path)
         with path.open('rb') as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), 'little')
             entries: dict[str, Any] = json.loads(file.read(length))
@@ -106,7 +112,12 @@ def read_start(header: TensorHeader, max_bytes: int) -> bytes:
 
 
 def corrupt(path: Path, error: Exception) -> CheckpointFileCorrupt:
-    """Returns the error for a file that cannot be read to its end."""
+    """Returns the error for a file that cannot be read to its end: it is damaged, or the system
+    refuses it.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        why, fix = system_reason(error)
+        return CheckpointFileCorrupt(f'{path} cannot be read', why, fix)
     return CheckpointFileCorrupt(
         f'{path} is damaged', str(error), 'Delete this file and download the checkpoint again'
     )

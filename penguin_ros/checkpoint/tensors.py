@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from penguin_ros.checkpoint.folder_kind import FIX_QUANTISED, quantised_tensor
 from penguin_ros.checkpoint.safetensors_file import (
     STORAGE,
     TensorHeader,
@@ -32,7 +33,7 @@ from penguin_ros.checkpoint.tensor_names import (
     published_name,
 )
 from penguin_ros.checkpoint.weight_files import WeightFiles
-from penguin_ros.errors import CheckpointTensorError
+from penguin_ros.errors import CheckpointConfigError, CheckpointTensorError
 
 COMPARE_ELEMENTS = 16 * 1024 * 1024
 FINGERPRINT_BYTES = 256
@@ -112,6 +113,7 @@ class TensorReader:
         CheckpointTensorError lists everything that does not fit. Values are read only to compare a
         tied head that is stored as well.
         """
+        self._check_formats()
         expected = expected_shapes(shape)
         misshaped = [
             problem for name, size in expected.items() for problem in self._problems(name, size)
@@ -134,6 +136,21 @@ class TensorReader:
         if missing or unknown or misshaped or self._lost:
             raise CheckpointTensorError(
                 str(self.path), sorted(missing | self._lost), sorted(unknown), misshaped
+            )
+
+    def _check_formats(self) -> None:
+        """Raises CheckpointConfigError for quantised weights, whose tensors are many and all
+        unknown.
+        """
+        dtypes = {self._published(name): header.dtype for name, header in self._headers.items()}
+        names = [name for name in self._unknown if quantised_tensor(name, '')]
+        names += [name for name, dtype in dtypes.items() if quantised_tensor(name, dtype)]
+        if names:
+            raise CheckpointConfigError(
+                f'the weights of {self.path} are quantised',
+                f'{names[0]} is {dtypes.get(names[0], "a part of quantised weights")}; only '
+                'float32, float16 and bfloat16 are read',
+                FIX_QUANTISED,
             )
 
     def _problems(self, name: str, size: tuple[int, ...]) -> list[str]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penguin_ros.checkpoint.json_file import JsonFile, is_file, read_bytes, read_json
 from penguin_ros.errors import CheckpointConfigError, CheckpointNotFound
+from penguin_ros.installation import install_command
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -26,6 +28,9 @@ VOCABULARY = 'vocab.json'
 MERGES = 'merges.txt'
 SETTINGS = 'tokenizer_config.json'
 ADDED = 'added_tokens.json'
+OTHER_TOKENIZERS = ('tokenizer.model', 'tekken.json', 'spiece.model', 'sentencepiece.bpe.model')
+NEWER_SIGNS = ('did not match any variant', 'unknown variant', 'unknown field')
+"""What the library says of a part that it does not know."""
 
 QWEN2_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
@@ -41,6 +46,13 @@ def check_tokenizer_files(folder: Path) -> None:
     if not is_file(folder / PUBLISHED) and not all(
         is_file(folder / name) for name in (VOCABULARY, MERGES)
     ):
+        other = [name for name in OTHER_TOKENIZERS if is_file(folder / name)]
+        if other:
+            raise CheckpointNotFound(
+                f'{folder} has a tokenizer of another kind',
+                f'{other[0]} is there, {PUBLISHED} is not',
+                f'Type: hf download OWNER/NAME {PUBLISHED} --local-dir {folder}',
+            )
         raise CheckpointNotFound(
             f'{folder} holds no tokenizer',
             f'neither {PUBLISHED} nor {VOCABULARY} with {MERGES} is there',
@@ -291,6 +303,14 @@ def _library_tokenizer(folder: Path, description: Mapping[str, Any]) -> Tokenize
     try:
         return Tokenizer.from_str(json.dumps(description))
     except Exception as error:  # the library raises bare Exception
+        if any(sign in str(error) for sign in NEWER_SIGNS):
+            raise CheckpointConfigError(
+                f'{folder / PUBLISHED} is in a form that tokenizers {version("tokenizers")} does '
+                'not know',
+                str(error),
+                f'Type: {install_command("tokenizers", options=["--upgrade"])}; if it is the '
+                'newest already, take tokenizer.json of the published checkpoint',
+            ) from error
         raise CheckpointConfigError(
             f'the tokenizer of {folder} is unusable', str(error), 'Download the checkpoint again'
         ) from error

@@ -24,6 +24,7 @@ from penguin_ros.backends.base.manifest import MANIFEST
 from penguin_ros.backends.tensorrt.cache import STEP
 from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, maker_of_engines
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.build_arguments import TENSORRT, add_options, fill_defaults
 from penguin_ros.cli.build_dry_run import dry_run
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     board = fill_defaults(arguments)
     if arguments.dry_run:
         return dry_run(arguments, board, _choice(arguments))
-    if (Path(arguments.checkpoint) / MANIFEST).is_file():
+    if is_file(Path(arguments.checkpoint) / MANIFEST):
         return build_engines_of(Path(arguments.checkpoint), arguments)
     try:
         from penguin_ros.export.build import BundleBuilder

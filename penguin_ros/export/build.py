@@ -181,7 +181,8 @@ class BundleBuilder:
         except OSError as error:
             kind = NotEnoughSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else BuildError
             why, fix = system_reason(error)
-            raise kind(f'{folder} could not be written', why, f'{fix}, with --out') from error
+            fix = f'{fix}. Another place is given with --out'
+            raise kind(f'{folder} could not be written', why, fix) from error
         return folder
 
     def _write_encoders(self, folder: Path, meter: WorkMeter) -> list[GraphSpec]:

@@ -8,6 +8,7 @@ counts and tokenizer are there under the same names.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,14 @@ from penguin_ros.backends.base.manifest import (
 from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
-from penguin_ros.errors import BundleCorrupt, BundleMismatch, BundleNotFound, BundleOutdated
+from penguin_ros.errors import (
+    BundleCorrupt,
+    BundleError,
+    BundleMismatch,
+    BundleNotFound,
+    BundleOutdated,
+    system_reason,
+)
 from penguin_ros.plain_values import from_plain, to_plain
 
 TOKENIZER = 'tokenizer'
@@ -79,7 +87,7 @@ class Bundle:
             raise BundleMismatch(
                 f'{self.path} has no {part} graph of the variant {variant}',
                 f'it was built for {self.manifest.backend}',
-                rebuild(self.manifest),
+                rebuild(self.manifest, self.path),
             )
         return found
 
@@ -106,6 +114,7 @@ def read_manifest(folder: Path) -> Manifest:
     command = plain.get('command')
     if not isinstance(command, str) or not command.strip():
         command = DEFAULT_COMMAND.format(folder=folder)
+    command = _moved(command, folder)
     if plain.get('contract') != CONTRACT:
         raise BundleOutdated(
             f'{folder} was built for contract {plain.get("contract")!r}',
@@ -132,9 +141,23 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(text, encoding='utf-8')
 
 
-def rebuild(manifest: Manifest) -> str:
-    """Returns what to type to build the bundle again."""
-    return f'Type: {manifest.command}'
+def rebuild(manifest: Manifest, folder: Path | None = None) -> str:
+    """Returns what to type to build the bundle again; in the folder where it is now, which need not
+    be the one where it was built.
+    """
+    return f'Type: {_moved(manifest.command, folder)}'
+
+
+def _moved(command: str, folder: Path | None) -> str:
+    """The command with another folder behind --out."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    if folder is None or '--out' not in words[:-1]:
+        return command
+    words[words.index('--out') + 1] = str(folder)
+    return shlex.join(words)
 
 
 def _read_plain(folder: Path) -> dict[str, Any]:
@@ -142,10 +165,14 @@ def _read_plain(folder: Path) -> dict[str, Any]:
 
     path, command = folder / MANIFEST, DEFAULT_COMMAND.format(folder=folder)
     try:
-        if not path.is_file():
+        if not folder.exists():
             raise BundleNotFound(
-                f'{folder} is no bundle', f'there is no {MANIFEST} in it', f'Type: {command}'
+                f'there is no folder {folder}',
+                'a bundle was moved, or was never built there',
+                f'Name the folder where it is now, or type: {command}',
             )
+        if not path.is_file():
+            raise BundleNotFound(f'{folder} is no bundle', _contents(folder), f'Type: {command}')
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleCorrupt(
                 f'{path} is damaged',
@@ -154,13 +181,28 @@ def _read_plain(folder: Path) -> dict[str, Any]:
             )
         # The C loader where PyYAML has it: ten times faster.
         plain = yaml.load(path.read_bytes(), getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except OSError as error:
+        why, fix = system_reason(error)
+        raise BundleError(f'{path} cannot be read', why, fix) from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise BundleCorrupt(
             f'{path} cannot be read', str(error).partition('\n')[0], f'Type: {command}'
         ) from error
     if not isinstance(plain, dict):
         raise BundleCorrupt(f'{path} is damaged', 'it holds no mapping', f'Type: {command}')
     return plain
+
+
+def _contents(folder: Path) -> str:
+    """Says what a folder without manifest holds instead."""
+    if not folder.is_dir():
+        return 'it is a file'
+    below = [each for each in sorted(folder.iterdir()) if (each / MANIFEST).is_file()]
+    if below:
+        return f'there is no {MANIFEST} in it; the bundle is {below[0]}'
+    if (folder / 'config.json').is_file():
+        return f'there is no {MANIFEST} in it: it is a checkpoint, of which a bundle is built'
+    return f'there is no {MANIFEST} in it'
 
 
 def _check_consistency(manifest: Manifest) -> None:
@@ -193,7 +235,13 @@ def _check_files(folder: Path, manifest: Manifest, is_thorough: bool) -> None:
     digests = FileDigests(folder, not is_thorough, leaves_memory)
     with ThreadPoolExecutor(HASH_THREADS) as pool:
         found = pool.map(lambda item: digests.problem(*item), manifest.files.items())
-        problems = [problem for problem in found if problem]
+        try:
+            problems = [problem for problem in found if problem]
+        except OSError as error:
+            why, fix = system_reason(error)
+            raise BundleError(f'{folder} cannot be read', why, fix) from error
     digests.save()
     if problems:
-        raise BundleCorrupt(f'{folder} is damaged', '; '.join(problems[:4]), rebuild(manifest))
+        raise BundleCorrupt(
+            f'{folder} is damaged', '; '.join(problems[:4]), rebuild(manifest, folder)
+        )

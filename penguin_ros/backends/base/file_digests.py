@@ -8,6 +8,7 @@ changed a moment ago is not recorded, since a second change within the clock's s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -60,17 +61,21 @@ class FileDigests:
         self._trusted = dict(self._recorded) if is_trusting else {}
 
     def problem(self, name: str, spec: FileSpec) -> str:
-        """Returns what is wrong with a file; '' when it is the one that was written."""
+        """Returns what is wrong with a file; '' when it is the one that was written. OSError when
+        the system does not let it be read, although it is there.
+        """
         path = self._folder / name
         try:
             stamp = Stamp.of(path)
+            if not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
             if stamp.size != spec.bytes:
                 return f'{path.name} has {stamp.size} bytes, {spec.bytes} were written'
             if self._digest(name, stamp) == spec.sha256:
                 return ''
             self._recorded.pop(name, None)
             return f'{path.name} was changed'
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             return f'{path.name}: {error.strerror}'
 
     def save(self) -> None:

@@ -162,5 +162,5 @@ def _check_sizes(bundle: Bundle, spec: GraphSpec, variant: str) -> None:
         raise BundleMismatch(
             f'{spec.file} of {bundle.path} does not fit the model in its manifest ({variant})',
             f'{name} is {found.get(name, "absent")} instead of {expected.get(name, "absent")}',
-            rebuild(bundle.manifest),
+            rebuild(bundle.manifest, bundle.path),
         )

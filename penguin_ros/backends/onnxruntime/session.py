@@ -68,7 +68,7 @@ class SessionMaker:
                 f'onnxruntime {self.library.__version__} cannot run {spec.file} of '
                 f'{self.bundle.path}',
                 error.why,
-                rebuild(self.bundle.manifest),
+                rebuild(self.bundle.manifest, self.bundle.path),
             ) from error
         # The library goes on without a provider, and says so in its log only.
         if self.placement.best not in session.get_providers():
@@ -139,7 +139,7 @@ class SessionMaker:
                     f'{spec.file} of {self.bundle.path} has other {which} than its manifest says',
                     f'{name} is {found.get(name, "absent")} instead of '
                     f'{expected.get(name, "absent")}',
-                    rebuild(self.bundle.manifest),
+                    rebuild(self.bundle.manifest, self.bundle.path),
                 )
 
 

@@ -30,6 +30,7 @@ _CODES: dict[type[BaseException], int] = {
     errors.SettingError: ErrorCode.CONFIGURATION,
     errors.LibraryUnusable: ErrorCode.BACKEND,
     errors.CacheUnusable: ErrorCode.CONFIGURATION,
+    errors.SystemRefusal: ErrorCode.CONFIGURATION,
 }
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penguin_ros.backends.base import bundle as bundle_file
+from penguin_ros.backends.base import file_digests
 from penguin_ros.backends.base.bundle import (
     Bundle,
     open_bundle,
@@ -45,6 +47,13 @@ from penguin_ros.errors import (
 )
 
 COMMAND = 'penguin build somewhere --out here'
+
+
+def command_for(folder: Path) -> str:
+    """What to type for a bundle that was built elsewhere and now lies in a folder."""
+    return f'Type: penguin build somewhere --out {folder}'
+
+
 GRAPH = GraphSpec(
     'decoder',
     'full',
@@ -159,7 +168,7 @@ def test_a_missing_variant_is_named_with_the_command(sound: Path) -> None:
         BundleMismatch, match='no decoder graph of the variant window: it was built for onnxruntime'
     ) as refused:
         open_bundle(sound).graph('decoder', 'window')
-    assert COMMAND in refused.value.fix
+    assert refused.value.fix == command_for(sound)
 
 
 @pytest.mark.parametrize('contract', [CONTRACT + 1, 0, None, 'one'])
@@ -167,7 +176,7 @@ def test_another_contract_is_outdated_whatever_else_it_says(folder: Path, contra
     edit(folder, lambda values: (values.update(contract=contract), values.pop('graphs')))
     with pytest.raises(BundleOutdated, match=f'runs contract {CONTRACT}') as refused:
         open_bundle(folder)
-    assert refused.value.fix == f'Type: {COMMAND}'
+    assert refused.value.fix == command_for(folder)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -195,7 +204,7 @@ def test_damaged_files_are_named_with_the_command(
     damage(folder)
     with pytest.raises(BundleCorrupt) as refused:
         open_bundle(folder)
-    assert refused.value.fix == f'Type: {COMMAND}'
+    assert refused.value.fix == command_for(folder)
     assert any(name in refused.value.why for name in ('decoder.onnx', 'table.bin', 'tokenizer'))
 
 
@@ -244,7 +253,7 @@ def test_a_manifest_that_makes_no_sense_is_named_with_the_command(
     edit(folder, change)
     with pytest.raises(BundleCorrupt, match='bundle.yaml is damaged') as refused:
         open_bundle(folder)
-    assert refused.value.fix == f'Type: {COMMAND}'
+    assert refused.value.fix == command_for(folder)
 
 
 @pytest.mark.parametrize(
@@ -293,3 +302,39 @@ def test_an_enormous_manifest_is_not_read(folder: Path, monkeypatch: pytest.Monk
 def test_bundle_errors_are_checkpoint_errors() -> None:
     """Whoever opens either catches one kind of error, and the node reports one code."""
     assert issubclass(BundleError, CheckpointError)
+
+
+def test_a_bundle_that_was_moved_away_is_called_that(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFound, match='no folder .*gone: a bundle was moved'):
+        open_bundle(tmp_path / 'gone')
+
+
+def test_what_is_given_for_a_bundle_is_called_what_it_is(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / 'above').mkdir()
+    shutil.copytree(sound, tmp_path / 'above' / 'deep')
+    with pytest.raises(BundleNotFound, match='the bundle is .*above/deep'):
+        open_bundle(tmp_path / 'above')
+    (tmp_path / 'checkpoint').mkdir()
+    (tmp_path / 'checkpoint' / 'config.json').write_text('{}')
+    with pytest.raises(BundleNotFound, match='it is a checkpoint'):
+        open_bundle(tmp_path / 'checkpoint')
+
+
+@pytest.mark.parametrize('name', ['bundle.yaml', 'decoder.onnx', 'table.bin'])
+def test_missing_permission_is_not_damage(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        file_digests.os, 'access', lambda path, mode: Path(path).name != name or mode != os.R_OK
+    )
+    read_bytes = Path.read_bytes
+
+    def forbidden(path: Path) -> bytes:
+        if path.name == name:
+            raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, 'read_bytes', forbidden)
+    with pytest.raises(BundleError, match=f'{name}: Permission denied.*ls -ld') as refused:
+        open_bundle(folder)
+    assert 'damaged' not in str(refused.value) and 'penguin build' not in str(refused.value)
