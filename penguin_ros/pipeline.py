@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.backends.open_backend import make_backend
+from penguin_ros.clip_buffer import Admission
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
     ClockJumped,
@@ -172,9 +173,9 @@ class Pipeline:
 
     # --- frames -----------------------------------------------------------------------------------
 
-    def add_frame(self, frame: Frame) -> None:
-        """Takes a frame of a camera, or drops and counts it (see ClipBuffer); raises UnknownCamera.
-        The image must not be written to afterwards.
+    def add_frame(self, frame: Frame) -> Admission:
+        """Takes a frame of a camera, or drops and counts it (see ClipBuffer), and returns what
+        became of it; raises UnknownCamera. The image must not be written to afterwards.
 
         An image that is not (height, width, 3) uint8 with a pixel at least is dropped as `shape`; a
         larger one than buffer.max_frame_pixels is reduced.
@@ -182,16 +183,24 @@ class Pipeline:
         camera = self._camera(frame.camera)
         if not is_image(frame.image):
             camera.count_drop('shape', frame.stamp_ns)
-            return
+            return Admission('shape')
         image = reduced(frame.image, self._config.buffer.max_frame_pixels)
-        if camera.add(dataclasses.replace(frame, image=image)):
+        admission = camera.add(dataclasses.replace(frame, image=image))
+        if admission:
             self._offer_precompute(camera, frame.stamp_ns)
+        return admission
 
     def count_drop(self, camera: str, cause: str) -> None:
         """Counts what never became a frame, an image that does not convert, say; raises
         UnknownCamera.
         """
         self._camera(camera).count_drop(cause)
+
+    def note_reason(self, camera: str, reason: str) -> None:
+        """Has refusals of requests about a camera say why its frames are missing or old; see
+        Camera.note_reason; raises UnknownCamera.
+        """
+        self._camera(camera).note_reason(reason)
 
     def flush(self, reason: str) -> None:
         """Forgets all frames and results, after a jump of camera time; requests that look at a
@@ -223,7 +232,7 @@ class Pipeline:
         """
         config = self._config
         try:
-            complete = checked_request(request, config, tuple(self._cameras), self._now_ns())
+            complete = checked_request(request, config, tuple(self._cameras))
             if complete.interval is not None:
                 self._cameras[complete.camera].check_interval(complete.interval)
             images = RequestImages(request.images, config.buffer) if request.images else None

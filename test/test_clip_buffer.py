@@ -127,6 +127,65 @@ def test_a_stamp_within_the_tolerance_is_no_skew() -> None:
     assert status(kept).skewed == 1
 
 
+@pytest.mark.parametrize('wild_ms', [3_000, 60_000, 86_400_000, 1_700_000_000_000])
+@pytest.mark.parametrize('first', [0, 3, 20])
+def test_one_wild_stamp_costs_itself_and_not_the_history(wild_ms: int, first: int) -> None:
+    kept = buffer(seconds=30.0)
+    before = [number * 250 for number in range(first)]
+    after = [number * 250 for number in range(first + 1, first + 30)]
+    for ms in before:
+        kept.add(frame(ms), START + ms * MS)
+    at_ms = first * 250
+    kept.add(frame(at_ms + wild_ms), START + at_ms * MS)
+    for ms in after:
+        kept.add(frame(ms), START + ms * MS)
+    held = kept.interval_clip(
+        Interval(START, START + 30 * SECOND), ClipConfig(fps=240.0, max_frames=180)
+    )
+    assert held is not None
+    lost = len(before) + len(after) - len(held.frames)
+    assert lost <= 3 and (lost == 0 or first < 3 or wild_ms < 5000)
+    assert held.end_ns == START + after[-1] * MS
+    assert status(kept).dropped.get('restarted', 0) <= 1
+
+
+@pytest.mark.parametrize('jump_ms', [5_000, 37_000, 86_400_000])
+def test_a_clock_that_is_set_ahead_costs_one_frame(jump_ms: int) -> None:
+    kept = buffer(seconds=3600.0)
+    for number in range(20):
+        ms = number * 500 + (jump_ms if number >= 10 else 0)
+        assert bool(kept.add(frame(ms), START + number * 500 * MS)) is (number != 10)
+    assert status(kept).dropped == {'wild': 1}
+
+
+@pytest.mark.parametrize('pace', [1, 8, 600])
+def test_slow_and_fast_streams_with_pauses_lose_nothing(pace: int) -> None:
+    kept = buffer(seconds=86_400.0)
+    for number in [*range(10), *range(40, 50)]:  # the camera paused, and the clock went on
+        ms = number * pace * 1000
+        assert kept.add(frame(ms), START + ms * MS)
+    played_fast = buffer(seconds=86_400.0)
+    for number in range(20):
+        assert played_fast.add(frame(number * pace * 1000), START + number * 10 * MS)
+
+
+def test_a_second_lap_begins_a_new_stream_and_says_so() -> None:
+    kept = buffer(seconds=30.0)
+    add(kept, *range(0, 10_000, 500))
+    told = [kept.add(frame(ms), START + (10_000 + ms) * MS) for ms in range(0, 5000, 500)]
+    assert [bool(each) for each in told] == [False] * 3 + [True] * 7
+    assert [each.is_new_stream for each in told] == [False] * 3 + [True] + [False] * 6
+    assert {each.cause for each in told[:3]} <= {'late', 'duplicate'}
+
+
+def test_the_time_of_a_stream_goes_on_with_its_own_clock() -> None:
+    kept = buffer()
+    assert kept.stream_time_ns(START) == START and kept.since_arrival_ns(START) is None
+    kept.add(frame(37_000), START)
+    assert kept.stream_time_ns(START + 2 * SECOND) == START + 39 * SECOND
+    assert kept.since_arrival_ns(START + 2 * SECOND) == 2 * SECOND
+
+
 def test_the_age_of_a_frame_stamped_ahead_counts_from_its_arrival() -> None:
     kept = buffer()
     kept.add(frame(60_000), START)
@@ -249,7 +308,7 @@ def test_whatever_arrives_the_bounds_hold_and_clips_are_rising_and_of_one_size(
         kept.add(frame(ms, size), START + ms * MS)
         now = status(kept)
         assert now.bytes <= 1500 and now.received == now.frames + now.expired + sum(
-            now.dropped.get(cause, 0) for cause in ('bytes', 'restarted')
+            now.dropped.get(cause, 0) for cause in ('bytes', 'restarted', 'ahead')
         )
         clip = kept.newest_clip(ClipConfig(seconds=seconds, fps=fps, max_frames=max_frames))
         if clip is None:
@@ -265,7 +324,7 @@ def test_whatever_arrives_the_bounds_hold_and_clips_are_rising_and_of_one_size(
     assert len(arrivals) == status(kept).received + sum(
         count
         for cause, count in status(kept).dropped.items()
-        if cause not in ('bytes', 'restarted')
+        if cause not in ('bytes', 'restarted', 'ahead')
     )
 
 

@@ -6,10 +6,15 @@ them, and running penguin nodes. Everything runs on the thread that spins the se
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from penguin_ros.clip_buffer import Admission, ClipBuffer
 from penguin_ros.config import PenguinConfig
 from penguin_ros.doctor.finding import Finding, State
+from penguin_ros.frame import Frame
 from penguin_ros.settings import with_values
 
 MAX_TOPICS = 16
@@ -63,13 +68,16 @@ def _camera_input(node: Any, topic: str) -> Any:
     is_compressed = TYPES[COMPRESSED] in types and topic.endswith(suffix)
     base = topic.removesuffix(suffix) if is_compressed else topic
     camera = CameraSetting(base, base, COMPRESSED if is_compressed else RAW)
-    return CameraInput(
-        node,
-        camera,
-        with_values(PenguinConfig(), EVERY_FRAME),
-        CallbackGuard(node.get_logger()),
-        FrameSinks(on_frame=lambda frame: None, on_drop=lambda cause: None),
-    )
+    config = with_values(PenguinConfig(), EVERY_FRAME)
+    buffer = ClipBuffer(base, config.buffer)
+
+    def add(frame: Frame) -> Admission:
+        """Judges a frame by its stamp, as the node's buffer does, without keeping its pixels."""
+        stamped = replace(frame, image=np.zeros((1, 1, 3), np.uint8))
+        return buffer.add(stamped, int(node.get_clock().now().nanoseconds))
+
+    guard = CallbackGuard(node.get_logger())
+    return CameraInput(node, camera, config, guard, FrameSinks(add, on_drop=lambda cause: None))
 
 
 def _finding(topic: str, health: Any) -> Finding:
@@ -80,5 +88,5 @@ def _finding(topic: str, health: Any) -> Finding:
         return Finding(topic, State.FAULT, health.reason)
     published = f' of {health.publish_rate_hz:.1f} published' if health.publish_rate_hz else ''
     rate = f'{health.rate_hz:.1f} Hz taken{published} from {", ".join(health.publishers)}'
-    text = '; '.join(filter(None, (rate, drops, *warnings)))
+    text = '; '.join(filter(None, (rate, drops, *warnings, *health.notes.values())))
     return Finding(topic, State.FAULT if warnings else State.OK, text)

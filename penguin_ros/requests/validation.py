@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from penguin_ros.config import PenguinConfig, QuestionConfig
 from penguin_ros.errors import (
     ImageTooLarge,
-    IntervalUnavailable,
     InvalidQuestion,
     InvalidRequest,
     QuestionTooLong,
@@ -28,21 +27,18 @@ from penguin_ros.text import cleaned
 MAX_ID_CHARACTERS = 256
 
 
-def checked_request(
-    request: Request, config: PenguinConfig, cameras: Sequence[str], now_ns: int
-) -> Request:
+def checked_request(request: Request, config: PenguinConfig, cameras: Sequence[str]) -> Request:
     """Returns the request with id, cleaned question, camera, maximum of tokens and deadline filled
     in. Images take the place of a camera: its name is then '', and the caller decodes them.
 
-    `now_ns` is camera time. More tokens than the configured maximum become that maximum. Raises the
+    More tokens than the configured maximum become that maximum. Raises the
     RequestError or ImageTooLarge that says what is wrong.
     """
     limits = config.question
     question = checked_question(request.text, limits.max_characters)
     _check_images(request, limits)
     if request.interval is not None:
-        tolerance_ns = round(config.watch.future_tolerance * NANOSECONDS)
-        _check_interval(request.interval, now_ns, tolerance_ns)
+        _check_interval(request.interval)
     return dataclasses.replace(
         request,
         id=_checked_id(request.id),
@@ -114,17 +110,11 @@ def _check_images(request: Request, limits: QuestionConfig) -> None:
         )
 
 
-def _check_interval(interval: Interval, now_ns: int, tolerance_ns: int) -> None:
+def _check_interval(interval: Interval) -> None:
     if interval.start_ns > interval.end_ns:
         raise InvalidRequest(
             'the interval ends before it starts',
             f'start {interval.start_ns} ns, end {interval.end_ns} ns',
-        )
-    if interval.end_ns > now_ns + tolerance_ns:
-        raise IntervalUnavailable(
-            'the interval lies in the future',
-            f'it ends {(interval.end_ns - now_ns) / NANOSECONDS:.3f} s from now',
-            'Ask for a stretch that has passed',
         )
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
-from penguin_ros.clip_buffer import BufferStatus, ClipBuffer
+from penguin_ros.clip_buffer import Admission, BufferStatus, ClipBuffer
 from penguin_ros.config import CaptionConfig, PenguinConfig
 from penguin_ros.errors import IntervalUnavailable, NoFrames, StaleFrames
 from penguin_ros.frame import NANOSECONDS, Clip, Frame
@@ -50,22 +50,30 @@ class Camera:
         self._now_ns = now_ns
         self._steady_ns = steady_ns
         self._buffer = ClipBuffer(name, config.buffer, _tolerance_ns(config))
+        self._tolerance_ns = _tolerance_ns(config)
         self._gate = CaptionGate()
         self._window = CameraWindow(self._buffer, self._gate, steady_ns)
         self._lock = threading.Lock()  # guards the flag below
         self._is_precompute_waiting = False
+        self._reason = ''
 
     # --- any thread -------------------------------------------------------------------------------
 
-    def add(self, frame: Frame) -> bool:
-        """Takes a frame, or drops and counts it (see ClipBuffer), and returns whether it was taken.
-        The image must not be written to afterwards.
+    def add(self, frame: Frame) -> Admission:
+        """Takes a frame, or drops and counts it (see ClipBuffer). The image must not be written to
+        afterwards.
         """
         return self._buffer.add(frame, self._now_ns())
 
     def count_drop(self, cause: str, stamp_ns: int | None = None) -> None:
         """Counts a frame that was lost before it came here; `stamp_ns`: its stamp, if known."""
         self._buffer.count_drop(cause, self._now_ns() if stamp_ns is None else stamp_ns)
+
+    def note_reason(self, reason: str) -> None:
+        """Notes a sentence of whoever receives the frames on why they are missing or are not those
+        of the present, '' when all is well. Refusals repeat it.
+        """
+        self._reason = reason
 
     def flush(self, cause: str) -> None:
         """Forgets all frames and counts them under `cause`."""
@@ -77,7 +85,8 @@ class Camera:
 
     def configure(self, config: PenguinConfig) -> None:
         """Applies new bounds to the buffer at once."""
-        self._buffer.configure(config.buffer, _tolerance_ns(config))
+        self._tolerance_ns = _tolerance_ns(config)
+        self._buffer.configure(config.buffer, self._tolerance_ns)
 
     def buffer_status(self) -> BufferStatus:
         """Returns a snapshot of the buffer."""
@@ -88,7 +97,17 @@ class Camera:
         return self._window.status()
 
     def check_interval(self, interval: Interval) -> None:
-        """Raises IntervalUnavailable when the buffer holds no frame of the interval."""
+        """Raises IntervalUnavailable when the interval ends in the future, by the node's clock and
+        by that of the stamps, or when the buffer holds no frame of it.
+        """
+        now_ns = self._now_ns()
+        ahead_ns = interval.end_ns - max(now_ns, self._buffer.stream_time_ns(now_ns))
+        if ahead_ns > self._tolerance_ns:
+            raise IntervalUnavailable(
+                'the interval lies in the future',
+                f'it ends {ahead_ns / NANOSECONDS:.3f} s from now',
+                'Ask for a stretch that has passed',
+            )
         if not self._buffer.has_frames(interval):
             raise self._unavailable(interval)
 
@@ -200,16 +219,26 @@ class Camera:
         return replace(answer, text=repeated.text, evidence=evidence, is_silent=not is_due)
 
     def _check_present(self, config: PenguinConfig) -> None:
-        age_ns = self._buffer.age_ns(self._now_ns())
-        if age_ns is None:
+        now_ns = self._now_ns()
+        age_ns, since_ns = self._buffer.age_ns(now_ns), self._buffer.since_arrival_ns(now_ns)
+        if age_ns is None or since_ns is None:
             raise self._no_frames()
-        if age_ns > round(config.watch.stale_after * NANOSECONDS):
-            raise StaleFrames(
-                f'the newest frame of camera {self.name} is {age_ns / NANOSECONDS:.1f} s old',
-                f'frames of the present may be {config.watch.stale_after} s old'
-                ' (watch.stale_after)',
-                'Check that the camera runs, or ask for an interval in the past',
+        limit_s = config.watch.stale_after
+        if age_ns <= round(limit_s * NANOSECONDS):
+            return
+        why = f'frames of the present may be {limit_s} s old (watch.stale_after)'
+        fix = 'Check that the camera runs, or ask for an interval in the past'
+        if since_ns <= round(limit_s * NANOSECONDS):
+            why = f'it arrived {since_ns / NANOSECONDS:.1f} s ago: the clocks differ'
+            fix = (
+                'Set the clock of the camera; play recordings with `ros2 bag play --clock`, and '
+                'set use_sim_time'
             )
+        raise StaleFrames(
+            f'the newest frame of camera {self.name} is {age_ns / NANOSECONDS:.1f} s old',
+            self._reason or why,
+            '' if self._reason else fix,
+        )
 
     def _past_clip(self, interval: Interval, config: PenguinConfig) -> ChosenClip:
         clip = self._buffer.interval_clip(interval, config.clip)
@@ -218,7 +247,8 @@ class Camera:
         return ChosenClip(
             clip,
             is_cut=not self._buffer.has_one_size(interval),
-            is_stale=self._now_ns() - clip.end_ns > round(config.watch.stale_after * NANOSECONDS),
+            is_stale=self._buffer.stream_time_ns(self._now_ns()) - clip.end_ns
+            > round(config.watch.stale_after * NANOSECONDS),
             frames_dropped=self._buffer.dropped_between(interval.start_ns, interval.end_ns),
         )
 
@@ -236,8 +266,8 @@ class Camera:
     def _no_frames(self) -> NoFrames:
         return NoFrames(
             f'camera {self.name} has no frames',
-            'none has arrived yet, or time has jumped since',
-            'Check the topic of the camera: penguin doctor',
+            self._reason or 'none has arrived yet, or time has jumped since',
+            '' if self._reason else 'Check the topic of the camera: penguin doctor',
         )
 
 

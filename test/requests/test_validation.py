@@ -10,7 +10,6 @@ import pytest
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
     ImageTooLarge,
-    IntervalUnavailable,
     InvalidQuestion,
     InvalidRequest,
     PenguinError,
@@ -39,7 +38,7 @@ NOW = 1_000 * NANOSECONDS
 def checked(
     config: PenguinConfig = CONFIG, cameras: tuple[str, ...] = ('front', 'rear'), **facts: Any
 ) -> Request:
-    return checked_request(Request(**{'id': 'q', 'text': 'What?', **facts}), config, cameras, NOW)
+    return checked_request(Request(**{'id': 'q', 'text': 'What?', **facts}), config, cameras)
 
 
 def test_what_is_left_out_gets_the_defaults() -> None:
@@ -84,7 +83,6 @@ def test_images_take_the_place_of_the_camera() -> None:
         ({'deadline_ns': 20 * NANOSECONDS + 1}, InvalidRequest),
         ({'id': 'x' * 257}, InvalidRequest),
         ({'interval': Interval(NOW - 1, NOW - 2)}, InvalidRequest),
-        ({'interval': Interval(NOW, NOW + NANOSECONDS + 1)}, IntervalUnavailable),
         ({'interval': Interval(0, 1), 'images': (IMAGE,)}, InvalidRequest),
         ({'images': (IMAGE,) * 3}, TooManyImages),
         ({'images': (EncodedImage(bytes(60)), EncodedImage(memoryview(bytes(41))))}, ImageTooLarge),
@@ -93,10 +91,6 @@ def test_images_take_the_place_of_the_camera() -> None:
 def test_a_field_out_of_range_is_named(facts: dict[str, Any], error: type[PenguinError]) -> None:
     with pytest.raises(error):
         checked(**facts)
-
-
-def test_an_interval_may_end_a_little_ahead_of_the_clock() -> None:
-    assert checked(interval=Interval(NOW, NOW + NANOSECONDS)).interval is not None
 
 
 def test_without_cameras_only_images_can_be_asked_about() -> None:

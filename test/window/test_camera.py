@@ -87,14 +87,62 @@ def test_the_past_is_the_buffers_and_says_whether_it_was_cut_or_is_old() -> None
 
 def test_an_interval_without_frames_is_an_error_that_says_what_there_is() -> None:
     clocked = Clocked()
+    clocked.now_ns = 4 * SECOND
     interval = Interval(2 * SECOND, 3 * SECOND)
     with pytest.raises(IntervalUnavailable, match='no frames at all'):
         clocked.camera.check_interval(interval)
     clocked.add(500, 1000)
+    clocked.now_ns = 4 * SECOND
     for ask in (clocked.camera.check_interval, clocked.find):
         with pytest.raises(IntervalUnavailable, match='0.500 s to 1.000 s, .* 2.000 s to 3.000 s'):
             ask(interval)
+    clocked.now_ns = 4 * SECOND
     clocked.camera.check_interval(Interval(0, SECOND))
+
+
+@pytest.mark.parametrize('offset_s', [0, 37, -1_700_000_000, 86_400])
+def test_an_interval_is_judged_by_the_clock_of_the_stamps(offset_s: int) -> None:
+    clocked = Clocked()
+    start_ns = 1_800_000_000 * SECOND
+    first = (start_ns + offset_s * SECOND) // MS
+    for number in range(5):
+        clocked.now_ns = start_ns + number * SECOND
+        clocked.camera.add(frame(first + 1000 * number))
+    newest_ns = (first + 4000) * MS
+    chosen = clocked.find(Interval(newest_ns - 2 * SECOND, newest_ns))
+    assert chosen.clip.end_ns == newest_ns and not chosen.is_stale
+    clocked.camera.check_interval(Interval(newest_ns, newest_ns + SECOND))
+    with pytest.raises(IntervalUnavailable, match='in the future'):
+        ahead_ns = max(newest_ns, clocked.now_ns) + 1001 * MS
+        clocked.camera.check_interval(Interval(newest_ns, ahead_ns))
+
+
+@pytest.mark.parametrize('behind_s', [6, 86_400, 1_700_000_000])
+def test_frames_that_arrive_now_with_old_stamps_are_told_from_a_camera_that_stands(
+    behind_s: int,
+) -> None:
+    clocked = Clocked()
+    clocked.now_ns = 1_800_000_000 * SECOND
+    clocked.camera.add(frame((clocked.now_ns - behind_s * SECOND) // MS))
+    with pytest.raises(StaleFrames, match=f'{behind_s}.0 s old.*clocks differ.*use_sim_time'):
+        clocked.find()
+    clocked.now_ns += 10 * SECOND
+    with pytest.raises(StaleFrames, match='Check that the camera runs'):
+        clocked.find()
+
+
+@pytest.mark.parametrize('error', [NoFrames, StaleFrames])
+def test_a_refusal_repeats_what_is_known_of_the_camera(error: type[Exception]) -> None:
+    clocked = Clocked()
+    if error is StaleFrames:
+        clocked.add(0)
+        clocked.now_ns = 20 * SECOND
+    clocked.camera.note_reason('its images are torn')
+    with pytest.raises(error, match='its images are torn'):
+        clocked.find()
+    clocked.camera.note_reason('')
+    with pytest.raises(error, match='none has arrived|watch.stale_after'):
+        clocked.find()
 
 
 def test_a_caption_is_repeated_while_nothing_changes_and_silent_until_the_heartbeat() -> None:

@@ -101,9 +101,9 @@ class CaptionPublisher:
             return
         message = caption_message(answer)
         self._caption.publish(message)
-        self._last_caption.publish(message)
         self.published += 1
         if message.state != Caption.ERROR:
+            self._last_caption.publish(message)
             self._text.publish(String(data=message.text))
         if message.state not in (Caption.ERROR, Caption.UNCHANGED):
             self.latencies_ns.append(time.monotonic_ns() - start_ns)

@@ -21,7 +21,7 @@ from rclpy.qos import QoSProfile
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.pipeline_status import PipelineStatus
-from penguin_ros.ros.camera_input.health import CameraHealth, CameraState
+from penguin_ros.ros.camera_input.health import UNHURRIED, CameraHealth, CameraState
 from penguin_ros.ros.conversions.error_codes import error_message
 from penguin_ros.ros.node.captions import LATCHED_QOS
 from penguin_ros.ros.node.snapshot import (
@@ -123,8 +123,12 @@ def _camera(snapshot: NodeSnapshot, camera: CameraSnapshot) -> DiagnosticStatus:
 def _camera_verdict(health: CameraHealth) -> tuple[bytes, str]:
     warnings = '; '.join(health.warnings.values())
     text = '; '.join(filter(None, (health.reason, warnings))) or 'frames arrive'
+    if health.notes:
+        text = '; note: '.join([text, *health.notes.values()])
     if health.cause in _MISCONFIGURED:
         return ERROR, text
+    if health.cause in UNHURRIED:
+        return WARN, text
     return max(_CAMERA_LEVELS[health.state], WARN if warnings else OK), text
 
 
@@ -165,6 +169,9 @@ def _health_values(health: CameraHealth) -> dict[str, Any]:
         'age of the newest frame [s]': age,
         'frames without a stamp': health.zero_stamps,
         'lost in transport': health.lost,
+        'messages received': health.received,
+        'messages used': health.used,
+        **{f'refused: {cause}': count for cause, count in health.drops.items()},
         'publishers': ' '.join(health.publishers),
     }
 

@@ -29,6 +29,7 @@ from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
 from penguin_ros.ros.conversions.parameters import NumbersAsDeclared
 from penguin_ros.ros.conversions.topics import CameraSetting
 from penguin_ros.ros.node.captions import LATCHED_QOS, CaptionPublisher
+from penguin_ros.ros.node.clock_watch import ClockWatch
 from penguin_ros.ros.node.diagnostics import Diagnostics
 from penguin_ros.ros.node.parameters import Parameters
 from penguin_ros.ros.node.question_endpoints import QuestionEndpoints
@@ -41,6 +42,7 @@ from penguin_ros.ros.node.snapshot import (
 )
 from penguin_ros.ros.node.surroundings import NodeWatch, on_clock_jump
 from penguin_ros.ros.node.transitions import Transitions
+from penguin_ros.ros.process.bounded_log import BoundedLog
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
@@ -88,6 +90,8 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         self._model_info = self.create_publisher(ModelInfo, '~/model_info', LATCHED_QOS)
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._watch = NodeWatch(self)
+        self._clock_watch = ClockWatch(self)
+        self._log = BoundedLog(self.get_logger())
         self._diagnostics = Diagnostics(self, self.guard, self._snapshot)
         self._jumps = on_clock_jump(self, self.guard.wrap(self._on_clock_jump))
         for warning in self.parameters.warnings():
@@ -243,7 +247,9 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
 
     def _started_input(self, camera: CameraSetting, pipeline: Pipeline) -> CameraInput:
         sinks = FrameSinks(
-            pipeline.add_frame, lambda cause: pipeline.count_drop(camera.name, cause)
+            pipeline.add_frame,
+            lambda cause: pipeline.count_drop(camera.name, cause),
+            lambda reason: pipeline.note_reason(camera.name, reason),
         )
         camera_input = CameraInput(self, camera, self.config, self.guard, sinks)
         camera_input.start()
@@ -272,8 +278,10 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
 
     def _on_clock_jump(self, reason: str) -> None:
         if self._pipeline is not None:
-            self.get_logger().warning(f'{reason}: frames are forgotten, requests about them end')
+            self._log.warning('jump', f'{reason}: frames are forgotten, requests about them end')
             self._pipeline.flush(reason)
+            for camera_input in self._inputs.values():
+                camera_input.forget_clock()
 
     # --- its state --------------------------------------------------------------------------------
 
@@ -300,7 +308,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
             load_failure=self._load_failure,
             faults=self.guard.faults,
             last_fault=self.guard.last_fault,
-            warnings=self._watch.warnings(),
+            warnings=(*self._watch.warnings(), *self._clock_watch.warnings()),
         )
 
     def _camera_snapshot(
