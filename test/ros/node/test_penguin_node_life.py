@@ -185,8 +185,8 @@ def footprint(process):
 
 
 @pytest.mark.slow
-def test_many_cycles_through_all_states_leak_nothing(graph, tiny_checkpoint):
-    node = LiveNode(graph, tiny_checkpoint, {'caption.period': 0.1}).wait_until('active')
+def test_many_cycles_through_all_states_leak_nothing(graph, loadable_checkpoint):
+    node = LiveNode(graph, loadable_checkpoint, {'caption.period': 0.1}).wait_until('active')
     with_frames(node)
     process = psutil.Process(node.process.process.pid)
     for _ in range(10):
