@@ -15,34 +15,25 @@ pytest.importorskip('onnx', reason='onnx is not installed')
 pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
 
 from support.fake_gpu.installed import Machine, remove, use
+from support.tensorrt_build_checks import build_here
 
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
-from penguin_ros.export.tensorrt import engine_process
-from penguin_ros.export.tensorrt.build import build_engines, fitting_machine
 
 SIZES = ['--max-length', '272', '--max-rows', '32', '--max-patches', '64']
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """Makes a machine with TensorRT and a GPU, with the user's cache in the folder of the test. It
-    is in this process, so engines are built here too; test_engine_process.py has the other way.
-    """
-    monkeypatch.setattr(engine_process, 'build_engines_apart', build_engines)
-    monkeypatch.setattr(engine_process, 'check_machine_apart', check_machine)
+    """Makes a machine with TensorRT and a GPU, with the user's cache in the folder of the test."""
+    build_here(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     made = Machine('10.16.2')
     use(made)
     yield made
     remove()
-
-
-def check_machine(made_by: str = '') -> None:
-    with fitting_machine(made_by):
-        pass
 
 
 def build(source: Path, *words: str) -> int:

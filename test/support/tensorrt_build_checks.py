@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.backends.base.bundle import open_bundle
@@ -33,3 +34,18 @@ def runs(bundle: Path) -> np.ndarray:
 
 def kinds(model: Any) -> set[str]:
     return {node.op_type for node in model.graph.node}
+
+
+def build_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes `penguin build` build engines in this process, where the fake machine is;
+    test_engine_process.py has the other way.
+    """
+    from penguin_ros.export.tensorrt import engine_process
+    from penguin_ros.export.tensorrt.build import build_engines, fitting_machine
+
+    def check_machine(made_by: str = '') -> None:
+        with fitting_machine(made_by):
+            pass
+
+    monkeypatch.setattr(engine_process, 'build_engines_apart', build_engines)
+    monkeypatch.setattr(engine_process, 'check_machine_apart', check_machine)

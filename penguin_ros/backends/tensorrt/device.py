@@ -75,7 +75,7 @@ class CudaDevice:
             text(int(version)),
             bool(properties.integrated),
             int(properties.multiProcessorCount),
-            self.memory()[1],
+            int(properties.totalGlobalMem),
         )
 
     def memory(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_gpu.installed import Machine, remove, use
+from support.tensorrt_build_checks import build_here
 
 from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
 from penguin_ros.backends.tensorrt.library import PLAIN, RTX
@@ -39,6 +40,7 @@ def test_what_penguin_build_makes_is_within_the_tolerance_of_the_reference(
     golden_dir: Path, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    build_here(monkeypatch)
     bundle, table = tmp_path / 'bundle', tmp_path / 'parity.json'
     options = [
         '--backend',

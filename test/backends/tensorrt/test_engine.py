@@ -44,7 +44,8 @@ class Bench:
         self.machine, self.device = machine, CudaDevice()
         self.engine = Engine(plan, self.device)
         self.workspace = Workspace(self.device, self.engine.workspace_bytes())
-        self.context = Context(self.engine, 0, self.workspace)
+        profile = self.engine.profile_for('inputs_embeds', 1, 5)
+        self.context = Context(self.engine, profile, self.workspace)
         self.shapes = {
             'inputs_embeds': (1, 5, 64),
             'position_ids': (1, 5),
@@ -99,7 +100,7 @@ def forget_both(bench: Bench) -> None:
 
 
 def too_many_rows(bench: Bench) -> None:
-    bench.shapes['inputs_embeds'] = (1, 9, 64)
+    bench.shapes['inputs_embeds'] = (1, 49, 64)
 
 
 def too_long(bench: Bench) -> None:
@@ -142,7 +143,7 @@ WRONG: dict[Callable[[Bench], None], str] = {
     forget_shape: 'attention_mask',
     forget_address: 'not set: logits',
     forget_both: 'not set: .*inputs_embeds',
-    too_many_rows: r'inputs_embeds of shape \(1, 9, 64\) was refused: .*profile',
+    too_many_rows: r'inputs_embeds of shape \(1, 49, 64\) was refused: .*profile',
     too_long: 'attention_mask of shape .* refused',
     too_few_axes: 'position_ids',
     another_hidden_size: 'inputs_embeds',

@@ -75,10 +75,10 @@ def test_memory_for_intermediate_values_follows_the_frames_that_came(
     assert 1024 < small < largest
     slot = backend.new_slot()
     backend.forward(slot, Chunk(tokens(1, 900)), [-1])
-    grown = workspace.place.byte_count
-    assert small < grown <= 1.25 * largest
+    larger = workspace.place.byte_count
+    assert small < larger <= 1.25 * largest
     run_to_end(backend.encode([frame(2)]))
-    assert workspace.place.byte_count == grown
+    assert workspace.place.byte_count == larger
 
 
 def test_too_little_memory_is_an_error_with_the_numbers_and_leaves_nothing_behind(

@@ -60,7 +60,7 @@ def other_module(machine: Machine, bundle: Path) -> str:
 
 
 def other_memory(machine: Machine, bundle: Path) -> str:
-    machine.gpu.total_bytes = 7_800_000_000
+    machine.gpu.nominal_bytes = 7_800_000_000
     return r'8 multiprocessors, 16 GB\), here is Fake Orin \(SM 8.7, 8 multiprocessors, 8 GB\)'
 
 

@@ -80,6 +80,7 @@ def _device(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
             minor=minor,
             integrated=int(gpu.is_integrated),
             multiProcessorCount=gpu.sm_count,
+            totalGlobalMem=gpu.nominal_bytes,
         )
 
     def set_flags(flags: int) -> Result:

@@ -87,8 +87,8 @@ class FakeGpu:
 
     `clock` is its time in seconds, by which what runs takes its bytes at `bandwidth` bytes per
     second; weights of the formats in `unpacked` are written and read again as float16.
-    `sm_count` is the number of multiprocessors; `refused` counts allocations that failed, `flags`
-    are those that were set.
+    `nominal_bytes` is what it says it has, `sm_count` the number of multiprocessors; `refused`
+    counts allocations that failed, `flags` are those that were set.
     """
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
@@ -99,6 +99,7 @@ class FakeGpu:
         self.unpacked: tuple[str, ...] = ()
         self.page_cache: PageCache | KernelPageCache = PageCache()
         self.sm_count = 8
+        self.nominal_bytes = total_bytes
         self.flags: list[int] = []
         self.refused = 0
         self.blocks: dict[int, Block] = {}
