@@ -147,11 +147,12 @@ def remedy(error: BaseException, package: str = '') -> str:
     if is_absent(error, module) and _user_copy(module):
         return 'Type: unset PYTHONNOUSERSITE'
     entry = shadowing_entry(module) if module else ''
-    if entry and not is_absent(error, module):
-        return f'Take {entry} out of PYTHONPATH'
     missing = _SHARED_LIBRARY.search(str(error))
+    debian = SYSTEM_LIBRARIES.get(missing[1]) if missing else None
+    if entry and not is_absent(error, module):
+        also = f'; if that copy is meant, type: sudo apt-get install {debian}' if debian else ''
+        return f'Take {entry} out of PYTHONPATH{also}'
     if missing:
-        debian = SYSTEM_LIBRARIES.get(missing[1])
         return (
             f'Type: sudo apt-get install {debian}'
             if debian

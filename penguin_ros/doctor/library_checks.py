@@ -15,11 +15,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
+from penguin_ros.doctor.apart import Progress
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.errors import PenguinError
 from penguin_ros.installation import PROJECT, install_command
 from penguin_ros.libraries import (
     PACKAGES,
+    place_of,
     prepare,
     reason,
     remedy,
@@ -41,8 +43,9 @@ ONNXRUNTIME, TORCH, TENSORRT = BACKENDS = ('onnxruntime', 'torch', 'tensorrt')
 TENSORRT_RTX = 'tensorrt_rtx'
 
 
-def environment() -> Iterator[Finding]:
+def environment(progress: Progress | None = None) -> Iterator[Finding]:
     """Checks Python, where this package comes from, and libraries that are not for inference."""
+    progress = progress or Progress()
     is_known = sys.version_info >= (3, 10)
     yield Finding(
         'python',
@@ -59,21 +62,24 @@ def environment() -> Iterator[Finding]:
         f'If the other is meant, take {entry} out of PYTHONPATH' if entry else '',
     )
     for module in NEEDED:
-        yield _library(module, State.FAULT)
+        yield library(module, State.FAULT, progress=progress)
     for module, purpose in OPTIONAL.items():
-        yield _library(module, State.NOTE, purpose)
+        yield library(module, State.NOTE, purpose, progress)
 
 
-def backends() -> Iterator[Finding]:
+def backends(progress: Progress | None = None) -> Iterator[Finding]:
     """Checks the inference libraries, one of which is needed."""
+    progress = progress or Progress()
     findings = [
-        _tensorrt() if name == TENSORRT else _library(name, State.NOTE) for name in BACKENDS
+        _tensorrt(progress) if name == TENSORRT else library(name, State.NOTE, progress=progress)
+        for name in BACKENDS
     ]
     usable = [finding.topic for finding in findings if finding.state is State.OK]
     for finding in findings:
         is_spare = finding.state is State.FAULT and usable  # another can do the work
         yield replace(finding, state=State.NOTE) if is_spare else finding
     if ONNXRUNTIME in usable:
+        progress.begin('bundles')
         yield _onnxruntime(State.NOTE if TORCH in usable else State.FAULT)
     if all(finding.state is State.NOTE for finding in findings):  # what is broken was told
         yield Finding(
@@ -84,9 +90,12 @@ def backends() -> Iterator[Finding]:
         )
 
 
-def _tensorrt() -> Finding:
+def _tensorrt(progress: Progress) -> Finding:
     if not any(map(_is_there, (TENSORRT, TENSORRT_RTX))):
         return Finding(TENSORRT, State.NOTE, 'absent')
+    if TENSORRT in progress.deaths:
+        return Finding(TENSORRT, State.FAULT, f'does not import: {progress.deaths[TENSORRT]}')
+    progress.begin(TENSORRT)
     try:
         from penguin_ros.backends.tensorrt.library import require_tensorrt
 
@@ -117,23 +126,33 @@ def _onnxruntime(when_unusable: State) -> Finding:
     )
 
 
-def _library(module: str, when_absent: State, purpose: str = '') -> Finding:
+def library(
+    module: str, when_absent: State, purpose: str = '', progress: Progress | None = None
+) -> Finding:
     """Imports a library and holds its version against the bounds."""
+    progress = progress or Progress()
     package = PACKAGES.get(module, module)
     if not _is_there(module):
         if when_absent is State.NOTE and not purpose:
             return Finding(package, when_absent, 'absent')
         text = f'absent; needed for {purpose}' if purpose else 'absent'
         return Finding(package, when_absent, text, f'Type: {install_command(package)}')
+    if package in progress.deaths:
+        text = f'does not import: {progress.deaths[package]} (of {place_of(module)})'
+        entry = shadowing_entry(module)
+        again = f'Type: {install_command(package, options=["--force-reinstall"])}'
+        fix = f'Take {entry} out of PYTHONPATH' if entry else again
+        return Finding(package, State.FAULT, text, fix)
+    progress.begin(package)
     prepare(module)
     try:
         said = io.StringIO()  # some print why they do not import; what they raise says it too
         with redirect_stdout(said), redirect_stderr(said):
-            library = importlib.import_module(module)
+            imported = importlib.import_module(module)
     except Exception as error:  # whatever a library that is broken raises
         text = f'does not import: {reason(error, module)}'
         return Finding(package, State.FAULT, text, remedy(error, package))
-    return _versioned(module, package, version_of(library))
+    return _versioned(module, package, version_of(imported))
 
 
 def _versioned(module: str, package: str, version: str) -> Finding:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.errors import PenguinError
 from penguin_ros.installation import this_python
+from penguin_ros.libraries import reason, shadowing_entry
 from penguin_ros.ros.process.image_profile import (
     VARIABLES,
     find_image_profile,
@@ -40,6 +42,10 @@ def ros() -> Iterator[Finding]:
             'source /opt/ros/<distro>/setup.bash, or ./scripts/setup in a checkout',
         )
         return
+    broken = _broken('rclpy', 'rclpy')
+    if broken is not None:
+        yield broken
+        return
     found = _version('ros-rclpy') or _version('rclpy') or 'present'
     distribution = os.environ.get('ROS_DISTRO') or 'wheels'
     middleware = os.environ.get('RMW_IMPLEMENTATION') or 'default'
@@ -55,12 +61,41 @@ def ros() -> Iterator[Finding]:
             'colcon build --base-paths src src/penguin_ros/penguin_msgs',
         )
     else:
-        yield Finding('penguin_msgs', State.OK, 'built')
-    has_bridge = importlib.util.find_spec('cv_bridge') is not None
-    yield Finding(
-        'cv_bridge',
-        State.OK if has_bridge else State.NOTE,
-        'present' if has_bridge else 'absent: our own conversion is used',
+        broken = _broken('penguin_msgs', 'penguin_msgs.msg')
+        yield broken or Finding('penguin_msgs', State.OK, 'built, and it imports')
+    if importlib.util.find_spec('cv_bridge') is None:
+        yield Finding('cv_bridge', State.NOTE, 'absent: our own conversion is used')
+        return
+    broken = _broken('cv_bridge', 'cv_bridge')
+    if broken is None:
+        yield Finding('cv_bridge', State.OK, 'present, and it imports')
+    else:
+        text = f'{broken.text}: our own conversion is used'
+        yield Finding('cv_bridge', State.NOTE, text, broken.fix)
+
+
+def _broken(topic: str, module: str) -> Finding | None:
+    """Imports a module of ROS, and says why where that fails."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever a library that is broken raises
+        text = f'does not import: {reason(error, module.partition(".")[0])}'
+        return Finding(topic, State.FAULT, text, _ros_remedy(error, module))
+    return None
+
+
+def _ros_remedy(error: BaseException, module: str) -> str:
+    """What to type where a module of ROS does not import: it was built for another Python, or its
+    workspace is not the one that is sourced.
+    """
+    entry = shadowing_entry(module.partition('.')[0])
+    if entry:
+        return f'Take {entry} out of PYTHONPATH'
+    if isinstance(error, ImportError) and this_python().checkout:
+        return 'Open a new shell, then type: ./scripts/setup && source scripts/env.sh'
+    return (
+        'Use the Python of this ROS 2 (see: head -1 /opt/ros/<distro>/bin/ros2), and source its '
+        'setup.bash in a new shell'
     )
 
 

@@ -129,7 +129,35 @@ def test_a_library_without_its_file_of_the_system_is_a_fault_with_the_cure(tmp_p
     opencv = found['opencv-python-headless']
     assert code == 1 and opencv['state'] == 'fault'
     assert LIBGL in opencv['text'] and str(tmp_path) in opencv['text']
-    assert opencv['fix'] == f'Take {tmp_path} out of PYTHONPATH'
+    assert opencv['fix'].startswith(f'Take {tmp_path} out of PYTHONPATH')
+    assert 'sudo apt-get install libgl1' in opencv['fix']
+
+
+@pytest.mark.parametrize('module', ['cv2', 'numpy', 'tokenizers'])
+@pytest.mark.parametrize('number', ['SIGILL', 'SIGSEGV'])
+def test_a_library_that_ends_the_process_is_a_fault_and_the_report_goes_on(
+    tmp_path: Path, module: str, number: str
+) -> None:
+    (tmp_path / module).mkdir()
+    (tmp_path / module / '__init__.py').write_text(
+        f'import os, signal\nos.kill(os.getpid(), signal.{number})\n'
+    )
+    code, found = doctor(tmp_path)
+    broken = found[libraries.PACKAGES[module]]
+    assert code == 1 and broken['state'] == 'fault' and 'ends the process' in broken['text']
+    assert f'{tmp_path}/{module}' in broken['text'] and str(tmp_path) in broken['fix']
+    assert found['safetensors']['state'] in ('ok', 'fault') and found['rich']['state'] == 'ok'
+
+
+@pytest.mark.parametrize('module', ['rclpy', 'penguin_msgs', 'cv_bridge'])
+def test_what_is_reported_of_ros_is_imported(tmp_path: Path, module: str) -> None:
+    pytest.importorskip('rclpy')
+    (tmp_path / module).mkdir()
+    (tmp_path / module / '__init__.py').write_text('raise ImportError("built for another Python")')
+    code, found = doctor(tmp_path)
+    assert 'does not import: built for another Python' in found[module]['text']
+    assert found[module]['state'] == ('note' if module == 'cv_bridge' else 'fault')
+    assert found[module]['fix']
 
 
 def test_a_numpy_that_pythonpath_brings_and_does_not_import_is_named(tmp_path: Path) -> None:
