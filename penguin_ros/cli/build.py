@@ -14,13 +14,13 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penguin_ros.backends.base.bundle import read_manifest
-from penguin_ros.backends.base.manifest import MANIFEST
+from penguin_ros.backends.base.manifest import MANIFEST, ScalingSpec
 from penguin_ros.backends.tensorrt.cache import STEP
 from penguin_ros.backends.tensorrt.engine_manifest import FOLDER, maker_of_engines
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
@@ -45,7 +45,7 @@ PLAN = '.plan'
 ENGINES = Path('engines')
 COMMAND_OPTIONS = (
     *('backend', 'precision', 'device', 'head', 'vision', 'compute'),
-    *('block_size', 'max_length', 'head_parts'),
+    *('block_size', 'max_length', 'head_parts', 'measure_range'),
 )
 """The options that the command in the manifest repeats."""
 
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     checkpoint = open_checkpoint(arguments.checkpoint, progress=status_line)
     default = ENGINES / f'{Path(checkpoint.name).name}_{choice.backend}_{choice.precision}'
     folder = arguments.out or default
-    builder = BundleBuilder(checkpoint, _order(arguments, choice, folder))
+    builder = BundleBuilder(checkpoint, _order(arguments, choice, checkpoint, folder))
     if builder.max_length < arguments.max_length:
         status_line(
             f'KV slots get {builder.max_length} positions, the context of {checkpoint.name}'
@@ -110,6 +110,26 @@ def run(arguments: argparse.Namespace) -> int:
         f'{time.monotonic() - start:.0f} s'
     )
     return exit_codes.DONE
+
+
+def _measured_scaling(
+    arguments: argparse.Namespace, choice: BuildChoice, checkpoint: Checkpoint, folder: Path
+) -> Mapping[str, ScalingSpec]:
+    """Returns the powers of two that keep the numbers of a recording inside float16."""
+    from penguin_ros.evaluation.float16_range import check_range_is_needed, measure_range
+
+    check_range_is_needed(choice)
+    with progress_bar('measuring in float32', 1.0) as bar:
+        found = measure_range(
+            checkpoint,
+            Path(arguments.measure_range),
+            folder,
+            arguments.threads,
+            lambda stage, share: bar(share, stage),
+        )
+    for line in found.lines():
+        status_line(line)
+    return found.scaling
 
 
 def check_engines(arguments: argparse.Namespace) -> None:
@@ -219,15 +239,21 @@ def _choice(arguments: argparse.Namespace) -> BuildChoice:
     )
 
 
-def _order(arguments: argparse.Namespace, choice: BuildChoice, folder: Path) -> BuildOrder:
+def _order(
+    arguments: argparse.Namespace, choice: BuildChoice, checkpoint: Checkpoint, folder: Path
+) -> BuildOrder:
     from penguin_ros.export.build import BuildOrder
 
+    scaling: Mapping[str, ScalingSpec] = {}
+    if arguments.measure_range:
+        scaling = _measured_scaling(arguments, choice, checkpoint, folder)
     return BuildOrder(
         choice,
         arguments.max_length,
         arguments.head_parts,
         arguments.threads,
         _command(arguments, folder),
+        scaling,
     )
 
 

@@ -91,6 +91,13 @@ def _add_format_arguments(parser: argparse.ArgumentParser) -> None:
         default='',
         help='format of the activations of an int8 or int4 bundle',
     )
+    parser.add_argument(
+        '--measure-range',
+        default='',
+        metavar='RECORDING',
+        help='for float16: run the beginning of a recording in float32 first, with ONNX Runtime, '
+        'and compute smaller by powers of two what float16 may not hold, with the same result',
+    )
 
 
 def _add_size_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ import errno
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from penguin_ros.atomic_folder import atomic_folder, entries
@@ -35,12 +35,14 @@ from penguin_ros.backends.base.manifest import (
     GraphSpec,
     Manifest,
     PrecisionSpec,
+    ScalingSpec,
     TableSpec,
 )
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.json_file import is_file
-from penguin_ros.checkpoint.safetensors_file import STORAGE
+from penguin_ros.checkpoint.safetensors_file import STORAGE, narrowed
 from penguin_ros.checkpoint.tensor_names import EMBEDDING
+from penguin_ros.checkpoint.tensors import widened
 from penguin_ros.checkpoint.tokenizer import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
 from penguin_ros.errors import BuildError, BuildRefused, NotEnoughSpace, system_reason
 from penguin_ros.export.decoder_graph import decoder_graph
@@ -60,6 +62,7 @@ from penguin_ros.export.resources import (
     check_resources,
     estimate,
 )
+from penguin_ros.export.scaling import scaled, scaling_of
 from penguin_ros.export.weight_conversion import Conversion, WeightConverter
 from penguin_ros.export.weight_file import WeightFile
 
@@ -88,7 +91,8 @@ ProgressCallback = Callable[[str, float], None]
 class BuildOrder:
     """What to build: `max_length` positions per KV slot, the head in `head_parts` products, with
     `threads` for the conversion, 0 for all cores; `command` is what the manifest names for building
-    it again.
+    it again. Parts named in `scaling` compute smaller numbers. With `has_maxima`, whole graphs give
+    the largest magnitudes, too, and no runtime takes them.
     """
 
     choice: BuildChoice = BuildChoice()
@@ -96,6 +100,8 @@ class BuildOrder:
     head_parts: int = HEAD_PARTS
     threads: int = 0
     command: str = ''
+    scaling: Mapping[str, ScalingSpec] = field(default_factory=dict)
+    has_maxima: bool = False
 
 
 class WorkMeter:
@@ -121,6 +127,7 @@ class BundleBuilder:
         self._checkpoint = checkpoint
         self._order = order
         self._backend = order.choice.backend
+        self._scaling = scaling_of(checkpoint.shape, order.scaling)
         self._precision: PrecisionPlan = plan_precision(order.choice)
         has_lengths = order.max_length >= 1 and order.threads >= 0
         if not has_lengths or not 1 <= order.head_parts <= checkpoint.shape.vocabulary_size // 2:
@@ -192,7 +199,7 @@ class BundleBuilder:
             conversion = self._conversion(file, compute, 'encoder', meter)
             weights = WeightConverter(conversion, self._encoder).encoder(self._checkpoint.shape)
         whole = [
-            _write(folder, encoder_graph(weights, variant, compute), ENCODER, variant)
+            self._write_whole(folder, encoder_graph(weights, variant, compute), ENCODER, variant)
             for variant in ENCODERS[self._backend]
             # In float32 the two plain forms would be one.
             if (variant, compute) != (PLAIN_HALF, 'float32')
@@ -211,9 +218,16 @@ class BundleBuilder:
             converter = WeightConverter(conversion, self._decoder)
             weights = converter.decoder(self._checkpoint.shape, length)
         return [
-            _write(folder, decoder_graph(weights, variant, compute, length), DECODER, variant)
+            self._write_whole(
+                folder, decoder_graph(weights, variant, compute, length), DECODER, variant
+            )
             for variant in DECODERS[self._backend]
         ]
+
+    def _write_whole(self, folder: Path, graph: Graph, part: str, variant: str) -> GraphSpec:
+        if self._order.has_maxima:
+            graph.show_maxima()
+        return _write(folder, graph, part, variant)
 
     def _conversion(
         self, file: WeightFile, compute: str, part: str, meter: WorkMeter
@@ -223,7 +237,9 @@ class BundleBuilder:
         def note(name: str, elements: int) -> None:
             meter.add(f'{part}: {name}', elements * NANOSECONDS.get(kinds.get(name, ''), 0.0))
 
-        return Conversion(self._checkpoint.tensors, file, compute, self._threads, note)
+        return Conversion(
+            self._checkpoint.tensors, file, compute, self._threads, note, self._scaling
+        )
 
     def _write_table(self, folder: Path, meter: WorkMeter) -> TableSpec:
         """Writes the embedding in the format of the checkpoint: exact, and read a few rows at a
@@ -232,7 +248,10 @@ class BundleBuilder:
         dtype, values = self._checkpoint.tensors.read_raw(EMBEDDING)
         with (folder / TABLE).open('wb') as file:
             for start in range(0, len(values), TABLE_ROWS):
-                file.write(values[start : start + TABLE_ROWS].tobytes())
+                rows = values[start : start + TABLE_ROWS]
+                if exponent := self._scaling.of(EMBEDDING):
+                    rows = narrowed(dtype, scaled(widened(dtype, rows), exponent))[1]
+                file.write(rows.tobytes())
                 meter.add('embedding table', 0.0)
         return TableSpec(TABLE, dtype, *values.shape)
 
@@ -261,6 +280,7 @@ class BundleBuilder:
                 exceptions={
                     plan.name: f'{plan.kind}: {plan.why}' for plan in self._plans if plan.why
                 },
+                scaling=self._order.scaling,
             ),
             shape=self._checkpoint.shape,
             table=table,

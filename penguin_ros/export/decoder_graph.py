@@ -15,7 +15,7 @@ from functools import partial
 
 from penguin_ros.backends.base.manifest import DECODER, FIXED_LENGTH, FULL, TWO_PART
 from penguin_ros.checkpoint.shapes import TransformerShape
-from penguin_ros.export.graph import Graph
+from penguin_ros.export.graph import RESIDUAL, Graph
 from penguin_ros.export.layer_graph import (
     finish,
     grouped,
@@ -51,6 +51,7 @@ def decoder_graph(weights: StoredDecoder, variant: str, compute: str, max_length
     shape = weights.stack.shape
     graph = Graph(f'{DECODER}_{variant}', OPSETS[variant], compute)
     x = graph.input('inputs_embeds', compute, (1, 'rows', shape.hidden_size))
+    graph.watched(RESIDUAL, x)
     positions = graph.input('position_ids', 'int64', (1, 'rows'))
     turned = _rotation(graph, positions, weights)
     attend, new = (
@@ -63,7 +64,7 @@ def decoder_graph(weights: StoredDecoder, variant: str, compute: str, max_length
         with graph.scope(f'layers.{index}'):
             x = _layer(graph, x, layer, shape, turned, partial(attend, index))
     rows = rms_norm(
-        graph, graph.op('Gather', x, wanted, axis=1), weights.stack.norm, shape.norm_eps
+        graph, graph.op('Gather', x, wanted, axis=1), weights.stack.norm, weights.stack.norm_eps
     )
     with graph.scope('head'):
         scores = linear(graph, rows, weights.head)

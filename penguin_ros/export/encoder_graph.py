@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from penguin_ros.backends.base.manifest import ENCODER, ENCODER_STAGE, FUSED, PLAIN, PLAIN_HALF
 from penguin_ros.checkpoint.shapes import TransformerShape
-from penguin_ros.export.graph import Graph
+from penguin_ros.export.graph import RESIDUAL, Graph
 from penguin_ros.export.layer_graph import (
     finish,
     grouped,
@@ -100,7 +100,8 @@ def _state_inputs(graph: Graph, shape: TransformerShape) -> State:
 def _embed(graph: Graph, weights: StoredEncoder, rows: str) -> str:
     pixels = graph.input('pixel_patches', 'float32', ('frames', rows, weights.patch_values))
     with graph.scope('patch_embedding'):
-        return linear(graph, to(graph, pixels, graph.compute, 'float32'), weights.patches)
+        x = linear(graph, to(graph, pixels, graph.compute, 'float32'), weights.patches)
+    return graph.watched(RESIDUAL, x)
 
 
 def _rope(graph: Graph, shape: TransformerShape, rows: str) -> tuple[str, str]:
@@ -145,7 +146,7 @@ def _end(graph: Graph, x: str, weights: StoredEncoder) -> None:
     """Applies the final norm, the weighted mean of each merge block, and the projector."""
     size = weights.stack.shape.hidden_size
     shares = graph.input('merge_weights', 'float32', ('merged',))
-    normed = rms_norm(graph, x, weights.stack.norm, weights.stack.shape.norm_eps)
+    normed = rms_norm(graph, x, weights.stack.norm, weights.stack.norm_eps)
     # (frames, rows, size) to (frames, rows / merged, merged, size); what one block becomes is its
     # weighted sum
     block = graph.op(

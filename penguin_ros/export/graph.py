@@ -31,6 +31,10 @@ IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12}
 """The oldest format version that may carry an opset, for the sake of older readers."""
 
 PRODUCER = 'penguin_ros'
+RESIDUAL, GATED = 'residual', 'gated'
+"""What float16 may not hold: the numbers that are added up from layer to layer, and the gated
+product inside each.
+"""
 
 
 class Graph:
@@ -44,6 +48,7 @@ class Graph:
         self.outputs: list[TensorSpec] = []
         self.files: set[str] = set()
         self.quantised = 0
+        self._watched: dict[str, list[str]] = {RESIDUAL: [], GATED: []}
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._renamed: dict[str, str] = {}
@@ -66,6 +71,24 @@ class Graph:
         """Declares `value`, the result of a node, as an output called `name`, without a copy."""
         self.outputs.append(TensorSpec(name, dtype, tuple(shape)))
         self._renamed[value] = name
+
+    def watched(self, kind: str, value: str) -> str:
+        """Notes a value, RESIDUAL or GATED, for `show_maxima`, and returns it."""
+        self._watched[kind].append(value)
+        return value
+
+    def show_maxima(self) -> None:
+        """Adds an output max_KIND (values,) for each kind of value that was noted: the largest
+        magnitudes, in order.
+        """
+        for kind, values in self._watched.items():
+            rows = [
+                self.op('Reshape', self.op('ReduceMax', self.op('Abs', value)), self.integers(1))
+                for value in values
+            ]
+            self.output(
+                f'max_{kind}', self.op('Concat', *rows, axis=0), self.compute, (len(values),)
+            )
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Adds a node with one result and returns its name."""

@@ -8,7 +8,7 @@ the same: the fused ones of opset 23, and plain ones for runtimes that are older
 from __future__ import annotations
 
 from penguin_ros.checkpoint.shapes import TransformerShape
-from penguin_ros.export.graph import ELEMENT_TYPES, Graph
+from penguin_ros.export.graph import ELEMENT_TYPES, GATED, RESIDUAL, Graph
 from penguin_ros.export.network_weights import StoredLayer, StoredLinear, StoredMatrix
 from penguin_ros.export.weight_file import StoredTensor
 
@@ -105,7 +105,7 @@ def heads(
     """Returns queries and keys, both normed, and values of a layer, each (batch, rows, heads,
     head_dim), from the layer's input.
     """
-    normed = rms_norm(graph, x, layer.input_norm, shape.norm_eps)
+    normed = rms_norm(graph, x, layer.input_norm, layer.norm_eps)
     count = shape.heads + 2 * shape.kv_heads
     stacked = graph.op(
         'Reshape', linear(graph, normed, layer.qkv), graph.integers(0, 0, count, shape.head_dim)
@@ -165,10 +165,11 @@ def finish(graph: Graph, x: str, mixed: str, layer: StoredLayer, shape: Transfor
     rows = graph.op(
         'Reshape', head_first(graph, mixed), graph.integers(0, 0, shape.heads * shape.head_dim)
     )
-    x = graph.op('Add', x, linear(graph, rows, layer.output))
-    both = linear(graph, rms_norm(graph, x, layer.ffn_norm, shape.norm_eps), layer.gate_up)
+    x = graph.watched(RESIDUAL, graph.op('Add', x, linear(graph, rows, layer.output)))
+    both = linear(graph, rms_norm(graph, x, layer.ffn_norm, layer.norm_eps), layer.gate_up)
     gate, up = graph.ops(
         'Split', [both, graph.integers(shape.ffn_size, shape.ffn_size)], 2, axis=-1
     )
     activated = graph.op('Mul', graph.op('Mul', gate, graph.op('Sigmoid', gate)), up)
-    return graph.op('Add', x, linear(graph, activated, layer.down))
+    graph.watched(GATED, activated)
+    return graph.watched(RESIDUAL, graph.op('Add', x, linear(graph, activated, layer.down)))

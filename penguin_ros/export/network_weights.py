@@ -42,7 +42,8 @@ class StoredLinear:
 @dataclass(frozen=True)
 class StoredLayer:
     """One Qwen3 layer. Matrices that read the same input are one product: `qkv` gives heads + 2 *
-    kv_heads heads, `gate_up` 2 * ffn_size values.
+    kv_heads heads, `gate_up` 2 * ffn_size values. `norm_eps` is for the norms of the layer's input
+    and of the feed-forward network's, whose input may be scaled.
     """
 
     input_norm: StoredTensor
@@ -53,15 +54,17 @@ class StoredLayer:
     ffn_norm: StoredTensor
     gate_up: StoredLinear
     down: StoredLinear
+    norm_eps: float
 
 
 @dataclass(frozen=True)
 class StoredStack:
-    """A stack of layers and the norm after it."""
+    """A stack of layers and the norm after it, with its `norm_eps`."""
 
     shape: TransformerShape
     layers: tuple[StoredLayer, ...]
     norm: StoredTensor
+    norm_eps: float
 
 
 @dataclass(frozen=True)

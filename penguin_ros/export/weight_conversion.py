@@ -32,6 +32,7 @@ from penguin_ros.export.network_weights import (
 )
 from penguin_ros.export.precision import MatrixPlan
 from penguin_ros.export.quantisation import packed, quantise
+from penguin_ros.export.scaling import NO_SCALING, Scaling, scaled
 from penguin_ros.export.weight_file import StoredTensor, WeightFile
 
 CHUNK_ELEMENTS = 4 * 1024 * 1024
@@ -45,14 +46,24 @@ thread that writes.
 HALF_MAX = 65504.0
 """The largest float16."""
 
-Chunk = tuple[int, str, NDArray[Any]]
-"""First output, format, values (outputs, inputs) as stored in the checkpoint."""
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Outputs of a matrix from `first` on: `values` (outputs, inputs) of the format `dtype` as
+    stored in the checkpoint, to be multiplied by 2 ** `exponent`.
+    """
+
+    first: int
+    dtype: str
+    values: NDArray[Any]
+    exponent: int
 
 
 @dataclass(frozen=True)
 class Conversion:
     """Tensors of `reader` are written to `file`, with scales and everything that is no planned
     matrix in the format `compute`. `threads` chunks are in work at a time, and no more are held.
+    Tensors named in `scaling` are multiplied by powers of two.
     """
 
     reader: TensorReader
@@ -60,6 +71,7 @@ class Conversion:
     compute: str
     threads: int
     progress: ProgressCallback
+    scaling: Scaling = NO_SCALING
 
 
 class MatrixWriter:
@@ -71,6 +83,7 @@ class MatrixWriter:
         self._compute = conversion.compute
         self._threads = conversion.threads
         self._progress = conversion.progress
+        self._scaling = conversion.scaling
         self._pool = ThreadPoolExecutor(conversion.threads, 'convert')
 
     def __enter__(self) -> MatrixWriter:
@@ -122,11 +135,11 @@ class MatrixWriter:
             future.result()
             self._progress(plan.name, elements)
 
-        for first, dtype, raw in self._chunks(plan):
+        for chunk in self._chunks(plan):
             while len(running) >= self._threads:
                 finish_one()
             running.append(
-                (self._pool.submit(_converted, plan.name, dtype, raw, first, work), raw.size)
+                (self._pool.submit(_converted, plan.name, chunk, work), chunk.values.size)
             )
         while running:
             finish_one()
@@ -145,20 +158,14 @@ class MatrixWriter:
                     # To what precedes it, since pairs of int4 must not be torn apart.
                     zeros = np.zeros((plan.padding, plan.inputs), values.dtype)
                     part = np.concatenate((part, zeros))
-                yield first + start, dtype, part
+                yield Chunk(first + start, dtype, part, self._scaling.of(source))
             first += len(values)
 
 
-def _converted(
-    name: str,
-    dtype: str,
-    raw: NDArray[Any],
-    first: int,
-    work: Callable[[int, NDArray[np.float32]], None],
-) -> None:
-    values = widened(dtype, raw)
+def _converted(name: str, chunk: Chunk, work: Callable[[int, NDArray[np.float32]], None]) -> None:
+    values = scaled(widened(chunk.dtype, chunk.values), chunk.exponent)
     _check_finite(name, values)
-    work(first, values)
+    work(chunk.first, values)
 
 
 def in_format(name: str, values: NDArray[np.float32], kind: str) -> NDArray[Any]:
@@ -223,10 +230,13 @@ class WeightConverter:
         return self._add('llm.rope_cos', np.cos(angles)), self._add('llm.rope_sin', np.sin(angles))
 
     def _stack(self, prefix: str, shape: TransformerShape) -> StoredStack:
-        layers = tuple(self._layer(f'{prefix}.layers.{index}.') for index in range(shape.layers))
-        return StoredStack(shape, layers, self._vector(f'{prefix}.norm.weight'))
+        eps = self._conversion.scaling.norm_eps(prefix, shape.norm_eps)
+        layers = tuple(
+            self._layer(f'{prefix}.layers.{index}.', eps) for index in range(shape.layers)
+        )
+        return StoredStack(shape, layers, self._vector(f'{prefix}.norm.weight'), eps)
 
-    def _layer(self, prefix: str) -> StoredLayer:
+    def _layer(self, prefix: str, norm_eps: float) -> StoredLayer:
         return StoredLayer(
             input_norm=self._vector(prefix + 'input_layernorm.weight'),
             qkv=self._product(prefix + 'self_attn.qkv'),
@@ -236,6 +246,7 @@ class WeightConverter:
             ffn_norm=self._vector(prefix + 'post_attention_layernorm.weight'),
             gate_up=self._product(prefix + 'mlp.gate_up'),
             down=self._product(prefix + 'mlp.down_proj'),
+            norm_eps=norm_eps,
         )
 
     def _linear(self, name: str) -> StoredLinear:
@@ -246,7 +257,7 @@ class WeightConverter:
         return StoredLinear(tuple(self._writer.write(self._plans[name]) for name in names))
 
     def _vector(self, name: str) -> StoredTensor:
-        values = self._conversion.reader.read(name)
+        values = scaled(self._conversion.reader.read(name), self._conversion.scaling.of(name))
         self._conversion.progress(name, values.size)
         return self._add(name, values)
 

@@ -174,5 +174,7 @@ def _invalid_logits(what: str) -> InvalidLogits:
     return InvalidLogits(
         what,
         'its numbers overflowed, or weights are damaged',
-        'Try precision float32; if it stays, download the checkpoint again',
+        'In PyTorch try precision float32 or bfloat16. Build a bundle in float16 again with '
+        '--measure-range RECORDING, which computes large numbers smaller, or for TensorRT with '
+        '--compute bfloat16. If it stays, download the checkpoint again',
     )

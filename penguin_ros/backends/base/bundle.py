@@ -35,10 +35,13 @@ from penguin_ros.errors import (
     BundleOutdated,
     system_reason,
 )
-from penguin_ros.plain_values import from_plain, to_plain
+from penguin_ros.plain_values import PlainFormat, from_plain, to_plain
 
 TOKENIZER = 'tokenizer'
 DEFAULT_COMMAND = 'penguin build CHECKPOINT --out {folder}'
+PLAIN_FORMAT = PlainFormat(has_defaults=True)
+"""Bundles from before a field had a default name none."""
+
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 HASH_THREADS = 2
 
@@ -122,7 +125,7 @@ def read_manifest(folder: Path) -> Manifest:
             f'Type: {command}',
         )
     try:
-        manifest: Manifest = from_plain(Manifest, plain, 'manifest')
+        manifest: Manifest = from_plain(Manifest, plain, 'manifest', PLAIN_FORMAT)
         _check_consistency(manifest)
     except (ValueError, TypeError) as error:
         raise BundleCorrupt(

@@ -81,10 +81,22 @@ class TableSpec:
 
 
 @dataclass(frozen=True)
+class ScalingSpec:
+    """By which powers of two a part of the network computes smaller numbers, so that float16 holds
+    them, with the same result: what is added up from layer to layer by 2 ** -`residual`, the gated
+    product inside each layer by 2 ** -`gated`.
+    """
+
+    residual: int = 0
+    gated: int = 0
+
+
+@dataclass(frozen=True)
 class PrecisionSpec:
     """Number formats: `compute` is that of activations, cache and whatever else is not named;
     `linears` of the LLM's weights, `head` of its head, `vision` of encoder and projector.
-    `exceptions` are matrices stored otherwise, by name, with their format and why.
+    `exceptions` are matrices stored otherwise, by name, with their format and why; `scaling` is
+    that of 'decoder' and 'vision' where numbers are scaled.
     """
 
     compute: str
@@ -93,6 +105,14 @@ class PrecisionSpec:
     vision: str
     block_size: int
     exceptions: Mapping[str, str] = field(default_factory=dict)
+    scaling: Mapping[str, ScalingSpec] = field(default_factory=dict)
+
+    @property
+    def feature_scale(self) -> float:
+        """By what projected features are to be multiplied to be those of the network as published:
+        they are the decoder's inputs.
+        """
+        return 2.0 ** self.scaling.get(DECODER, ScalingSpec()).residual
 
 
 @dataclass(frozen=True)

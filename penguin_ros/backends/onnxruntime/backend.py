@@ -109,7 +109,10 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
     def _read(
         self, session: OnnxNetwork, features: OnnxFeatures, stage: str
     ) -> NDArray[np.float32]:
-        return features.stages[stage].astype(np.float32)
+        values: NDArray[np.float32] = features.stages[stage].astype(np.float32)
+        if stage == 'projected':
+            values *= np.float32(self._bundle.manifest.precision.feature_scale)
+        return values
 
     def _append(self, session: OnnxNetwork, append: Append) -> Logits:
         return session.decoder.append(

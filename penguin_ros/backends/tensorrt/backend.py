@@ -97,7 +97,10 @@ class TensorrtBackend(SlotBackend['TensorrtSession', TensorrtFeatures]):
     def _read(
         self, session: TensorrtSession, features: TensorrtFeatures, stage: str
     ) -> NDArray[np.float32]:
-        return session.encoder.read(features, OUTPUTS[stage])
+        values = session.encoder.read(features, OUTPUTS[stage])
+        if stage == 'projected':
+            values *= np.float32(self._bundle.manifest.precision.feature_scale)
+        return values
 
     def _append(self, session: TensorrtSession, append: Append) -> Logits:
         return session.decoder.append(append, self._feature_rows(session, append))

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.encoder_tables import merge_weights, rope_tables
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
 from penguin_ros.backends.tensorrt.features import FeaturePool, TensorrtFeatures
-from penguin_ros.backends.tensorrt.library import STORAGE
+from penguin_ros.backends.tensorrt.library import SAFETENSORS, STORAGE
 from penguin_ros.checkpoint.shapes import TransformerShape
+from penguin_ros.checkpoint.tensors import widened
 from penguin_ros.errors import BackendError
 from penguin_ros.model_inputs import FramePatches
 
@@ -91,15 +92,18 @@ class Encoder:
         self._device.synchronize()
         return features
 
-    def read(self, features: TensorrtFeatures, name: str) -> NDArray[Any]:
-        """Copies an output of a frame to the host, (tokens, size) in its storage type."""
+    def read(self, features: TensorrtFeatures, name: str) -> NDArray[np.float32]:
+        """Copies an output of a frame to the host, (tokens, size)."""
         address = features.address if name == 'encoded' else features.projected_address
         size = self._engine.tensors[name].shape[2]
         buffer = self._device.allocate_host(features.tokens * self.token_bytes[name])
         try:
             self._device.copy(buffer.address, address, len(buffer.bytes))
             self._device.synchronize()
-            return buffer.view(self._storage(name), (features.tokens, size)).copy()
+            stored = buffer.view(self._storage(name), (features.tokens, size))
+            # Into memory of its own, since the buffer goes.
+            kind = SAFETENSORS[self._engine.tensors[name].dtype]
+            return np.array(widened(kind, stored), np.float32)
         finally:
             self._device.free(buffer.host_address)
 

@@ -16,9 +16,7 @@ from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.encoder import Encoder
 from penguin_ros.backends.tensorrt.engine import Engine, Workspace
 from penguin_ros.backends.tensorrt.features import FeaturePool
-from penguin_ros.backends.tensorrt.library import SAFETENSORS
 from penguin_ros.checkpoint.shapes import CheckpointShape
-from penguin_ros.checkpoint.tensors import widened
 from penguin_ros.errors import BackendError
 from penguin_ros.model_inputs import FramePatches
 
@@ -65,8 +63,7 @@ def _features(
     encoder = Encoder(engine, shape.encoder, workspace)
     try:
         features = encoder.encode(frame, FeaturePool(device))
-        values = encoder.read(features, PROJECTED)
-        return widened(SAFETENSORS[engine.tensors[PROJECTED].dtype], values).astype(np.float64)
+        return encoder.read(features, PROJECTED).astype(np.float64)
     finally:
         encoder.close()
         engine.close()
