@@ -68,7 +68,7 @@ setup(
     },
     entry_points={
         'console_scripts': [
-            'penguin = penguin_ros.cli.main:main',
+            'penguin = penguin_ros.cli.entry:main',
             'penguin_node = penguin_ros.ros.node.main:main',
             'camera_node = penguin_ros.ros.camera_node.main:main',
             'sim_camera = penguin_ros.ros.sim_camera.main:main',
