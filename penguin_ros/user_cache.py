@@ -65,8 +65,9 @@ def _usual_folder() -> tuple[Path | None, str]:
 
 def _temporary_folder(objection: str) -> Path:
     """A folder that nobody else can write: others may have put one of that name there."""
-    folder = Path(tempfile.gettempdir()) / f'{FOLDER}-{os.getuid()}'
+    folder = Path(FOLDER)
     try:
+        folder = Path(tempfile.gettempdir()) / f'{FOLDER}-{os.getuid()}'
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
     except OSError as error:

@@ -218,6 +218,7 @@ ABOVE = ('evaluation', 'benchmark', 'board', 'demo', 'doctor', 'cli')
 MAY_IMPORT_ROS = ('ros', 'benchmark.live.node', 'demo', 'doctor', 'cli')
 
 FEW_LINES = {
+    'cli.entry': 'entry',
     'doctor.apart': 'one idea: a process whose end is told',
     'media.interlaced': 'one idea: a process that tells what OpenCV does not',
     'evaluation.simulation_model': 'values',

@@ -47,7 +47,8 @@ ENDINGS = ('py', 'md', 'yaml', 'xml', 'sdf', 'svg', 'png', 'json', 'rviz')
 MADE = {
     'bundle.yaml',
     'engines.json',
-    'demo.png',
+    '.digests.json',
+    'metadata.yaml',
     'board.json',
     'mine.json',
     'live.json',

@@ -52,26 +52,32 @@ def ros() -> Iterator[Finding]:
     domain = os.environ.get('ROS_DOMAIN_ID', '0')
     words = f'{found} ({distribution}), RMW {middleware}, domain {domain}'
     yield Finding('rclpy', State.OK, words)
+    yield _messages()
+    yield _bridge()
+
+
+def _messages() -> Finding:
     if importlib.util.find_spec('penguin_msgs') is None:
-        yield Finding(
+        return Finding(
             'penguin_msgs',
             State.FAULT,
             'not built, or its workspace is not sourced',
             './scripts/setup; in a workspace: '
             'colcon build --base-paths src src/penguin_ros/penguin_msgs',
         )
-    else:
-        broken = _broken('penguin_msgs', 'penguin_msgs.msg')
-        yield broken or Finding('penguin_msgs', State.OK, 'built, and it imports')
+    broken = _broken('penguin_msgs', 'penguin_msgs.msg')
+    return broken or Finding('penguin_msgs', State.OK, 'built, and it imports')
+
+
+def _bridge() -> Finding:
     if importlib.util.find_spec('cv_bridge') is None:
-        yield Finding('cv_bridge', State.NOTE, 'absent: our own conversion is used')
-        return
+        return Finding('cv_bridge', State.NOTE, 'absent: our own conversion is used')
     broken = _broken('cv_bridge', 'cv_bridge')
     if broken is None:
-        yield Finding('cv_bridge', State.OK, 'present, and it imports')
-    else:
-        text = f'{broken.text}: our own conversion is used'
-        yield Finding('cv_bridge', State.NOTE, text, broken.fix)
+        return Finding('cv_bridge', State.OK, 'present, and it imports')
+    return Finding(
+        'cv_bridge', State.NOTE, f'{broken.text}: our own conversion is used', broken.fix
+    )
 
 
 def _broken(topic: str, module: str) -> Finding | None:

@@ -44,6 +44,7 @@ class AnimationRecording:
         with PIL.Image.open(self.path, formats=FORMATS) as image:
             for number, time_ns in enumerate(self._times_ns):
                 if end_ns is not None and time_ns >= end_ns:
+                    account.stop()
                     return
                 if time_ns < start_ns or not sampler.is_due(time_ns):
                     account.pass_over(time_ns)

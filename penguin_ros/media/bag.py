@@ -78,6 +78,7 @@ class BagRecording:
             time_ns = clock.place(item.times, following)
             since_ns = time_ns - self.origin_ns
             if end_ns is not None and since_ns >= end_ns:
+                account.stop()
                 break
             if since_ns < start_ns or not sampler.is_due(time_ns):
                 account.pass_over(time_ns)

@@ -58,6 +58,10 @@ class Account:
             self.last_used_ns = max(self.last_used_ns, time_ns)
         self.reach(time_ns)
 
+    def stop(self) -> None:
+        """Counts the image at which reading stops, since it lies behind what is wanted."""
+        self.not_due += 1
+
     def leave_out(
         self, cause: str, reason: str, fix: str = '', time_ns: int | None = None, count: int = 1
     ) -> None:

@@ -27,6 +27,11 @@ from penguin_ros.media.video import (
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp')
 FOLDER_HZ = 1.0
+VARIABLE = 1.5
+"""How many times the average the rate between two frames is where it is called variable."""
+
+MOST_HZ = 60.0
+"""The most that a variable rate is followed to."""
 DEVICE_HZ = 30.0
 _DEVICE = re.compile(r'/dev/video(\d+)')
 
@@ -89,7 +94,7 @@ class VideoFile:
     def __init__(self, path: Path, is_looping: bool) -> None:
         self._reader = VideoReader(path)
         self._is_looping = is_looping
-        self.native_hz = self._reader.fps
+        self.native_hz = _rate(self._reader)
         self._period_ns = round(NANOSECONDS / self.native_hz)
         self._image: BgrImage | None = None
         self._lap_ns = 0  # media time of the file's zero in this lap
@@ -150,6 +155,16 @@ class VideoFile:
             self._end_ns = shown_ns + self._period_ns
         else:
             self._period_ns = self._next_ns - shown_ns
+
+
+def _rate(reader: VideoReader) -> float:
+    """The rate at which no frame is missed: at a variable rate it is higher than the average, which
+    the file declares.
+    """
+    gap_ns = reader.shortest_gap_ns()
+    if not gap_ns or NANOSECONDS / gap_ns < VARIABLE * reader.fps:
+        return reader.fps
+    return min(NANOSECONDS / gap_ns, max(reader.fps, MOST_HZ))
 
 
 class ImageFolder:

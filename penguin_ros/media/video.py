@@ -30,6 +30,7 @@ PATIENCE = 16
 """Failed grabs in a row after which a file is at its end, where it does not promise more."""
 
 MOST_TRIES = 100_000
+FIRST_FRAMES = 100
 SUSPICIONS = 3
 """How often two equal images in a row are looked into."""
 
@@ -162,6 +163,24 @@ class VideoReader:
             capture.release()
         return count, last_ns
 
+    def shortest_gap_ns(self) -> int:
+        """Returns the shortest time between two of the first frames, without decoding any; 0 where
+        this OpenCV cannot tell.
+        """
+        import cv2
+
+        capture = self._open()
+        times: list[int] = []
+        try:
+            is_raw = capture.set(cv2.CAP_PROP_FORMAT, -1)
+            while is_raw and len(times) < FIRST_FRAMES and capture.grab():
+                times.append(round(float(capture.get(cv2.CAP_PROP_POS_MSEC)) * 1e6))
+        finally:
+            capture.release()
+        times.sort()  # they come in the order of decoding
+        gaps = (later - earlier for earlier, later in zip(times, times[1:], strict=False))
+        return min((gap for gap in gaps if gap > 0), default=0)
+
     def _check_conversion(self, image: BgrImage) -> None:
         """Looks into an image that equals the one before, as a failed conversion gives it."""
         if (
@@ -230,6 +249,7 @@ class VideoRecording:
             while reader.grab():
                 time_ns = reader.media_time_ns()
                 if end_ns is not None and time_ns >= end_ns:
+                    account.stop()
                     return
                 if time_ns < start_ns or not sampler.is_due(time_ns):
                     account.pass_over(time_ns)

@@ -112,6 +112,7 @@ def test_the_camera_node_shows_nothing_before_the_first_image(tmp_path: Path) ->
 def test_the_camera_node_shows_each_frame_at_its_own_time(tmp_path: Path) -> None:
     film = write_matroska(tmp_path / 'film.mkv', [0, 100, 200, 5000, 5050, 9000])
     source = open_source(str(film), is_looping=False)
+    assert source.native_hz == pytest.approx(20.0)  # by its shortest gap, of 50 ms
     seen = {}
     for at_ms in (0, 150, 250, 4998, 5000, 5060, 8998, 9000, 9049):
         assert source.advance(at_ms * SECOND // 1000)
