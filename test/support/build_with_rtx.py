@@ -50,6 +50,7 @@ def attempt(bundle: Any, candidate: Any, target: str) -> dict[str, Any]:
     graph = prepared(bundle, candidate, ProfileSizes())
     spec = bundle.graph(candidate.part, candidate.variant)
     result: dict[str, Any] = {
+        'name': str(candidate),
         'part': candidate.part,
         'variant': candidate.variant,
         'quantised': spec.quantised,
