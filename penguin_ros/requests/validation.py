@@ -88,6 +88,12 @@ def _checked_id(request_id: str) -> str:
         raise InvalidRequest(
             f'the id has {len(request_id)} characters', f'{MAX_ID_CHARACTERS} are taken'
         )
+    if cleaned(request_id) != request_id or not set(request_id).isdisjoint('\n\t'):
+        raise InvalidRequest(
+            f'the id {cleaned(request_id)!r} holds characters that are not printable',
+            'it would not come back as it was given',
+            'Give one printable line, or none',
+        )
     return request_id or uuid.uuid4().hex
 
 

@@ -116,3 +116,14 @@ def test_the_length_is_checked_before_cleaning() -> None:
     assert checked_question('x' * 100, 100) == 'x' * 100
     with pytest.raises(QuestionTooLong, match='1000000 characters'):
         checked_question('\0' * 1_000_000, 100)
+
+
+@pytest.mark.parametrize('given', ['a  b', ' a ', '   ', 'é 猫', 'x' * 256])
+def test_an_id_comes_back_as_it_was_given(given: str) -> None:
+    assert checked(id=given).id == given
+
+
+@pytest.mark.parametrize('given', ['a\nb', 'a\tb', 'a\x1b[31m', 'a\0', 'a\u202eb', 'a\ud800'])
+def test_an_id_that_could_not_come_back_is_refused(given: str) -> None:
+    with pytest.raises(InvalidRequest, match='not printable'):
+        checked(id=given)

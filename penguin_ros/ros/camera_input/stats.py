@@ -101,11 +101,13 @@ class CameraStats:
         """Records that the message became a frame that is used.
 
         The late ones that only showed that a stream began anew are no fault of the camera, unless
-        that comes again and again.
+        that comes again and again, or most messages are refused anyway.
         """
         if is_new_stream:
             last_ns = self._last_new_stream_ns
-            if last_ns is None or now_ns - last_ns > WINDOW_NS:
+            refusals = self.refusals(now_ns)
+            is_rare = last_ns is None or now_ns - last_ns > WINDOW_NS
+            if is_rare and not refusals.are_most:
                 while self._outcomes and self._outcomes[-1][1] == 'late':
                     self._outcomes.pop()
             self._last_new_stream_ns = now_ns

@@ -122,10 +122,10 @@ def _caption_state(answer: Answer) -> int:
 
 
 def question_id(message: Any) -> str:
-    """Returns the id of a Question, an Ask request or a goal as one printable line, or a new id
-    when it carries none.
+    """Returns the id of a Question, an Ask request or a goal as it was given, or a new id when it
+    carries none.
     """
-    return ' '.join(cleaned(message.id).split()) or uuid.uuid4().hex
+    return str(message.id) or uuid.uuid4().hex
 
 
 def request_from(message: Any, name: str) -> Request:

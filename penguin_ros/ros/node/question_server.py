@@ -130,7 +130,7 @@ class QuestionServer:
         """Reports a fault of the node and returns the answer that a client gets for it."""
         self._guard.report(place, error)
         return AnswerMessage(
-            id=identity[:MAX_ECHO_CHARACTERS],
+            id=cleaned(identity[:MAX_ECHO_CHARACTERS]),
             error_code=ErrorCode.INTERNAL,
             error_message=cleaned(error_message(error)),
         )

@@ -209,5 +209,6 @@ def test_an_empty_id_is_made_up_and_differs_each_time():
     assert first and second and first != second
 
 
-def test_an_id_is_one_printable_line():
-    assert question_id(Question(id='a\x1b b\nc')) == 'a b c'
+@pytest.mark.parametrize('given', ['a  b', ' a ', '   ', 'é 猫', 'a\x1bb', 'a\nb'])
+def test_an_id_stays_as_it_was_given(given):
+    assert question_id(Question(id=given)) == given

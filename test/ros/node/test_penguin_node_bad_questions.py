@@ -85,6 +85,7 @@ def at_each_entry(node, **fields):
         ({'question': '機' * 4096}, ErrorCode.PROMPT_TOO_LONG, 'model.max_length'),
         ({'camera': 'c' * 1_000_000}, ErrorCode.UNKNOWN_CAMERA, 'there are camera'),
         ({'id': 'i' * 1_000_000}, ErrorCode.INVALID_REQUEST, '256'),
+        ({'id': 'a\x1bb\nc'}, ErrorCode.INVALID_REQUEST, 'not printable'),
         ({'deadline': Duration(sec=-1)}, ErrorCode.INVALID_REQUEST, 'negative'),
         ({'deadline': Duration(sec=2**31 - 1)}, ErrorCode.INVALID_REQUEST, 'question.deadline'),
         (
@@ -119,6 +120,7 @@ def at_each_entry(node, **fields):
         'long in tokens',
         'camera 1 MB',
         'id 1 MB',
+        'id of two lines',
         'negative deadline',
         'endless deadline',
         'backwards',
@@ -151,10 +153,10 @@ def test_more_tokens_than_the_limit_become_the_limit(node):
 
 def test_control_characters_are_removed_from_the_question_and_the_answer(node):
     for answer in at_each_entry(
-        node, question='What \x1b[31mis\x07 \u202ethis\x9b?\u2066\n\tNow\r?', id='a\x1bb \n c'
+        node, question='What \x1b[31mis\x07 \u202ethis\x9b?\u2066\n\tNow\r?', id='  a  b '
     ):
         assert answer.error_code == ErrorCode.NONE and answer.text
-        assert answer.question == 'What [31mis this?\n\tNow?' and answer.id == 'ab c'
+        assert answer.question == 'What [31mis this?\n\tNow?' and answer.id == '  a  b '
 
 
 @pytest.mark.parametrize(
