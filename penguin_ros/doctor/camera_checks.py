@@ -85,7 +85,8 @@ def _finding(topic: str, health: Any) -> Finding:
     drops = ', '.join(f'{count} dropped: {cause}' for cause, count in sorted(health.drops.items()))
     warnings = list(health.warnings.values())
     if health.reason:
-        return Finding(topic, State.FAULT, health.reason)
+        state = State.NOTE if health.cause in ('slow', 'still') else State.FAULT
+        return Finding(topic, state, health.reason)
     published = f' of {health.publish_rate_hz:.1f} published' if health.publish_rate_hz else ''
     rate = f'{health.rate_hz:.1f} Hz taken{published} from {", ".join(health.publishers)}'
     text = '; '.join(filter(None, (rate, drops, *warnings, *health.notes.values())))

@@ -7,13 +7,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('rclpy')
 
-from support.graph import Graph
+from sensor_msgs.msg import Image
+from support.graph import Graph, image_message
 
 CAMERA = 'penguin_ros.ros.camera_node.main'
 
@@ -67,3 +70,40 @@ def test_lost_raw_frames_are_a_fault_with_the_profile_as_remedy_and_whole_ones_a
 def test_a_quiet_domain_is_a_note_not_a_fault(fresh_graph: Graph) -> None:
     findings = doctor(fresh_graph, '--seconds', '0.1')
     assert findings['cameras']['state'] == 'note'
+
+
+@pytest.mark.slow
+def test_what_the_node_would_say_of_a_camera_the_doctor_says_too(fresh_graph: Graph) -> None:
+    topics = ('constant', 'boot', 'distances', 'good')
+    publishers = {
+        name: fresh_graph.node.create_publisher(Image, f'/{name}/image', 10) for name in topics
+    }
+    start_ns = time.time_ns()
+    is_over = threading.Event()
+
+    def publish() -> None:
+        number = 0
+        while not is_over.wait(0.1):
+            number += 1
+            for name, publisher in publishers.items():
+                stamps = {'constant': start_ns, 'boot': time.monotonic_ns()}
+                message = image_message(number, stamps.get(name) or time.time_ns())
+                if name == 'distances':
+                    message.encoding = '32FC1'
+                publisher.publish(message)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        findings = doctor(fresh_graph, '--seconds', '8')
+    finally:
+        is_over.set()
+        thread.join()
+    assert findings['/good/image']['state'] == 'ok'
+    for name, words in (
+        ('constant', 'the stamp'),
+        ('boot', 'from the start of the camera'),
+        ('distances', 'the topic of the colour image'),
+    ):
+        finding = findings[f'/{name}/image']
+        assert finding['state'] == 'fault' and words in finding['text'], finding

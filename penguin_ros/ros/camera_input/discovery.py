@@ -92,7 +92,7 @@ def publishers(node: Node, topic: str, requested: QoSProfile) -> list[Publisher]
             topic,
             endpoint.topic_type,
             _clash(endpoint.qos_profile, requested),
-            endpoint.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+            _is_latched(endpoint.qos_profile),
         )
         for endpoint in node.get_publishers_info_by_topic(topic)
     ]
@@ -111,6 +111,14 @@ def _full_name(endpoint: Any) -> str:
     if endpoint.node_name.startswith('_NODE_NAME_UNKNOWN'):
         return 'a node without a name'  # a publisher may be discovered a moment before its node
     return f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}'
+
+
+def _is_latched(offered: QoSProfile) -> bool:
+    """Returns whether those who come later get the last messages, which takes reliability too."""
+    return bool(
+        offered.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and offered.reliability == ReliabilityPolicy.RELIABLE
+    )
 
 
 def _clash(offered: QoSProfile, requested: QoSProfile) -> tuple[str, ...]:

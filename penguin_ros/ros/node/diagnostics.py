@@ -117,7 +117,24 @@ def _camera(snapshot: NodeSnapshot, camera: CameraSnapshot) -> DiagnosticStatus:
         return _entry(snapshot, task, OK, INACTIVE_CAUSE, values)
     values |= _health_values(camera.health)
     level, text = _camera_verdict(camera.health)
+    short = _short_memory(snapshot, camera.buffer)
+    if short:
+        level, text = max(level, WARN), f'{text}; {short}'
     return _entry(snapshot, task, level, text, values)
+
+
+def _short_memory(snapshot: NodeSnapshot, buffer: BufferStatus | None) -> str:
+    """Returns a sentence when the byte cap keeps less than half a clip of a camera's past."""
+    config = snapshot.config
+    if buffer is None or not buffer.dropped.get('bytes'):
+        return ''
+    kept_s = buffer.span_ns / NANOSECONDS
+    if kept_s >= config.clip.seconds / 2 or 2 * buffer.bytes < config.buffer.max_bytes:
+        return ''
+    return (
+        f'buffer.max_bytes keeps {buffer.frames} frames, {kept_s:.1f} s of the '
+        f'{config.clip.seconds:g} s of a clip: raise it, or lower buffer.max_frame_pixels'
+    )
 
 
 def _camera_verdict(health: CameraHealth) -> tuple[bytes, str]:

@@ -65,6 +65,23 @@ def test_a_compressed_still_that_was_latched_arrives_too(graph, receiver):
     front.wait_for(lambda: front.frames)
 
 
+def test_a_camera_that_latches_without_being_reliable_is_heard(graph, receiver):
+    qos = QoSProfile(
+        depth=1,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+    )
+    publisher = graph.node.create_publisher(Image, 'image', qos)
+    front = receiver('raw')
+
+    def again():
+        publisher.publish(image_message(1, time.time_ns()))
+        return len(front.frames) > 3 and front.camera.health().publishers
+
+    front.wait_for(again)
+    front.wait_for(lambda: again() and front.camera.health().state is CameraState.OK)
+
+
 def test_a_live_camera_beside_a_latched_still_is_heard_too(graph, receiver):
     latched = graph.node.create_publisher(Image, 'image', LATCHED)
     latched.publish(image_message(1, time.time_ns()))

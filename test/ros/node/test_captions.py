@@ -10,9 +10,13 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 pytest.importorskip('penguin_msgs.msg', reason='penguin_msgs is not built')
 
+from penguin_msgs.msg import Caption
 from rclpy.node import Node
 from support.graph import Domain, ros_context
 
+from penguin_ros.errors import BackendError, ClockJumped
+from penguin_ros.frame import FrameType
+from penguin_ros.request import Answer, Evidence, FrameRef
 from penguin_ros.ros.node.captions import CAPTION_DEPTH, CaptionPublisher
 
 OVERRIDE = 'qos_overrides./first/caption.publisher.depth'
@@ -36,4 +40,22 @@ def test_an_override_of_one_topic_changes_neither_the_other_nor_those_of_later_n
             CaptionPublisher(node, unused, unused, unused)
             assert depths(node) == (depth, CAPTION_DEPTH)
             node.destroy_node()
+    domain.close()
+
+
+def test_an_error_does_not_take_the_place_of_the_last_caption() -> None:
+    domain = Domain()
+    unused: Any = None
+    with ros_context(domain) as context:
+        node = Node('captions', context=context)
+        captions = CaptionPublisher(node, unused, unused, unused)
+        latched: list[Caption] = []
+        captions._last_caption.publish = latched.append
+        evidence = Evidence(frames=(FrameRef(5, 'front', '', FrameType.KEY),), end_ns=5)
+        captions._publish(Answer('a', 'q', 'front', 'A box.', evidence), 0)
+        for error in (ClockJumped('time jumped'), BackendError('it failed')):
+            captions._publish(Answer('b', 'q', 'front', '', Evidence(), error), 0)
+        assert [message.text for message in latched] == ['A box.'] and captions.published == 3
+        assert latched[0].header.stamp.nanosec == 5
+        node.destroy_node()
     domain.close()

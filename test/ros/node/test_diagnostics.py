@@ -2,6 +2,7 @@
 """What diagnostics and status make of a snapshot."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 from builtin_interfaces.msg import Time
@@ -121,6 +122,35 @@ def test_a_camera_with_a_warning_is_told_although_frames_arrive():
         snapshot(health=dataclasses.replace(HEALTH, warnings={'skew': 'stamps are ahead'})),
     )
     assert status.level == DiagnosticStatus.WARN and 'stamps are ahead' in status.message
+
+
+@pytest.mark.parametrize('cause', ['slow', 'still'])
+def test_a_camera_that_is_merely_slower_than_the_settings_is_a_warning(cause):
+    health = replace(HEALTH, state=CameraState.STALE, cause=cause, reason='raise it')
+    status = entry('camera front', snapshot(health=health))
+    assert status.level == DiagnosticStatus.WARN and status.message == 'raise it'
+
+
+def test_a_note_is_told_and_is_no_warning():
+    health = replace(HEALTH, notes={'frozen': 'all the same'})
+    status = entry('camera front', snapshot(health=health))
+    assert status.level == DiagnosticStatus.OK and 'note: all the same' in status.message
+
+
+def test_a_byte_cap_that_keeps_no_clip_is_a_warning():
+    held = {'frames': 2, 'dropped': {'bytes': 90}, 'span_ns': SECOND // 2, 'bytes': 2**28 - 5}
+    shot = snapshot()
+    pipeline = replace(shot.pipeline, cameras={'front': replace(BUFFER, **held)})
+    cameras = tuple(replace(each, buffer=pipeline.cameras['front']) for each in shot.cameras)
+    status = entry('camera front', replace(shot, pipeline=pipeline, cameras=cameras))
+    assert status.level == DiagnosticStatus.WARN and 'buffer.max_bytes' in status.message
+
+
+def test_what_became_of_messages_is_counted_to_the_end():
+    health = replace(HEALTH, received=9, used=5, drops={'late': 3, 'corrupt': 1})
+    told = values(entry('camera front', snapshot(health=health)))
+    assert (told['messages received'], told['messages used']) == ('9', '5')
+    assert (told['refused: late'], told['refused: corrupt']) == ('3', '1')
 
 
 def test_drops_are_listed_by_cause():
