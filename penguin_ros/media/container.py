@@ -35,11 +35,13 @@ VIDEO_STREAMS, AUDIO_STREAMS = range(0xE0, 0xF0), (*range(0xC0, 0xE0), 0xBD)
 @dataclass(frozen=True)
 class ContainerFacts:
     """`delay_ns`: how long after the file's zero the first image comes; `is_cut`: the file is
-    shorter than it says itself.
+    shorter than it says itself; `has_count`: the number of frames stands in its head, apart from
+    the frames themselves.
     """
 
     delay_ns: int = 0
     is_cut: bool = False
+    has_count: bool = False
 
 
 def container_facts(path: Path) -> ContainerFacts:
@@ -56,7 +58,7 @@ def container_facts(path: Path) -> ContainerFacts:
                 return _matroska_facts(file, size)
             if start[:4] == b'RIFF' and len(start) >= 8:
                 promised = struct.unpack_from('<I', start, 4)[0] + 8
-                return ContainerFacts(0, 8 < promised and size < promised)
+                return ContainerFacts(0, 8 < promised and size < promised, has_count=True)
             if start[:1] == start[PACKET:] == bytes([SYNC]):
                 return ContainerFacts(_stream_delay_ns(file.read(SEARCHED_BYTES)))
         except (struct.error, IndexError, ValueError, ZeroDivisionError):

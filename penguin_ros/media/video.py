@@ -279,6 +279,10 @@ class VideoRecording:
                 'this OpenCV lacks what it takes'
             )
             account.leave_out(CAUSE, reason, count=lost, time_ns=last_ns)
+        promised = round(reader.frame_count) - account.total
+        if reader.facts.has_count and promised > 0 and not reader.facts.is_cut:
+            reason = f'the head of the file counts {round(reader.frame_count)} frames'
+            account.leave_out('missing', reason, count=promised, time_ns=self.duration_ns)
         if reader.facts.is_cut:
             account.is_cut = True
             seconds = (account.last_ns or 0) / NANOSECONDS

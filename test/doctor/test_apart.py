@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, '_can_fork', lambda: True)
 
 
+def die(number: int) -> None:
+    """Ends this process by a signal, without pytest's report of it."""
+    faulthandler.disable()
+    os.kill(os.getpid(), number)
+
+
 def topics(findings: list[Finding]) -> list[str]:
     return [finding.topic for finding in findings]
 
@@ -33,6 +40,17 @@ def test_findings_come_back_in_their_order() -> None:
     assert topics(found) == ['a', 'b', 'c'] and found[0].text != str(os.getpid())
 
 
+def test_what_comes_back_is_plain_and_imports_nothing() -> None:
+    class Version(str):
+        """A text of a library's own kind."""
+
+    def make(progress: Progress) -> Iterator[Finding]:
+        yield Finding('torch', State.OK, Version('2.13'), Version('fix'))
+
+    (found,) = watched(make)
+    assert type(found.text) is str and type(found.fix) is str and found.text == '2.13'
+
+
 @pytest.mark.parametrize('killers', [{'b'}, {'a', 'c'}, {'a', 'b', 'c'}])
 @pytest.mark.parametrize('number', [signal.SIGSEGV, signal.SIGILL, signal.SIGKILL])
 def test_what_kills_the_process_is_a_fault_and_the_others_are_told(
@@ -44,7 +62,7 @@ def test_what_kills_the_process_is_a_fault_and_the_others_are_told(
                 continue
             progress.begin(name)
             if name in killers:
-                os.kill(os.getpid(), number)
+                die(number)
             yield Finding(name, State.OK, 'fine')
 
     states = {finding.topic: finding.state for finding in watched(make)}
@@ -63,7 +81,7 @@ def test_an_exception_is_raised_here() -> None:
 def test_an_endless_row_of_deaths_ends() -> None:
     def make(progress: Progress) -> Iterator[Finding]:
         progress.begin(f'number {len(progress.deaths)}')
-        os.kill(os.getpid(), signal.SIGSEGV)
+        die(signal.SIGSEGV)
         yield Finding('never', State.OK, '')
 
     assert len(watched(make)) == apart.MOST_DEATHS

@@ -71,6 +71,13 @@ def test_an_avi_and_an_mp4_that_are_cut_off_are_told(tmp_path: Path) -> None:
         VideoRecording(mp4)
 
 
+def test_frames_of_an_avi_that_damage_hides_are_counted_by_its_head(tmp_path: Path) -> None:
+    film = damage(write_film(tmp_path / 'film.avi', codec='MJPG'), 0.3, 0.4)
+    recording = VideoRecording(film)
+    found = times(recording)
+    assert len(found) < 60 and len(found) + recording.account.left_out_count == 60
+
+
 def test_a_codec_that_is_not_decoded_is_named_with_the_command(tmp_path: Path) -> None:
     film = write_film(tmp_path / 'my film.mp4')
     data = film.read_bytes()
