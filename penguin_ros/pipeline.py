@@ -94,6 +94,7 @@ class Pipeline:
         self._invalid_requests = 0
         self._listener_failures = 0
         self._last_error: PenguinError | None = None
+        self._last_error_ns: int | None = None
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -297,6 +298,7 @@ class Pipeline:
                 worker=self._scheduler.worker(),
                 callback_failures=stats.callback_failures + self._listener_failures,
                 last_error=self._last_error,
+                last_error_ns=self._last_error_ns,
                 caches=model.caches.stats() if model is not None else CacheStats(),
                 windows={name: each.window_status() for name, each in self._cameras.items()},
                 backend=model.backend.stats() if model is not None else BackendStats(),
@@ -329,6 +331,7 @@ class Pipeline:
         if error is not None and not isinstance(error, (RequestCancelled, RequestReplaced)):
             with self._lock:
                 self._last_error = error
+                self._last_error_ns = self._steady_ns()
         on_answer(answer)
 
     def _on_decoded(self, job: AnswerJob, error: PenguinError | None) -> None:

@@ -58,8 +58,8 @@ class PipelineStatus:
     `counts.questions_refused` includes those whose fields were wrong; `callback_failures`:
     exceptions of functions that were given to the pipeline, and unexpected ones while images were
     decoded; `last_error`: that of the last request that failed, cancelled and replaced ones not
-    counted; `caches` and `backend`: what those of the loaded model have done; `cameras` (their
-    buffers) and `windows` by the camera's name.
+    counted, at `last_error_ns` of the steady clock; `caches` and `backend`: what those of the
+    loaded model have done; `cameras` (their buffers) and `windows` by the camera's name.
     """
 
     model: ModelDescription | None
@@ -71,3 +71,4 @@ class PipelineStatus:
     caches: CacheStats = CacheStats()
     windows: Mapping[str, WindowStatus] = field(default_factory=dict)
     backend: BackendStats = BackendStats()
+    last_error_ns: int | None = None

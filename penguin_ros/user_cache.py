@@ -52,6 +52,18 @@ def home_folder() -> Path | None:
     return home if home.is_absolute() else None
 
 
+def expanded(path: str) -> str:
+    """Returns a path, or what else a user may name, with a leading ~ replaced by the home folder:
+    shells leave it as it is after `:=` and `=`. Without such a home it stays as it is.
+    """
+    if not path.startswith('~'):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        return path
+
+
 def _usual_folder() -> tuple[Path | None, str]:
     """The folder that the environment names; None and the reason when it names none."""
     named = os.environ.get('XDG_CACHE_HOME')

@@ -11,7 +11,7 @@ import pytest
 
 from penguin_ros import user_cache as module
 from penguin_ros.errors import CacheUnusable
-from penguin_ros.user_cache import can_be_made, user_cache
+from penguin_ros.user_cache import can_be_made, expanded, user_cache
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +111,21 @@ def test_where_nothing_can_be_written_the_error_names_both_variables(
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'file'))
     with pytest.raises(CacheUnusable, match='HOME is not set.*Set HOME or XDG_CACHE_HOME'):
         user_cache()
+
+
+@pytest.mark.parametrize(
+    ('given', 'found'),
+    [
+        ('~/bundle', '/home/me/bundle'),
+        ('~', '/home/me'),
+        ('engines/x', 'engines/x'),
+        ('/a/~b', '/a/~b'),
+        ('owner/name', 'owner/name'),
+        ('~no_such_user_/b', '~no_such_user_/b'),
+    ],
+)
+def test_a_tilde_that_no_shell_has_replaced_becomes_the_home(
+    monkeypatch: pytest.MonkeyPatch, given: str, found: str
+) -> None:
+    monkeypatch.setenv('HOME', '/home/me')
+    assert expanded(given) == found

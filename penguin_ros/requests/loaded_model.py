@@ -22,6 +22,7 @@ from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.frame_plan import video_unit
+from penguin_ros.user_cache import expanded
 from penguin_ros.window.window_rules import WindowRules
 
 Model = Checkpoint | Bundle
@@ -101,16 +102,16 @@ def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:
     """
     if config.bundle:
         progress(f'opening and checking bundle {config.bundle}')
-        return open_bundle(config.bundle)
+        return open_bundle(expanded(config.bundle))
     if not config.checkpoint:
         raise SettingError(
             'neither model.bundle nor model.checkpoint is set',
             'the tokenizer and all sizes are read from it',
             'Set model.bundle to a folder that penguin build made, or model.checkpoint to a folder'
-            ' or a hub id',
+            ' or a hub id; penguin_sim is the small model of the simulated world that is included',
         )
     progress(f'opening checkpoint {config.checkpoint}')
-    return open_checkpoint(config.checkpoint, progress=progress)
+    return open_checkpoint(expanded(config.checkpoint), progress=progress)
 
 
 def _description(

@@ -75,10 +75,13 @@ def checked_camera(camera: str, cameras: Sequence[str]) -> str:
     are.
     """
     if not cameras:
-        raise UnknownCamera('no camera is configured', '', 'Set the list of cameras')
+        raise UnknownCamera('no camera is configured', '', 'Set the parameter cameras')
     if camera and camera not in cameras:
         raise UnknownCamera(
-            f'there is no camera {camera[:MAX_ID_CHARACTERS]!r}', f'there are {", ".join(cameras)}'
+            f'no camera is called {camera[:MAX_ID_CHARACTERS]!r}',
+            f'the only camera is {cameras[0]!r}'
+            if len(cameras) == 1
+            else f'the cameras are {", ".join(map(repr, cameras))}',
         )
     return camera or cameras[0]
 

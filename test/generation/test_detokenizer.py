@@ -28,7 +28,8 @@ def cut(whole: bytes, borders: list[int]) -> list[bytes]:
 @example([b'\xf0\x9f', b'\x90', b'\xa7\xf0\x9f'])
 @example([b'\xc0\x80', b'\xf4\x90\x80\x80'])
 def test_the_pieces_together_are_the_decoding_of_all_bytes(tokens: list[bytes]) -> None:
-    assert ''.join(pieces(tokens)) == without_controls(b''.join(tokens).decode('utf-8', 'replace'))
+    whole = without_controls(b''.join(tokens).decode('utf-8', 'replace'))
+    assert ''.join(pieces(tokens)) == whole.lstrip()
 
 
 @given(st.text(max_size=30), st.lists(st.integers(0, 200), max_size=12))
@@ -43,7 +44,7 @@ def test_no_piece_ends_inside_a_character_and_none_is_late(text: str, borders: l
         complete = so_far.decode('utf-8', 'ignore')  # all characters that are whole by now
         assert text.startswith(complete)
         assert piece == complete[len(complete) - len(piece) :]
-    assert ''.join(pieces(tokens)) == text
+    assert ''.join(pieces(tokens)) == text.lstrip()
 
 
 def test_a_character_comes_with_the_token_that_completes_it() -> None:
@@ -77,6 +78,22 @@ def test_what_a_terminal_could_choke_on_is_removed(removed: str) -> None:
 def test_line_breaks_tabs_and_marks_of_right_to_left_languages_stay() -> None:
     text = 'one\n\ttwo \u200fשלום\u200f é e\u0301 👩\u200d🚀'
     assert ''.join(pieces([text.encode()])) == text
+
+
+@pytest.mark.parametrize(
+    ('tokens', 'told'),
+    [
+        ([b' red', b' box'], ['red', ' box', '']),
+        ([b' ', b'\n', b' red'], ['', '', 'red', '']),
+        ([b'red ', b' box'], ['red ', ' box', '']),
+        ([b'\xe3\x80', b'\x80red'], ['', 'red', '']),
+        ([b' ', b' '], ['', '', '']),
+    ],
+)
+def test_a_text_does_not_begin_with_the_space_of_its_first_word(
+    tokens: list[bytes], told: list[str]
+) -> None:
+    assert pieces(tokens) == told
 
 
 def test_markup_gives_no_text_and_does_not_cut_a_character() -> None:

@@ -33,6 +33,7 @@ from penguin_ros.ros.conversions.qos_overrides import (
 )
 from penguin_ros.ros.conversions.topics import AUTO, TRANSPORTS, CameraSetting, transport_topics
 from penguin_ros.ros.node.captions import OVERRIDABLE_TOPICS
+from penguin_ros.ros.node.lifecycle_advice import to_change
 from penguin_ros.settings import changed_values, settings, with_current_names, with_values
 
 DEFAULT_CAMERAS = ['camera']
@@ -42,6 +43,7 @@ _CAMERA_PARAMETER = re.compile(rf'camera\.{_CAMERA_NAME.pattern}\.(topic|transpo
 _FOREIGN_PREFIXES = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
 
 
+UNCONFIGURED = 'unconfigured'
 _LIVE = 'May change at any time; applies to the next clip or question.'
 _LOCKED = 'Changes only while unconfigured.'
 
@@ -49,16 +51,17 @@ _LOCKED = 'Changes only while unconfigured.'
 class Parameters:
     """Declares the parameters of `node`; SettingError when an override does not fit.
 
-    `is_configured` tells whether settings that need a new configure are locked. `on_change` is
+    `lifecycle_state` returns the label of the node's state: settings that need a new configure are
+    locked in every one but unconfigured. `on_change` is
     called before a change is stored (rclpy of Humble offers no call afterwards), so it may only
     schedule work that reads the values later.
     """
 
     def __init__(
-        self, node: Node, is_configured: Callable[[], bool], on_change: Callable[[], None]
+        self, node: Node, lifecycle_state: Callable[[], str], on_change: Callable[[], None]
     ) -> None:
         self._node = node
-        self._is_configured = is_configured
+        self._lifecycle_state = lifecycle_state
         self._on_change = on_change
         self._rename_warnings = self._rename_overrides()
         self._qos_warnings: list[str] = []
@@ -243,11 +246,12 @@ class Parameters:
         return bool(self._node.get_parameter(change.name).value != change.value)
 
     def _refuse_while_configured(self, name: str) -> None:
-        if self._is_configured():
+        state = self._lifecycle_state()
+        if state != UNCONFIGURED:
             raise SettingError(
                 f'{name} cannot change now',
-                'it is read when the node is configured',
-                'Deactivate and clean up the node, set it, then configure and activate again',
+                f'it is read when the node is configured, and the node is {state}',
+                to_change(self._node.get_fully_qualified_name(), state),
             )
 
 

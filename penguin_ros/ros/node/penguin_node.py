@@ -31,6 +31,7 @@ from penguin_ros.ros.conversions.topics import CameraSetting
 from penguin_ros.ros.node.captions import LATCHED_QOS, CaptionPublisher
 from penguin_ros.ros.node.clock_watch import ClockWatch
 from penguin_ros.ros.node.diagnostics import Diagnostics
+from penguin_ros.ros.node.lifecycle_advice import typed
 from penguin_ros.ros.node.parameters import Parameters
 from penguin_ros.ros.node.question_endpoints import QuestionEndpoints
 from penguin_ros.ros.node.question_server import QuestionServer
@@ -65,7 +66,9 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         self.guard = CallbackGuard(self.get_logger())
         self.executor_queue = ExecutorQueue(self, self.guard)
         self.parameters = Parameters(
-            self, self._is_configured, lambda: self.executor_queue.post(self._apply_parameters)
+            self,
+            lambda: self.lifecycle_state,
+            lambda: self.executor_queue.post(self._apply_parameters),
         )
         self.config: PenguinConfig = self.parameters.config()
         self.cameras: tuple[CameraSetting, ...] = self.parameters.cameras()
@@ -75,6 +78,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
             self.executor_queue,
             self.guard,
             lambda: self.config.question.max_characters,
+            lambda: self.lifecycle_state,
         )
         self._questions = QuestionEndpoints(
             self, self.question_server, self.guard, self.config.question.deadline
@@ -178,6 +182,12 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         try:
             if self.parameters.is_autostarted():
                 await self.transitions.autostart()
+            else:
+                name = self.get_fully_qualified_name()
+                self.get_logger().info(
+                    'autostart is false: no model is loaded until a lifecycle manager or somebody '
+                    f'asks for it. Type: {typed(name, "configure", "activate")}'
+                )
         except Exception as error:
             self.guard.report('autostart', error)
 

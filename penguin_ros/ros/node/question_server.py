@@ -22,11 +22,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 
-from penguin_ros.errors import Inactive, PenguinError
+from penguin_ros.errors import PenguinError
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer, Evidence, TextPiece
 from penguin_ros.ros.conversions.error_codes import error_message
 from penguin_ros.ros.conversions.messages import answer_message, question_id, request_from
+from penguin_ros.ros.node.lifecycle_advice import without_model
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
 from penguin_ros.text import cleaned
@@ -57,7 +58,8 @@ class PendingQuestion:
 
 class QuestionServer:
     """Starts, cancels and ends questions. `pipeline` is None while no model is loaded;
-    `max_characters` returns how much of a question that is refused is repeated.
+    `max_characters` returns how much of a question that is refused is repeated, `lifecycle_state`
+    the label of the node's state.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class QuestionServer:
         executor_queue: ExecutorQueue,
         guard: CallbackGuard,
         max_characters: Callable[[], int],
+        lifecycle_state: Callable[[], str],
     ) -> None:
         self.pipeline: Pipeline | None = None
         self.counts: Counter[str] = Counter()  # answered, refused, failed
@@ -75,6 +78,7 @@ class QuestionServer:
         self._executor_queue = executor_queue
         self._guard = guard
         self._max_characters = max_characters
+        self._lifecycle_state = lifecycle_state
         self._open: set[PendingQuestion] = set()
         self._publisher = node.create_publisher(
             AnswerMessage, '~/answer', QoSProfile(depth=ANSWER_DEPTH)
@@ -141,11 +145,7 @@ class QuestionServer:
 
     def _submit(self, pending: PendingQuestion, message: Any) -> None:
         if self.pipeline is None:
-            raise Inactive(
-                'the node has no model loaded',
-                'it is not configured',
-                'ros2 lifecycle set <node> configure, then activate',
-            )
+            raise without_model(self._node.get_fully_qualified_name(), self._lifecycle_state())
         self.pipeline.submit(
             request_from(message, pending.id),
             lambda answer: self._executor_queue.post(lambda: self._answered(pending, answer)),

@@ -12,6 +12,7 @@ from penguin_msgs.msg import CameraStatus, ModelInfo, Status
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError
+from penguin_ros.frame import NANOSECONDS
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.health import CameraHealth
 from penguin_ros.ros.conversions.error_codes import error_code, error_message
@@ -80,7 +81,7 @@ def status_message(snapshot: NodeSnapshot) -> Status:
     """Returns the message for `~/status`."""
     pipeline = snapshot.pipeline
     texts = snapshot.texts
-    last_error = snapshot.load_failure or (pipeline.last_error if pipeline is not None else None)
+    last_error, age = _last_error(snapshot)
     message = Status(
         lifecycle_state=snapshot.lifecycle_state,
         is_model_loaded=pipeline is not None and pipeline.model is not None,
@@ -91,7 +92,7 @@ def status_message(snapshot: NodeSnapshot) -> Status:
         questions_failed=texts.failed,
         captions_published=texts.captions_published,
         last_error_code=error_code(last_error),
-        last_error_message=cleaned(error_message(last_error)),
+        last_error_message=cleaned(error_message(last_error)) + age,
         mean_caption_latency=duration_message(_mean(texts.caption_ns)),
         mean_answer_latency=duration_message(_mean(texts.answer_ns)),
         mean_first_token_latency=duration_message(_mean(texts.first_token_ns)),
@@ -104,6 +105,19 @@ def status_message(snapshot: NodeSnapshot) -> Status:
         message.captions_dropped = counts.captions_dropped
         message.captions_unchanged = sum(window.unchanged for window in pipeline.windows.values())
     return message
+
+
+def _last_error(snapshot: NodeSnapshot) -> tuple[PenguinError | None, str]:
+    """Returns why the last configure failed, or else the error of the last request that failed with
+    the time since then: all may be well again.
+    """
+    pipeline = snapshot.pipeline
+    if snapshot.load_failure is not None or pipeline is None or pipeline.last_error is None:
+        return snapshot.load_failure, ''
+    if pipeline.last_error_ns is None:
+        return pipeline.last_error, ''
+    seconds = max(0, snapshot.steady_ns - pipeline.last_error_ns) / NANOSECONDS
+    return pipeline.last_error, f' ({seconds:.0f} s ago)'
 
 
 def _camera_message(camera: CameraSnapshot) -> CameraStatus:

@@ -8,6 +8,7 @@ to /clock.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,14 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
 
+from penguin_ros.frame import NANOSECONDS
+
+GRACE_NS = 5 * NANOSECONDS
+STANDING_CLOCK = (
+    'use_sim_time is set, but nothing arrives on /clock: ROS time stands at zero, frames and '
+    'captions wait for it. Start the simulation, or type `ros2 bag play BAG --clock`, or set '
+    'use_sim_time to false'
+)
 # A clock that goes back by less is one whose messages overtook each other.
 BACKWARD_JUMP = Duration(nanoseconds=-100_000_000)
 
@@ -39,18 +48,27 @@ def on_clock_jump(node: Node, callback: Callable[[str], None]) -> Any:
 
 
 class NodeWatch:
-    """Looks for what is wrong around the node each time it is asked, and logs what is new."""
+    """Looks for what is wrong around the node each time it is asked, and logs what is new, and that
+    time has begun to pass.
+    """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._node = node
+        self._steady_ns = steady_ns
+        self._standing_since_ns: int | None = None
         self._known: frozenset[str] = frozenset()
 
     def warnings(self) -> tuple[str, ...]:
         """Returns a sentence for each thing that is wrong; none when all is well."""
-        found = tuple(text for text in (self._namesake(), self._standing_clock()) if text)
-        for text in found:
-            if text not in self._known:
-                self._node.get_logger().error(text)
+        namesake, clock = self._namesake(), self._standing_clock()
+        logger = self._node.get_logger()
+        if namesake and namesake not in self._known:
+            logger.error(namesake)
+        if clock and clock not in self._known:
+            logger.warning(clock)
+        if STANDING_CLOCK in self._known and not clock:
+            logger.info('the clock is all right now: ' + self._time())
+        found = tuple(filter(None, (namesake, clock)))
         self._known = frozenset(found)
         return found
 
@@ -65,13 +83,24 @@ class NodeWatch:
         )
 
     def _standing_clock(self) -> str:
-        if (
-            not self._node.get_parameter('use_sim_time').value
-            or self._node.get_clock().now().nanoseconds > 0
-        ):
-            return ''
-        return (
-            'use_sim_time is set, but nothing arrives on /clock: ROS time stands at zero, frames '
-            'and captions wait for it. Start the simulation or `ros2 bag play --clock`, or set '
-            'use_sim_time to false'
+        """Returns a sentence when ROS time has not begun, once that is no longer what every start
+        of a simulation looks like: discovery takes a moment, and the world starts after the node.
+        """
+        is_standing = (
+            self._node.get_parameter('use_sim_time').value
+            and self._node.get_clock().now().nanoseconds == 0
         )
+        if not is_standing:
+            self._standing_since_ns = None
+            return ''
+        now_ns = self._steady_ns()
+        if self._standing_since_ns is None:
+            self._standing_since_ns = now_ns
+        return STANDING_CLOCK if now_ns - self._standing_since_ns >= GRACE_NS else ''
+
+    def _time(self) -> str:
+        """Says which time the node goes by."""
+        if not self._node.get_parameter('use_sim_time').value:
+            return "the node takes the system's time"
+        seconds = self._node.get_clock().now().nanoseconds / NANOSECONDS
+        return f'ROS time is {seconds:.1f} s'

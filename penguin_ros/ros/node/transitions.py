@@ -22,12 +22,23 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 
+from penguin_ros.ros.node.lifecycle_advice import typed
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
 
 # Transitions that load or free a model; the others touch subscriptions and timers, which belong to
 # the executor's thread.
 SLOW = {'configure': Transition.TRANSITION_CONFIGURE, 'cleanup': Transition.TRANSITION_CLEANUP}
+_LABELS = {
+    **{number: label for label, number in SLOW.items()},
+    Transition.TRANSITION_CREATE: 'create',
+    Transition.TRANSITION_ACTIVATE: 'activate',
+    Transition.TRANSITION_DEACTIVATE: 'deactivate',
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN: 'shutdown',
+    Transition.TRANSITION_INACTIVE_SHUTDOWN: 'shutdown',
+    Transition.TRANSITION_ACTIVE_SHUTDOWN: 'shutdown',
+    Transition.TRANSITION_DESTROY: 'destroy',
+}
 
 
 class Transitions:
@@ -69,8 +80,8 @@ class Transitions:
         if result != TransitionCallbackReturn.SUCCESS:
             node.get_logger().error(
                 'not started; the node stays, and its diagnostics tell why. When the cause is '
-                f'mended: ros2 lifecycle set {node.get_fully_qualified_name()} configure, '
-                'then activate; or restart the node'
+                'mended, start the node again, or type: '
+                + typed(node.get_fully_qualified_name(), 'configure', 'activate')
             )
 
     def join(self, timeout_s: float) -> bool:
@@ -90,6 +101,11 @@ class Transitions:
             for its_number, its_label, *_ in self._node._state_machine.available_transitions
         )
 
+    def _possible_labels(self) -> list[str]:
+        """Returns the transitions that the state allows, as users call them."""
+        available = self._node._state_machine.available_transitions
+        return [_LABELS[number] for number, *_ in available if number in _LABELS]
+
     async def _run(self, label: str, number: int, transition: Callable[[], Any]) -> Any:
         """Returns the transition's result, None when it cannot be made or fails with an
         exception.
@@ -100,7 +116,11 @@ class Transitions:
             logger.warning(f'{name} refused: another transition is under way')
             return None
         if not self._is_possible(label, number):
-            logger.warning(f'{name} refused in this state: {self._node.lifecycle_state}')
+            possible = ', '.join(self._possible_labels()) or 'none'
+            state = self._node.lifecycle_state
+            logger.warning(
+                f'{name} is not possible while the node is {state}; possible: {possible}'
+            )
             return None
         try:
             return await self._on_thread(transition) if name in SLOW else transition()
@@ -133,7 +153,4 @@ class Transitions:
 
 
 def _label(transition_id: int) -> str:
-    return next(
-        (name for name, number in SLOW.items() if number == transition_id),
-        f'transition {transition_id}',
-    )
+    return _LABELS.get(transition_id, f'transition {transition_id}')

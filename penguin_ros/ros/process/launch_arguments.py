@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penguin_ros.errors import SettingError
+from penguin_ros.user_cache import expanded
 
 TRUE = ('true', 'yes', 'on', '1')
 FALSE = ('false', 'no', 'off', '0')
@@ -34,7 +35,7 @@ class LaunchArguments:
         """Returns a path, or what else the argument may name, with a leading ~ replaced: a shell
         leaves it as it is after `:=`.
         """
-        return _expanded(self.text(name))
+        return expanded(self.text(name))
 
     def file(self, name: str) -> str:
         """Returns the path of a file; SettingError when there is none."""
@@ -119,15 +120,6 @@ def _camera_advice(argument: str, entry: str) -> tuple[str, str]:
         return f'{entry} is a topic without the name of its camera', fix
     fix = f'Type, say: {argument}:=front=/front/image_raw,rear=/rear/image_raw'
     return f'{entry!r} is no name of a camera: a letter, then letters, digits and _', fix
-
-
-def _expanded(text: str) -> str:
-    if not text.startswith('~'):
-        return text
-    try:
-        return str(Path(text).expanduser())
-    except RuntimeError:  # a user that this machine does not know, or no home
-        return text
 
 
 def node_namespace(given: str, pushed: str) -> str:

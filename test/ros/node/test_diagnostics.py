@@ -12,7 +12,7 @@ from penguin_msgs.msg import CameraStatus, ErrorCode
 from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.config import PenguinConfig
-from penguin_ros.errors import CheckpointNotFound, OutOfMemory
+from penguin_ros.errors import CheckpointNotFound, OutOfMemory, StaleFrames
 from penguin_ros.generation.caches import CacheStats
 from penguin_ros.generation.encoder_cache import EncoderCacheStats
 from penguin_ros.generation.prefix_cache import PrefixCacheStats
@@ -202,6 +202,17 @@ def test_a_camera_of_an_inactive_node_is_no_alarm():
 def test_the_model_is_judged_by_its_worker(worker, level, text):
     status = entry('model', snapshot(worker=worker, loading='reading weights'))
     assert status.level == level and text in status.message
+
+
+def test_the_last_error_of_a_request_is_told_with_the_time_since_then():
+    error = StaleFrames('the newest frame is 6.4 s old', 'the camera went silent')
+    shot = snapshot()
+    pipeline = dataclasses.replace(
+        shot.pipeline, last_error=error, last_error_ns=shot.steady_ns - 90 * 10**9
+    )
+    status = status_message(dataclasses.replace(shot, pipeline=pipeline))
+    assert status.last_error_message == f'{error} (90 s ago)'
+    assert status.last_error_code == ErrorCode.STALE_FRAMES
 
 
 def test_a_model_that_could_not_be_loaded_is_an_error_until_it_is():

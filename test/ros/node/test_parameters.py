@@ -43,7 +43,9 @@ def node_with(*overrides):
 
 def declared(node, is_configured=False, changes=None):
     return Parameters(
-        node, lambda: is_configured, lambda: changes.append(1) if changes is not None else None
+        node,
+        lambda: 'active' if is_configured else 'unconfigured',
+        lambda: changes.append(1) if changes is not None else None,
     )
 
 
@@ -203,7 +205,7 @@ def test_a_setting_of_the_model_or_the_cameras_is_locked_while_configured(name, 
         parameters = declared(node, is_configured=True)
         before = parameters.config(), parameters.cameras()
         result = set_one(node, name, value)
-        assert not result.successful and name in result.reason and 'clean up' in result.reason
+        assert not result.successful and name in result.reason and 'cleanup' in result.reason
         assert (parameters.config(), parameters.cameras()) == before
 
 

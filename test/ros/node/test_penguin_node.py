@@ -276,7 +276,7 @@ def test_nonsense_and_parameters_of_the_model_are_refused_while_it_runs(node):
         clip__fps=-1.0, model__checkpoint='/elsewhere', visual__policy='none', cameras=['other']
     )
     assert [result.successful for result in results] == [False] * 4
-    assert all(result.reason for result in results) and 'clean up' in results[1].reason
+    assert all(result.reason for result in results) and 'cleanup' in results[1].reason
     assert node.ask().success
 
 

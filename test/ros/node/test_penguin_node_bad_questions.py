@@ -83,7 +83,7 @@ def at_each_entry(node, **fields):
         ({'question': ' \t\n\u3000\x1b\u202e\x07'}, ErrorCode.INVALID_QUESTION, 'empty'),
         ({'question': 'x' * 1_000_000}, ErrorCode.QUESTION_TOO_LONG, 'question.max_characters'),
         ({'question': '機' * 4096}, ErrorCode.PROMPT_TOO_LONG, 'model.max_length'),
-        ({'camera': 'c' * 1_000_000}, ErrorCode.UNKNOWN_CAMERA, 'there are camera'),
+        ({'camera': 'c' * 1_000_000}, ErrorCode.UNKNOWN_CAMERA, "the only camera is 'camera'"),
         ({'id': 'i' * 1_000_000}, ErrorCode.INVALID_REQUEST, '256'),
         ({'id': 'a\x1bb\nc'}, ErrorCode.INVALID_REQUEST, 'not printable'),
         ({'deadline': Duration(sec=-1)}, ErrorCode.INVALID_REQUEST, 'negative'),
