@@ -53,10 +53,10 @@ def test_options_and_assignments_reach_their_settings() -> None:
     ('words', 'named'),
     [
         (('--set', 'visual.polcy=fixed'), 'visual.policy'),
-        (('--set', 'clip.fps=fast'), 'float'),
+        (('--set', 'clip.fps=fast'), 'it takes a number'),
         (('--set', 'clip.fps'), 'NAME=VALUE'),
         (('--fps', '-3'), 'clip.fps'),
-        (('--set', 'caption.enabled=perhaps'), 'bool'),
+        (('--set', 'caption.enabled=perhaps'), 'true or false'),
     ],
 )
 def test_nonsense_is_refused_by_name(words: tuple[str, ...], named: str) -> None:
