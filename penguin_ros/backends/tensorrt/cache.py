@@ -27,7 +27,7 @@ vain, which is little beside the weights; every length costs a context, a CUDA g
 """
 
 SPARE_BYTES = 4 * 1024 * 1024
-"""Bytes through which the content of two slots is exchanged, piece by piece."""
+"""Bytes through which the content of two slots is swapped, piece by piece."""
 
 STEP = 16
 """Positions: a cache holds a multiple, which keeps each layer's keys and values aligned for heads
@@ -117,7 +117,7 @@ class KvCache:
                 self.shape.rows,
             )
 
-    def exchange(self, first: int, second: int, length: int) -> None:
+    def swap(self, first: int, second: int, length: int) -> None:
         """Queues exchanging the memory of two slots: each then lies where the other lay, with its
         content and pitch. No more than `length` positions of either matter.
         """

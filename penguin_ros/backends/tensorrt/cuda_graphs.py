@@ -8,7 +8,7 @@ is captured. All share one memory for intermediate values.
 
 If every slot were decoded where it lies, each would need contexts, graphs and their memory of its
 own for each length, and make them in the middle of an answer. So graphs know one place, and a slot
-that goes on decoding is exchanged with the one that lies there.
+that goes on decoding is swapped with the one that lies there.
 """
 
 from __future__ import annotations
@@ -149,6 +149,6 @@ class DecodePlace:
         """
         is_again, self._asked = index == self._asked, index
         if index != self._held and is_again:
-            self._cache.exchange(index, self._held, max(extent(index), extent(self._held)))
+            self._cache.swap(index, self._held, max(extent(index), extent(self._held)))
             self._held = index
         return index == self._held

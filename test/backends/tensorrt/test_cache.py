@@ -65,11 +65,11 @@ class Model:
             self.cache.copy(source, target, length)
             self.held[target] = self.held[source][:, :length]
 
-    def exchange(self, first: int, second: int) -> None:
+    def swap(self, first: int, second: int) -> None:
         if first != second:
             length = max(self.held[index].shape[1] for index in (first, second))
             places = [self.cache.tensor(index, 0) for index in (first, second)]
-            self.cache.exchange(first, second, length)
+            self.cache.swap(first, second, length)
             assert [self.cache.tensor(index, 0) for index in (second, first)] == places
 
     def check(self) -> None:
@@ -92,7 +92,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just('append'), SLOT, st.integers(1, 40)),
         st.tuples(st.just('truncate'), SLOT, st.integers(0, 90)),
-        st.tuples(st.just('exchange'), SLOT, SLOT),
+        st.tuples(st.just('swap'), SLOT, SLOT),
         st.tuples(st.just('copy'), SLOT, SLOT, st.integers(0, 90)),
     ),
     max_size=12,

@@ -56,7 +56,7 @@ def test_a_process_that_hangs_leaves_at_the_limit_and_says_so():
     assert seconds < 10
 
 
-SUSPENDED = """
+HALTED = """
 import os, signal, sys, threading, time
 from penguin_ros.ros.process import stop_signal
 stop_signal.LIMIT_S = 1.0
@@ -74,7 +74,7 @@ print('ended by itself', flush=True)
 
 def test_a_process_that_was_stopped_for_a_while_ends_by_itself_afterwards():
     process = subprocess.Popen(
-        [sys.executable, '-c', SUSPENDED],
+        [sys.executable, '-c', HALTED],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
