@@ -18,6 +18,11 @@ def without_controls(text: str) -> str:
     return text.translate(_REMOVED)
 
 
+def counted(count: int, thing: str) -> str:
+    """Returns a number of things in words: `1 frame`, `2 frames`; `thing` is one of them."""
+    return f'{count} {thing}' if count == 1 else f'{count} {thing}s'
+
+
 def cleaned(text: str) -> str:
     """Returns `text` without the characters that are not safe to show. Surrogates that pair up
     become their character, lone ones U+FFFD.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penguin_ros.text import cleaned
+from penguin_ros.text import cleaned, counted
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,7 @@ def test_whatever_comes_in_what_goes_out_can_be_encoded_and_printed(text: str) -
         all(character in '\n\t' or ord(character) >= 0x20 for character in out)
         and cleaned(out) == out
     )
+
+
+def test_one_thing_has_no_plural() -> None:
+    assert [counted(count, 'frame') for count in (0, 1, 2)] == ['0 frames', '1 frame', '2 frames']

@@ -7,6 +7,7 @@ from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.camera_input.observation import CameraObservation, Publisher
 from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, TYPES
 from penguin_ros.ros.process.image_profile import profile_variables
+from penguin_ros.text import counted
 
 LARGE_MESSAGE_BYTES = 500_000
 """A larger message does not fit into the 512 KiB of shared memory that Fast DDS has by default."""
@@ -28,7 +29,8 @@ def silence(facts: CameraObservation) -> tuple[str, str]:
     lost = facts.stats.lost_lately(facts.now_ns)
     if lost:
         advice = segment_advice(facts)
-        return 'transport', f'{lost} messages of {names(matching)} were lost in transport{advice}'
+        messages = f'{counted(lost, "message")} of {names(matching)}'
+        return 'transport', f'lost in transport: {messages}{advice}'
     if facts.stats.used and all(publisher.is_latched for publisher in matching):
         return 'still', (
             f'{names(matching)} latches it, as stills are: raise watch.stale_after to have it '

@@ -79,7 +79,7 @@ class QuestionClient:
             raise Inactive(
                 f'{self._node_name} does not answer',
                 'its action server is not ready',
-                'penguin doctor',
+                'Type: penguin doctor',
             )
         sent = self._client.send_goal_async(
             self._goal(ask), feedback_callback=lambda message: on_text(message.feedback.text)
@@ -90,7 +90,7 @@ class QuestionClient:
             raise Inactive(
                 f'{self._node_name} refused the question',
                 'it is not active',
-                f'ros2 lifecycle set {self._node_name} activate',
+                f'Type: ros2 lifecycle set {self._node_name} activate',
             )
         return handle
 

@@ -24,6 +24,7 @@ from penguin_ros.pipeline_status import PipelineStatus
 from penguin_ros.ros.camera_input.health import UNHURRIED, CameraHealth, CameraState
 from penguin_ros.ros.conversions.error_codes import error_message
 from penguin_ros.ros.node.captions import LATCHED_QOS
+from penguin_ros.ros.node.lifecycle_advice import to_reload, without_model
 from penguin_ros.ros.node.snapshot import (
     INACTIVE_CAUSE,
     CameraSnapshot,
@@ -247,13 +248,12 @@ def _model_verdict(snapshot: NodeSnapshot) -> tuple[bytes, str]:
     if snapshot.load_failure is not None:
         return ERROR, error_message(snapshot.load_failure)
     if snapshot.pipeline is None:
-        return WARN, 'no model is loaded: configure the node'
-    worker = snapshot.pipeline.worker
+        return WARN, str(without_model(snapshot.name, snapshot.lifecycle_state))
+    worker, state = snapshot.pipeline.worker, snapshot.lifecycle_state
     if worker.state is WorkerState.OPENING:
         return WARN, f'loading: {snapshot.loading}'
     if worker.failure is not None:
-        advice = 'Clean up and configure the node again'
-        return ERROR, f'the worker has ended: {worker.failure}. {advice}'
+        return ERROR, f'the worker has ended: {worker.failure}. {to_reload(snapshot.name, state)}'
     if worker.step_ns > snapshot.config.watch.step_limit * NANOSECONDS:
         seconds = f'{worker.step_ns / NANOSECONDS:.0f} s'
         return ERROR, f'the model hangs: one step has taken {seconds} so far. Restart the node'

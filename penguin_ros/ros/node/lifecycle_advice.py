@@ -35,6 +35,12 @@ def to_change(node: str, state: str) -> str:
     return f'Type: {typed(node, *first)}; set it, then configure and activate the node again'
 
 
+def to_reload(node: str, state: str) -> str:
+    """Returns what loads the model of an active or inactive node again."""
+    first = ('deactivate', 'cleanup') if state == 'active' else ('cleanup',)
+    return f'Type: {typed(node, *first, "configure", "activate")}'
+
+
 def typed(node: str, *transitions: str) -> str:
     """Returns the shell command that makes these transitions, one after the other."""
     return ' && '.join(f'ros2 lifecycle set {node} {transition}' for transition in transitions)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from penguin_ros.ros.process.shared_memory import remove_own_segments
+from penguin_ros.text import counted
 
 LIMIT_S = 4.5  # launch escalates from SIGINT to SIGTERM after 5 s, and kills after 10
 LATEST_S = 8.5
@@ -88,7 +89,9 @@ class StopSignal:
         # A call into a library cannot be interrupted; leaving is what was asked for.
         seconds = time.monotonic() - start_s
         removed = remove_own_segments()
-        memory = f'; removed its shared memory ({len(removed)} segments)' if removed else ''
+        memory = (
+            f'; removed its shared memory ({counted(len(removed), "segment")})' if removed else ''
+        )
         sys.stderr.write(
             f'{self._program}: {seconds:.1f} s after it was asked to stop, it is still busy with '
             f'{self._doing()}; leaving without waiting for the end of that{memory}\n'

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
-from penguin_ros.ros.node.lifecycle_advice import to_change, typed, without_model
+from penguin_ros.ros.node.lifecycle_advice import to_change, to_reload, typed, without_model
 
 NEXT = {
     ('unconfigured', 'configure'): 'inactive',
@@ -30,6 +30,11 @@ def followed(text: str, state: str) -> str:
 @pytest.mark.parametrize('state', ['active', 'inactive'])
 def test_the_way_to_a_locked_parameter_ends_unconfigured(state: str) -> None:
     assert followed(to_change('/robot/eye', state), state) == 'unconfigured'
+
+
+@pytest.mark.parametrize('state', ['active', 'inactive'])
+def test_the_way_to_a_model_that_is_loaded_again_ends_active(state: str) -> None:
+    assert followed(to_reload('/robot/eye', state), state) == 'active'
 
 
 def test_the_way_to_an_answer_ends_active() -> None:
