@@ -64,7 +64,11 @@ def held(folder: Path) -> int:
     return descriptor
 
 
-@pytest.mark.parametrize('number', [str(os.getpid()), '1', 'kz4_x2', str(2**22 + 1)])
+@pytest.mark.parametrize(
+    'number',
+    [str(os.getpid()), '1', 'kz4_x2', str(2**22 + 1)],
+    ids=['of this process', 'of the first', 'no number', 'none has'],
+)
 def test_what_killed_builds_left_goes_whichever_number_they_had(
     tmp_path: Path, number: str
 ) -> None:
