@@ -34,7 +34,7 @@ def test_a_node_without_autostart_waits_unconfigured_and_answers_inactive(graph,
     assert answer.error_code == ErrorCode.INACTIVE and 'configure' in answer.error_message
     status, answer = node.send_goal().result()
     assert status == GoalStatus.STATUS_ABORTED and answer.error_code == ErrorCode.INACTIVE
-    node.wait_for_entry('model', DiagnosticStatus.WARN, 'no model is loaded')
+    node.wait_for_entry('model', DiagnosticStatus.WARN, 'no model loaded')
     node.process.stop()
 
 
