@@ -21,7 +21,6 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
-from support.camera_receiver import Receiver
 from support.graph import SyntheticCamera, image_message
 
 from penguin_ros.config import PenguinConfig
@@ -36,20 +35,6 @@ SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 def graph(fresh_graph):
     """A graph for each test alone."""
     return fresh_graph
-
-
-@pytest.fixture
-def receiver(graph):
-    """Starts receivers that are closed with the test."""
-    started = []
-
-    def start(*arguments, **options):
-        started.append(Receiver(graph, *arguments, **options))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
 
 
 class CompressedCamera(SyntheticCamera):

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
-from support.camera_receiver import Receiver
 from support.graph import image_message
 
 from penguin_ros.ros.camera_input.health import CameraState
@@ -26,20 +25,8 @@ DURABILITY = 'qos_overrides./image.subscription.durability'
 
 @pytest.fixture
 def graph(fresh_graph):
+    """A graph for each test alone."""
     return fresh_graph
-
-
-@pytest.fixture
-def receiver(graph):
-    started = []
-
-    def start(*arguments, **options):
-        started.append(Receiver(graph, *arguments, **options))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
 
 
 def jpeg(stamp_ns=None, label='jpeg'):
