@@ -302,6 +302,7 @@ def test_shards_of_a_kind_may_hold_clips_of_other_lengths_in_turn() -> None:
 
 
 @pytest.mark.slow  # a processor without bfloat16 instructions needs minutes for a few steps
+@pytest.mark.timeout(3600)
 def test_a_trainer_that_is_restored_goes_on_exactly(
     checkpoint: Checkpoint, texts: Texts, frames: np.ndarray
 ) -> None:
@@ -321,6 +322,7 @@ def test_a_trainer_that_is_restored_goes_on_exactly(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_one_clip_is_learnt_by_heart(
     checkpoint: Checkpoint, texts: Texts, frames: np.ndarray
 ) -> None:
