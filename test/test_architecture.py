@@ -53,7 +53,7 @@ CORE = (
     'clip_buffer',
     'frame_sampling',
     'checkpoint',
-    'memory',
+    'board_memory',
     'preprocessing',
     'backends',
     'generation',
@@ -89,7 +89,7 @@ class Room:
     libraries: tuple[str, ...] | None = ()
 
 
-BACKEND = (*VALUES, 'checkpoint', 'memory', 'backends.base')
+BACKEND = (*VALUES, 'checkpoint', 'board_memory', 'backends.base')
 ROS_LIBRARIES = ('rclpy', 'numpy', 'cv2', 'PIL', *MESSAGES)
 NODE = (
     *VALUES,
@@ -120,7 +120,7 @@ ROOMS = {
     'shipped': Room(('errors',)),
     'user_cache': Room(('errors',)),
     'board_facts': Room(('jetson',)),
-    'memory': Room((*VALUES, 'checkpoint.shapes')),
+    'board_memory': Room((*VALUES, 'checkpoint.shapes')),
     'atomic_folder': Room(('errors', 'atomic_file')),
     'atomic_file': Room(('errors',)),
     'console': Room(('errors', 'atomic_file'), ('rich',)),
@@ -135,7 +135,7 @@ ROOMS = {
         ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub'),
     ),
     'preprocessing': Room((*VALUES, 'frame_sampling', 'checkpoint'), ('numpy', 'PIL', 'cv2')),
-    'backends.base': Room((*VALUES, 'checkpoint', 'memory'), ('numpy', 'yaml')),
+    'backends.base': Room((*VALUES, 'checkpoint', 'board_memory'), ('numpy', 'yaml')),
     'backends.onnxruntime': Room(BACKEND, ('numpy', 'onnxruntime')),
     'backends.tensorrt': Room(BACKEND, ('numpy', 'tensorrt', 'cuda')),
     'backends.torch': Room(BACKEND, ('numpy', 'torch')),
@@ -171,7 +171,7 @@ ROOMS = {
             'console',
             'atomic_folder',
             'checkpoint',
-            'memory',
+            'board_memory',
             'backends.base',
             'backends.tensorrt',
             'backends.ways',
@@ -204,7 +204,7 @@ ROOMS = {
             'backends.onnxruntime',
             'generation',
             'export',
-            'memory',
+            'board_memory',
             'testing.random_weights',
             'benchmark.stored_clip',
         ),

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from reference_messages import cell, interfaces, markdown
 
+from penguin_ros.board_memory.board_classes import CLASSES
 from penguin_ros.config import PenguinConfig
-from penguin_ros.memory.board_classes import CLASSES
 from penguin_ros.settings import Setting, Value, settings
 
 ROOT = Path(__file__).resolve().parents[1]

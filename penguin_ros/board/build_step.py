@@ -19,8 +19,8 @@ from penguin_ros.board.profile import BoardProfile
 from penguin_ros.board.result import DONE, StepResult
 from penguin_ros.board.steps import Note, StepOrder
 from penguin_ros.board_facts import board_facts, memory_facts
+from penguin_ros.board_memory.board_classes import WITH_OWN_MEMORY, class_of
 from penguin_ros.export.tensorrt.build import EngineOptions, build_engines
-from penguin_ros.memory.board_classes import WITH_OWN_MEMORY, class_of
 from penguin_ros.plain_values import to_plain
 
 SAMPLE_S = 0.5

@@ -15,8 +15,8 @@ from pathlib import Path
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.board.machine_facts import memory
 from penguin_ros.board.steps import Note, StepOrder
+from penguin_ros.board_memory.page_cache import drop
 from penguin_ros.errors import OutOfMemory
-from penguin_ros.memory.page_cache import drop
 
 SHARE = 0.9
 """The share of what is available that is asked for at most."""

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from penguin_ros.board.profile import BoardProfile, read_profile
 from penguin_ros.board_facts import board_facts
-from penguin_ros.cli.setting_options import seconds
-from penguin_ros.export import precision as formats
-from penguin_ros.memory.board_classes import (
+from penguin_ros.board_memory.board_classes import (
     NOMINAL,
     WITH_OWN_MEMORY,
     BoardClass,
@@ -18,6 +16,8 @@ from penguin_ros.memory.board_classes import (
     class_named,
     class_of,
 )
+from penguin_ros.cli.setting_options import seconds
+from penguin_ros.export import precision as formats
 
 TENSORRT = 'tensorrt'
 LEFT_OUT = (None, '', 'auto')

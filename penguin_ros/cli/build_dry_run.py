@@ -12,16 +12,8 @@ from penguin_ros.backends.base.bundle import read_manifest
 from penguin_ros.backends.base.manifest import DECODER, ENCODER, MANIFEST
 from penguin_ros.backends.tensorrt.engine_memory import bundle_sizes
 from penguin_ros.board_facts import memory_facts
-from penguin_ros.checkpoint.checkpoint import open_checkpoint
-from penguin_ros.checkpoint.published_shapes import published_shape
-from penguin_ros.checkpoint.shapes import CheckpointShape
-from penguin_ros.cli import exit_codes
-from penguin_ros.console import print_line, status_line
-from penguin_ros.errors import BuildRefused, NotEnoughSpace
-from penguin_ros.export.precision import BuildChoice
-from penguin_ros.export.resources import planned_sizes
-from penguin_ros.memory.board_classes import CLASSES, BoardClass
-from penguin_ros.memory.memory_plan import (
+from penguin_ros.board_memory.board_classes import CLASSES, BoardClass
+from penguin_ros.board_memory.memory_plan import (
     MemoryPlan,
     Room,
     build_plan,
@@ -30,7 +22,15 @@ from penguin_ros.memory.memory_plan import (
     run_plan,
     shown,
 )
-from penguin_ros.memory.needs import ModelSizes, RunSizes
+from penguin_ros.board_memory.needs import ModelSizes, RunSizes
+from penguin_ros.checkpoint.checkpoint import open_checkpoint
+from penguin_ros.checkpoint.published_shapes import published_shape
+from penguin_ros.checkpoint.shapes import CheckpointShape
+from penguin_ros.cli import exit_codes
+from penguin_ros.console import print_line, status_line
+from penguin_ros.errors import BuildRefused, NotEnoughSpace
+from penguin_ros.export.precision import BuildChoice
+from penguin_ros.export.resources import planned_sizes
 
 
 def dry_run(arguments: argparse.Namespace, board: BoardClass | None, choice: BuildChoice) -> int:

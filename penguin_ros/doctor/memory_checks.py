@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from penguin_ros.board_facts import BoardFacts, board_facts
+from penguin_ros.board_memory.board_classes import class_of
+from penguin_ros.board_memory.memory_plan import Room, shown
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.errors import PenguinError
-from penguin_ros.memory.board_classes import class_of
-from penguin_ros.memory.memory_plan import Room, shown
 
 BUNDLE_OF = 'tensorrt'
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penguin_ros.board_facts import kilobyte_lines, memory_facts
+from penguin_ros.board_memory.needs import FLOAT_BYTES, ModelSizes
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.errors import NotEnoughSpace
 from penguin_ros.export.precision import (
@@ -21,7 +22,6 @@ from penguin_ros.export.precision import (
     stored_bytes,
 )
 from penguin_ros.export.weight_file import ALIGNMENT
-from penguin_ros.memory.needs import FLOAT_BYTES, ModelSizes
 
 MEGABYTE = 1024 * 1024
 ENDLESS = 2**62

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from support.boards import memory, orin_nano
 
+from penguin_ros.board_memory.board_classes import NOMINAL
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.main import main
-from penguin_ros.memory.board_classes import NOMINAL
 
 
 def dry_run(*words: str) -> int:

@@ -7,7 +7,7 @@ import ctypes
 import mmap
 from pathlib import Path
 
-from penguin_ros.memory.page_cache import drop
+from penguin_ros.board_memory.page_cache import drop
 
 PROT_READ, MAP_SHARED = 1, 1
 FAILED = ctypes.c_void_p(-1).value

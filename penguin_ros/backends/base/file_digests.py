@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from penguin_ros.backends.base.manifest import FileSpec
+from penguin_ros.board_memory.page_cache import drop
 from penguin_ros.errors import CacheUnusable
-from penguin_ros.memory.page_cache import drop
 from penguin_ros.user_cache import user_cache
 
 RECORD = '.digests.json'

@@ -17,8 +17,8 @@ from penguin_ros.backends.tensorrt.bindings import trt
 from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.kernel_cache import KernelCache, KernelFile
 from penguin_ros.backends.tensorrt.log import LOG, failed
+from penguin_ros.board_memory.page_cache import drop, forget_pages
 from penguin_ros.errors import BackendError
-from penguin_ros.memory.page_cache import drop, forget_pages
 
 Shape = tuple[int, ...]
 MINIMUM = 1024

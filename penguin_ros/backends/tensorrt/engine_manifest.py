@@ -20,8 +20,8 @@ from penguin_ros.backends.base.manifest import FileSpec, GraphSpec
 from penguin_ros.backends.tensorrt.buffers import Gpu
 from penguin_ros.backends.tensorrt.library import MODULES, PLAIN, Library
 from penguin_ros.board_facts import BoardFacts
+from penguin_ros.board_memory.board_classes import GIB, class_of
 from penguin_ros.errors import BundleCorrupt, BundleError, BundleNotFound, BundleOutdated
-from penguin_ros.memory.board_classes import GIB, class_of
 from penguin_ros.plain_values import PlainFormat, from_plain, to_plain
 
 FOLDER, MANIFEST = 'tensorrt', 'engines.json'

@@ -21,10 +21,8 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
     EngineSpec,
 )
 from penguin_ros.board_facts import memory_facts
-from penguin_ros.config import ModelConfig
-from penguin_ros.errors import OutOfMemory
-from penguin_ros.memory.board_classes import WITH_OWN_MEMORY, class_of
-from penguin_ros.memory.memory_plan import (
+from penguin_ros.board_memory.board_classes import WITH_OWN_MEMORY, class_of
+from penguin_ros.board_memory.memory_plan import (
     MemoryPlan,
     Room,
     changes,
@@ -32,7 +30,9 @@ from penguin_ros.memory.memory_plan import (
     run_plan,
     shown,
 )
-from penguin_ros.memory.needs import FLOAT_BYTES, ModelSizes, RunSizes, slot_bytes
+from penguin_ros.board_memory.needs import FLOAT_BYTES, ModelSizes, RunSizes, slot_bytes
+from penguin_ros.config import ModelConfig
+from penguin_ros.errors import OutOfMemory
 
 
 def room_here(free_bytes: int, total_bytes: int, is_shared: bool) -> Room:

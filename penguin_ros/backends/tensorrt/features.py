@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from penguin_ros.backends.base.backend import Features
 from penguin_ros.backends.tensorrt.buffers import ALIGNMENT
-from penguin_ros.memory.needs import FEATURE_POOL_BYTES
+from penguin_ros.board_memory.needs import FEATURE_POOL_BYTES
 
 if TYPE_CHECKING:
     from penguin_ros.backends.tensorrt.device import CudaDevice

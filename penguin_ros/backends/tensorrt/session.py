@@ -29,10 +29,10 @@ from penguin_ros.backends.tensorrt.features import FeaturePool
 from penguin_ros.backends.tensorrt.kernel_cache import KernelFile
 from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.board_facts import board_facts
+from penguin_ros.board_memory.memory_plan import Room, shown
+from penguin_ros.board_memory.page_cache import drop_below
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleMismatch
-from penguin_ros.memory.memory_plan import Room, shown
-from penguin_ros.memory.page_cache import drop_below
 
 PARTS = (ENCODER, DECODER)
 

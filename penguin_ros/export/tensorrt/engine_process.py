@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 from penguin_ros import errors
 from penguin_ros.backends.tensorrt.engine_manifest import EngineManifest
 from penguin_ros.board_facts import kilobyte_lines, memory_facts
+from penguin_ros.board_memory.memory_plan import shown
 from penguin_ros.errors import BuildError, PenguinError
 from penguin_ros.export.tensorrt.build import (
     PARTS,
@@ -33,7 +34,6 @@ from penguin_ros.export.tensorrt.build import (
     note_memory,
 )
 from penguin_ros.export.tensorrt.memory_gate import remedy
-from penguin_ros.memory.memory_plan import shown
 
 if TYPE_CHECKING:
     from penguin_ros.export.tensorrt.builder import ProgressCallback

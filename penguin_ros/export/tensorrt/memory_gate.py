@@ -10,12 +10,12 @@ from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.manifest import DECODER
 from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.board_facts import memory_facts
+from penguin_ros.board_memory.memory_plan import MemoryPlan, Room, build_plan, shown
+from penguin_ros.board_memory.needs import FLOAT_BYTES, ModelSizes, RunSizes
+from penguin_ros.board_memory.page_cache import drop_below
 from penguin_ros.errors import NotEnoughSpace
 from penguin_ros.export.resources import free_memory
 from penguin_ros.export.tensorrt.profiles import ProfileSizes
-from penguin_ros.memory.memory_plan import MemoryPlan, Room, build_plan, shown
-from penguin_ros.memory.needs import FLOAT_BYTES, ModelSizes, RunSizes
-from penguin_ros.memory.page_cache import drop_below
 
 LEAN_SINCE = (10, 13)
 """From this TensorRT on the parser copies weights that lie in files of their own no more."""

@@ -16,10 +16,10 @@ from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
 from penguin_ros.backends.tensorrt.engine_memory import bundle_plan, check_plan, slots_of
+from penguin_ros.board_memory.board_classes import CLASSES, BoardClass
+from penguin_ros.board_memory.memory_plan import Room
 from penguin_ros.errors import OutOfMemory
 from penguin_ros.export.tensorrt.build import build_engines
-from penguin_ros.memory.board_classes import CLASSES, BoardClass
-from penguin_ros.memory.memory_plan import Room
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from support.tensorrt_backend_checks import decode
 
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
+from penguin_ros.board_memory import page_cache
 from penguin_ros.errors import OutOfMemory
 from penguin_ros.jetson import find_jetson
-from penguin_ros.memory import page_cache
 
 
 @pytest.fixture

@@ -113,9 +113,9 @@ def test_the_gate_counts_the_copies_of_the_weights_that_this_tensorrt_makes(
     bundle: Path, version: str, copies: int
 ) -> None:
     from penguin_ros.backends.base.bundle import open_bundle
+    from penguin_ros.board_memory.memory_plan import Room
     from penguin_ros.export.tensorrt.memory_gate import check_memory
     from penguin_ros.export.tensorrt.profiles import ProfileSizes
-    from penguin_ros.memory.memory_plan import Room
 
     with pytest.raises(NotEnoughSpace) as caught:
         check_memory(

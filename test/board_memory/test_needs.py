@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from penguin_ros.checkpoint.published_shapes import PUBLISHED
-from penguin_ros.memory.needs import (
+from penguin_ros.board_memory.needs import (
     ModelSizes,
     RunSizes,
     build_bytes,
@@ -17,6 +16,7 @@ from penguin_ros.memory.needs import (
     scratch,
     slot_bytes,
 )
+from penguin_ros.checkpoint.published_shapes import PUBLISHED
 
 MODELS = {name: ModelSizes(shape, 10**9, 9 * 10**8) for name, shape in PUBLISHED.items()}
 RUN = RunSizes(2, 2048, 512, 4096)

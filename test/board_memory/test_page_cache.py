@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.page_cache import cached_bytes, can_drop
 
-from penguin_ros.memory.page_cache import drop, drop_below, forget_pages
+from penguin_ros.board_memory.page_cache import drop, drop_below, forget_pages
 
 SIZE = 1 << 20
 

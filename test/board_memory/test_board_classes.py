@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from penguin_ros.memory.board_classes import CLASSES, NOMINAL, class_named, class_of
+from penguin_ros.board_memory.board_classes import CLASSES, NOMINAL, class_named, class_of
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from penguin_ros.memory.needs import (
+from penguin_ros.board_memory.needs import (
     FEATURE_POOL_BYTES,
     GRAPH_BYTES,
     GRAPHS,

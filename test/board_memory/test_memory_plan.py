@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from penguin_ros.checkpoint.published_shapes import PUBLISHED
-from penguin_ros.memory.memory_plan import (
+from penguin_ros.board_memory.memory_plan import (
     LEAST_SLOTS,
     Room,
     build_plan,
@@ -16,7 +15,8 @@ from penguin_ros.memory.memory_plan import (
     fitting_sizes,
     run_plan,
 )
-from penguin_ros.memory.needs import ModelSizes, RunSizes
+from penguin_ros.board_memory.needs import ModelSizes, RunSizes
+from penguin_ros.checkpoint.published_shapes import PUBLISHED
 
 MODEL = ModelSizes(PUBLISHED['2b'], 950_000_000, 895_000_000)
 RUN = RunSizes(4, 4096, 512, 4096)
