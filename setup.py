@@ -60,6 +60,10 @@ setup(
         'export': ['onnx>=1.19,<2'],
         'hub': ['huggingface_hub>=0.25,<3'],
         'bag': ['rosbags>=0.10.9,<0.12'],
+        # Answers that conform to a JSON schema.
+        'json': ['llguidance>=1.6,<2'],
+        # What the memory finds by meaning: a table of word vectors lies in this package.
+        'meaning': ['wordllama>=0.2.2,<0.5'],
         'simulation': ['mujoco>=3.4,<5'],
         'plot': ['matplotlib>=3.5,<4'],
         # For tools/train_penguin_sim.py, which needs the optimiser Muon.
