@@ -86,7 +86,7 @@ def device_copy_rate() -> tuple[float | None, str]:
 
 
 def _copy_with_cuda_bindings(size: int) -> tuple[float, str]:
-    from penguin_ros.backends.tensorrt.device import CudaDevice
+    from penguin_ros.backends.cuda.device import CudaDevice
 
     device = CudaDevice()
     try:

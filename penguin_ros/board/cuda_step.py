@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from penguin_ros.backends.tensorrt.buffers import HostBuffer, StridedRows
-from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.cuda.buffers import HostBuffer, StridedRows
+from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.board.steps import Note, StepOrder
 from penguin_ros.errors import BackendError
 

@@ -11,7 +11,7 @@ import platform
 from dataclasses import asdict
 from typing import Any
 
-from penguin_ros.backends.tensorrt.cuda_versions import driver_version
+from penguin_ros.backends.cuda.versions import driver_version
 from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.board import machine_facts
 from penguin_ros.board.steps import Note, StepOrder
@@ -56,7 +56,7 @@ def run(order: StepOrder, note: Note) -> None:
 def _cuda() -> dict[str, Any]:
     """The versions of the driver, and of the runtime in NVIDIA's bindings, as 12060 for 12.6."""
     try:
-        from penguin_ros.backends.tensorrt.device import versions
+        from penguin_ros.backends.cuda.device import versions
 
         driver, runtime = versions()
     except Exception as error:  # absent, or a library that it loads is
@@ -80,7 +80,7 @@ def _tensorrt() -> dict[str, str]:
 
 def _gpu() -> dict[str, Any]:
     try:
-        from penguin_ros.backends.tensorrt.device import CudaDevice
+        from penguin_ros.backends.cuda.device import CudaDevice
 
         device = CudaDevice()
     except Exception as error:  # the step after this one says it with its remedy

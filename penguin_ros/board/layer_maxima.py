@@ -18,7 +18,7 @@ from onnx import helper
 
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.manifest import DECODER, TWO_PART
-from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.backends.tensorrt.library import SAFETENSORS
 from penguin_ros.board.golden import stored_inputs
 from penguin_ros.board.micro_engine import MicroGraph, measure

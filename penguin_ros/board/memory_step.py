@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.board.machine_facts import memory
 from penguin_ros.board.steps import Note, StepOrder
 from penguin_ros.board_memory.page_cache import drop

@@ -19,7 +19,7 @@ import onnx
 from numpy.typing import NDArray
 
 from penguin_ros.backends.base.manifest import TensorSpec
-from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
 from penguin_ros.backends.tensorrt.inspector import LayerCounts, engine_layers, layer_counts
 from penguin_ros.backends.tensorrt.library import STORAGE

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.board.micro_engine import MicroGraph, measure
 from penguin_ros.errors import PenguinError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from penguin_ros.backends.tensorrt.cuda_versions import (
+from penguin_ros.backends.cuda.versions import (
     Fit,
     bindings_command,
     fit_of,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
-from penguin_ros.backends.tensorrt.cuda_versions import (
+from penguin_ros.backends.cuda.versions import (
     Fit,
     bindings_command,
     driver_version,

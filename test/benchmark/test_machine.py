@@ -41,7 +41,7 @@ def test_without_a_gpu_the_copy_is_not_measured_and_each_way_says_why(
     monkeypatch.setitem(sys.modules, 'cuda', None)
     monkeypatch.setitem(sys.modules, 'torch', None)
     for name in (
-        'penguin_ros.backends.tensorrt.device',
+        'penguin_ros.backends.cuda.device',
         'penguin_ros.backends.torch.device',
         'penguin_ros.backends.torch.device',
     ):

@@ -27,7 +27,7 @@ from penguin_ros.backends.tensorrt.library import require_tensorrt
 LIBRARY = require_tensorrt('tensorrt_rtx')
 
 from penguin_ros.backends.base.bundle import open_bundle
-from penguin_ros.backends.tensorrt.buffers import Gpu
+from penguin_ros.backends.cuda.buffers import Gpu
 from penguin_ros.errors import BackendError, BackendUnavailable
 from penguin_ros.export.tensorrt.builder import BuilderSettings, Network
 from penguin_ros.export.tensorrt.candidates import candidates, check_size, prepared

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls of `backends/tensorrt/device` reach the real CUDA runtime: without a driver each ends
+"""The calls of `backends/cuda/device` reach the real CUDA runtime: without a driver each ends
 in CUDA's own error.
 """
 
@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import json
 from cuda.bindings import runtime as cudart
-from penguin_ros.backends.tensorrt.buffers import StridedRows
-from penguin_ros.backends.tensorrt.device import CudaDevice, versions
+from penguin_ros.backends.cuda.buffers import StridedRows
+from penguin_ros.backends.cuda.device import CudaDevice, versions
 from penguin_ros.errors import BackendError, BackendUnavailable
 
 found = {}

@@ -20,10 +20,10 @@ from penguin_ros.backends.base.backend import (
     Logits,
 )
 from penguin_ros.backends.base.slot_backend import Append, SlotBackend
+from penguin_ros.backends.cuda.features import DeviceFeatures
+from penguin_ros.backends.cuda.versions import without_bindings
 from penguin_ros.backends.tensorrt.chunks import FeatureRows
-from penguin_ros.backends.tensorrt.cuda_versions import without_bindings
 from penguin_ros.backends.tensorrt.engine_manifest import maker_of_engines
-from penguin_ros.backends.tensorrt.features import TensorrtFeatures
 from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
@@ -36,7 +36,7 @@ OUTPUTS = {'projected': 'image_embeds', 'encoded': 'encoded'}
 """The output of the encoder's engine for each stage of features."""
 
 
-class TensorrtBackend(SlotBackend['TensorrtSession', TensorrtFeatures]):
+class TensorrtBackend(SlotBackend['TensorrtSession', DeviceFeatures]):
     """Penguin-VL in TensorRT engines. A slot is at most as long as the engine's cache; truncating
     one costs nothing. A slice of an encode is one frame: the engine runs a whole one in a single
     call.
@@ -89,13 +89,13 @@ class TensorrtBackend(SlotBackend['TensorrtSession', TensorrtFeatures]):
 
     def _encode_frame(
         self, session: TensorrtSession, frame: FramePatches
-    ) -> Generator[None, None, TensorrtFeatures]:
+    ) -> Generator[None, None, DeviceFeatures]:
         features = session.encoder.encode(frame, session.features)
         yield
         return features
 
     def _read(
-        self, session: TensorrtSession, features: TensorrtFeatures, stage: str
+        self, session: TensorrtSession, features: DeviceFeatures, stage: str
     ) -> NDArray[np.float32]:
         values = session.encoder.read(features, OUTPUTS[stage])
         if stage == 'projected':

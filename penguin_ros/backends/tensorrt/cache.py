@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from penguin_ros.backends.tensorrt.buffers import StridedRows
+from penguin_ros.backends.cuda.buffers import StridedRows
 
 if TYPE_CHECKING:
-    from penguin_ros.backends.tensorrt.device import CudaDevice
+    from penguin_ros.backends.cuda.device import CudaDevice
 
 BUCKET = 256
 """Positions: lengths that an engine is run with are multiples, so that few differ."""

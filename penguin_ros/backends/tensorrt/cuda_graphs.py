@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.backends.base.recently_used import RecentlyUsed
+from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.backends.tensorrt.cache import KvCache
-from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.engine import Context
 from penguin_ros.errors import BackendError
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penguin_ros.backends.base.encoder_tables import merge_weights, rope_tables
+from penguin_ros.backends.cuda.features import DeviceFeatures, FeaturePool
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
-from penguin_ros.backends.tensorrt.features import FeaturePool, TensorrtFeatures
 from penguin_ros.backends.tensorrt.library import SAFETENSORS, STORAGE
 from penguin_ros.checkpoint.shapes import TransformerShape
 from penguin_ros.checkpoint.tensors import widened
@@ -61,7 +61,7 @@ class Encoder:
                 f'the engine takes {self._max_merged} patches a token',
             )
 
-    def encode(self, frame: FramePatches, pool: FeaturePool) -> TensorrtFeatures:
+    def encode(self, frame: FramePatches, pool: FeaturePool) -> DeviceFeatures:
         """Runs one frame."""
         self.check(frame)
         shape, patches = self._shape, len(frame.pixels)
@@ -77,7 +77,7 @@ class Encoder:
         )
         for name, values in inputs.items():
             self._buffers[name].view(self._storage(name), values.shape)[...] = values
-        features = TensorrtFeatures(
+        features = DeviceFeatures(
             pool,
             frame.tokens,
             frame.tokens * self.token_bytes['encoded'],
@@ -92,7 +92,7 @@ class Encoder:
         self._device.synchronize()
         return features
 
-    def read(self, features: TensorrtFeatures, name: str) -> NDArray[np.float32]:
+    def read(self, features: DeviceFeatures, name: str) -> NDArray[np.float32]:
         """Copies an output of a frame to the host, (tokens, size)."""
         address = features.address if name == 'encoded' else features.projected_address
         size = self._engine.tensors[name].shape[2]

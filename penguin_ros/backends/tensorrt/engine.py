@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.backends.tensorrt.bindings import trt
-from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.kernel_cache import KernelCache, KernelFile
 from penguin_ros.backends.tensorrt.log import LOG, failed
 from penguin_ros.board_memory.page_cache import drop, forget_pages

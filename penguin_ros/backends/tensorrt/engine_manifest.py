@@ -17,7 +17,7 @@ from pathlib import Path
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.file_digests import FileDigests
 from penguin_ros.backends.base.manifest import FileSpec, GraphSpec
-from penguin_ros.backends.tensorrt.buffers import Gpu
+from penguin_ros.backends.cuda.buffers import Gpu
 from penguin_ros.backends.tensorrt.library import MODULES, PLAIN, Library
 from penguin_ros.board_facts import BoardFacts
 from penguin_ros.board_memory.board_classes import GIB, class_of

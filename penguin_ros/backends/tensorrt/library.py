@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from penguin_ros.backends.tensorrt.cuda_versions import driver_version, split
+from penguin_ros.backends.cuda.versions import driver_version, split
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.installation import install_command
 from penguin_ros.jetson import find_jetson

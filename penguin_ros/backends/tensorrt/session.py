@@ -11,8 +11,9 @@ import logging
 
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.manifest import DECODER, ENCODER
+from penguin_ros.backends.cuda.device import CudaDevice
+from penguin_ros.backends.cuda.features import FeaturePool
 from penguin_ros.backends.tensorrt.decoder import Decoder, Workspaces, cache_shape
-from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.encoder import Encoder
 from penguin_ros.backends.tensorrt.engine import Engine, Workspace
 from penguin_ros.backends.tensorrt.engine_manifest import (
@@ -25,7 +26,6 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
     slower_here,
 )
 from penguin_ros.backends.tensorrt.engine_memory import check_plan, room_here, slots_of
-from penguin_ros.backends.tensorrt.features import FeaturePool
 from penguin_ros.backends.tensorrt.kernel_cache import KernelFile
 from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.board_facts import board_facts

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.cuda.device import CudaDevice
+from penguin_ros.backends.cuda.features import FeaturePool
 from penguin_ros.backends.tensorrt.encoder import Encoder
 from penguin_ros.backends.tensorrt.engine import Engine, Workspace
-from penguin_ros.backends.tensorrt.features import FeaturePool
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.errors import BackendError
 from penguin_ros.model_inputs import FramePatches

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
 from penguin_ros.backends.base.file_digests import file_spec
 from penguin_ros.backends.base.manifest import DECODER, ENCODER, FileSpec
+from penguin_ros.backends.cuda.versions import without_bindings
 from penguin_ros.backends.tensorrt.cache import STEP
-from penguin_ros.backends.tensorrt.cuda_versions import without_bindings
 from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
     FORMAT,
@@ -45,7 +45,7 @@ from penguin_ros.export.tensorrt.profiles import ProfileSizes
 from penguin_ros.user_cache import user_cache
 
 if TYPE_CHECKING:
-    from penguin_ros.backends.tensorrt.device import CudaDevice
+    from penguin_ros.backends.cuda.device import CudaDevice
     from penguin_ros.export.tensorrt.builder import ProgressCallback
     from penguin_ros.export.tensorrt.candidates import Built
 
@@ -127,7 +127,7 @@ def fitting_machine(made_by: str = '') -> Iterator[tuple[Library, CudaDevice]]:
     """
     library = require_tensorrt(made_by)
     try:
-        from penguin_ros.backends.tensorrt.device import CudaDevice
+        from penguin_ros.backends.cuda.device import CudaDevice
     except (ImportError, OSError) as error:
         raise without_bindings('engines cannot be built', error) from error
     device = CudaDevice()

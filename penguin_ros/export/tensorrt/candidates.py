@@ -23,7 +23,7 @@ from penguin_ros.backends.base.manifest import (
     GraphSpec,
     Manifest,
 )
-from penguin_ros.backends.tensorrt.device import CudaDevice
+from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.backends.tensorrt.log import LOG
 from penguin_ros.errors import BackendError, BuildError, BuildRefused, OutOfMemory
 from penguin_ros.export.tensorrt.agreement import check_agreement

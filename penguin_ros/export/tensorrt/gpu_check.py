@@ -14,10 +14,10 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
+from penguin_ros.backends.cuda.buffers import Gpu
+from penguin_ros.backends.cuda.device import CudaDevice
+from penguin_ros.backends.cuda.versions import driver_version
 from penguin_ros.backends.tensorrt.bindings import trt
-from penguin_ros.backends.tensorrt.buffers import Gpu
-from penguin_ros.backends.tensorrt.cuda_versions import driver_version
-from penguin_ros.backends.tensorrt.device import CudaDevice
 from penguin_ros.backends.tensorrt.engine import Engine
 from penguin_ros.backends.tensorrt.library import Library, rtx_command
 from penguin_ros.errors import BackendError, BackendUnavailable

@@ -34,7 +34,7 @@ class Model:
     """A cache, and beside it what each slot must hold: (rows, positions) numbers."""
 
     def __init__(self, machine: Machine, rows: int, max_length: int) -> None:
-        from penguin_ros.backends.tensorrt.device import CudaDevice
+        from penguin_ros.backends.cuda.device import CudaDevice
 
         self.device, self.gpu = CudaDevice(), machine.gpu
         self.cache = KvCache(
@@ -124,7 +124,7 @@ def test_a_long_row_moves_by_less_than_its_length(machine: Machine) -> None:
 
 
 def test_a_cache_that_is_updated_in_place_keeps_its_pitch(machine: Machine) -> None:
-    from penguin_ros.backends.tensorrt.device import CudaDevice
+    from penguin_ros.backends.cuda.device import CudaDevice
 
     device = CudaDevice()
     cache = KvCache(device, CacheShape(4, 2, 256, 90), 1, can_grow=False)

@@ -15,7 +15,7 @@ import pytest
 from support.fake_gpu.bundles import OPTIONS, tensorrt_bundle
 from support.fake_gpu.installed import Machine, remove, use
 
-from penguin_ros.backends.tensorrt.buffers import StridedRows
+from penguin_ros.backends.cuda.buffers import StridedRows
 from penguin_ros.backends.tensorrt.engine_manifest import FOLDER
 from penguin_ros.errors import BackendError, BundleMismatch
 from penguin_ros.export.tensorrt.build import build_engines
@@ -38,7 +38,7 @@ class Bench:
     """A context of a loaded engine, everything set as it must be for 5 tokens after 3."""
 
     def __init__(self, plan: Path, machine: Machine) -> None:
-        from penguin_ros.backends.tensorrt.device import CudaDevice
+        from penguin_ros.backends.cuda.device import CudaDevice
         from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
 
         self.machine, self.device = machine, CudaDevice()

@@ -79,7 +79,7 @@ def test_memory_that_is_not_there_without_the_files_either_is_an_error_that_name
     monkeypatch.setattr('penguin_ros.backends.tensorrt.session.drop_below', lambda folder: None)
     monkeypatch.setattr('penguin_ros.backends.tensorrt.engine.drop', lambda path: None)
     monkeypatch.setattr(
-        'penguin_ros.backends.tensorrt.device.find_jetson',
+        'penguin_ros.backends.cuda.device.find_jetson',
         lambda: find_jetson(orin_nano(tmp_path)),
     )
     backend = TensorrtBackend(open_bundle(bundle), CONFIG)

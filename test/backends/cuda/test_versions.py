@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from penguin_ros.backends.tensorrt import cuda_versions
-from penguin_ros.backends.tensorrt.cuda_versions import (
+from penguin_ros.backends.cuda import versions
+from penguin_ros.backends.cuda.versions import (
     Fit,
     bindings_command,
     device_advice,
@@ -123,7 +123,7 @@ def test_the_driver_is_asked_without_the_bindings(monkeypatch: pytest.MonkeyPatc
 def test_without_the_bindings_the_line_is_for_the_driver_of_this_machine(
     driver: int, jetson: Jetson | None, requirement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_versions, 'driver_version', lambda: driver)
-    monkeypatch.setattr(cuda_versions, 'find_jetson', lambda: jetson)
+    monkeypatch.setattr(versions, 'driver_version', lambda: driver)
+    monkeypatch.setattr(versions, 'find_jetson', lambda: jetson)
     error = without_bindings('no engines', ModuleNotFoundError("No module named 'cuda'"))
     assert f'pip install "{requirement}"' in error.fix and "No module named 'cuda'" in error.why

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from cuda.bindings import runtime as cudart
 
-from penguin_ros.backends.tensorrt.buffers import Gpu, HostBuffer, StridedRows
-from penguin_ros.backends.tensorrt.cuda_versions import device_advice, refusal, text
+from penguin_ros.backends.cuda.buffers import Gpu, HostBuffer, StridedRows
+from penguin_ros.backends.cuda.versions import device_advice, refusal, text
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 from penguin_ros.jetson import Jetson, find_jetson
 

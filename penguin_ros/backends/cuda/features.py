@@ -8,17 +8,17 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from penguin_ros.backends.base.backend import Features
-from penguin_ros.backends.tensorrt.buffers import ALIGNMENT
+from penguin_ros.backends.cuda.buffers import ALIGNMENT
 from penguin_ros.board_memory.needs import FEATURE_POOL_BYTES
 
 if TYPE_CHECKING:
-    from penguin_ros.backends.tensorrt.device import CudaDevice
+    from penguin_ros.backends.cuda.device import CudaDevice
 
 MAX_KEPT_BYTES = FEATURE_POOL_BYTES
 """Bytes of blocks that nobody uses; they are kept because allocating waits for the whole device."""
 
 
-class TensorrtFeatures(Features):
+class DeviceFeatures(Features):
     """The features of one frame: `encoded` (tokens, encoder size) from `address` on, `projected`
     (tokens, hidden size) from `projected_address` on.
     """
