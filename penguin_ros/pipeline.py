@@ -112,12 +112,12 @@ class Pipeline:
             if progress is not None:
                 progress(line)
 
-        def load() -> bool:
+        def load() -> int:
             with libraries_needed():
                 self._model = load_model(
                     self._config.model, self._backend_factory, report, self._steady_ns
                 )
-            return self._model.description.slots > 1
+            return self._model.description.slots
 
         self._scheduler.refuse(_not_active())
         self._scheduler.start(load, self._unload)

@@ -15,8 +15,10 @@ class Priority(IntEnum):
     """How urgent a job is; the lower value runs first."""
 
     QUESTION = 0
-    CAPTION = 1
-    BACKGROUND = 2
+    RULE = 1
+    """An evaluation of the rules of one camera that are due."""
+    CAPTION = 2
+    BACKGROUND = 3
     """Work that nobody has asked for yet, done when nothing else is to be done."""
 
 

@@ -16,10 +16,10 @@ class Job(Protocol):
     """Work in steps, each a bounded piece. Every job that the scheduler takes ends in exactly one
     call of either `finish` or `abort`, both quick.
 
-    Preemption: between two steps of a caption a question may come. The caption is then preempted:
-    its generator stays at its yield and keeps all that it holds, its KV slot too, while the
-    question runs; when no question is left, the caption is resumed where it was. Work of priority
-    BACKGROUND stops between two steps in the same way while anything else is to do.
+    Preemption: between two steps of a caption a question or a rule may come. The caption is then
+    preempted: its generator stays at its yield and keeps all that it holds, its KV slot too, while
+    the other runs; afterwards the caption is resumed where it was. A question preempts a rule in
+    the same way, and work of priority BACKGROUND stops while anything else is to do.
     """
 
     @property
@@ -28,12 +28,12 @@ class Job(Protocol):
 
     @property
     def priority(self) -> Priority:
-        """Questions run before captions, both before background work."""
+        """Questions run before rules, these before captions, all before background work."""
 
     @property
     def key(self) -> str:
-        """The camera of a caption or of background work: a waiting job gives way to a newer one of
-        the same priority and key.
+        """The camera, of whatever is no question: a waiting job gives way to a newer one of the
+        same priority and key.
         """
 
     @property
@@ -80,7 +80,7 @@ class Entry:
     keeps_its_turn: bool = False
 
     def preempt(self, now_ns: int) -> None:
-        """Notes that a question keeps the job from going on."""
+        """Notes that another job keeps this one from going on."""
         if self.preempted_since_ns is None:
             self.preempted_since_ns = now_ns
 
@@ -98,16 +98,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class SchedulerStats:
-    """What waits and runs now (a preempted caption counts as running), and what became of all jobs
+    """What waits and runs now (a preempted job counts as running), and what became of all jobs
     since the start.
 
     `questions_failed`, `captions_dropped`: ended early for whatever reason. Among those:
     `captions_replaced` gave way to a newer caption before they started; `captions_stale` ran out of
-    time, or of `max_preemption_ns`, while questions were served. `captions_preempted`: how often a
-    question preempted a caption; `captions_delayed`: questions that were started while a caption
-    waited or was preempted. `precomputes_finished`, `precomputes_dropped`, `precomputes_replaced`:
-    the same of background work. `job_failures`: exceptions that were no PenguinError;
-    `callback_failures`: exceptions of `finish` and `abort`.
+    time, or of `max_preemption_ns`, while others were served. `captions_preempted`: how often a
+    question or a rule preempted a caption; `captions_delayed`: questions that were started while a
+    caption waited or was preempted. `rules_finished`, `rules_dropped`, `rules_replaced`,
+    `rules_preempted`, `precomputes_finished`, ...: the same of evaluations of rules, one for all
+    rules of a camera that were due, and of background work. `job_failures`: exceptions that were no
+    PenguinError; `callback_failures`: exceptions of `finish` and `abort`.
     """
 
     questions_waiting: int = 0
@@ -123,6 +124,12 @@ class SchedulerStats:
     captions_stale: int = 0
     captions_preempted: int = 0
     captions_delayed: int = 0
+    rules_waiting: int = 0
+    rules_running: int = 0
+    rules_finished: int = 0
+    rules_dropped: int = 0
+    rules_replaced: int = 0
+    rules_preempted: int = 0
     precomputes_finished: int = 0
     precomputes_dropped: int = 0
     precomputes_replaced: int = 0

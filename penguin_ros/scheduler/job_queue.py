@@ -2,14 +2,14 @@
 """Where jobs wait and where they end: `JobQueue` says which one is next, `Finalizer` ends each
 exactly once.
 
-The order: questions, first come first served; then captions, then background work, both camera by
-camera in turns. The queue knows no thread: its owner holds a lock around every call. Times are
-those of the steady clock.
+The order: questions, first come first served; then rules, captions and background work, each
+camera by camera in turns. Where rules would take more than their share of the time, captions go
+before them (see RuleShare). The queue knows no thread: its owner holds a lock around every call.
+Times are those of the steady clock.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator
@@ -25,6 +25,7 @@ from penguin_ros.errors import (
 )
 from penguin_ros.request import Priority
 from penguin_ros.scheduler.job import Entry, Job, SchedulerStats
+from penguin_ros.scheduler.order import RoundRobin, RuleShare
 
 Log = Callable[[str, BaseException], None]
 """Gets a sentence and the exception behind it."""
@@ -32,6 +33,8 @@ Log = Callable[[str, BaseException], None]
 OUTCOMES = {
     (Priority.QUESTION, True): 'questions_finished',
     (Priority.QUESTION, False): 'questions_failed',
+    (Priority.RULE, True): 'rules_finished',
+    (Priority.RULE, False): 'rules_dropped',
     (Priority.CAPTION, True): 'captions_finished',
     (Priority.CAPTION, False): 'captions_dropped',
     (Priority.BACKGROUND, True): 'precomputes_finished',
@@ -39,35 +42,49 @@ OUTCOMES = {
 }
 """The counter of SchedulerStats by priority and whether the job finished."""
 
+REPLACED = {
+    Priority.RULE: ('a newer evaluation took the place of this one', 'rules_replaced'),
+    Priority.CAPTION: ('a newer caption took the place of this one', 'captions_replaced'),
+    Priority.BACKGROUND: ('newer frames have come', 'precomputes_replaced'),
+}
+"""Why a waiting job gave way to a newer one, and the counter of that, by priority."""
+
 
 class JobQueue:
     """Waiting and started jobs. At most one of each priority is started; it is preempted while more
     urgent ones run (see Job).
 
-    The queue is bounded: `length` waiting questions (one more is Busy), per key one waiting caption
-    and one waiting piece of background work; see RoundRobin for their order. Captions have no share
-    of the time of their own: they wait as long as questions do, which is counted. With
-    `can_preempt` False (one KV slot) a started caption is not preempted but given up for a
-    question.
+    The queue is bounded: `length` waiting questions (one more is Busy), per key one waiting job of
+    each other priority; see RoundRobin for their order. No more than `max_started` questions, rules
+    and captions are started at once, one per KV slot: for a question that would be one more the
+    least urgent is given up, a rule or a caption waits instead.
     """
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self.can_preempt = True
+        self.max_started = 3
+        self.rule_share = RuleShare()
         self.counts: Counter[str] = Counter()
         self._entries: dict[str, Entry] = {}
         self._questions: deque[Entry] = deque()
         self._question: Entry | None = None
-        self._captions = RoundRobin()
-        self._background = RoundRobin()
+        self._lines = {
+            Priority.RULE: RoundRobin(),
+            Priority.CAPTION: RoundRobin(),
+            Priority.BACKGROUND: RoundRobin(),
+        }
+        self._rules = self._lines[Priority.RULE]
+        self._captions = self._lines[Priority.CAPTION]
 
     def stats(self) -> SchedulerStats:
         """Returns what waits, what runs, and all counts."""
         return SchedulerStats(
-            len(self._questions),
-            self._captions.waiting,
-            int(self._question is not None),
-            int(self._captions.running is not None),
+            questions_waiting=len(self._questions),
+            captions_waiting=self._captions.waiting,
+            rules_waiting=self._rules.waiting,
+            questions_running=int(self._question is not None),
+            captions_running=int(self._captions.running is not None),
+            rules_running=int(self._rules.running is not None),
             **self.counts,
         )
 
@@ -92,31 +109,50 @@ class JobQueue:
                 'Use another id, or leave it empty to get one',
             )
         entry = Entry(job)
-        if job.priority == Priority.QUESTION:
+        if job.priority is Priority.QUESTION:
             self._add_question(entry)
-        elif job.priority == Priority.CAPTION:
-            what = 'a newer caption took the place of this one'
-            self._replace(self._captions.add(entry), what, 'captions_replaced')
         else:
-            replaced = self._background.add(entry)
-            self._replace(replaced, 'newer frames have come', 'precomputes_replaced')
+            self._replace(self._lines[job.priority].add(entry), job.priority)
         self._entries[job.id] = entry
 
     def next(self, now_ns: int) -> Entry | None:
         """Returns the job to advance by a step: of the most urgent kind that has one, the started
         job before the next one.
         """
-        caption = self._captions.running
-        if self._question is None and self._begin_question():
-            self.counts['captions_delayed'] += caption is not None or self._captions.waiting > 0
-        if self._question is not None:
-            if caption is not None:
-                self.counts['captions_preempted'] += caption.preempted_since_ns is None
-                caption.preempt(now_ns)
-            return self._question
-        if caption is not None:
-            caption.resume(now_ns)
-        return self._captions.next() or self._background.next()
+        chosen = self._chosen()
+        for line, count in (
+            (self._rules, 'rules_preempted'),
+            (self._captions, 'captions_preempted'),
+        ):
+            started = line.running
+            if started is not None and started is chosen:
+                started.resume(now_ns)
+            elif started is not None:
+                self.counts[count] += started.preempted_since_ns is None
+                started.preempt(now_ns)
+        return chosen
+
+    def make_room(self) -> None:
+        """Marks the least urgent started job to be ended when the next question would find no KV
+        slot.
+        """
+        if self._question is None and self._first_ready() is not None and not self._has_room():
+            given_up = self._captions.running or self._rules.running
+            if given_up is not None:
+                given_up.keeps_its_turn = True
+                error = RequestReplaced(
+                    f'the {given_up.job.priority.name.lower()} was given up for a question',
+                    f'there are {self.max_started} KV slots, all in use'
+                    if self.max_started > 1
+                    else 'there is one KV slot only',
+                    f'Set model.kv_slots to {self.max_started + 1} or more',
+                )
+                self.end(given_up, error)
+
+    def note_step(self, entry: Entry, duration_ns: int) -> None:
+        """Notes how long a step of a job took."""
+        has_caption = self._captions.running is not None or self._captions.waiting > 0
+        self.rule_share.note_step(entry.job.priority, duration_ns, has_caption)
 
     def end(self, entry: Entry, error: PenguinError) -> None:
         """Marks a job to be ended with `error`, unless it already is; a waiting one leaves the line
@@ -134,13 +170,35 @@ class JobQueue:
         self._leave_line(entry)
         if entry is self._question:
             self._question = None
-        self._captions.remove(entry)
-        self._background.remove(entry)
+        for line in self._lines.values():
+            line.remove(entry)
         return True
+
+    def _chosen(self) -> Entry | None:
+        if self._question is None and self._begin_question():
+            has_caption = self._captions.running is not None or self._captions.waiting > 0
+            self.counts['captions_delayed'] += has_caption
+        if self._question is not None:
+            return self._question
+        order = [self._rules, self._captions]
+        if self.rule_share.is_turn_of_captions:
+            order.reverse()
+        for line in order:
+            if line.running is not None or (line.waiting and self._has_room()):
+                return line.next()
+        return self._lines[Priority.BACKGROUND].next()
+
+    def _has_room(self) -> bool:
+        """Returns whether one more job may be started."""
+        started = self._question, self._rules.running, self._captions.running
+        return sum(entry is not None for entry in started) < self.max_started
+
+    def _first_ready(self) -> Entry | None:
+        return next((entry for entry in self._questions if entry.job.is_ready), None)
 
     def _begin_question(self) -> bool:
         """Begins the first question in line that is ready; returns False without one."""
-        self._question = next((entry for entry in self._questions if entry.job.is_ready), None)
+        self._question = self._first_ready()
         if self._question is not None:
             self._questions.remove(self._question)
         return self._question is not None
@@ -148,8 +206,8 @@ class JobQueue:
     def _leave_line(self, entry: Entry) -> None:
         if entry in self._questions:
             self._questions.remove(entry)
-        self._captions.leave_line(entry)
-        self._background.leave_line(entry)
+        for line in self._lines.values():
+            line.leave_line(entry)
 
     def _add_question(self, entry: Entry) -> None:
         if len(self._questions) >= self.length:
@@ -159,66 +217,12 @@ class JobQueue:
                 'Ask again later',
             )
         self._questions.append(entry)
-        caption = self._captions.running
-        if caption is not None and not self.can_preempt:
-            caption.keeps_its_turn = True
-            error = RequestReplaced(
-                'the caption was given up for a question',
-                'there is one KV slot only',
-                'Set model.kv_slots to 2 or more',
-            )
-            self.end(caption, error)
 
-    def _replace(self, waiting: Entry | None, what: str, count: str) -> None:
+    def _replace(self, waiting: Entry | None, priority: Priority) -> None:
         if waiting is not None:
+            what, count = REPLACED[priority]
             waiting.ending = RequestReplaced(what, 'it had not been started')
             self.counts[count] += 1
-
-
-class RoundRobin:
-    """Jobs of several cameras that take turns: one runs, one per camera waits.
-
-    The camera whose last turn is the longest ago is next; one that never had a turn goes first;
-    among equals, the one that has waited longest. A newer job takes the place in the line of the
-    job that it replaces. A turn that was taken away (Entry.keeps_its_turn) does not count.
-    """
-
-    def __init__(self) -> None:
-        self.running: Entry | None = None
-        self._waiting: dict[str, Entry] = {}
-        self._last_turns: dict[str, int] = {}
-        self._numbers = itertools.count(1)
-
-    @property
-    def waiting(self) -> int:
-        """Number of jobs that wait."""
-        return len(self._waiting)
-
-    def add(self, entry: Entry) -> Entry | None:
-        """Puts a job in line; returns the job that it replaces, if any."""
-        replaced = self._waiting.get(entry.job.key)
-        self._waiting[entry.job.key] = entry
-        return replaced
-
-    def next(self) -> Entry | None:
-        """Returns the job that runs; when none does, the next one begins."""
-        if self.running is None and self._waiting:
-            key = min(self._waiting, key=lambda name: self._last_turns.get(name, 0))
-            self.running = self._waiting.pop(key)
-        return self.running
-
-    def leave_line(self, entry: Entry) -> None:
-        """Takes a job out of the line if it waits."""
-        if self._waiting.get(entry.job.key) is entry:
-            del self._waiting[entry.job.key]
-
-    def remove(self, entry: Entry) -> None:
-        """Forgets a job that has ended."""
-        self.leave_line(entry)
-        if entry is self.running:
-            self.running = None
-            if not entry.keeps_its_turn:
-                self._last_turns[entry.job.key] = next(self._numbers)
 
 
 class Finalizer:

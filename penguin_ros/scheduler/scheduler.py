@@ -48,10 +48,10 @@ class Scheduler:
         self._heartbeat_ns = steady_ns()
         self._step_start_ns: int | None = None
 
-    def start(self, open_backend: Callable[[], bool], close_backend: Callable[[], None]) -> None:
+    def start(self, open_backend: Callable[[], int], close_backend: Callable[[], None]) -> None:
         """Starts the worker, which calls `open_backend` first and `close_backend` last, whatever
-        happened. `open_backend` returns whether a caption can be preempted. Returns at once; see
-        `wait_open`.
+        happened. `open_backend` returns how many jobs may be started at once, of which all but one
+        are preempted: the number of KV slots. Returns at once; see `wait_open`.
         """
         with self._changed:
             if self._thread is not None or self._is_closing:
@@ -130,6 +130,11 @@ class Scheduler:
                 self._queue.end(entry, error)
                 self._changed.notify_all()
 
+    def set_rule_share(self, share: float) -> None:
+        """Sets how much of the time rules may take while captions want it too (0..1)."""
+        with self._changed:
+            self._queue.rule_share.share = share
+
     def wake(self) -> None:
         """Makes the worker look at its line again, because a question has become ready."""
         with self._changed:
@@ -190,10 +195,10 @@ class Scheduler:
 
     # --- the worker thread ------------------------------------------------------------------------
 
-    def _run(self, open_backend: Callable[[], bool], close_backend: Callable[[], None]) -> None:
+    def _run(self, open_backend: Callable[[], int], close_backend: Callable[[], None]) -> None:
         failure: PenguinError | None = None
         try:
-            self._queue.can_preempt = open_backend()
+            self._queue.max_started = open_backend()
             with self._changed:
                 self._state = WorkerState.SERVING
                 self._changed.notify_all()
@@ -246,6 +251,7 @@ class Scheduler:
         """
         if self._is_closing:
             self._end_all(closing_error())
+        self._queue.make_room()
         now_ns = self._steady_ns()
         for entry in self._queue.entries():
             self._end_if_late(entry, now_ns)
@@ -272,8 +278,9 @@ class Scheduler:
         self._queue.counts['captions_stale'] += 1
         error = StaleFrames(
             f'request {entry.job.id} was given up',
-            f'questions have kept it from going on for {preempted_ns / NANOSECONDS:.1f} s',
-            'Raise caption.max_preemption or ask less',
+            'questions and rules have kept it from going on for '
+            f'{preempted_ns / NANOSECONDS:.1f} s',
+            'Raise caption.max_preemption, ask less, or lower rule.share',
         )
         self._queue.end(entry, error)
 
@@ -296,6 +303,7 @@ class Scheduler:
                 entry, self._finalizer.wrapped(f'request {entry.job.id} failed', error)
             )
         with self._changed:
+            self._queue.note_step(entry, self._steady_ns() - (self._step_start_ns or 0))
             self._step_start_ns = None
             # It has ended, or `close` has aborted it during its first step.
             if self._queue.find(entry.job.id) is not entry:

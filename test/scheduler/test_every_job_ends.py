@@ -59,6 +59,7 @@ OPERATIONS = st.lists(
         st.sampled_from(
             [
                 'question',
+                'rule',
                 'caption',
                 'cancel',
                 'turn',
@@ -76,18 +77,20 @@ OPERATIONS = st.lists(
 
 
 @settings(deadline=None, max_examples=150)
-@given(OPERATIONS, st.integers(0, 2**16), st.sampled_from([0.0, LIVENESS_SECONDS]), st.booleans())
+@given(
+    OPERATIONS, st.integers(0, 2**16), st.sampled_from([0.0, LIVENESS_SECONDS]), st.integers(1, 4)
+)
 def test_each_job_ends_exactly_once(
-    operations: list[Operation], seed: int, close_timeout: float, can_preempt: bool
+    operations: list[Operation], seed: int, close_timeout: float, slots: int
 ) -> None:
     draw, clock = random.Random(seed), FakeClock()
     scheduler = Scheduler(3, clock, lambda what, error: None)
-    scheduler.start(lambda: can_preempt, lambda: None)
+    scheduler.start(lambda: slots, lambda: None)
     scheduler.wait_open()
     taken: list[Work] = []
     refused: list[Work] = []
     for name, number in operations:
-        if name in ('question', 'caption'):
+        if name in ('question', 'rule', 'caption'):
             deadline = clock() + draw.randrange(1, 60) if draw.random() < 0.5 else None
             work = Work(
                 f'{name}-{number}',
@@ -98,7 +101,7 @@ def test_each_job_ends_exactly_once(
                 draw.randrange(0, 30),
                 draw.randrange(0, 60),
                 max_preemption_ns=draw.choice([None, 5]) if name == 'caption' else None,
-                is_ready=name == 'caption' or draw.random() < 0.7,
+                is_ready=name != 'question' or draw.random() < 0.7,
             )
             try:
                 scheduler.submit(work)
@@ -106,7 +109,7 @@ def test_each_job_ends_exactly_once(
             except (Busy, DuplicateRequest, Inactive):
                 refused.append(work)
         elif name == 'cancel':
-            scheduler.cancel(f'{draw.choice(["question", "caption"])}-{number}')
+            scheduler.cancel(f'{draw.choice(["question", "rule", "caption"])}-{number}')
         elif name == 'turn':
             clock.turn(number * 10)
         elif name == 'refuse':
@@ -133,5 +136,7 @@ def test_each_job_ends_exactly_once(
         + counts.questions_failed
         + counts.captions_finished
         + counts.captions_dropped
+        + counts.rules_finished
+        + counts.rules_dropped
     )
     assert ended == len(taken) and counts.questions_waiting == counts.captions_waiting == 0

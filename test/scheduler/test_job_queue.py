@@ -127,7 +127,7 @@ def test_a_running_caption_is_not_replaced() -> None:
 
 
 def test_with_one_slot_a_caption_is_given_up_for_a_question() -> None:
-    with stepped_scheduler(can_preempt=False) as stepped:
+    with stepped_scheduler(slots=1) as stepped:
         caption = stepped.caption('caption')
         stepped.wait('caption?0')
         question = stepped.submit('question')
@@ -154,7 +154,7 @@ def test_the_camera_whose_last_caption_is_the_oldest_is_next_whoever_asked_first
 
 
 def test_a_camera_whose_caption_was_given_up_for_a_question_is_not_passed_over() -> None:
-    with stepped_scheduler(can_preempt=False) as stepped:
+    with stepped_scheduler(slots=1) as stepped:
         stepped.caption('rear-1', 'rear', step_count=1)
         stepped.stage.permit(1)
         stepped.wait('rear-1 finished')

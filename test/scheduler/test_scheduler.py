@@ -112,7 +112,7 @@ def test_a_callback_may_close_the_scheduler() -> None:
 def test_an_error_of_opening_reaches_who_waits_and_refuses_jobs() -> None:
     closed = threading.Event()
 
-    def fail() -> bool:
+    def fail() -> int:
         raise BackendUnavailable('no CUDA device')
 
     scheduler = Scheduler(4, FakeClock(), lambda what, error: None)
@@ -127,7 +127,7 @@ def test_an_error_of_opening_reaches_who_waits_and_refuses_jobs() -> None:
 def test_an_unexpected_exception_of_opening_is_named_and_logged() -> None:
     logged: list[BaseException] = []
 
-    def fail() -> bool:
+    def fail() -> int:
         raise ValueError('odd')
 
     scheduler = Scheduler(4, FakeClock(), lambda what, error: logged.append(error))
@@ -141,7 +141,7 @@ def test_closing_interrupts_who_waits_for_the_backend() -> None:
     opening, go_on = threading.Event(), threading.Event()
     waited: list[PenguinError] = []
 
-    def open_slowly() -> bool:
+    def open_slowly() -> int:
         opening.set()
         return go_on.wait(LIVENESS_SECONDS)
 
@@ -200,4 +200,4 @@ def test_the_watchdog_sees_how_long_a_step_takes() -> None:
 
 def test_a_scheduler_is_used_once() -> None:
     with stepped_scheduler() as stepped, pytest.raises(Inactive):
-        stepped.scheduler.start(lambda: True, lambda: None)
+        stepped.scheduler.start(lambda: 4, lambda: None)

@@ -175,7 +175,7 @@ def test_a_log_that_raises_does_not_end_the_worker() -> None:
         raise OSError('no space left')
 
     scheduler = Scheduler(4, FakeClock(), log)
-    scheduler.start(lambda: True, lambda: None)
+    scheduler.start(lambda: 4, lambda: None)
     scheduler.wait_open()
     stage.open()
     scheduler.submit(SteppedJob('failed', stage, in_step=raising(ValueError())))

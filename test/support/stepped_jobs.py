@@ -129,13 +129,13 @@ class SteppedJob:
 class SteppedScheduler:
     """A running scheduler with a stage, a clock, and what was logged."""
 
-    def __init__(self, queue_length: int = 4, can_preempt: bool = True) -> None:
+    def __init__(self, queue_length: int = 4, slots: int = 4) -> None:
         self.stage, self.clock = Stage(), FakeClock()
         self.logged: list[tuple[str, BaseException]] = []
         self.scheduler = Scheduler(
             queue_length, self.clock, lambda what, error: self.logged.append((what, error))
         )
-        self.scheduler.start(lambda: can_preempt, lambda: self.stage.note('backend closed'))
+        self.scheduler.start(lambda: slots, lambda: self.stage.note('backend closed'))
         self.scheduler.wait_open()
 
     def job(self, job_id: str, **facts: Any) -> SteppedJob:
@@ -148,6 +148,9 @@ class SteppedScheduler:
 
     def caption(self, job_id: str, key: str = 'front', **facts: Any) -> SteppedJob:
         return self.submit(job_id, priority=Priority.CAPTION, key=key, **facts)
+
+    def rule(self, job_id: str, key: str = 'front', **facts: Any) -> SteppedJob:
+        return self.submit(job_id, priority=Priority.RULE, key=key, **facts)
 
     def wait(self, event: str) -> None:
         self.stage.wait(event)
