@@ -77,5 +77,14 @@ setup(
             'camera_node = penguin_ros.ros.camera_node.main:main',
             'sim_camera = penguin_ros.ros.sim_camera.main:main',
         ],
+        # `ros2 penguin VERB`, and what `ros2 doctor` says of penguin_ros, where ros2cli is.
+        'ros2cli.command': ['penguin = penguin_ros.cli.ros2_verbs:PenguinCommand'],
+        'penguin_ros.verb': [
+            'ask = penguin_ros.cli.ros2_verbs:Ask',
+            'doctor = penguin_ros.cli.ros2_verbs:Doctor',
+            'watch = penguin_ros.cli.ros2_verbs:Watch',
+        ],
+        'ros2doctor.checks': ['PenguinCheck = penguin_ros.doctor.ros2_doctor:PenguinCheck'],
+        'ros2doctor.report': ['PenguinReport = penguin_ros.doctor.ros2_doctor:PenguinReport'],
     },
 )

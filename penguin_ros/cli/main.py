@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from penguin_ros.cli import exit_codes
@@ -74,10 +74,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in VERBS else None
     use_any_encoding()
+
+    def run() -> int:
+        parsed = parser(verb).parse_args(words)
+        return int(importlib.import_module(f'penguin_ros.cli.{parsed.verb}').run(parsed))
+
+    return guarded(run)
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Runs a verb and returns its exit code, or that of the error which it raised and which is
+    printed here. SIGTERM ends it as Ctrl-C does.
+    """
     try:
         with libraries_needed(), _sigterm_like_ctrl_c():
-            parsed = parser(verb).parse_args(words)
-            return int(importlib.import_module(f'penguin_ros.cli.{parsed.verb}').run(parsed))
+            return run()
     except PenguinError as error:
         print_error(error)
         return exit_codes.UNUSABLE
