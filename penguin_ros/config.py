@@ -4,7 +4,7 @@ node is active.
 
 A setting is defined here and nowhere else. The field `seconds` of `ClipConfig` is the ROS parameter
 `clip.seconds` and `--set clip.seconds=VALUE` on the command line; `settings.py` lists and checks
-them.
+them. The section of rules is in `rule_config.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penguin_ros.errors import SettingError
+from penguin_ros.rule_config import RuleConfig
 from penguin_ros.settings import RENAMED_SETTINGS as RENAMED_SETTINGS
 from penguin_ros.settings import live_setting, setting
 
@@ -379,6 +380,7 @@ class PenguinConfig:
     question: QuestionConfig = QuestionConfig()
     generation: GenerationConfig = GenerationConfig()
     watch: WatchConfig = WatchConfig()
+    rule: RuleConfig = RuleConfig()
 
     def __post_init__(self) -> None:
         """Checks the settings that depend on each other; SettingError says which do not fit."""

@@ -312,6 +312,32 @@ class PromptTooLong(RequestError):
     """Prompt and answer do not fit into the context length."""
 
 
+# --- rules ----------------------------------------------------------------------------------------
+
+
+class RuleError(PenguinError):
+    """Rules cannot be set, removed or kept as asked."""
+
+
+class InvalidRule(RuleError):
+    """A field of a rule, or its entry in a file, does not say what it should."""
+
+
+class UnknownRule(RuleError):
+    """There is no rule of that id."""
+
+
+class TooManyRules(RuleError):
+    """There are as many rules as are taken."""
+
+
+class UnusableRuleFile(RuleError):
+    """A file of rules cannot be read or changed; no rule of it is lost."""
+
+
+# --- the network's input --------------------------------------------------------------------------
+
+
 class TokenCountMismatch(PenguinError):
     """The number of image placeholders and of visual features differ."""
 

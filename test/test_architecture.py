@@ -33,6 +33,7 @@ BLOCKED = ('rclpy', 'penguin_msgs', 'mujoco', *INFERENCE_LIBRARIES)
 VALUES = (
     'board_facts',
     'config',
+    'rule_config',
     'settings',
     'errors',
     'frame',
@@ -99,6 +100,7 @@ NODE = (
     'pipeline',
     'pipeline_status',
     'scheduler.job',
+    'rules',
     'ros.process',
     'ros.conversions',
 )
@@ -106,7 +108,8 @@ NODE = (
 ROOMS = {
     'errors': Room(()),
     'settings': Room(('errors',)),
-    'config': Room(('errors', 'settings')),
+    'config': Room(('errors', 'settings', 'rule_config')),
+    'rule_config': Room(('errors', 'settings')),
     'frame': Room(('errors',), ('numpy',)),
     'request': Room(('errors', 'frame')),
     'model_inputs': Room(('errors', 'frame'), ('numpy',)),
@@ -180,11 +183,15 @@ ROOMS = {
         ),
         ('numpy', 'onnx', 'tensorrt'),
     ),
+    # Rules count probabilities that somebody else computes.
+    'rules': Room((*VALUES, 'atomic_file'), ('numpy', 'yaml')),
     'simulation': Room(VALUES, ('numpy', 'mujoco')),
     'testing': Room(
         (*VALUES, 'atomic_folder', 'checkpoint', 'backends.base'), ('numpy', 'tokenizers')
     ),
-    'ros.conversions': Room((*VALUES, 'media', 'pipeline', 'pipeline_status'), ROS_LIBRARIES),
+    'ros.conversions': Room(
+        (*VALUES, 'media', 'pipeline', 'pipeline_status', 'rules'), ROS_LIBRARIES
+    ),
     'ros.process': Room(VALUES, ROS_LIBRARIES),
     'ros.camera_input': Room(NODE, ROS_LIBRARIES),
     'ros.camera_node': Room(NODE, ROS_LIBRARIES),
@@ -222,6 +229,7 @@ MAY_IMPORT_ROS = ('ros', 'benchmark.live.node', 'demo', 'doctor', 'cli')
 
 FEW_LINES = {
     'cli.entry': 'entry',
+    'rules.darkness': 'one idea: whether an image shows anything',
     'doctor.apart': 'one idea: a process whose end is told',
     'media.interlaced': 'one idea: a process that tells what OpenCV does not',
     'evaluation.simulation_model': 'values',
