@@ -138,6 +138,8 @@ ROOMS = {
         ('numpy', 'safetensors', 'tokenizers', 'transformers', 'huggingface_hub'),
     ),
     'preprocessing': Room((*VALUES, 'frame_sampling', 'checkpoint'), ('numpy', 'PIL', 'cv2')),
+    # Its sources are read by processes that have Triton, and by no other.
+    'kernels': Room((*VALUES, 'checkpoint.shapes'), ('numpy', 'triton')),
     'backends.base': Room((*VALUES, 'checkpoint', 'board_memory'), ('numpy', 'yaml')),
     'backends.onnxruntime': Room(BACKEND, ('numpy', 'onnxruntime')),
     'backends.cuda': Room(BACKEND, ('numpy', 'cuda')),
