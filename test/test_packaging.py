@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from penguin_ros.request import StopReason
 
@@ -262,3 +263,24 @@ def test_error_codes_are_unique_and_start_with_none() -> None:
     codes = constants(MESSAGES / 'msg' / 'ErrorCode.msg')
     assert codes['NONE'] == 0
     assert sorted(codes.values()) == list(range(len(codes)))
+
+
+@pytest.mark.parametrize('folder', [ROOT, MESSAGES], ids=PACKAGES[::-1])
+def test_a_package_can_be_built_on_the_build_farm(folder: Path) -> None:
+    package = ElementTree.parse(folder / 'package.xml').getroot()
+    needed = [tag.text or '' for tag in package if tag.tag.endswith('depend')]
+    assert needed and not [key for key in needed if key.endswith('-pip')]
+    assert [tag.text for tag in package.findall('license')] == ['Apache-2.0']
+    name = package.findtext('name')
+    assert f'Changelog for package {name}' in (folder / 'CHANGELOG.rst').read_text()
+
+
+def test_the_pages_of_docs_are_built_for_docs_ros_org() -> None:
+    package = ElementTree.parse(ROOT / 'package.xml').getroot()
+    documents = list(
+        yaml.safe_load_all((ROOT / package.findtext('export/rosdoc2', '')).read_text())
+    )
+    assert documents[0]['type'] == 'rosdoc2 config'
+    sphinx = documents[1]['builders'][0]['sphinx']
+    assert (ROOT / sphinx['sphinx_sourcedir'] / 'conf.py').is_file()
+    assert (ROOT / sphinx['sphinx_sourcedir'] / 'index.rst').is_file()
