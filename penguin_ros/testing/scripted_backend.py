@@ -25,8 +25,16 @@ from penguin_ros.backends.base.backend import (
     Logits,
     greedy_tokens,
 )
-from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
+from penguin_ros.backends.base.slot_backend import (
+    BRANCH_LOGITS,
+    BRANCH_ROWS,
+    Append,
+    BranchLimits,
+    SlotBackend,
+    StagedFeatures,
+)
 from penguin_ros.backends.base.slots import slots_within
+from penguin_ros.backends.base.token_tree import ROOT
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
 
@@ -129,9 +137,9 @@ class ScriptedBackend(SlotBackend[object, ScriptedFeatures]):
     `script` is the greedy continuation. A sequence continues wherever the ids of the slot end in
     its beginning (the longest match counts); after its last token the hash decides again, so let it
     end in a stop token. `on_step` is called before each step with 'open', 'encode' (a slice),
-    'prefill', 'decode' (logits of every position asked) or 'close'; it may wait, count, or raise
-    what the step shall raise. Nothing has changed when it raises. Both may be replaced while the
-    backend is open.
+    'prefill', 'decode' (logits of every position asked), 'branches' (a pass over several) or
+    'close'; it may wait, count, or raise what the step shall raise. Nothing has changed when it
+    raises. Both may be replaced while the backend is open.
     """
 
     NAME = 'scripted'
@@ -220,6 +228,22 @@ class ScriptedBackend(SlotBackend[object, ScriptedFeatures]):
         rows = [
             self._logits_after(sequence[: append.past + position + 1]) for position in append.wanted
         ]
+        return np.stack(rows) if rows else np.zeros((0, self._model.vocabulary_size), np.float32)
+
+    def _branch_limits(self, session: object) -> BranchLimits:
+        return BranchLimits(BRANCH_ROWS, BRANCH_LOGITS)
+
+    def _append_branches(self, session: object, append: Append) -> Logits:
+        assert append.layout is not None
+        self.on_step('branches')
+        held = self._sequences.get(append.index, [])[: append.past]
+        paths: list[list[tuple[int, int]]] = []
+        ids = append.chunk.token_ids.tolist()
+        for token_id, parent in zip(ids, append.layout.parents.tolist(), strict=True):
+            path = held if parent == ROOT else paths[parent]
+            state = next_state(path[-1][1] if path else 0, token_id)
+            paths.append([*path, (token_id, state)])
+        rows = [self._logits_after(paths[row]) for row in append.wanted]
         return np.stack(rows) if rows else np.zeros((0, self._model.vocabulary_size), np.float32)
 
     def _copy(self, session: object, source: int, target: int, length: int) -> None:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from penguin_ros.errors import CacheOverflow
 from penguin_ros.model_inputs import FramePatches
 
 Logits = NDArray[np.float32]
@@ -105,6 +106,16 @@ class Chunk:
 
     token_ids: NDArray[np.int64]
     spans: tuple[FeatureSpan, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """One short continuation of what a slot holds: `token_ids` (n,) int64, at least one, and the
+    positions of it whose logits are wanted, as indices into it (negative ones count from its end).
+    """
+
+    token_ids: NDArray[np.int64]
+    logits_indices: tuple[int, ...] = (-1,)
 
 
 class Backend(ABC):
@@ -200,6 +211,58 @@ class Backend(ABC):
         positions `logits_indices`: what verifying a greedy draft needs.
         """
         return greedy_tokens(self.forward(slot, chunk, logits_indices))
+
+    def forward_branches(self, slot: int, branches: Sequence[Branch]) -> list[Logits]:
+        """Returns for each branch its logits (len(logits_indices), vocabulary_size) float32, as if
+        it alone were appended to what the slot holds; afterwards the slot holds what it held.
+
+        A backend may read many in one pass, in which what they share at their beginning is
+        computed once; by default they are read one after another. CacheOverflow is raised before
+        anything is written when one of them does not fit into the slot by itself.
+        """
+        return read_in_turn(self, slot, branches)
+
+
+def read_in_turn(backend: Backend, slot: int, branches: Sequence[Branch]) -> list[Logits]:
+    """Appends each branch and forgets it again. What it shares with the one before it, up to the
+    first position whose logits are wanted, is left standing.
+    """
+    length = backend.slot_length(slot)
+    _require_room(backend, length, branches)
+    held: list[int] = []
+    found = []
+    try:
+        for branch in branches:
+            ids = branch.token_ids.tolist()
+            wanted = [index % len(ids) for index in branch.logits_indices]
+            kept = _shared(held, ids[: min(wanted, default=len(ids) - 1)])
+            backend.truncate(slot, length + kept)
+            rest = Chunk(branch.token_ids[kept:])
+            found.append(backend.forward(slot, rest, [index - kept for index in wanted]))
+            held = ids
+    finally:
+        backend.truncate(slot, min(length, backend.slot_length(slot)))
+    return found
+
+
+def _require_room(backend: Backend, length: int, branches: Sequence[Branch]) -> None:
+    longest = max((len(branch.token_ids) for branch in branches), default=0)
+    most = backend.description.max_length
+    if length + longest > most:
+        raise CacheOverflow(
+            f'a branch of {longest} positions does not fit into the KV slot',
+            f'it holds {length} of at most {most}',
+            'Shorten the prompt or raise model.max_length',
+        )
+
+
+def _shared(first: Sequence[int], second: Sequence[int]) -> int:
+    """Returns how many ids both begin with."""
+    pairs = zip(first, second, strict=False)
+    return next(
+        (index for index, (one, other) in enumerate(pairs) if one != other),
+        min(len(first), len(second)),
+    )
 
 
 def greedy_tokens(logits: Logits) -> list[GreedyToken]:

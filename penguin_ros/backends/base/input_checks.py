@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from penguin_ros.backends.base.backend import Chunk, FeatureSpan
+from penguin_ros.backends.base.backend import Branch, Chunk, FeatureSpan
 from penguin_ros.errors import BackendError
 from penguin_ros.model_inputs import FramePatches
 
@@ -76,6 +76,12 @@ def _check_span(span: FeatureSpan, low: int, high: int) -> None:
             f'rows {span.first} .. {span.first + span.count} of features are out of range',
             f'they have {span.features.tokens} rows',
         )
+
+
+def check_branch(branch: Branch, vocabulary_size: int) -> None:
+    """Raises BackendError unless a branch is a sound chunk and its logits lie inside it."""
+    check_chunk(Chunk(branch.token_ids), vocabulary_size)
+    logit_indices(branch.logits_indices, len(branch.token_ids))
 
 
 def logit_indices(logits_indices: Sequence[int], num_tokens: int) -> list[int]:

@@ -21,19 +21,23 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import (
     Backend,
     BackendDescription,
+    Branch,
     Chunk,
     Features,
     GreedyToken,
     Logits,
     greedy_tokens,
+    read_in_turn,
 )
 from penguin_ros.backends.base.input_checks import (
+    check_branch,
     check_chunk,
     check_frames,
     check_stage,
     logit_indices,
 )
 from penguin_ros.backends.base.slots import SlotTable
+from penguin_ros.backends.base.token_tree import RowLayout, TokenTree, branch_groups
 from penguin_ros.errors import BackendError
 from penguin_ros.model_inputs import FramePatches
 
@@ -46,18 +50,36 @@ Array = TypeVar('Array', bound=Any)
 class Append:
     """The checked arguments of one `forward`: `chunk` goes behind the `past` positions that the
     slot `index` holds; `wanted` are the positions of the chunk, 0 .. S - 1, whose logits are asked
-    for.
+    for. `layout`: how its rows follow each other where they do not stand in line; None elsewhere.
     """
 
     index: int
     past: int
     chunk: Chunk
     wanted: list[int]
+    layout: RowLayout | None = None
 
     @property
     def num_tokens(self) -> int:
         """S, the number of positions of the chunk."""
         return len(self.chunk.token_ids)
+
+
+BRANCH_ROWS = 256
+"""Rows of one pass over branches where a library sets no other limit: each row attends to all rows
+of its pass, in vain where they belong to other branches, so a wide pass gains little.
+"""
+
+BRANCH_LOGITS = 128
+"""Rows of a pass whose logits are wanted, likewise; so many rows of 150,000 logits are 77 MB."""
+
+
+@dataclass(frozen=True)
+class BranchLimits:
+    """What a library takes in one pass over branches: `rows` of them, and rows with `logits`."""
+
+    rows: int
+    logits: int
 
 
 class StagedFeatures(Features, Generic[Array]):
@@ -126,6 +148,19 @@ class SlotBackend(Backend, Generic[Session, Handle]):
         device overrides it.
         """
         return greedy_tokens(self._append(session, append))
+
+    def _branch_limits(self, session: Session) -> BranchLimits | None:
+        """Returns what one pass over branches takes; None where the library reads them one after
+        another.
+        """
+        return None
+
+    def _append_branches(self, session: Session, append: Append) -> Logits:
+        """Reads the rows of a tree, whose `layout` is given; returns logits (len(wanted),
+        vocabulary_size). The slot holds what it held, also when it raises; `_forget` is called for
+        the rows afterwards.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def _copy(self, session: Session, source: int, target: int, length: int) -> None:
@@ -233,6 +268,38 @@ class SlotBackend(Backend, Generic[Session, Handle]):
         tokens = self._append_greedy(session, append)
         self._slots.set_length(slot, append.past + append.num_tokens)
         return tokens
+
+    def forward_branches(self, slot: int, branches: Sequence[Branch]) -> list[Logits]:
+        """See Backend; in as few passes as the library and the slot's room allow."""
+        session = self._opened()
+        for branch in branches:
+            check_branch(branch, self.description.vocabulary_size)
+            self._slots.require_room(slot, len(branch.token_ids))
+        limits = self._branch_limits(session)
+        if limits is None:
+            return read_in_turn(self, slot, branches)
+        room = self.description.max_length - self._slots.length(slot)
+        found: list[Logits] = []
+        for group in branch_groups(branches, min(limits.rows, room), limits.logits):
+            tree = TokenTree()
+            for branch in group:
+                tree.add(branch)
+            is_fitting = len(tree.token_ids) <= limits.rows and len(tree.wanted) <= limits.logits
+            read = self._read_tree(slot, tree) if is_fitting else read_in_turn(self, slot, group)
+            found.extend(read)
+        return found
+
+    def _read_tree(self, slot: int, tree: TokenTree) -> list[Logits]:
+        """Reads a tree in one pass; returns the logits of each of its branches."""
+        session, index, past = self._opened(), self._slots.index(slot), self._slots.length(slot)
+        chunk = Chunk(np.array(tree.token_ids, np.int64))
+        try:
+            logits = self._append_branches(
+                session, Append(index, past, chunk, tree.wanted, tree.layout())
+            )
+        finally:
+            self._forget(session, index, past, past + len(tree.token_ids))
+        return [logits[places] for places in tree.places()]
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -20,13 +20,21 @@ from penguin_ros.backends.base.backend import (
     Logits,
 )
 from penguin_ros.backends.base.bundle import Bundle
-from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
+from penguin_ros.backends.base.slot_backend import (
+    BRANCH_LOGITS,
+    BRANCH_ROWS,
+    Append,
+    BranchLimits,
+    SlotBackend,
+    StagedFeatures,
+)
 from penguin_ros.backends.onnxruntime.decoder import OnnxDecoder
 from penguin_ros.backends.onnxruntime.device_encoder import DeviceEncoder
 from penguin_ros.backends.onnxruntime.encoder import OnnxEncoder
 from penguin_ros.backends.onnxruntime.library import decoder_variant, load_library
 from penguin_ros.backends.onnxruntime.providers import Placement, choose_placement, usable_cores
 from penguin_ros.backends.onnxruntime.session import SessionMaker
+from penguin_ros.backends.onnxruntime.steps import Step
 from penguin_ros.config import ModelConfig
 from penguin_ros.model_inputs import FramePatches
 from penguin_ros.nvidia_card import find_card
@@ -116,8 +124,14 @@ class OnnxBackend(SlotBackend[OnnxNetwork, OnnxFeatures]):
 
     def _append(self, session: OnnxNetwork, append: Append) -> Logits:
         return session.decoder.append(
-            append.index, append.past, self._embeddings(append), append.wanted
+            Step(append.index, append.past, self._embeddings(append), append.wanted, append.layout)
         )
+
+    def _branch_limits(self, session: OnnxNetwork) -> BranchLimits:
+        return BranchLimits(BRANCH_ROWS, BRANCH_LOGITS)
+
+    def _append_branches(self, session: OnnxNetwork, append: Append) -> Logits:
+        return self._append(session, append)
 
     def _copy(self, session: OnnxNetwork, source: int, target: int, length: int) -> None:
         session.decoder.copy(source, target, length)

@@ -10,10 +10,9 @@ and a device (`device_steps`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from penguin_ros.backends.base.backend import BackendStats, Logits
 from penguin_ros.backends.base.bundle import Bundle, rebuild
@@ -92,29 +91,29 @@ class OnnxDecoder:
         """Returns what is counted while steps run; on any thread."""
         return self.steps.stats()
 
-    def append(
-        self, index: int, past: int, embeddings: NDArray[np.float32], wanted: Sequence[int]
-    ) -> Logits:
-        """Writes `embeddings` (tokens, hidden_size) behind the `past` positions of a slot; returns
-        logits (len(wanted), vocabulary_size).
+    def append(self, step: Step) -> Logits:
+        """Writes the rows of a step behind the positions of its slot; returns logits (len(wanted),
+        vocabulary_size).
 
         On an error the slot holds what it held.
         """
-        num_tokens, given = len(embeddings), self._evened(past, embeddings)
-        if self.cache.reserve(index, past, past + len(given)):
+        index, past, num_tokens = step.index, step.past, len(step.embeddings)
+        given = self._evened(step)
+        end = past + len(given.embeddings)
+        if self.cache.reserve(index, past, end):
             self.steps.moved(index)
         try:
             with running('appending a chunk'):
-                logits = self.steps.run(Step(index, past, given, wanted))
+                logits = self.steps.run(given)
         except BaseException:
             self.cache.spoil(index)
-            self.cache.forget(index, past, past + len(given))
+            self.cache.forget(index, past, end)
             raise
-        if len(given) > num_tokens:
-            self.cache.forget(index, past + num_tokens, past + len(given))
+        if end > past + num_tokens:
+            self.cache.forget(index, past + num_tokens, end)
         return logits
 
-    def _evened(self, past: int, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _evened(self, step: Step) -> Step:
         """Repeats the last row where there are several and their number is odd; the repetition is
         forgotten afterwards.
 
@@ -122,11 +121,15 @@ class OnnxDecoder:
         order of additions than with pairs of rows. The last bit then tips a rounding of
         activations, and a prompt cut elsewhere (by prefix caching) would differ visibly.
         """
-        rows = len(embeddings)
-        has_room = past + rows < self.cache.shape.max_length
+        rows = len(step.embeddings)
+        has_room = step.past + rows < self.cache.shape.max_length
         if not self._is_even or rows == 1 or rows % 2 == 0 or not has_room:
-            return embeddings
-        return np.concatenate((embeddings, embeddings[-1:]))
+            return step
+        return replace(
+            step,
+            embeddings=np.concatenate((step.embeddings, step.embeddings[-1:])),
+            layout=None if step.layout is None else step.layout.with_last_again(),
+        )
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copies the first `length` positions of one slot to another."""

@@ -19,7 +19,13 @@ from penguin_ros.backends.base.backend import (
     GreedyToken,
     Logits,
 )
-from penguin_ros.backends.base.slot_backend import Append, SlotBackend
+from penguin_ros.backends.base.slot_backend import (
+    BRANCH_LOGITS,
+    BRANCH_ROWS,
+    Append,
+    BranchLimits,
+    SlotBackend,
+)
 from penguin_ros.backends.cuda.features import DeviceFeatures
 from penguin_ros.backends.cuda.versions import without_bindings
 from penguin_ros.backends.tensorrt.chunks import FeatureRows
@@ -107,6 +113,15 @@ class TensorrtBackend(SlotBackend['TensorrtSession', DeviceFeatures]):
 
     def _append_greedy(self, session: TensorrtSession, append: Append) -> list[GreedyToken]:
         return session.decoder.append_greedy(append, self._feature_rows(session, append))
+
+    def _branch_limits(self, session: TensorrtSession) -> BranchLimits:
+        sizes = session.decoder.sizes
+        return BranchLimits(
+            min(BRANCH_ROWS, sizes.max_tokens), min(BRANCH_LOGITS, sizes.max_wanted)
+        )
+
+    def _append_branches(self, session: TensorrtSession, append: Append) -> Logits:
+        return session.decoder.append_branches(append)
 
     def _copy(self, session: TensorrtSession, source: int, target: int, length: int) -> None:
         session.decoder.copy(source, target, length)

@@ -113,6 +113,25 @@ class Decoder:
             self._unproven.pop(append.index)
         return [found[position] for position in append.wanted]
 
+    def append_branches(self, append: Append) -> Logits:
+        """Reads the rows of a tree, which one run takes, and zeroes what it wrote; returns logits
+        (len(wanted), vocabulary).
+        """
+        index, past, end = append.index, append.past, append.past + append.num_tokens
+        unproven = min(past, self._unproven.get(index, 0))
+        found: dict[int, NDArray[np.float32]] = {}
+        try:
+            for run in self._runs(append, ()):
+                found.update(zip(run.wanted, self._inputs.logits(len(run.wanted)), strict=True))
+        finally:
+            self._make_finite(index, past, end)  # zeroes what was written
+            self._unproven[index] = unproven
+            self._ends[index] = past
+            self._device.synchronize()
+        if not append.wanted:
+            return np.zeros((0, self.sizes.vocabulary), np.float32)
+        return np.stack([found[position] for position in append.wanted])
+
     def copy(self, source: int, target: int, length: int) -> None:
         """Copies the first `length` positions of a slot to another."""
         self._make_finite(target, 0, min(length, self._unproven.get(source, 0)))
@@ -158,7 +177,7 @@ class Decoder:
             # nothing is wanted.
             indices = [position - run.start for position in run.wanted] or [run.end - run.start - 1]
             chunk = Chunk(append.chunk.token_ids[run.start : run.end])
-            self._run(Append(append.index, past + run.start, chunk, indices), inside)
+            self._run(Append(append.index, past + run.start, chunk, indices, append.layout), inside)
             yield run
 
     def _run(self, part: Append, features: Sequence[FeatureRows]) -> None:

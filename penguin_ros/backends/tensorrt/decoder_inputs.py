@@ -110,16 +110,18 @@ class DecoderInputs:
         """Writes the inputs for the positions of `part` over a cache of `length`; features, and the
         mask of a prefill, are copied on the device, where the run will wait for them.
         """
-        num_tokens, past = part.num_tokens, part.past
+        num_tokens, past, layout = part.num_tokens, part.past, part.layout
+        offsets = np.arange(num_tokens) if layout is None else layout.offsets
         self._embed(part.chunk.token_ids, features)
-        self._view('position_ids', (num_tokens,))[:] = np.arange(past, past + num_tokens)
+        self._view('position_ids', (num_tokens,))[:] = past + offsets
         self._view('logits_indices', (len(part.wanted),))[:] = part.wanted
         columns = self.sizes.mask_columns(length, num_tokens)
         mask = self._view('attention_mask', (num_tokens, columns))
         mask[:, :past] = True
         mask[:, past:] = False
         new = past if self.sizes.is_in_place else length
-        mask[:, new : new + num_tokens] = np.tri(num_tokens, dtype=bool)
+        own = np.tri(num_tokens, dtype=bool) if layout is None else layout.sees
+        mask[:, new : new + num_tokens] = own
         if num_tokens > 1:
             self._device.copy(
                 self._prefill_mask, self._buffers['attention_mask'].address, mask.nbytes

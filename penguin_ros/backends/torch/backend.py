@@ -19,7 +19,14 @@ from penguin_ros.backends.base.backend import (
     Logits,
     Result,
 )
-from penguin_ros.backends.base.slot_backend import Append, SlotBackend, StagedFeatures
+from penguin_ros.backends.base.slot_backend import (
+    BRANCH_LOGITS,
+    BRANCH_ROWS,
+    Append,
+    BranchLimits,
+    SlotBackend,
+    StagedFeatures,
+)
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BackendUnavailable
 from penguin_ros.libraries import prepare, remedy
@@ -114,6 +121,12 @@ class TorchBackend(SlotBackend['TorchSession', 'TorchFeatures']):
 
     def _append_greedy(self, session: TorchSession, append: Append) -> list[GreedyToken]:
         return session.append_greedy(append, self._feature_rows(append))
+
+    def _branch_limits(self, session: TorchSession) -> BranchLimits:
+        return BranchLimits(BRANCH_ROWS, BRANCH_LOGITS)
+
+    def _append_branches(self, session: TorchSession, append: Append) -> Logits:
+        return session.append_branches(append)
 
     def _copy(self, session: TorchSession, source: int, target: int, length: int) -> None:
         session.copy(source, target, length)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 
+from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.torch.cache import KeyValueCache
 from penguin_ros.backends.torch.layers import (
     Rope,
@@ -19,6 +20,7 @@ from penguin_ros.backends.torch.layers import (
     project,
     rms_norm,
     rope_of,
+    tree_mask,
 )
 from penguin_ros.backends.torch.weights import DecoderWeights, StackWeights
 
@@ -61,6 +63,23 @@ def _append_part(
     index, past = place
     rope = rope_of(positions[past : past + len(x)])
     mask = causal_mask(past, len(x), shape.heads // shape.kv_heads, x)
+    return run_layers(
+        weights.stack, x, rope, mask, lambda layer, new: cache.append(index, layer, past, new)
+    )
+
+
+def append_tree(
+    weights: DecoderWeights,
+    cache: KeyValueCache,
+    positions: torch.Tensor,
+    append: Append,
+    x: torch.Tensor,
+) -> torch.Tensor:
+    """Does the same for rows that follow each other as the layout of `append` says."""
+    index, past, layout, shape = append.index, append.past, append.layout, weights.stack.shape
+    assert layout is not None
+    rope = rope_of(positions[past + torch.from_numpy(layout.offsets).to(x.device)])
+    mask = tree_mask(past, torch.from_numpy(layout.sees), shape.heads // shape.kv_heads, x)
     return run_layers(
         weights.stack, x, rope, mask, lambda layer, new: cache.append(index, layer, past, new)
     )

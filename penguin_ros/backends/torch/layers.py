@@ -130,6 +130,15 @@ def causal_mask(past: int, rows: int, groups: int, like: torch.Tensor) -> torch.
     return mask.repeat(groups, 1)
 
 
+def tree_mask(past: int, sees: torch.Tensor, groups: int, like: torch.Tensor) -> torch.Tensor:
+    """Returns what `attend` adds to the scores so that each row sees the `past` positions and those
+    of its own that `sees` (rows, rows) bool says.
+    """
+    mask = torch.zeros((len(sees), past + len(sees)), dtype=like.dtype, device=like.device)
+    mask[:, past:].masked_fill_(~sees.to(like.device), float('-inf'))
+    return mask.repeat(groups, 1)
+
+
 def position_mask(
     positions: torch.Tensor, length: int, groups: int, like: torch.Tensor
 ) -> torch.Tensor:

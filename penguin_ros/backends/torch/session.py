@@ -201,6 +201,21 @@ class TorchSession:
         with inference(what):
             return greedy_choices(self._append(append, features))
 
+    def append_branches(self, append: Append) -> Logits:
+        """Reads the rows of a tree in one plain pass and clears what it wrote; returns the logits
+        asked for.
+        """
+        table, past = self._decoder.embedding, append.past
+        with inference('reading branches'):
+            try:
+                ids = torch.tensor(append.chunk.token_ids, dtype=torch.int64, device=table.device)
+                hidden = decoder.append_tree(
+                    self._decoder, self._cache, self._positions, append, F.embedding(ids, table)
+                )
+                return _to_numpy(decoder.logits(self._decoder, hidden, append.wanted))
+            finally:
+                self._cache.clear(append.index, past, past + append.num_tokens)
+
     def _append(self, append: Append, features: Sequence[FeatureRows]) -> torch.Tensor:
         """Appends plainly; returns (len(wanted), vocabulary_size) float32 on the device."""
         ids = torch.tensor(

@@ -21,6 +21,7 @@ from penguin_ros.backends.onnxruntime import device_cache, device_steps
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.onnxruntime.library import OLDEST_IN_PLACE, version_of
 from penguin_ros.backends.onnxruntime.providers import Placement
+from penguin_ros.backends.onnxruntime.steps import Step
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.nvidia_card import Card
 
@@ -156,13 +157,13 @@ def test_what_is_not_finite_does_not_outlive_its_request(bundle: Bundle) -> None
     expected = backend.forward(slot, Chunk(tokens(1, 30)), [-1])
     decoder = backend._opened().decoder
     rows = np.full((5, bundle.shape.llm.hidden_size), np.nan, np.float32)
-    assert np.isnan(decoder.append(0, 30, rows, [4])).all()
+    assert np.isnan(decoder.append(Step(0, 30, rows, [4]))).all()
     decoder.cache.forget(0, 29, 35)
     again = backend._opened().decoder.append(
-        0, 29, bundle.embedding_table.read(tokens(1, 30)[29:]), [0]
+        Step(0, 29, bundle.embedding_table.read(tokens(1, 30)[29:]), [0])
     )
     assert error(again, expected) < 1e-5
-    decoder.append(0, 30, rows, [])
+    decoder.append(Step(0, 30, rows, []))
     backend.free_slot(slot)
     assert error(backend.forward(backend.new_slot(), Chunk(tokens(1, 30)), [-1]), expected) < 1e-5
 
