@@ -58,6 +58,7 @@ CORE = (
     'preprocessing',
     'backends',
     'generation',
+    'scoring',
     'window',
     'scheduler',
     'requests',
@@ -148,6 +149,7 @@ ROOMS = {
     'backends.ways': Room(VALUES),
     'backends.open_backend': Room((*VALUES, 'checkpoint', 'backends')),
     'generation': Room((*VALUES, 'backends.base'), ('numpy',)),
+    'scoring': Room((*VALUES, 'generation'), ('numpy',)),
     'window': Room((*VALUES, 'clip_buffer', 'frame_sampling', 'preprocessing'), ('numpy',)),
     # A job is a generator that somebody else made: the scheduler needs no room of those that make
     # one.
@@ -164,6 +166,7 @@ ROOMS = {
             'preprocessing',
             'backends.base',
             'generation',
+            'scoring',
             'window',
             'media',
             'pipeline_status',

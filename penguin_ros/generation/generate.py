@@ -55,7 +55,7 @@ def generate(
     stats.prompt_tokens = len(inputs.prompt.token_ids)
     stats.visual_tokens = inputs.visual_tokens
     max_new_tokens = min(params.max_tokens, max_new_tokens_of(caches.backend, inputs))
-    with leased_slot(caches, inputs) as slot, _emptied_at_end() as features:
+    with leased_slot(caches, inputs) as slot, emptied_at_end() as features:
         stats.reused_tokens = slot.length
         encode = _encode(caches, inputs, slot, features, output)
         yield from driven(encode, clock, partial(stats.add_duration, 'encode'))
@@ -100,7 +100,7 @@ def leased_slot(caches: Caches, inputs: ModelInputs) -> Iterator[KVSlot]:
 
 
 @contextmanager
-def _emptied_at_end() -> Iterator[list[Features | None]]:
+def emptied_at_end() -> Iterator[list[Features | None]]:
     """Gives an empty list, the only name for the handles of features, and empties it at the end.
 
     A thrown error's traceback keeps local names alive, and whoever keeps the error would keep the

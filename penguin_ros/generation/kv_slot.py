@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Backend, Chunk, GreedyToken, Logits
+from penguin_ros.backends.base.backend import Backend, Branch, Chunk, GreedyToken, Logits
 from penguin_ros.model_inputs import ModelInputs
 
 PrefixKeys = NDArray[np.int64]
@@ -78,6 +78,13 @@ class KVSlot:
         tokens = self._backend.forward_greedy_each(self.slot_id, chunk, logits_indices)
         self._note(chunk)
         return tokens
+
+    def forward_branches(self, branches: Sequence[Branch]) -> list[Logits]:
+        """See Backend."""
+        self.is_sound = False
+        logits = self._backend.forward_branches(self.slot_id, branches)
+        self.is_sound = True
+        return logits
 
     def truncate(self, length: int) -> None:
         """See Backend."""

@@ -105,7 +105,7 @@ def sample(
     """
     if not np.isfinite(logits).all():
         nan, infinite = int(np.isnan(logits).sum()), int(np.isinf(logits).sum())
-        raise _invalid_logits(
+        raise invalid_logits(
             f'the network returned {nan} NaN and {infinite} infinite of {logits.size} logits'
         )
     if config.temperature <= 0.0:
@@ -122,7 +122,7 @@ def checked_token_id(best: GreedyToken) -> int:
     infinite.
     """
     if not math.isfinite(best.logit):
-        raise _invalid_logits('the network returned logits that are NaN or infinite')
+        raise invalid_logits('the network returned logits that are NaN or infinite')
     return best.token_id
 
 
@@ -170,7 +170,7 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.intp]:
     return ranked[: max(1, int(np.count_nonzero(before < mass)))]
 
 
-def _invalid_logits(what: str) -> InvalidLogits:
+def invalid_logits(what: str) -> InvalidLogits:
     return InvalidLogits(
         what,
         'its numbers overflowed, or weights are damaged',

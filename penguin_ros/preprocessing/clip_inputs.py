@@ -102,6 +102,21 @@ class Preprocessor:
             return self._rendered(messages, [_Visual(video, clip.frames, plan)])
         return self._steps(messages, [clip.frames], max_tokens)
 
+    def questions_steps(
+        self, clip: Clip, questions: Sequence[str], plan: FramePlan | None = None
+    ) -> Generator[None, None, list[ModelInputs]]:
+        """Makes the inputs of a clip and each of several questions, which share its frames; see
+        clip_steps.
+        """
+        video = VideoPart(clip.seconds_from_start, len(clip.frames))
+        dialogues = [[Message('user', (video, TextPart(question)))] for question in questions]
+        if plan is not None:
+            visuals = [_Visual(video, clip.frames, plan)]
+        else:
+            visuals = yield from self._visuals(dialogues[0], [clip.frames], None)
+        frames = yield from self._prepared(visuals)
+        return [self._inputs(messages, visuals, frames) for messages in dialogues]
+
     def clip_patches(self, clip: Clip, plan: FramePlan) -> tuple[FramePatches, ...]:
         """Returns the frames of a clip as clip_steps makes them, their pixels not yet computed."""
         video = VideoPart(None, len(clip.frames))
@@ -147,11 +162,25 @@ class Preprocessor:
             yield to_patches(visual.frames[index], size, merge_size, self._shape.processor, kind)
 
     def _rendered(self, messages: Sequence[Message], visuals: Sequence[_Visual]) -> InputSteps:
+        frames = yield from self._prepared(visuals)
+        return self._inputs(messages, visuals, frames)
+
+    def _prepared(
+        self, visuals: Sequence[_Visual]
+    ) -> Generator[None, None, tuple[FramePatches, ...]]:
         frames: list[FramePatches] = []
         for visual in visuals:
             for patches in self._patches(visual):
                 frames.append(patches)
                 yield
+        return tuple(frames)
+
+    def _inputs(
+        self,
+        messages: Sequence[Message],
+        visuals: Sequence[_Visual],
+        frames: tuple[FramePatches, ...],
+    ) -> ModelInputs:
         prompt = render(
             _as_shown(messages, visuals),
             self._tokenizer,
@@ -160,7 +189,7 @@ class Preprocessor:
         )
         return ModelInputs(
             prompt,
-            tuple(frames),
+            frames,
             self._shape.image_token_id,
             any(visual.plan.is_truncated for visual in visuals),
             tuple(index for visual in visuals for index in visual.plan.indices),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
@@ -22,6 +23,7 @@ from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.frame_plan import video_unit
+from penguin_ros.scoring.scorer import AnswerScorer
 from penguin_ros.user_cache import expanded
 from penguin_ros.window.window_rules import WindowRules
 
@@ -51,6 +53,11 @@ class LoadedModel:
     def window_rules(self, config: PenguinConfig) -> WindowRules:
         """Returns what the settings and the model say about the window of a camera."""
         return WindowRules(config, video_unit(self.source.shape.processor))
+
+    @cached_property
+    def scorer(self) -> AnswerScorer:
+        """Scores the answers to questions, see `scoring/`."""
+        return AnswerScorer(self.source.tokenizer.encode_text, self.source.shape.stop_token_ids)
 
     def new_output(self) -> GenerationOutput:
         """Makes an empty output, for the text of one request; any thread."""

@@ -285,12 +285,14 @@ class SlotBackend(Backend, Generic[Session, Handle]):
             for branch in group:
                 tree.add(branch)
             is_fitting = len(tree.token_ids) <= limits.rows and len(tree.wanted) <= limits.logits
-            read = self._read_tree(slot, tree) if is_fitting else read_in_turn(self, slot, group)
-            found.extend(read)
+            read = self._read_tree(slot, tree) if is_fitting else None
+            found.extend(read_in_turn(self, slot, group) if read is None else read)
         return found
 
-    def _read_tree(self, slot: int, tree: TokenTree) -> list[Logits]:
-        """Reads a tree in one pass; returns the logits of each of its branches."""
+    def _read_tree(self, slot: int, tree: TokenTree) -> list[Logits] | None:
+        """Reads a tree in one pass; returns the logits of each of its branches. None where any are
+        not finite: a hidden row counts zero times its value, so it may have spoiled the others.
+        """
         session, index, past = self._opened(), self._slots.index(slot), self._slots.length(slot)
         chunk = Chunk(np.array(tree.token_ids, np.int64))
         try:
@@ -299,6 +301,8 @@ class SlotBackend(Backend, Generic[Session, Handle]):
             )
         finally:
             self._forget(session, index, past, past + len(tree.token_ids))
+        if not np.isfinite(logits[:, :1]).all():
+            return None
         return [logits[places] for places in tree.places()]
 
     # --- inside -----------------------------------------------------------------------------------
