@@ -16,6 +16,7 @@ import numpy as np
 from cuda.bindings import runtime as cudart
 
 from penguin_ros.backends.cuda.buffers import Gpu, HostBuffer, StridedRows
+from penguin_ros.backends.cuda.faults import fault
 from penguin_ros.backends.cuda.versions import device_advice, refusal, text
 from penguin_ros.errors import BackendError, BackendUnavailable, OutOfMemory
 from penguin_ros.jetson import Jetson, find_jetson
@@ -49,6 +50,8 @@ class CudaDevice:
                 'cudaStreamCreateWithFlags',
                 cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking),
             )
+        except BackendUnavailable:  # it says more than what follows
+            raise
         except (BackendError, RuntimeError) as error:
             raise BackendUnavailable(
                 'no CUDA device can be used',
@@ -266,14 +269,12 @@ def versions() -> tuple[int, int]:
 
 
 def _call(name: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Returns what a CUDA function returned, without the error code in front; BackendError with
-    CUDA's words when that is an error.
+    """Returns what a CUDA function returned, without the error code in front; a named error with
+    CUDA's words when that is one, see `faults`.
     """
     error, *values = result
     if error != cudart.cudaError_t.cudaSuccess:
         _, said = cudart.cudaGetErrorString(error)
         words = said.decode() if isinstance(said, bytes) else str(said)
-        raise BackendError(
-            f'{name} failed', words, 'If it repeats, restart; the log of the driver is in dmesg'
-        )
+        raise fault(name, int(error), words)
     return tuple(values)

@@ -22,7 +22,9 @@ class cudaError_t(enum.IntEnum):
     cudaErrorInvalidValue = 1
     cudaErrorMemoryAllocation = 2
     cudaErrorNoDevice = 100
+    cudaErrorDevicesUnavailable = 46
     cudaErrorIllegalAddress = 700
+    cudaErrorLaunchFailure = 719
     cudaErrorStreamCaptureUnsupported = 900
 
 
@@ -43,17 +45,20 @@ class cudaGraphExec_t(int):
 
 
 OK = cudaError_t.cudaSuccess
+WORKS_WHEN_LOST = ('cudaGetErrorString', 'cudaDriverGetVersion', 'cudaRuntimeGetVersion')
 Result = tuple[Any, ...]
 
 
-def checked(function: Callable[..., Result]) -> Callable[..., Result]:
+def checked(gpu: FakeGpu, name: str, function: Callable[..., Result]) -> Callable[..., Result]:
     """Turns a fault into an error code, without values."""
 
     def call(*arguments: Any) -> Result:
+        if gpu.lost and name not in WORKS_WHEN_LOST:
+            return (cudaError_t(gpu.lost), None)
         try:
             return function(*arguments)
         except GpuFault:
-            return (cudaError_t.cudaErrorIllegalAddress, None)
+            return (cudaError_t(gpu.lost or cudaError_t.cudaErrorIllegalAddress), None)
 
     return call
 
@@ -67,7 +72,7 @@ def cuda_runtime(gpu: FakeGpu) -> types.ModuleType:
     module.cudaHostAllocMapped, module.cudaHostAllocPortable, module.cudaStreamNonBlocking = 2, 1, 1
     for functions in (_device(gpu), _memory(gpu), _stream(gpu), _events(gpu)):
         for name, function in functions.items():
-            setattr(module, name, checked(function))
+            setattr(module, name, checked(gpu, name, function))
     return module
 
 
@@ -87,9 +92,14 @@ def _device(gpu: FakeGpu) -> dict[str, Callable[..., Result]]:
         gpu.flags.append(flags)
         return (OK,)
 
+    def set_device(device: int) -> Result:
+        if gpu.is_taken:
+            return (cudaError_t.cudaErrorDevicesUnavailable,)
+        return (OK if gpu.is_present else cudaError_t.cudaErrorNoDevice,)
+
     return {
         'cudaSetDeviceFlags': set_flags,
-        'cudaSetDevice': lambda device: (OK if gpu.is_present else cudaError_t.cudaErrorNoDevice,),
+        'cudaSetDevice': set_device,
         'cudaGetDeviceProperties': properties,
         'cudaDriverGetVersion': lambda: (OK, gpu.driver),
         'cudaRuntimeGetVersion': lambda: (OK, gpu.runtime),

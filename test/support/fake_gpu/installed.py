@@ -11,6 +11,7 @@ import types
 from dataclasses import dataclass, field
 from typing import Any
 
+from support.fake_gpu.cuda_driver import cuda_driver
 from support.fake_gpu.cuda_runtime import cuda_runtime
 from support.fake_gpu.memory import FakeGpu
 from support.fake_gpu.tensorrt_module import tensorrt_module
@@ -38,6 +39,7 @@ class Machine:
                 self.gpu, library, lambda model: self.refuses(model), self.built
             ),
             'cuda.bindings.runtime': cuda_runtime(self.gpu),
+            'cuda.bindings.driver': cuda_driver(self.gpu),
         }
 
 
@@ -55,11 +57,11 @@ class _Delegate(types.ModuleType):
         return getattr(self.module, name)
 
 
-NAMES = ('tensorrt', 'cuda', 'cuda.bindings', 'cuda.bindings.runtime')
+NAMES = ('tensorrt', 'cuda', 'cuda.bindings', 'cuda.bindings.runtime', 'cuda.bindings.driver')
 _delegates = {name: _Delegate(name) for name in NAMES}
 _delegates['cuda'].module = types.SimpleNamespace(bindings=_delegates['cuda.bindings'])  # type: ignore[assignment]
 _delegates['cuda.bindings'].module = types.SimpleNamespace(
-    runtime=_delegates['cuda.bindings.runtime']
+    runtime=_delegates['cuda.bindings.runtime'], driver=_delegates['cuda.bindings.driver']
 )  # type: ignore[assignment]
 
 

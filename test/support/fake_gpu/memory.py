@@ -13,11 +13,15 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from support.page_cache import cached_bytes
 
+from penguin_ros.kernels.table import Kernel
+
 NAN_BYTE = 0xFF
+ILLEGAL_ADDRESS = 700
 ALIGNMENT = 256
 
 
@@ -81,6 +85,15 @@ class PageCache:
             self.files.pop(file, None)
 
 
+Executor = Callable[['FakeGpu', 'Kernel | None', tuple[int, ...], tuple['int | float', ...]], None]
+"""Computes a kernel: which, its grid, its arguments."""
+
+
+def refuse_to_run(gpu: FakeGpu, kernel: Kernel | None, grid: Any, values: Any) -> None:
+    """Stands where nobody said how kernels are computed."""
+    raise AssertionError('this GPU computes no kernels')
+
+
 class FakeGpu:
     """Blocks of memory and a queue: `total_bytes` of memory; `can_capture` says whether streams can
     be captured; `driver` and `runtime` are CUDA versions, `driver` 0 where there is none.
@@ -89,6 +102,10 @@ class FakeGpu:
     second; weights of the formats in `unpacked` are written and read again as float16.
     `nominal_bytes` is what it says it has, `sm_count` the number of multiprocessors; `refused`
     counts allocations that failed, `flags` are those that were set.
+
+    `executor` computes what kernels do. The kernel number `fails_at`, counted from 1, fails with
+    the code `fails_with`; `lost` is the code that all calls return from then on. Without
+    `has_compiler` the driver reads no PTX; when it `is_taken`, another process has it alone.
     """
 
     def __init__(self, total_bytes: int = 1 << 34) -> None:
@@ -109,6 +126,10 @@ class FakeGpu:
         self.launches = 0
         self.compiled: list[tuple[str, str]] = []
         self._next_graph = 1 << 60
+        self.has_compiler, self.is_taken, self.lost = True, False, 0
+        self.kernels_run = 0
+        self.fails_at, self.fails_with = 0, 0
+        self.executor: Executor = refuse_to_run
 
     @property
     def used_bytes(self) -> int:
@@ -166,8 +187,31 @@ class FakeGpu:
         """Runs what is queued."""
         if self.capture is not None:
             raise GpuFault('waiting for a stream that is being captured')
-        while self.queue:
-            self.queue.pop(0)()
+        try:
+            while self.queue:
+                self.queue.pop(0)()
+        except GpuFault:
+            self.queue.clear()
+            raise
+
+    def start_kernel(
+        self, kernel: Kernel | None, grid: tuple[int, ...], values: tuple[int | float, ...]
+    ) -> None:
+        """Queues a kernel; what it does wrong ends all that this process may do with the GPU."""
+
+        def run() -> None:
+            self.kernels_run += 1
+            if self.kernels_run == self.fails_at:
+                self.lost = self.fails_with
+            if self.lost:
+                raise GpuFault('a kernel failed')
+            try:
+                self.executor(self, kernel, grid, values)
+            except GpuFault:
+                self.lost = ILLEGAL_ADDRESS
+                raise
+
+        self.enqueue(run)
 
     def end_capture(self) -> int:
         """Keeps the captured operations under a number."""
