@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 ALIGNMENT = 4096
 """Bytes; a page, so that a runtime can map each tensor where it lies."""
 
-ITEM_BITS = {'float32': 32, 'float16': 16, 'bfloat16': 16, 'int8': 8, 'int4': 4}
+ITEM_BITS = {'float32': 32, 'int32': 32, 'float16': 16, 'bfloat16': 16, 'int8': 8, 'int4': 4}
 STORAGE: dict[str, np.dtype[Any]] = {
     'float32': np.dtype('<f4'),
+    'int32': np.dtype('<i4'),
     'float16': np.dtype('<f2'),
     'bfloat16': np.dtype('<u2'),
     'int8': np.dtype('i1'),
