@@ -161,8 +161,8 @@ def _prefill(
 
 class _Decoder:
     """Appends to one KV slot and takes the tokens that follow: one, or several when a draft is
-    verified. Whenever a step is over, the slot holds the prompt and tokens of the text, and no
-    rejected draft.
+    verified or a grammar forces them. Whenever a step is over, the slot holds the prompt and tokens
+    of the text, and no rejected draft; `_pending` are those that it lacks, the newest at least.
     """
 
     def __init__(
@@ -177,38 +177,54 @@ class _Decoder:
         self._sampler = sampler
         self._drafter = drafter
         self._is_greedy = params.is_greedy_without_logits
+        self._longest = params.prefill_chunk
         self._clock = clock
+        self._pending: list[int] = []
 
     def first_step(self, chunk: Chunk) -> Step:
         """Appends the last chunk of a prompt and takes the token after it."""
-        return self._taken(self._sampler.step('prefill', self._append(chunk, 1)))
+        step = self._sampler.step('prefill', self._append(chunk, 1))
+        self._pending = list(step.token_ids)
+        return self._taken(step)
 
     def steps(self, output: GenerationOutput) -> Generator[Step, None, None]:
         """One step per pass, until a stop rule holds."""
         while not output.is_complete:
-            yield self._next_step(output.token_ids[-1])
+            while len(self._pending) > self._longest:
+                self._append_pending(self._longest)
+                yield Step('decode')
+            yield self._next_step()
 
-    def _next_step(self, newest: int) -> Step:
-        """Appends the newest token, with a draft of those that may follow it, and takes those that
-        do.
+    def _append_pending(self, count: int) -> None:
+        """Appends the first `count` pending tokens."""
+        self._slot.forward(Chunk(np.array(self._pending[:count], np.int64)))
+        del self._pending[:count]
+
+    def _next_step(self) -> Step:
+        """Appends the pending tokens, with a draft of those that may follow them, and takes those
+        that do.
         """
-        draft = self._drafter.draft(self._sampler.tokens_left) if self._drafter else []
+        guess = self._drafter.draft(self._sampler.tokens_left) if self._drafter else []
+        draft = self._sampler.fitting(guess)
+        positions = len(self._pending) + len(draft)
         start_ns = self._clock()
-        step = self._verify(newest, draft)
+        step = self._verify(draft)
         if self._drafter:
-            self._drafter.note_pass(1 + len(draft), self._clock() - start_ns)
+            self._drafter.note_pass(positions, self._clock() - start_ns)
         return self._taken(step)
 
-    def _verify(self, newest: int, draft: Sequence[int]) -> Step:
+    def _verify(self, draft: Sequence[int]) -> Step:
         """Makes a step of one pass, and of a second one where a drafted token spoils the logits
         before it, as NaN in a pass may.
         """
-        held = self._slot.length
-        results = self._append(Chunk(np.array([newest, *draft], np.int64)), 1 + len(draft))
+        held, pending = self._slot.length, self._pending
+        results = self._append(Chunk(np.array([*pending, *draft], np.int64)), 1 + len(draft))
         kept = held
         try:
             step = self._sampler.step('decode', results, draft)
-            kept += len(step.token_ids)
+            right = _common_length(step.token_ids[:-1], draft)
+            kept += len(pending) + right
+            self._pending = list(step.token_ids[right:])
             return step
         except InvalidLogits:
             if not draft:
@@ -216,7 +232,7 @@ class _Decoder:
         finally:  # of any error too
             if draft and kept < self._slot.length:
                 self._slot.truncate(kept)
-        return self._verify(newest, ())
+        return self._verify(())
 
     def _append(self, chunk: Chunk, count: int) -> Sequence[GreedyToken] | Logits:
         """Appends `chunk`; returns what is known of the token after each of its last `count`
@@ -232,3 +248,10 @@ class _Decoder:
         if self._drafter:
             self._drafter.add(step.token_ids)
         return step
+
+
+def _common_length(token_ids: Sequence[int], draft: Sequence[int]) -> int:
+    """Returns how many tokens from the first on are those of the draft."""
+    pairs = enumerate(zip(token_ids, draft, strict=False))
+    differing = (index for index, (token_id, guess) in pairs if token_id != guess)
+    return next(differing, min(len(token_ids), len(draft)))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from penguin_ros.backends.base.backend import Logits
@@ -32,10 +33,13 @@ class GenerationOutput:
 
     `token_ids` end with the stop token when there is one; it adds nothing to `text`. An incomplete
     character at the end of an unfinished text is left out. `stop_reason` is NONE while it grows.
+    `logprobs`: the natural logarithm of each token's probability, before temperature and all other
+    rules; NaN where it was not measured.
     """
 
     detokenizer: Detokenizer
     token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
     text: str = ''
     stop_reason: StopReason = StopReason.NONE
     stats: GenerationStats = field(default_factory=GenerationStats)
@@ -45,7 +49,13 @@ class GenerationOutput:
         """True when a stop rule has ended the text."""
         return self.stop_reason is not StopReason.NONE
 
-    def append(self, token_id: int, stop_reason: StopReason) -> str:
+    @property
+    def measured_logprobs(self) -> list[float]:
+        """Those of the text's tokens that were measured; the stop token is not one of them."""
+        of_text = self.logprobs[: self.stats.generated_tokens]
+        return [logprob for logprob in of_text if not math.isnan(logprob)]
+
+    def append(self, token_id: int, stop_reason: StopReason, logprob: float = math.nan) -> str:
         """Appends a token, the last one when it has a stop reason; returns the text that it
         completes.
         """
@@ -54,6 +64,7 @@ class GenerationOutput:
         if stop_reason is not StopReason.NONE:
             piece += self.detokenizer.finish()
         self.token_ids.append(token_id)
+        self.logprobs.append(logprob)
         self.text += piece
         self.stop_reason = stop_reason
         self.stats.generated_tokens += not is_stop_token

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidRequest
+from penguin_ros.generation.constraint import Grammar
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class SamplingParams:
 
     It makes `max_tokens` new tokens at most, fewer where the KV slot is shorter. `prefill_chunk`:
     prompt positions per step. `keep_logits` puts a copy of the logits into each step. `seed_offset`
-    tells the random streams of two requests apart. InvalidRequest when a number is below 1.
+    tells the random streams of two requests apart. `grammar`: the only texts that may come out.
+    `logprobs` measures the probability of every token. InvalidRequest when a number is below 1.
     """
 
     max_tokens: int
@@ -24,6 +26,8 @@ class SamplingParams:
     prefill_chunk: int = 256
     keep_logits: bool = False
     seed_offset: int = 0
+    grammar: Grammar | None = None
+    logprobs: bool = False
 
     def __post_init__(self) -> None:
         for name in ('max_tokens', 'prefill_chunk'):
@@ -33,4 +37,5 @@ class SamplingParams:
     @property
     def is_greedy_without_logits(self) -> bool:
         """True when the backend may choose the tokens on its device: nobody looks at the logits."""
-        return self.sampling.temperature <= 0.0 and not self.keep_logits
+        is_watched = self.keep_logits or self.logprobs or self.grammar is not None
+        return self.sampling.temperature <= 0.0 and not is_watched

@@ -20,6 +20,9 @@ from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.stop_rules import StopRules
 from penguin_ros.request import Phase
 
+MAX_FORCED_ROWS = 63
+"""Tokens that a grammar forces and whose logits are wanted nevertheless, in one pass."""
+
 _FIRST_GUESS = 1024
 """top_p looks at this many of the best tokens first: sorting a vocabulary of 150,000 costs as much
 as a decode step.
@@ -37,11 +40,24 @@ class Sampler:
         self._output = output
         self._random = new_random_stream(params.sampling.seed, params.seed_offset)
         self._rules = StopRules(params.stop_token_ids, max_new_tokens, params.sampling.max_repeats)
+        self._constraint = None if params.grammar is None else params.grammar.begin()
+        self._needs_rows = params.logprobs or params.keep_logits
 
     @property
     def tokens_left(self) -> int:
         """How many more tokens may come."""
         return self._max_new_tokens - len(self._output.token_ids)
+
+    def fitting(self, guess: Sequence[int]) -> list[int]:
+        """Returns the draft that is verified in place of a guess: what the grammar forces, then as
+        much of the guess as it allows.
+        """
+        if self._constraint is None:
+            return list(guess)
+        forced = list(self._constraint.forced()[: min(MAX_FORCED_ROWS, self.tokens_left - 1)])
+        if list(guess[: len(forced)]) != forced:
+            return forced
+        return list(guess[: max(len(forced), self._constraint.valid_length(guess))])
 
     def step(
         self, phase: Phase, results: Sequence[GreedyToken] | Logits, draft: Sequence[int] = ()
@@ -49,22 +65,23 @@ class Sampler:
         """Makes a step of one forward pass. `results`: what the pass gave for the newest token and
         for each token of `draft`, (1 + len(draft)) greedy tokens or rows of logits.
 
-        Takes tokens until one differs from the draft or ends the text. InvalidLogits, with nothing
-        taken, when the first result has NaN or infinite logits; a later such result is left to the
-        next step.
+        Takes tokens until one differs from the draft or ends the text, and then those that the
+        grammar forces. InvalidLogits, with nothing taken, when the first result has NaN or infinite
+        logits; a later such result is left to the next step.
         """
         pieces: list[str] = []
         for index, result in enumerate(results):
             try:
-                token_id = self._sample(result)
+                token_id, logprob = self._next(result)
             except InvalidLogits:
                 if not index:
                     raise
                 break
-            pieces.append(self._output.append(token_id, self._rules.add(token_id)))
+            pieces.append(self._take(token_id, logprob))
             is_right = index < len(draft) and draft[index] == token_id
             if not is_right or self._output.is_complete:
                 break
+        pieces += self._forced_pieces()
         self._count(len(pieces), draft)
         logits = None
         if self._params.keep_logits and isinstance(results, np.ndarray):
@@ -72,10 +89,36 @@ class Sampler:
         token_ids = tuple(self._output.token_ids[-len(pieces) :])
         return Step(phase, token_ids, ''.join(pieces), logits)
 
-    def _sample(self, result: GreedyToken | Logits) -> int:
+    def _next(self, result: GreedyToken | Logits) -> tuple[int, float]:
+        """Returns the next token and the logarithm of its probability, NaN where that is not
+        wanted.
+        """
         if isinstance(result, GreedyToken):
-            return checked_token_id(result)
-        return sample(result, self._params.sampling, self._random)
+            return checked_token_id(result), math.nan
+        forced = () if self._constraint is None else self._constraint.forced()
+        if forced:
+            return forced[0], logprob_of(result, forced[0]) if self._needs_rows else math.nan
+        allowed = None if self._constraint is None else self._constraint.allowed()
+        token_id = sample(result, self._params.sampling, self._random, allowed)
+        is_measured = self._params.logprobs or self._constraint is not None
+        return token_id, logprob_of(result, token_id) if is_measured else math.nan
+
+    def _take(self, token_id: int, logprob: float) -> str:
+        if self._constraint is not None:
+            self._constraint.accept(token_id)
+        return self._output.append(token_id, self._rules.add(token_id), logprob)
+
+    def _forced_pieces(self) -> list[str]:
+        """Takes what the grammar forces now, for which no pass is needed; nothing where the logits
+        of every token are wanted.
+        """
+        pieces: list[str] = []
+        while self._constraint is not None and not (self._needs_rows or self._output.is_complete):
+            forced = self._constraint.forced()
+            if not forced:
+                break
+            pieces.append(self._take(forced[0], math.nan))
+        return pieces
 
     def _count(self, taken: int, draft: Sequence[int]) -> None:
         stats, token_ids = self._output.stats, self._output.token_ids[-taken:]
@@ -94,10 +137,13 @@ def new_random_stream(seed: int, offset: int = 0) -> np.random.Generator:
 
 
 def sample(
-    logits: NDArray[np.floating], config: GenerationConfig, random: np.random.Generator
+    logits: NDArray[np.floating],
+    config: GenerationConfig,
+    random: np.random.Generator,
+    allowed: NDArray[np.intp] | None = None,
 ) -> int:
-    """Chooses the next token's id from `logits` (vocabulary,); InvalidLogits when one is NaN or
-    infinite.
+    """Chooses the next token's id from `logits` (vocabulary,), among the `allowed` ids if given;
+    InvalidLogits when one is NaN or infinite.
 
     Temperature 0 takes the largest logit, of equal ones that with the lowest id, and draws nothing
     from `random`; any other temperature draws one number. Weights are computed in float64 from
@@ -108,6 +154,21 @@ def sample(
         raise invalid_logits(
             f'the network returned {nan} NaN and {infinite} infinite of {logits.size} logits'
         )
+    if allowed is not None:
+        return int(allowed[_sample(logits[allowed], config, random)])
+    return _sample(logits, config, random)
+
+
+def logprob_of(logits: NDArray[np.floating], token_id: int) -> float:
+    """Returns the natural logarithm of a token's probability, from its logits (vocabulary,)."""
+    largest = logits.max()
+    total = np.exp(logits - largest).sum(dtype=np.float64)
+    return float(logits[token_id] - largest) - math.log(total)
+
+
+def _sample(
+    logits: NDArray[np.floating], config: GenerationConfig, random: np.random.Generator
+) -> int:
     if config.temperature <= 0.0:
         return int(np.argmax(logits))
     kept, weights = _candidates(logits, config)
