@@ -280,6 +280,18 @@ class TooManyImages(RequestError):
     """A request carries more images, or more bytes of images, than it may."""
 
 
+class InvalidChoices(RequestError):
+    """A choice is empty, too long or given twice, or there are too many."""
+
+
+class InvalidSchema(RequestError):
+    """A JSON schema is malformed, not supported, too complex, or nothing conforms to it."""
+
+
+class UnknownConversation(RequestError):
+    """No conversation of that id: it was never begun, forgotten, or too old."""
+
+
 class DuplicateRequest(RequestError):
     """A request with this id is queued or running."""
 

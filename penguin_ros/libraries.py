@@ -27,6 +27,7 @@ PACKAGES = {
     'cuda': 'cuda-bindings',
     'cv2': 'opencv-python-headless',
     'huggingface_hub': 'huggingface_hub',
+    'llguidance': 'llguidance',
     'matplotlib': 'matplotlib',
     'mujoco': 'mujoco',
     'numpy': 'numpy',
