@@ -363,6 +363,29 @@ class TokenCountMismatch(PenguinError):
         )
 
 
+# --- memory ---------------------------------------------------------------------------------------
+
+
+class StoreError(PenguinError):
+    """The store of a memory cannot be read or written."""
+
+
+class StoreInUse(StoreError):
+    """Another process writes to the store."""
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer version of this package."""
+
+
+class StoreDamaged(StoreError):
+    """The database of the store is damaged, or is none."""
+
+
+class UnknownEntry(RequestError):
+    """No entry of that id is stored, or its picture is not there."""
+
+
 # --- backends -------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds entries: which fit is told by the columns in memory and the index of words, and their order
+by words, meaning or time.
+
+Of more than POOL entries with the words, the newest POOL are ranked. Where words and meaning both
+rank, the two rankings are fused by reciprocal rank.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.memory.catalogue import Columns, Rows
+from penguin_ros.memory.filter import Filter
+from penguin_ros.memory.words import fts_query
+
+POOL = 1000
+FIRST_WINDOW = 20_000
+WINDOW_GROWTH = 4
+ROWS_AT_ONCE = 2000
+RANK_OFFSET = 60
+"""Of reciprocal rank fusion: how little the first ranks stand out."""
+SATURATION, LENGTH_SHARE = 1.2, 0.75
+"""k1 and b of BM25."""
+
+FOUND = 'SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC'
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Rows in order, the best first, with their scores, and what each was found by."""
+
+    rows: Rows
+    scores: NDArray[np.float64]
+    matches: tuple[tuple[str, ...], ...]
+
+
+def rows_with_words(
+    connection: sqlite3.Connection, columns: Columns, fits: Rows | None, words: str, count: int
+) -> Rows:
+    """Returns the newest `count` rows that hold the words and are in `fits` (None: all), newest
+    first.
+
+    It looks through a window of the newest rows that fit, and through larger ones while too few are
+    found.
+    """
+    query = fts_query(words)
+    everything = np.arange(len(columns)) if fits is None else fits
+    window = FIRST_WINDOW
+    while True:
+        newest = everything if window >= len(everything) else columns.newest(everything, window)
+        found = _found_in(connection, columns, query, np.sort(newest))
+        if len(found) >= count or window >= len(everything):
+            return columns.newest(np.sort(found), count)
+        window *= WINDOW_GROWTH
+
+
+def _found_in(connection: sqlite3.Connection, columns: Columns, query: str, rows: Rows) -> Rows:
+    """Returns which of the rows hold the words."""
+    if not len(rows):
+        return rows
+    is_wanted = np.zeros(len(columns), bool)
+    is_wanted[rows] = True
+    first, last = int(columns['id'][rows[0]]), int(columns['id'][rows[-1]])
+    found = [
+        some[is_wanted[some]]
+        for ids in _batches(connection.execute(FOUND, (query, first, last)))
+        if len(some := columns.rows_of(ids))
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.intp)
+
+
+def _batches(cursor: sqlite3.Cursor) -> Iterator[NDArray[np.int64]]:
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield np.array(rows, np.int64)[:, 0]
+
+
+def word_scores(texts: Sequence[str], words: str) -> NDArray[np.float64]:
+    """Returns how well each text fits the words, as BM25 counts occurrences against length. How
+    rare a word is does not matter: each of the texts has all of them.
+    """
+    terms = [term for term in re.findall(r'\w+', words.lower()) if f'-{term}' not in words.lower()]
+    lengths = np.array([len(text) for text in texts], np.float64)
+    mean = lengths.mean() if len(lengths) else 1.0
+    weight = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * lengths / max(mean, 1.0))
+    scores = np.zeros(len(texts))
+    lowered = [text.lower() for text in texts]
+    for term in terms:
+        # The index knows words by their stems; their beginning will do for counting.
+        stem = term[: max(3, len(term) - 2)]
+        counts = np.array([text.count(stem) for text in lowered], np.float64)
+        scores += counts * (SATURATION + 1) / (counts + weight)
+    return scores
+
+
+def fused(*rankings: Rows) -> tuple[Rows, NDArray[np.float64]]:
+    """Returns the rows of some rankings, each best first, by the sum of their reciprocal ranks, the
+    best first, and those sums.
+    """
+    rows, places = np.unique(np.concatenate(rankings), return_inverse=True)
+    sums = np.zeros(len(rows))
+    begin = 0
+    for ranking in rankings:
+        ranks = RANK_OFFSET + 1 + np.arange(len(ranking))
+        np.add.at(sums, places[begin : begin + len(ranking)], 1 / ranks)
+        begin += len(ranking)
+    order = np.lexsort((-rows, -sums))
+    return rows[order], sums[order]
+
+
+def reasons(asked: Filter, found_by: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns what an entry was found by, rankings first."""
+    filters = (
+        ('time', asked.interval),
+        ('place', asked.place),
+        ('camera', asked.camera),
+        ('node', asked.node),
+        ('kind', asked.kinds),
+    )
+    return (*found_by, *(name for name, value in filters if value))
