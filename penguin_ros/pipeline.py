@@ -41,7 +41,9 @@ from penguin_ros.requests.images import ImageDecoder, RequestImages
 from penguin_ros.requests.loaded_model import BackendFactory as BackendFactory
 from penguin_ros.requests.loaded_model import LoadedModel, forget_results, load_model
 from penguin_ros.requests.precompute_job import PrecomputeJob
+from penguin_ros.requests.rule_job import RuleContext
 from penguin_ros.requests.validation import checked_camera, checked_request
+from penguin_ros.rule_evaluations import RuleEvaluations
 from penguin_ros.scheduler.scheduler import Scheduler
 from penguin_ros.settings import changed_values, settings
 from penguin_ros.text import cleaned
@@ -61,7 +63,7 @@ def log_exception(what: str, error: BaseException) -> None:
 
 class Pipeline:
     """Cameras, a model and the requests between them. A pipeline is opened once, then activated and
-    deactivated at will, and closed at the end.
+    deactivated at will, and closed at the end. `rules` has conditions evaluated.
 
     `now_ns` gives camera time (the clock of the stamps), `steady_ns` a clock that never jumps, for
     durations and deadlines. `backend_factory` makes the backend; None: the one that the settings
@@ -86,6 +88,8 @@ class Pipeline:
         self._cameras = {name: Camera(name, config, now_ns, steady_ns) for name in cameras}
         self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
         self._decoder = ImageDecoder(self._report)
+        self.rules = RuleEvaluations(self._cameras, self._scheduler, self._rule_context)
+        self._scheduler.set_rule_share(config.rule.share)
         self._model: LoadedModel | None = None
         self._numbers = itertools.count()
         self._is_active = False
@@ -169,6 +173,7 @@ class Pipeline:
                 'Close the pipeline and open it with the new settings',
             )
         self._config = config
+        self._scheduler.set_rule_share(config.rule.share)
         for camera in self._cameras.values():
             camera.configure(config)
 
@@ -325,6 +330,9 @@ class Pipeline:
             self._report,
         )
         return AnswerJob(request, context, functools.partial(self._deliver, on_answer), on_piece)
+
+    def _rule_context(self, camera: Camera) -> RuleContext:
+        return RuleContext(self._config, self._loaded(), camera, self._now_ns, self._steady_ns)
 
     def _deliver(self, on_answer: Callable[[Answer], None], answer: Answer) -> None:
         error = answer.error

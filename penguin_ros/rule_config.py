@@ -87,6 +87,17 @@ class RuleConfig:
         'rules, which are then unknown; 0: none is.',
         span=(0, 255),
     )
+    calibrated: bool = live_setting(
+        True,
+        'Subtract from the probability of a condition what it gets on a neutral clip, unless the '
+        'rule says otherwise.',
+    )
+    share: float = live_setting(
+        0.5,
+        "Share of the model's time that rules may take while captions wait; 1: captions wait as "
+        'long as rules do.',
+        span=(0.05, 1.0),
+    )
     file: str = setting(
         '',
         'YAML file of rules: read at the start, and kept up to date when rules are set or removed; '

@@ -103,6 +103,9 @@ NODE = (
     'pipeline_status',
     'scheduler.job',
     'rules',
+    'rule_evaluations',
+    'rule_runner',
+    'requests.rule_job',
     'ros.process',
     'ros.conversions',
 )
@@ -171,9 +174,12 @@ ROOMS = {
             'window',
             'media',
             'pipeline_status',
+            'rules',
         )
     ),
-    'pipeline': Room((*CORE, 'requests')),
+    'rule_evaluations': Room((*CORE, 'requests', 'rules')),
+    'rule_runner': Room((*VALUES, 'requests', 'rules')),
+    'pipeline': Room((*CORE, 'requests', 'rule_evaluations')),
     # A new engine is loaded before it replaces an old one, so its builder needs what loads engines.
     'export': Room(
         (

@@ -111,6 +111,29 @@ class Camera:
         if not self._buffer.has_frames(interval):
             raise self._unavailable(interval)
 
+    def check_present(self, config: PenguinConfig) -> None:
+        """Raises NoFrames or StaleFrames when the newest frame does not show the present."""
+        now_ns = self._now_ns()
+        age_ns, since_ns = self._buffer.age_ns(now_ns), self._buffer.since_arrival_ns(now_ns)
+        if age_ns is None or since_ns is None:
+            raise self._no_frames()
+        limit_s = config.watch.stale_after
+        if age_ns <= round(limit_s * NANOSECONDS):
+            return
+        why = f'frames of the present may be {limit_s} s old (watch.stale_after)'
+        fix = 'Check that the camera runs, or ask for an interval in the past'
+        if since_ns <= round(limit_s * NANOSECONDS):
+            why = f'it arrived {since_ns / NANOSECONDS:.1f} s ago: the clocks differ'
+            fix = (
+                'Set the clock of the camera; play recordings with `ros2 bag play --clock`, and '
+                'set use_sim_time'
+            )
+        raise StaleFrames(
+            f'the newest frame of camera {self.name} is {age_ns / NANOSECONDS:.1f} s old',
+            self._reason or why,
+            '' if self._reason else fix,
+        )
+
     def claim_precompute(self, stamp_ns: int, config: PenguinConfig) -> bool:
         """Returns whether a precompute is due, now that a frame with that stamp has come, and notes
         that one waits.
@@ -138,29 +161,31 @@ class Camera:
     # --- the worker thread ------------------------------------------------------------------------
 
     def find_clip(
-        self, interval: Interval | None, rules: WindowRules
+        self, interval: Interval | None, rules: WindowRules, last_ns: int | None = None
     ) -> Generator[None, None, ChosenClip]:
         """Finds the clip of an interval, or of the present (None); yields after each frame that had
-        to be looked at.
+        to be looked at. `last_ns`: that of the present is no longer than this.
 
         Raises IntervalUnavailable, NoFrames, StaleFrames.
         """
         if interval is not None:
             return self._past_clip(interval, rules.config)
-        self._check_present(rules.config)
-        chosen = yield from self.present_clip(rules)
+        self.check_present(rules.config)
+        chosen = yield from self.present_clip(rules, last_ns)
         if chosen is None:
             raise self._no_frames()
         clip = chosen.clip
         dropped = self._buffer.dropped_between(clip.start_ns, max(self._now_ns(), clip.end_ns))
         return replace(chosen, frames_dropped=dropped)
 
-    def present_clip(self, rules: WindowRules) -> Generator[None, None, ChosenClip | None]:
+    def present_clip(
+        self, rules: WindowRules, last_ns: int | None = None
+    ) -> Generator[None, None, ChosenClip | None]:
         """Takes the frames that have arrived into the window, one per step, and returns its clip;
-        None without frames.
+        None without frames. See CameraWindow.clip.
         """
         yield from self._window.take(rules)
-        return self._window.clip(rules)
+        return self._window.clip(rules, last_ns)
 
     def note_frame_cost(self, cost_ns: int) -> None:
         """Notes how long the encode of a frame took, which paces the window."""
@@ -217,28 +242,6 @@ class Camera:
             unchanged_since_ns=last.end_ns,
         )
         return replace(answer, text=repeated.text, evidence=evidence, is_silent=not is_due)
-
-    def _check_present(self, config: PenguinConfig) -> None:
-        now_ns = self._now_ns()
-        age_ns, since_ns = self._buffer.age_ns(now_ns), self._buffer.since_arrival_ns(now_ns)
-        if age_ns is None or since_ns is None:
-            raise self._no_frames()
-        limit_s = config.watch.stale_after
-        if age_ns <= round(limit_s * NANOSECONDS):
-            return
-        why = f'frames of the present may be {limit_s} s old (watch.stale_after)'
-        fix = 'Check that the camera runs, or ask for an interval in the past'
-        if since_ns <= round(limit_s * NANOSECONDS):
-            why = f'it arrived {since_ns / NANOSECONDS:.1f} s ago: the clocks differ'
-            fix = (
-                'Set the clock of the camera; play recordings with `ros2 bag play --clock`, and '
-                'set use_sim_time'
-            )
-        raise StaleFrames(
-            f'the newest frame of camera {self.name} is {age_ns / NANOSECONDS:.1f} s old',
-            self._reason or why,
-            '' if self._reason else fix,
-        )
 
     def _past_clip(self, interval: Interval, config: PenguinConfig) -> ChosenClip:
         clip = self._buffer.interval_clip(interval, config.clip)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penguin_ros.clip_buffer import ClipBuffer
-from penguin_ros.frame import Clip, Frame, FrameType
+from penguin_ros.frame import NANOSECONDS, Clip, Frame, FrameType
 from penguin_ros.frame_sampling import WindowSampler, evenly
 from penguin_ros.preprocessing.frame_plan import FramePlan
 from penguin_ros.preprocessing.frame_types import (
@@ -137,17 +137,24 @@ class CameraWindow:
             self._add(frame, signature, rules)
             yield
 
-    def clip(self, rules: WindowRules) -> ChosenClip | None:
-        """Returns the clip of the present from the frames that were taken; None without frames."""
+    def clip(self, rules: WindowRules, last_ns: int | None = None) -> ChosenClip | None:
+        """Returns the clip of the present from the frames that were taken; None without frames.
+
+        With `last_ns`, its frames have stamps in (newest - last_ns, newest]: those of the window,
+        as they are encoded for all, and under RECENT those of the buffer.
+        """
         if rules.policy == RECENT:
-            return ChosenClip(self._recent) if self._recent is not None else None
-        if not self._held.frames:
+            return self._recent_clip(rules, last_ns)
+        held = self._held.frames
+        if last_ns is not None:
+            held = tuple(
+                each for each in held if held[-1].frame.stamp_ns - each.frame.stamp_ns < last_ns
+            )
+        if not held:
             return None
-        raw = self._held.frames[-1].frame.size
+        raw = held[-1].frame.size
         limits = rules.restart_limits
-        frames = newest_within(
-            self._held.frames, limits.max_frames, limits.max_tokens, rules.costs(raw)
-        )
+        frames = newest_within(held, limits.max_frames, limits.max_tokens, rules.costs(raw))
         sizes = rules.sizes(raw)
         plan = FramePlan(
             tuple(range(len(frames))),
@@ -155,6 +162,13 @@ class CameraWindow:
             tuple(sizes[frame.type] for frame in frames),
         )
         return ChosenClip(Clip(self._buffer.camera, tuple(frame.frame for frame in frames)), plan)
+
+    def _recent_clip(self, rules: WindowRules, last_ns: int | None) -> ChosenClip | None:
+        clip = self._recent
+        if clip is not None and last_ns is not None and last_ns != rules.span_ns:
+            choice = replace(rules.config.clip, seconds=last_ns / NANOSECONDS)
+            clip = self._buffer.newest_clip(choice)
+        return ChosenClip(clip) if clip is not None else None
 
     def note_frame_cost(self, cost_ns: int) -> None:
         """Notes how long the encode of a frame took, in steady time; the first one alone says

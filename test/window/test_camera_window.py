@@ -52,6 +52,27 @@ def test_the_same_frames_are_chosen_again_and_a_frame_between_two_of_the_grid_ne
     assert camera.clip(by) == [0, 500, 900]
 
 
+@pytest.mark.parametrize('policy', ['growing', 'sliding', 'recent'])
+def test_a_shorter_clip_of_the_present_has_the_newest_frames_as_the_whole_one_has_them(
+    policy: str,
+) -> None:
+    camera, by = Windowed(), rules(clip__window=policy)
+    camera.add(0, 500, 1000, 1500, 2000)
+    whole = taken(camera.window, by)
+    short = camera.window.clip(by, 1500 * MS)
+    assert offsets(whole) == [0, 500, 1000, 1500, 2000]
+    assert offsets(short) == [1000, 1500, 2000]
+    assert whole is not None and short is not None
+    if whole.plan is not None:
+        assert short.plan is not None
+        assert (short.plan.types, short.plan.sizes) == (
+            whole.plan.types[2:],
+            whole.plan.sizes[2:],
+        )
+    assert offsets(camera.window.clip(by, 1)) == [2000], 'the newest frame is always in it'
+    assert offsets(taken(camera.window, by)) == [0, 500, 1000, 1500, 2000]
+
+
 def test_recent_is_the_newest_clip_of_the_buffer() -> None:
     camera, by = Windowed(), rules(clip__window='recent')
     camera.add(0, 200, 500, 700)

@@ -21,8 +21,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
+from penguin_ros.clip_buffer import Admission
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import DeviceLost, Inactive, PenguinError
+from penguin_ros.frame import Frame
 from penguin_ros.pipeline import BackendFactory, Pipeline
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
@@ -35,6 +37,7 @@ from penguin_ros.ros.node.lifecycle_advice import typed
 from penguin_ros.ros.node.parameters import Parameters
 from penguin_ros.ros.node.question_endpoints import QuestionEndpoints
 from penguin_ros.ros.node.question_server import QuestionServer
+from penguin_ros.ros.node.rule_endpoints import RuleEndpoints
 from penguin_ros.ros.node.snapshot import (
     CameraSnapshot,
     NodeSnapshot,
@@ -86,6 +89,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         self._captions = CaptionPublisher(
             self, self.executor_queue, self.guard, lambda: self.config.caption.enabled
         )
+        self._rules = RuleEndpoints(self, self.executor_queue, self.guard).server
         self._inputs: dict[str, CameraInput] = {}
         self._backend_factory = backend_factory
         self._pipeline: Pipeline | None = None
@@ -142,6 +146,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
             for camera in self.cameras:
                 self._inputs[camera.name] = self._started_input(camera, self._pipeline)
             self._captions.start(self._pipeline, list(self._inputs), self.config.caption.period)
+            self._rules.start(list(self._inputs))
         except Exception as error:
             self.guard.report('activate', error)
             self._stop_serving('activation failed')
@@ -232,6 +237,8 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
     def _on_loaded(self, model: ModelDescription) -> None:
         self.question_server.pipeline = self._pipeline
         self.question_server.counts.clear()
+        if self._pipeline is not None:
+            self._rules.configure(self._pipeline, self.config, [each.name for each in self.cameras])
         self._captions.published = 0
         self._model_info.publish(model_info_message(model, self.config.visual.max_visual_tokens))
 
@@ -242,11 +249,13 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         self._inputs.clear()
         if self._pipeline is not None:
             self._pipeline.deactivate(reason)
+        self._rules.stop(reason)
 
     def _close_pipeline(self, timeout_s: float = 4.0) -> None:
         pipeline = self._pipeline
         self._pipeline = None
         self.question_server.pipeline = None
+        self._rules.close()
         if pipeline is not None and not pipeline.close(timeout_s):
             self.get_logger().warning(
                 f'a step of the model did not end within {timeout_s} s; '
@@ -257,13 +266,19 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
 
     def _started_input(self, camera: CameraSetting, pipeline: Pipeline) -> CameraInput:
         sinks = FrameSinks(
-            pipeline.add_frame,
+            lambda frame: self._add_frame(pipeline, frame),
             lambda cause: pipeline.count_drop(camera.name, cause),
             lambda reason: pipeline.note_reason(camera.name, reason),
         )
         camera_input = CameraInput(self, camera, self.config, self.guard, sinks)
         camera_input.start()
         return camera_input
+
+    def _add_frame(self, pipeline: Pipeline, frame: Frame) -> Admission:
+        admission = pipeline.add_frame(frame)
+        if admission:
+            self._rules.note_frame(frame.camera, frame.stamp_ns)
+        return admission
 
     def _apply_parameters(self) -> None:
         """Applies changed parameters; runs after rclpy has stored them."""
@@ -274,6 +289,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         if self._pipeline is None:
             return
         self._pipeline.configure(self.config)
+        self._rules.reconfigure(self.config)
         for camera_input in self._inputs.values():
             camera_input.configure(self.config)
         if self._inputs and self.config.caption.period != previous.caption.period:
@@ -290,6 +306,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         if self._pipeline is not None:
             self._log.warning('jump', f'{reason}: frames are forgotten, requests about them end')
             self._pipeline.flush(reason)
+            self._rules.clock_jumped(reason)
             for camera_input in self._inputs.values():
                 camera_input.forget_clock()
 

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of the node while a model is loaded: set, kept, evaluated, and published.
+
+Everything runs on the executor's thread; evaluations come over from the worker's thread through the
+executor queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+
+from penguin_ros.config import PenguinConfig
+from penguin_ros.pipeline import Pipeline
+from penguin_ros.request import Interval
+from penguin_ros.ros.node.lifecycle_advice import without_model
+from penguin_ros.ros.node.rule_publisher import RulePublisher
+from penguin_ros.ros.process.callback_guard import CallbackGuard
+from penguin_ros.ros.process.executor_queue import ExecutorQueue
+from penguin_ros.rule_evaluations import OnEnd
+from penguin_ros.rule_runner import Clocks, FoundEvent, RuleRunner
+from penguin_ros.rules.event import Event, RuleState
+from penguin_ros.rules.rule import Rule, checked_rule
+from penguin_ros.rules.rule_set import RuleSet
+
+TICK_S = 0.5
+SERVICE = 'service'
+"""Origin of a rule that was set while the node runs."""
+
+
+class RuleServer:
+    """The rules from `configure` to `close`; `rules` is None before and after, `pipeline` is what
+    evaluates them.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        executor_queue: ExecutorQueue,
+        guard: CallbackGuard,
+    ) -> None:
+        self.pipeline: Pipeline | None = None
+        self.rules: RuleSet | None = None
+        self.cameras: tuple[str, ...] = ()
+        self.config = PenguinConfig()
+        self.problems: tuple[str, ...] = ()
+        self.publisher = RulePublisher(node)
+        self._node = node
+        self._executor_queue = executor_queue
+        self._clocks = Clocks(self._now_ns, time.monotonic_ns)
+        self._runner: RuleRunner | None = None
+        node.create_timer(
+            TICK_S,
+            guard.wrap(self._tick),
+            callback_group=ReentrantCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+
+    # --- lifecycle --------------------------------------------------------------------------------
+
+    def configure(self, pipeline: Pipeline, config: PenguinConfig, cameras: Sequence[str]) -> None:
+        """Begins with the rules that were kept."""
+        self.pipeline, self.config, self.cameras = pipeline, config, tuple(cameras)
+        self.rules = RuleSet(config, self.cameras)
+        self._runner = RuleRunner(
+            self.rules, pipeline.rules, self._clocks, self._executor_queue.post, self._on_update
+        )
+
+    def reconfigure(self, config: PenguinConfig) -> None:
+        """Takes changed settings."""
+        self.config = config
+        if self.rules is not None:
+            self.rules.reconfigure(config)
+
+    def start(self, cameras: Sequence[str]) -> None:
+        """Evaluates from now on; a camera that is added is one that frames will come from."""
+        if self._runner is not None:
+            self._runner.start(cameras)
+
+    def stop(self, reason: str) -> None:
+        """Evaluates no longer, for that reason."""
+        if self._runner is not None:
+            self._runner.stop(reason)
+            self._publish_states()
+
+    def close(self) -> None:
+        """Lets go of the rules and of the pipeline."""
+        self.pipeline = self.rules = self._runner = None
+
+    # --- frames and time --------------------------------------------------------------------------
+
+    def note_frame(self, camera: str, stamp_ns: int) -> None:
+        """Notes the stamp of a frame that was taken."""
+        if self._runner is not None:
+            self._runner.note_frame(camera, stamp_ns)
+
+    def clock_jumped(self, reason: str) -> None:
+        """Forgets all evaluations after a jump of ROS time."""
+        if self._runner is not None:
+            self._runner.clock_jumped(reason)
+
+    # --- what clients ask for ---------------------------------------------------------------------
+
+    async def set_rule(self, rule: Rule) -> tuple[Rule, bool]:
+        """Sets a rule; returns it with its defaults and whether it replaced one. RuleError,
+        UnknownCamera, Inactive.
+        """
+        checked, is_replaced, events = self._known().set_rule(rule, SERVICE, self._clocks.now_ns())
+        self._publish(events)
+        return checked, is_replaced
+
+    async def remove_rule(self, rule_id: str) -> None:
+        """Removes a rule; UnknownRule, Inactive."""
+        self._publish(self._known().remove_rule(rule_id, self._clocks.now_ns()))
+
+    def tested_rule(self, rule: Rule) -> Rule:
+        """Returns the rule that is to be evaluated once: the node's own one of that id where it has
+        no condition. RuleError, UnknownCamera, Inactive.
+        """
+        rules = self._known()
+        if not rule.condition:
+            return rules.rule(rule.id)
+        return checked_rule(rule, self.config, self.cameras)
+
+    def test(self, rule: Rule, camera: str, interval: Interval | None, on_end: OnEnd) -> None:
+        """Evaluates a rule once; see RuleEvaluations.test."""
+        self._known()
+        assert self.pipeline is not None
+        self.pipeline.rules.test(rule, camera, interval, on_end)
+
+    def states(self) -> tuple[RuleState, ...]:
+        """Returns how all rules are doing."""
+        return self.rules.states() if self.rules is not None else ()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _known(self) -> RuleSet:
+        if self.rules is None:
+            raise without_model(self._node.get_fully_qualified_name(), self._node.lifecycle_state)
+        return self.rules
+
+    def _tick(self) -> None:
+        self.publisher.publish_waiting()
+        if self._runner is not None:
+            self._runner.tick()
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        self._on_update([FoundEvent(event) for event in events])
+
+    def _on_update(self, found: list[FoundEvent]) -> None:
+        self.publisher.publish_events(found)
+        self._publish_states()
+
+    def _publish_states(self) -> None:
+        self.publisher.publish_states(self.states(), self._clocks.now_ns())
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
