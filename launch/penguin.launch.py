@@ -91,6 +91,12 @@ def penguin_arguments() -> list[DeclareLaunchArgument]:
             'Empty: that of params_file.',
         ),
         DeclareLaunchArgument(
+            'rules_file',
+            default_value='',
+            description='YAML file of rules ("tell me when ..."), which the node also writes when '
+            "rules are set. Empty: what params_file says, else one in ~/.ros for the node's name.",
+        ),
+        DeclareLaunchArgument(
             'autostart',
             default_value='',
             description='false: wait for a lifecycle manager to configure and activate the node. '
@@ -156,6 +162,8 @@ def node_parameters(arguments: LaunchArguments) -> dict[str, ParameterValue]:
     for name in ('bundle', 'checkpoint'):
         if arguments.text(name):
             parameters[f'model.{name}'] = ParameterValue(arguments.path(name), value_type=str)
+    if arguments.text('rules_file'):
+        parameters['rule.file'] = ParameterValue(arguments.path('rules_file'), value_type=str)
     cameras = arguments.cameras('cameras')
     if cameras:
         parameters['cameras'] = ParameterValue(list(cameras), value_type=Names)

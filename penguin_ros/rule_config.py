@@ -99,9 +99,10 @@ class RuleConfig:
         span=(0.05, 1.0),
     )
     file: str = setting(
-        '',
-        'YAML file of rules: read at the start, and kept up to date when rules are set or removed; '
-        'empty: rules are not kept.',
+        'auto',
+        'YAML file of rules: read when the node is configured, and kept up to date when rules are '
+        'set or removed. auto: penguin_rules/NODE.yaml in ROS_HOME, or in ~/.ros; empty: rules are '
+        'not kept.',
     )
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ ARGUMENTS = {
     'cameras',
     'bundle',
     'checkpoint',
+    'rules_file',
     'autostart',
     'fastdds_profile',
     'respawn',

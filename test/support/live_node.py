@@ -26,6 +26,7 @@ SMALL: dict[str, Any] = {
     'caption.max_tokens': 8,
     'question.max_tokens': 8,
     'generation.max_repeats': 0,
+    'rule.file': '',
 }
 LOAD_SECONDS = 90.0
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes `/diagnostics` and `~/status` once per second of a steady clock.
 
-Each camera, the model, the queue and the node as a whole have an entry, which judges a snapshot of
-values. The steady clock keeps them coming when images or /clock stop. Everything runs on the
-executor's thread.
+Each camera, the model, the queue, the node as a whole and each rule have an entry, which judges a
+snapshot of values. The steady clock keeps them coming when images or /clock stop. Everything runs
+on the executor's thread.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from penguin_ros.ros.camera_input.health import UNHURRIED, CameraHealth, CameraS
 from penguin_ros.ros.conversions.error_codes import error_message
 from penguin_ros.ros.node.captions import LATCHED_QOS
 from penguin_ros.ros.node.lifecycle_advice import to_reload, without_model
+from penguin_ros.ros.node.rule_diagnostics import rule_findings
 from penguin_ros.ros.node.snapshot import (
     INACTIVE_CAUSE,
     CameraSnapshot,
@@ -85,6 +86,10 @@ def diagnostic_array(snapshot: NodeSnapshot) -> DiagnosticArray:
             _model(snapshot),
             _queue(snapshot),
             _node(snapshot),
+            *(
+                _entry(snapshot, found.task, found.level, found.text, found.values)
+                for found in rule_findings(snapshot.rules)
+            ),
         ]
     )
     message.header.stamp = snapshot.stamp

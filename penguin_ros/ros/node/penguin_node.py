@@ -336,6 +336,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
             faults=self.guard.faults,
             last_fault=self.guard.last_fault,
             warnings=(*self._watch.warnings(), *self._clock_watch.warnings()),
+            rules=self._rules.snapshot(),
         )
 
     def _camera_snapshot(

@@ -8,16 +8,19 @@ executor queue.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 
 from penguin_ros.config import PenguinConfig
+from penguin_ros.errors import PenguinError, TooManyRules
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Interval
 from penguin_ros.ros.node.lifecycle_advice import without_model
+from penguin_ros.ros.node.rule_diagnostics import RulesSnapshot
+from penguin_ros.ros.node.rule_keeper import RuleKeeper, rule_file
 from penguin_ros.ros.node.rule_publisher import RulePublisher
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
@@ -26,6 +29,7 @@ from penguin_ros.rule_runner import Clocks, FoundEvent, RuleRunner
 from penguin_ros.rules.event import Event, RuleState
 from penguin_ros.rules.rule import Rule, checked_rule
 from penguin_ros.rules.rule_set import RuleSet
+from penguin_ros.rules.rule_store import RuleStore
 
 TICK_S = 0.5
 SERVICE = 'service'
@@ -47,12 +51,13 @@ class RuleServer:
         self.rules: RuleSet | None = None
         self.cameras: tuple[str, ...] = ()
         self.config = PenguinConfig()
-        self.problems: tuple[str, ...] = ()
+        self._unread: tuple[str, ...] = ()
         self.publisher = RulePublisher(node)
         self._node = node
         self._executor_queue = executor_queue
         self._clocks = Clocks(self._now_ns, time.monotonic_ns)
         self._runner: RuleRunner | None = None
+        self._keeper: RuleKeeper | None = None
         node.create_timer(
             TICK_S,
             guard.wrap(self._tick),
@@ -69,6 +74,12 @@ class RuleServer:
         self._runner = RuleRunner(
             self.rules, pipeline.rules, self._clocks, self._executor_queue.post, self._on_update
         )
+        path = rule_file(config.rule.file, self._node.get_fully_qualified_name())
+        if path is not None:
+            store = RuleStore(path)
+            self._read(store, self.rules)
+            self._keeper = RuleKeeper(store, self._node, self._executor_queue)
+        self._publish_states()
 
     def reconfigure(self, config: PenguinConfig) -> None:
         """Takes changed settings."""
@@ -88,8 +99,12 @@ class RuleServer:
             self._publish_states()
 
     def close(self) -> None:
-        """Lets go of the rules and of the pipeline."""
-        self.pipeline = self.rules = self._runner = None
+        """Lets go of the rules and of the pipeline; what is under way is kept for the next time."""
+        if self._keeper is not None and self.rules is not None:
+            self._keeper.save(self.rules.saved())
+            self._keeper.close()
+        self.pipeline = self.rules = self._runner = self._keeper = None
+        self._unread = ()
 
     # --- frames and time --------------------------------------------------------------------------
 
@@ -105,16 +120,33 @@ class RuleServer:
 
     # --- what clients ask for ---------------------------------------------------------------------
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the files of rules, in sentences."""
+        failed = self._keeper.problem if self._keeper is not None else ''
+        return (*self._unread, failed) if failed else self._unread
+
     async def set_rule(self, rule: Rule) -> tuple[Rule, bool]:
-        """Sets a rule; returns it with its defaults and whether it replaced one. RuleError,
-        UnknownCamera, Inactive.
+        """Sets a rule once it is kept; returns it with its defaults and whether it replaced one.
+        RuleError, UnknownCamera, Inactive, SystemRefusal: nothing has changed then.
         """
-        checked, is_replaced, events = self._known().set_rule(rule, SERVICE, self._clocks.now_ns())
+        self._known().check_rule(rule)
+        await self._kept(lambda store: store.keep_rule(rule))
+        try:
+            now_ns = self._clocks.now_ns()
+            checked, is_replaced, events = self._known().set_rule(rule, SERVICE, now_ns)
+        except TooManyRules:  # others have come since it was checked
+            await self._kept(lambda store: store.drop_rule(rule.id))
+            raise
         self._publish(events)
         return checked, is_replaced
 
     async def remove_rule(self, rule_id: str) -> None:
-        """Removes a rule; UnknownRule, Inactive."""
+        """Removes a rule, from its file too. UnknownRule, Inactive, and what stands in the way of
+        writing the file: nothing has changed then.
+        """
+        self._known().rule(rule_id)
+        await self._kept(lambda store: store.drop_rule(rule_id))
         self._publish(self._known().remove_rule(rule_id, self._clocks.now_ns()))
 
     def tested_rule(self, rule: Rule) -> Rule:
@@ -136,12 +168,37 @@ class RuleServer:
         """Returns how all rules are doing."""
         return self.rules.states() if self.rules is not None else ()
 
+    def snapshot(self) -> RulesSnapshot:
+        """Returns what diagnostics judge."""
+        rules = self.rules.rules() if self.rules is not None else ()
+        return RulesSnapshot(
+            {rule.id: rule for rule in rules},
+            self.states(),
+            dict(self.publisher.counts),
+            self.problems,
+        )
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _known(self) -> RuleSet:
         if self.rules is None:
             raise without_model(self._node.get_fully_qualified_name(), self._node.lifecycle_state)
         return self.rules
+
+    def _read(self, store: RuleStore, rules: RuleSet) -> None:
+        """Sets the rules of a file, whatever of it can be read."""
+        try:
+            problems, events = store.load_into(rules, self._clocks.now_ns())
+        except PenguinError as error:
+            problems, events = [str(error)], []
+        self._unread = tuple(problems)
+        for problem in problems:
+            self._node.get_logger().error(problem)
+        self.publisher.publish_when_heard(map(FoundEvent, events))
+
+    async def _kept(self, change: Callable[[RuleStore], None]) -> None:
+        if self._keeper is not None:
+            await self._keeper.write(change)
 
     def _tick(self) -> None:
         self.publisher.publish_waiting()
@@ -153,6 +210,8 @@ class RuleServer:
 
     def _on_update(self, found: list[FoundEvent]) -> None:
         self.publisher.publish_events(found)
+        if found and self._keeper is not None and self.rules is not None:
+            self._keeper.save(self.rules.saved())
         self._publish_states()
 
     def _publish_states(self) -> None:

@@ -17,6 +17,7 @@ from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
 from penguin_ros.ros.camera_input.health import CameraHealth
 from penguin_ros.ros.conversions.error_codes import error_code, error_message
 from penguin_ros.ros.conversions.times import duration_message
+from penguin_ros.ros.node.rule_diagnostics import RulesSnapshot
 from penguin_ros.text import cleaned
 
 INACTIVE_CAUSE = 'the node is not active'
@@ -75,6 +76,7 @@ class NodeSnapshot:
     faults: Mapping[str, int] = field(default_factory=dict)
     last_fault: str = ''
     warnings: tuple[str, ...] = ()
+    rules: RulesSnapshot = RulesSnapshot()
 
 
 def status_message(snapshot: NodeSnapshot) -> Status:
