@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.backend_kinds import (
     CONFIG,
     Kind,
-    each_example_takes_new_slots,
     fresh_logits,
     piece,
     prompt,
@@ -24,6 +23,9 @@ from support.backend_kinds import (
 from penguin_ros.backends.base.backend import Backend, Branch, Chunk
 from penguin_ros.errors import BackendError, CacheOverflow
 
+some_examples = settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 few_tokens = st.lists(st.sampled_from((3, 5, 7)), min_size=1, max_size=9)
 """Of three ids, so that many branches begin alike."""
 
@@ -35,7 +37,7 @@ branch_lists = st.lists(
             st.lists(st.integers(-len(ids), len(ids) - 1), max_size=4).map(tuple),
         )
     ),
-    max_size=30,
+    max_size=20,
 )
 
 
@@ -60,7 +62,7 @@ def assert_as_alone(kind: Kind, backend: Backend, slot: int, branches: Sequence[
             kind.assert_equal(logits, expected)
 
 
-@each_example_takes_new_slots
+@some_examples
 @given(branches=branch_lists, length=st.integers(0, 31), more=st.integers(1, 9))
 def test_each_branch_gives_what_it_gives_alone_and_leaves_nothing_behind(
     kind: Kind, backend: Backend, branches: list[Branch], length: int, more: int
@@ -77,7 +79,7 @@ def test_each_branch_gives_what_it_gives_alone_and_leaves_nothing_behind(
     kind.assert_equal(after, fresh_logits(backend, whole, *start.spans))
 
 
-@each_example_takes_new_slots
+@some_examples
 @given(steps=st.lists(st.tuples(st.integers(1, 12), branch_lists), min_size=2, max_size=4))
 def test_branches_of_a_slot_that_grows_and_is_cut_again(
     kind: Kind, backend: Backend, steps: list[tuple[int, list[Branch]]]

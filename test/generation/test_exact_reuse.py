@@ -117,7 +117,7 @@ def test_a_random_schedule_gives_what_full_recomputation_gives(
     run = schedule(seed=3, slots=3, encoder_cache_bytes=1 << 20)
     run.run(100)
     counts = run.caches.stats()
-    assert run.compared > 70 and run.tokens > 170
+    assert run.compared > 70 and run.tokens > 170 and run.branches > 30
     assert (
         counts.prefix_cache.reused > counts.prefix_cache.computed / 2
         and counts.encoder_cache.hits > 0
@@ -151,6 +151,7 @@ def test_thousands_of_random_operations_give_what_full_recomputation_gives(
     counts = run.caches.stats()
     print(
         f'compared {run.compared} texts, {run.tokens} tokens, {run.accepted} of them drafted, '
+        f'{run.branches} contexts of branches, '
         f'worst difference of logits {run.worst:.1e}; {counts}'
     )
     assert run.compared > 500 and counts.prefix_cache.reused > 0 and counts.prefix_cache.forked > 0

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+from support.asked_alone import log_softmax, logits_alone
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import Bundle
@@ -18,6 +19,7 @@ from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.config import GenerationConfig, VisualConfig
 from penguin_ros.errors import RequestCancelled
 from penguin_ros.frame import Clip, Frame
+from penguin_ros.generation.branches import BranchQuery, LogProbabilities, read_branches
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
@@ -28,11 +30,15 @@ from penguin_ros.generation.speculative.draft_history import PromptHistory
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.prompt import Message, TextPart, VideoPart
+from penguin_ros.steps import run_to_end
 
 MARGIN = 1e-3
 """With a lead of the chosen logit over the second below this, another choice is rounding."""
 
 TOLERANCE = 1e-4
+BRANCH_TOLERANCE = 1e-3
+"""Of the logarithm of a probability, which a difference of logits shifts by as much."""
+
 MAX_TOKENS = 6
 QUESTIONS = ('What?', 'Who is it?', 'What is it?', 'Describe this.', '\n\nand now')
 SIZES = ((56, 84), (84, 84), (56, 140))
@@ -98,7 +104,7 @@ class Schedule:
         self._camera = self._cameras[0]
         self._turns: list[tuple[str, str]] = []
         self._expected: dict[bytes, tuple[list[int], np.ndarray]] = {}
-        self.compared = self.tokens = self.accepted = 0
+        self.compared = self.tokens = self.accepted = self.branches = 0
         self.worst = 0.0
 
     def run(self, operations: int) -> None:
@@ -112,6 +118,7 @@ class Schedule:
             self._switch: 1,
             self._cancel: 3,
             self._interrupt: 6,
+            self._read_branches: 3,
             self._precompute_features: 1,
             self._precompute_prefix: 2,
         }
@@ -203,6 +210,28 @@ class Schedule:
             caption[0].close()
             self._compare(inputs, caption[1].token_ids, caption[2])
 
+    def _read_branches(self) -> None:
+        """Reads several questions about a clip as branches, maybe with a caption preempted
+        meanwhile, and maybe given up in the middle.
+        """
+        texts = [self._question() for _ in range(self._random.integers(1, 5))]
+        clip = Clip('', tuple(self._camera.frames))
+        queries = [
+            BranchQuery(inputs, self._random_contexts())
+            for inputs in run_to_end(self._preprocessor.questions_steps(clip, texts))
+        ]
+        steps = read_branches(self.caches, queries, int(self._random.choice([5, 32, 256])))
+        for _ in range(int(self._random.choice([2, 1000]))):
+            try:
+                next(steps)
+            except StopIteration as end:
+                for query, found in zip(queries, end.value, strict=True):
+                    self._compare_branches(query, found)
+                return
+            if self._random.random() < 0.2:
+                self._ask()
+        steps.close()
+
     def _precompute_features(self) -> None:
         self._drive(precompute_features(self.caches, self._clip_inputs().frames))
 
@@ -242,6 +271,24 @@ class Schedule:
         output = self._new_output()
         self._inputs = inputs
         return (generate(self.caches, inputs, params, output, lambda: 0, history), output, [])
+
+    def _random_contexts(self) -> dict[tuple[int, ...], list[int]]:
+        """Returns contexts of which some begin with others, and tokens wanted behind them."""
+        ids = self._random.integers(0, 300, 40)
+        contexts = [()] + [tuple(ids[start : start + 3].tolist()) for start in (0, 0, 3, 6)]
+        contexts += [contexts[1][:2], (*contexts[1], int(ids[9]))]
+        kept = {context: ids[20:30].tolist() for context in contexts if self._random.random() < 0.7}
+        return kept or {(): [1]}
+
+    def _compare_branches(self, query: BranchQuery, found: LogProbabilities) -> None:
+        """Compares with each context behind the prompt alone, computed anew."""
+        assert found.keys() == query.wanted.keys()
+        for context, got in found.items():
+            alone = log_softmax(logits_alone(self._fresh, query.inputs, context)[-1])
+            difference = float(np.abs(got - alone[list(query.wanted[context])]).max())
+            self.worst = max(self.worst, difference)
+            assert difference <= BRANCH_TOLERANCE, f'{context} differs by {difference:.2e}'
+            self.branches += 1
 
     def _history(self, inputs: ModelInputs) -> PromptHistory | None:
         """Returns now and then a previous text that is nearly the one to come."""
