@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one browser may cost: pictures it reads too slowly, questions it asks too often, messages
+that are none; and what is written down of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from penguin_ros.web_console.audit import AuditLog
+from penguin_ros.web_console.commands import FIELDS, MAX_DEPTH_TEXT, BadCommand, Command, parsed
+from penguin_ros.web_console.hub import MAX_ENTRIES, Hub
+from penguin_ros.web_console.outbox import Outbox, ReaderTooSlow
+from penguin_ros.web_console.rate_limit import RateLimit
+
+
+def test_of_pictures_the_newest_of_each_camera_waits_and_the_others_are_counted() -> None:
+    async def run() -> list[str | bytes]:
+        outbox = Outbox()
+        for number in range(10):
+            outbox.put_picture('front', b'%d' % number)
+            outbox.put_text(f'text {number}')
+        outbox.put_picture('rear', b'rear')
+        assert outbox.pictures_dropped == 9
+        return [await outbox.next() for _ in range(12)]
+
+    sent = asyncio.run(run())
+    assert sent == [*(f'text {number}' for number in range(10)), b'9', b'rear']
+
+
+def test_words_are_never_dropped_a_reader_that_stopped_is_told_so() -> None:
+    outbox = Outbox(max_bytes=10)
+    outbox.put_text('12345')
+    with pytest.raises(ReaderTooSlow):
+        outbox.put_text('678901')
+
+
+def test_a_client_asks_in_bursts_and_at_a_rate_and_others_are_not_held_back() -> None:
+    now = [0.0]
+    limit = RateLimit(0.5, 3, lambda: now[0], most_clients=2)
+    assert [limit.wait_s('a') for _ in range(5)] == [0.0, 0.0, 0.0, 2.0, 2.0]
+    assert limit.wait_s('b') == 0.0
+    now[0] = 2.0
+    assert [limit.wait_s('a') for _ in range(2)] == [0.0, 2.0]
+
+
+def test_the_audit_is_one_line_each_for_its_owner_alone(tmp_path: Path) -> None:
+    path, told = tmp_path / 'audit.jsonl', list[str]()
+    audit = AuditLog(path, told.append, lambda: 'now')
+    audit.write('ab12', '127.0.0.1', 'ask', {'fields': {'question': 'a\n{"x": 1}\x1b[31m'}})
+    audit.write('ab12', '127.0.0.1', 'ask', {'fields': {'question': 'x' * 9000}})
+    lines = path.read_text().splitlines()
+    assert len(lines) == 2 and json.loads(lines[0])['what'] == 'ask' and '\x1b' not in lines[0]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and not told
+    broken = AuditLog(tmp_path / 'no' / 'folder', told.append, lambda: 'now')
+    broken.write('a', 'b', 'ask', {})
+    broken.write('a', 'b', 'ask', {})
+    assert broken.failures == 2 and len(told) == 3
+
+
+def test_a_browser_that_comes_later_gets_newest_states_and_the_time_line() -> None:
+    hub, seen = Hub(), list[dict[str, Any]]()
+    for number in range(MAX_ENTRIES + 5):
+        hub.publish('caption', '/penguin', {'text': str(number)})
+        hub.publish('status', '/penguin', {'n': number})
+    hub.publish('status', '/other', {'n': 0})
+    hub.forget('/other')
+    leave = hub.join(lambda text: seen.append(json.loads(text)))
+    assert [one['n'] for one in seen if one['type'] == 'status'] == [MAX_ENTRIES + 4]
+    captions = [one['text'] for one in seen if one['type'] == 'caption']
+    assert len(captions) == MAX_ENTRIES and captions[0] == '5'
+    leave()
+    hub.publish('caption', '/penguin', {'text': 'late'})
+    assert hub.browsers == 0 and seen[-1]['type'] == 'caption' and seen[-1]['text'] != 'late'
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        'null',
+        '[]',
+        '{"id": 1}',
+        '{"id": true, "do": "ask"}',
+        '{"id": -1, "do": "ask"}',
+        '{"id": 1, "do": "shutdown"}',
+        '{"id": 1, "do": ["ask"]}',
+        '{"id": 1, "do": "ask", "question": 5}',
+        '{"id": 1, "do": "ask", "__class__": "x"}',
+        '{"id": 1, "do": "ask", "last": true}',
+        '{"id": 1, "do": "ask", "last": NaN}',
+        '{"id": 1, "do": "ask", "last": 1e400}',
+        '[' * 60000,
+        'x' * (MAX_DEPTH_TEXT + 1),
+    ],
+)
+def test_a_message_that_is_no_command_is_refused_in_words(text: str) -> None:
+    with pytest.raises(BadCommand) as caught:
+        parsed(text)
+    assert 5 < len(str(caught.value)) < 300
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(['id', 'do', 'node', 'last', 'rule', 'x']), json_values))
+def test_any_json_is_a_command_or_refused(message: dict[str, Any]) -> None:
+    try:
+        command = parsed(json.dumps(message))
+    except BadCommand:
+        return
+    assert isinstance(command, Command) and set(command.fields) <= set(FIELDS[command.name])
