@@ -19,6 +19,7 @@ setup(
     maintainer_email='maintainers@penguin-ros.invalid',
     python_requires='>=3.10',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={'penguin_ros.web_console': ['page/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml', 'LICENSE']),
@@ -60,6 +61,8 @@ setup(
         'export': ['onnx>=1.19,<2'],
         'hub': ['huggingface_hub>=0.25,<3'],
         'bag': ['rosbags>=0.10.9,<0.12'],
+        # The operator's console in the browser.
+        'console': ['aiohttp>=3.8,<4'],
         # Answers that conform to a JSON schema.
         'json': ['llguidance>=1.6,<2'],
         # What the memory finds by meaning: a table of word vectors lies in this package.

@@ -200,6 +200,7 @@ ROOMS = {
     'rules': Room((*VALUES, 'atomic_file'), ('numpy', 'yaml')),
     'memory': Room(VALUES, ('numpy', 'tokenizers')),
     'simulation': Room(VALUES, ('numpy', 'mujoco')),
+    'web_console': Room(VALUES, ('aiohttp',)),
     'testing': Room(
         (*VALUES, 'atomic_folder', 'checkpoint', 'backends.base'), ('numpy', 'tokenizers')
     ),
