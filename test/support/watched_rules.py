@@ -8,6 +8,7 @@ from typing import Any
 
 from support.live_pipeline import SECOND, START, LivePipeline
 from support.stepped_jobs import LIVENESS_SECONDS
+from support.watching_node import says
 
 from penguin_ros.rule_runner import Clocks, FoundEvent, RuleRunner
 from penguin_ros.rules.event import RuleState
@@ -77,12 +78,8 @@ class WatchedRules(LivePipeline):
         return [f'{each.event.kind.name.lower()} {each.event.rule}' for each in self.found]
 
     def _answer(self, ids: tuple[int, ...]) -> int | None:
-        assert self.backend is not None
         model = self.pipeline._model
         assert model is not None
-        text = model.source.tokenizer.decode(list(ids))
-        question = text.rpartition('user')[2]
-        says = 'yes' if any(condition in question for condition in self.holding) else 'no'
-        word: list[int] = model.source.tokenizer.encode_text(says)
-        told = next(n for n in range(len(word), -1, -1) if list(ids[len(ids) - n :]) == word[:n])
-        return word[told] if told < len(word) else None
+        tokenizer = model.source.tokenizer
+        question = tokenizer.decode(list(ids)).rpartition('user')[2]
+        return says(question, list(self.holding), tokenizer, ids)
