@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 INPUTS = 128
 """Inputs of a product come in multiples of this; the block of int4 weights is as large."""
 
-OUTPUTS = 64
+OUTPUTS = 128
 """Outputs of a product come in multiples of this."""
 
 GROUP = 16

@@ -42,6 +42,16 @@ class Argument:
         return self.kind.startswith('*')
 
 
+def pointers(**kinds: str) -> tuple[Argument, ...]:
+    """Returns arguments that are addresses, by their names and what they point to."""
+    return tuple(Argument(name, '*' + kind) for name, kind in kinds.items())
+
+
+def column_count(width: int) -> int:
+    """Returns the next power of two: how many columns a kernel counts with."""
+    return 1 << (width - 1).bit_length()
+
+
 @dataclass(frozen=True)
 class Grid:
     """How many programs start along each axis. With `rows_per_program` the first axis has one for

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import pytest
-from support.kernel_runs import needs_triton, pointers
+from support.kernel_runs import needs_triton
 
 from penguin_ros.errors import BuildRefused
 from penguin_ros.kernels.ahead import compile_ahead, digest_of_sources
-from penguin_ros.kernels.table import Grid, Kernel, kernel_of
+from penguin_ros.kernels.table import Grid, Kernel, kernel_of, pointers
 
 KERNEL = Kernel(
     'norm_product',

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from support.kernel_runs import needs_triton, pointers, run, some_matrix
+from support.kernel_runs import needs_triton, run, some_matrix
 
 from penguin_ros.kernels import reference
 from penguin_ros.kernels.interpreter import Interpreter
 from penguin_ros.kernels.packing import weights_of
-from penguin_ros.kernels.table import Grid, Kernel
+from penguin_ros.kernels.table import Grid, Kernel, pointers
 
 pytestmark = needs_triton
 

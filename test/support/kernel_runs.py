@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from penguin_ros.kernels.interpreter import Interpreter
 from penguin_ros.kernels.library import triton_folder
 from penguin_ros.kernels.packing import PackedMatrix, pack
-from penguin_ros.kernels.table import Argument, Kernel
+from penguin_ros.kernels.table import Kernel
 
 needs_triton = pytest.mark.skipif(
     triton_folder() is None, reason='Triton is not installed: ./scripts/setup test'
@@ -27,11 +27,6 @@ DTYPES = {
     'u8': 'u1',
     'i8': 'i1',
 }
-
-
-def pointers(**kinds: str) -> tuple[Argument, ...]:
-    """Arguments that are addresses, by their names and what they point to."""
-    return tuple(Argument(name, '*' + kind) for name, kind in kinds.items())
 
 
 def some_matrix(draw: np.random.Generator, shape: tuple[int, int], bits: int) -> PackedMatrix:

@@ -12,18 +12,10 @@ from penguin_ros.kernels.sources.unpacking import SHRUNK, number_of, raised
 
 @triton.jit
 def packed_dot(
-    x,
-    gain,
-    weights,
-    scales,
-    outputs,
-    K: tl.constexpr,
-    BITS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OUTPUTS: tl.constexpr,
-    STEP: tl.constexpr,
-    HAS_GAIN: tl.constexpr,
-):
+    x, gain, weights, scales, outputs,
+    K: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, OUTPUTS: tl.constexpr,
+    STEP: tl.constexpr, HAS_GAIN: tl.constexpr,
+):  # fmt: skip
     """Returns the products (OUTPUTS,) of x times gain with the weights of `outputs`, and the sum of
     the squares of x; STEP is in words.
     """
@@ -56,15 +48,9 @@ def packed_dot(
 
 @triton.jit
 def wide_dot(
-    x,
-    gain,
-    weights,
-    outputs,
-    K: tl.constexpr,
-    OUTPUTS: tl.constexpr,
-    STEP: tl.constexpr,
-    HAS_GAIN: tl.constexpr,
-):
+    x, gain, weights, outputs,
+    K: tl.constexpr, OUTPUTS: tl.constexpr, STEP: tl.constexpr, HAS_GAIN: tl.constexpr,
+):  # fmt: skip
     """As `packed_dot`, with 16-bit weights; STEP is in weights."""
     step = tl.arange(0, STEP)
     sums = tl.zeros((OUTPUTS, STEP), tl.float32)
@@ -82,18 +68,10 @@ def wide_dot(
 
 @triton.jit
 def dot(
-    x,
-    gain,
-    weights,
-    scales,
-    outputs,
-    K: tl.constexpr,
-    BITS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OUTPUTS: tl.constexpr,
-    STEP: tl.constexpr,
-    HAS_GAIN: tl.constexpr,
-):
+    x, gain, weights, scales, outputs,
+    K: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, OUTPUTS: tl.constexpr,
+    STEP: tl.constexpr, HAS_GAIN: tl.constexpr,
+):  # fmt: skip
     """One of the two."""
     if BITS == 16:
         total, squares = wide_dot(x, gain, weights, outputs, K, OUTPUTS, STEP, HAS_GAIN)
@@ -106,19 +84,10 @@ def dot(
 
 @triton.jit
 def norm_product(
-    x,
-    gain,
-    weights,
-    scales,
-    y,
-    K: tl.constexpr,
-    SIZE: tl.constexpr,
-    EPS: tl.constexpr,
-    BITS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    OUTPUTS: tl.constexpr,
-    STEP: tl.constexpr,
-):
+    x, gain, weights, scales, y,
+    K: tl.constexpr, SIZE: tl.constexpr, EPS: tl.constexpr, BITS: tl.constexpr,
+    BLOCK: tl.constexpr, OUTPUTS: tl.constexpr, STEP: tl.constexpr,
+):  # fmt: skip
     """y = weights @ (rms_norm(x) * gain). The norm's factor is the same for all products, so it is
     applied to their sums, and x is read once.
     """
@@ -127,3 +96,36 @@ def norm_product(
         x, gain, weights, scales, outputs, K, BITS, BLOCK, OUTPUTS, STEP, HAS_GAIN=True
     )
     tl.store(y + outputs, total * tl.rsqrt(squares / SIZE + EPS))
+
+
+@triton.jit
+def add_product(
+    x, weights, scales, y,
+    K: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, OUTPUTS: tl.constexpr,
+    STEP: tl.constexpr,
+):  # fmt: skip
+    """y += weights @ x."""
+    outputs = tl.program_id(0) * OUTPUTS + tl.arange(0, OUTPUTS)
+    total, _ = dot(x, x, weights, scales, outputs, K, BITS, BLOCK, OUTPUTS, STEP, HAS_GAIN=False)
+    tl.store(y + outputs, tl.load(y + outputs) + total)
+
+
+@triton.jit
+def gated_product(
+    x, gain, weights, scales, y,
+    K: tl.constexpr, SIZE: tl.constexpr, EPS: tl.constexpr, BITS: tl.constexpr,
+    BLOCK: tl.constexpr, OUTPUTS: tl.constexpr, STEP: tl.constexpr, FFN: tl.constexpr,
+):  # fmt: skip
+    """y = silu(gate) * up, both products of rms_norm(x) * gain: the first FFN outputs of weights
+    and the second.
+    """
+    outputs = tl.program_id(0) * OUTPUTS + tl.arange(0, OUTPUTS)
+    gate, squares = dot(
+        x, gain, weights, scales, outputs, K, BITS, BLOCK, OUTPUTS, STEP, HAS_GAIN=True
+    )
+    up, _ = dot(
+        x, gain, weights, scales, outputs + FFN, K, BITS, BLOCK, OUTPUTS, STEP, HAS_GAIN=True
+    )
+    factor = tl.rsqrt(squares / SIZE + EPS)
+    gate *= factor
+    tl.store(y + outputs, gate / (1.0 + tl.exp(-gate)) * (up * factor))

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+# mypy: ignore-errors
+"""Attention of one row over the cache, split over its length, so that a few heads fill a card. The
+row's own key and value are made here, and written to the cache by the program that has their place.
+
+The cache holds, from a slot's offset on, for every layer the keys of all heads, then the values, as
+rows of `pitch` positions.
+"""
+
+import triton
+import triton.language as tl
+
+POSITION = tl.constexpr(0)
+OFFSET = tl.constexpr(2)
+
+
+@triton.jit
+def turned(source, gain, table, D: tl.constexpr, EPS: tl.constexpr, IS_GRID: tl.constexpr):
+    """Heads, whose numbers (n, D) begin at `source` (n, 1), normed and turned: x * cos +
+    rotate_half(x) * sin. A row of the table holds cos and sin of D / 2 angles, or of D with
+    IS_GRID, where both halves of a head turn by angles of their own.
+    """
+    at = tl.arange(0, D)
+    other = (at + D // 2) % D
+    angle = at if IS_GRID else at % (D // 2)
+    x = tl.load(source + at[None, :])
+    factor = tl.rsqrt(tl.sum(x * x, 1) / D + EPS)[:, None]
+    x *= tl.load(gain + at)[None, :]
+    y = tl.load(source + other[None, :]) * tl.load(gain + other)[None, :]
+    y = tl.where(at[None, :] < D // 2, -y, y)
+    cosine = tl.load(table + angle)[None, :]
+    sine = tl.load(table + (D if IS_GRID else D // 2) + angle)[None, :]
+    return (x * cosine + y * sine) * factor
+
+
+@triton.jit
+def attend_one(
+    state, qkv, q_gain, k_gain, table, cache, parts, sums, layer, pitch,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, D: tl.constexpr, EPS: tl.constexpr,
+    SPLITS: tl.constexpr, BLOCK: tl.constexpr, LINES: tl.constexpr,
+):  # fmt: skip
+    """Mixes values of one head of keys and one part of the length for the queries that share it;
+    leaves the mix (D), unnormed, and its largest score and the sum of its weights, for `combine`.
+    LINES is the number of these queries, filled up to what a tensor core multiplies.
+    """
+    GROUPS: tl.constexpr = HEADS // KV_HEADS
+    head, split = tl.program_id(0), tl.program_id(1)
+    position = tl.load(state + POSITION).to(tl.int32)
+    row = tl.minimum(position, pitch - 1)
+    share = tl.cdiv(row + 1, SPLITS * BLOCK) * BLOCK
+    start = split * share
+    line = tl.arange(0, LINES)
+    is_query = line < GROUPS
+    place = (head * GROUPS + line) * SPLITS + split
+    if start > row:
+        tl.store(sums + place * 2, tl.full((LINES,), float('-inf'), tl.float32), is_query)
+        tl.store(sums + place * 2 + 1, tl.zeros((LINES,), tl.float32), is_query)
+        return
+    at = tl.arange(0, D)
+    table += row * D
+    kind = cache.dtype.element_ty
+    own = qkv + (HEADS + head + tl.zeros((1, 1), tl.int32)) * D
+    # What others will read of this row is rounded to the cache's format; so is what it sees itself.
+    key = turned(own, k_gain, table, D, EPS, False).to(kind)
+    value = tl.load(own + KV_HEADS * D + at[None, :]).to(kind)
+    shared = tl.where(is_query, line, 0)
+    queries = qkv + ((head * GROUPS + shared) * D)[:, None]
+    # Beyond the end of the slot nothing is written, and the result is no number.
+    factor = tl.where(position < pitch, D**-0.5, float('nan'))
+    query = (turned(queries, q_gain, table, D, EPS, False) * factor).to(kind)
+    keys = cache + tl.multiple_of(tl.load(state + OFFSET), 16)
+    keys += (layer * (2 * KV_HEADS) + head).to(tl.int64) * pitch * D
+    values = keys + KV_HEADS * pitch.to(tl.int64) * D
+    is_last = start + share > row
+    if is_last:
+        fits = tl.zeros((1, D), tl.int32) + position < pitch
+        tl.store(keys + row * D + at[None, :], key, fits)
+        tl.store(values + row * D + at[None, :], value, fits)
+    high = tl.sum(query.to(tl.float32) * key.to(tl.float32), 1)
+    high = tl.where(is_last, high, float('-inf'))
+    weight = tl.zeros((LINES,), tl.float32) + tl.where(is_last, 1.0, 0.0)
+    mixed = tl.zeros((LINES, D), tl.float32) + tl.where(is_last, value.to(tl.float32), 0.0)
+    end = tl.minimum(start + share, row)
+    for first in range(start, end, BLOCK):
+        columns = first + tl.arange(0, BLOCK)
+        is_past = columns < end
+        block = tl.load(keys + columns[:, None] * D + at[None, :], is_past[:, None], 0.0)
+        scores = tl.dot(query, tl.trans(block))
+        scores = tl.where(is_past[None, :], scores, float('-inf'))
+        higher = tl.maximum(high, tl.max(scores, 1))
+        shrink = tl.exp(high - higher)
+        shares = tl.exp(scores - higher[:, None])
+        block = tl.load(values + columns[:, None] * D + at[None, :], is_past[:, None], 0.0)
+        mixed = tl.dot(shares.to(kind), block, mixed * shrink[:, None])
+        weight = weight * shrink + tl.sum(shares, 1)
+        high = higher
+    tl.store(parts + place[:, None] * D + at[None, :], mixed, is_query[:, None])
+    tl.store(sums + place * 2, high, is_query)
+    tl.store(sums + place * 2 + 1, weight, is_query)
+
+
+@triton.jit
+def combine(
+    parts, sums, mixed,
+    WIDTH: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr, SPLITS: tl.constexpr,
+):  # fmt: skip
+    """Joins the parts of a head of a row."""
+    row, head = tl.program_id(0), tl.program_id(1)
+    split = tl.arange(0, SPLITS)
+    place = (row * HEADS + head) * SPLITS + split
+    high = tl.load(sums + place * 2)
+    weight = tl.load(sums + place * 2 + 1)
+    factor = tl.where(weight == 0.0, 0.0, tl.exp(high - tl.max(high, 0)))
+    at = tl.arange(0, D)
+    is_there = (weight != 0.0)[:, None] & (at[None, :] < D)
+    part = tl.load(parts + place[:, None] * D + at[None, :], is_there, 0.0)
+    total = tl.sum(part * factor[:, None], 0) / tl.sum(weight * factor, 0)
+    tl.store(mixed + row * WIDTH + head * D + at, total.to(mixed.dtype.element_ty))
