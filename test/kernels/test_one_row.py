@@ -26,7 +26,7 @@ def interpreter() -> Iterator[Interpreter]:
 @pytest.mark.parametrize('bits', (4, 8))
 def test_a_norm_and_a_product_are_those_of_numpy(interpreter: Interpreter, bits: int) -> None:
     draw = np.random.default_rng(bits)
-    matrix = some_matrix(draw, (64, 256), bits)
+    matrix = some_matrix(draw, (128, 256), bits)
     x = draw.normal(0, 300, 256).astype(np.float32)
     x[200:] = 0
     gain = draw.normal(1, 0.2, 256).astype(np.float32)
@@ -35,9 +35,11 @@ def test_a_norm_and_a_product_are_those_of_numpy(interpreter: Interpreter, bits:
         'one_row.norm_product',
         pointers(x='fp32', gain='fp32', weights='i32', scales='fp16', y='fp32'),
         {'K': 256, 'SIZE': 200, 'EPS': 1e-6, 'BITS': bits, 'BLOCK': 128, 'OUTPUTS': 4, 'STEP': 32},
-        Grid(16),
+        Grid(32),
     )
-    y = run(interpreter, kernel, x, gain, matrix.words, matrix.scales, np.zeros(64, np.float32))[-1]
+    y = run(interpreter, kernel, x, gain, matrix.words, matrix.scales, np.zeros(128, np.float32))[
+        -1
+    ]
     wanted = reference.norm_product(
         x[:200].astype(float), gain[:200], weights_of(matrix)[:, :200], 1e-6
     )

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # mypy: ignore-errors
 """Products of several rows with a matrix, on tensor cores: weights are unpacked in the tile, where
-they are small integers that 16-bit numbers hold exactly, and scales are applied to sums of float32.
+they are small integers that 16-bit numbers hold exactly, and sums of float32 get the scales.
 
-Programs beyond the rows of the pass, which `state` tells, leave at once. Buffers have room for whole
-tiles, so what stands in rows that do not count may be anything.
+Programs beyond the rows of the pass, which `state` tells, leave at once. Buffers have room for
+whole tiles, so what stands in rows that do not count may be anything.
 """
 
 import triton
