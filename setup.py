@@ -68,8 +68,6 @@ setup(
         # What the memory finds by meaning: a table of word vectors lies in this package.
         'meaning': ['wordllama>=0.2.2,<0.5'],
         'simulation': ['mujoco>=3.4,<5'],
-        # Its table of word vectors is what the memory tells meanings by; none of its code is used.
-        'meaning': ['wordllama>=0.2.2,<0.5'],
         'plot': ['matplotlib>=3.5,<4'],
         # For tools/train_penguin_sim.py, which needs the optimiser Muon.
         'train': ['torch>=2.9,<3', 'mujoco>=3.4,<5', 'matplotlib>=3.5,<4'],
