@@ -2,7 +2,7 @@
 """The operator's console: a page in the browser, and the server behind it.
 
 Reading order: `access` (who may come in), `rate_limit` and `audit` (how often, and what is written
-down of it), `outbox` (what one slow browser may cost: pictures, never words), `hub` (what every
+down of it), `send_queue` (what one slow browser may cost: pictures, never words), `hub` (what every
 browser is shown), `commands` (what a browser may ask for, checked), `server` (HTTP and the one
 WebSocket of each browser). `page/` is the page itself: plain ES modules and one style sheet,
 without a build step.

@@ -29,9 +29,9 @@ from penguin_ros.web_console.access import COOKIE, Denied, Doorkeeper, Site
 from penguin_ros.web_console.audit import AuditLog
 from penguin_ros.web_console.commands import CHANGES, QUESTIONS, BadCommand, Command, parsed
 from penguin_ros.web_console.hub import Hub
-from penguin_ros.web_console.outbox import Outbox, ReaderTooSlow
 from penguin_ros.web_console.rate_limit import RateLimit
 from penguin_ros.web_console.robot import Fields, Picture, Refused, Robot
+from penguin_ros.web_console.send_queue import ReaderTooSlow, SendQueue
 
 MAX_BROWSERS = 64
 MAX_MESSAGE = 256 * 1024
@@ -186,14 +186,14 @@ class ConsoleServer:
 
 
 class Browser:
-    """One WebSocket: a sender, which empties the outbox, and tasks for what is asked."""
+    """One WebSocket: a sender, which empties the send queue, and tasks for what is asked."""
 
     def __init__(self, socket: web.WebSocketResponse, door: Door, hub: Hub, robot: Robot) -> None:
         self._socket = socket
         self._door = door
         self._hub = hub
         self._robot = robot
-        self._outbox = Outbox()
+        self._send_queue = SendQueue()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._views: dict[tuple[str, str], Any] = {}
         self._is_overrun = False
@@ -221,18 +221,18 @@ class Browser:
     async def _send(self) -> None:
         told = 0
         while True:
-            item = await self._outbox.next()
+            item = await self._send_queue.next()
             if isinstance(item, str):
                 await self._socket.send_str(item)
             else:
                 await self._socket.send_bytes(item)
-            if self._outbox.pictures_dropped != told:
-                told = self._outbox.pictures_dropped
+            if self._send_queue.pictures_dropped != told:
+                told = self._send_queue.pictures_dropped
                 await self._socket.send_str(json.dumps({'type': 'dropped', 'pictures': told}))
 
     def _put(self, text: str) -> None:
         try:
-            self._outbox.put_text(text)
+            self._send_queue.put_text(text)
         except ReaderTooSlow as error:
             if not self._is_overrun:
                 self._is_overrun = True
@@ -312,7 +312,7 @@ class Browser:
 
         def on_picture(picture: Picture) -> None:
             if pace.is_due():
-                self._outbox.put_picture('/'.join(key), packed(picture))
+                self._send_queue.put_picture('/'.join(key), packed(picture))
 
         self._views[key] = self._robot.look(*key, width, on_picture)
 

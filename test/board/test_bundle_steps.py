@@ -70,6 +70,7 @@ def test_a_bundle_is_built_loaded_compared_and_timed(bundle: Path, tmp_path: Pat
     assert requests['vision'].startswith('max_patches=256')
 
 
+@pytest.mark.slow
 def test_engines_that_fit_stay_and_a_killed_build_skips_the_rest(
     bundle: Path, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_engines_that_fit_stay_and_a_killed_build_skips_the_rest(
     assert steps['load']['why'] == 'build failed' and steps['numbers']['why'] == 'load was skipped'
 
 
+@pytest.mark.slow
 def test_float16_that_overflows_is_named_with_its_layer_and_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_float16_that_overflows_is_named_with_its_layer_and_the_way_out(
     assert code == 0 and 'finite' in named(states['note'], 'numbers')['text']
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_those_of_the_golden_values_are_a_fault(
     bundle: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +128,7 @@ def test_weights_that_are_not_those_of_the_golden_values_are_a_fault(
     assert 'of logits' in named(states['fault'], 'numbers')['text'] and code == 1
 
 
+@pytest.mark.slow
 def test_a_soak_lasts_as_long_as_it_is_asked_to(bundle: Path, tmp_path: Path) -> None:
     steps = 'identity,cuda,tensorrt,build,load,speed,soak'
     _, report, states = bench(tmp_path, str(bundle), '--steps', steps, '--soak', '0.01')

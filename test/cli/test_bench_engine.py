@@ -210,6 +210,7 @@ def test_what_does_not_fit_is_said_with_the_way_out(
     )
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_bundle_and_a_bundle_against_its_own_runtime_are_refused(
     bundles: dict[str, Path], tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
@@ -229,6 +230,7 @@ def test_a_folder_that_is_no_bundle_and_a_bundle_against_its_own_runtime_are_ref
     assert code == exit_codes.FAILED and 'no graphs' in record['sides'][1]['error']['why']
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_torch_agrees_with_its_float32_bundle(
     bundles: dict[str, Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -172,6 +172,7 @@ def test_ratios_say_what_they_are_of(measured: JsonObject) -> None:
     assert all(ratio['how'] for ratio in by_name.values())
 
 
+@pytest.mark.slow
 def test_drafts_are_measured_on_texts_that_end_by_themselves_and_at_the_costs_of_the_others(
     tiny_checkpoint: Path,
     tmp_path: Path,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from support.built_inputs import frame
 from support.given_drafts import Draft, GivenDrafts, drafts_of
+from support.slow_parts import sampled
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import open_bundle
@@ -38,7 +39,10 @@ def checkpoint(golden_dir: Path) -> Checkpoint:
     return open_checkpoint(golden_dir / 'checkpoint')
 
 
-@pytest.fixture(scope='module', params=['torch', 'onnxruntime', 'onnxruntime two-part'])
+@pytest.fixture(
+    scope='module',
+    params=sampled(['torch', 'onnxruntime', 'onnxruntime two-part'], ['onnxruntime']),
+)
 def backend(
     request: pytest.FixtureRequest, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backend]:

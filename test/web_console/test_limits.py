@@ -18,29 +18,29 @@ from hypothesis import strategies as st
 from penguin_ros.web_console.audit import AuditLog
 from penguin_ros.web_console.commands import FIELDS, MAX_DEPTH_TEXT, BadCommand, Command, parsed
 from penguin_ros.web_console.hub import MAX_ENTRIES, Hub
-from penguin_ros.web_console.outbox import Outbox, ReaderTooSlow
 from penguin_ros.web_console.rate_limit import RateLimit
+from penguin_ros.web_console.send_queue import ReaderTooSlow, SendQueue
 
 
 def test_of_pictures_the_newest_of_each_camera_waits_and_the_others_are_counted() -> None:
     async def run() -> list[str | bytes]:
-        outbox = Outbox()
+        queue = SendQueue()
         for number in range(10):
-            outbox.put_picture('front', b'%d' % number)
-            outbox.put_text(f'text {number}')
-        outbox.put_picture('rear', b'rear')
-        assert outbox.pictures_dropped == 9
-        return [await outbox.next() for _ in range(12)]
+            queue.put_picture('front', b'%d' % number)
+            queue.put_text(f'text {number}')
+        queue.put_picture('rear', b'rear')
+        assert queue.pictures_dropped == 9
+        return [await queue.next() for _ in range(12)]
 
     sent = asyncio.run(run())
     assert sent == [*(f'text {number}' for number in range(10)), b'9', b'rear']
 
 
 def test_words_are_never_dropped_a_reader_that_stopped_is_told_so() -> None:
-    outbox = Outbox(max_bytes=10)
-    outbox.put_text('12345')
+    queue = SendQueue(max_bytes=10)
+    queue.put_text('12345')
     with pytest.raises(ReaderTooSlow):
-        outbox.put_text('678901')
+        queue.put_text('678901')
 
 
 def test_a_client_asks_in_bursts_and_at_a_rate_and_others_are_not_held_back() -> None:

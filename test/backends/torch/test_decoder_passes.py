@@ -186,6 +186,7 @@ def test_a_chunk_longer_than_the_largest_pass_runs_in_parts(
     assert_close(*(each.forward(each.new_slot(), chunk, range(180)) for each in (recorded, plain)))
 
 
+@pytest.mark.slow
 def test_a_thousand_steps_keep_no_more_than_the_first_hundreds() -> None:
     backend = recording_backend(MemoryCheckpoint(), replace(CONFIG, threads=1))
     backend.open()

@@ -20,7 +20,7 @@ class ReaderTooSlow(Exception):
 
 
 @dataclass
-class Outbox:
+class SendQueue:
     """Used by the thread of the loop; `next` is awaited by one sender."""
 
     max_bytes: int = MAX_BYTES
