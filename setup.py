@@ -78,6 +78,7 @@ setup(
             'penguin = penguin_ros.cli.entry:main',
             'penguin_node = penguin_ros.ros.node.main:main',
             'camera_node = penguin_ros.ros.camera_node.main:main',
+            'memory_node = penguin_ros.ros.memory_node.main:main',
             'sim_camera = penguin_ros.ros.sim_camera.main:main',
         ],
         # `ros2 penguin VERB`, and what `ros2 doctor` says of penguin_ros, where ros2cli is.

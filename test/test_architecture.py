@@ -70,6 +70,7 @@ CORE = (
 MESSAGES = (
     'builtin_interfaces',
     'diagnostic_msgs',
+    'geometry_msgs',
     'lifecycle_msgs',
     'penguin_msgs',
     'rcl_interfaces',
@@ -204,14 +205,29 @@ ROOMS = {
     'testing': Room(
         (*VALUES, 'atomic_folder', 'checkpoint', 'backends.base'), ('numpy', 'tokenizers')
     ),
+    'transform_tree': Room(('errors', 'frame')),
+    'picture_buffer': Room(('errors', 'frame'), ('numpy', 'cv2')),
+    'recollection': Room((*VALUES, 'memory')),
     'ros.conversions': Room(
-        (*VALUES, 'media', 'pipeline', 'pipeline_status', 'rules'), ROS_LIBRARIES
+        (*VALUES, 'media', 'memory', 'pipeline', 'pipeline_status', 'rules'), ROS_LIBRARIES
     ),
     'ros.process': Room(VALUES, ROS_LIBRARIES),
     'ros.camera_input': Room(NODE, ROS_LIBRARIES),
     'ros.camera_node': Room(NODE, ROS_LIBRARIES),
     'ros.sim_camera': Room((*NODE, 'ros.camera_node', 'simulation'), ROS_LIBRARIES),
     'ros.node': Room((*NODE, 'ros.camera_input'), ROS_LIBRARIES),
+    'ros.memory_node': Room(
+        (
+            *NODE,
+            'memory',
+            'recollection',
+            'transform_tree',
+            'picture_buffer',
+            'ros.camera_input',
+            'ros.node.surroundings',
+        ),
+        (*ROS_LIBRARIES, 'tf2_msgs', 'tf2_ros'),
+    ),
     'ros.client': Room((*VALUES, 'ros.conversions', 'ros.process'), ROS_LIBRARIES),
     # Libraries of measurement and the command over them: nothing below knows of them.
     'evaluation': Room(None, None),

@@ -37,6 +37,7 @@ _CODES: dict[type[BaseException], int] = {
     errors.SettingError: ErrorCode.CONFIGURATION,
     errors.LibraryUnusable: ErrorCode.BACKEND,
     errors.CacheUnusable: ErrorCode.CONFIGURATION,
+    errors.StoreError: ErrorCode.STORE,
     errors.SystemRefusal: ErrorCode.CONFIGURATION,
 }
 

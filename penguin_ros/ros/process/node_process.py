@@ -18,6 +18,7 @@ MAIN_MODULES = {
     'penguin_node': 'penguin_ros.ros.node.main',
     'camera_node': 'penguin_ros.ros.camera_node.main',
     'sim_camera': 'penguin_ros.ros.sim_camera.main',
+    'memory_node': 'penguin_ros.ros.memory_node.main',
 }
 
 
