@@ -13,6 +13,7 @@ KINDS = {
     'board': 'what a Jetson can do: one command, one file to send back',
     'engine': 'speed, memory and agreement of a bundle or checkpoint on its backend',
     'live': 'cost of a live camera, recomputed and with reuse, and that both say the same',
+    'rules': 'cost of many rules on one clip, against one rule and against one after another',
 }
 
 EPILOG = """examples:
@@ -20,6 +21,7 @@ EPILOG = """examples:
   penguin bench engine engines/orin --against onnxruntime --json orin.json
   penguin bench engine engines/penguin_int4 --against engines/penguin_float32
   penguin bench live engines/penguin_2b
+  penguin bench rules engines/penguin_2b
   penguin bench board engines/orin --report board.json
 
 `penguin bench engine --help` and the like say what each takes.

@@ -75,7 +75,7 @@ def read_branches(
     for query in queries:
         max_new_tokens_of(caches.backend, query.inputs)
     prefix = shared_prefix([query.inputs for query in queries])
-    with _leased_prefix(caches, queries[0].inputs, prefix) as slot:
+    with leased_prefix(caches, queries[0].inputs, prefix) as slot:
         if stats is not None:
             stats.prompt_tokens = prefix
             stats.visual_tokens = queries[0].inputs.visual_tokens
@@ -99,8 +99,10 @@ def shared_prefix(prompts: Sequence[ModelInputs]) -> int:
 
 
 @contextmanager
-def _leased_prefix(caches: Caches, inputs: ModelInputs, prefix: int) -> Iterator[KVSlot]:
-    """Gives a slot that holds a part of the prefix and no more."""
+def leased_prefix(caches: Caches, inputs: ModelInputs, prefix: int) -> Iterator[KVSlot]:
+    """Gives a slot that holds a part of the first `prefix` positions of a prompt, and no more. At
+    the end it is kept for the next prompt, or freed.
+    """
     # With two more keys the cache finds a slot that holds the whole prefix, and leaves it whole.
     keys = prompt_keys(inputs)[: prefix + 2]
     slot = caches.prefix_cache.acquire(keys, visual_end(inputs))
