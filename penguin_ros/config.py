@@ -4,7 +4,8 @@ node is active.
 
 A setting is defined here and nowhere else. The field `seconds` of `ClipConfig` is the ROS parameter
 `clip.seconds` and `--set clip.seconds=VALUE` on the command line; `settings.py` lists and checks
-them. The section of rules is in `rule_config.py`.
+them. The sections of questions and rules are in `question_config.py` and
+`rule_config.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penguin_ros.errors import SettingError
+from penguin_ros.question_config import QuestionConfig
 from penguin_ros.rule_config import RuleConfig
 from penguin_ros.settings import RENAMED_SETTINGS as RENAMED_SETTINGS
 from penguin_ros.settings import live_setting, setting
@@ -276,39 +278,6 @@ class CaptionConfig:
         'With caption.gate, the longest time without a caption while nothing changes.',
         unit='s',
         span=(0.05, 86400.0),
-    )
-
-
-@dataclass(frozen=True)
-class QuestionConfig:
-    """Limits and defaults of questions."""
-
-    camera: str = live_setting('', 'Camera of a question that names none; empty: the first camera.')
-    max_tokens: int = live_setting(
-        256,
-        'Maximum length of an answer, and the default for a question that names none.',
-        unit='tokens',
-        span=(1, 65536),
-    )
-    deadline: float = live_setting(
-        60.0,
-        'Time from receiving a question to its complete answer: the longest that it may ask for, '
-        'and the default for one that names none.',
-        unit='s',
-        span=(0.05, 86400.0),
-    )
-    queue_length: int = setting(
-        16, 'Maximum number of waiting questions; one more is answered with BUSY.', span=(1, 4096)
-    )
-    max_characters: int = live_setting(
-        4096, 'Maximum length of the text of a question.', unit='characters', span=(1, 1000000)
-    )
-    max_images: int = live_setting(8, 'Maximum number of images in a question.', span=(0, 64))
-    max_image_bytes: int = live_setting(
-        16 * 1024 * 1024,
-        "Maximum size of a question's compressed images together.",
-        unit='bytes',
-        span=(0, 2**31),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -73,6 +73,10 @@ class FramePatches:
         """The patches, as Pixels says."""
         return self._made.normalised() if isinstance(self._made, Levels) else self._made
 
+    def reduced(self) -> FramePatches:
+        """Returns the same patches, computed, without the image that they were made from."""
+        return replace(self, source=self._made)
+
     @property
     def levels(self) -> Levels | None:
         """The patches before they are normalised, where they are known as that."""
@@ -117,6 +121,7 @@ class ModelInputs:
 
     `is_truncated`: frames were left out, or reduced below the floor, to keep the budget.
     `frame_indices`: for each frame its index among the images that it was made from.
+    `lasting_tokens`: how many first positions a conversation goes on from, 0 where none does.
     """
 
     prompt: Prompt
@@ -124,6 +129,7 @@ class ModelInputs:
     image_token_id: int
     is_truncated: bool = False
     frame_indices: tuple[int, ...] = ()
+    lasting_tokens: int = 0
 
     def __post_init__(self) -> None:
         placeholders = int((self.prompt.token_ids == self.image_token_id).sum())

@@ -37,12 +37,13 @@ from penguin_ros.media.convert import reduced
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, Ticket
 from penguin_ros.request import Answer, Priority, Request, TextPiece
 from penguin_ros.requests.answer_job import AnswerJob, JobContext
-from penguin_ros.requests.images import ImageDecoder, RequestImages
 from penguin_ros.requests.loaded_model import BackendFactory as BackendFactory
 from penguin_ros.requests.loaded_model import LoadedModel, forget_results, load_model
 from penguin_ros.requests.precompute_job import PrecomputeJob
+from penguin_ros.requests.preparation import Preparer
+from penguin_ros.requests.question_intake import QuestionIntake, TakenQuestion
 from penguin_ros.requests.rule_job import RuleContext
-from penguin_ros.requests.validation import checked_camera, checked_request
+from penguin_ros.requests.validation import checked_camera
 from penguin_ros.rule_evaluations import RuleEvaluations
 from penguin_ros.scheduler.scheduler import Scheduler
 from penguin_ros.settings import changed_values, settings
@@ -87,7 +88,8 @@ class Pipeline:
         self._log = log
         self._cameras = {name: Camera(name, config, now_ns, steady_ns) for name in cameras}
         self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
-        self._decoder = ImageDecoder(self._report)
+        self._preparer = Preparer(self._report)
+        self._intake = QuestionIntake(self._cameras, steady_ns)
         self.rules = RuleEvaluations(self._cameras, self._scheduler, self._rule_context)
         self._scheduler.set_rule_share(config.rule.share)
         self._model: LoadedModel | None = None
@@ -146,6 +148,7 @@ class Pipeline:
         """
         self._is_active = False
         self._scheduler.refuse(_not_active(reason))
+        self._intake.conversations.forget_all()
         forget_results(self._model)
         for camera in self._cameras.values():
             camera.forget_window()
@@ -157,7 +160,7 @@ class Pipeline:
         """
         self._is_active = False
         self._is_closing = True
-        self._decoder.close()
+        self._preparer.close()
         return self._scheduler.close(timeout_s)
 
     def configure(self, config: PenguinConfig) -> None:
@@ -209,9 +212,10 @@ class Pipeline:
         self._camera(camera).note_reason(reason)
 
     def flush(self, reason: str) -> None:
-        """Forgets all frames and results, after a jump of camera time; requests that look at a
-        camera end with ClockJumped.
+        """Forgets all frames, results and conversations, after a jump of camera time; requests that
+        look at a camera end with ClockJumped.
         """
+        self._intake.conversations.forget_all()
         for camera in self._cameras.values():
             camera.flush('clock_jump')
         self._scheduler.end_all(
@@ -233,23 +237,26 @@ class Pipeline:
 
         Raises at once, and then calls neither: the RequestError or ImageError that says what is
         wrong with the request, Inactive, Busy, DuplicateRequest. The frames are chosen when it is
-        started, with the settings of now. Images are decoded while it waits; one that does not
-        decode ends the request with its ImageError.
+        started, with the settings of now. Images are decoded and a schema is compiled while it
+        waits; one that is unusable ends the request with its ImageError or InvalidSchema.
         """
         config = self._config
         try:
-            complete = checked_request(request, config, tuple(self._cameras))
-            if complete.interval is not None:
-                self._cameras[complete.camera].check_interval(complete.interval)
-            images = RequestImages(request.images, config.buffer) if request.images else None
-            job = self._job(complete, images, config, on_answer, on_piece)
+            forgotten = self._intake.forget_at_once(request, config)
+            if forgotten is not None:
+                on_answer(forgotten)
+                return Ticket(forgotten.id, '', '')
+            taken = self._intake.take(request, config, self._loaded)
+            job = self._job(taken, config, on_answer, on_piece)
         except PenguinError:
             with self._lock:
                 self._invalid_requests += 1
             raise
         self._scheduler.submit(job)
-        if images is not None:
-            self._decoder.start(images, functools.partial(self._on_decoded, job))
+        if taken.preparations:
+            on_end = functools.partial(self._on_prepared, job)
+            self._preparer.start(taken.preparations, on_end)
+        complete = taken.request
         return Ticket(complete.id, complete.text, complete.camera)
 
     def submit_caption(self, camera: str, on_caption: Callable[[Answer], None]) -> Ticket:
@@ -268,7 +275,8 @@ class Pipeline:
             max_tokens=config.caption.max_tokens,
             deadline_ns=round(config.caption.deadline * NANOSECONDS),
         )
-        self._scheduler.submit(self._job(request, None, config, on_caption, None))
+        taken = TakenQuestion(request, self._cameras[camera])
+        self._scheduler.submit(self._job(taken, config, on_caption, None))
         return Ticket(request.id, request.text, camera)
 
     def cancel(self, request_id: str) -> bool:
@@ -313,8 +321,7 @@ class Pipeline:
 
     def _job(
         self,
-        request: Request,
-        images: RequestImages | None,
+        taken: TakenQuestion,
         config: PenguinConfig,
         on_answer: Callable[[Answer], None],
         on_piece: Callable[[TextPiece], None] | None,
@@ -322,14 +329,12 @@ class Pipeline:
         context = JobContext(
             config,
             self._loaded(),
-            self._cameras.get(request.camera),
-            images,
             self._now_ns,
             self._steady_ns,
             next(self._numbers),
             self._report,
         )
-        return AnswerJob(request, context, functools.partial(self._deliver, on_answer), on_piece)
+        return AnswerJob(taken, context, functools.partial(self._deliver, on_answer), on_piece)
 
     def _rule_context(self, camera: Camera) -> RuleContext:
         return RuleContext(self._config, self._loaded(), camera, self._now_ns, self._steady_ns)
@@ -342,8 +347,8 @@ class Pipeline:
                 self._last_error_ns = self._steady_ns()
         on_answer(answer)
 
-    def _on_decoded(self, job: AnswerJob, error: PenguinError | None) -> None:
-        """Has a request started or ended whose images are decoded; on the decoder's thread."""
+    def _on_prepared(self, job: AnswerJob, error: PenguinError | None) -> None:
+        """Has a request started or ended that is prepared; on the preparer's thread."""
         if error is None:
             self._scheduler.wake()
         else:

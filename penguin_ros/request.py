@@ -54,13 +54,21 @@ class EncodedImage:
     label: str = ''
 
 
+NEW_CONVERSATION = 'new'
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """One caption or question, as it was asked.
 
     `max_tokens` 0 stands for the configured default. `deadline_ns` is a duration from receipt to
     the complete answer, measured on the steady clock; 0 stands for the configured default. `images`
-    are those of the caller, used instead of a camera's frames.
+    are those of the caller, used instead of a camera's frames, taken at `image_stamps_ns` where
+    these are known.
+
+    The answer is one of `choices`, or JSON that conforms to `json_schema`, where one of them is
+    given. `conversation`: NEW_CONVERSATION, or the id of one to go on with; `forgets_conversation`
+    ends it after this answer, or at once with an empty text.
     """
 
     id: str
@@ -71,6 +79,12 @@ class Request:
     images: tuple[EncodedImage, ...] = ()
     max_tokens: int = 0
     deadline_ns: int = 0
+    image_stamps_ns: tuple[int, ...] = ()
+    choices: tuple[str, ...] = ()
+    json_schema: str = ''
+    wants_logprobs: bool = False
+    conversation: str = ''
+    forgets_conversation: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,11 +174,40 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """A token's text, U+FFFD for a part of a character, and the natural logarithm of its
+    probability, before temperature and other sampling rules.
+    """
+
+    token: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class ChosenAnswer:
+    """Which of a question's choices is the answer.
+
+    `choice` is '' when `is_cannot_tell`. `probabilities` of the `choices` sum to 1; `cannot_tell`:
+    that it cannot be told, against all choices together; `other_mass`: what is neither.
+    """
+
+    choice: str
+    choices: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    cannot_tell: float
+    is_cannot_tell: bool
+    other_mass: float
+
+
+@dataclass(frozen=True)
 class Answer:
     """The end of a request: the whole text, or as much as there was before `error`.
 
     `is_silent`: a caption that repeats the last one and is not published, since nothing has changed
-    and no heartbeat is due.
+    and no heartbeat is due. `chosen`: for a question with choices. `json`: for one with a schema,
+    '' when the text was cut short. `confidence`: the probability of the choice, or the geometric
+    mean of the probabilities of the tokens, 0 where it was not measured. `conversation`: its id, ''
+    without one.
     """
 
     id: str
@@ -174,3 +217,8 @@ class Answer:
     evidence: Evidence = field(default_factory=Evidence)
     error: PenguinError | None = None
     is_silent: bool = False
+    chosen: ChosenAnswer | None = None
+    json: str = ''
+    confidence: float = 0.0
+    logprobs: tuple[TokenLogprob, ...] = ()
+    conversation: str = ''

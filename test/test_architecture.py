@@ -33,6 +33,7 @@ BLOCKED = ('rclpy', 'penguin_msgs', 'mujoco', *INFERENCE_LIBRARIES)
 VALUES = (
     'board_facts',
     'config',
+    'question_config',
     'rule_config',
     'settings',
     'errors',
@@ -114,7 +115,8 @@ NODE = (
 ROOMS = {
     'errors': Room(()),
     'settings': Room(('errors',)),
-    'config': Room(('errors', 'settings', 'rule_config')),
+    'config': Room(('errors', 'settings', 'question_config', 'rule_config')),
+    'question_config': Room(('settings',)),
     'rule_config': Room(('errors', 'settings')),
     'frame': Room(('errors',), ('numpy',)),
     'request': Room(('errors', 'frame')),

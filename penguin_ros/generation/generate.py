@@ -88,7 +88,10 @@ def leased_slot(caches: Caches, inputs: ModelInputs) -> Iterator[KVSlot]:
     """Gives the slot that suits the prompt best, which holds its first `length` positions already.
     At the end the slot is kept for the next prompt, or freed. NoFreeSlot, InvalidRequest.
     """
-    slot = caches.prefix_cache.acquire(prompt_keys(inputs), visual_end(inputs))
+    lasting = inputs.lasting_tokens
+    slot = caches.prefix_cache.acquire(
+        prompt_keys(inputs), max(visual_end(inputs), lasting), is_lasting=lasting > 0
+    )
     try:
         yield slot
     except InvalidLogits:

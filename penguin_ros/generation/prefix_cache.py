@@ -52,7 +52,8 @@ class PrefixCacheStats:
 class _Entry:
     """A slot of the cache. `shared`: how many of its first positions other prompts may share; what
     comes after them belongs to one question. `used` rises with every use. Entries of an older
-    `epoch` are forgotten. `is_leased`: a generation uses the slot.
+    `epoch` are forgotten. `is_leased`: a generation uses the slot. `is_lasting`: a conversation
+    goes on from it, however time moves on.
     """
 
     slot: KVSlot
@@ -60,6 +61,7 @@ class _Entry:
     used: int
     epoch: int
     is_leased: bool = True
+    is_lasting: bool = False
 
 
 class PrefixCache:
@@ -75,12 +77,12 @@ class PrefixCache:
         self._epoch = 0
         self._stats = PrefixCacheStats()
 
-    def acquire(self, keys: PrefixKeys, shared: int) -> KVSlot:
+    def acquire(self, keys: PrefixKeys, shared: int, is_lasting: bool = False) -> KVSlot:
         """Returns a slot that holds a prefix of `keys` (n, 3), n - 1 positions at most: the logits
         of the last one are needed.
 
-        `shared`: how many first positions later prompts may share. NoFreeSlot when generations use
-        all slots.
+        `shared`: how many first positions later prompts may share; `is_lasting`: the clip that
+        comes after this one does not supersede it. NoFreeSlot when generations use all slots.
         """
         self._free_forgotten()
         slot = self._placed(keys[:-1])
@@ -90,6 +92,7 @@ class PrefixCache:
         slot.begin(keys)
         entry = self._entry(slot)
         entry.shared = shared
+        entry.is_lasting = is_lasting
         entry.used = next(self._uses)
         entry.epoch = self._epoch
         entry.is_leased = True
@@ -154,7 +157,9 @@ class PrefixCache:
         if source is not None and self._can_continue(source, common):
             return self._continued(source, common)
         victim = self._least_recently_used(
-            entry for entry in self._idle() if is_superseded(entry.slot.keys, wanted)
+            entry
+            for entry in self._idle()
+            if not entry.is_lasting and is_superseded(entry.slot.keys, wanted)
         )
         is_superseding = victim is not None
         if victim is None:

@@ -18,6 +18,7 @@ from penguin_ros.config import VisualConfig
 from penguin_ros.errors import ImageShapeError, TokenCountMismatch, TooManyImages
 from penguin_ros.frame import Clip, Frame, Image, is_image
 from penguin_ros.model_inputs import FramePatches, ModelInputs
+from penguin_ros.preprocessing.dialogue import AnsweredTurn, Turn, dialogue_inputs
 from penguin_ros.preprocessing.frame_plan import (
     FramePlan,
     PatchUnit,
@@ -117,6 +118,28 @@ class Preprocessor:
         frames = yield from self._prepared(visuals)
         return [self._inputs(messages, visuals, frames) for messages in dialogues]
 
+    def clip_turn_steps(
+        self, clip: Clip, question: str, plan: FramePlan | None = None
+    ) -> Generator[None, None, Turn]:
+        """Makes a turn of a dialogue from a clip and a question; see clip_steps."""
+        video = VideoPart(clip.seconds_from_start, len(clip.frames))
+        visuals = [_Visual(video, clip.frames, plan)] if plan is not None else None
+        return (yield from self._turn_steps((video,), [clip.frames], question, visuals))
+
+    def images_turn_steps(
+        self, images: Sequence[Image], question: str
+    ) -> Generator[None, None, Turn]:
+        """Makes a turn of a dialogue from single images and a question."""
+        parts = tuple(ImagePart() for _ in images)
+        return (yield from self._turn_steps(parts, images, question))
+
+    def dialogue_inputs(
+        self, earlier: Sequence[AnsweredTurn], newest: Turn, is_lasting: bool = True
+    ) -> ModelInputs:
+        """Makes the inputs of a turn behind earlier ones, each with the frames that it brought."""
+        image_token_id = self._shape.image_token_id
+        return dialogue_inputs(earlier, newest, self._tokenizer, image_token_id, is_lasting)
+
     def clip_patches(self, clip: Clip, plan: FramePlan) -> tuple[FramePatches, ...]:
         """Returns the frames of a clip as clip_steps makes them, their pixels not yet computed."""
         video = VideoPart(None, len(clip.frames))
@@ -155,6 +178,24 @@ class Preprocessor:
     ) -> InputSteps:
         shown = yield from self._visuals(messages, visuals, max_tokens)
         return (yield from self._rendered(messages, shown))
+
+    def _turn_steps(
+        self,
+        parts: tuple[VisualPart, ...],
+        shown: Sequence[ImageInput],
+        question: str,
+        visuals: list[_Visual] | None = None,
+    ) -> Generator[None, None, Turn]:
+        if visuals is None:
+            visuals = yield from self._visuals([Message('user', parts)], shown, None)
+        frames = yield from self._prepared(visuals)
+        return Turn(
+            tuple(visual.shown_part for visual in visuals),
+            question,
+            frames,
+            any(visual.plan.is_truncated for visual in visuals),
+            tuple(index for visual in visuals for index in visual.plan.indices),
+        )
 
     def _patches(self, visual: _Visual) -> Iterator[FramePatches]:
         merge_size, plan = self._unit(visual.part).merge_size, visual.plan

@@ -21,6 +21,9 @@ from penguin_ros.model_inputs import Prompt
 PLACEHOLDER = '<image>'
 """Stands once per frame in the text, once per visual token in the ids."""
 
+TURN_START = '<|im_start|>'
+"""Begins what one side says."""
+
 
 @dataclass(frozen=True)
 class TextPart:
@@ -97,7 +100,7 @@ def render(
 
 
 _IMAGE = _Piece(PLACEHOLDER, is_markup=True)
-_START = _Piece('<|im_start|>', is_markup=True)
+_START = _Piece(TURN_START, is_markup=True)
 _END = _Piece('<|im_end|>', is_markup=True)
 _GENERATION = (
     _START,

@@ -10,6 +10,7 @@ from penguin_ros.frame import Frame, FrameType
 from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.pipeline_status import ModelDescription
+from penguin_ros.preprocessing.dialogue import Turn
 from penguin_ros.request import Evidence, FrameRef, StopReason
 from penguin_ros.window.camera_window import ChosenClip
 
@@ -38,6 +39,7 @@ class EvidenceBuilder:
     is_truncated: bool = False
     chosen: ChosenClip | None = None
     frames: tuple[FrameRef, ...] = ()
+    image_stamps_ns: tuple[int, ...] = ()
 
     def note_clip(self, chosen: ChosenClip) -> None:
         """Notes the frames looked at, all of which count as seen until the inputs say which were
@@ -48,20 +50,32 @@ class EvidenceBuilder:
         self.is_truncated = chosen.is_cut
         self.frames = tuple(_reference(frame, FrameType.KEY) for frame in chosen.clip.frames)
 
-    def note_inputs(self, inputs: ModelInputs) -> None:
+    def note_inputs(self, inputs: ModelInputs | Turn) -> None:
         """Notes the frames that the model sees, and their types."""
         self.is_truncated = self.is_truncated or inputs.is_truncated
         if self.chosen is None:
-            self.frames = tuple(FrameRef(0, '', '', patches.type) for patches in inputs.frames)
+            stamps = self.image_stamps_ns or (0,) * (1 + max(inputs.frame_indices, default=0))
+            self.frames = tuple(
+                FrameRef(stamps[index], '', '', patches.type)
+                for index, patches in zip(inputs.frame_indices, inputs.frames, strict=True)
+            )
             return
         frames = self.chosen.clip.frames
         seen = zip(inputs.frame_indices, inputs.frames, strict=True)
         self.frames = tuple(_reference(frames[index], patches.type) for index, patches in seen)
 
+    def note_earlier(self, frames: tuple[FrameRef, ...], is_cut: bool) -> None:
+        """Notes the frames that earlier turns of a conversation show; `is_cut`: turns were left
+        out.
+        """
+        self.frames = tuple(sorted((*frames, *self.frames), key=lambda frame: frame.stamp_ns))
+        self.is_truncated = self.is_truncated or is_cut
+
     def note_first_token(self, steady_ns: int, now_ns: int) -> None:
         """Notes that the first token has left; `now_ns` is camera time."""
         self.first_token_ns = steady_ns - self.received_ns
-        self.age_ns = now_ns - self.frames[-1].stamp_ns if self.chosen is not None else 0
+        end_ns = self.frames[-1].stamp_ns if self.frames else 0
+        self.age_ns = now_ns - end_ns if end_ns else 0
 
     def evidence(
         self, model: ModelDescription, error: PenguinError | None, steady_ns: int

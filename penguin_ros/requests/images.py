@@ -1,19 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images that a request brings are decoded on a thread of their own, beside the worker.
-
-Meanwhile the request waits in the scheduler's line, where others pass it (Job.is_ready). So its
-place, its deadline, its cancellation and the number of requests that wait are the scheduler's
-business, as for any other request.
-"""
+"""The images that a request brings, decoded by the preparer (see `preparation.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-
 from penguin_ros.config import BufferConfig
-from penguin_ros.errors import PenguinError
 from penguin_ros.frame import Image
 from penguin_ros.media.compressed import decode_compressed
 from penguin_ros.media.convert import reduced
@@ -22,10 +12,16 @@ from penguin_ros.request import EncodedImage
 
 class RequestImages:
     """The images of one request on their way from bytes to pixels, under the limits of the
-    settings at its receipt.
+    settings at its receipt; `stamps_ns`: when they were taken, () where that is not known.
     """
 
-    def __init__(self, encoded: tuple[EncodedImage, ...], limits: BufferConfig) -> None:
+    def __init__(
+        self,
+        encoded: tuple[EncodedImage, ...],
+        limits: BufferConfig,
+        stamps_ns: tuple[int, ...] = (),
+    ) -> None:
+        self.stamps_ns = stamps_ns
         self._encoded = encoded
         self._limits = limits
         self._decoded: tuple[Image, ...] = ()
@@ -41,8 +37,8 @@ class RequestImages:
         """The images, each (height, width, 3) uint8 RGB; empty until they are ready."""
         return self._decoded
 
-    def decode(self) -> None:
-        """Decodes all images, unless they are dropped meanwhile; on the decoder's thread.
+    def prepare(self) -> None:
+        """Decodes all images, unless they are dropped meanwhile; on the preparer's thread.
 
         Raises CorruptImage, ImageTooLarge (more than buffer.max_image_pixels), UnsupportedEncoding.
         """
@@ -67,37 +63,3 @@ class RequestImages:
         self._is_dropped = True
         self._encoded = ()
         self._decoded = ()
-
-
-class ImageDecoder:
-    """Decodes the images of one request after the other; `report` gets a sentence and an exception
-    that nobody expected. The thread begins with the first image.
-    """
-
-    def __init__(self, report: Callable[[str, BaseException], None]) -> None:
-        self._report = report
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix='penguin images')
-
-    def start(self, images: RequestImages, on_end: Callable[[PenguinError | None], None]) -> None:
-        """Returns at once; `on_end` is called on the decoder's thread, with the error if there was
-        one, and never after `close`.
-        """
-        with suppress(RuntimeError):  # closed meanwhile: the scheduler ends the request
-            self._pool.submit(self._decode, images, on_end)
-
-    def close(self) -> None:
-        """Decodes no further request."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _decode(self, images: RequestImages, on_end: Callable[[PenguinError | None], None]) -> None:
-        failure: PenguinError | None = None
-        try:
-            images.decode()
-        except PenguinError as error:
-            failure = error.fresh()
-        except Exception as error:
-            self._report('decoding the images of a request failed', error)
-            failure = PenguinError(
-                'the images could not be decoded', repr(error), 'The log has the details'
-            )
-        on_end(failure)

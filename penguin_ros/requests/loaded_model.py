@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
@@ -18,6 +19,7 @@ from penguin_ros.config import ModelConfig, PenguinConfig, VisualConfig
 from penguin_ros.errors import SettingError
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
+from penguin_ros.generation.json_grammar import JsonGrammars, Vocabulary
 from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.speculative.draft_history import DraftHistory
 from penguin_ros.pipeline_status import ModelDescription
@@ -59,6 +61,19 @@ class LoadedModel:
         """Scores the answers to questions, see `scoring/`."""
         return AnswerScorer(self.source.tokenizer.encode_text, self.source.shape.stop_token_ids)
 
+    @cached_property
+    def json_grammars(self) -> JsonGrammars:
+        """Compiles JSON schemas; any thread. ImportError without llguidance."""
+        tokenizer = self.source.tokenizer
+        return JsonGrammars(
+            Vocabulary(
+                tokenizer.token_bytes,
+                tokenizer.encode_text,
+                self.description.vocabulary_size,
+                self.source.shape.stop_token_ids,
+            )
+        )
+
     def new_output(self) -> GenerationOutput:
         """Makes an empty output, for the text of one request; any thread."""
         return GenerationOutput(Detokenizer(self.source.tokenizer.token_bytes))
@@ -90,7 +105,9 @@ def load_model(
             else Caches(backend)
         )
         description = _description(config, model, backend, steady_ns() - start_ns)
-        return LoadedModel(model, backend, description, caches)
+        loaded = LoadedModel(model, backend, description, caches)
+        _prepare_json(loaded, progress)
+        return loaded
     except BaseException:
         with suppress(Exception):
             backend.close()
@@ -119,6 +136,16 @@ def open_model(config: ModelConfig, progress: Callable[[str], None]) -> Model:
         )
     progress(f'opening checkpoint {config.checkpoint}')
     return open_checkpoint(expanded(config.checkpoint), progress=progress)
+
+
+def _prepare_json(model: LoadedModel, progress: Callable[[str], None]) -> None:
+    """Has the vocabulary read where the library for JSON answers is installed: later that would
+    hold up every thread of the node. Questions that need it tell what is wrong with it.
+    """
+    if find_spec('llguidance') is not None:
+        progress(f'reading the vocabulary of {model.source.name} for JSON answers')
+        with suppress(Exception):
+            _ = model.json_grammars
 
 
 def _description(

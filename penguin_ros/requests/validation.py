@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Sequence
+from itertools import pairwise
 
-from penguin_ros.config import PenguinConfig, QuestionConfig
+from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import (
     ImageTooLarge,
     InvalidQuestion,
@@ -21,7 +22,9 @@ from penguin_ros.errors import (
     UnknownCamera,
 )
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.request import Interval, Request
+from penguin_ros.question_config import QuestionConfig
+from penguin_ros.request import NEW_CONVERSATION, Interval, Request
+from penguin_ros.requests.answer_form import check_answer_form
 from penguin_ros.text import cleaned
 
 MAX_ID_CHARACTERS = 256
@@ -29,7 +32,8 @@ MAX_ID_CHARACTERS = 256
 
 def checked_request(request: Request, config: PenguinConfig, cameras: Sequence[str]) -> Request:
     """Returns the request with id, cleaned question, camera, maximum of tokens and deadline filled
-    in. Images take the place of a camera: its name is then '', and the caller decodes them.
+    in. Images take the place of a camera, and so do the frames of a conversation: its name is then
+    '', and the caller decodes the images.
 
     More tokens than the configured maximum become that maximum. Raises the
     RequestError or ImageTooLarge that says what is wrong.
@@ -39,14 +43,39 @@ def checked_request(request: Request, config: PenguinConfig, cameras: Sequence[s
     _check_images(request, limits)
     if request.interval is not None:
         _check_interval(request.interval)
+    if request.forgets_conversation and not request.conversation:
+        raise _forgets_nothing()
+    check_answer_form(request, limits)
     return dataclasses.replace(
         request,
         id=_checked_id(request.id),
         text=question,
-        camera='' if request.images else checked_camera(request.camera or limits.camera, cameras),
+        camera=''
+        if request.images or is_about_what_was_shown(request)
+        else checked_camera(request.camera or limits.camera, cameras),
         images=(),  # encoded ones are not kept longer than their decoding takes
         max_tokens=_checked_tokens(request.max_tokens, limits.max_tokens),
         deadline_ns=_checked_deadline(request.deadline_ns, round(limits.deadline * NANOSECONDS)),
+    )
+
+
+def is_about_what_was_shown(request: Request) -> bool:
+    """True when a request goes on with a conversation and names nothing to look at."""
+    return request.conversation not in ('', NEW_CONVERSATION) and not (
+        request.camera or request.images or request.interval
+    )
+
+
+def checked_forgetting(request: Request) -> Request:
+    """Returns a request that only forgets its conversation, with its id filled in."""
+    if not request.conversation:
+        raise _forgets_nothing()
+    return dataclasses.replace(request, id=_checked_id(request.id))
+
+
+def _forgets_nothing() -> InvalidRequest:
+    return InvalidRequest(
+        'no conversation is named', 'there is none to forget', 'Give its id in conversation'
     )
 
 
@@ -116,6 +145,23 @@ def _check_images(request: Request, limits: QuestionConfig) -> None:
     if request.images and request.interval is not None:
         raise InvalidRequest(
             'both images and an interval are given', 'a question is about one or the other'
+        )
+    _check_stamps(request)
+
+
+def _check_stamps(request: Request) -> None:
+    stamps = request.image_stamps_ns
+    if stamps and len(stamps) != len(request.images):
+        raise InvalidRequest(
+            f'{len(stamps)} image_stamps',
+            f'{len(request.images)} images are given',
+            'Give one stamp for each image, or none',
+        )
+    if any(later <= earlier for earlier, later in pairwise(stamps)):
+        raise InvalidRequest(
+            'the image_stamps do not ascend',
+            'images with stamps are shown as a video',
+            'Give the images in the order of their times',
         )
 
 

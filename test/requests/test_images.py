@@ -32,11 +32,12 @@ from penguin_ros.errors import (
 from penguin_ros.frame import Image
 from penguin_ros.request import EncodedImage
 from penguin_ros.requests import images as images_module
-from penguin_ros.requests.images import ImageDecoder, RequestImages
+from penguin_ros.requests.images import RequestImages
+from penguin_ros.requests.preparation import Preparer
 
 PIXELS = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
 PNG = encoded(PIXELS)
-DECODER_THREAD = 'penguin images'
+DECODER_THREAD = 'penguin preparer'
 
 
 class SlowDecoder:
@@ -84,13 +85,13 @@ def test_images_are_decoded_in_order_with_their_limits() -> None:
     limits = BufferConfig(max_frame_pixels=600)
     images = RequestImages((PNG, encoded(PIXELS[:20], 'JPEG')), limits)
     assert not images.is_ready and images.decoded == ()
-    images.decode()
+    images.prepare()
     assert images.is_ready and [image.shape for image in images.decoded] == [
         (20, 30, 3),
         (14, 42, 3),
     ]
     whole = RequestImages((PNG,), BufferConfig())
-    whole.decode()
+    whole.prepare()
     assert (whole.decoded[0] == PIXELS).all()
     images.drop()
     assert not images.is_ready and images.decoded == ()
@@ -227,10 +228,12 @@ def test_an_exception_that_nobody_expected_is_logged_and_ends_the_request(
 
 
 def test_a_decoder_that_is_closed_starts_nothing() -> None:
-    decoder, ends = ImageDecoder(lambda what, error: None), list[PenguinError | None]()
+    decoder, ends = Preparer(lambda what, error: None), list[PenguinError | None]()
     done = threading.Event()
-    decoder.start(RequestImages((PNG,), BufferConfig()), lambda end: (ends.append(end), done.set()))
+    decoder.start(
+        [RequestImages((PNG,), BufferConfig())], lambda end: (ends.append(end), done.set())
+    )
     assert done.wait(LIVENESS_SECONDS) and ends == [None]
     decoder.close()
-    decoder.start(RequestImages((PNG,), BufferConfig()), ends.append)
+    decoder.start([RequestImages((PNG,), BufferConfig())], ends.append)
     assert ends == [None]
