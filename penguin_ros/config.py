@@ -32,8 +32,8 @@ class ModelConfig:
     backend: str = setting(
         'auto',
         'Inference library that runs the model; auto: the one that the bundle was built for, torch '
-        'for a checkpoint.',
-        choices=('auto', 'onnxruntime', 'tensorrt', 'torch'),
+        'for a checkpoint. cuda: own kernels, which need the driver alone.',
+        choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'torch'),
     )
     device: str = setting(
         'auto',

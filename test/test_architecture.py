@@ -150,7 +150,7 @@ ROOMS = {
     'kernels': Room((*VALUES, 'checkpoint.shapes'), ('numpy', 'triton')),
     'backends.base': Room((*VALUES, 'checkpoint', 'board_memory'), ('numpy', 'yaml')),
     'backends.onnxruntime': Room(BACKEND, ('numpy', 'onnxruntime')),
-    'backends.cuda': Room((*BACKEND, 'kernels.table', 'atomic_file'), ('numpy', 'cuda')),
+    'backends.cuda': Room((*BACKEND, 'kernels', 'atomic_file'), ('numpy', 'cuda')),
     'backends.tensorrt': Room((*BACKEND, 'backends.cuda'), ('numpy', 'tensorrt', 'cuda')),
     'backends.torch': Room(BACKEND, ('numpy', 'torch')),
     'backends.ways': Room(VALUES),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import Bundle
+from penguin_ros.backends.cuda.backend import CudaBackend
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.backends.torch.backend import TorchBackend
@@ -20,7 +21,8 @@ from penguin_ros.errors import SettingError
 if TYPE_CHECKING:
     from penguin_ros.checkpoint.checkpoint import Checkpoint
 
-BUNDLE_BACKENDS = ('onnxruntime', 'tensorrt')
+BUNDLE_BACKENDS = ('onnxruntime', 'tensorrt', 'cuda')
+ON_GPU = {'tensorrt': 'TensorRT', 'cuda': 'the backend cuda'}
 
 
 def make_backend(config: ModelConfig, model: Checkpoint | Bundle) -> Backend:
@@ -67,12 +69,14 @@ def _bundle_backend(config: ModelConfig, bundle: Bundle) -> Backend:
             'Leave model.backend at auto, or build the checkpoint again with --backend '
             f'{config.backend}',
         )
-    if built_for == 'tensorrt' and config.device == 'cpu':
+    if built_for in ON_GPU and config.device == 'cpu':
         raise SettingError(
             'model.device = cpu',
-            f'{bundle.path} was built for TensorRT, which runs on a GPU',
+            f'{bundle.path} was built for {ON_GPU[built_for]}, which runs on a GPU',
             'Leave model.device at auto, or build the checkpoint for onnxruntime',
         )
+    if built_for == 'cuda':
+        return CudaBackend(bundle, config)
     return (TensorrtBackend if built_for == 'tensorrt' else OnnxBackend)(bundle, config)
 
 

@@ -38,6 +38,7 @@ from penguin_ros.backends.base.manifest import (
     ScalingSpec,
     TableSpec,
 )
+from penguin_ros.backends.cuda.kernel_set import kernel_formats
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.checkpoint.safetensors_file import STORAGE, narrowed
@@ -45,6 +46,8 @@ from penguin_ros.checkpoint.tensor_names import EMBEDDING
 from penguin_ros.checkpoint.tensors import widened
 from penguin_ros.checkpoint.tokenizer import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
 from penguin_ros.errors import BuildError, BuildRefused, NotEnoughSpace, system_reason
+from penguin_ros.export.cuda.kernel_files import KernelOrder, add_kernels
+from penguin_ros.export.cuda.network import NetworkOrder, NetworkWriter
 from penguin_ros.export.decoder_graph import decoder_graph
 from penguin_ros.export.encoder_graph import encoder_graph, stage_graphs
 from penguin_ros.export.graph import Graph
@@ -65,6 +68,7 @@ from penguin_ros.export.resources import (
 from penguin_ros.export.scaling import scaled, scaling_of
 from penguin_ros.export.weight_conversion import Conversion, WeightConverter
 from penguin_ros.export.weight_file import WeightFile
+from penguin_ros.kernels.network import network_of
 
 DECODERS = {'onnxruntime': (FULL, TWO_PART), 'tensorrt': (FIXED_LENGTH, TWO_PART)}
 """The decoder's graphs by backend, the best first; the last runs on older versions of the
@@ -92,7 +96,7 @@ class BuildOrder:
     """What to build: `max_length` positions per KV slot, the head in `head_parts` products, with
     `threads` for the conversion, 0 for all cores; `command` is what the manifest names for building
     it again. Parts named in `scaling` compute smaller numbers. With `has_maxima`, whole graphs give
-    the largest magnitudes, too, and no runtime takes them.
+    the largest magnitudes, too, and no runtime takes them. `kernels` is for the backend cuda.
     """
 
     choice: BuildChoice = BuildChoice()
@@ -102,6 +106,7 @@ class BuildOrder:
     command: str = ''
     scaling: Mapping[str, ScalingSpec] = field(default_factory=dict)
     has_maxima: bool = False
+    kernels: KernelOrder = KernelOrder()
 
 
 class WorkMeter:
@@ -140,7 +145,7 @@ class BundleBuilder:
         self._threads = order.threads or min(os.cpu_count() or 1, 16)
         planner = MatrixPlanner(checkpoint.shape, self._precision, self._backend)
         self._encoder = planner.encoder()
-        self._decoder = planner.decoder(order.head_parts)
+        self._decoder = planner.decoder(1 if self._backend == 'cuda' else order.head_parts)
         self._plans = self._encoder + self._decoder
 
     @property
@@ -175,7 +180,7 @@ class BundleBuilder:
         try:
             check_target(folder)
             with atomic_folder(folder) as staging:
-                graphs = self._write_encoders(staging, meter) + self._write_decoders(staging, meter)
+                graphs = self._write_graphs(staging, meter)
                 table = self._write_table(staging, meter)
                 self._copy_tokenizer(staging)
                 files = _files(staging, meter)
@@ -191,6 +196,26 @@ class BundleBuilder:
             fix = f'{fix}. Another place is given with --out'
             raise kind(f'{folder} could not be written', why, fix) from error
         return folder
+
+    def _write_graphs(self, folder: Path, meter: WorkMeter) -> list[GraphSpec]:
+        if self._backend != 'cuda':
+            return self._write_encoders(folder, meter) + self._write_decoders(folder, meter)
+        kinds = {plan.name: plan.kind for plan in self._plans}
+        network = NetworkOrder(self._plans, self._precision.compute, self.max_length, self._threads)
+
+        def note(name: str, elements: int) -> None:
+            part = 'encoder' if name.startswith(('encoder', 'projector')) else 'LLM'
+            meter.add(f'{part}: {name}', elements * NANOSECONDS[kinds[name]])
+
+        NetworkWriter(self._checkpoint, network, folder, note).write()
+        formats = kernel_formats(self._precision_spec(), self._checkpoint.tensors.dtype(EMBEDDING))
+        add_kernels(
+            folder,
+            network_of(self._checkpoint.shape, formats),
+            self._order.kernels,
+            lambda stage: meter.add(stage, 0.0),
+        )
+        return []
 
     def _write_encoders(self, folder: Path, meter: WorkMeter) -> list[GraphSpec]:
         """Writes encoder and projector, whole and in stages, in each variant of the backend."""
@@ -261,27 +286,28 @@ class BundleBuilder:
             if is_file(self._checkpoint.path / name):
                 shutil.copyfile(self._checkpoint.path / name, folder / TOKENIZER / name)
 
+    def _precision_spec(self) -> PrecisionSpec:
+        precision = self._precision
+        return PrecisionSpec(
+            compute=precision.compute,
+            linears=precision.linears,
+            head=precision.head,
+            vision=precision.encoder,
+            block_size=precision.block_size,
+            exceptions={plan.name: f'{plan.kind}: {plan.why}' for plan in self._plans if plan.why},
+            scaling=self._order.scaling,
+        )
+
     def _manifest(
         self, graphs: list[GraphSpec], table: TableSpec, files: dict[str, FileSpec], folder: Path
     ) -> Manifest:
-        precision = self._precision
         return Manifest(
             contract=CONTRACT,
             model_name=self._checkpoint.name,
             model_digest=self._checkpoint.digest,
             backend=self._backend,
             max_length=self.max_length,
-            precision=PrecisionSpec(
-                compute=precision.compute,
-                linears=precision.linears,
-                head=precision.head,
-                vision=precision.encoder,
-                block_size=precision.block_size,
-                exceptions={
-                    plan.name: f'{plan.kind}: {plan.why}' for plan in self._plans if plan.why
-                },
-                scaling=self._order.scaling,
-            ),
+            precision=self._precision_spec(),
             shape=self._checkpoint.shape,
             table=table,
             graphs=tuple(graphs),

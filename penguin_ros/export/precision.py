@@ -13,7 +13,8 @@ from penguin_ros.checkpoint.tensor_names import HEAD, PATCH_EMBEDDING
 from penguin_ros.errors import BuildRefused
 from penguin_ros.export.weight_file import byte_length
 
-BACKENDS = ('onnxruntime', 'tensorrt')
+BACKENDS = ('onnxruntime', 'tensorrt', 'cuda')
+ON_GPU = {'tensorrt': 'TensorRT', 'cuda': 'the kernels'}
 DEVICES = ('cpu', 'cuda')
 FLOATS = ('float32', 'float16', 'bfloat16')
 ROWWISE = 'w8a8'
@@ -31,13 +32,14 @@ core: 226 Gop/s at 256, 197 at 128, 147 at 64) at a larger loss.
 """
 
 DEFAULT_BLOCK_SIZE = 128
-INT8_BLOCKS = {'onnxruntime': (*BLOCK_SIZES, 16), 'tensorrt': ()}
+INT8_BLOCKS = {'onnxruntime': (*BLOCK_SIZES, 16), 'tensorrt': (), 'cuda': ()}
 """Inputs of an int8 product that share a scale: the first that divides and is not above the size
 asked for counts, else there is one scale per output. ONNX Runtime is faster with blocks up to 256
-(and fifteen times slower above); TensorRT's int8 weights have one scale per output.
+(and fifteen times slower above); int8 weights of TensorRT and of our own kernels have one scale per
+output.
 """
 
-HEAD_STEP = {'onnxruntime': 2, 'tensorrt': 128}
+HEAD_STEP = {'onnxruntime': 2, 'tensorrt': 128, 'cuda': 1}
 """The number of outputs of a part of the head is a multiple, so that pairs of int4, and the rows
 that TensorRT's kernels load in pieces of 16 bytes, end where they should.
 """
@@ -87,7 +89,7 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
     does.
     """
     _check_known(choice)
-    is_gpu = choice.backend == 'tensorrt' or choice.device == 'cuda'
+    is_gpu = choice.backend in ON_GPU or choice.device == 'cuda'
     is_integer = choice.precision not in FLOATS
     compute = choice.compute
     if not compute:
@@ -108,6 +110,8 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
         block_size=choice.block_size,
     )
     _check_plan(plan, is_gpu)
+    if choice.backend == 'cuda':
+        _check_kernels(plan)
     _check_block(plan, choice.backend)
     return plan
 
@@ -115,7 +119,7 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
 def _head(choice: BuildChoice, compute: str) -> str:
     if choice.precision in FLOATS:
         return compute
-    is_packed = choice.backend == 'tensorrt' and choice.precision == 'int4'
+    is_packed = choice.backend in ON_GPU and choice.precision == 'int4'
     return 'int4' if is_packed else 'int8'
 
 
@@ -137,11 +141,22 @@ def doubts(plan: PrecisionPlan, backend: str) -> list[str]:
     ]
 
 
-def _check_block(plan: PrecisionPlan, backend: str) -> None:
-    if backend == 'tensorrt' and plan.block_size != DEFAULT_BLOCK_SIZE:
+def _check_kernels(plan: PrecisionPlan) -> None:
+    formats = {plan.compute, plan.encoder_compute}
+    if 'float32' in formats or len(formats) > 1:
         raise BuildRefused(
-            f'blocks of {plan.block_size} are not for TensorRT',
-            f"its kernels for int4 weights, and NVIDIA's own tools, know {DEFAULT_BLOCK_SIZE}",
+            f'the kernels do not run in {" and ".join(sorted(formats))}',
+            'the cache and what is not int8 or int4 are 16 bits wide, in one format; sums are '
+            'float32 in any case',
+            'Take float16 or bfloat16 for --precision, or for --compute beside int8 and int4',
+        )
+
+
+def _check_block(plan: PrecisionPlan, backend: str) -> None:
+    if backend in ON_GPU and plan.block_size != DEFAULT_BLOCK_SIZE:
+        raise BuildRefused(
+            f'blocks of {plan.block_size} are not for {ON_GPU[backend]}',
+            f"kernels for int4 weights, NVIDIA's and our own, know {DEFAULT_BLOCK_SIZE}",
             f'Leave out --block-size, or take --block-size {DEFAULT_BLOCK_SIZE}',
         )
 
@@ -220,7 +235,7 @@ class MatrixPlan:
     @property
     def blocks(self) -> int:
         """The number of scales per output."""
-        return self.inputs // self.block_size if self.block_size else 1
+        return -(-self.inputs // self.block_size) if self.block_size else 1
 
 
 class MatrixPlanner:
@@ -310,7 +325,9 @@ class MatrixPlanner:
     ) -> MatrixPlan:
         """Plans one matrix; `sources` are tensors and how many outputs each gives."""
         kind, block, why = wanted, 0, ''
-        if kind == 'int4':
+        if kind == 'int4' and self._backend == 'cuda':
+            block = DEFAULT_BLOCK_SIZE  # rows are filled up with zeros
+        elif kind == 'int4':
             block = self._block(BLOCK_SIZES, inputs)
             if not block:
                 sizes = f'{BLOCK_SIZES[-1]} to {self._precision.block_size}'

@@ -168,7 +168,8 @@ def refused(backend: Backend, chunk: Chunk, logits_indices: list[int], words: st
     assert backend.slot_length(slot) == 5
     after = backend.forward(slot, Chunk(tokens(2, 1)), [0])[0]
     expected = fresh_logits(backend, np.concatenate((tokens(1, 5), tokens(2, 1))))
-    assert np.linalg.norm(after - expected) <= 1e-4 * np.linalg.norm(expected)
+    # Of the size of rounding to 16 bits; a position too many would change them wholly.
+    assert np.linalg.norm(after - expected) <= 2e-2 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize('ids', [[3, -1], [3, 1 << 40], [[1, 2]], [], [0.5]])

@@ -7,12 +7,14 @@ import dataclasses
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
+from penguin_ros.backends.cuda.backend import CudaBackend
 from penguin_ros.backends.onnxruntime.backend import OnnxBackend
 from penguin_ros.backends.open_backend import make_backend
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
@@ -61,15 +63,17 @@ def made(backend: str, model: Checkpoint | Bundle) -> type[Backend] | None:
 def test_every_choice_of_the_setting_makes_a_backend_of_what_it_runs(
     checkpoint: Checkpoint, bundle: Bundle, tensorrt_bundle: Bundle
 ) -> None:
+    kernels = replace(bundle, manifest=replace(bundle.manifest, backend='cuda'))
     facts: Setting = next(
         each for each in dataclasses.fields(ModelConfig) if each.name == 'backend'
     ).metadata['setting']
-    models = (checkpoint, bundle, tensorrt_bundle)
+    models = (checkpoint, bundle, tensorrt_bundle, kernels)
     assert {choice: tuple(made(choice, model) for model in models) for choice in facts.choices} == {
-        'auto': (TorchBackend, OnnxBackend, TensorrtBackend),
-        'torch': (TorchBackend, None, None),
-        'onnxruntime': (None, OnnxBackend, None),
-        'tensorrt': (None, None, TensorrtBackend),
+        'auto': (TorchBackend, OnnxBackend, TensorrtBackend, CudaBackend),
+        'torch': (TorchBackend, None, None, None),
+        'onnxruntime': (None, OnnxBackend, None, None),
+        'tensorrt': (None, None, TensorrtBackend, None),
+        'cuda': (None, None, None, CudaBackend),
     }
 
 
@@ -83,7 +87,7 @@ def test_a_bundle_for_another_backend_or_device_is_refused_with_the_way_out(
         make_backend(ModelConfig(device='cpu'), tensorrt_bundle)
 
 
-@pytest.mark.parametrize('backend', ['onnxruntime', 'tensorrt'])
+@pytest.mark.parametrize('backend', ['onnxruntime', 'tensorrt', 'cuda'])
 def test_where_bundles_run_a_checkpoint_does_not_and_the_command_is_named(
     checkpoint: Checkpoint, backend: str
 ) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +138,27 @@ def tensorrt_kind(folder: Path, version: str) -> Kind:
     return Kind(make, 1e-4, can_slice=False)
 
 
+def cuda_kind(folder: Path, precision: str) -> Kind:
+    """Returns own kernels on a GPU that does not exist, computed in numpy."""
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from support.fake_gpu.cuda_bundles import computing_machine, cuda_bundle, small_checkpoint
+    from support.fake_gpu.installed import use
+
+    from penguin_ros.backends.cuda.backend import CudaBackend
+    from penguin_ros.export.precision import BuildChoice
+
+    machine = computing_machine()
+    checkpoint, choice = small_checkpoint(folder), BuildChoice('cuda', precision)
+    bundle = open_bundle(cuda_bundle(checkpoint, folder.with_name('bundle'), choice, 64))
+
+    def make(config: ModelConfig) -> Backend:
+        use(machine)
+        return CudaBackend(bundle, replace(config, device='auto', precision='auto'))
+
+    # One row keeps activations in float32 where several rows have them in float16.
+    return Kind(make, 2e-2)
+
+
 def scripted_kind(folder: Path) -> Kind:
     """Returns the scripted backend, in which all ways must agree to the bit."""
     return Kind(ScriptedBackend, 0.0)
@@ -153,6 +174,7 @@ KINDS = {
     'onnxruntime on a device, two-part': lambda folder: onnx_device_kind(folder, TWO_PART),
     'tensorrt in place': lambda folder: tensorrt_kind(folder, '10.16.2'),
     'tensorrt two-part': lambda folder: tensorrt_kind(folder, '10.3.0'),
+    'cuda': lambda folder: cuda_kind(folder, 'int4'),
 }
 
 

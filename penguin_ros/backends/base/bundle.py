@@ -228,13 +228,13 @@ def _check_consistency(manifest: Manifest) -> None:
     found = manifest.files[table.file].bytes
     if found != table.rows * table.columns * STORAGE[table.dtype].itemsize:
         raise ValueError(f'{table.file} has {found} bytes')
-    if manifest.max_length < 1 or not graphs:
+    if manifest.max_length < 1 or not (graphs or manifest.backend == 'cuda'):
         raise ValueError(f'max_length = {manifest.max_length}, {len(graphs)} graphs')
 
 
 def _check_files(folder: Path, manifest: Manifest, is_thorough: bool) -> None:
     # The files of other backends are read again when they are loaded.
-    leaves_memory = manifest.backend == 'tensorrt'
+    leaves_memory = manifest.backend in ('tensorrt', 'cuda')
     digests = FileDigests(folder, not is_thorough, leaves_memory)
     with ThreadPoolExecutor(HASH_THREADS) as pool:
         found = pool.map(lambda item: digests.problem(*item), manifest.files.items())

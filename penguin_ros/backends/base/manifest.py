@@ -14,6 +14,9 @@ from penguin_ros.checkpoint.shapes import CheckpointShape
 
 CONTRACT = 1
 MANIFEST = 'bundle.yaml'
+NETWORK = 'network.bin'
+"""The weights of a bundle for the backend cuda, which has no graphs."""
+
 
 DECODER, ENCODER, ENCODER_STAGE = 'decoder', 'vision', 'vision_stage'
 """The parts of a network, as bundles name their graphs."""
@@ -153,4 +156,6 @@ class Manifest:
     def weight_bytes(self) -> int:
         """The bytes of all weights; what several forms of a graph share counts once."""
         names = {name for graph in self.graphs for name in graph.needs}
+        if self.backend == 'cuda':
+            names = {NETWORK}
         return sum(self.files[name].bytes for name in names)

@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An NVIDIA GPU through NVIDIA's own Python bindings, `cuda-bindings`; nothing here needs torch,
-TensorRT or Triton.
+"""The backend that runs the network in kernels of this project on an NVIDIA GPU. It needs the
+driver and NVIDIA's Python bindings; no torch, no TensorRT, no Triton.
 
-Reading order: `versions` (which bindings go with which driver), `buffers` and `device` (memory,
-copies, captured graphs), `features` (visual features in device memory). The backend of TensorRT
-uses these files as well. `buffers`, `features` and `versions` can be imported without the bindings.
-Everything runs on the worker thread.
+Reading order: `backend` (what the scheduler's worker calls), `session` (everything that is open at
+once), `decoder` with `llm_passes`, and `encoder` (which kernels run, on what), `layers` (what both
+consist of), `slots` (keys and values), `inputs` (what changes from pass to pass), `launcher`
+(kernels by name, passes as graphs of CUDA), `modules` (kernels in the driver), `kernel_set` and
+`network_file` (kernels and weights of a bundle on disk), `weights` (in device memory).
+
+The GPU itself, which the backend of TensorRT uses as well: `versions` (which bindings go with which
+driver), `buffers` and `device` (memory, copies, captured graphs), `faults` (the errors that codes
+of CUDA become), `features` (visual features in device memory), `chunks` (a chunk cut into passes).
+
+`backend`, `buffers`, `chunks`, `faults`, `features`, `kernel_set`, `network_file`, `slots` and
+`versions` can be imported without the bindings. Everything runs on the worker thread.
 """

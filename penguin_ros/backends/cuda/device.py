@@ -149,6 +149,10 @@ class CudaDevice:
             ),
         )
 
+    def zero(self, address: int, byte_count: int) -> None:
+        """Queues setting memory to zero."""
+        self.zero_rows(StridedRows(address, byte_count), byte_count, 1)
+
     def synchronize(self) -> None:
         """Waits for all that was queued; BackendError when any of it failed."""
         _call('cudaStreamSynchronize', cudart.cudaStreamSynchronize(self._stream))

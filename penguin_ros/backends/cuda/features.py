@@ -35,6 +35,14 @@ class DeviceFeatures(Features):
         weakref.finalize(self, pool.give_back, self.address, block)
 
 
+class FeatureBlock:
+    """A block of a pool for as long as this is held."""
+
+    def __init__(self, pool: FeaturePool, byte_count: int) -> None:
+        self.address = pool.take(byte_count)
+        weakref.finalize(self, pool.give_back, self.address, byte_count)
+
+
 class FeaturePool:
     """Blocks of device memory. Handles may be dropped on any thread; memory is taken and freed on
     the backend's thread only.
@@ -55,6 +63,10 @@ class FeaturePool:
                 del self._kept[index]
                 return address
         return self._device.allocate(byte_count)
+
+    def block(self, byte_count: int) -> FeatureBlock:
+        """Returns a block that comes back when nobody holds it."""
+        return FeatureBlock(self, byte_count)
 
     def give_back(self, address: int, byte_count: int) -> None:
         """Takes a block back; on any thread."""

@@ -15,12 +15,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from penguin_ros.backends.base.manifest import PrecisionSpec
 from penguin_ros.errors import BackendUnavailable, BundleCorrupt, BundleNotFound, BundleOutdated
+from penguin_ros.kernels.network import Formats
 from penguin_ros.kernels.table import Kernel, kernel_of
 
 FOLDER = 'kernels'
 INDEX = 'kernels.json'
 FORMAT = 1
+HALVES = {'float16': 'fp16', 'bfloat16': 'bf16'}
+TABLES = {'F32': 'fp32', 'F16': 'fp16', 'BF16': 'bf16'}
+BITS = {'int4': 4, 'int8': 8}
 FIRST_SPECIAL = 90
 """PTX for this compute capability, ten times as large, and for later ones runs on no other."""
 
@@ -153,4 +158,17 @@ def cuda_of_ptx(ptx: bytes) -> str:
 def _entry(plain: Mapping[str, Any]) -> KernelEntry:
     return KernelEntry(
         kernel_of(plain['kernel']), tuple(Image(**image) for image in plain['images'])
+    )
+
+
+def kernel_formats(precision: PrecisionSpec, table: str) -> Formats:
+    """Returns the number formats of a network as kernels call them; `table` is that of the
+    embeddings as in safetensors.
+    """
+    return Formats(
+        compute=HALVES[precision.compute],
+        llm=BITS.get(precision.linears, 16),
+        head=BITS.get(precision.head, 16),
+        encoder=BITS.get(precision.vision, 16),
+        table=TABLES[table],
     )

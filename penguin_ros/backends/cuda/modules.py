@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ FREE_SHARED_BYTES = 48 * 1024
 
 LOG_BYTES = 8192
 REFUSALS = (NO_MODULE_FOR_GPU, INVALID_PTX, PTX_TOO_NEW, NO_COMPILER)
-Grid3 = tuple[int, int, int]
 TYPES = {'*': ctypes.c_void_p, 'i32': ctypes.c_int32, 'i64': ctypes.c_int64, 'fp32': ctypes.c_float}
 """How arguments are handed to the driver; '*' is any pointer."""
 
@@ -48,24 +47,25 @@ class LoadedKernel:
     function: Any
     shared_bytes: int
 
-    def launch(self, stream: int, grid: Grid3, values: Sequence[int | float]) -> None:
-        """Queues the kernel on a stream with one value for each of its arguments; while that is
-        captured, into the graph.
+    def launch(self, stream: int, rows: int, given: Mapping[str, int | float]) -> None:
+        """Queues the kernel on a stream for a pass over `rows` rows, with all its arguments by
+        name; while that is captured, into the graph.
         """
         kinds = self.kernel.arguments
-        if len(values) != len(kinds):
+        if given.keys() != {each.name for each in kinds}:
             raise BackendError(
-                f'{self.kernel.name} was launched with {len(values)} arguments',
-                f'it takes {len(kinds)}',
-                'This is a defect; please report it',
+                f'the kernel {self.kernel.name} was launched with {", ".join(given)}',
+                f'it takes {", ".join(each.name for each in kinds)}',
+                'Build the bundle again; if that does not help, this is a defect: please report it',
             )
+        values = [given[each.name] for each in kinds]
         types = tuple(TYPES['*' if each.is_pointer else each.kind] for each in kinds)
         hidden = HIDDEN_POINTERS
         call(
             'cuLaunchKernel',
             driver.cuLaunchKernel(
                 self.function,
-                *grid,
+                *self.kernel.grid.programs(rows),
                 *(32 * self.kernel.warps, 1, 1),
                 self.shared_bytes,
                 driver.CUstream(stream),
@@ -129,6 +129,11 @@ class Modules:
             allowed = driver.cuFuncSetAttribute(function, attribute, image.shared_bytes)
             call('cuFuncSetAttribute', allowed)
         return LoadedKernel(self._kernels.entry(name).kernel, function, image.shared_bytes)
+
+    def load_all(self) -> None:
+        """Loads every kernel of the bundle, so that nothing is compiled later."""
+        for name in self._kernels.entries:
+            self[name]
 
     def close(self) -> None:
         """Unloads all; harmless when called again."""

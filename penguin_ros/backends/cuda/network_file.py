@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from penguin_ros.backends.base.manifest import NETWORK
 from penguin_ros.errors import BundleCorrupt
 
-WEIGHTS, INDEX = 'network.bin', 'network.json'
+WEIGHTS, INDEX = NETWORK, 'network.json'
 
 
 @dataclass(frozen=True)

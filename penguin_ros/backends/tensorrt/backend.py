@@ -26,9 +26,9 @@ from penguin_ros.backends.base.slot_backend import (
     BranchLimits,
     SlotBackend,
 )
+from penguin_ros.backends.cuda.chunks import FeatureRows
 from penguin_ros.backends.cuda.features import DeviceFeatures
 from penguin_ros.backends.cuda.versions import without_bindings
-from penguin_ros.backends.tensorrt.chunks import FeatureRows
 from penguin_ros.backends.tensorrt.engine_manifest import maker_of_engines
 from penguin_ros.backends.tensorrt.library import require_tensorrt
 from penguin_ros.config import ModelConfig

@@ -21,8 +21,8 @@ from penguin_ros.backends.base.backend import Chunk, GreedyToken, Logits
 from penguin_ros.backends.base.embedding_table import EmbeddingTable
 from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.cuda.buffers import StridedRows
+from penguin_ros.backends.cuda.chunks import EngineRun, FeatureRows, engine_runs
 from penguin_ros.backends.tensorrt.cache import STEP, CacheShape, KvCache
-from penguin_ros.backends.tensorrt.chunks import EngineRun, FeatureRows, engine_runs
 from penguin_ros.backends.tensorrt.cuda_graphs import DecodePlace, GraphCache
 from penguin_ros.backends.tensorrt.decoder_inputs import DecoderInputs, DecoderSizes
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace

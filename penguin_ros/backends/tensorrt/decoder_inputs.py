@@ -22,7 +22,7 @@ from penguin_ros.backends.base.backend import GreedyToken
 from penguin_ros.backends.base.embedding_table import EmbeddingTable
 from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.cuda.buffers import HostBuffer
-from penguin_ros.backends.tensorrt.chunks import FeatureRows
+from penguin_ros.backends.cuda.chunks import FeatureRows
 from penguin_ros.backends.tensorrt.library import SAFETENSORS, STORAGE
 from penguin_ros.checkpoint.safetensors_file import narrowed
 

@@ -7,6 +7,7 @@ Importing this file needs neither TensorRT nor CUDA; without engines the plan go
 
 from __future__ import annotations
 
+from penguin_ros.backends.base.board_room import slots_of
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.manifest import (
     DECODER,
@@ -15,12 +16,10 @@ from penguin_ros.backends.base.manifest import (
     FUSED,
     Manifest,
 )
-from penguin_ros.backends.base.slots import SlotDefaults, slots_within
 from penguin_ros.backends.tensorrt.engine_manifest import (
     EngineManifest,
     EngineSpec,
 )
-from penguin_ros.board_facts import memory_facts
 from penguin_ros.board_memory.board_classes import WITH_OWN_MEMORY, class_of
 from penguin_ros.board_memory.memory_plan import (
     MemoryPlan,
@@ -35,33 +34,12 @@ from penguin_ros.config import ModelConfig
 from penguin_ros.errors import OutOfMemory
 
 
-def room_here(free_bytes: int, total_bytes: int, is_shared: bool) -> Room:
-    """Returns the memory that there is: what the GPU says, but where it shares the machine's what
-    the kernel says, which counts the page cache as available.
-    """
-    memory = memory_facts()
-    if is_shared and memory.available:
-        return Room(memory.total, memory.available, True)
-    return Room(total_bytes, free_bytes, is_shared)
-
-
 def bundle_plan(
     bundle: Bundle, engines: EngineManifest | None, config: ModelConfig, room: Room
 ) -> MemoryPlan:
     """Returns the plan of running a bundle with these settings."""
     model, run = _sizes(bundle.manifest, engines, config, room)
     return run_plan(f'{bundle.name} ({bundle.manifest.precision.linears})', model, run, room)
-
-
-def slots_of(config: ModelConfig, room: Room, bytes_of_slot: int) -> int:
-    """Returns how many KV slots there are: what the settings say, else as many as are usual on a
-    board with such memory.
-    """
-    if not room.is_shared:
-        return slots_within(config, bytes_of_slot)
-    usual = class_of(room.total).sizes.slots
-    all_bytes = max(SlotDefaults().all_bytes, usual * bytes_of_slot)
-    return slots_within(config, bytes_of_slot, SlotDefaults(usual, all_bytes))
 
 
 def check_plan(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from penguin_ros.backends.base.board_room import room_here, slots_of
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.manifest import DECODER, ENCODER
 from penguin_ros.backends.cuda.device import CudaDevice
@@ -25,7 +26,7 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
     read_engine_manifest,
     slower_here,
 )
-from penguin_ros.backends.tensorrt.engine_memory import check_plan, room_here, slots_of
+from penguin_ros.backends.tensorrt.engine_memory import check_plan
 from penguin_ros.backends.tensorrt.kernel_cache import KernelFile
 from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.board_facts import board_facts

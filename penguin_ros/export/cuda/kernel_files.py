@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled kernels as files of a bundle; `backends/cuda/kernel_set` reads them."""
+"""The kernels of a network, compiled, as files of a bundle; `backends/cuda/kernel_set` reads
+them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from penguin_ros.backends.cuda.kernel_set import (
@@ -13,37 +17,84 @@ from penguin_ros.backends.cuda.kernel_set import (
     KernelSet,
     write_kernel_set,
 )
-from penguin_ros.kernels.ahead import digest_of_sources
+from penguin_ros.kernels.ahead import compile_ahead, digest_of_sources
+from penguin_ros.kernels.network import Network
+from penguin_ros.kernels.one_row_set import one_row_kernels
+from penguin_ros.kernels.rows_set import encoder_kernels, few_rows_kernels, many_rows_kernels
 from penguin_ros.kernels.table import Compiled, Kernel
+
+ANY_CARD = 80
+"""The compute capability, ten times as large, whose PTX every later GPU compiles."""
+
+Compiler = Callable[[Sequence[Kernel], int], list[Compiled]]
+"""Compiles kernels for a target."""
+
+
+@dataclass(frozen=True)
+class KernelOrder:
+    """For which compute capabilities, ten times as large, kernels are compiled, and by what."""
+
+    targets: tuple[int, ...] = (ANY_CARD,)
+    compiler: Compiler = compile_ahead
+
+
+def kernels_of(network: Network) -> list[Kernel]:
+    """Returns all kernels of a network."""
+    return [
+        *one_row_kernels(network),
+        *few_rows_kernels(network),
+        *many_rows_kernels(network),
+        *encoder_kernels(network),
+    ]
+
+
+def add_kernels(
+    bundle: Path,
+    network: Network,
+    order: KernelOrder,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> KernelSet:
+    """Compiles the kernels of a network into a bundle, in the place of any that are there;
+    BuildRefused where Triton is missing.
+    """
+    kernels = kernels_of(network)
+    compiled: list[Compiled] = []
+    for target in order.targets:
+        progress(f'kernels for sm_{target}')
+        compiled += order.compiler(kernels, target)
+    shutil.rmtree(bundle / FOLDER, ignore_errors=True)
+    return write_kernels(bundle, kernels, compiled)
 
 
 def write_kernels(
     bundle: Path, kernels: Sequence[Kernel], compiled: Sequence[Compiled], *, has_code: bool = True
 ) -> KernelSet:
-    """Writes the kernels in all forms they were compiled to; without `has_code` as PTX only."""
+    """Writes kernels in all forms they were compiled to; without `has_code` as PTX only."""
     folder = bundle / FOLDER
     images: dict[str, list[Image]] = {kernel.name: [] for kernel in kernels}
     for each in compiled:
-        place = folder / f'sm_{each.target}'
-        place.mkdir(parents=True, exist_ok=True)
-        ptx, cubin = place / f'{each.kernel.name}.ptx', place / f'{each.kernel.name}.cubin'
-        ptx.write_text(each.ptx, encoding='utf-8')
-        if has_code:
-            cubin.write_bytes(each.cubin)
-        images[each.kernel.name].append(
-            Image(
-                target=each.target,
-                symbol=each.symbol,
-                ptx=ptx.relative_to(folder).as_posix(),
-                cubin=cubin.relative_to(folder).as_posix() if has_code else '',
-                ptx_version=each.ptx_version,
-                shared_bytes=each.shared_bytes,
-                registers=each.registers,
-                spilled_bytes=each.spilled_bytes,
-            )
-        )
+        images[each.kernel.name].append(_write(folder, each, has_code))
     entries = {kernel.name: KernelEntry(kernel, tuple(images[kernel.name])) for kernel in kernels}
     compilers = sorted({each.compiler for each in compiled})
     made = KernelSet(folder, digest_of_sources(kernels), '; '.join(compilers), entries)
     write_kernel_set(made)
     return made
+
+
+def _write(folder: Path, compiled: Compiled, has_code: bool) -> Image:
+    place = folder / f'sm_{compiled.target}'
+    place.mkdir(parents=True, exist_ok=True)
+    ptx, cubin = (place / f'{compiled.kernel.name}.{kind}' for kind in ('ptx', 'cubin'))
+    ptx.write_text(compiled.ptx, encoding='utf-8')
+    if has_code:
+        cubin.write_bytes(compiled.cubin)
+    return Image(
+        target=compiled.target,
+        symbol=compiled.symbol,
+        ptx=ptx.relative_to(folder).as_posix(),
+        cubin=cubin.relative_to(folder).as_posix() if has_code else '',
+        ptx_version=compiled.ptx_version,
+        shared_bytes=compiled.shared_bytes,
+        registers=compiled.registers,
+        spilled_bytes=compiled.spilled_bytes,
+    )

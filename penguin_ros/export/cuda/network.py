@@ -6,7 +6,7 @@ time in several threads, gains and biases in float32, tables of rotary positions
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,7 @@ from penguin_ros.backends.cuda.network_file import (
 )
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.shapes import TransformerShape, inverse_frequencies
-from penguin_ros.checkpoint.tensor_names import EMBEDDING
 from penguin_ros.checkpoint.tensors import widened
-from penguin_ros.export.graph import SAFETENSORS
 from penguin_ros.export.precision import MatrixPlan
 from penguin_ros.export.quantisation import quantise
 from penguin_ros.export.weight_conversion import in_format
@@ -39,6 +37,8 @@ KINDS = {'float32': 'fp32', 'float16': 'fp16', 'bfloat16': 'bf16', 'int32': 'i32
 """What the kernels call the formats of weight files."""
 
 BITS = {'int4': 4, 'int8': 8}
+SCALES = 'float16'
+GATED = '.gate_up'
 Progress = Callable[[str, int], None]
 """Gets the name of what is written, and the elements done since the last call."""
 
@@ -79,7 +79,6 @@ class NetworkWriter:
             with ThreadPoolExecutor(self._order.threads, 'convert') as self._pool:
                 for plan in self._order.plans:
                     self._matrix(plan)
-                self._table()
             for prefix, stack in (('encoder', shape.encoder), ('llm', shape.llm)):
                 self._vectors(prefix, stack)
             for name in ('encoder.patch_embedding.bias', 'projector.0.bias', 'projector.2.bias'):
@@ -95,29 +94,35 @@ class NetworkWriter:
         return place
 
     def _matrix(self, plan: MatrixPlan) -> None:
-        rows, columns = filled_up(plan.outputs, OUTPUTS), filled_up(plan.inputs, INPUTS)
+        parts = _parts(plan, [self._tensors.shape(source)[0] for source in plan.sources])
+        rows, columns = filled_up(parts[-1][1], OUTPUTS), filled_up(plan.inputs, INPUTS)
         compute = self._order.compute
         if plan.is_quantised:
             bits = BITS[plan.kind]
             words = self._place(f'{plan.name}.words', 'int32', (rows, columns * bits // 32))
-            scales = self._place(f'{plan.name}.scales', compute, (rows, columns // INPUTS))
+            scales = self._place(f'{plan.name}.scales', SCALES, (rows, columns // INPUTS))
         else:
             words = self._place(f'{plan.name}.words', compute, (rows, columns))
-            words[plan.outputs :] = 0
 
+        # The file is zero where nothing is written, and so is a row whose scales are.
         def convert(first: int, values: NDArray[np.float32]) -> None:
-            last = rows if first + len(values) == plan.outputs else first + len(values)
+            here = slice(first, first + len(values))
             if not plan.is_quantised:
-                wide = _filled(values, columns)
-                words[first : first + len(values)] = in_format(plan.name, wide, compute)
+                words[here] = in_format(plan.name, _filled(values, columns), compute)
                 return
-            packed = _packed(plan, values, columns, compute)
-            words[first:last] = packed[0][: last - first]
-            scales[first:last] = packed[1][: last - first]
+            packed = _packed(plan, values, columns)
+            words[here] = packed[0][: len(values)]
+            scales[here] = packed[1][: len(values)]
 
-        self._convert(plan, convert)
+        self._convert(plan, [begin for begin, _ in parts], convert)
 
-    def _convert(self, plan: MatrixPlan, work: Callable[[int, NDArray[np.float32]], None]) -> None:
+    def _convert(
+        self,
+        plan: MatrixPlan,
+        begins: Sequence[int],
+        work: Callable[[int, NDArray[np.float32]], None],
+    ) -> None:
+        """Gives all rows of all sources to `work`, in the threads of the pool."""
         running: deque[tuple[Future[None], int]] = deque()
 
         def finish_one() -> None:
@@ -125,35 +130,16 @@ class NetworkWriter:
             future.result()
             self._progress(plan.name, elements)
 
-        for first, dtype, values in self._chunks(plan):
-            while len(running) >= self._order.threads:
-                finish_one()
-            task = self._pool.submit(_widened, dtype, values, work, first)
-            running.append((task, values.size))
+        for source, begin in zip(plan.sources, begins, strict=True):
+            dtype, values = self._tensors.read_raw(source)
+            for start in range(0, len(values), ROWS):
+                while len(running) >= self._order.threads:
+                    finish_one()
+                part = values[start : start + ROWS]
+                task = self._pool.submit(_widened, dtype, part, work, begin + start)
+                running.append((task, part.size))
         while running:
             finish_one()
-
-    def _chunks(self, plan: MatrixPlan) -> Iterator[tuple[int, str, NDArray[Any]]]:
-        """Yields the outputs of all sources in order, ROWS at a time but at the end."""
-        parts = [self._tensors.read_raw(source) for source in plan.sources]
-        if len(parts) == 1:
-            dtype, values = parts[0]
-            for start in range(0, len(values), ROWS):
-                yield start, dtype, values[start : start + ROWS]
-            return
-        dtype, values = parts[0][0], np.concatenate([part for _, part in parts])
-        for start in range(0, len(values), ROWS):
-            yield start, dtype, values[start : start + ROWS]
-
-    def _table(self) -> None:
-        """Writes the embedding of each token, 16 bits wide."""
-        shape, compute = self._checkpoint.shape, self._order.compute
-        columns = filled_up(shape.llm.hidden_size, INPUTS)
-        table = self._place('llm.embedding', compute, (shape.vocabulary_size, columns))
-        dtype, values = self._tensors.read_raw(EMBEDDING)
-        for start in range(0, len(values), ROWS):
-            rows = widened(dtype, values[start : start + ROWS])
-            table[start : start + ROWS] = in_format(EMBEDDING, _filled(rows, columns), compute)
 
     def _vectors(self, prefix: str, shape: TransformerShape) -> None:
         for index in range(shape.layers):
@@ -172,8 +158,20 @@ class NetworkWriter:
     def _rotation(self, shape: TransformerShape) -> None:
         frequencies = inverse_frequencies(shape.head_dim, shape.rope_theta)
         angles = np.arange(self._order.max_length, dtype=np.float32)[:, None] * frequencies
-        for name, values in (('cos', np.cos(angles)), ('sin', np.sin(angles))):
-            self._place(f'llm.rope_{name}', 'float32', values.shape)[...] = values
+        table = np.concatenate((np.cos(angles), np.sin(angles)), axis=1)
+        self._place('llm.rotation', 'float32', table.shape)[...] = table
+
+
+def _parts(plan: MatrixPlan, lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns where the rows of each source begin and end in a matrix: one behind the other, but
+    the second half of a gated product begins where the first, filled up, ends.
+    """
+    parts: list[tuple[int, int]] = []
+    begin = 0
+    for length in lengths:
+        parts.append((begin, begin + length))
+        begin += filled_up(length, INPUTS) if plan.name.endswith(GATED) else length
+    return parts
 
 
 def _widened(
@@ -195,12 +193,12 @@ def _filled(values: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
 
 
 def _packed(
-    plan: MatrixPlan, values: NDArray[np.float32], columns: int, compute: str
+    plan: MatrixPlan, values: NDArray[np.float32], columns: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns words and scales of some outputs, filled up to a multiple of OUTPUTS."""
     wide = _filled(values, columns)
     in_format(plan.name, wide, 'float32')  # refuses what is not finite
     block = INPUTS if plan.kind == 'int4' else columns
-    rounded = quantise(wide, plan.kind, block, SAFETENSORS[compute])
+    rounded = quantise(wide, plan.kind, block, 'F16')
     packed = pack(rounded.values, rounded.scales, BITS[plan.kind])
-    return packed.words, in_format(plan.name, packed.scales, compute)
+    return packed.words, in_format(plan.name, packed.scales, SCALES)

@@ -12,10 +12,11 @@ from support.boards import memory, orin_nano
 from support.fake_gpu.bundles import CONFIG, OPTIONS
 from support.fake_gpu.installed import Machine, use
 
+from penguin_ros.backends.base.board_room import slots_of
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
-from penguin_ros.backends.tensorrt.engine_memory import bundle_plan, check_plan, slots_of
+from penguin_ros.backends.tensorrt.engine_memory import bundle_plan, check_plan
 from penguin_ros.board_memory.board_classes import CLASSES, BoardClass
 from penguin_ros.board_memory.memory_plan import Room
 from penguin_ros.errors import OutOfMemory

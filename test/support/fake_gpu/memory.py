@@ -33,7 +33,7 @@ class GpuFault(Exception):
 class Block:
     """Allocated bytes; `keep` owns them."""
 
-    keep: ctypes.Array[ctypes.c_char]
+    keep: Any
     address: int
     size: int
     is_host: bool
@@ -44,6 +44,28 @@ class Capture:
     """What was queued while the stream was captured."""
 
     operations: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Arena:
+    """Memory that another process sees too, given out in pieces."""
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.base = memory.ctypes.data
+        self._memory = memory
+        self._free = [(0, len(memory))]
+
+    def take(self, size: int) -> int:
+        """Returns the address of a piece; MemoryError when none is large enough."""
+        size = -(-size // ALIGNMENT) * ALIGNMENT
+        for index, (start, length) in enumerate(self._free):
+            if length >= size:
+                self._free[index] = (start + size, length - size)
+                return self.base + start
+        raise MemoryError(f'{size} bytes of an arena of {len(self._memory)}')
+
+    def give_back(self, address: int, size: int) -> None:
+        """Takes a piece back."""
+        self._free.append((address - self.base, -(-size // ALIGNMENT) * ALIGNMENT))
 
 
 class KernelPageCache:
@@ -108,7 +130,8 @@ class FakeGpu:
     `has_compiler` the driver reads no PTX; when it `is_taken`, another process has it alone.
     """
 
-    def __init__(self, total_bytes: int = 1 << 34) -> None:
+    def __init__(self, total_bytes: int = 1 << 34, arena: Arena | None = None) -> None:
+        self.arena = arena
         self.total_bytes, self.can_capture, self.is_present = total_bytes, True, True
         self.name, self.compute, self.is_integrated = 'Fake Orin', (8, 7), True
         self.driver, self.runtime = 12060, 12060
@@ -142,8 +165,12 @@ class FakeGpu:
         if taken + size > self.total_bytes:
             self.refused += 1
             return None
-        keep = ctypes.create_string_buffer(size + ALIGNMENT)
-        address = -(-ctypes.addressof(keep) // ALIGNMENT) * ALIGNMENT
+        if self.arena is not None:
+            keep: Any = self.arena
+            address = self.arena.take(size)
+        else:
+            keep = ctypes.create_string_buffer(size + ALIGNMENT)
+            address = -(-ctypes.addressof(keep) // ALIGNMENT) * ALIGNMENT
         self.blocks[address] = Block(keep, address, size, is_host)
         self.write(address, np.full(size, NAN_BYTE, np.uint8))
         return address
@@ -155,8 +182,11 @@ class FakeGpu:
         self.synchronize()
         if address not in self.blocks:
             raise GpuFault(f'{address:#x} is not allocated')
-        self.write(address, np.full(self.blocks[address].size, NAN_BYTE, np.uint8))
+        size = self.blocks[address].size
+        self.write(address, np.full(size, NAN_BYTE, np.uint8))
         del self.blocks[address]
+        if self.arena is not None:
+            self.arena.give_back(address, size)
 
     def view(self, address: int, size: int) -> np.ndarray:
         """Returns the bytes of a block."""
@@ -164,6 +194,13 @@ class FakeGpu:
             if block.address <= address and address + size <= block.address + block.size:
                 return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
         raise GpuFault(f'{size} bytes at {address:#x} lie in no block')
+
+    def room(self, address: int) -> int:
+        """Returns how many bytes lie from an address to the end of its block."""
+        for block in self.blocks.values():
+            if block.address <= address < block.address + block.size:
+                return block.address + block.size - address
+        raise GpuFault(f'{address:#x} lies in no block')
 
     def write(self, address: int, values: np.ndarray) -> None:
         """Writes at once."""

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The LLM as a sequence of kernels: one row at a time for writing text, several rows for prompts,
+drafts and branches.
+
+A pass is one graph of CUDA, whatever the slot, the position and the number of rows that count:
+these lie in device memory, and programs that have nothing to do leave at once. Importing this file
+needs cuda-bindings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penguin_ros.backends.base.backend import GreedyToken, Logits
+from penguin_ros.backends.base.slot_backend import Append, BranchLimits
+from penguin_ros.backends.cuda.chunks import EngineRun, FeatureRows, engine_runs
+from penguin_ros.backends.cuda.launcher import Launcher, PassGraphs
+from penguin_ros.backends.cuda.llm_passes import (
+    MAX_ROWS,
+    MAX_WANTED,
+    LlmPasses,
+    PassKind,
+    pass_kind,
+)
+from penguin_ros.backends.cuda.slots import Slots
+from penguin_ros.backends.cuda.weights import DeviceWeights
+from penguin_ros.errors import CacheOverflow
+from penguin_ros.kernels.network import Network
+from penguin_ros.kernels.state import ROWS
+
+
+class Decoder:
+    """The LLM on `slots` of at most `max_length` positions; everything is allocated here."""
+
+    def __init__(
+        self,
+        launch: Launcher,
+        weights: DeviceWeights,
+        slots: Slots,
+        network: Network,
+        max_length: int,
+    ) -> None:
+        self.slots = slots
+        self.graphs = PassGraphs(launch.device)
+        self._device = launch.device
+        self._max_length = max_length
+        self.branch_limits = BranchLimits(MAX_ROWS, MAX_WANTED)
+        self._passes = LlmPasses(launch, weights, slots, network)
+        self._vocabulary = network.vocabulary_size
+
+    def warm_up(self) -> None:
+        """Runs the passes that come most often once and captures them, while nobody waits. Only
+        slot 0 is written to, which must hold nothing.
+        """
+        inputs = self._passes.inputs
+        for kind in self._passes.common_kinds():
+            inputs['state'][:] = inputs['head_state'][:] = 0
+            inputs['state'][ROWS] = inputs['head_state'][ROWS] = 1
+            inputs['tokens'][:] = inputs['angles'][:] = inputs['wanted'][:] = 0
+            enqueue = partial(self._passes.enqueue, kind)
+            enqueue()
+            self._device.synchronize()
+            self.graphs.prepare(kind, enqueue)
+
+    def append(self, append: Append, features: Sequence[FeatureRows]) -> Logits:
+        """Writes a chunk; returns logits (len(wanted), vocabulary)."""
+        found: dict[int, NDArray[np.float32]] = {}
+        for run in self._runs(append, features):
+            found.update(zip(run.wanted, self._passes.logits(len(run.wanted)), strict=True))
+        if not append.wanted:
+            return np.zeros((0, self._vocabulary), np.float32)
+        return np.stack([found[position] for position in append.wanted])
+
+    def append_greedy(self, append: Append, features: Sequence[FeatureRows]) -> list[GreedyToken]:
+        """Writes a chunk; returns what the device chose after each of the positions. The host does
+        not look at the logits.
+        """
+        found: dict[int, GreedyToken] = {}
+        for run in self._runs(append, features):
+            found.update(zip(run.wanted, self._passes.greedy(len(run.wanted)), strict=True))
+        return [found[position] for position in append.wanted]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copies the first `length` positions of a slot to another."""
+        self.slots.copy(source, target, length)
+        self._device.synchronize()
+
+    def close(self) -> None:
+        """Frees the graphs; the memory belongs to the device."""
+        self.graphs.close()
+
+    def _runs(self, append: Append, features: Sequence[FeatureRows]) -> Iterator[EngineRun]:
+        """Writes a chunk in as many passes as it takes; after each its outputs can be read."""
+        num_tokens, past = append.num_tokens, append.past
+        if past + num_tokens > self._max_length:
+            raise CacheOverflow(
+                'a write past the end of the cache',
+                f'{past} + {num_tokens} positions',
+                'This is a defect; please report it',
+            )
+        wanted = sorted(set(append.wanted))
+        for run in engine_runs(num_tokens, wanted, MAX_ROWS, MAX_WANTED):
+            kind = self._fill(append, run, features)
+            self.graphs.run(kind, partial(self._passes.enqueue, kind))
+            self._device.synchronize()
+            yield run
+
+    def _fill(self, append: Append, run: EngineRun, features: Sequence[FeatureRows]) -> PassKind:
+        """Writes the inputs of one pass."""
+        past, count, layout = append.past + run.start, run.end - run.start, append.layout
+        inside = [part for rows in features if (part := rows.within(run.start, run.end))]
+        tokens = append.chunk.token_ids[run.start : run.end]
+        offsets = np.arange(count) if layout is None else layout.offsets
+        self._passes.fill(append.index, past, tokens, offsets, inside)
+        self._passes.want([position - run.start for position in run.wanted])
+        if layout is not None:
+            self._passes.hide(past, layout.sees)
+        return pass_kind(count, len(run.wanted), is_masked=layout is not None)
