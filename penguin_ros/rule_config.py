@@ -88,9 +88,10 @@ class RuleConfig:
         span=(0, 255),
     )
     calibrated: bool = live_setting(
-        True,
+        False,
         'Subtract from the probability of a condition what it gets on a neutral clip, unless the '
-        'rule says otherwise.',
+        'rule says otherwise. Try it with penguin rules replay first: a model that rightly says no '
+        'to a clip of nothing gets worse by it.',
     )
     share: float = live_setting(
         0.5,

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from penguin_ros.atomic_file import check_output
-from penguin_ros.cli import exit_codes
+from penguin_ros.cli import exit_codes, score_rules
+from penguin_ros.cli.score_rules import LARGEST
 from penguin_ros.cli.setting_options import (
     MODEL_OPTIONS,
     add_setting_options,
@@ -28,6 +29,7 @@ EPILOG = """examples:
   penguin score --checkpoint engines/penguin_sim
   penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int8
   penguin score --checkpoint engines/penguin_sim --answers float32.jsonl
+  penguin score --rules --checkpoint engines/penguin_sim --fps 1 --max-frames 4
   penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int4 \\
       --against float32.jsonl
 
@@ -35,15 +37,19 @@ Scenes are drawn by MuJoCo (pip install mujoco; Debian: libegl1 libgl1-mesa-dri)
 kept for this purpose. Two baselines stand beside the model's score: the answer that is right most
 often for the kind of question, and the same model shown grey images.
 
-exit codes: 0 scored, 1 some questions ended in an error, 2 wrong usage or something missing"""
+With --rules, rules watch longer scenes in which one known thing happens; searching the words of
+captions and asking in text are its baselines.
 
-LARGEST = 1920, 1080
-"""The largest width and height of the images."""
+exit codes: 0 scored, 1 some questions ended in an error (with --rules: a rule flapped where nothing
+happened), 2 wrong usage or something missing"""
+
+SCENES = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
     _add_suite_arguments(parser)
+    score_rules.add_arguments(parser)
     parser.add_argument(
         '--json', action='store_true', help='print one JSON object instead of the table'
     )
@@ -51,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--answers',
         type=Path,
         metavar='FILE',
-        help='write every question and answer, one JSON object per line',
+        help='write every answer, or what every rule did, one JSON object per line',
     )
     parser.add_argument(
         '--against',
@@ -71,7 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--scenes', type=int, default=200, metavar='N', help='scenes to ask about (default: 200)'
+        '--scenes',
+        type=int,
+        metavar='N',
+        help=f'scenes to ask about (default: {SCENES}; with --rules 64)',
     )
     parser.add_argument(
         '--skip',
@@ -102,7 +111,9 @@ def _add_suite_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 1 when a question ended in an error."""
+    """Exit code 1 when a question ended in an error; with --rules see score_rules."""
+    if arguments.rules:
+        return score_rules.run(arguments)
     from penguin_ros.evaluation.score import read_records, score_all, write_records
     from penguin_ros.evaluation.score_report import report, table
 
@@ -125,19 +136,16 @@ def suite_of(arguments: argparse.Namespace) -> Suite:
     """The suite that the arguments ask for; SettingError when there is no such suite."""
     from penguin_ros.simulation.clips import HELD_OUT
 
-    if (
-        arguments.scenes < 1
-        or arguments.skip < 0
-        or arguments.skip + arguments.scenes > len(HELD_OUT)
-    ):
+    scenes = SCENES if arguments.scenes is None else arguments.scenes
+    if scenes < 1 or arguments.skip < 0 or arguments.skip + scenes > len(HELD_OUT):
         raise SettingError(
-            f'--scenes {arguments.scenes} --skip {arguments.skip}',
+            f'--scenes {scenes} --skip {arguments.skip}',
             f'there are {len(HELD_OUT)} held-out scenes',
         )
     require_least(arguments, {'questions': 1})
     width, height = image_size(arguments.size, LARGEST)
     return Suite(
-        arguments.scenes,
+        scenes,
         arguments.skip,
         arguments.level,
         arguments.questions,

@@ -98,9 +98,7 @@ def clip_truths(
 ) -> tuple[Truth | None, ...]:
     """Returns the truth of the clip that ends at each stamp, None where it is not whole."""
     return tuple(
-        truth_of(
-            scene, segments[end - frames + 1 : end + 1], stamps[end - frames + 1], stamps[end]
-        )
+        truth_of(scene, segments[end - frames + 1 : end + 1], stamps[end - frames + 1], stamps[end])
         if end + 1 >= frames
         else None
         for end in range(len(stamps))
@@ -130,9 +128,7 @@ def _scene(source: random.Random, seed: int, kind: str) -> Scene | None:
     motions += [source.choice(('left', 'right', 'toward', 'away'))] if has_other else []
     motions += ['static'] * (count - len(motions))
     seconds = EVENT_S.get(motions[0], MOTION_S)
-    placements = [
-        Placement(*names[index], motion, count) for index, motion in enumerate(motions)
-    ]
+    placements = [Placement(*names[index], motion, count) for index, motion in enumerate(motions)]
     things = placed(source, camera, placements, seconds)
     if things is None:
         return None
@@ -145,15 +141,13 @@ def _scene(source: random.Random, seed: int, kind: str) -> Scene | None:
     if not _are_apart(things):
         return None
     look = random_look(source, 1.0)
-    return Scene(
-        seed, things, camera, look.light, look.floor, look.background, look.noise, SECONDS
-    )
+    return Scene(seed, things, camera, look.light, look.floor, look.background, look.noise, SECONDS)
 
 
 def _later(thing: Thing, seconds: float) -> Thing:
     motion = thing.motion
-    times = {'start_s': motion.start_s + seconds, 'stop_s': motion.stop_s + seconds}
-    return replace(thing, motion=replace(motion, **times))
+    start_s, stop_s = motion.start_s + seconds, motion.stop_s + seconds
+    return replace(thing, motion=replace(motion, start_s=start_s, stop_s=stop_s))
 
 
 def _are_apart(things: Sequence[Thing]) -> bool:
@@ -181,7 +175,7 @@ def _conditions(
     firm = [one for one in held if one is not None]
     if held.count(True) < 2 or firm[:1] != [False] or held.count(None) > len(held) // 3:
         return ()
-    never = []
+    never: list[Condition] = []
     for _ in range(40):
         other = _negative(source, things)
         values = [other.holds(truth) for truth in whole]
