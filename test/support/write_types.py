@@ -278,10 +278,8 @@ def cython_types(module: ModuleType) -> str:
             ]
         elif isinstance(value, int):
             lines.append(f'{name}: int')
-        elif name.startswith('cuda') and (
-            found := re.match(rf'{name}\((.*)\)', value.__doc__ or '')
-        ):
-            names = [re.split('[:=]', part)[0].split()[-1] for part in _split(found[1])]
+        elif name.startswith('cu') and (found := re.match(rf'{name}\((.*)\)', value.__doc__ or '')):
+            names = [re.split('[:=]', part)[0].split()[-1].lstrip('*') for part in _split(found[1])]
             parameters = ', '.join(f'{each}: object' for each in names)
             lines.append(f'def {name}({parameters}) -> tuple[typing.Any, ...]: ...')
     return '\n'.join(lines) + '\n'

@@ -71,7 +71,8 @@ def types_of(module: str, wheel: Path, target: str, libraries: Path | None = Non
     the same.
     """
     digest = hashlib.sha256(GENERATOR.read_bytes()).hexdigest()[:12]
-    folder = cache_folder() / 'types' / f'{wheel.name}-{digest}'
+    part = module.rpartition('.')[2]
+    folder = cache_folder() / 'types' / f'{wheel.name}-{part}-{digest}'
     if not (folder / target).exists():
         draft = folder.with_suffix(f'.{os.getpid()}')
         environment = {
@@ -104,9 +105,13 @@ def tensorrt_types(version: str, libraries: Path) -> Path:
     )
 
 
-def cuda_types(version: str) -> Path:
-    """Stubs of cuda.bindings.runtime."""
-    return types_of('cuda.bindings.runtime', cuda_bindings(version), 'cuda/bindings/runtime.pyi')
+def cuda_types(version: str) -> tuple[Path, Path]:
+    """Stubs of cuda.bindings.runtime, and of cuda.bindings.driver."""
+    wheel = cuda_bindings(version)
+    return (
+        types_of('cuda.bindings.runtime', wheel, 'cuda/bindings/runtime.pyi'),
+        types_of('cuda.bindings.driver', wheel, 'cuda/bindings/driver.pyi'),
+    )
 
 
 def complaints(files: list[Path], *types: Path) -> list[str]:
@@ -156,7 +161,7 @@ def test_every_use_of_tensorrt_exists_in_the_real_bindings(
     files = users('tensorrt')
     assert {file.stem for file in files} >= {'engine', 'log', 'builder', 'gpu_check', 'bindings'}
     assert (
-        complaints(files, tensorrt_types(version, stub_libraries), cuda_types(CUDA_VERSIONS[-1]))
+        complaints(files, tensorrt_types(version, stub_libraries), *cuda_types(CUDA_VERSIONS[-1]))
         == []
     )
 
@@ -165,7 +170,7 @@ def test_every_use_of_tensorrt_exists_in_the_real_bindings(
 def test_every_use_of_cuda_exists_in_the_real_bindings(version: str) -> None:
     files = users('cuda')
     assert files
-    assert complaints(files, cuda_types(version)) == []
+    assert complaints(files, *cuda_types(version)) == []
 
 
 def test_no_object_of_tensorrt_escapes_the_check() -> None:
