@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What time, place, camera and the like are searched by: the short columns of all entries, in
-memory, about 47 bytes each.
+memory, about 47 bytes each, and the short forms of their vectors.
 
-The writer's thread alone changes it. Readers take a Columns, which never changes: appending writes
-behind its end, everything else makes new arrays.
+The writer's thread alone changes it. Readers take a Columns, whose length never changes: appending
+writes behind its end. An entry that is forgotten is marked as gone, and left out when many are.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ TYPES: dict[str, type] = {
     'bytes': np.uint32,
     'x': np.float32,
     'y': np.float32,
-    'frame': np.int32,
+    'frame': np.int16,
     'session': np.uint16,
     'node': np.uint16,
     'camera': np.uint16,
@@ -37,7 +37,11 @@ QUERY = (
     'SELECT id, start_ns, end_ns, bytes, ifnull(x, 0), ifnull(y, 0), ifnull(frame, -1), session, '
     'node, camera, kind, is_pinned FROM entry ORDER BY id'
 )
-GROWTH = 1.25
+FIRST_ROWS = 4096
+GROWTH = 2
+"""Memory that is not written to yet takes none of the machine's."""
+FEW_GONE = 10_000
+MARKS = {'is_gone': np.bool_, 'is_embedded': np.bool_}
 ROWS_AT_ONCE = 10_000
 
 Rows = NDArray[np.intp]
@@ -46,12 +50,13 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of TYPES, all of one length, in the order of the entries' ids. `is_in_order` says
-    that sessions and ends ascend, too.
+    """The columns of TYPES and MARKS, all of one length, in the order of the entries' ids.
+    `is_in_order` says that sessions and ends ascend, too; `gone` is how many are forgotten.
     """
 
     arrays: dict[str, NDArray[Any]]
     is_in_order: bool
+    gone: int
 
     def __len__(self) -> int:
         return len(self.arrays['id'])
@@ -70,9 +75,12 @@ class Columns:
     def until(self, last_id: int) -> Columns:
         """Returns the columns of the entries up to an id."""
         count = int(np.searchsorted(self['id'], last_id, 'right'))
-        return Columns(
-            {name: array[:count] for name, array in self.arrays.items()}, self.is_in_order
-        )
+        arrays = {name: array[:count] for name, array in self.arrays.items()}
+        return Columns(arrays, self.is_in_order, self.gone)
+
+    def all_rows(self) -> Rows:
+        """Returns the rows that are not gone."""
+        return np.flatnonzero(~self['is_gone']) if self.gone else np.arange(len(self))
 
     def newest(self, rows: Rows, count: int) -> Rows:
         """Returns the newest `count` of the rows, newest first: those of the last session first,
@@ -126,28 +134,29 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.names = Names()
+        self.embedded = 0
         self._lock = threading.Lock()
         self._arrays: dict[str, NDArray[Any]] = {
-            name: np.empty(0, kind) for name, kind in TYPES.items()
+            name: np.zeros(0, kind) for name, kind in {**TYPES, **MARKS}.items()
         }
         self._count = 0
+        self._gone = 0
         self._is_in_order = True
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Reads all that is stored."""
         for number, name in connection.execute('SELECT id, text FROM name'):
             self.names.add(number, name)
-        count = connection.execute('SELECT count(*) FROM entry').fetchone()[0]
-        self._reserve(count)
+        self._reserve(connection.execute('SELECT count(*) FROM entry').fetchone()[0])
         cursor = connection.execute(QUERY)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             self.append(rows)
 
     def columns(self) -> Columns:
-        """Returns the columns as they are now; they do not change any more."""
+        """Returns the columns as they are now."""
         with self._lock:
             arrays = {name: array[: self._count] for name, array in self._arrays.items()}
-            return Columns(arrays, self._is_in_order)
+            return Columns(arrays, self._is_in_order, self._gone)
 
     def append(self, rows: Sequence[Sequence[Any]]) -> None:
         """Adds rows, which are values in the order of TYPES with ascending ids."""
@@ -166,37 +175,69 @@ class Catalogue:
             self._is_in_order &= is_in_order
 
     def remove(self, ids: NDArray[np.int64]) -> None:
-        """Leaves out entries."""
+        """Marks entries as gone, and leaves them out when there are many."""
         now = self.columns()
-        kept = np.ones(len(now), bool)
-        kept[now.rows_of(ids)] = False
-        arrays = {name: now[name][kept] for name in TYPES}
+        rows = now.rows_of(ids)
+        rows = rows[~now['is_gone'][rows]]
+        self.embedded -= int(now['is_embedded'][rows].sum())
+        now['is_gone'][rows] = True
         with self._lock:
-            self._arrays, self._count = arrays, int(kept.sum())
+            self._gone += len(rows)
+        if self._gone > max(FEW_GONE, self._count // 4):
+            kept = self.columns().all_rows()
+            arrays = {name: array[kept] for name, array in self.columns().arrays.items()}
+            with self._lock:
+                self._arrays, self._count, self._gone = arrays, len(kept), 0
 
     def pin(self, ids: NDArray[np.int64], is_pinned: bool) -> None:
         """Changes which entries are pinned."""
         now = self.columns()
-        pinned = now['is_pinned'].copy()
-        pinned[now.rows_of(ids)] = is_pinned
+        now['is_pinned'][now.rows_of(ids)] = is_pinned
+
+    def attach(self, dimensions: int) -> None:
+        """Makes room for a short form of each entry's vector, and marks none as embedded."""
+        size = len(self._arrays['id'])
         with self._lock:
-            self._arrays = {**self._arrays, 'is_pinned': pinned}
+            self._arrays['short'] = np.zeros((size, dimensions), np.int8)
+            self._arrays['is_embedded'] = np.zeros(size, np.bool_)
+        self.embedded = 0
+
+    def set_short(self, ids: NDArray[np.int64], short: NDArray[np.int8]) -> None:
+        """Sets the short forms of entries."""
+        now = self.columns()
+        now['short'][now.rows_of(ids)] = short
+
+    def mark_embedded(self, ids: NDArray[np.int64]) -> None:
+        """Marks entries as having a vector, and a short form where there is any."""
+        now = self.columns()
+        rows = now.rows_of(ids)
+        self.embedded += len(rows) - int(now['is_embedded'][rows].sum())
+        now['is_embedded'][rows] = True
+
+    def replace_short(self, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.int8]]]) -> None:
+        """Sets all short forms at once, for those who search meanwhile."""
+        now = self.columns()
+        short = np.zeros_like(self._arrays['short'])
+        for ids, some in parts:
+            short[now.rows_of(ids)] = some
+        with self._lock:
+            self._arrays['short'] = short
 
     def _reserve(self, count: int) -> None:
         """Makes room, one column after the other, so that only one is there twice."""
         for name, array in self._arrays.items():
             if len(array) < count:
-                size = max(count, int(len(array) * GROWTH), 1024)
-                larger = np.empty(size, array.dtype)
+                size = max(count + FIRST_ROWS, len(array) * GROWTH)
+                larger = np.zeros((size, *array.shape[1:]), array.dtype)
                 larger[: self._count] = array[: self._count]
                 self._arrays[name] = larger
 
 
 def rows_that_fit(columns: Columns, names: Names, asked: Filter) -> Rows | None:
     """Returns the rows that fit all but words and meaning; None when nothing of that kind is asked.
-    UnknownCamera or InvalidRequest for names of which nothing is stored.
+    InvalidRequest for names of which nothing is stored.
     """
-    fits: list[NDArray[np.bool_]] = []
+    fits: list[NDArray[np.bool_]] = [~columns['is_gone']] if columns.gone else []
     if asked.session is not None:
         fits.append(columns['session'] == asked.session)
     for what, name in (('camera', asked.camera), ('node', asked.node)):

@@ -8,13 +8,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penguin_ros.memory.catalogue import Catalogue
+from penguin_ros.memory.embedder import Embedder, Vectors
 from penguin_ros.memory.entry import NewEntry
 from penguin_ros.memory.inserter import Inserter
+from penguin_ros.memory.meaning import Meaning, stored_form
 from penguin_ros.memory.pictures import Pictures
+from penguin_ros.memory.rows import safe_text
 
 ROWS_AT_ONCE = 500
+
+
+def embedded_text(question: str, text: str) -> str:
+    """Returns what of an entry is embedded."""
+    return f'{question} {text}' if question else text
 
 
 class Changes:
@@ -27,13 +36,59 @@ class Changes:
         self._catalogue = catalogue
         self._pictures = pictures
         self.inserter = Inserter(connection, catalogue.names, pictures)
+        self.meaning: Meaning | None = None
         self._note_open(True)
 
     def add(self, batch: Sequence[tuple[NewEntry, int]]) -> None:
         """Adds entries with their sessions, all or none."""
         with self._transaction():
             rows = [self.inserter.add(entry, session, True) for entry, session in batch]
+            added = {row[0]: entry for row, (entry, _) in zip(rows, batch, strict=True) if row}
+            texts = [embedded_text(entry.question, entry.text) for entry in added.values()]
+            ids, vectors = self._add_vectors(list(added), texts)
         self._catalogue.append([row for row in rows if row is not None])
+        if self.meaning:
+            self.meaning.add(ids, vectors)
+
+    def _add_vectors(
+        self, numbers: Sequence[int], texts: Sequence[str]
+    ) -> tuple[NDArray[np.int64], Vectors]:
+        """Adds vectors of entries where there is an embedder, within a transaction."""
+        ids = np.array(numbers, np.int64)
+        if not self.meaning or not numbers:
+            return ids, np.zeros((0, 0), np.float32)
+        vectors = self.meaning.embedder.embed([safe_text(text) for text in texts])
+        rows = zip(numbers, [self.meaning.number] * len(numbers), stored_form(vectors), strict=True)
+        self._connection.executemany('INSERT OR REPLACE INTO vector VALUES (?, ?, ?)', rows)
+        return ids, vectors
+
+    def use_embedder(self, embedder: Embedder) -> Meaning:
+        """Lets this embedder tell meanings from now on; what another one told is done again when
+        nothing else is to do.
+        """
+        with self._transaction():
+            number = self.inserter.number(embedder.id)
+        meaning = Meaning(self._catalogue, embedder, number)
+        meaning.load(self._connection)
+        self.meaning = meaning
+        return meaning
+
+    def _embed_some(self) -> bool:
+        """Embeds some of the newest entries that have no vector of the embedder; returns whether
+        there were any.
+        """
+        columns = self._catalogue.columns()
+        rows = np.flatnonzero(~columns['is_embedded'] & ~columns['is_gone'])[-ROWS_AT_ONCE:]
+        if self.meaning is None or not len(rows):
+            return False
+        numbers = columns['id'][rows].tolist()
+        with self._transaction():
+            query = 'SELECT question, text FROM content WHERE id = ?'
+            found = {each: self._connection.execute(query, (each,)).fetchone() for each in numbers}
+            texts = [embedded_text(*(row or ('', ''))) for row in found.values()]
+            ids, vectors = self._add_vectors(numbers, texts)
+        self.meaning.add(ids, vectors)
+        return True
 
     def begin_session(self, name: str, reason: str) -> int:
         """Begins a session; returns its number."""
@@ -69,8 +124,13 @@ class Changes:
                 self._connection.execute(f'DELETE FROM {table} WHERE id = ?', (number,))
         return self._pictures.release(self._connection, digests)
 
-    def keep_up(self) -> None:
-        """Does what is to be done when nothing else is."""
+    def keep_up(self) -> bool:
+        """Does some of what is to be done when nothing else is; returns whether there is more."""
+        if self._embed_some():
+            return True
+        if self.meaning and self.meaning.need_directions():
+            self.meaning.find_directions(self._connection)
+        return False
 
     def close(self) -> None:
         """Closes the connection; the log that SQLite writes ahead is gone then."""

@@ -58,9 +58,9 @@ class Inserter:
         digest = None
         if has_picture and entry.picture:
             digest = self._pictures.add(self._connection, entry.picture, entry.picture_ns)
-        node, camera = self._number(safe_text(entry.node)), self._number(safe_text(entry.camera))
+        node, camera = self.number(safe_text(entry.node)), self.number(safe_text(entry.camera))
         pose = entry.pose
-        frame = self._number(safe_text(pose.frame)) if pose else None
+        frame = self.number(safe_text(pose.frame)) if pose else None
         values = (
             None, int(entry.kind), session, node, camera, entry.start_ns, entry.end_ns,
             entry.is_pinned, size, known, *pose_values(pose, frame), digest, entry.picture_ns,
@@ -75,7 +75,8 @@ class Inserter:
             session, node, camera, int(entry.kind), entry.is_pinned,
         )  # fmt: skip
 
-    def _number(self, name: str) -> int:
+    def number(self, name: str) -> int:
+        """Returns the number of a name, a new one where it has none."""
         number = self._names.number(name)
         if number is None:
             self._connection.execute('INSERT OR IGNORE INTO name(text) VALUES (?)', (name,))

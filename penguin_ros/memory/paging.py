@@ -13,8 +13,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-import numpy as np
-
 from penguin_ros.errors import InvalidRequest
 from penguin_ros.memory.catalogue import Columns, Rows
 from penguin_ros.memory.filter import Filter
@@ -74,7 +72,7 @@ def older(columns: Columns, rows: Rows | None, after: tuple[int, int, int] | Non
     """
     if after is None:
         return rows
-    rows = np.arange(len(columns)) if rows is None else rows
+    rows = columns.all_rows() if rows is None else rows
     session, end_ns, number = after
     sessions, ends = columns['session'][rows], columns['end_ns'][rows]
     is_same = sessions == session

@@ -51,7 +51,7 @@ def rows_with_words(
     found.
     """
     query = fts_query(words)
-    everything = np.arange(len(columns)) if fits is None else fits
+    everything = columns.all_rows() if fits is None else fits
     window = FIRST_WINDOW
     while True:
         newest = everything if window >= len(everything) else columns.newest(everything, window)
@@ -99,17 +99,15 @@ def word_scores(texts: Sequence[str], words: str) -> NDArray[np.float64]:
     return scores
 
 
-def fused(*rankings: Rows) -> tuple[Rows, NDArray[np.float64]]:
-    """Returns the rows of some rankings, each best first, by the sum of their reciprocal ranks, the
-    best first, and those sums.
+def fused(*rankings: tuple[Rows, NDArray[np.float64]]) -> tuple[Rows, NDArray[np.float64]]:
+    """Returns the rows of some rankings, which are rows with their scores, by the sum of their
+    reciprocal ranks, the best first, and those sums. Equal scores have one rank.
     """
-    rows, places = np.unique(np.concatenate(rankings), return_inverse=True)
+    rows = np.unique(np.concatenate([some for some, _ in rankings]))
     sums = np.zeros(len(rows))
-    begin = 0
-    for ranking in rankings:
-        ranks = RANK_OFFSET + 1 + np.arange(len(ranking))
-        np.add.at(sums, places[begin : begin + len(ranking)], 1 / ranks)
-        begin += len(ranking)
+    for some, scores in rankings:
+        ranks = np.searchsorted(np.sort(-scores), -scores)
+        sums[np.searchsorted(rows, some)] += 1 / (RANK_OFFSET + 1 + ranks)
     order = np.lexsort((-rows, -sums))
     return rows[order], sums[order]
 

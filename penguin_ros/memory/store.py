@@ -21,9 +21,11 @@ from penguin_ros.memory.database import (
     open_reader,
     open_writer,
 )
+from penguin_ros.memory.embedder import Embedder
 from penguin_ros.memory.entry import Entry, Kind, NewEntry, Page
 from penguin_ros.memory.filter import MAX_STAMP_NS, Filter
 from penguin_ros.memory.limits import StoreLimits
+from penguin_ros.memory.meaning import Meaning
 from penguin_ros.memory.pictures import Pictures
 from penguin_ros.memory.recall import recall
 from penguin_ros.memory.rows import read_entries
@@ -37,14 +39,15 @@ WALL = 'wall'
 class StoreStats:
     """What a store holds and how it is.
 
-    `entries` and `bytes` are by kind; `picture_bytes` and `database_bytes` are on the disk.
-    `waiting` entries are not committed yet; `dropped` ones never were, for want of room. `errors`
-    counts what failed, by what was tried; `last_error` is the newest of them. `note` says what had
-    to be done when the store was opened.
+    `entries` and `bytes` are by kind; `embedded` entries can be found by meaning; `picture_bytes`
+    and `database_bytes` are on the disk. `waiting` entries are not committed yet; `dropped` ones
+    never were, for want of room. `errors` counts what failed, by what was tried; `last_error` is
+    the newest of them. `note` says what had to be done when the store was opened.
     """
 
     entries: dict[str, int]
     bytes: dict[str, int]
+    embedded: int
     pictures: int
     picture_bytes: int
     database_bytes: int
@@ -72,6 +75,7 @@ class Store:
         self._writer: Writer | None = None
         self._lock: FolderLock | None = None
         self._note = ''
+        self._meaning: Meaning | None = None
         if is_read_only:
             self._reader = open_reader(folder)
             self._load()
@@ -152,9 +156,22 @@ class Store:
         """
         try:
             with self._read_lock:
-                return recall(self._reader, self._catalogue, asked)
+                return recall(self._reader, self._catalogue, self._meaning, asked)
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
+
+    def use_embedder(self, embedder: Embedder) -> None:
+        """Lets entries be found by meaning, as soon as this returns for those that were embedded
+        by it before, and gradually for the rest.
+        """
+        if self._writer:
+            self._meaning = self._writer.call(lambda: self._changes.use_embedder(embedder))
+            return
+        row = self._reader.execute('SELECT id FROM name WHERE text = ?', (embedder.id,)).fetchone()
+        with self._read_lock:
+            meaning = Meaning(self._catalogue, embedder, row[0] if row else -1)
+            meaning.load(self._reader)
+            self._meaning = meaning
 
     def entries(self, ids: Sequence[int]) -> list[Entry]:
         """Returns the entries of these ids, in their order; UnknownEntry names one that is not
@@ -194,13 +211,14 @@ class Store:
         """Returns the newest stamp of a session, of the last one by default; None without any."""
         columns = self._catalogue.columns()
         number = self.session if session is None else session
-        ends = columns['end_ns'][columns['session'] == number]
+        ends = columns['end_ns'][(columns['session'] == number) & ~columns['is_gone']]
         return int(ends.max()) if len(ends) else None
 
     def stats(self) -> StoreStats:
         """Returns what the store holds and how it is."""
         columns = self._catalogue.columns()
-        counts = {kind: columns['kind'] == int(kind) for kind in Kind}
+        is_there = ~columns['is_gone']
+        counts = {kind: (columns['kind'] == int(kind)) & is_there for kind in Kind}
         with self._read_lock:
             query = 'SELECT count(*), ifnull(sum(bytes), 0) FROM picture'
             pictures, picture_bytes = self._reader.execute(query).fetchone()
@@ -213,6 +231,7 @@ class Store:
                 kind.name.lower(): int(columns['bytes'][rows].sum(dtype='int64'))
                 for kind, rows in counts.items()
             },
+            embedded=self._catalogue.embedded,
             pictures=pictures,
             picture_bytes=picture_bytes,
             database_bytes=sum(path.stat().st_size for path in files if path.exists()),

@@ -44,6 +44,7 @@ class Writer:
         self._picture_bytes = 0
         self._due = 0.0
         self._is_closing = False
+        self._has_upkeep = False
         self.errors: Counter[str] = Counter()
         self.last_error = ''
         self.dropped = 0
@@ -106,7 +107,7 @@ class Writer:
             if not is_written:
                 self._pause()
             elif not self._entries:
-                self._guarded('upkeep', self._changes.keep_up)
+                self._has_upkeep = bool(self._guarded('upkeep', self._changes.keep_up))
         with self._condition:
             self.dropped += len(self._entries)
             calls, self._calls = self._calls, deque()
@@ -116,7 +117,7 @@ class Writer:
 
     def _wait(self) -> None:
         """Waits until a batch is due, there is a call, or nothing has come for a while."""
-        idle = time.monotonic() + IDLE_SECONDS
+        idle = time.monotonic() + (0.0 if self._has_upkeep else IDLE_SECONDS)
         with self._condition:
             while not self._is_closing and not self._calls and len(self._entries) < MAX_BATCH:
                 rest = (self._due if self._entries else idle) - time.monotonic()
@@ -169,11 +170,12 @@ class Writer:
                     self._note('change', error)
                 future.set_exception(error)
 
-    def _guarded(self, what: str, change: Callable[[], None]) -> None:
+    def _guarded(self, what: str, change: Callable[[], T]) -> T | None:
         try:
-            change()
+            return change()
         except Exception as error:  # seen by all through `errors`; the thread lives
             self._note(what, error)
+            return None
 
     def _note(self, what: str, error: Exception) -> None:
         with suppress(Exception):

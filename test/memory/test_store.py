@@ -11,31 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.memory_entries import SECOND, caption, filled, texts
 
 from penguin_ros.errors import InvalidRequest, StoreInUse, UnknownEntry
-from penguin_ros.memory.entry import Kind, NewEntry, Page, Pose
+from penguin_ros.memory.entry import Kind, NewEntry, Pose
 from penguin_ros.memory.filter import Filter, Interval, Place
 from penguin_ros.memory.store import Store
-
-SECOND = 10**9
-
-
-def caption(number: int, text: str = '', **changes: object) -> NewEntry:
-    """A caption from `number` to `number` + 1 seconds."""
-    start = number * SECOND
-    plain = NewEntry(Kind.CAPTION, '/penguin', 'front', start, start + SECOND, text or f'n{number}')
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
-
-
-def filled(store: Store, entries: list[NewEntry]) -> Store:
-    for entry in entries:
-        assert store.add(entry, is_patient=True)
-    store.flush()
-    return store
-
-
-def texts(page: Page) -> list[str]:
-    return [hit.entry.text for hit in page.hits]
 
 
 @pytest.fixture
