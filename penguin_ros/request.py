@@ -55,6 +55,8 @@ class EncodedImage:
 
 
 NEW_CONVERSATION = 'new'
+NO_CAMERA = 'none'
+"""The camera of a question that is about no picture at all, unless one is called so."""
 
 
 @dataclass(frozen=True, eq=False)

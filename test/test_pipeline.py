@@ -30,6 +30,7 @@ from penguin_ros.errors import (
     UnknownCamera,
 )
 from penguin_ros.frame import Frame
+from penguin_ros.request import NO_CAMERA
 from penguin_ros.settings import with_values
 
 
@@ -131,6 +132,14 @@ def test_activating_a_hundred_times_leaves_it_usable(tiny_checkpoint: Path) -> N
             live.pipeline.deactivate()
             live.pipeline.activate()
         assert live.answer().text == TEXT and threading.active_count() == threads
+
+
+def test_a_question_about_words_alone_is_answered_without_a_frame(tiny_checkpoint: Path) -> None:
+    with LivePipeline(tiny_checkpoint) as live:
+        answer = live.answer(camera=NO_CAMERA)
+        assert (answer.text, answer.camera, answer.evidence.frames) == (TEXT, '', ())
+        assert answer.evidence.stats.visual_tokens == 0
+        assert answer.evidence.stats.prompt_tokens > 0
 
 
 def test_live_settings_apply_to_the_next_request_and_others_are_refused(

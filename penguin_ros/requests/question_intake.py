@@ -27,7 +27,7 @@ from penguin_ros.window.camera import Camera
 @dataclass(frozen=True, eq=False)
 class TakenQuestion:
     """A complete request with what belongs to it. `camera`: the one to look at; without it and
-    without `images` the question is about what its conversation has shown before.
+    without `images` the question is about what its conversation has shown before, or about words.
     """
 
     request: Request

@@ -23,7 +23,7 @@ from penguin_ros.errors import (
 )
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.question_config import QuestionConfig
-from penguin_ros.request import NEW_CONVERSATION, Interval, Request
+from penguin_ros.request import NEW_CONVERSATION, NO_CAMERA, Interval, Request
 from penguin_ros.requests.answer_form import check_answer_form
 from penguin_ros.text import cleaned
 
@@ -32,8 +32,8 @@ MAX_ID_CHARACTERS = 256
 
 def checked_request(request: Request, config: PenguinConfig, cameras: Sequence[str]) -> Request:
     """Returns the request with id, cleaned question, camera, maximum of tokens and deadline filled
-    in. Images take the place of a camera, and so do the frames of a conversation: its name is then
-    '', and the caller decodes the images.
+    in. Images take the place of a camera, and so do the frames of a conversation, and NO_CAMERA:
+    its name is then '', and the caller decodes the images.
 
     More tokens than the configured maximum become that maximum. Raises the
     RequestError or ImageTooLarge that says what is wrong.
@@ -51,7 +51,7 @@ def checked_request(request: Request, config: PenguinConfig, cameras: Sequence[s
         id=_checked_id(request.id),
         text=question,
         camera=''
-        if request.images or is_about_what_was_shown(request)
+        if request.images or is_about_what_was_shown(request) or _is_about_words(request, cameras)
         else checked_camera(request.camera or limits.camera, cameras),
         images=(),  # encoded ones are not kept longer than their decoding takes
         max_tokens=_checked_tokens(request.max_tokens, limits.max_tokens),
@@ -64,6 +64,19 @@ def is_about_what_was_shown(request: Request) -> bool:
     return request.conversation not in ('', NEW_CONVERSATION) and not (
         request.camera or request.images or request.interval
     )
+
+
+def _is_about_words(request: Request, cameras: Sequence[str]) -> bool:
+    """True when a request names NO_CAMERA; InvalidRequest when it names frames of it, too."""
+    if request.camera != NO_CAMERA or NO_CAMERA in cameras:
+        return False
+    if request.interval is not None:
+        raise InvalidRequest(
+            f'an interval is given, and {NO_CAMERA!r} as the camera',
+            'a question about no camera has no frames',
+            'Leave one of them out',
+        )
+    return True
 
 
 def checked_forgetting(request: Request) -> Request:

@@ -18,7 +18,7 @@ from penguin_ros.errors import (
     UnknownCamera,
 )
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.request import EncodedImage, Interval, Request
+from penguin_ros.request import NO_CAMERA, EncodedImage, Interval, Request
 from penguin_ros.requests.validation import checked_question, checked_request
 from penguin_ros.settings import with_values
 
@@ -93,8 +93,16 @@ def test_a_field_out_of_range_is_named(facts: dict[str, Any], error: type[Pengui
         checked(**facts)
 
 
+def test_a_question_about_no_camera_looks_at_nothing_unless_a_camera_is_called_so() -> None:
+    assert checked(camera=NO_CAMERA).camera == ''
+    assert checked(camera=NO_CAMERA, cameras=('front', NO_CAMERA)).camera == NO_CAMERA
+    with pytest.raises(InvalidRequest, match='no frames'):
+        checked(camera=NO_CAMERA, interval=Interval(1, 2))
+
+
 def test_without_cameras_only_images_can_be_asked_about() -> None:
     assert checked(cameras=(), images=(IMAGE,)).camera == ''
+    assert checked(cameras=(), camera=NO_CAMERA).camera == ''
     with pytest.raises(UnknownCamera):
         checked(cameras=())
 

@@ -6,10 +6,12 @@ Their callbacks run on the executor's thread and wait there without blocking it.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import PIL.Image
 from penguin_msgs.msg import Answer
 from penguin_msgs.srv import LastSeen, LookAgain
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -100,7 +102,7 @@ class LookEndpoints:
         entries = [entry for entry in entries if entry.session == newest]
         entries.sort(key=lambda entry: (entry.picture_ns or entry.end_ns, entry.id))
         seen = [
-            (entry, StoredPicture(jpeg, entry.picture_ns or entry.end_ns, entry.camera))
+            (entry, _stored(entry, jpeg))
             for entry in spread(_one_of_each_picture(entries), count)
             if (jpeg := picture_of(self._store, entry))
         ]
@@ -185,7 +187,7 @@ class LookEndpoints:
 
     async def _probability(self, entry: Entry, question: str, deadline_ns: int) -> float:
         jpeg = await self._background.run(lambda: self._store.picture(entry))
-        picture = StoredPicture(jpeg, entry.picture_ns or entry.end_ns, entry.camera)
+        picture = _stored(entry, jpeg)
         choices = [self._config.yes, self._config.no]
         answer = await self._client.ask(
             Asked(question, [picture], choices), deadline_ns, entry.node
@@ -201,6 +203,16 @@ class LookEndpoints:
             )
         longest_ns = round(self._config.deadline * NANOSECONDS)
         return time.monotonic_ns() + min(wanted_ns or longest_ns, longest_ns)
+
+
+def _stored(entry: Entry, jpeg: bytes) -> StoredPicture:
+    """Returns an entry's picture; one whose head cannot be read has no size."""
+    try:
+        with PIL.Image.open(io.BytesIO(jpeg)) as image:
+            size = image.size
+    except (OSError, ValueError, PIL.Image.DecompressionBombError):
+        size = 0, 0
+    return StoredPicture(jpeg, entry.picture_ns or entry.end_ns, entry.camera, size)
 
 
 def _one_of_each_picture(entries: Sequence[Entry]) -> list[Entry]:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from penguin_msgs.action import AnswerQuestion
@@ -19,33 +20,44 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
 from penguin_ros.errors import DeadlineExceeded, Inactive, PenguinError, RequestCancelled
-from penguin_ros.frame import NANOSECONDS
+from penguin_ros.frame import to_nanoseconds
+from penguin_ros.request import NO_CAMERA
 from penguin_ros.ros.conversions.memory_messages import picture_message
 from penguin_ros.ros.conversions.times import time_message
 from penguin_ros.ros.memory_node.background import Background, hand_over
 from penguin_ros.ros.memory_node.listener import OWN_QUESTION
 
-NO_CAMERA = 'none'
-"""What a question names as its camera that is about no picture at all."""
-
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """A picture of the memory, with the camera and stamp of its frame."""
+    """A picture of the memory, with the camera and stamp of its frame, and its width and height in
+    pixels.
+    """
 
     jpeg: bytes
     stamp_ns: int
     camera: str
+    size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question about `pictures`, oldest first, or about none; `choices` as in Question."""
+    """A question about `pictures`, oldest first, or about none; `choices` as in Question.
+
+    Pictures of one camera and one size are shown as a clip with their times, others one by one.
+    """
 
     question: str
     pictures: Sequence[StoredPicture] = ()
     choices: Sequence[str] = ()
     max_tokens: int = 0
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether the pictures are shown with their times."""
+        stamps = [each.stamp_ns for each in self.pictures]
+        kinds = {(each.camera, each.size) for each in self.pictures}
+        return len(kinds) == 1 and all(a < b for a, b in pairwise(stamps))
 
 
 class QuestionFailed(PenguinError):
@@ -161,18 +173,27 @@ def _goal(asked: Asked) -> AnswerQuestion.Goal:
         question=asked.question,
         camera='' if asked.pictures else NO_CAMERA,
         images=[picture_message(each.jpeg, each.stamp_ns) for each in asked.pictures],
-        image_stamps=[time_message(each.stamp_ns) for each in asked.pictures],
+        image_stamps=[time_message(each.stamp_ns) for each in asked.pictures if asked.is_clip],
         choices=list(asked.choices),
         max_tokens=asked.max_tokens,
     )
 
 
 def _with_cameras(answer: Any, pictures: Sequence[StoredPicture]) -> Any:
-    """Returns the answer, whose evidence names the cameras that the pictures came from."""
-    cameras = {each.stamp_ns: each.camera for each in pictures}
-    for frame in answer.evidence.frames:
-        stamp_ns = frame.stamp.sec * NANOSECONDS + frame.stamp.nanosec
-        frame.camera = frame.camera or cameras.get(stamp_ns, '')
-    if len(set(cameras.values())) == 1:
-        answer.camera = answer.camera or next(iter(cameras.values()))
+    """Returns the answer, whose evidence names the stored frames: their cameras, and their stamps
+    where the pictures were shown one by one.
+    """
+    by_stamp = {each.stamp_ns: each for each in pictures}
+    frames = answer.evidence.frames
+    for index, frame in enumerate(frames):
+        shown = by_stamp.get(to_nanoseconds(frame.stamp))
+        if shown is None and not to_nanoseconds(frame.stamp) and len(frames) == len(pictures):
+            shown = pictures[index]
+        if shown is not None:
+            frame.stamp, frame.camera = time_message(shown.stamp_ns), shown.camera
+    cameras = {each.camera for each in pictures}
+    if len(cameras) == 1:
+        answer.camera = answer.camera or cameras.pop()
+    if frames:
+        answer.evidence.start, answer.evidence.end = frames[0].stamp, frames[-1].stamp
     return answer
