@@ -42,9 +42,9 @@ from penguin_ros.requests.loaded_model import LoadedModel, forget_results, load_
 from penguin_ros.requests.precompute_job import PrecomputeJob
 from penguin_ros.requests.preparation import Preparer
 from penguin_ros.requests.question_intake import QuestionIntake, TakenQuestion
+from penguin_ros.requests.rule_evaluations import RuleEvaluations
 from penguin_ros.requests.rule_job import RuleContext
 from penguin_ros.requests.validation import checked_camera
-from penguin_ros.rule_evaluations import RuleEvaluations
 from penguin_ros.scheduler.scheduler import Scheduler
 from penguin_ros.settings import changed_values, settings
 from penguin_ros.text import cleaned
@@ -90,7 +90,7 @@ class Pipeline:
         self._scheduler = Scheduler(config.question.queue_length, steady_ns, log)
         self._preparer = Preparer(self._report)
         self._intake = QuestionIntake(self._cameras, steady_ns)
-        self.rules = RuleEvaluations(self._cameras, self._scheduler, self._rule_context)
+        self.rules = RuleEvaluations(self._cameras, self._scheduler.submit, self._rule_context)
         self._scheduler.set_rule_share(config.rule.share)
         self._model: LoadedModel | None = None
         self._numbers = itertools.count()

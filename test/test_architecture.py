@@ -105,9 +105,9 @@ NODE = (
     'pipeline_status',
     'scheduler.job',
     'rules',
-    'rule_evaluations',
-    'rule_runner',
     'requests.rule_job',
+    'requests.rule_evaluations',
+    'requests.rule_runner',
     'ros.process',
     'ros.conversions',
 )
@@ -180,9 +180,7 @@ ROOMS = {
             'rules',
         )
     ),
-    'rule_evaluations': Room((*CORE, 'requests', 'rules')),
-    'rule_runner': Room((*VALUES, 'requests', 'rules')),
-    'pipeline': Room((*CORE, 'requests', 'rule_evaluations')),
+    'pipeline': Room((*CORE, 'requests')),
     # A new engine is loaded before it replaces an old one, so its builder needs what loads engines.
     'export': Room(
         (

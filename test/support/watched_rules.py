@@ -10,7 +10,7 @@ from support.live_pipeline import SECOND, START, LivePipeline
 from support.stepped_jobs import LIVENESS_SECONDS
 from support.watching_node import says
 
-from penguin_ros.rule_runner import Clocks, FoundEvent, RuleRunner
+from penguin_ros.requests.rule_runner import Clocks, FoundEvent, RuleRunner
 from penguin_ros.rules.event import RuleState
 from penguin_ros.rules.rule import Rule
 from penguin_ros.rules.rule_set import RuleSet

@@ -15,9 +15,9 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from penguin_ros.frame import NANOSECONDS
+from penguin_ros.requests.rule_runner import FoundEvent
 from penguin_ros.ros.conversions.rule_messages import event_message, states_message
 from penguin_ros.ros.node.captions import LATCHED_QOS
-from penguin_ros.rule_runner import FoundEvent
 from penguin_ros.rules.event import RuleState
 
 EVENT_QOS = QoSProfile(

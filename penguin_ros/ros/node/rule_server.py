@@ -18,14 +18,14 @@ from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, TooManyRules
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Interval
+from penguin_ros.requests.rule_evaluations import OnEnd
+from penguin_ros.requests.rule_runner import Clocks, FoundEvent, RuleRunner
 from penguin_ros.ros.node.lifecycle_advice import without_model
 from penguin_ros.ros.node.rule_diagnostics import RulesSnapshot
 from penguin_ros.ros.node.rule_keeper import RuleKeeper, rule_file
 from penguin_ros.ros.node.rule_publisher import RulePublisher
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.ros.process.executor_queue import ExecutorQueue
-from penguin_ros.rule_evaluations import OnEnd
-from penguin_ros.rule_runner import Clocks, FoundEvent, RuleRunner
 from penguin_ros.rules.event import Event, RuleState
 from penguin_ros.rules.rule import Rule, checked_rule
 from penguin_ros.rules.rule_set import RuleSet

@@ -13,7 +13,6 @@ from penguin_ros.requests.rule_job import RuleContext, RuleJob, RuleResults, Rul
 from penguin_ros.requests.validation import checked_camera
 from penguin_ros.rules.rule import Rule
 from penguin_ros.rules.schedule import Batch
-from penguin_ros.scheduler.scheduler import Scheduler
 from penguin_ros.window.camera import Camera
 
 OnEnd = Callable[[RuleResults], None]
@@ -21,18 +20,18 @@ OnEnd = Callable[[RuleResults], None]
 
 
 class RuleEvaluations:
-    """Evaluates rules on `cameras` as jobs of `scheduler`; `context` makes what a job needs, or
-    raises Inactive.
+    """Evaluates rules on `cameras` as jobs that `submit` hands to the scheduler; `context` makes
+    what a job needs, or raises Inactive.
     """
 
     def __init__(
         self,
         cameras: Mapping[str, Camera],
-        scheduler: Scheduler,
+        submit: Callable[[RuleJob], None],
         context: Callable[[Camera], RuleContext],
     ) -> None:
         self._cameras = cameras
-        self._scheduler = scheduler
+        self._submit_job = submit
         self._context = context
 
     def submit(self, batches: Sequence[Batch], on_end: OnEnd) -> None:
@@ -60,4 +59,4 @@ class RuleEvaluations:
 
     def _submit(self, work: RuleWork, on_end: OnEnd) -> None:
         name = checked_camera(work.batches[0].camera, tuple(self._cameras))
-        self._scheduler.submit(RuleJob(work, self._context(self._cameras[name]), on_end))
+        self._submit_job(RuleJob(work, self._context(self._cameras[name]), on_end))
