@@ -17,8 +17,19 @@ from support.user_install import Packages, UserInstall, build_packages, install,
 
 pytestmark = pytest.mark.slow
 
-VERBS = ('caption', 'ask', 'demo', 'build', 'bench', 'watch', 'score', 'parity', 'doctor')
-ROS_VERBS = (['ask', 'What is here?'], ['watch'], ['demo'])
+VERBS = (
+    'caption',
+    'ask',
+    'demo',
+    'build',
+    'bench',
+    'watch',
+    'rules',
+    'score',
+    'parity',
+    'doctor',
+)
+ROS_VERBS = (['ask', 'What is here?'], ['watch'], ['rules', 'list'], ['demo'])
 DRAW_VIDEO = """
 import cv2, numpy as np
 writer = cv2.VideoWriter('drive.avi', cv2.VideoWriter_fourcc(*'MJPG'), 4, (168, 112))

@@ -27,6 +27,7 @@ VERBS = {
     'build': 'turn a checkpoint into a bundle for ONNX Runtime or TensorRT; needs no PyTorch',
     'bench': 'measure speed, memory and agreement of a model on this machine; needs no ROS',
     'watch': 'show captions and answers of a running node as they come',
+    'rules': 'set, list, test and watch the rules of a running node: "tell me when ..."',
     'score': 'ask a model about simulated scenes and count how often it is right; needs no ROS',
     'parity': 'compare this implementation with stored values of the reference',
     'doctor': 'check this machine, and say what is missing and how to get it',

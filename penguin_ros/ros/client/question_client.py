@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from penguin_ros.errors import DeadlineExceeded, Inactive, RequestCancelled
-from penguin_ros.frame import NANOSECONDS, to_nanoseconds
+from penguin_ros.frame import NANOSECONDS
+from penguin_ros.ros.client.node_clock import node_time_ns
 from penguin_ros.ros.client.session import ACTION_NAME, Session
 
 SERVER_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 5.0
-STATUS_TIMEOUT_S = 3.0
 # All clients of a node share the topics its responses travel on; at the default depth those of a
 # flood push ours out.
 DEPTH = 1000
@@ -110,25 +110,6 @@ class QuestionClient:
                 f'the question to {self._node_name} failed', str(future.exception())
             )
 
-    def _node_time_ns(self) -> int:
-        """Returns the time of the node's clock, which may be simulated.
-
-        It is read from the node's status; where none comes, our own clock serves.
-        """
-        from penguin_msgs.msg import Status
-
-        stamps: list[Any] = []
-        node = self._session.node
-        subscription = node.create_subscription(
-            Status,
-            f'{self._node_name}/status',
-            lambda message: stamps.append(message.header.stamp),
-            1,
-        )
-        self._session.spin_until(lambda: bool(stamps), STATUS_TIMEOUT_S)
-        node.destroy_subscription(subscription)
-        return to_nanoseconds(stamps[-1]) if stamps else int(node.get_clock().now().nanoseconds)
-
     def _goal(self, ask: AskedQuestion) -> Any:
         from penguin_msgs.action import AnswerQuestion
 
@@ -143,7 +124,7 @@ class QuestionClient:
         )
         interval_ns = ask.interval_ns
         if interval_ns is None and ask.last_seconds > 0:
-            now_ns = self._node_time_ns()
+            now_ns = node_time_ns(self._session, self._node_name)
             interval_ns = max(0, now_ns - round(ask.last_seconds * NANOSECONDS)), now_ns
         if interval_ns is not None:
             goal.has_interval = True

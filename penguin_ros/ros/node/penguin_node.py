@@ -97,8 +97,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         self._load_failure: PenguinError | None = None
         self._model_info = self.create_publisher(ModelInfo, '~/model_info', LATCHED_QOS)
         self.create_service(SetBool, '~/enable', self._on_enable)
-        self._watch = NodeWatch(self)
-        self._clock_watch = ClockWatch(self)
+        self._watch, self._clock_watch = NodeWatch(self), ClockWatch(self)
         self._log = BoundedLog(self.get_logger())
         self._diagnostics = Diagnostics(self, self.guard, self._snapshot)
         self._jumps = on_clock_jump(self, self.guard.wrap(self._on_clock_jump))
