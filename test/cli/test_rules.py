@@ -54,6 +54,8 @@ def test_rules_are_added_listed_tested_watched_and_removed(
 ) -> None:
     from support.live_rules import LiveRules
 
+    from penguin_ros.rules.event import EventKind
+
     watched, penguin = LiveRules(fresh_graph, tiny_checkpoint, tmp_path), Commands(fresh_graph)
     watch = penguin.begin('watch', '--count', '2', '--seconds', '60', '--json')
     fresh_graph.wait_for(
@@ -69,7 +71,7 @@ def test_rules_are_added_listed_tested_watched_and_removed(
     code, out, err = penguin('add', 'cat', 'Is there a cat?', '--choice', 'yes')
     assert code == exit_codes.FAILED and 'choices' in err, err
     watched.hold('dog')
-    assert watched.wait_for_event(0).severity == 2
+    assert watched.wait_for_event(EventKind.BEGIN).severity == 2
     code, out, err = penguin('test', 'dog', '--last', '1')
     assert code == 0 and out.endswith('which reaches the threshold to begin\n'), err
     code, out, err = penguin('list')
