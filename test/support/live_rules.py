@@ -25,6 +25,7 @@ FAST = {
     'clip.max_frames': 4,
     'rule.period': 0.2,
     'rule.calibrated': False,
+    'rule.still_period': 1000.0,
     'caption.enabled': False,
     'watch.stale_after': 1.0,
 }

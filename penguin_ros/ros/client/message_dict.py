@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import array
 from typing import Any
 
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
@@ -13,7 +14,7 @@ def message_dict(message: Any) -> Any:
 
     Times become integer nanoseconds, durations seconds.
     """
-    if isinstance(message, (list, tuple)):
+    if isinstance(message, (list, tuple, array.array)):
         return [message_dict(item) for item in message]
     fields = getattr(message, 'get_fields_and_field_types', None)
     if fields is None:

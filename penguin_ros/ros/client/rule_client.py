@@ -101,9 +101,9 @@ class EventWatcher:
 
 def json_event(message: Any) -> str:
     """Returns an event as one JSON object on a line; a picture is told by its size in bytes."""
-    fields = message_dict(message)
-    fields['kind'] = KINDS[message.kind]
-    fields['picture'] = [len(picture.data) for picture in message.picture]
+    sizes = [len(picture.data) for picture in message.picture]
+    message.picture = []
+    fields = message_dict(message) | {'kind': KINDS[message.kind], 'picture': sizes}
     return json.dumps(fields, ensure_ascii=False)
 
 
