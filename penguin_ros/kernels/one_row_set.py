@@ -51,7 +51,7 @@ def weight_kinds(network: Network, bits: int) -> dict[str, str]:
     """Returns what the arguments `weights` and `scales` point to."""
     if bits == 16:
         return {'weights': network.formats.compute, 'scales': network.formats.compute}
-    return {'weights': 'i32', 'scales': 'fp16'}
+    return {'weights': 'i32', 'scales': network.formats.compute}
 
 
 def tile_of(bits: int, inputs: int, outputs: int) -> dict[str, Constant]:

@@ -67,7 +67,7 @@ class Part:
             'HAS_BIAS': False,
             'HAS_GELU': False,
             'ADDS': False,
-            'GROWN': 1.0,
+            'FACTOR': 1.0,
             **given,
         }
         compute = self.network.formats.compute
@@ -173,7 +173,7 @@ class Part:
             self.product('output', (stack.width, stack.hidden), 'fp32', ADDS=True),
             self.gated(),
             self.product(
-                'down', (stack.ffn, stack.hidden), 'fp32', ADDS=True, GROWN=1 / GATED_SHRUNK
+                'down', (stack.ffn, stack.hidden), 'fp32', ADDS=True, FACTOR=1 / GATED_SHRUNK
             ),
         ]
 

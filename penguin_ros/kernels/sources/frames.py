@@ -26,7 +26,7 @@ def levels_to_rows(
 
 @triton.jit
 def numbers_to_rows(numbers, y, VALUES: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
-    """As `levels_to_rows`, of numbers that are normalised already."""
+    """It does the same as `levels_to_rows` with numbers that are normalised already."""
     row = tl.program_id(0)
     columns = tl.arange(0, COLUMNS)
     value = tl.load(numbers + row * VALUES + columns, columns < VALUES, 0.0)

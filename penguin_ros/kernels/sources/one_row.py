@@ -51,7 +51,7 @@ def wide_dot(
     x, gain, weights, outputs,
     K: tl.constexpr, OUTPUTS: tl.constexpr, STEP: tl.constexpr, HAS_GAIN: tl.constexpr,
 ):  # fmt: skip
-    """As `packed_dot`, with 16-bit weights; STEP is in weights."""
+    """Computes the same with 16-bit weights; STEP is in weights."""
     step = tl.arange(0, STEP)
     sums = tl.zeros((OUTPUTS, STEP), tl.float32)
     squares = tl.zeros((STEP,), tl.float32)

@@ -70,7 +70,7 @@ def wide_tile(
     x, weights, rows, outputs,
     K: tl.constexpr, LINES: tl.constexpr, OUTPUTS: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
-    """As `packed_tile`, with 16-bit weights of the type of x, STEP inputs at a time."""
+    """Computes the same with 16-bit weights of the type of x, STEP inputs at a time."""
     step = tl.arange(0, STEP)
     total = tl.zeros((LINES, OUTPUTS), tl.float32)
     for first in range(0, K, STEP):
@@ -99,17 +99,17 @@ def product_rows(
     state, x, weights, scales, bias, y,
     K: tl.constexpr, N: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr,
     LINES: tl.constexpr, OUTPUTS: tl.constexpr, STEP: tl.constexpr, HAS_BIAS: tl.constexpr,
-    HAS_GELU: tl.constexpr, ADDS: tl.constexpr, GROWN: tl.constexpr,
+    HAS_GELU: tl.constexpr, ADDS: tl.constexpr, FACTOR: tl.constexpr,
 ):  # fmt: skip
     """y = x @ weights.T, or y += with ADDS; before that a bias is added, and the exact GELU taken.
-    GROWN: by what x is smaller than it should be.
+    FACTOR: by what x is smaller than it should be.
     """
     if tl.program_id(0) * LINES >= tl.load(state + ROWS):
         return
     rows = tl.program_id(0) * LINES + tl.arange(0, LINES)
     outputs = tl.program_id(1) * OUTPUTS + tl.arange(0, OUTPUTS)
     total = tile(x, weights, scales, rows, outputs, K, BITS, BLOCK, LINES, OUTPUTS, STEP)
-    total *= GROWN
+    total *= FACTOR
     if HAS_BIAS:
         total += tl.load(bias + outputs)[None, :]
     if HAS_GELU:

@@ -31,7 +31,7 @@ def gather(
         value = value.to(tl.float32)
     else:
         known = tl.minimum(token, VOCABULARY - 1).to(tl.int64)
-        value = tl.load(table + known * SIZE + columns, is_there, 0.0).to(tl.float32)
+        value = tl.load(table + known * WIDTH + columns, is_there, 0.0).to(tl.float32)
     tl.store(x + row * WIDTH + columns, value, columns < WIDTH)
 
 
