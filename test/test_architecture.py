@@ -503,6 +503,8 @@ def test_no_function_is_longer_than_a_screen() -> None:
         for node in ast.walk(tree_of(path))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         if node.end_lineno and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+        # What a kernel holds in registers cannot be handed from one to the next.
+        if not is_covered(name_of(path), ('kernels.sources',))
     ]
     assert long == []
 

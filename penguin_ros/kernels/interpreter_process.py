@@ -18,6 +18,25 @@ import numpy as np
 from penguin_ros.kernels.table import Argument, kernel_of
 
 
+def make_calls_cheap() -> set[str]:
+    """Keeps the interpreter from preparing the language anew for each function that a kernel calls:
+    once for each file with functions is enough. Returns the files for which it has been done, to be
+    emptied before each launch.
+    """
+    from triton.runtime import interpreter
+
+    prepared: set[str] = set()
+
+    def called(self: Any, *values: Any, **named: Any) -> Any:
+        if self.fn.__module__ not in prepared:
+            interpreter._patch_lang(self.fn)
+            prepared.add(self.fn.__module__)
+        return self.rewrite()(*values, **named)
+
+    interpreter.InterpretedFunction.__call__ = called
+    return prepared
+
+
 def run(job: Mapping[str, Any], base: int) -> None:
     """Runs all programs of a grid one after another."""
     kernel = kernel_of(job['kernel'])
@@ -49,8 +68,10 @@ def main() -> None:
     """Serves until its input ends."""
     arena = mmap.mmap(int(sys.argv[1]), 0)
     base = np.frombuffer(arena, np.uint8).ctypes.data
+    prepared = make_calls_cheap()
     for line in sys.stdin:
         error = None
+        prepared.clear()
         try:
             run(json.loads(line), base)
         except Exception as raised:  # it goes to who asked

@@ -68,7 +68,16 @@ def _one_layer(network: Network, index: int) -> Iterator[Launch]:
     gains = tuple(f'{layer}self_attn.{name}_norm.weight' for name in 'qk')
     parts = ('parts', 'sums')
     yield Launch('one.qkv', ('x', norm, *qkv, 'qkv'))
-    attend = ('state', 'qkv', *gains, 'llm.rope', 'cache', *parts, index, 'pitch')
+    attend: tuple[Value, ...] = (
+        'state',
+        'qkv',
+        *gains,
+        'llm.rope',
+        'cache',
+        *parts,
+        index,
+        'pitch',
+    )
     yield Launch('one.attend', attend)
     yield Launch('one.combine', (*parts, 'one.mixed'))
     yield Launch('one.output', ('one.mixed', *output, 'x'))
@@ -174,7 +183,7 @@ class RowsOfStack:
         number = index if self.name != 'encoder' else 0
         yield self._launch('norm', x, f'{layer}input_layernorm.weight', normed)
         yield self._product('qkv', normed, f'{layer}self_attn.qkv', qkv)
-        turn = (qkv, *gains, table, angles, queries, cache, number, 'pitch')
+        turn: tuple[Value, ...] = (qkv, *gains, table, angles, queries, cache, number, 'pitch')
         yield self._launch('turn', self._state, *turn)
         attend = (queries, cache, mask, mixed, parts, sums, number, 'pitch')
         yield self._launch(sight, self._state, *attend)

@@ -121,16 +121,16 @@ class Part:
             'EPS': stack.norm_eps,
             'QKV': stack.qkv,
             'WIDTH': stack.width,
+            'LINES': column_count(stack.heads + 2 * stack.kv_heads),
             'IS_GRID': is_grid,
         }
-        grid = Grid(1, stack.heads + 2 * stack.kv_heads, rows_per_program=1)
+        grid = Grid(1, rows_per_program=1)
         return Kernel(
             f'{self.name}.turn',
             'attention.turn_rows',
             (*arguments, LAYER, PITCH),
             constants,
             grid,
-            warps=1,
         )
 
     def attend(self, name: str, sight: str, lines: int, splits: int) -> Kernel:

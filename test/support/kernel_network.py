@@ -6,6 +6,7 @@ network in numpy and float64.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class SmallNetwork:
     """Weights and buffers by name, in the arena and as float64."""
 
     def __init__(self, interpreter: Interpreter, formats: Formats) -> None:
-        self.network: Network = network_of(SHAPE, formats)
+        self.network: Network = replace(network_of(SHAPE, formats), splits=4)
         self.weights: dict[str, Array] = {}
         self._interpreter = interpreter
         self._places: dict[str, tuple[int, str, int]] = {}

@@ -7,8 +7,6 @@ of a frame, whose keys and values lie as those of one layer of a cache. Scores e
 import triton
 import triton.language as tl
 
-from penguin_ros.kernels.sources.one_query import turned
-
 POSITION = tl.constexpr(0)
 ROWS = tl.constexpr(1)
 OFFSET = tl.constexpr(2)
@@ -19,34 +17,39 @@ LENGTH = tl.constexpr(4)
 def turn_rows(
     state, qkv, q_gain, k_gain, table, angles, queries, cache, layer, pitch,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, D: tl.constexpr, EPS: tl.constexpr,
-    QKV: tl.constexpr, WIDTH: tl.constexpr, IS_GRID: tl.constexpr,
+    QKV: tl.constexpr, WIDTH: tl.constexpr, LINES: tl.constexpr, IS_GRID: tl.constexpr,
 ):  # fmt: skip
-    """Norms and turns one head of a row of qkv: queries, times D ** -0.5, go to `queries`, keys and
-    values to the cache, behind the positions that are there. Row i turns by row angles[i] of the
-    table.
+    """Norms and turns the heads of a row of qkv: queries, times D ** -0.5, go to `queries`, keys
+    and values to the cache, behind the positions that are there. Row i turns by row angles[i] of
+    the table. LINES: the heads of a row, filled up.
     """
-    row, head = tl.program_id(0), tl.program_id(1)
+    row = tl.program_id(0)
     if row >= tl.load(state + ROWS):
         return
-    at = tl.arange(0, D)
-    source = qkv + row * QKV + head * D
-    if head < HEADS + KV_HEADS:
-        gain = q_gain if head < HEADS else k_gain
-        angle = tl.load(angles + row).to(tl.int64)
-        line = table + angle * (2 * D if IS_GRID else D)
-        start = source + tl.zeros((1, 1), tl.int32)
-        value = turned(start, gain, line, D, EPS, IS_GRID)
-    else:
-        value = tl.load(source + at[None, :])
-    if head < HEADS:
-        place = queries + row * WIDTH + head * D + at[None, :]
-        tl.store(place, (value * (D**-0.5)).to(queries.dtype.element_ty))
-    else:
-        position = tl.load(state + POSITION) + row
-        lines = (layer * (2 * KV_HEADS) + head - HEADS).to(tl.int64) * pitch + position
-        place = cache + tl.multiple_of(tl.load(state + OFFSET), 16) + lines * D + at[None, :]
-        fits = tl.zeros((1, D), tl.int64) + position < pitch
-        tl.store(place, value.to(cache.dtype.element_ty), fits)
+    at, line = tl.arange(0, D), tl.arange(0, LINES)
+    source = qkv + row * QKV + (tl.minimum(line, HEADS + 2 * KV_HEADS - 1) * D)[:, None]
+    is_query = (line < HEADS)[:, None]
+    gain = tl.where(is_query, tl.load(q_gain + at)[None, :], tl.load(k_gain + at)[None, :])
+    other = (at + D // 2) % D
+    pair = tl.where(is_query, tl.load(q_gain + other)[None, :], tl.load(k_gain + other)[None, :])
+    x = tl.load(source + at[None, :])
+    factor = tl.rsqrt(tl.sum(x * x, 1) / D + EPS)[:, None]
+    y = tl.load(source + other[None, :]) * pair
+    y = tl.where(at[None, :] < D // 2, -y, y)
+    angle = at if IS_GRID else at % (D // 2)
+    table += tl.load(angles + row).to(tl.int64) * (2 * D if IS_GRID else D)
+    cosine = tl.load(table + angle)[None, :]
+    sine = tl.load(table + (D if IS_GRID else D // 2) + angle)[None, :]
+    turn = (x * gain * cosine + y * sine) * factor
+    place = queries + row * WIDTH + line[:, None] * D + at[None, :]
+    tl.store(place, (turn * (D**-0.5)).to(queries.dtype.element_ty), is_query & (at >= 0)[None, :])
+    position = tl.load(state + POSITION) + row
+    lines = (layer * (2 * KV_HEADS) + line - HEADS).to(tl.int64) * pitch + position
+    place = cache + tl.multiple_of(tl.load(state + OFFSET), 16) + lines[:, None] * D + at[None, :]
+    is_turned = (line < HEADS + KV_HEADS)[:, None]
+    is_kept = (line >= HEADS) & (line < HEADS + 2 * KV_HEADS) & (line + position < line + pitch)
+    value = tl.where(is_turned, turn, x).to(cache.dtype.element_ty)
+    tl.store(place, value, is_kept[:, None] & (at >= 0)[None, :])
 
 
 @triton.jit

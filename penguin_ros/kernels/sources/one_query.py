@@ -15,21 +15,19 @@ OFFSET = tl.constexpr(2)
 
 
 @triton.jit
-def turned(source, gain, table, D: tl.constexpr, EPS: tl.constexpr, IS_GRID: tl.constexpr):
-    """Heads, whose numbers (n, D) begin at `source` (n, 1), normed and turned: x * cos +
-    rotate_half(x) * sin. A row of the table holds cos and sin of D / 2 angles, or of D with
-    IS_GRID, where both halves of a head turn by angles of their own.
+def turned(source, gain, table, D: tl.constexpr, EPS: tl.constexpr):
+    """Returns heads, whose numbers (n, D) begin at `source` (n, 1), normed and turned: x * cos +
+    rotate_half(x) * sin. A row of the table holds cos and sin of D / 2 angles.
     """
     at = tl.arange(0, D)
     other = (at + D // 2) % D
-    angle = at if IS_GRID else at % (D // 2)
     x = tl.load(source + at[None, :])
     factor = tl.rsqrt(tl.sum(x * x, 1) / D + EPS)[:, None]
     x *= tl.load(gain + at)[None, :]
     y = tl.load(source + other[None, :]) * tl.load(gain + other)[None, :]
     y = tl.where(at[None, :] < D // 2, -y, y)
-    cosine = tl.load(table + angle)[None, :]
-    sine = tl.load(table + (D if IS_GRID else D // 2) + angle)[None, :]
+    cosine = tl.load(table + at % (D // 2))[None, :]
+    sine = tl.load(table + D // 2 + at % (D // 2))[None, :]
     return (x * cosine + y * sine) * factor
 
 
@@ -61,13 +59,13 @@ def attend_one(
     kind = cache.dtype.element_ty
     own = qkv + (HEADS + head + tl.zeros((1, 1), tl.int32)) * D
     # What others will read of this row is rounded to the cache's format; so is what it sees itself.
-    key = turned(own, k_gain, table, D, EPS, False).to(kind)
+    key = turned(own, k_gain, table, D, EPS).to(kind)
     value = tl.load(own + KV_HEADS * D + at[None, :]).to(kind)
     shared = tl.where(is_query, line, 0)
     queries = qkv + ((head * GROUPS + shared) * D)[:, None]
     # Beyond the end of the slot nothing is written, and the result is no number.
     factor = tl.where(position < pitch, D**-0.5, float('nan'))
-    query = (turned(queries, q_gain, table, D, EPS, False) * factor).to(kind)
+    query = (turned(queries, q_gain, table, D, EPS) * factor).to(kind)
     keys = cache + tl.multiple_of(tl.load(state + OFFSET), 16)
     keys += (layer * (2 * KV_HEADS) + head).to(tl.int64) * pitch * D
     values = keys + KV_HEADS * pitch.to(tl.int64) * D
