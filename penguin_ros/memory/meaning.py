@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from penguin_ros.memory.catalogue import Catalogue, Columns, Rows
 from penguin_ros.memory.embedder import Embedder, Vectors, unit
+from penguin_ros.memory.rows import MAX_VARIABLES
 
 SHORT_DIMENSIONS = 64
 POOL = 2000
@@ -29,6 +30,9 @@ GROWTH = 4
 HEADROOM = 1.25
 """How much further than the sample reaches a short form can."""
 ROWS_AT_ONCE = 16384
+BLOCK_ROWS = 2048
+"""Larger blocks leave the processor's cache, and make BLAS use threads, which wait for each other.
+"""
 FULL_SCALE = 127
 
 Short = NDArray[np.int8]
@@ -141,12 +145,12 @@ class Meaning:
         self, connection: sqlite3.Connection, ids: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], Vectors]:
         """Returns the vectors of some entries, with the ids of those that have one."""
-        query = 'SELECT id, vector FROM vector WHERE id = ? AND embedder = ?'
-        found = [
-            row
-            for number in ids.tolist()
-            if (row := connection.execute(query, (number, self.number)).fetchone())
-        ]
+        found: list[tuple[int, bytes]] = []
+        for begin in range(0, len(ids), MAX_VARIABLES):
+            some = ids[begin : begin + MAX_VARIABLES].tolist()
+            marks = ', '.join('?' * len(some))
+            query = f'SELECT id, vector FROM vector WHERE id IN ({marks}) AND embedder = ?'
+            found += connection.execute(query, (*some, self.number)).fetchall()
         if not found:
             return np.zeros(0, np.int64), np.zeros((0, self.embedder.dimensions), np.float32)
         kept, stored = zip(*found, strict=True)
@@ -170,7 +174,7 @@ class Meaning:
             scores = _products(columns['short'], rows, self._directions.weights(wanted))
             rows = rows[np.argpartition(scores, len(rows) - POOL)[len(rows) - POOL :]]
         ids, vectors = self._read(connection, columns['id'][np.sort(rows)])
-        rows, cosines = columns.rows_of(ids), (vectors @ wanted).astype(np.float64)
+        rows, cosines = columns.rows_of(ids), np.einsum('ij,j->i', vectors, wanted).astype(float)
         order = np.lexsort((-rows, -cosines))[:count]
         return rows[order], cosines[order]
 
@@ -178,9 +182,11 @@ class Meaning:
 def _products(short: Short, rows: Rows, weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the product of each row's short form with the weights, a block after the other."""
     products = np.empty(len(rows), np.float32)
+    block = np.empty((BLOCK_ROWS, len(weights)), np.float32)
     is_run = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
-        end = min(begin + ROWS_AT_ONCE, len(rows))
+    for begin in range(0, len(rows), BLOCK_ROWS):
+        end = min(begin + BLOCK_ROWS, len(rows))
         some = short[rows[begin] : rows[end - 1] + 1] if is_run else short[rows[begin:end]]
-        products[begin:end] = some.astype(np.float32) @ weights
+        np.copyto(block[: end - begin], some)
+        np.dot(block[: end - begin], weights, out=products[begin:end])
     return products
