@@ -32,10 +32,11 @@ TYPES: dict[str, type] = {
     'camera': np.uint16,
     'kind': np.uint8,
     'is_pinned': np.bool_,
+    'has_picture': np.bool_,
 }
 QUERY = (
     'SELECT id, start_ns, end_ns, bytes, ifnull(x, 0), ifnull(y, 0), ifnull(frame, -1), session, '
-    'node, camera, kind, is_pinned FROM entry ORDER BY id'
+    'node, camera, kind, is_pinned, digest IS NOT NULL FROM entry ORDER BY id'
 )
 FIRST_ROWS = 4096
 GROWTH = 2
@@ -193,6 +194,11 @@ class Catalogue:
         """Changes which entries are pinned."""
         now = self.columns()
         now['is_pinned'][now.rows_of(ids)] = is_pinned
+
+    def drop_pictures(self, ids: NDArray[np.int64]) -> None:
+        """Changes entries so that they have no picture."""
+        now = self.columns()
+        now['has_picture'][now.rows_of(ids)] = False
 
     def attach(self, dimensions: int) -> None:
         """Makes room for a short form of each entry's vector, and marks none as embedded."""

@@ -4,21 +4,31 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.memory.catalogue import Catalogue
+from penguin_ros.frame import NANOSECONDS
+from penguin_ros.memory.catalogue import Catalogue, Columns, rows_that_fit
 from penguin_ros.memory.embedder import Embedder, Vectors
 from penguin_ros.memory.entry import NewEntry
+from penguin_ros.memory.filter import Filter
+from penguin_ros.memory.forgetting import Forgotten, clean
 from penguin_ros.memory.inserter import Inserter
+from penguin_ros.memory.limits import StoreLimits
 from penguin_ros.memory.meaning import Meaning, stored_form
 from penguin_ros.memory.pictures import Pictures
+from penguin_ros.memory.retention import MEBIBYTE, AgeClock, aged, leaving, oldest_first
 from penguin_ros.memory.rows import safe_text
+from penguin_ros.memory.space import Space
 
 ROWS_AT_ONCE = 500
+PICTURES_AT_ONCE = 100
+SWEEP_SECONDS = 30.0
+BELIEF_NS = 3600 * NANOSECONDS
 
 
 def embedded_text(question: str, text: str) -> str:
@@ -30,11 +40,20 @@ class Changes:
     """The writing connection of a store, and what is kept in step with it."""
 
     def __init__(
-        self, connection: sqlite3.Connection, catalogue: Catalogue, pictures: Pictures
+        self,
+        connection: sqlite3.Connection,
+        catalogue: Catalogue,
+        pictures: Pictures,
+        limits: StoreLimits,
+        space: Space,
     ) -> None:
         self._connection = connection
         self._catalogue = catalogue
         self._pictures = pictures
+        self._limits = limits
+        self._swept = 0.0
+        self._age_clock = AgeClock(int(self._fact('believed_ns') or 0), time.monotonic)
+        self.space = space
         self.inserter = Inserter(connection, catalogue.names, pictures)
         self.meaning: Meaning | None = None
         self._note_open(True)
@@ -42,7 +61,8 @@ class Changes:
     def add(self, batch: Sequence[tuple[NewEntry, int]]) -> None:
         """Adds entries with their sessions, all or none."""
         with self._transaction():
-            rows = [self.inserter.add(entry, session, True) for entry, session in batch]
+            has_room = self.space.has_room_for_pictures
+            rows = [self.inserter.add(entry, session, has_room) for entry, session in batch]
             added = {row[0]: entry for row, (entry, _) in zip(rows, batch, strict=True) if row}
             texts = [embedded_text(entry.question, entry.text) for entry in added.values()]
             ids, vectors = self._add_vectors(list(added), texts)
@@ -117,20 +137,103 @@ class Changes:
     def _remove(self, ids: Sequence[int]) -> list[str]:
         digests = []
         for number in ids:
-            query = 'SELECT digest FROM entry WHERE id = ?'
-            row = self._connection.execute(query, (number,)).fetchone()
-            digests += [row[0]] if row and row[0] else []
+            digest = self._digest(number)
+            digests += [digest] if digest else []
             for table in ('entry', 'content', 'vector'):
                 self._connection.execute(f'DELETE FROM {table} WHERE id = ?', (number,))
         return self._pictures.release(self._connection, digests)
 
+    def _digest(self, number: int) -> bytes | None:
+        query = 'SELECT digest FROM entry WHERE id = ?'
+        row = self._connection.execute(query, (number,)).fetchone()
+        return row[0] if row else None
+
     def keep_up(self) -> bool:
         """Does some of what is to be done when nothing else is; returns whether there is more."""
+        if time.monotonic() - self._swept > SWEEP_SECONDS and self._sweep():
+            return True
         if self._embed_some():
             return True
         if self.meaning and self.meaning.need_directions():
             self.meaning.find_directions(self._connection)
         return False
+
+    def _sweep(self) -> bool:
+        """Lets some of what is too old or too much leave; returns whether there may be more."""
+        believed = self._age_clock.believed_ns
+        now_ns = self._age_clock.now(time.time_ns())
+        if now_ns - believed > BELIEF_NS:
+            self._note_fact('believed_ns', str(now_ns))
+        columns = self._catalogue.columns()
+        if self.space.look() and self._leave_pictures():
+            return True
+        ids = leaving(columns, self._limits, now_ns)[:ROWS_AT_ONCE]
+        if len(ids):
+            self.remove(ids.tolist())
+            return True
+        if self._drop_old_pictures(columns, now_ns):
+            return True
+        self._swept = time.monotonic()
+        return False
+
+    def _drop_old_pictures(self, columns: Columns, now_ns: int) -> bool:
+        query = 'SELECT ifnull(sum(bytes), 0) FROM picture'
+        excess = self._connection.execute(query).fetchone()[0]
+        excess -= self._limits.picture_mebibytes * MEBIBYTE
+        rows = aged(columns, columns['has_picture'], self._limits.picture_days, now_ns)
+        if self._limits.picture_mebibytes and excess > 0:
+            is_free = columns['has_picture'] & ~columns['is_pinned'] & ~columns['is_gone']
+            rows = np.flatnonzero(is_free)
+        some = oldest_first(columns, rows)[:PICTURES_AT_ONCE]
+        self.drop_pictures(columns['id'][some].tolist())
+        return len(some) > 0
+
+    def leave(self) -> bool:
+        """Lets the oldest that are not pinned leave, pictures before entries; returns whether there
+        were any.
+        """
+        if self._leave_pictures():
+            return True
+        columns = self._catalogue.columns()
+        rows = np.flatnonzero(~columns['is_pinned'] & ~columns['is_gone'])
+        rows = oldest_first(columns, rows)[:ROWS_AT_ONCE]
+        self.remove(columns['id'][rows].tolist())
+        return len(rows) > 0
+
+    def _leave_pictures(self) -> bool:
+        columns = self._catalogue.columns()
+        is_free = ~columns['is_pinned'] & ~columns['is_gone']
+        rows = np.flatnonzero(is_free & columns['has_picture'])
+        rows = oldest_first(columns, rows)[:PICTURES_AT_ONCE]
+        self.drop_pictures(columns['id'][rows].tolist())
+        return len(rows) > 0
+
+    def make_room(self) -> bool:
+        """The disk took no more: leaves out pictures, then lets the oldest leave; returns whether
+        that may have helped.
+        """
+        return self.leave() if self.space.refused() else True
+
+    def drop_pictures(self, ids: Sequence[int]) -> None:
+        """Forgets the pictures of entries, which stay."""
+        with self._transaction():
+            digests = [digest for each in ids if (digest := self._digest(each))]
+            self._connection.executemany(
+                'UPDATE entry SET digest = NULL WHERE id = ?', [(each,) for each in ids]
+            )
+            files = self._pictures.release(self._connection, digests)
+        self._catalogue.drop_pictures(np.array(ids, np.int64))
+        self._pictures.remove(files)
+
+    def forget(self, asked: Filter) -> Forgotten:
+        """Forgets all that fits, without a trace; see forgetting.py."""
+        columns = self._catalogue.columns()
+        fits = rows_that_fit(columns, self._catalogue.names, asked)
+        rows = columns.all_rows() if fits is None else fits
+        before = sum(1 for _ in self._pictures.files())
+        self.remove(columns['id'][rows].tolist())
+        remarks = clean(self._connection, self._pictures.folder.parent)
+        return Forgotten(len(rows), before - sum(1 for _ in self._pictures.files()), remarks)
 
     def close(self) -> None:
         """Closes the connection; the log that SQLite writes ahead is gone then."""
@@ -140,12 +243,16 @@ class Changes:
             self._connection.close()
 
     def _note_open(self, is_open: bool) -> None:
+        self._note_fact('open', str(int(is_open)))
+
+    def _note_fact(self, name: str, value: str) -> None:
+        query = 'INSERT INTO fact VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = ?'
         with self._transaction():
-            self._connection.execute(
-                'INSERT INTO fact VALUES (?, ?) '
-                'ON CONFLICT(name) DO UPDATE SET value = excluded.value',
-                ('open', str(int(is_open))),
-            )
+            self._connection.execute(query, (name, value, value))
+
+    def _fact(self, name: str) -> str:
+        row = self._connection.execute('SELECT value FROM fact WHERE name = ?', (name,)).fetchone()
+        return str(row[0]) if row else ''
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -32,6 +32,7 @@ class Inserter:
         self._pictures = pictures
         self.cut_texts = 0
         self.duplicates = 0
+        self.pictures_left_out = 0
         self._new_names: list[tuple[int, str]] = []
 
     def committed(self) -> None:
@@ -58,6 +59,8 @@ class Inserter:
         digest = None
         if has_picture and entry.picture:
             digest = self._pictures.add(self._connection, entry.picture, entry.picture_ns)
+        elif entry.picture:
+            self.pictures_left_out += 1
         node, camera = self.number(safe_text(entry.node)), self.number(safe_text(entry.camera))
         pose = entry.pose
         frame = self.number(safe_text(pose.frame)) if pose else None
@@ -72,7 +75,7 @@ class Inserter:
         x, y = (pose.x, pose.y) if pose else (0.0, 0.0)
         return (
             number, entry.start_ns, entry.end_ns, size, x, y, -1 if frame is None else frame,
-            session, node, camera, int(entry.kind), entry.is_pinned,
+            session, node, camera, int(entry.kind), entry.is_pinned, digest is not None,
         )  # fmt: skip
 
     def number(self, name: str) -> int:

@@ -44,7 +44,7 @@ class StoreLimits:
     min_free_mebibytes: int = setting(
         200,
         'Free space of the disk below which no picture is stored any more, and below half of which '
-        'the oldest pictures and entries leave.',
+        'the oldest pictures leave.',
         unit='MiB',
         span=MEBIBYTES,
     )

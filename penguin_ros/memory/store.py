@@ -23,12 +23,15 @@ from penguin_ros.memory.database import (
 )
 from penguin_ros.memory.embedder import Embedder
 from penguin_ros.memory.entry import Entry, Kind, NewEntry, Page
-from penguin_ros.memory.filter import MAX_STAMP_NS, Filter
+from penguin_ros.memory.filter import MAX_STAMP_NS, Filter, check_filter
+from penguin_ros.memory.forgetting import Forgotten
 from penguin_ros.memory.limits import StoreLimits
 from penguin_ros.memory.meaning import Meaning
 from penguin_ros.memory.pictures import Pictures
 from penguin_ros.memory.recall import recall
+from penguin_ros.memory.retention import MEBIBYTE
 from penguin_ros.memory.rows import read_entries
+from penguin_ros.memory.space import Space
 from penguin_ros.memory.writer import Writer
 
 WALL = 'wall'
@@ -42,7 +45,8 @@ class StoreStats:
     `entries` and `bytes` are by kind; `embedded` entries can be found by meaning; `picture_bytes`
     and `database_bytes` are on the disk. `waiting` entries are not committed yet; `dropped` ones
     never were, for want of room. `errors` counts what failed, by what was tried; `last_error` is
-    the newest of them. `note` says what had to be done when the store was opened.
+    the newest of them. `note` says what had to be done when the store was opened, `trouble` what
+    the disk lacks, for which pictures are left out; both are empty usually.
     """
 
     entries: dict[str, int]
@@ -59,6 +63,8 @@ class StoreStats:
     errors: dict[str, int]
     last_error: str
     note: str
+    trouble: str
+    pictures_left_out: int
 
 
 class Store:
@@ -109,7 +115,8 @@ class Store:
             self._reader = open_reader(self.folder)
             self._load()
             self._pictures.sweep(connection)
-            self._changes = Changes(connection, self._catalogue, self._pictures)
+            space = Space(self.folder, limits.min_free_mebibytes * MEBIBYTE)
+            self._changes = Changes(connection, self._catalogue, self._pictures, limits, space)
         except BaseException:
             self._lock.close()
             raise
@@ -207,6 +214,19 @@ class Store:
         self.entries(ids)
         self._written().call(lambda: self._changes.pin(ids, is_pinned))
 
+    def forget(self, asked: Filter) -> Forgotten:
+        """Forgets all that fits a filter without words and meaning, pinned or not, so that nothing
+        of it is left in the folder; see Forgotten. It rewrites the whole database.
+        """
+        check_filter(asked)
+        if asked.words or asked.meaning or asked.page:
+            raise InvalidRequest(
+                'forgetting by words',
+                'an entry that tells the same in other words would stay',
+                'Give an interval, a camera, a node, a place or kinds',
+            )
+        return self._written().call(lambda: self._changes.forget(asked))
+
     def newest_ns(self, session: int | None = None) -> int | None:
         """Returns the newest stamp of a session, of the last one by default; None without any."""
         columns = self._catalogue.columns()
@@ -243,6 +263,8 @@ class Store:
             errors=dict(writer.errors) if writer else {},
             last_error=writer.last_error if writer else '',
             note=self._note,
+            trouble=self._changes.space.trouble if writer else '',
+            pictures_left_out=self._changes.inserter.pictures_left_out if writer else 0,
         )
 
     def close(self) -> None:

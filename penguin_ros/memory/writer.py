@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 MAX_BATCH = 2000
 RETRY_SECONDS = 2.0
+ATTEMPTS = 5
 IDLE_SECONDS = 1.0
 PICTURE_BYTES_WAITING = 64 << 20
 
@@ -147,13 +148,21 @@ class Writer:
         return True
 
     def _write(self, batch: list[tuple[NewEntry, int]]) -> bool:
-        try:
-            self._changes.add(batch)
-            return True
-        except Exception as error:  # seen by all through `errors`
-            self._note('write', error)
-            if is_full(error) or isinstance(error, (sqlite3.OperationalError, OSError)):
-                return False
+        for _ in range(ATTEMPTS):
+            try:
+                self._changes.add(batch)
+                return True
+            except Exception as error:  # seen by all through `errors`
+                self._note('write', error)
+                if is_full(error):
+                    if not self._guarded('make room', self._changes.make_room):
+                        return False
+                elif isinstance(error, (sqlite3.OperationalError, OSError)):
+                    return False
+                else:
+                    break
+        else:
+            return False
         if len(batch) == 1:
             self.dropped += 1  # it cannot be stored, whatever is tried
             return True
