@@ -113,7 +113,7 @@ class _Page:
         self, left: int, top: int, text: str, size: int, colour: tuple[int, int, int]
     ) -> None:
         """Writes one line."""
-        self._draw.text((left, top), _drawable(text), colour, font=_font(size))
+        self._draw.text((left, top), drawable(text), colour, font=font(size))
 
     def paragraph(self, top: int, label: str, text: str, colour: tuple[int, int, int]) -> int:
         """Writes a text of some lines beside its label."""
@@ -127,9 +127,9 @@ class _Page:
 
     def _lines(self, text: str, width: int) -> Iterable[str]:
         line = ''
-        for word in _drawable(text).split():
+        for word in drawable(text).split():
             longer = f'{line} {word}'.strip()
-            if line and self._draw.textlength(longer, font=_font(17)) > width:
+            if line and self._draw.textlength(longer, font=font(17)) > width:
                 yield line
                 line = word
             else:
@@ -163,13 +163,14 @@ class _Page:
         self._draw.rounded_rectangle(
             (left, top, left + self._chip_width(text), top + 22), 6, colour
         )
-        self._draw.text((left + 7, top + 11), text, (255, 255, 255), font=_font(14), anchor='lm')
+        self._draw.text((left + 7, top + 11), text, (255, 255, 255), font=font(14), anchor='lm')
 
     def _chip_width(self, text: str) -> int:
-        return round(self._draw.textlength(text, font=_font(14))) + 14
+        return round(self._draw.textlength(text, font=font(14))) + 14
 
 
-def _font(size: int) -> Any:
+def font(size: int) -> Any:
+    """Returns a font that every machine has, in pixels."""
     try:
         return ImageFont.load_default(size)
     except TypeError:  # Pillow before 10.1 has one small font, with Latin letters only
@@ -180,8 +181,8 @@ def _font(size: int) -> Any:
         return ImageFont.load_default()
 
 
-def _drawable(text: str) -> str:
+def drawable(text: str) -> str:
     """Returns the text in characters that the font has."""
-    if isinstance(_font(17), ImageFont.FreeTypeFont):
+    if isinstance(font(17), ImageFont.FreeTypeFont):
         return text
     return text.translate(USUAL_SIGNS).encode('latin-1', 'replace').decode('latin-1')

@@ -177,9 +177,7 @@ class Changes:
         return False
 
     def _drop_old_pictures(self, columns: Columns, now_ns: int) -> bool:
-        query = 'SELECT ifnull(sum(bytes), 0) FROM picture'
-        excess = self._connection.execute(query).fetchone()[0]
-        excess -= self._limits.picture_mebibytes * MEBIBYTE
+        excess = self._pictures.bytes - self._limits.picture_mebibytes * MEBIBYTE
         rows = aged(columns, columns['has_picture'], self._limits.picture_days, now_ns)
         if self._limits.picture_mebibytes and excess > 0:
             is_free = columns['has_picture'] & ~columns['is_pinned'] & ~columns['is_gone']
@@ -264,5 +262,7 @@ class Changes:
             with suppress(sqlite3.Error):  # a full disk has rolled it back already
                 self._connection.execute('ROLLBACK')
             self.inserter.rolled_back()
+            with suppress(sqlite3.Error):
+                self._pictures.count_all(self._connection)
             raise
         self.inserter.committed()

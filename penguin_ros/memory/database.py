@@ -68,24 +68,30 @@ class FolderLock:
         os.close(self._descriptor)
 
 
-def open_writer(folder: Path) -> tuple[sqlite3.Connection, str]:
+def open_writer(
+    folder: Path, *, may_put_aside: bool = True, is_doubted: bool = False
+) -> tuple[sqlite3.Connection, str]:
     """Opens the database for its one writer, on any one thread; it is made where there is none.
 
     Returns it with a line about what had to be done, '' usually: a damaged database is put aside
     under a name that the line says, and an empty one takes its place; an older one is copied, then
-    migrated. StoreTooNew when it is of a newer version.
+    migrated. StoreTooNew when it is of a newer version. With `is_doubted` all of it is checked, as
+    it is otherwise only when it was not closed before; without `may_put_aside` StoreDamaged is
+    raised when it is damaged.
     """
     path, note = folder / DATABASE, ''
     try:
         connection = _writer(path)
-        note = _current(connection, path)
+        note = _current(connection, path, is_doubted)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise StoreError(f'{path} cannot be opened', str(error), 'Check that disk') from error
+        if not may_put_aside:
+            raise damaged(folder, error) from error
         aside = _put_aside(path)
         note = f'{path} was damaged ({error}): it is kept as {aside}, and the memory starts empty'
         connection = _writer(path)
-        _current(connection, path)
+        _current(connection, path, False)
     return connection, note
 
 
@@ -133,14 +139,14 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _current(connection: sqlite3.Connection, path: Path) -> str:
+def _current(connection: sqlite3.Connection, path: Path, is_doubted: bool) -> str:
     """Brings the tables to the current version; returns what had to be done."""
     try:
         version = _checked_version(connection, path)
         if version == 0:
             schema.make_tables(connection)
             return ''
-        if _value(connection, 'open') == '1':
+        if is_doubted or _value(connection, 'open') == '1':
             _check_quickly(connection)
         if version == schema.VERSION:
             return ''
@@ -238,7 +244,7 @@ def damaged(folder: Path, error: Exception) -> StoreDamaged:
     return StoreDamaged(
         f'{folder / DATABASE} is damaged',
         str(error),
-        f'Type: penguin memory check --store {shlex.quote(str(folder))}',
+        f'Type: penguin memory check --mend --store {shlex.quote(str(folder))}',
     )
 
 

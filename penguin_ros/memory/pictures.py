@@ -49,6 +49,13 @@ class Pictures:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / FOLDER
+        self.count = 0
+        self.bytes = 0
+
+    def count_all(self, connection: sqlite3.Connection) -> None:
+        """Counts the pictures that the database knows, and their bytes."""
+        query = 'SELECT count(*), ifnull(sum(bytes), 0) FROM picture'
+        self.count, self.bytes = connection.execute(query).fetchone()
 
     def path(self, file: str) -> Path:
         """Returns where a file of the database lies."""
@@ -77,6 +84,8 @@ class Pictures:
             'ON CONFLICT(digest) DO UPDATE SET uses = uses + 1',
             (digest, file, len(content)),
         )
+        self.count += row is None
+        self.bytes += 0 if row else len(content)
         return digest
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -102,9 +111,11 @@ class Pictures:
         for digest in digests:
             connection.execute('UPDATE picture SET uses = uses - 1 WHERE digest = ?', (digest,))
             unused = 'FROM picture WHERE digest = ? AND uses <= 0'
-            row = connection.execute(f'SELECT file {unused}', (digest,)).fetchone()
+            row = connection.execute(f'SELECT file, bytes {unused}', (digest,)).fetchone()
             if row:
                 files.append(row[0])
+                self.count -= 1
+                self.bytes -= row[1]
                 connection.execute(f'DELETE {unused}', (digest,))
         return files
 

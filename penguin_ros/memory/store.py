@@ -125,6 +125,7 @@ class Store:
     def _load(self) -> None:
         try:
             self._catalogue.load(self._reader)
+            self._pictures.count_all(self._reader)
         except sqlite3.DatabaseError as error:
             raise damaged(self.folder, error) from error
 
@@ -234,14 +235,29 @@ class Store:
         ends = columns['end_ns'][(columns['session'] == number) & ~columns['is_gone']]
         return int(ends.max()) if len(ends) else None
 
+    def span(self) -> tuple[int | None, int | None]:
+        """Returns the oldest and the newest stamp of the last session; None without any."""
+        columns = self._catalogue.columns()
+        rows = (columns['session'] == self.session) & ~columns['is_gone']
+        starts, ends = columns['start_ns'][rows], columns['end_ns'][rows]
+        return (int(starts.min()), int(ends.max())) if len(ends) else (None, None)
+
+    def has_vectors(self) -> bool:
+        """Returns whether any entry was embedded, by whichever embedder."""
+        with self._read_lock:
+            return self._reader.execute('SELECT 1 FROM vector LIMIT 1').fetchone() is not None
+
+    def vector_count(self) -> int:
+        """Returns how many entries are embedded; it reads all of their vectors."""
+        with self._read_lock:
+            return int(self._reader.execute('SELECT count(*) FROM vector').fetchone()[0])
+
     def stats(self) -> StoreStats:
         """Returns what the store holds and how it is."""
         columns = self._catalogue.columns()
         is_there = ~columns['is_gone']
         counts = {kind: (columns['kind'] == int(kind)) & is_there for kind in Kind}
         with self._read_lock:
-            query = 'SELECT count(*), ifnull(sum(bytes), 0) FROM picture'
-            pictures, picture_bytes = self._reader.execute(query).fetchone()
             sessions = self._reader.execute('SELECT count(*) FROM session').fetchone()[0]
         writer = self._writer
         files = (self.folder / f'{DATABASE}{suffix}' for suffix in ('', '-wal'))
@@ -252,8 +268,8 @@ class Store:
                 for kind, rows in counts.items()
             },
             embedded=self._catalogue.embedded,
-            pictures=pictures,
-            picture_bytes=picture_bytes,
+            pictures=self._pictures.count,
+            picture_bytes=self._pictures.bytes,
             database_bytes=sum(path.stat().st_size for path in files if path.exists()),
             sessions=sessions,
             waiting=writer.waiting if writer else 0,
