@@ -6,6 +6,7 @@ between the memory and penguin_msgs.
 from __future__ import annotations
 
 import array
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -212,8 +213,13 @@ def filter_of(request: Any) -> Filter:
 
 
 def probability_of(answer: Any, choice: str) -> float:
-    """Returns the probability that an answer gives to one of its choices; 0 when it has none."""
+    """Returns the probability that an answer gives to one of its choices. A node that knows no
+    choices answers in words: 1 where they begin with the choice, else 0.
+    """
+    wanted = choice.strip().lower()
+    if not answer.choices:
+        return float(re.match(rf'\W*{re.escape(wanted)}\b', answer.text.lower()) is not None)
     chances: Mapping[str, float] = dict(
-        zip((each.lower() for each in answer.choices), answer.probabilities, strict=False)
+        zip((each.strip().lower() for each in answer.choices), answer.probabilities, strict=False)
     )
-    return float(chances.get(choice.lower(), 0.0))
+    return float(chances.get(wanted, 0.0))
