@@ -26,7 +26,7 @@ EVENT_QOS = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 """Whoever comes late may ask for the last ones; who is slow loses the oldest."""
-NUMBERS_PERIOD_NS = NANOSECONDS
+NUMBERS_PERIOD_NS = NANOSECONDS // 2
 """States of which only numbers have changed are published no more often."""
 UNHEARD_NS = 5 * NANOSECONDS
 """How long events of a restart wait for the first subscriber."""
