@@ -11,6 +11,7 @@ from pathlib import Path
 
 from penguin_ros.config import ModelConfig
 from penguin_ros.console import status_line
+from penguin_ros.demo.rules import write_rules
 from penguin_ros.errors import PenguinError, SettingError
 from penguin_ros.evaluation.simulation_model import measured
 from penguin_ros.export.bundle_cache import with_bundle
@@ -54,6 +55,11 @@ class DemoSettings:
     level: int | None = None
     sheet: Path = Path('demo.png')
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether the model answers the rules of the simulated world in no time."""
+        return self.video is None and not self.bundle and not self.checkpoint
+
 
 @dataclass(frozen=True)
 class DemoNodes:
@@ -74,7 +80,7 @@ def demo_nodes(settings: DemoSettings, folder: Path) -> Iterator[DemoNodes]:
     status_line(f'domain {os.environ["ROS_DOMAIN_ID"]}: camera {shown}, model {Path(bundle).name}')
     nodes = DemoNodes(
         _video_camera(video, folder) if video else _simulated_camera(settings, folder),
-        _penguin_node(bundle, folder, video is not None),
+        _penguin_node(bundle, folder, settings),
     )
     with contextlib.ExitStack() as stack:
         for process in (nodes.camera, nodes.penguin):
@@ -126,13 +132,17 @@ def _usual_precision(checkpoint: str) -> str:
     return 'float32' if sizes and sum(sizes) < SMALL_BYTES else 'int4'
 
 
-def _penguin_node(bundle: str, folder: Path, is_video: bool) -> NodeProcess:
+def _penguin_node(bundle: str, folder: Path, settings: DemoSettings) -> NodeProcess:
+    rules = folder / 'rules.yaml'
+    if settings.has_rules:
+        status_line(f'{write_rules(rules)} rules are watched')
     parameters: dict[str, object] = {
         'model.bundle': bundle,
+        'rule.file': str(rules),
         'cameras': [CAMERA],
         f'camera.{CAMERA}.topic': IMAGE_TOPIC,
     }
-    if is_video:
+    if settings.video:
         return NodeProcess('penguin_node', folder, {**parameters, **VIDEO_LIMITS}, REMAPS)
     return NodeProcess('penguin_node', folder, parameters, REMAPS, [simulation_parameters()])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from penguin_ros.console import print_line, status_line
 from penguin_ros.demo.row import ShownCaption, print_row
+from penguin_ros.demo.rules import RuleWatch
 from penguin_ros.demo.sheet import SCENES, Sheet
 from penguin_ros.demo.watch import DemoTopics, DemoWatch
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
@@ -35,7 +36,7 @@ KINDS = ('motion', 'position', 'order', 'colour', 'shape', 'count', 'changed', '
 class WorldWatch(DemoWatch):
     """Compares captions with the truth. `shown` has one caption per scene, the first that saw all
     of it; `others` counts the captions that saw a part of a scene, `repeated` those of a scene that
-    was captioned before.
+    was captioned before; `rules` compares what the node's rules tell.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class WorldWatch(DemoWatch):
         self._drawn: dict[int, bytes] = {}
         """The images of the sheet, which outlive the newest KEPT_IMAGES."""
         self._world = world
+        self.rules = RuleWatch(session.node, topics.node_name, world, self._truths)
         session.node.create_subscription(
             String,
             truth_topic,
@@ -137,6 +139,8 @@ class WorldWatch(DemoWatch):
             f'{self.facts_line()}; {self.others} captions saw only a part of a scene and are not '
             f'counted, {self.repeated} were of a scene described before'
         )
+        if self.rules.firings:
+            print_line(self.rules.summary())
         super().print_summary()
 
     def sheet(self) -> Sheet:
@@ -155,6 +159,10 @@ class WorldWatch(DemoWatch):
         return Sheet(
             title, [self.shown[number] for number in sorted(self.shown)], self._drawn, footer
         )
+
+    def _show_new(self) -> None:
+        super()._show_new()
+        self.rules.show_new()
 
     def _on_truth(self, message: Any) -> None:
         truth = from_json(message.data)
