@@ -51,6 +51,7 @@ class RuleKeeper:
         self._executor_queue = executor_queue
         self._calls: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._saved: tuple[SavedMonitor, ...] | None = None
+        self._then: list[Work] = []
         self._lock = threading.Lock()  # guards what is to be saved
         self._thread = threading.Thread(target=self._run, name='rule keeper', daemon=True)
         self._thread.start()
@@ -71,11 +72,14 @@ class RuleKeeper:
         self._calls.put(work)
         return done
 
-    def save(self, saved: tuple[SavedMonitor, ...]) -> None:
-        """Has the states written; of several that wait only the newest are."""
+    def save(self, saved: tuple[SavedMonitor, ...], then: Work = lambda: None) -> None:
+        """Has the states written, of several that wait only the newest; `then` is called on the
+        executor's thread when that is done, or has failed.
+        """
         with self._lock:
             is_waiting = self._saved is not None
             self._saved = saved
+            self._then.append(then)
         if not is_waiting:
             self._calls.put(self._save)
 
@@ -91,6 +95,7 @@ class RuleKeeper:
     def _save(self) -> None:
         with self._lock:
             saved, self._saved = self._saved, None
+            calls, self._then = self._then, []
         try:
             self._store.save_state(saved or ())
             self.problem = ''
@@ -98,3 +103,5 @@ class RuleKeeper:
             self.problem = str(error)
         except Exception as error:
             self.problem = f'{self._store.state_path} cannot be written: {error!r}'
+        for call in calls:
+            self._executor_queue.post(call)

@@ -8,7 +8,9 @@ executor queue.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -16,6 +18,7 @@ from rclpy.clock import Clock, ClockType
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError, TooManyRules
+from penguin_ros.frame import NANOSECONDS
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Interval
 from penguin_ros.requests.rule_evaluations import OnEnd
@@ -32,8 +35,20 @@ from penguin_ros.rules.rule_set import RuleSet
 from penguin_ros.rules.rule_store import RuleStore
 
 TICK_S = 0.5
+SLOW_DISK_NS = NANOSECONDS
+"""Events wait no longer for a disk."""
 SERVICE = 'service'
 """Origin of a rule that was set while the node runs."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Events that wait until it is written that they have happened; `since_ns` of the steady
+    clock.
+    """
+
+    found: list[FoundEvent]
+    since_ns: int
 
 
 class RuleServer:
@@ -58,6 +73,7 @@ class RuleServer:
         self._clocks = Clocks(self._now_ns, time.monotonic_ns)
         self._runner: RuleRunner | None = None
         self._keeper: RuleKeeper | None = None
+        self._held: deque[_Held] = deque()
         node.create_timer(
             TICK_S,
             guard.wrap(self._tick),
@@ -202,6 +218,11 @@ class RuleServer:
 
     def _tick(self) -> None:
         self.publisher.publish_waiting()
+        slow = [
+            held for held in self._held if self._clocks.steady_ns() - held.since_ns > SLOW_DISK_NS
+        ]
+        if slow:
+            self._release(slow[-1])
         if self._runner is not None:
             self._runner.tick()
 
@@ -209,10 +230,19 @@ class RuleServer:
         self._on_update([FoundEvent(event) for event in events])
 
     def _on_update(self, found: list[FoundEvent]) -> None:
-        self.publisher.publish_events(found)
+        """Publishes events, once a restart could not send them a second time."""
         if found and self._keeper is not None and self.rules is not None:
-            self._keeper.save(self.rules.saved())
+            held = _Held(found, self._clocks.steady_ns())
+            self._held.append(held)
+            self._keeper.save(self.rules.saved(), lambda: self._release(held))
+        elif found:
+            self.publisher.publish_events(found)
         self._publish_states()
+
+    def _release(self, held: _Held) -> None:
+        """Publishes events up to these, which may have been published already."""
+        while held in self._held:
+            self.publisher.publish_events(self._held.popleft().found)
 
     def _publish_states(self) -> None:
         self.publisher.publish_states(self.states(), self._clocks.now_ns())
