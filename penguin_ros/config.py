@@ -116,6 +116,12 @@ class ModelConfig:
         unit='patches',
         span=(0, 1048576),
     )
+    answer_temperature: float = setting(
+        0.0,
+        'What the logarithms of odds between answers are divided by, for choices and rules; above '
+        '1: probabilities are less sure. 0: what calibration.json of the model says, else 1.',
+        span=(0.0, 20.0),
+    )
     threads: int = setting(
         0, 'Threads of the inference library; 0: its own default.', span=(0, 1024)
     )

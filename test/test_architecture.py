@@ -156,7 +156,7 @@ ROOMS = {
     'backends.ways': Room(VALUES),
     'backends.open_backend': Room((*VALUES, 'checkpoint', 'backends')),
     'generation': Room((*VALUES, 'backends.base'), ('numpy', 'llguidance')),
-    'scoring': Room((*VALUES, 'generation'), ('numpy',)),
+    'scoring': Room((*VALUES, 'checkpoint.calibration', 'generation'), ('numpy',)),
     'window': Room((*VALUES, 'clip_buffer', 'frame_sampling', 'preprocessing'), ('numpy',)),
     # A job is a generator that somebody else made: the scheduler needs no room of those that make
     # one.

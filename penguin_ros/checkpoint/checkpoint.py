@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from penguin_ros.checkpoint.calibration import AnswerTemperatures, read_answer_temperatures
 from penguin_ros.checkpoint.configuration import ConfigFiles, check_kind, read_shape
 from penguin_ros.checkpoint.folder_kind import require_checkpoint_folder
 from penguin_ros.checkpoint.hub import (
@@ -109,6 +110,13 @@ class Checkpoint:
                 f'the tokenizer calls {IMAGE_TOKEN} {found}',
             )
         return tokenizer
+
+    @cached_property
+    def answer_temperatures(self) -> AnswerTemperatures:
+        """The temperatures that were fitted for it; CheckpointConfigError when their file is
+        malformed.
+        """
+        return read_answer_temperatures(self.path)
 
     @property
     def parameter_counts(self) -> dict[str, int]:

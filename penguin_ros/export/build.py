@@ -39,6 +39,7 @@ from penguin_ros.backends.base.manifest import (
     TableSpec,
 )
 from penguin_ros.backends.cuda.kernel_set import kernel_formats
+from penguin_ros.checkpoint.calibration import CALIBRATION
 from penguin_ros.checkpoint.checkpoint import Checkpoint
 from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.checkpoint.safetensors_file import STORAGE, narrowed
@@ -182,7 +183,7 @@ class BundleBuilder:
             with atomic_folder(folder) as staging:
                 graphs = self._write_graphs(staging, meter)
                 table = self._write_table(staging, meter)
-                self._copy_tokenizer(staging)
+                self._copy_files(staging)
                 files = _files(staging, meter)
                 write_manifest(staging, self._manifest(graphs, table, files, folder))
                 finish(staging)
@@ -280,11 +281,14 @@ class BundleBuilder:
                 meter.add('embedding table', 0.0)
         return TableSpec(TABLE, dtype, *values.shape)
 
-    def _copy_tokenizer(self, folder: Path) -> None:
+    def _copy_files(self, folder: Path) -> None:
+        """Copies the tokenizer, and what was fitted for the probabilities of answers."""
         (folder / TOKENIZER).mkdir()
         for name in (PUBLISHED, VOCABULARY, MERGES, SETTINGS, ADDED):
             if is_file(self._checkpoint.path / name):
                 shutil.copyfile(self._checkpoint.path / name, folder / TOKENIZER / name)
+        if is_file(self._checkpoint.path / CALIBRATION):
+            shutil.copyfile(self._checkpoint.path / CALIBRATION, folder / CALIBRATION)
 
     def _precision_spec(self) -> PrecisionSpec:
         precision = self._precision

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
+from penguin_ros.checkpoint.calibration import AnswerTemperatures
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig, PenguinConfig, VisualConfig
 from penguin_ros.errors import SettingError
@@ -40,13 +41,14 @@ BYTES_PER_NUMBER = {'float32': 4, 'bfloat16': 2, 'float16': 2}
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model that is ready to generate."""
+    """A model that is ready to generate; `answer_temperature` as in ModelConfig."""
 
     source: Model
     backend: Backend
     description: ModelDescription
     caches: Caches
     draft_history: DraftHistory = field(default_factory=DraftHistory)
+    answer_temperature: float = 0.0
 
     def preprocessor(self, visual: VisualConfig) -> Preprocessor:
         """Returns a preprocessor for the settings of one request."""
@@ -59,7 +61,9 @@ class LoadedModel:
     @cached_property
     def scorer(self) -> AnswerScorer:
         """Scores the answers to questions, see `scoring/`."""
-        return AnswerScorer(self.source.tokenizer.encode_text, self.source.shape.stop_token_ids)
+        source, given = self.source, self.answer_temperature
+        temperatures = AnswerTemperatures(given, given) if given else source.answer_temperatures
+        return AnswerScorer(source.tokenizer.encode_text, source.shape.stop_token_ids, temperatures)
 
     @cached_property
     def json_grammars(self) -> JsonGrammars:

@@ -10,6 +10,10 @@ it goes on.
 With what a neutral clip gives subtracted (b, zero where that is off) and a temperature T, the
 probability of an answer among the others is softmax((ln m - b) / T). For yes and no that is
 sigmoid((ln m_yes - ln m_no - (b_yes - b_no)) / T).
+
+b is ln m on the neutral clip, less its mean over the choices, and no more than MOST_BIAS either
+way: a model that is right about a grey clip, in which there is no red box, is as sure of that no as
+of any other, and to subtract all of it would turn knowledge into doubt.
 """
 
 from __future__ import annotations
@@ -24,6 +28,12 @@ NEVER = float('-inf')
 
 LEAST = -1e4
 """In place of the logarithm of a mass that is zero to rounding."""
+
+
+MOST_BIAS = 0.5
+"""So much of what a neutral clip gives is subtracted at most; between yes and no it is twice that,
+which moves a probability of 0.5 to 0.27 or 0.73.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class ChoiceScore:
     @cached_property
     def probabilities(self) -> tuple[float, ...]:
         """The probability of each choice among the choices; they sum to 1."""
-        bias = self.bias or (0.0,) * len(self.choices)
+        bias = _bounded(self.bias) or (0.0,) * len(self.choices)
         return self._softmax(
             [max(mass, LEAST) - of for mass, of in zip(self.log_masses, bias, strict=True)]
         )
@@ -92,6 +102,12 @@ class ChoiceScore:
         weights = [math.exp(each - largest) for each in scaled]
         total = math.fsum(weights)
         return tuple(weight / total for weight in weights)
+
+
+def _bounded(bias: Sequence[float]) -> tuple[float, ...]:
+    finite = [max(each, LEAST) for each in bias]
+    mean = math.fsum(finite) / max(1, len(finite))
+    return tuple(min(MOST_BIAS, max(-MOST_BIAS, each - mean)) for each in finite)
 
 
 def log_sum(logs: Sequence[float]) -> float:

@@ -16,13 +16,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from penguin_ros.checkpoint.calibration import AnswerTemperatures
 from penguin_ros.generation.branches import BranchQuery, read_branches
 from penguin_ros.generation.caches import Caches
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.request import GenerationStats
 from penguin_ros.scoring.bias import BiasKey, KeptBiases, bias_key, neutral_inputs
 from penguin_ros.scoring.choice_score import NEVER, ChoiceScore
-from penguin_ros.scoring.outcomes import Outcomes, outcomes_of
+from penguin_ros.scoring.outcomes import Outcomes, is_yes_no, outcomes_of
 
 KEPT_OUTCOMES = 256
 """Sets of choices whose tokens are kept."""
@@ -52,17 +53,17 @@ class ScoredQuestion:
 class AnswerScorer:
     """What scoring keeps for one loaded model: the tokens of answers, and biases by question.
 
-    `encode` gives the tokens of plain text; `temperature` is the one that was fitted for the model,
-    1 where none was.
+    `encode` gives the tokens of plain text; `temperatures` are those that were fitted for the
+    model.
     """
 
     def __init__(
         self,
         encode: Callable[[str], list[int]],
         stop_token_ids: Sequence[int],
-        temperature: float = 1.0,
+        temperatures: AnswerTemperatures | None = None,
     ) -> None:
-        self.temperature = temperature
+        self._temperatures = temperatures or AnswerTemperatures()
         self._biases = KeptBiases()
 
         @lru_cache(KEPT_OUTCOMES)
@@ -112,10 +113,14 @@ class AnswerScorer:
                 of.choices,
                 of.log_masses(each),
                 of.cannot_tell_log_mass(each) if of.cannot_tell else NEVER,
-                temperature=question.temperature or self.temperature,
+                temperature=question.temperature or self._temperature(of),
             )
             for question, of, each in zip(questions, outcomes, found, strict=True)
         ]
+
+    def _temperature(self, outcomes: Outcomes) -> float:
+        fitted = self._temperatures
+        return fitted.yes_no if is_yes_no(outcomes.choices) else fitted.choices
 
     def _read_biases(
         self, caches: Caches, new: dict[BiasKey, ScoredQuestion], prefill_chunk: int

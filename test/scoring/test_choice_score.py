@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penguin_ros.scoring.choice_score import NEVER, ChoiceScore, log_sum
+from penguin_ros.scoring.choice_score import MOST_BIAS, NEVER, ChoiceScore, log_sum
 
 
 def sigmoid(logit: float) -> float:
@@ -22,6 +22,15 @@ def test_yes_is_the_sigmoid_of_the_log_odds_less_those_on_a_neutral_clip() -> No
     assert score.probability_of('yes') == pytest.approx(sigmoid((odds + 0.75) / 2))
     assert score.raw_probability_of('yes') == pytest.approx(sigmoid(odds / 2))
     assert score.other_mass == pytest.approx(0.6) and score.choice == 'yes'
+
+
+def test_no_more_than_a_bounded_part_of_a_neutral_clip_is_subtracted() -> None:
+    """A model that is sure of its no about a grey clip stays sure of the same no elsewhere."""
+    score = ChoiceScore(('yes', 'no'), (-9.0, -0.001), NEVER, (-8.0, -0.002))
+    assert score.probability_of('yes') == pytest.approx(sigmoid(-8.999 + 2 * MOST_BIAS))
+    three = ChoiceScore(('a', 'b', 'c'), (-1.0, -1.0, -1.0), NEVER, (-1.1, -1.0, -0.9))
+    expected = [math.exp(0.1), 1, math.exp(-0.1)]
+    assert three.probabilities == pytest.approx([each / sum(expected) for each in expected])
 
 
 def test_cannot_tell_stands_against_all_choices_and_what_is_left_is_other_mass() -> None:

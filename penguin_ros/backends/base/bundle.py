@@ -24,6 +24,7 @@ from penguin_ros.backends.base.manifest import (
     GraphSpec,
     Manifest,
 )
+from penguin_ros.checkpoint.calibration import AnswerTemperatures, read_answer_temperatures
 from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
@@ -77,6 +78,11 @@ class Bundle:
     def tokenizer(self) -> PenguinTokenizer:
         """The tokenizer, read on first use."""
         return PenguinTokenizer(self.path / TOKENIZER)
+
+    @cached_property
+    def answer_temperatures(self) -> AnswerTemperatures:
+        """The temperatures that were fitted for it, see Checkpoint."""
+        return read_answer_temperatures(self.path)
 
     @cached_property
     def embedding_table(self) -> EmbeddingTable:
