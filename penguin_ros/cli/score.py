@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from penguin_ros.atomic_file import check_output
-from penguin_ros.cli import exit_codes, score_rules
+from penguin_ros.cli import exit_codes, score_calibration, score_rules
 from penguin_ros.cli.score_rules import LARGEST
 from penguin_ros.cli.setting_options import (
     MODEL_OPTIONS,
@@ -29,6 +29,7 @@ EPILOG = """examples:
   penguin score --checkpoint engines/penguin_sim
   penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int8
   penguin score --checkpoint engines/penguin_sim --answers float32.jsonl
+  penguin score --calibration --checkpoint engines/penguin_sim --diagram calibration.png
   penguin score --rules --checkpoint engines/penguin_sim --fps 1 --max-frames 4
   penguin score --checkpoint engines/penguin_sim --backend onnxruntime --precision int4 \\
       --against float32.jsonl
@@ -40,8 +41,12 @@ often for the kind of question, and the same model shown grey images.
 With --rules, rules watch longer scenes in which one known thing happens; searching the words of
 captions and asking in text are its baselines.
 
+With --calibration, probabilities are compared with how often they are right, before and after a
+temperature that is fitted on other scenes.
+
 exit codes: 0 scored, 1 some questions ended in an error (with --rules: a rule flapped where nothing
-happened), 2 wrong usage or something missing"""
+happened; with --calibration: the error is larger than wanted), 2 wrong usage or something
+missing"""
 
 SCENES = 200
 
@@ -50,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
     _add_suite_arguments(parser)
     score_rules.add_arguments(parser)
+    score_calibration.add_arguments(parser)
     parser.add_argument(
         '--json', action='store_true', help='print one JSON object instead of the table'
     )
@@ -114,10 +120,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 when a question ended in an error; with --rules see score_rules."""
     if arguments.rules:
         return score_rules.run(arguments)
+    suite = suite_of(arguments)
+    if arguments.calibration:
+        return score_calibration.run(arguments, suite)
     from penguin_ros.evaluation.score import read_records, score_all, write_records
     from penguin_ros.evaluation.score_report import report, table
 
-    suite = suite_of(arguments)
     config = offline(config_from(arguments))
     if arguments.answers:
         check_output(arguments.answers, option='--answers FILE')

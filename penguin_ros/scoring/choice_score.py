@@ -51,13 +51,16 @@ class ChoiceScore:
     bias: tuple[float, ...] = ()
     temperature: float = 1.0
 
+    @property
+    def logits(self) -> tuple[float, ...]:
+        """ln m - b of each choice."""
+        bias = _bounded(self.bias) or (0.0,) * len(self.choices)
+        return tuple(max(m, LEAST) - b for m, b in zip(self.log_masses, bias, strict=True))
+
     @cached_property
     def probabilities(self) -> tuple[float, ...]:
         """The probability of each choice among the choices; they sum to 1."""
-        bias = _bounded(self.bias) or (0.0,) * len(self.choices)
-        return self._softmax(
-            [max(mass, LEAST) - of for mass, of in zip(self.log_masses, bias, strict=True)]
-        )
+        return self._softmax(self.logits)
 
     @cached_property
     def raw_probabilities(self) -> tuple[float, ...]:

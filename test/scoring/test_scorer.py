@@ -69,7 +69,9 @@ class Model:
         )
 
 
-@pytest.fixture(scope='module', params=['golden', 'included', 'random'])
+@pytest.fixture(
+    scope='module', params=['golden', 'included', pytest.param('random', marks=pytest.mark.slow)]
+)
 def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Model]:
