@@ -36,6 +36,7 @@ VALUES = (
     'question_config',
     'rule_config',
     'settings',
+    'system_reasons',
     'errors',
     'frame',
     'request',
@@ -113,7 +114,8 @@ NODE = (
 )
 
 ROOMS = {
-    'errors': Room(()),
+    'system_reasons': Room(()),
+    'errors': Room(('system_reasons',)),
     'settings': Room(('errors',)),
     'config': Room(('errors', 'settings', 'question_config', 'rule_config')),
     'question_config': Room(('settings',)),

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from penguin_ros.config import BufferConfig
-from penguin_ros.errors import system_reason
 from penguin_ros.frame import NANOSECONDS, Image
 from penguin_ros.frame_sampling import RecordingSampler
 from penguin_ros.media.recording import Account
 from penguin_ros.media.video import CAUSE, MediaError
+from penguin_ros.system_reasons import system_reason
 
 FORMATS = ('GIF', 'WEBP', 'PNG', 'JPEG')
 MILLISECOND_NS = NANOSECONDS // 1000

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penguin_ros.errors import system_reason
 from penguin_ros.media.bag_storage import ZSTD_MAGIC, BagFile, DamagedBag, zstd
 from penguin_ros.media.db3_file import MAGIC as DB3_MAGIC
 from penguin_ros.media.db3_file import Db3File
 from penguin_ros.media.mcap_file import MAGIC as MCAP_MAGIC
 from penguin_ros.media.mcap_file import McapFile
 from penguin_ros.media.video import MediaError
+from penguin_ros.system_reasons import system_reason
 
 METADATA = 'metadata.yaml'
 BAG_SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')

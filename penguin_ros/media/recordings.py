@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from penguin_ros.errors import system_reason
 from penguin_ros.media.animation import AnimationRecording
 from penguin_ros.media.bag import BagRecording
 from penguin_ros.media.bag_files import BAG_SUFFIXES, METADATA, has_bag_files
@@ -18,6 +17,7 @@ from penguin_ros.media.mcap_file import MAGIC as MCAP
 from penguin_ros.media.recording import Recording
 from penguin_ros.media.source import IMAGE_SUFFIXES
 from penguin_ros.media.video import MediaError, VideoRecording, require_readable
+from penguin_ros.system_reasons import system_reason
 
 HEAD_BYTES = 64
 BAGS = (MCAP, DB3, ZSTD_MAGIC)
