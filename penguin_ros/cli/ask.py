@@ -18,6 +18,9 @@ EPILOG = """examples:
   penguin ask "What is in front of the robot?"
   penguin ask "Did somebody enter the room?" --camera door --last 20
   penguin ask "Which of these is broken?" --image a.jpg --image b.jpg --json
+  penguin ask "Is the door open?" --choice yes --choice no
+  penguin ask "What stands there? Answer in JSON." --json-schema thing.json
+  penguin ask "What is in the corner?" --follow && penguin ask "And what colour is it?" --follow
 
 exit codes: 0 answered, 1 the node answered with an error, 2 no node or wrong usage,
 130 interrupted (the question is cancelled)"""
@@ -48,7 +51,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--json', action='store_true', help='print the whole answer with its evidence as JSON'
     )
+    _add_forms(parser)
     _add_limits(parser)
+
+
+def _add_forms(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--choice',
+        action='append',
+        default=[],
+        metavar='TEXT',
+        help='the answer is one of these, each with its probability; repeat it for each choice',
+    )
+    parser.add_argument(
+        '--json-schema',
+        type=Path,
+        metavar='FILE',
+        help='the answer is JSON that conforms to the schema in this file (- is standard input)',
+    )
+    parser.add_argument(
+        '--logprobs', action='store_true', help='print each token with its log probability'
+    )
+    parser.add_argument(
+        '--follow',
+        action='store_true',
+        help='go on with the conversation of the last question that was asked with --follow; '
+        'without --camera, --last or --image it is about what that one has shown',
+    )
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -80,32 +109,51 @@ def run(arguments: argparse.Namespace) -> int:
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()
+    from penguin_ros.ros.client.chat import Chat, keep_conversation, kept_conversation
     from penguin_ros.ros.client.question_client import AskedQuestion, QuestionClient
     from penguin_ros.ros.client.session import session
 
     _check(arguments)
-    question = sys.stdin.read() if arguments.question == '-' else arguments.question
     ask = AskedQuestion(
-        question,
+        sys.stdin.read() if arguments.question == '-' else arguments.question,
         arguments.camera,
         arguments.last,
         arguments.image,
         max(0, arguments.max_tokens),
         max(0.0, arguments.deadline),
+        choices=arguments.choice,
+        json_schema=_schema(arguments.json_schema),
+        logprobs=arguments.logprobs,
     )
     with session('penguin_ask') as client_session:
         name = client_session.find_node(arguments.node)
         stream = GrowingText(is_silent=arguments.json)
-        answer = QuestionClient(client_session, name).ask(ask, stream.show, arguments.timeout)
+        client = QuestionClient(client_session, name)
+        if arguments.follow:
+            chat = Chat(client, arguments.timeout, kept_conversation(name))
+            answer = chat.ask(ask, stream.show)
+            keep_conversation(name, chat.conversation)
+        else:
+            answer = client.ask(ask, stream.show, arguments.timeout)
     return _finish(answer, stream, arguments.json)
 
 
+def _schema(path: Path | None) -> str:
+    """Returns the schema in a file, or from standard input; '' for none."""
+    if path is None:
+        return ''
+    return sys.stdin.read() if str(path) == '-' else path.read_text(encoding='utf-8')
+
+
 def _check(arguments: argparse.Namespace) -> None:
-    missing = [str(path) for path in arguments.image if not path.is_file()]
-    if missing:
-        raise InvalidQuestion(
-            'cannot read ' + ', '.join(missing), 'no such file', 'Check the path after --image'
-        )
+    schema = arguments.json_schema
+    named = [('--image', path) for path in arguments.image]
+    named += [('--json-schema', schema)] if schema and str(schema) != '-' else []
+    for option, path in named:
+        if not path.is_file():
+            raise InvalidQuestion(
+                f'cannot read {path}', 'no such file', f'Check the path after {option}'
+            )
     if not arguments.question.strip():
         raise InvalidQuestion('the question is empty', '', 'penguin ask "What do you see?"')
 
@@ -119,6 +167,7 @@ def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
     elif answer.error_code:
         print(f'error: {answer.error_message}', file=sys.stderr)
     else:
+        _print_typed(answer)
         evidence = answer.evidence
         print(
             f'  {len(evidence.frames)} frames, newest {duration_seconds(evidence.age):.2f} s old, '
@@ -127,3 +176,15 @@ def _finish(answer: Any, stream: GrowingText, as_json: bool) -> int:
             file=sys.stderr,
         )
     return exit_codes.FAILED if answer.error_code else exit_codes.DONE
+
+
+def _print_typed(answer: Any) -> None:
+    """Prints probabilities on stdout, below the text."""
+    for choice, probability in zip(answer.choices, answer.probabilities, strict=True):
+        print(f'  {probability:6.1%}  {choice}')
+    if answer.choices:
+        print(f'  {answer.cannot_tell:6.1%}  cannot tell; something else {answer.other_mass:.1%}')
+    for token in answer.logprobs:
+        print(f'  {token.logprob:8.3f}  {token.token!r}')
+    if answer.confidence and not answer.choices:
+        print(f'  confidence {answer.confidence:.3f}')

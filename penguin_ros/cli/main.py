@@ -23,6 +23,7 @@ from penguin_ros.libraries import libraries_needed
 VERBS = {
     'caption': 'describe a video file or a ROS 2 bag, clip by clip; needs no ROS',
     'ask': 'ask a running node a question and follow the answer',
+    'chat': 'talk with a running node: later questions mean earlier ones',
     'recall': 'find what a robot saw, by words, meaning, time and place; needs no ROS',
     'memory': 'what a memory holds; check it, export it, forget; needs no ROS',
     'demo': 'run a camera and the node for a while: captions, and one question',

@@ -65,10 +65,15 @@ class EvidenceBuilder:
         self.frames = tuple(_reference(frames[index], patches.type) for index, patches in seen)
 
     def note_earlier(self, frames: tuple[FrameRef, ...], is_cut: bool) -> None:
-        """Notes the frames that earlier turns of a conversation show; `is_cut`: turns were left
-        out.
+        """Notes the frames that earlier turns of a conversation show, each frame once; `is_cut`:
+        turns were left out.
         """
-        self.frames = tuple(sorted((*frames, *self.frames), key=lambda frame: frame.stamp_ns))
+        shown = (*frames, *self.frames)
+        stamped = {(each.camera, each.stamp_ns): each for each in shown if each.stamp_ns}
+        self.frames = (
+            *(each for each in shown if not each.stamp_ns),
+            *sorted(stamped.values(), key=lambda each: each.stamp_ns),
+        )
         self.is_truncated = self.is_truncated or is_cut
 
     def note_first_token(self, steady_ns: int, now_ns: int) -> None:

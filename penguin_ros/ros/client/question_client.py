@@ -26,7 +26,8 @@ class AskedQuestion:
 
     `last_seconds` above 0 asks about that stretch of the past up to now, `interval_ns` about the
     stretch between two stamps. `deadline_s` 0 leaves the node's default. `images` are files of JPEG
-    or PNG data, sent instead of a camera's frames.
+    or PNG data, sent instead of a camera's frames. The others are fields of the same names in
+    penguin_msgs/Question.
     """
 
     question: str
@@ -36,6 +37,11 @@ class AskedQuestion:
     max_tokens: int = 0
     deadline_s: float = 0.0
     interval_ns: tuple[int, int] | None = None
+    choices: Sequence[str] = ()
+    json_schema: str = ''
+    logprobs: bool = False
+    conversation: str = ''
+    forget_conversation: bool = False
 
 
 class QuestionClient:
@@ -121,6 +127,11 @@ class QuestionClient:
             max_tokens=ask.max_tokens,
             images=[_compressed_image(path) for path in ask.images],
             deadline=duration_message(round(ask.deadline_s * NANOSECONDS)),
+            choices=list(ask.choices),
+            json_schema=ask.json_schema,
+            logprobs=ask.logprobs,
+            conversation=ask.conversation,
+            forget_conversation=ask.forget_conversation,
         )
         interval_ns = ask.interval_ns
         if interval_ns is None and ask.last_seconds > 0:

@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 
 from penguin_msgs.msg import Answer as AnswerMessage
-from penguin_msgs.msg import Caption
+from penguin_msgs.msg import Caption, TokenLogprob
 from penguin_msgs.msg import Evidence as EvidenceMessage
 from penguin_msgs.msg import FrameRef as FrameRefMessage
 
@@ -18,6 +18,7 @@ from penguin_ros.frame import to_nanoseconds
 from penguin_ros.media.raw import flat_bytes
 from penguin_ros.request import (
     Answer,
+    ChosenAnswer,
     EncodedImage,
     Evidence,
     FrameRef,
@@ -89,7 +90,28 @@ def answer_message(answer: Answer) -> AnswerMessage:
         error_code=error_code(answer.error),
         error_message=cleaned(error_message(answer.error)),
         evidence=evidence_message(answer.evidence),
+        confidence=answer.confidence,
+        json=answer.json,
+        logprobs=[
+            TokenLogprob(token=cleaned(each.token), logprob=each.logprob)
+            for each in answer.logprobs
+        ],
+        conversation=answer.conversation,
+        **_chosen_fields(answer.chosen),
     )
+
+
+def _chosen_fields(chosen: ChosenAnswer | None) -> dict[str, Any]:
+    if chosen is None:
+        return {}
+    return {
+        'choice': chosen.choice,
+        'choices': list(chosen.choices),
+        'probabilities': list(chosen.probabilities),
+        'cannot_tell': chosen.cannot_tell,
+        'is_cannot_tell': chosen.is_cannot_tell,
+        'other_mass': chosen.other_mass,
+    }
 
 
 def caption_message(answer: Answer) -> Caption:
@@ -147,4 +169,10 @@ def request_from(message: Any, name: str) -> Request:
         ),
         max_tokens=int(message.max_tokens),
         deadline_ns=to_nanoseconds(message.deadline),
+        image_stamps_ns=tuple(map(to_nanoseconds, message.image_stamps)),
+        choices=tuple(message.choices),
+        json_schema=message.json_schema,
+        wants_logprobs=bool(message.logprobs),
+        conversation=message.conversation,
+        forgets_conversation=bool(message.forget_conversation),
     )

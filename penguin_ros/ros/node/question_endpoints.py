@@ -72,7 +72,7 @@ class QuestionEndpoints:
         self._action.destroy()
 
     def _on_question(self, message: Question) -> None:
-        self._question_server.start(message)
+        self._question_server.start(message, is_open=True)
 
     async def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from penguin_msgs.msg import Answer as AnswerMessage
@@ -43,7 +43,7 @@ ANSWER_DEPTH = 1000
 @dataclass(eq=False)
 class PendingQuestion:
     """A question under way. `future` gets the Answer message; `on_text` gets the text so far, of
-    which some states may be left out.
+    which some states may be left out. `is_open`: whoever asked reads the answer on the topic.
     """
 
     id: str
@@ -54,6 +54,7 @@ class PendingQuestion:
     on_text: Callable[[str], None] | None = None
     text: str = ''
     is_text_posted: bool = False
+    is_open: bool = False
 
 
 class QuestionServer:
@@ -95,9 +96,14 @@ class QuestionServer:
         """True when no question is under way."""
         return not self._open
 
-    def start(self, message: Any, on_text: Callable[[str], None] | None = None) -> PendingQuestion:
+    def start(
+        self,
+        message: Any,
+        on_text: Callable[[str], None] | None = None,
+        is_open: bool = False,
+    ) -> PendingQuestion:
         """Takes a Question, an Ask request or a goal; whatever is wrong with it is told in its
-        answer.
+        answer. Only with `is_open` does the answer that everybody can read name its conversation.
         """
         pending = PendingQuestion(
             question_id(message),
@@ -106,6 +112,7 @@ class QuestionServer:
             time.monotonic_ns(),
             Future(executor=self._node.executor),
             on_text,
+            is_open=is_open,
         )
         try:
             self._submit(pending, message)
@@ -182,6 +189,8 @@ class QuestionServer:
             self.latencies_ns.append(time.monotonic_ns() - pending.start_ns)
             self.first_token_ns.append(answer.evidence.first_token_ns)
         pending.future.set_result(message)
+        if message.conversation and not pending.is_open:
+            message = answer_message(replace(answer, conversation=''))
         self._publisher.publish(message)
 
     def _unanswered(self, pending: PendingQuestion, error: PenguinError) -> Answer:
