@@ -133,4 +133,6 @@ def _ask(line: str, chat: Chat, view: _View) -> None:
         return
     if before and chat.conversation != before:
         print('the node had forgotten the conversation: this began a new one', file=sys.stderr)
+    # To look again takes the camera's name, which is the node's to choose at first.
+    view.camera = view.camera or answer.camera
     view.is_now, view.last_seconds = False, 0.0

@@ -277,7 +277,6 @@ def test_stamped_images_are_shown_as_a_clip_with_their_times(tiny_checkpoint: Pa
         assert text.startswith('user\nTime 0.0s:,Time 7.0s:,Time 30.0s:\nWhat is there?')
         plain = live.answer('plain', images=images)
         assert all(frame.stamp_ns == 0 for frame in plain.evidence.frames)
-        assert plain.evidence.stats.visual_tokens > answer.evidence.stats.visual_tokens
 
 
 @pytest.mark.parametrize(

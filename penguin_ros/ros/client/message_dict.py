@@ -16,6 +16,8 @@ def message_dict(message: Any) -> Any:
     """
     if isinstance(message, (list, tuple, array.array)):
         return [message_dict(item) for item in message]
+    if hasattr(message, 'tolist'):  # an array of numbers
+        return message.tolist()
     fields = getattr(message, 'get_fields_and_field_types', None)
     if fields is None:
         return message

@@ -37,7 +37,7 @@ class Server(QuestionServer):
         self._guard = guard
         self.cancelled: list[Any] = []
 
-    def start(self, message: Any, on_text: Any = None) -> Any:
+    def start(self, message: Any, on_text: Any = None, is_open: bool = False) -> Any:
         self.pending = SimpleNamespace(id=message.id, future=Future(), on_text=on_text)
         return self.pending
 
