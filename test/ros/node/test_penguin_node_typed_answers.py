@@ -25,8 +25,10 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Time
 from penguin_msgs.msg import ErrorCode
+from penguin_msgs.srv import Ask
 from sensor_msgs.msg import CompressedImage
 from support.live_node import LiveNode
+from support.stock_commands import WITH_MESSAGE, filled, quoted_in_text, shown, words_of
 
 SCHEMA = json.dumps(
     {
@@ -180,6 +182,38 @@ def test_a_conversation_by_topic_and_action(node: LiveNode) -> None:
     assert answer.conversation == begun
     _, done = node.send_goal('', conversation=begun, forget_conversation=True).result()
     assert done.error_code == 0
+
+
+# --- stock tools ----------------------------------------------------------------------------------
+
+QUOTED = [
+    line
+    for line in dict.fromkeys((*shown(), *quoted_in_text()))
+    if words_of(line)[0] in WITH_MESSAGE and 'Bool' not in line
+]
+
+
+@pytest.mark.parametrize('line', QUOTED)
+def test_a_question_that_the_documentation_quotes_is_answered(node: LiveNode, line: str) -> None:
+    """The message is read as `ros2` reads it, and sent."""
+    (verb, _), (_, kind, text) = words_of(line)
+    if 'json_schema' in text:
+        pytest.importorskip('llguidance', reason='llguidance is not installed')
+    message = filled(kind, text)
+    message.id = f'quoted {next(numbers)}'
+    if verb == 'topic':
+        node.question_publisher.publish(message)
+        answer = node.wait_for_answer(message.id)
+    elif verb == 'service':
+        answer = node.graph.call(node._client(Ask, 'ask'), message, 30.0).answer
+    else:
+        fields = {name: getattr(message, name) for name in message.get_fields_and_field_types()}
+        answer = node.send_goal(**fields).result()[1]
+    assert answer.error_code == 0, answer.error_message
+    assert answer.question == message.question and answer.text and answer.evidence.frames
+    assert bool(answer.choice or answer.is_cannot_tell) == bool(message.choices)
+    assert bool(answer.conversation) == bool(message.conversation)
+    assert bool(answer.logprobs) == message.logprobs
 
 
 # --- the command line -----------------------------------------------------------------------------

@@ -5,15 +5,12 @@ names exists, its YAML is read as meant, and where `ros2` is there it is typed.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -21,58 +18,17 @@ import yaml
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from support.live_node import LiveNode
+from support.stock_commands import WITH_MESSAGE, filled, shown, words_of
 
 from penguin_ros.config import PenguinConfig
 from penguin_ros.settings import settings, with_values
 
-ROOT = Path(__file__).resolve().parents[3]
-PAGES = [ROOT / 'docs' / 'stock_tools.md', ROOT / 'README.md']
-WITH_MESSAGE = {('topic', 'pub'): 'Question', ('service', 'call'): '', ('action', 'send_goal'): ''}
 TRANSITIONS = {'configure', 'activate', 'deactivate', 'cleanup', 'shutdown'}
 ENDLESS = {('topic', 'hz'), ('topic', 'echo')}
 FAULTS = ('Traceback', 'ParserError', 'parameter failed', 'Unknown transition', 'success=False')
 SECONDS = 60.0
 TRIES = 5
 UNDISCOVERED = ('does not appear to be published yet', 'Node not found')
-
-
-def shown() -> list[str]:
-    """The commands about a running node, in the order in which they stand, each once."""
-    lines = [
-        line
-        for page in PAGES
-        for block in re.findall(r'```bash\n(.*?)```', page.read_text(encoding='utf-8'), re.DOTALL)
-        for line in block.splitlines()
-        if re.match(r'ros2 (topic|service|action|param|lifecycle|node|interface) ', line)
-    ]
-    return list(dict.fromkeys(lines))
-
-
-def words_of(line: str) -> tuple[tuple[str, str], list[str]]:
-    """The verb of a command in two words, and what follows it without options."""
-    words = shlex.split(line, comments=True)
-    rest = [word for word in words[3:] if not word.startswith('--')]
-    return (words[1], words[2]), rest
-
-
-def interface(name: str) -> Any:
-    """The class that a command calls by a name such as penguin_msgs/srv/Ask."""
-    package, kind, base = name.split('/')
-    return getattr(importlib.import_module(f'{package}.{kind}'), base)
-
-
-def filled(name: str, text: str) -> Any:
-    """The message that the command sends: its class with the fields that the YAML gives."""
-    kind = interface(name)
-    request = kind.Goal if hasattr(kind, 'Goal') else getattr(kind, 'Request', kind)
-    fields = yaml.safe_load(text)
-    message = request()
-    assert set(fields) <= set(message.get_fields_and_field_types()), text
-    for field, value in fields.items():
-        if isinstance(value, dict):
-            value = type(getattr(message, field))(**value)
-        setattr(message, field, value)  # rclpy's messages check the type
-    return message
 
 
 def test_the_page_shows_a_command_for_each_interface() -> None:
@@ -82,7 +38,7 @@ def test_the_page_shows_a_command_for_each_interface() -> None:
 
 @pytest.mark.parametrize('line', [line for line in shown() if words_of(line)[0] in WITH_MESSAGE])
 def test_a_message_that_is_quoted_is_read_as_it_is_meant(line: str) -> None:
-    assert line.count('"') == 2, 'double quotes outside'
+    assert len(re.findall(r'(?<!\\)"', line)) == 2, 'double quotes outside'
     _, (_, name, text) = words_of(line)
     message = filled(name, text)
     if hasattr(message, 'question'):
