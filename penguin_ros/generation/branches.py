@@ -105,7 +105,10 @@ def leased_prefix(caches: Caches, inputs: ModelInputs, prefix: int) -> Iterator[
     """
     # With two more keys the cache finds a slot that holds the whole prefix, and leaves it whole.
     keys = prompt_keys(inputs)[: prefix + 2]
-    slot = caches.prefix_cache.acquire(keys, visual_end(inputs))
+    lasting = min(inputs.lasting_tokens, prefix)
+    slot = caches.prefix_cache.acquire(
+        keys, max(visual_end(inputs), lasting), is_lasting=lasting > 0
+    )
     try:
         slot.truncate(min(slot.length, prefix))
         yield slot
