@@ -35,6 +35,7 @@ OPTIONAL = {
     'huggingface_hub': 'hub ids',
     'rosbags': 'bags',
     'onnx': 'penguin build, and for checkpoints in ONNX Runtime',
+    'llguidance': 'answers in JSON',
     'mujoco': 'simulated cameras and penguin score',
 }
 """What each library is needed for."""
