@@ -19,8 +19,9 @@ EPILOG = """examples:
   penguin ask "Did somebody enter the room?" --camera door --last 20
   penguin ask "Which of these is broken?" --image a.jpg --image b.jpg --json
   penguin ask "Is the door open?" --choice yes --choice no
-  penguin ask "What stands there? Answer in JSON." --json-schema thing.json
-  penguin ask "What is in the corner?" --follow && penguin ask "And what colour is it?" --follow
+  penguin ask "What stands there? Answer in JSON." --json-schema examples/thing.schema.json
+  penguin ask "What is in the corner?" --follow
+  penguin ask "And what colour is it?" --follow
 
 exit codes: 0 answered, 1 the node answered with an error, 2 no node or wrong usage,
 130 interrupted (the question is cancelled)"""

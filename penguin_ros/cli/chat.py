@@ -16,16 +16,20 @@ from penguin_ros.console import GrowingText
 if TYPE_CHECKING:
     from penguin_ros.ros.client.chat import Chat
 
-EPILOG = """Each line is a question. It is about what was shown before, until you look again:
+HELP = """Each line is a question. It is about what was shown before, until you look again:
   /look           the next question is about what the camera sees now
   /last SECONDS   the next question is about that stretch of the past
   /camera NAME    look with this camera from now on
-  /new            forget what was said, and begin anew
-  /quit           end (so does Ctrl-D); the node then forgets the conversation
+  /new            forget what was said, and ask about the present again
+  /quit           end (so does Ctrl-D); the node then forgets the conversation"""
+
+EPILOG = f"""{HELP}
+
+examples:
+  penguin chat
+  penguin chat --node /robot1/penguin --camera front
 
 exit codes: 0 done, 2 no node or wrong usage, 130 interrupted"""
-
-HELP = EPILOG.partition('\n\n')[0]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
