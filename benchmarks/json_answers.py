@@ -93,7 +93,7 @@ def grammars_of(opened: Opened) -> tuple[JsonGrammars, float]:
     return made, time.perf_counter() - start
 
 
-def step_costs(opened: Opened, grammars: JsonGrammars, rounds: int) -> dict[str, Any]:
+def step_times(opened: Opened, grammars: JsonGrammars, rounds: int) -> dict[str, Any]:
     """Median milliseconds of one decode step in each way."""
     backend = opened.backend
     slot, one = filled_slot(backend), Chunk(np.array([5], np.int64))
@@ -170,7 +170,7 @@ def main() -> None:
             'vocabulary': description.vocabulary_size,
         }
         grammars, seconds = grammars_of(opened)
-        costs = step_costs(opened, grammars, arguments.rounds)
+        costs = step_times(opened, grammars, arguments.rounds)
         steps.append({**what, **costs})
         answers.append({**what, 'vocabulary s': seconds, **answer_costs(opened, grammars)})
         opened.backend.close()
