@@ -28,6 +28,12 @@ from penguin_ros.checkpoint.json_file import is_file
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.build_arguments import TENSORRT, add_options, fill_defaults
 from penguin_ros.cli.build_dry_run import dry_run
+from penguin_ros.cli.build_kernels import (
+    CUDA,
+    build_kernels_of,
+    check_kernels,
+    kernel_order,
+)
 from penguin_ros.console import can_draw, print_line, progress_bar, status_line
 from penguin_ros.errors import BackendUnavailable, BuildRefused, PenguinError
 from penguin_ros.export.precision import BuildChoice
@@ -55,6 +61,8 @@ EPILOG = """examples:
       --out engines/orin
   penguin build ./Penguin-VL-2B --backend tensorrt --precision int4 --graphs-only --out engines/orin
   penguin build engines/orin --backend tensorrt
+  penguin build tencent/Penguin-VL-2B --backend cuda --precision int4 --target sm_87 \\
+      --out engines/orin_cuda
   penguin build tencent/Penguin-VL-2B --backend tensorrt --dry-run --board 8
 
 int8 and int4 are formats of weights: activations stay float32 (float16 on a GPU). With int4, head
@@ -64,7 +72,8 @@ w8a8 rounds activations to int8 as well, each row by itself: a faster encoder an
 (--vision w8a8 for the encoder alone), at a larger loss.
 
 --backend tensorrt builds engines with TensorRT, which comes with JetPack; on a desktop without it
-with TensorRT for RTX (cards RTX 20 to 50; on RTX 20 float16 and int8 only)."""
+with TensorRT for RTX (cards RTX 20 to 50; on RTX 20 float16 and int8 only).
+--backend cuda compiles own kernels with Triton, here, for GPUs that need not be here."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             remedy(error, 'onnx'),
         ) from error
     check_engines(arguments)
+    check_kernels(arguments)
     check_golden(arguments)
     choice = _choice(arguments)
     checkpoint = open_checkpoint(arguments.checkpoint, progress=status_line)
@@ -186,11 +196,13 @@ def add_golden(folder: Path) -> None:
 def build_engines_of(folder: Path, arguments: argparse.Namespace) -> int:
     """Builds those engines of a bundle that are missing or stale."""
     found = read_manifest(folder).backend
+    if found == arguments.backend == CUDA:
+        return build_kernels_of(folder, arguments)
     if found != TENSORRT or arguments.backend != TENSORRT:
         raise BuildRefused(
             f'{folder} is a bundle for {found} already',
-            'of a bundle only engines of TensorRT can be built',
-            'Name a checkpoint' if found != TENSORRT else f'Add --backend {TENSORRT}',
+            'of a bundle only engines of TensorRT and kernels of the backend cuda can be built',
+            f'Add --backend {found}' if found in (TENSORRT, CUDA) else 'Name a checkpoint',
         )
     check_golden(arguments)
     if arguments.golden:
@@ -254,6 +266,7 @@ def _order(
         arguments.threads,
         _command(arguments, folder),
         scaling,
+        kernels=kernel_order(arguments),
     )
 
 
@@ -265,6 +278,8 @@ def _command(arguments: argparse.Namespace, folder: Path) -> str:
         if value != '':
             words += ['--' + name.replace('_', '-'), str(value)]
     words += ['--graphs-only'] if arguments.graphs_only else []
+    for target in arguments.target:
+        words += ['--target', f'sm_{target}']
     return shlex.join([*words, '--out', str(folder)])
 
 

@@ -16,6 +16,7 @@ from penguin_ros.board_memory.board_classes import (
     class_named,
     class_of,
 )
+from penguin_ros.cli.build_kernels import add_kernel_arguments
 from penguin_ros.cli.setting_options import seconds
 from penguin_ros.export import precision as formats
 
@@ -60,6 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_format_arguments(parser)
     _add_size_arguments(parser)
     _add_plan_arguments(parser)
+    add_kernel_arguments(parser.add_argument_group('cuda'))
     group = parser.add_argument_group('TensorRT')
     _add_engine_arguments(group)
     _add_engine_sizes(group)
@@ -70,8 +72,8 @@ def _add_format_arguments(parser: argparse.ArgumentParser) -> None:
         '--precision',
         choices=formats.PRECISIONS,
         default='',
-        help='number format of the weights (default: onnxruntime float32, tensorrt float16, on a '
-        'Jetson int4)',
+        help='number format of the weights (default: onnxruntime float32, cuda int4, tensorrt '
+        'float16, on a Jetson int4)',
     )
     parser.add_argument(
         '--head',
@@ -223,7 +225,9 @@ def _fill_from(profile: BoardProfile, arguments: argparse.Namespace) -> None:
 
 
 def _fill_formats(arguments: argparse.Namespace, sizes: BoardSizes) -> None:
-    if arguments.backend != TENSORRT:
+    if arguments.backend == 'cuda':
+        arguments.precision = arguments.precision or 'int4'
+    elif arguments.backend != TENSORRT:
         arguments.precision = arguments.precision or 'float32'
     elif not arguments.precision:
         arguments.precision = sizes.precision

@@ -5,20 +5,27 @@ them.
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from penguin_ros.backends.base.bundle import read_manifest, write_manifest
+from penguin_ros.backends.base.file_digests import file_spec
 from penguin_ros.backends.cuda.kernel_set import (
     FOLDER,
     Image,
     KernelEntry,
     KernelSet,
+    kernel_formats,
+    read_kernel_set,
     write_kernel_set,
 )
+from penguin_ros.errors import BundleError
 from penguin_ros.kernels.ahead import compile_ahead, digest_of_sources
-from penguin_ros.kernels.network import Network
+from penguin_ros.kernels.network import Network, network_of
 from penguin_ros.kernels.one_row_set import one_row_kernels
 from penguin_ros.kernels.rows_set import encoder_kernels, few_rows_kernels, many_rows_kernels
 from penguin_ros.kernels.table import Compiled, Kernel
@@ -26,6 +33,7 @@ from penguin_ros.kernels.table import Compiled, Kernel
 ANY_CARD = 80
 """The compute capability, ten times as large, whose PTX every later GPU compiles."""
 
+STAGING = '.kernels-'
 Compiler = Callable[[Sequence[Kernel], int], list[Compiled]]
 """Compiles kernels for a target."""
 
@@ -64,6 +72,43 @@ def add_kernels(
         compiled += order.compiler(kernels, target)
     shutil.rmtree(bundle / FOLDER, ignore_errors=True)
     return write_kernels(bundle, kernels, compiled)
+
+
+def renew_kernels(
+    bundle: Path,
+    targets: tuple[int, ...] = (),
+    compiler: Compiler = compile_ahead,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> KernelSet:
+    """Compiles the kernels of a bundle that is there again, for the targets that it has and for
+    these; its weights stay.
+    """
+    manifest = read_manifest(bundle)
+    had = _targets_of(bundle)
+    formats = kernel_formats(manifest.precision, manifest.table.dtype)
+    network = network_of(manifest.shape, formats)
+    order = KernelOrder(tuple(sorted({*had, *targets})) or (ANY_CARD,), compiler)
+    with tempfile.TemporaryDirectory(dir=bundle, prefix=STAGING) as staging:
+        made = add_kernels(Path(staging), network, order, progress)
+        shutil.rmtree(bundle / FOLDER, ignore_errors=True)
+        os.replace(Path(staging) / FOLDER, bundle / FOLDER)
+    kept = {name: spec for name, spec in manifest.files.items() if not _is_kernel(name)}
+    found = sorted(path for path in (bundle / FOLDER).rglob('*') if path.is_file())
+    files = kept | {path.relative_to(bundle).as_posix(): file_spec(path) for path in found}
+    write_manifest(bundle, replace(manifest, files=files))
+    return replace(made, folder=bundle / FOLDER)
+
+
+def _targets_of(bundle: Path) -> list[int]:
+    try:
+        found = read_kernel_set(bundle)
+    except BundleError:
+        return []
+    return sorted({one.target for each in found.entries.values() for one in each.images})
+
+
+def _is_kernel(name: str) -> bool:
+    return name.startswith(f'{FOLDER}/')
 
 
 def write_kernels(
