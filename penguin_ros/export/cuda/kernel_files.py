@@ -40,10 +40,12 @@ Compiler = Callable[[Sequence[Kernel], int], list[Compiled]]
 
 @dataclass(frozen=True)
 class KernelOrder:
-    """For which compute capabilities, ten times as large, kernels are compiled, and by what."""
+    """For which compute capabilities, ten times as large, kernels are compiled, and by what: None
+    for Triton.
+    """
 
     targets: tuple[int, ...] = (ANY_CARD,)
-    compiler: Compiler = compile_ahead
+    compiler: Compiler | None = None
 
 
 def kernels_of(network: Network) -> list[Kernel]:
@@ -67,9 +69,10 @@ def add_kernels(
     """
     kernels = kernels_of(network)
     compiled: list[Compiled] = []
+    compiler = order.compiler or compile_ahead
     for target in order.targets:
         progress(f'kernels for sm_{target}')
-        compiled += order.compiler(kernels, target)
+        compiled += compiler(kernels, target)
     shutil.rmtree(bundle / FOLDER, ignore_errors=True)
     return write_kernels(bundle, kernels, compiled)
 
@@ -77,7 +80,7 @@ def add_kernels(
 def renew_kernels(
     bundle: Path,
     targets: tuple[int, ...] = (),
-    compiler: Compiler = compile_ahead,
+    compiler: Compiler | None = None,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> KernelSet:
     """Compiles the kernels of a bundle that is there again, for the targets that it has and for
