@@ -9,6 +9,7 @@ step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,14 +81,47 @@ def tensorrt_model(
     remove()
 
 
-@pytest.fixture(params=['torch', 'onnx', pytest.param('tensorrt', marks=pytest.mark.slow)])
+@pytest.fixture(scope='module')
+def cuda_model(
+    golden_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Bundle, Maker]]:
+    """A fake GPU computes own kernels in numpy; the bookkeeping of slots and features is real."""
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from support.fake_gpu.cuda_bundles import computing_machine, cuda_bundle
+    from support.fake_gpu.installed import remove, use
+
+    from penguin_ros.backends.cuda.backend import CudaBackend
+
+    folder = tmp_path_factory.mktemp('golden') / 'kernels'
+    bundle = open_bundle(cuda_bundle(golden_dir / 'checkpoint', folder, max_length=512))
+    use(computing_machine())
+
+    def make(slots: int) -> Backend:
+        return CudaBackend(bundle, replace(model_config(slots), device='auto', precision='auto'))
+
+    yield bundle, make
+    remove()
+
+
+SLOW_MODELS = [pytest.param(name, marks=pytest.mark.slow) for name in ('tensorrt', 'cuda')]
+
+
+@pytest.fixture(params=['torch', 'onnx', *SLOW_MODELS])
 def model(request: pytest.FixtureRequest) -> tuple[Checkpoint | Bundle, Maker]:
     found: tuple[Checkpoint | Bundle, Maker] = request.getfixturevalue(f'{request.param}_model')
     return found
 
 
 @pytest.fixture
-def schedule(model: tuple[Checkpoint | Bundle, Maker]) -> Iterator[Callable[..., Schedule]]:
+def rounding(request: pytest.FixtureRequest) -> float:
+    """How much coarser a model's numbers are than float32: kernels have activations in 16 bits."""
+    return 200.0 if request.node.callspec.params.get('model') == 'cuda' else 1.0
+
+
+@pytest.fixture
+def schedule(
+    model: tuple[Checkpoint | Bundle, Maker], rounding: float
+) -> Iterator[Callable[..., Schedule]]:
     opened: list[Backend] = []
 
     def make(seed: int, slots: int, encoder_cache_bytes: int, policy: str = 'fixed') -> Schedule:
@@ -95,9 +129,11 @@ def schedule(model: tuple[Checkpoint | Bundle, Maker]) -> Iterator[Callable[...,
         opened.extend(backends)
         for backend in backends:
             backend.open()
-        return Schedule(
+        made = Schedule(
             Caches(backends[0], encoder_cache_bytes, True), backends[1], model[0], seed, policy
         )
+        made.rounding = rounding
+        return made
 
     yield make
     for backend in opened:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 
 from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.backends.cuda.device import CudaDevice
@@ -84,7 +85,8 @@ class PassGraphs:
         return BackendStats(counts, slow)
 
     def close(self) -> None:
-        """Frees all graphs."""
-        for graph in self._graphs.values():
-            self._device.free(graph)
+        """Frees all graphs; a device that is lost has none left."""
+        with suppress(DeviceLost):
+            for graph in self._graphs.values():
+                self._device.free(graph)
         self._graphs.clear()

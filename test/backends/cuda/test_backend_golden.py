@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin build --backend cuda` and `penguin parity` on its bundle, on a fake GPU that computes the
-kernels in numpy: the reference's numbers at every step, in 16 bits.
+"""`penguin build --backend cuda` and `penguin parity` on its bundle, on a fake GPU that computes
+the kernels in numpy: the reference's numbers at every step, in 16 bits.
 """
 
 from __future__ import annotations

@@ -240,7 +240,8 @@ class _Driver:
 
 def cuda_driver(gpu: FakeGpu) -> types.ModuleType:
     """Makes a module that stands in for cuda.bindings.driver."""
-    made = _Driver(gpu)
+    # One for a GPU, so that what was loaded stays when a machine is used again.
+    made: _Driver = gpu.__dict__.setdefault('loaded', _Driver(gpu))
     module = types.ModuleType('cuda.bindings.driver')
     for kind in (CUresult, CUjit_option, CUjitInputType, CUfunction_attribute, CUstream):
         setattr(module, kind.__name__, kind)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernels themselves, in Triton's interpreter, launched by the backend on a GPU that does not
+exist: they give what they give in numpy, which most tests of the backend use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('onnx', reason='onnx is not installed')
+
+from support.backend_kinds import frame, run_to_end, tokens
+from support.fake_gpu.cuda_bundles import (
+    computing_machine,
+    cuda_bundle,
+    opened,
+    small_checkpoint,
+)
+from support.fake_gpu.installed import Machine, remove, use
+from support.fake_gpu.interpreted import interpreting_gpu
+from support.kernel_runs import needs_triton
+
+from penguin_ros.backends.base.backend import Branch, Chunk, FeatureSpan
+from penguin_ros.backends.cuda.backend import CudaBackend
+from penguin_ros.config import ModelConfig
+from penguin_ros.export.precision import BuildChoice
+
+pytestmark = [needs_triton, pytest.mark.slow]
+
+ARENA_BYTES = 192 * 1024 * 1024
+CONFIG = ModelConfig(max_length=96, kv_slots=2)
+
+
+@pytest.fixture(autouse=True)
+def short_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Passes of at most 64 rows: the interpreter takes a millisecond for a program."""
+    use(Machine())
+    from penguin_ros.backends.cuda import decoder, llm_passes
+
+    monkeypatch.setattr(llm_passes, 'ROW_COUNTS', (16, 64))
+    for module in (llm_passes, decoder):
+        monkeypatch.setattr(module, 'MAX_ROWS', 64)
+        monkeypatch.setattr(module, 'MAX_WANTED', 16)
+    monkeypatch.setattr(llm_passes, 'WANTED_COUNTS', (0, 1, 16))
+    yield
+    remove()
+
+
+def everything(backend: CudaBackend) -> list[np.ndarray]:
+    """Features of both stages; logits of a prompt with them, of drafts, of single tokens, of
+    branches; what the device chose.
+    """
+    features = run_to_end(backend.encode([frame(1)]))[0][0]
+    slot, ids = backend.new_slot(), tokens(3, 21)
+    found = [backend.read_features(features, stage) for stage in ('encoded', 'projected')]
+    prompt = Chunk(ids, (FeatureSpan(5, features, 0, 6),))
+    found.append(backend.forward(slot, prompt, [0, 10, 20]))
+    for seed in range(3):
+        found.append(backend.forward(slot, Chunk(tokens(seed, 1)), [-1]))
+    found.append(backend.forward(slot, Chunk(tokens(9, 4)), range(4)))
+    branches = [Branch(tokens(seed, 3), (0, 2)) for seed in (4, 5)]
+    found += backend.forward_branches(slot, branches)
+    chosen = backend.forward_greedy(backend.fork(slot, 12), Chunk(tokens(7, 1)))
+    found.append(np.array([chosen.token_id, chosen.logit], np.float32))
+    return found
+
+
+@pytest.mark.parametrize('precision', ['float16', 'int8', 'int4'])
+def test_triton_and_numpy_agree(tmp_path: Path, precision: str) -> None:
+    checkpoint = small_checkpoint(tmp_path / 'checkpoint')
+    choice = BuildChoice('cuda', precision, vision='int8' if precision == 'int8' else '')
+    bundle = cuda_bundle(checkpoint, tmp_path / 'bundle', choice)
+    reference = opened(computing_machine(), bundle, CONFIG)
+    expected = everything(reference)
+    reference.close()
+    with interpreting_gpu(ARENA_BYTES) as gpu:
+        backend = opened(Machine(gpu=gpu), bundle, CONFIG)
+        found = everything(backend)
+        backend.close()
+        ran = set(gpu.executor.runs)  # type: ignore[attr-defined]
+    assert {'one.attend', 'few.attend_masked', 'many.gated', 'encoder.attend'} <= ran
+    for got, wanted in zip(found, expected, strict=True):
+        assert np.linalg.norm(got - wanted) <= 2e-3 * np.linalg.norm(wanted)
