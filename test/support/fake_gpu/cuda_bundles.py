@@ -36,11 +36,15 @@ def stand_ins(kernels: Sequence[Kernel], target: int) -> list[Compiled]:
     return [stand_in(kernel, target) for kernel in kernels]
 
 
+def register_small_shape() -> None:
+    """Makes a shape that the kernels compute known to `write_random_checkpoint`."""
+    tiny = random_checkpoint.SHAPES['tiny']
+    random_checkpoint.SHAPES[SHAPE] = replace(tiny, llm=replace(tiny.llm, head_dim=16))
+
+
 def small_checkpoint(folder: Path, seed: int = 0, dtype: str = 'float16') -> Path:
     """Writes a tiny random checkpoint that the kernels compute."""
-    tiny = random_checkpoint.SHAPES['tiny']
-    shape = replace(tiny, llm=replace(tiny.llm, head_dim=16))
-    random_checkpoint.SHAPES[SHAPE] = shape
+    register_small_shape()
     return write_random_checkpoint(folder, SHAPE, seed, dtype=dtype)
 
 

@@ -23,6 +23,10 @@ TYPES: dict[str, Any] = {
 }
 
 
+NUMBER: list[Any] = [np.float32]
+"""What numbers are computed in: a yardstick takes float64."""
+
+
 class LaunchArguments:
     """What one launch was given: numbers by name as attributes, constants too, pointers by
     `array`.
@@ -62,12 +66,12 @@ class LaunchArguments:
         return view.view(dtype).reshape(shape)
 
     def wide(self, name: str, *shape: int) -> np.ndarray:
-        """Returns a float32 copy of numbers."""
+        """Returns a copy of numbers as NUMBER."""
         return self.widened(name, self.array(name, *shape))
 
     def widened(self, name: str, stored: np.ndarray) -> np.ndarray:
-        """Returns numbers as they are stored behind a pointer as float32."""
-        return widened('BF16' if self.kind(name) == 'bf16' else '', stored)
+        """Returns numbers as they are stored behind a pointer as NUMBER."""
+        return widened('BF16' if self.kind(name) == 'bf16' else '', stored).astype(NUMBER[0])
 
     def narrowed(self, name: str, values: np.ndarray) -> np.ndarray:
         """Returns float32 numbers as they are stored behind a pointer."""

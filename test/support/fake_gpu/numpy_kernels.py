@@ -9,14 +9,14 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from support.fake_gpu.kernel_arguments import LaunchArguments
+from support.fake_gpu.kernel_arguments import NUMBER, LaunchArguments
 from support.fake_gpu.memory import FakeGpu, GpuFault
 
 from penguin_ros.kernels.packing import GROUP
 from penguin_ros.kernels.table import Kernel
 
 POSITION, ROWS, OFFSET, STEP_NUMBER, LENGTH = range(5)
-erf = np.vectorize(math.erf, otypes=[np.float32])
+erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def run_in_numpy(
@@ -36,7 +36,7 @@ def weights(a: LaunchArguments, first: int, count: int) -> np.ndarray:
     words = a.array('weights', first + count, a.K // per)[first:].view(np.uint32)
     words = words.reshape(count, -1, 1, GROUP)
     shifts = np.arange(per, dtype=np.uint32)[:, None] * np.uint32(a.BITS)
-    stored = ((words >> shifts) & np.uint32((1 << a.BITS) - 1)).astype(np.float32) - half
+    stored = ((words >> shifts) & np.uint32((1 << a.BITS) - 1)).astype(NUMBER[0]) - half
     scales = a.wide('scales', first + count, a.K // a.BLOCK)[first:]
     return stored.reshape(count, a.K) * np.repeat(scales, a.BLOCK, axis=1)
 
