@@ -143,7 +143,7 @@ class _Maker:
 
     def _table(self, source: str) -> tuple[int, ...]:
         if source == 'gather':
-            return self._network.vocabulary_size, self._network.llm.size
+            return self._network.vocabulary_size, self._network.llm.hidden
         if source == 'levels_to_rows':
             return 3, 256
         return LENGTH, self._stack.head_dim * (2 if self._c.get('IS_GRID') else 1)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penguin_ros.backends.base.backend import ENCODE_PATCHES, BackendStats
 from penguin_ros.backends.base.board_room import room_here, slots_of
@@ -29,6 +31,7 @@ from penguin_ros.backends.cuda.weights import DeviceWeights
 from penguin_ros.board_memory.board_classes import WITH_OWN_MEMORY, class_of
 from penguin_ros.board_memory.memory_plan import Room
 from penguin_ros.board_memory.page_cache import drop_below
+from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleOutdated, CacheUnusable
 from penguin_ros.kernels.ahead import digest_of_sources
@@ -68,12 +71,12 @@ class CudaSession:
         self.modules = Modules(kernels, target, compiled_folder())
         launch = Launcher(device, self.modules)
         room = room_here(*device.memory(), self.gpu.is_integrated)
-        table = np.memmap(bundle.file(manifest.table.file), np.uint8, 'r')
+        network = network_of(shape, kernel_formats(manifest.precision, manifest.table.dtype))
+        table = _table(bundle, network.llm.hidden)
         weights = DeviceWeights(device, read_network_file(bundle.path), table)
         one_slot = slot_shape(shape.llm, max_length, HALF_BYTES)
         self.slots = slots_of(config, room, one_slot.slot_bytes)
         slots = Slots(device, one_slot, self.slots)
-        network = network_of(shape, kernel_formats(manifest.precision, manifest.table.dtype))
         self.decoder = Decoder(launch, weights, slots, network, max_length)
         sizes = EncoderSizes(_most_patches(room), config.encode_patches or ENCODE_PATCHES)
         self.encoder = Encoder(launch, weights, network, shape.encoder, sizes)
@@ -113,6 +116,17 @@ def check_sources(kernels: KernelSet) -> None:
             f'their sources had the digest {kernels.sources[:12]}, those here {here[:12]}',
             f'Where it was built, type: penguin build {kernels.folder.parent} --backend cuda',
         )
+
+
+def _table(bundle: Bundle, width: int) -> NDArray[np.uint8]:
+    """Returns the embedding table as the kernels read it, each row filled up with zeros."""
+    spec = bundle.manifest.table
+    table: NDArray[Any] = np.memmap(
+        bundle.file(spec.file), STORAGE[spec.dtype], 'r', shape=(spec.rows, spec.columns)
+    )
+    if width != spec.columns:
+        table = np.pad(table, ((0, 0), (0, width - spec.columns)))
+    return table.reshape(-1).view(np.uint8)
 
 
 def compiled_folder() -> Path | None:

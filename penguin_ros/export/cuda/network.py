@@ -37,7 +37,7 @@ KINDS = {'float32': 'fp32', 'float16': 'fp16', 'bfloat16': 'bf16', 'int32': 'i32
 """What the kernels call the formats of weight files."""
 
 BITS = {'int4': 4, 'int8': 8}
-SCALES = 'float16'
+SAFETENSORS = {'float16': 'F16', 'bfloat16': 'BF16'}
 GATED = '.gate_up'
 Progress = Callable[[str, int], None]
 """Gets the name of what is written, and the elements done since the last call."""
@@ -100,7 +100,7 @@ class NetworkWriter:
         if plan.is_quantised:
             bits = BITS[plan.kind]
             words = self._place(f'{plan.name}.words', 'int32', (rows, columns * bits // 32))
-            scales = self._place(f'{plan.name}.scales', SCALES, (rows, columns // INPUTS))
+            scales = self._place(f'{plan.name}.scales', compute, (rows, columns // INPUTS))
         else:
             words = self._place(f'{plan.name}.words', compute, (rows, columns))
 
@@ -110,7 +110,7 @@ class NetworkWriter:
             if not plan.is_quantised:
                 words[here] = in_format(plan.name, _filled(values, columns), compute)
                 return
-            packed = _packed(plan, values, columns)
+            packed = _packed(plan, values, columns, compute)
             words[here] = packed[0][: len(values)]
             scales[here] = packed[1][: len(values)]
 
@@ -193,12 +193,12 @@ def _filled(values: NDArray[np.float32], columns: int) -> NDArray[np.float32]:
 
 
 def _packed(
-    plan: MatrixPlan, values: NDArray[np.float32], columns: int
+    plan: MatrixPlan, values: NDArray[np.float32], columns: int, compute: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns words and scales of some outputs, filled up to a multiple of OUTPUTS."""
     wide = _filled(values, columns)
     in_format(plan.name, wide, 'float32')  # refuses what is not finite
     block = INPUTS if plan.kind == 'int4' else columns
-    rounded = quantise(wide, plan.kind, block, 'F16')
+    rounded = quantise(wide, plan.kind, block, SAFETENSORS[compute])
     packed = pack(rounded.values, rounded.scales, BITS[plan.kind])
-    return packed.words, in_format(plan.name, packed.scales, SCALES)
+    return packed.words, in_format(plan.name, packed.scales, compute)

@@ -206,7 +206,7 @@ def whole_tiles(a: LaunchArguments, rows: int, **widths: int) -> None:
 def product_rows(a: LaunchArguments) -> None:
     rows, count = int(a.array('state', 2)[ROWS]), a.grid[1] * a.OUTPUTS
     whole_tiles(a, rows, x=a.K, y=a.N)
-    total = a.wide('x', rows, a.K) @ weights(a, 0, count).T * np.float32(a.GROWN)
+    total = a.wide('x', rows, a.K) @ weights(a, 0, count).T * np.float32(a.FACTOR)
     if a.HAS_BIAS:
         total += a.wide('bias', count)
     if a.HAS_GELU:
@@ -289,7 +289,7 @@ def gather(a: LaunchArguments) -> None:
         x[is_feature, : a.SIZE] = a.widened('features', features)
     known = np.minimum(tokens[~is_feature], a.VOCABULARY - 1)
     if len(known):
-        table = a.array('table', int(known.max()) + 1, a.SIZE)[known]
+        table = a.array('table', int(known.max()) + 1, a.WIDTH)[known, : a.SIZE]
         x[~is_feature, : a.SIZE] = a.widened('table', table)
 
 
