@@ -62,7 +62,7 @@ EPILOG = """examples:
   penguin build ./Penguin-VL-2B --backend tensorrt --precision int4 --graphs-only --out engines/orin
   penguin build engines/orin --backend tensorrt
   penguin build tencent/Penguin-VL-2B --backend cuda --precision int4 --target sm_87 \\
-      --out engines/orin_cuda
+      --out engines/orin
   penguin build tencent/Penguin-VL-2B --backend tensorrt --dry-run --board 8
 
 int8 and int4 are formats of weights: activations stay float32 (float16 on a GPU). With int4, head

@@ -40,8 +40,8 @@ Compiler = Callable[[Sequence[Kernel], int], list[Compiled]]
 
 @dataclass(frozen=True)
 class KernelOrder:
-    """For which compute capabilities, ten times as large, kernels are compiled, and by what: None
-    for Triton.
+    """Says for which compute capabilities, ten times as large, kernels are compiled, and by what;
+    None for Triton.
     """
 
     targets: tuple[int, ...] = (ANY_CARD,)

@@ -176,6 +176,7 @@ def attend_rows(a: LaunchArguments) -> None:
         return
     parts = a.array('parts', rows, a.HEADS, a.SPLITS, a.D)
     sums = a.array('sums', rows, a.HEADS, a.SPLITS, 2)
+    parts[:] = 0
     sums[..., 0], sums[..., 1] = -np.inf, 0
     share = -(-length // (a.SPLITS * a.BLOCK)) * a.BLOCK
     for split in range(a.SPLITS):
