@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test'), str(Path(__file__).resolve().pare
 import numpy as np
 from gpu_agreement import compared
 from gpu_kernel_cases import COLD_BYTES, DeviceCase, case_of, errors, in_float64, weight_bytes
-from gpu_measures import TINY, Sizes, measures
+from gpu_measures import TINY, Sizes, decoding, measures
 from gpu_paths import GRAPHS, PLAIN, parity, sides_of
 
 from penguin_ros.backends.base.backend import Backend, Chunk, Logits
@@ -62,6 +62,7 @@ class Bench:
     folder: Path
     compile: Callable[..., Any]
     golden: Path
+    is_interpreted: bool = False
     record: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -172,24 +173,30 @@ def whole_network(bench: Bench, checkpoint: Path, bundle: Path, rounds: int) -> 
         bench.record['way'] = opened[KERNELS].backend.description.way
         for number in range(rounds + 1):
             for name, one in opened.items():
-                for what, ms in measures(one, TINY if bench.is_tiny else FULL):
+                for what, ms in passes_of(bench, one):
                     if number:
                         figures[name].setdefault(what, []).append(ms)
                 print(f'round {number}, {name}', flush=True)
         again = open_target(targets[KERNELS])
         stack.callback(again.backend.close)
-        found = compared(
-            opened[KERNELS].backend,
-            cast('Backend', RowByRow(again.backend)),
-            20 if bench.is_tiny else 300,
-            0.5,
-        )
+        alone = cast('Backend', RowByRow(again.backend))
+        steps = 4 if bench.is_interpreted else 20 if bench.is_tiny else 300
+        found = compared(opened[KERNELS].backend, alone, steps, 0.5)
         bench.record['schedule against row by row'] = vars(found)
         bench.record['prefill of 1,060 tokens, ms'] = {
-            name: _prefill(one.backend, 60 if bench.is_tiny else 1060)
+            name: _prefill(one.backend, 20 if bench.is_tiny else 1060)
             for name, one in opened.items()
         }
         bench.record['stats'] = dict(opened[KERNELS].backend.stats().counts)
+
+
+def passes_of(bench: Bench, opened: Any) -> Iterator[tuple[str, float]]:
+    """Yields the passes that are measured and their milliseconds; the interpreter, which takes a
+    millisecond for a program, decodes only.
+    """
+    if bench.is_interpreted:
+        return decoding(opened.backend, 12, Sizes((12,), 2, (4,)))
+    return measures(opened, TINY if bench.is_tiny else FULL)
 
 
 class RowByRow:
@@ -320,9 +327,20 @@ def machine_of(options: argparse.Namespace) -> Iterator[tuple[int, Callable[...,
         if options.interpreter:
             gpu = stack.enter_context(interpreting_gpu(512 * 1024 * 1024))
             use(Machine(gpu=gpu))
+            short_passes()
         else:
             use(cuda_bundles.computing_machine())
         yield 87, cuda_bundles.stand_ins
+
+
+def short_passes() -> None:
+    """Makes passes of at most 64 rows."""
+    from penguin_ros.backends.cuda import decoder, llm_passes
+
+    llm_passes.ROW_COUNTS = (16, 64)
+    llm_passes.WANTED_COUNTS = (0, 1, 16)
+    for module in (llm_passes, decoder):
+        module.MAX_ROWS, module.MAX_WANTED = 64, 16
 
 
 def main() -> None:
@@ -336,7 +354,9 @@ def main() -> None:
     options = parser.parse_args()
     begin, failed = time.monotonic(), []
     with machine_of(options) as (target, compiler), tempfile.TemporaryDirectory() as folder:
-        bench = Bench(options.tiny, target, Path(folder), compiler, options.golden)
+        bench = Bench(
+            options.tiny, target, Path(folder), compiler, options.golden, options.interpreter
+        )
         checkpoint, bundle = prepared(bench)
         parts: dict[str, Callable[[], None]] = {
             'each kernel': lambda: each_kernel(bench),

@@ -43,7 +43,7 @@ def measures(opened: Opened, sizes: Sizes) -> Iterator[tuple[str, float]]:
     """Yields the name and the milliseconds of each pass."""
     yield from _clip(opened)
     for position in sizes.positions:
-        yield from _decoding(opened.backend, position, sizes)
+        yield from decoding(opened.backend, position, sizes)
 
 
 def _clip(opened: Opened) -> Iterator[tuple[str, float]]:
@@ -124,7 +124,7 @@ def _next_caption(backend: Backend, slot: int, longer: ModelInputs, chunk_size: 
     return 1e3 * (time.perf_counter() - begin)
 
 
-def _decoding(backend: Backend, position: int, sizes: Sizes) -> Iterator[tuple[str, float]]:
+def decoding(backend: Backend, position: int, sizes: Sizes) -> Iterator[tuple[str, float]]:
     """Yields the median of steps at growing lengths, and that of a pass over several rows."""
     room = position + sizes.steps + MAX_ROWS
     ids = np.random.default_rng(0).integers(0, backend.description.vocabulary_size, room)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from support.fake_gpu.cuda_driver import CUresult
 from support.fake_gpu.installed import Machine, remove, use
-from support.fake_gpu.kernel_images import stand_in
+from support.fake_gpu.kernel_images import read_code, read_ptx, stand_in
 from support.fake_gpu.kernel_sets import written_set
 from support.fake_gpu.memory import FakeGpu
+from support.kernel_runs import needs_triton
 
 from penguin_ros.backends.cuda.kernel_set import KernelSet, read_kernel_set
 from penguin_ros.errors import (
@@ -26,7 +27,11 @@ from penguin_ros.errors import (
     BundleOutdated,
     DeviceLost,
 )
+from penguin_ros.kernels.ahead import compile_ahead
+from penguin_ros.kernels.network import Formats, network_of
+from penguin_ros.kernels.one_row_set import one_row_kernels
 from penguin_ros.kernels.table import Argument, Grid, Kernel
+from penguin_ros.testing.random_checkpoint import SHAPES
 
 COPY = Kernel(
     'copy',
@@ -283,3 +288,18 @@ def test_a_set_knows_what_machine_code_it_has(kernels: MakeSet) -> None:
     assert kernels(80, has_code=False).targets == []
     entry = kernels(87).entry('copy')
     assert entry.kernel == COPY and replace(entry.images[0], ptx='') != entry.images[0]
+
+
+@needs_triton
+@pytest.mark.slow
+@pytest.mark.parametrize('target', [87, 110])
+def test_the_fake_driver_reads_what_a_real_compiler_makes(machine: Machine, target: int) -> None:
+    network = network_of(SHAPES['2b'], Formats())
+    kernel = next(each for each in one_row_kernels(network) if each.name == 'one.attend')
+    compiled = compile_ahead([kernel], target)[0]
+    code, ptx = read_code(compiled.cubin), read_ptx(compiled.ptx.encode())
+    assert (code.target, code.entry) == (ptx.target, ptx.entry) == (target, compiled.symbol)
+    assert ptx.threads == 32 * kernel.warps and ptx.is_portable == (target < 90)
+    kinds = ['pointer' if one.is_pointer else one.kind for one in kernel.arguments]
+    assert list(ptx.parameters) == [*kinds, 'pointer', 'pointer']
+    assert list(code.parameters) == [8 if kind == 'pointer' else 4 for kind in ptx.parameters]
