@@ -67,6 +67,12 @@ def check_kernels(arguments: argparse.Namespace) -> None:
                 f'Add --backend {CUDA}',
             )
         return
+    if arguments.measure_range:
+        raise BuildRefused(
+            f'--measure-range with --backend {CUDA}',
+            'what float16 may not hold is float32 in these kernels',
+            'Leave --measure-range out',
+        )
     if triton_folder() is None:
         from penguin_ros.kernels.library import environment
 

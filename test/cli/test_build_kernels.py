@@ -62,6 +62,8 @@ def test_targets_that_make_no_sense_are_refused(
     assert '--target with --backend onnxruntime' in capsys.readouterr().err
     assert main(['build', str(checkpoint), '--backend', 'cuda', '--block-size', '64']) != 0
     assert 'blocks of 64 are not for the kernels' in capsys.readouterr().err
+    assert main(['build', str(checkpoint), '--backend', 'cuda', '--measure-range', 'a.mp4']) != 0
+    assert 'is float32 in these kernels' in capsys.readouterr().err
 
 
 def test_without_triton_the_way_to_it_is_told_before_anything_is_converted(
