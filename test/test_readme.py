@@ -45,6 +45,9 @@ FOLDERS = (
 ENDINGS = ('py', 'md', 'yaml', 'xml', 'sdf', 'svg', 'png', 'json', 'rviz')
 # Files that programs write, and names that stand for files of the reader's.
 MADE = {
+    'rules.yaml',
+    'rules.yaml.state.json',
+    'replay.png',
     'bundle.yaml',
     'engines.json',
     '.digests.json',

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin rules`: sets, lists, removes, tests and watches the rules of a running node."""
+"""`penguin rules`: sets, lists, removes, tests and watches the rules of a running node, and replays
+a recording without one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from penguin_ros.cli import exit_codes
+from penguin_ros.cli import exit_codes, rules_replay
 from penguin_ros.cli.rule_arguments import add_rule_arguments, rule_fields
 from penguin_ros.cli.setting_options import endless_seconds, seconds
 from penguin_ros.console import status_line
@@ -27,6 +29,7 @@ EPILOG = """examples:
   penguin rules test --condition "Is the light on?"
   penguin rules watch --json | jq .rule
   penguin rules remove intruder door
+  penguin rules replay drive.mp4 --rules rules.yaml --checkpoint ./Penguin-VL-2B
 
 exit codes: 0 done, 1 the node refused or nothing came in time, 2 no node or wrong usage"""
 
@@ -44,10 +47,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.')
         action.add_argument('--node', default='', help='full name of the node, when several run')
         add(action)
+    text = 'tell which events would have fired in a recording; needs no ROS'
+    replay = actions.add_parser(
+        'replay',
+        help=text,
+        description=text[0].upper() + text[1:] + '.',
+        epilog=rules_replay.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    rules_replay.add_arguments(replay)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Does what is asked of a running node; RuleRefused when it does not do it."""
+    """Does what is asked of a running node, or of a recording; RuleRefused when the node does not
+    do it.
+    """
+    if arguments.action == 'replay':
+        return rules_replay.run(arguments)
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()

@@ -43,6 +43,15 @@ class RuleStore:
         Returns a sentence for each entry that was left out and events to publish; no file is no
         rule. Raises UnusableRuleFile, or SystemRefusal, when the file as a whole cannot be read.
         """
+        problems, events = self.set_rules(rules, now_ns)
+        try:
+            events += rules.resume(self.load_state(), now_ns)
+        except UnusableRuleFile as error:
+            problems.append(str(error))
+        return problems, events
+
+    def set_rules(self, rules: RuleSet, now_ns: int) -> tuple[list[str], list[Event]]:
+        """Sets every rule of the file, whatever an earlier process was doing; as load_into."""
         problems: list[str] = []
         events: list[Event] = []
         seen: set[str] = set()
@@ -60,10 +69,6 @@ class RuleStore:
                 break
             except PenguinError as error:
                 problems.append(f'{self.path}, line {entry.number}: {error}')
-        try:
-            events += rules.resume(self.load_state(), now_ns)
-        except UnusableRuleFile as error:
-            problems.append(str(error))
         return problems, events
 
     def keep_rule(self, rule: Rule) -> None:
