@@ -2,9 +2,10 @@
 """Which rules are due, so that those of one camera can be read in one pass, and whether they are
 evaluated as often as they should be.
 
-A rule is due when the newest frame lies in another period than the last one that it was evaluated
-on. Periods are counted from stamp 0, not from when a rule was set: rules of the same period, or of
-multiples of it, become due together.
+A rule is due at multiples of its period, counted from stamp 0 and not from when the rule was set:
+rules of the same period, or of multiples of it, become due together. One that comes late is due
+again at the next multiple, so that frames which come as often as the rule is due are all taken,
+whatever their phase and jitter.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from penguin_ros.rules.rule import Rule
 INTERVALS = 8
 TOLERANCE = 1.5
 """An average of more than so many periods does not keep the period."""
+EARLY_NS = 20_000_000
+"""So much earlier than due, and at most a twentieth of the period, a frame is taken."""
 
 
 @dataclass(frozen=True)
@@ -31,28 +34,36 @@ class Batch:
 
 
 class Schedule:
-    """The stamp at which each rule was evaluated last on each camera."""
+    """When each rule was evaluated last on each camera, and when it is due, as stamps."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], int] = {}
+        self._times: dict[tuple[str, str], tuple[int, int]] = {}
 
     def due(self, rules: Sequence[Rule], camera: str, newest_ns: int) -> tuple[Batch, ...]:
         """Returns the rules that are due, by the length of their clips; they count as begun."""
         found: dict[int, list[Rule]] = {}
         for rule in rules:
-            last_ns = self._last.get((rule.id, camera))
-            if last_ns is None or last_ns // rule.period_ns != newest_ns // rule.period_ns:
-                self._last[rule.id, camera] = newest_ns
-                found.setdefault(rule.clip_ns, []).append(rule)
+            period_ns = rule.period_ns
+            # A stamp before the last one is of another clock: there the rule was never evaluated.
+            last_ns, due_ns = self._times.get((rule.id, camera), (newest_ns + 1, 0))
+            is_new = newest_ns < last_ns
+            soonest_ns = max(due_ns - min(EARLY_NS, period_ns // 20), last_ns + period_ns // 4)
+            if not is_new and newest_ns < soonest_ns:
+                continue
+            is_in_turn = not is_new and newest_ns < due_ns + period_ns + period_ns // 4
+            after_ns = due_ns if is_in_turn else newest_ns + period_ns // 4
+            next_ns = (after_ns // period_ns + 1) * period_ns
+            self._times[rule.id, camera] = (newest_ns, next_ns)
+            found.setdefault(rule.clip_ns, []).append(rule)
         return tuple(Batch(camera, clip_ns, tuple(each)) for clip_ns, each in found.items())
 
     def forget(self, rule_id: str) -> None:
         """Makes a rule due at once on every camera."""
-        self._last = {key: stamp for key, stamp in self._last.items() if key[0] != rule_id}
+        self._times = {key: times for key, times in self._times.items() if key[0] != rule_id}
 
     def clear(self) -> None:
         """Makes all rules due at once."""
-        self._last.clear()
+        self._times.clear()
 
 
 class AchievedPeriod:

@@ -6,6 +6,7 @@ nothing happens where nobody knows.
 from __future__ import annotations
 
 import math
+import random
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,6 +162,28 @@ def test_rules_of_one_camera_become_due_together_and_each_period_once() -> None:
     assert [rule.id for batch in watched.rules.due('rear', 7 * S) for rule in batch.rules] == [
         'two'
     ]
+
+
+def test_frames_that_come_as_often_as_a_rule_is_due_are_all_taken_whatever_their_phase() -> None:
+    source = random.Random(1)
+    for phase in (0.0, 0.3, 0.5, 0.97, 0.985, 0.999):
+        watched = Watched()
+        watched.set('a', cameras=('front',))
+        stamps = [100 + second + phase + source.uniform(-0.02, 0.02) for second in range(200)]
+        taken = [bool(watched.rules.due('front', round(stamp * S))) for stamp in stamps]
+        assert taken.count(False) <= 2, phase
+    watched = Watched()
+    watched.set('a', cameras=('front',), period_ns=S)
+    fast = [round((50 + step / 30) * S) for step in range(30 * 60)]
+    assert sum(bool(watched.rules.due('front', stamp)) for stamp in fast) == 60
+
+
+def test_a_rule_that_was_late_is_due_again_at_the_next_multiple_of_its_period() -> None:
+    watched = Watched()
+    watched.set('a', cameras=('front',))
+    stamps = (5.0, 5.9, 6.7, 6.9, 7.0, 12.6, 12.9, 13.0, 17.9, 18.0, 18.9, 19.0, 2.0)
+    due = [stamp for stamp in stamps if watched.rules.due('front', round(stamp * S))]
+    assert due == [5.0, 6.7, 7.0, 12.6, 13.0, 17.9, 19.0, 2.0]
 
 
 def test_a_rule_is_not_due_when_switched_off_or_outside_its_valid_times() -> None:
