@@ -58,6 +58,8 @@ setup(
         # A desktop without TensorRT; newer versions of it were not tried, and each drops something.
         'tensorrt-rtx-cu12': ['cuda-bindings>=12.9,<13', 'tensorrt-rtx-cu12>=1.4,<1.8'],
         'tensorrt-rtx': ['cuda-bindings>=13.0,<14', 'tensorrt-rtx-cu13>=1.4,<1.8'],
+        # Compiles kernels for the backend cuda; a machine that runs a bundle needs none of it.
+        'kernels': ['triton>=3.9,<3.10; python_version >= "3.11"'],
         'export': ['onnx>=1.19,<2'],
         'hub': ['huggingface_hub>=0.25,<3'],
         'bag': ['rosbags>=0.10.9,<0.12'],

@@ -71,6 +71,7 @@ package_steps() {
   local steps='install_run'
   ! wants demo || steps+=' build_bundle'
   ! wants test || steps+=' install_test'
+  if wants test && ! is_jetson; then steps+=' install_kernels'; fi
   if wants torch || { wants test && ! is_jetson && [ "${PENGUIN_TORCH:-on}" != off ]; }; then
     steps+=' install_torch'
   fi
@@ -111,6 +112,13 @@ install_run() {
 }
 
 install_test() { install_kept test.txt -c "$root/requirements/run.txt"; }
+
+# In a folder of its own, which is replaced: its LLVM must not be in a process that draws. Tests that need it are skipped without.
+install_kernels() {
+  rm -rf "$venv/.kernels"
+  package_install --no-deps --target "$venv/.kernels" -r "$root/requirements/kernels.txt" ||
+    echo "note: Triton could not be installed, so tests of the kernels are skipped"
+}
 
 install_torch() {
   case "${PENGUIN_TORCH:-on}" in

@@ -14,8 +14,15 @@ from penguin_ros.kernels.table import (
     pointers,
 )
 
-WORDS = 1024
-"""Words of weights that a program of one warp holds at a time: 8 loads of 16 bytes a thread."""
+SHAPES = {
+    'norm_product': (4, 128, 1),
+    'add_product': (4, 256, 2),
+    'gated_product': (4, 256, 1),
+    'head': (8, 128, 1),
+}
+"""The outputs of a program, the words that it reads of each at a time, and its warps: 4 to 16 loads
+of 16 bytes a thread are on their way at once, and a matrix of 2,048 outputs is 512 programs.
+"""
 
 SMALL = 2**19
 """Weights of a matrix so small that few programs multiply it."""
@@ -54,11 +61,11 @@ def weight_kinds(network: Network, bits: int) -> dict[str, str]:
     return {'weights': 'i32', 'scales': network.formats.compute}
 
 
-def tile_of(bits: int, inputs: int, outputs: int) -> dict[str, Constant]:
-    """Returns OUTPUTS and STEP of a product of one row."""
-    unit, most = (1, 512) if bits == 16 else (32 // bits, 128)
+def tile_of(function: str, bits: int, inputs: int, outputs: int) -> dict[str, Constant]:
+    """Returns OUTPUTS and STEP of a product of one row, which divide what there is."""
+    count, most, _ = SHAPES[function]
+    unit, most = (1, 2 * most) if bits == 16 else (32 // bits, most)
     step = next(size for size in (most, 256, 128, 64, 32, 16) if inputs // unit % size == 0)
-    count = min(16, WORDS // step) if bits != 16 else 4
     while inputs * outputs <= SMALL and count < 64:
         count *= 2
     return {'OUTPUTS': count, 'STEP': step}
@@ -69,19 +76,16 @@ def _product(
 ) -> Kernel:
     llm = network.llm
     constants: dict[str, Constant] = {'K': inputs, 'BITS': bits, 'BLOCK': INPUTS}
-    constants |= tile_of(bits, inputs, outputs)
+    constants |= tile_of(function, bits, inputs, outputs)
     arguments = pointers(x='fp32', **weight_kinds(network, bits), y='fp32')
     if function != 'add_product':
         constants |= {'SIZE': llm.size, 'EPS': llm.norm_eps}
         arguments = (arguments[0], *pointers(gain='fp32'), *arguments[1:])
     if function == 'gated_product':
-        # A program has as many gates as outputs.
         constants['FFN'] = outputs
-        constants['OUTPUTS'] = max(2, int(constants['OUTPUTS']) // 2)
-        if bits == 4 and inputs % 2048 == 0:
-            constants['STEP'] = 256
     grid = Grid(outputs // int(constants['OUTPUTS']))
-    return Kernel(name, f'one_row.{function}', arguments, constants, grid, warps=1)
+    warps = SHAPES[function][2]
+    return Kernel(name, f'one_row.{function}', arguments, constants, grid, warps=warps)
 
 
 def _gather(network: Network) -> Kernel:
@@ -162,7 +166,7 @@ def head_programs(network: Network) -> int:
 
 
 def _head_tile(network: Network) -> dict[str, Constant]:
-    tile = tile_of(network.formats.head, network.llm.hidden, network.vocabulary)
+    tile = tile_of('head', network.formats.head, network.llm.hidden, network.vocabulary)
     return {**tile, 'OUTPUTS': min(32, int(tile['OUTPUTS']))}
 
 

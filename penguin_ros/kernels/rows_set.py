@@ -44,7 +44,7 @@ class Tile:
     stages: int
 
 
-TILES = {FEW: Tile(16, 32, 32, 4, 4), MANY: Tile(64, 128, 64, 8, 2)}
+TILES = {FEW: Tile(16, 32, 32, 4, 4), MANY: Tile(64, 128, 128, 8, 2)}
 
 
 @dataclass(frozen=True)

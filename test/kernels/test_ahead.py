@@ -30,6 +30,7 @@ def test_a_kernel_for_orin_is_ptx_that_the_driver_of_jetpack_6_takes() -> None:
 
 
 @needs_triton
+@pytest.mark.slow
 def test_a_kernel_that_does_not_compile_is_named() -> None:
     wrong = Kernel('odd', KERNEL.source, KERNEL.arguments, {**KERNEL.constants, 'STEP': 7}, Grid(1))
     with pytest.raises(BuildRefused, match='odd does not compile for sm_90'):

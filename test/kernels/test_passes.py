@@ -17,6 +17,8 @@ from penguin_ros.kernels.passes import encoder_pass, few_heads_pass, one_row_pas
 
 pytestmark = needs_triton
 
+SLOW = pytest.mark.slow  # together they take long
+
 CLOSE = 6e-3
 """Of the largest logit: what activations of 16 bits make of it."""
 
@@ -27,15 +29,15 @@ def interpreter() -> Iterator[Interpreter]:
         yield interpreter
 
 
-def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=CLOSE * np.abs(wanted).max())
+def assert_close(found: np.ndarray, wanted: np.ndarray, share: float = CLOSE) -> None:
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=share * np.abs(wanted).max())
 
 
 def causal(past: int, rows: int) -> np.ndarray:
     return np.tri(rows, past + rows, past, dtype=bool)
 
 
-@pytest.mark.parametrize('bits', (4, 8, 16))
+@pytest.mark.parametrize('bits', (4, pytest.param(8, marks=SLOW), pytest.param(16, marks=SLOW)))
 def test_steps_follow_one_another_on_the_device(interpreter: Interpreter, bits: int) -> None:
     small = SmallNetwork(interpreter, Formats(llm=bits, head=bits))
     numpy = NumpyNetwork(small)
@@ -53,7 +55,7 @@ def test_steps_follow_one_another_on_the_device(interpreter: Interpreter, bits: 
     np.testing.assert_allclose(small['chosen_logits'][2], logits.max(), rtol=1e-2)
 
 
-@pytest.mark.parametrize('rows', (5, 21))
+@pytest.mark.parametrize('rows', (pytest.param(5, marks=SLOW), 21))
 def test_rows_at_once_see_what_one_after_another_does(interpreter: Interpreter, rows: int) -> None:
     small = SmallNetwork(interpreter, Formats())
     numpy = NumpyNetwork(small)
@@ -72,6 +74,23 @@ def test_rows_at_once_see_what_one_after_another_does(interpreter: Interpreter, 
     assert_close(found, wanted[chosen])
     assert list(small['chosen'][:2]) == list(found.argmax(axis=1))
     assert not small['cache'][:slot].any()
+
+
+@SLOW
+@pytest.mark.parametrize('bits', (4, 8, 16))
+def test_bfloat16_is_as_close_as_its_digits_allow(interpreter: Interpreter, bits: int) -> None:
+    formats = Formats('bf16', llm=bits, head=bits, table='bf16')
+    small = SmallNetwork(interpreter, formats)
+    numpy = NumpyNetwork(small)
+    tokens = np.arange(5)
+    small['tokens'], small['angles'], small['state'] = tokens, tokens, [0, 5, 0]
+    small.run(rows_pass(small.network, 5, False), 5)
+    numpy.append(small.weights['llm.embedding'][tokens], tokens, causal(0, 5))
+    small['tokens'], small['state'] = [9], [5, 1, 0, 0]
+    small.run(one_row_pass(small.network))
+    x = small.weights['llm.embedding'][[9]]
+    wanted = numpy.append(x, np.array([5]), causal(5, 1))[0]
+    assert_close(small['logits'][: SHAPE.vocabulary_size], wanted, 8 * CLOSE)
 
 
 def test_branches_see_their_own_past_only(interpreter: Interpreter) -> None:
@@ -95,7 +114,7 @@ def test_branches_see_their_own_past_only(interpreter: Interpreter) -> None:
     assert_close(small['logits'].reshape(-1, SHAPE.vocabulary_size)[:4], wanted)
 
 
-@pytest.mark.parametrize('merge', (1, 2))
+@pytest.mark.parametrize('merge', (pytest.param(1, marks=SLOW), 2))
 def test_a_frame_becomes_visual_tokens(interpreter: Interpreter, merge: int) -> None:
     small = SmallNetwork(interpreter, Formats())
     draw = np.random.default_rng(0)

@@ -284,7 +284,13 @@ def test_a_jetson_gets_torch_only_when_asked_for(checkout: Path, tmp_path: Path)
 def test_only_tests_bring_what_only_tests_need(checkout: Path) -> None:
     assert steps_of(checkout, '') == ['install_run']
     assert steps_of(checkout, 'demo') == ['install_run', 'build_bundle']
-    assert steps_of(checkout, 'test') == ['install_run', 'install_test', 'install_torch']
+    test_steps = ['install_run', 'install_test', 'install_kernels', 'install_torch']
+    assert steps_of(checkout, 'test') == test_steps
+
+
+def test_a_jetson_gets_no_compiler_of_kernels(checkout: Path, tmp_path: Path) -> None:
+    root = jetson_root(tmp_path, '# R36 (release), REVISION: 4.3, GCID: 38968081')
+    assert 'install_kernels' not in steps_of(checkout, 'test', PENGUIN_SYSTEM_ROOT=str(root))
 
 
 def jetson_root(tmp_path: Path, release: str) -> Path:

@@ -39,11 +39,27 @@ SHAPE = CheckpointShape(
 Array = NDArray[Any]
 
 
+def stored(values: Array, kind: str) -> Array:
+    """Numbers as a kernel reads them; bfloat16 as its bits."""
+    if kind != 'bf16':
+        return np.asarray(values, DTYPES[kind])
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def numbers(values: Array, kind: str) -> Array:
+    """What stored numbers are."""
+    if kind != 'bf16':
+        return values.astype(float)
+    return (values.astype(np.uint32) << 16).view(np.float32).astype(float)
+
+
 class SmallNetwork:
     """Weights and buffers by name, in the arena and as float64."""
 
     def __init__(self, interpreter: Interpreter, formats: Formats) -> None:
         self.network: Network = replace(network_of(SHAPE, formats), splits=4)
+        self.compute = formats.compute
         self.weights: dict[str, Array] = {}
         self._interpreter = interpreter
         self._places: dict[str, tuple[int, str, int]] = {}
@@ -58,7 +74,7 @@ class SmallNetwork:
             self.place(buffer.name, np.zeros(buffer.count, DTYPES[buffer.kind]))
         self['row_numbers'] = np.arange(len(self['row_numbers']))
         cache = ROOM.pitch * self.network.llm.position_numbers
-        self.place('cache', np.zeros(2 * cache, np.float16))
+        self.place('cache', np.zeros(2 * cache, DTYPES[self.compute]))
 
     def place(self, name: str, values: Array) -> None:
         """Puts an array into the arena."""
@@ -91,19 +107,22 @@ class SmallNetwork:
     def _matrix(self, name: str, outputs: int, inputs: int, bits: int) -> None:
         values = self._draw.normal(0, inputs**-0.5, (outputs, inputs))
         if bits == 16:
-            wide = np.zeros((filled_up(outputs, OUTPUTS), filled_up(inputs, INPUTS)), np.float16)
+            wide = np.zeros((filled_up(outputs, OUTPUTS), filled_up(inputs, INPUTS)))
             wide[:outputs, :inputs] = values
-            self.place(f'{name}.words', wide)
-            self.weights[name] = wide[:outputs, :inputs].astype(float)
+            kept = stored(wide, self.compute)
+            self.place(f'{name}.words', kept)
+            self.weights[name] = numbers(kept[:outputs, :inputs], self.compute)
             return
         largest = (1 << (bits - 1)) - 1
         blocks = -(-inputs // INPUTS)
-        scales = np.full((outputs, blocks), 3 * inputs**-0.5 / largest, np.float16)
+        # A number that either format of 16 bits holds.
+        scale = 2.0 ** np.rint(np.log2(3 * inputs**-0.5 / largest)) * 1.25
+        scales = np.full((outputs, blocks), scale, np.float32)
         step = np.repeat(scales.astype(float), INPUTS, axis=1)[:, :inputs]
         rounded = np.clip(np.rint(values / step), -largest, largest).astype(np.int8)
         packed = pack(rounded, scales, bits)
         self.place(f'{name}.words', packed.words)
-        self.place(f'{name}.scales', packed.scales)
+        self.place(f'{name}.scales', stored(packed.scales, self.compute))
         self.weights[name] = weights_of(packed)[:outputs, :inputs]
 
     def _pair(self, name: str, outputs: int, inputs: int, bits: int) -> None:
@@ -138,10 +157,11 @@ class SmallNetwork:
     def _ends(self) -> None:
         llm, encoder, formats = self.network.llm, self.network.encoder, self.network.formats
         self._matrix('llm.lm_head.0', SHAPE.vocabulary_size, llm.size, formats.head)
-        table = np.zeros((SHAPE.vocabulary_size, llm.hidden), np.float16)
+        table = np.zeros((SHAPE.vocabulary_size, llm.hidden))
         table[:, : llm.size] = self._draw.normal(size=(SHAPE.vocabulary_size, llm.size))
-        self.place('llm.embedding', table)
-        self.weights['llm.embedding'] = table[:, : llm.size].astype(float)
+        kept = stored(table, formats.table)
+        self.place('llm.embedding', kept)
+        self.weights['llm.embedding'] = numbers(kept[:, : llm.size], formats.table)
         angles = np.outer(np.arange(ROOM.pitch), 1e4 ** -(np.arange(8) / 8))
         rope = np.concatenate((np.cos(angles), np.sin(angles)), axis=1).astype(np.float32)
         self.place('llm.rope', rope)

@@ -85,8 +85,7 @@ def attend_rows(
     at = tl.arange(0, D)
     query = tl.load(queries + (row * WIDTH + query_head * D)[:, None] + at[None, :])
     # Beyond the end of the slot a row's result is no number.
-    if SIGHT != 'all':
-        query = tl.where((past + row < pitch)[:, None], query, float('nan'))
+    fault = tl.where(past + row < pitch, 0.0, float('nan'))
     keys = cache + tl.multiple_of(tl.load(state + OFFSET), 16)
     keys += (layer * (2 * KV_HEADS) + head).to(tl.int64) * pitch * D
     values = keys + KV_HEADS * pitch.to(tl.int64) * D
@@ -98,6 +97,8 @@ def attend_rows(
         is_held = columns < end
         block = tl.load(keys + columns[:, None] * D + at[None, :], is_held[:, None], 0.0)
         scores = tl.dot(query, tl.trans(block))
+        if SIGHT != 'all':
+            scores += fault[:, None]
         is_seen = is_held[None, :] & (row >= 0)[:, None]
         if SIGHT == 'causal':
             is_seen = is_seen & (columns[None, :] <= past + row[:, None])

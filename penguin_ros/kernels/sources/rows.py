@@ -30,8 +30,8 @@ def norm_rows(
 
 @triton.jit
 def integers_of(words, T: tl.constexpr, BITS: tl.constexpr, kind: tl.constexpr):
-    """Weight T of each word as a 16-bit number: its bits below the leading one of 1024 in float16,
-    from which that and half the range are taken off. In bfloat16 there is no room for that.
+    """Returns weight T of each word as a 16-bit number: its bits below the leading one of a number
+    with room for them, from which that and half the range are taken off.
     """
     bits = (words >> (BITS * T)) & ((1 << BITS) - 1)
     half: tl.constexpr = 1 << (BITS - 1)
@@ -39,7 +39,8 @@ def integers_of(words, T: tl.constexpr, BITS: tl.constexpr, kind: tl.constexpr):
         number = (bits | 0x6400).to(tl.int16).to(tl.float16, bitcast=True)
         number -= tl.full((), 1024.0 + half, tl.float16)
     else:
-        number = (bits - half).to(kind)
+        wide = (bits | 0x4B000000).to(tl.float32, bitcast=True) - (8388608.0 + half)
+        number = wide.to(kind)
     return number
 
 
