@@ -125,15 +125,16 @@ class RuleSet:
 
     def due(self, camera: str, newest_ns: int) -> tuple[Batch, ...]:
         """Returns what is to be evaluated now on a camera whose newest frame has that stamp: all
-        rules that look at a clip of one length together. What is returned counts as begun.
+        rules that look at a clip of one length together. What is returned counts as begun. That
+        an event ends with the valid times of its rule is told by `check`.
         """
         with self._lock:
-            self._check_times(newest_ns)
-            rules = [
-                rule
-                for name, rule in self._rules.items()
-                if (monitor := self._monitors[name].get(camera)) and not monitor.is_disabled
-            ]
+            rules = []
+            for name, rule in self._rules.items():
+                monitor = self._monitors[name].get(camera)
+                if monitor and is_valid_at(rule.valid_times, newest_ns, self._local_time):
+                    monitor.disable('', newest_ns)  # it may have become valid just now
+                    rules += [] if monitor.is_disabled else [rule]
             return self._schedule.due(rules, camera, newest_ns)
 
     def observe(self, rule: Rule, camera: str, evaluation: Evaluation) -> list[Event]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +125,6 @@ def test_a_dark_picture_leaves_rules_unknown(tiny_checkpoint: Path) -> None:
         assert config.rule.dark_level == 0
         watched.show(1)
     with WatchedRules(tiny_checkpoint, DOG) as watched:
-        import dataclasses
-
         rule = dataclasses.replace(watched.config.rule, dark_level=12)
         watched.pipeline.configure(dataclasses.replace(watched.config, rule=rule))
         watched.now.turn(SECOND)
@@ -168,6 +168,20 @@ def test_a_clock_that_jumps_in_mid_event_loses_it_and_everything_begins_anew(
         watched.show(21)
         assert watched.kinds[-1] == 'begin r'
         assert watched.found[-1].event.id != watched.found[0].event.id
+
+
+def test_an_event_ends_where_the_valid_times_of_its_rule_do(tiny_checkpoint: Path) -> None:
+    end = time.strftime('%H:%M', time.localtime(START // SECOND + 60))
+    rule = Rule('r', 'Is there a dog?', valid_times=(f'00:00-{end}',))
+    with WatchedRules(tiny_checkpoint, rule) as watched:
+        watched.holding = {'dog'}
+        watched.show(1, 2, 3)
+        evaluations = watched.state().evaluations
+        watched.show(61, 62)
+        watched.runner.tick()
+        assert watched.kinds == ['begin r', 'end r'] and 'valid' in watched.found[-1].event.reason
+        assert watched.state().evaluations == evaluations
+        assert watched.state().state is State.DISABLED
 
 
 def test_deactivated_it_evaluates_nothing_and_says_so(tiny_checkpoint: Path) -> None:
