@@ -25,6 +25,7 @@ VERBS = {
     'ask': 'ask a running node a question and follow the answer',
     'chat': 'talk with a running node: later questions mean earlier ones',
     'recall': 'find what a robot saw, by words, meaning, time and place; needs no ROS',
+    'index': 'fill a memory from recordings, so that they can be searched; needs no ROS',
     'memory': 'what a memory holds; check it, export it, forget; needs no ROS',
     'demo': 'run a camera and the node for a while: captions, and one question',
     'build': 'turn a checkpoint into a bundle for ONNX Runtime or TensorRT; needs no PyTorch',

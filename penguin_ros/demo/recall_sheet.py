@@ -36,8 +36,8 @@ def draw_sheet(
     width = 2 * MARGIN + columns * PICTURE[0] + (columns - 1) * GAP
     sheet = Image.new('RGB', (width, MARGIN + HEAD + rows * CELL_HEIGHT + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    head = f'“{title}”' if title else 'what was seen'
-    draw.text((MARGIN, MARGIN), drawable(f'{head}: {len(shown)} of the hits'), INK, font=font(22))
+    head = f'“{title}”: the first {len(shown)} hits' if title else f'the first {len(shown)} hits'
+    draw.text((MARGIN, MARGIN), drawable(head), INK, font=font(22))
     count = 0
     for place, hit in enumerate(shown):
         left = MARGIN + place % columns * (PICTURE[0] + GAP)

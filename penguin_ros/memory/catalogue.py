@@ -42,6 +42,7 @@ FIRST_ROWS = 4096
 GROWTH = 2
 """Memory that is not written to yet takes none of the machine's."""
 FEW_GONE = 10_000
+NEVER = 2**62
 MARKS = {'is_gone': np.bool_, 'is_embedded': np.bool_}
 ROWS_AT_ONCE = 10_000
 
@@ -52,11 +53,12 @@ Rows = NDArray[np.intp]
 @dataclass(frozen=True)
 class Columns:
     """The columns of TYPES and MARKS, all of one length, in the order of the entries' ids.
-    `is_in_order` says that sessions and ends ascend, too; `gone` is how many are forgotten.
+    `lateness_ns` is how much earlier than one before it, of its session, an entry may end; NEVER
+    when sessions are mixed. `gone` is how many are forgotten.
     """
 
     arrays: dict[str, NDArray[Any]]
-    is_in_order: bool
+    lateness_ns: int
     gone: int
 
     def __len__(self) -> int:
@@ -77,7 +79,7 @@ class Columns:
         """Returns the columns of the entries up to an id."""
         count = int(np.searchsorted(self['id'], last_id, 'right'))
         arrays = {name: array[:count] for name, array in self.arrays.items()}
-        return Columns(arrays, self.is_in_order, self.gone)
+        return Columns(arrays, self.lateness_ns, self.gone)
 
     def all_rows(self) -> Rows:
         """Returns the rows that are not gone."""
@@ -87,7 +89,7 @@ class Columns:
         """Returns the newest `count` of the rows, newest first: those of the last session first,
         then by their end, then by id.
         """
-        if not self.is_in_order and len(rows) > count:
+        if self.lateness_ns and len(rows) > count:
             rows = self._candidates(rows, count)
         elif len(rows) > count:
             rows = rows[-count:]
@@ -142,7 +144,8 @@ class Catalogue:
         }
         self._count = 0
         self._gone = 0
-        self._is_in_order = True
+        self._lateness_ns = 0
+        self._latest = (0, 0)
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Reads all that is stored."""
@@ -157,7 +160,7 @@ class Catalogue:
         """Returns the columns as they are now."""
         with self._lock:
             arrays = {name: array[: self._count] for name, array in self._arrays.items()}
-            return Columns(arrays, self._is_in_order, self._gone)
+            return Columns(arrays, self._lateness_ns, self._gone)
 
     def append(self, rows: Sequence[Sequence[Any]]) -> None:
         """Adds rows, which are values in the order of TYPES with ascending ids."""
@@ -167,13 +170,26 @@ class Catalogue:
         self._reserve(count)
         for (name, kind), values in zip(TYPES.items(), zip(*rows, strict=True), strict=True):
             self._arrays[name][self._count : count] = np.array(values, kind)
-        begin = max(0, self._count - 1)
-        sessions = np.diff(self._arrays['session'][begin:count].astype(np.int32))
-        ends = np.diff(self._arrays['end_ns'][begin:count])
-        is_in_order = bool(((sessions > 0) | ((sessions == 0) & (ends >= 0))).all())
+        lateness_ns = self._lateness(self._count, count)
         with self._lock:
             self._count = count
-            self._is_in_order &= is_in_order
+            self._lateness_ns = max(self._lateness_ns, lateness_ns)
+
+    def _lateness(self, begin: int, end: int) -> int:
+        """Returns how late the rows are, and notes the latest session and end."""
+        sessions, ends = self._arrays['session'][begin:end], self._arrays['end_ns'][begin:end]
+        last, latest = self._latest
+        if int(sessions[0]) < last or (np.diff(sessions.astype(np.int32)) < 0).any():
+            return NEVER
+        lateness = 0
+        for session in np.unique(sessions).tolist():
+            own = ends[sessions == session]
+            before = latest if session == last else 0
+            highest = np.maximum(np.maximum.accumulate(own), before)
+            lateness = max(lateness, int((highest - own).max()))
+            last, latest = session, int(highest[-1])
+        self._latest = last, latest
+        return lateness
 
     def remove(self, ids: NDArray[np.int64]) -> None:
         """Marks entries as gone, and leaves them out when there are many."""
@@ -221,11 +237,12 @@ class Catalogue:
         now['is_embedded'][rows] = True
 
     def replace_short(self, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.int8]]]) -> None:
-        """Sets all short forms at once, for those who search meanwhile."""
+        """Sets all short forms at once, for those who search meanwhile, and marks their entries."""
         now = self.columns()
         short = np.zeros_like(self._arrays['short'])
         for ids, some in parts:
             short[now.rows_of(ids)] = some
+            self.mark_embedded(ids)
         with self._lock:
             self._arrays['short'] = short
 

@@ -27,6 +27,10 @@ from penguin_ros.memory.space import Space
 
 ROWS_AT_ONCE = 500
 PICTURES_AT_ONCE = 100
+LEAVING_AT_ONCE = 50
+MARGIN_PAGES = 512
+MARGIN_SHARE = 8
+MOST_LEAVES = 200
 SWEEP_SECONDS = 30.0
 BELIEF_NS = 3600 * NANOSECONDS
 
@@ -60,6 +64,8 @@ class Changes:
 
     def add(self, batch: Sequence[tuple[NewEntry, int]]) -> None:
         """Adds entries with their sessions, all or none."""
+        if self.space.is_full:
+            self._keep_margin()
         with self._transaction():
             has_room = self.space.has_room_for_pictures
             rows = [self.inserter.add(entry, session, has_room) for entry, session in batch]
@@ -194,7 +200,7 @@ class Changes:
             return True
         columns = self._catalogue.columns()
         rows = np.flatnonzero(~columns['is_pinned'] & ~columns['is_gone'])
-        rows = oldest_first(columns, rows)[:ROWS_AT_ONCE]
+        rows = oldest_first(columns, rows)[:LEAVING_AT_ONCE]
         self.remove(columns['id'][rows].tolist())
         return len(rows) > 0
 
@@ -210,7 +216,28 @@ class Changes:
         """The disk took no more: leaves out pictures, then lets the oldest leave; returns whether
         that may have helped.
         """
-        return self.leave() if self.space.refused() else True
+        if not self.space.refused():
+            return True
+        self._empty_log()
+        return self._keep_margin()
+
+    def _keep_margin(self) -> bool:
+        """Lets the oldest leave until the database has free pages for what comes and for the next
+        that leave, so that its file need not grow; returns False where nothing could leave.
+        """
+        pages = self._connection.execute('PRAGMA page_count').fetchone()[0]
+        margin = min(MARGIN_PAGES, pages // MARGIN_SHARE)
+        for leaves in range(MOST_LEAVES):
+            if self._connection.execute('PRAGMA freelist_count').fetchone()[0] >= margin:
+                return True
+            if not self.leave():
+                return leaves > 0
+            self._empty_log()
+        return True
+
+    def _empty_log(self) -> None:
+        with suppress(sqlite3.Error):  # what it needs may come later
+            self._connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
 
     def drop_pictures(self, ids: Sequence[int]) -> None:
         """Forgets the pictures of entries, which stay."""

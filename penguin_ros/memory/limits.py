@@ -58,3 +58,15 @@ class StoreLimits:
     max_waiting: int = setting(
         4096, 'Entries that wait for the disk; more are dropped and counted.', span=(16, 1_000_000)
     )
+
+
+KEEP_ALL = StoreLimits(
+    caption_days=0.0,
+    answer_days=0.0,
+    picture_days=0.0,
+    caption_mebibytes=0,
+    answer_mebibytes=0,
+    event_mebibytes=0,
+    picture_mebibytes=0,
+)
+"""No limit but the disk's: for who writes to a store whose limits somebody else knows."""

@@ -29,7 +29,7 @@ SAMPLE = 8192
 GROWTH = 4
 HEADROOM = 1.25
 """How much further than the sample reaches a short form can."""
-ROWS_AT_ONCE = 16384
+ROWS_AT_ONCE = 1024
 BLOCK_ROWS = 2048
 """Larger blocks leave the processor's cache, and make BLAS use threads, which wait for each other.
 """
@@ -100,11 +100,12 @@ class Meaning:
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Reads all vectors of the embedder into memory, as their short forms."""
-        query = 'SELECT id FROM vector WHERE embedder = ?'
-        cursor = connection.execute(query, (self.number,))
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            self._catalogue.mark_embedded(np.array(rows, np.int64)[:, 0])
-        self.find_directions(connection)
+        columns = self._catalogue.columns()
+        if len(columns) > POOL:
+            self._find_directions(connection, columns['id'], len(columns))
+        if self._directions is None:
+            cursor = connection.execute('SELECT id FROM vector WHERE embedder = ?', (self.number,))
+            self._catalogue.mark_embedded(np.array(cursor.fetchall(), np.int64).reshape(-1))
 
     def add(self, ids: NDArray[np.int64], vectors: Vectors) -> None:
         """Takes vectors of length 1, which are committed."""
@@ -118,14 +119,20 @@ class Meaning:
         return count > (GROWTH * self._directions.count if self._directions else POOL)
 
     def find_directions(self, connection: sqlite3.Connection) -> None:
-        """Finds the directions, and makes all short forms by them, where there are enough."""
+        """Finds the directions anew, and makes all short forms by them."""
         columns = self._catalogue.columns()
         ids = columns['id'][columns['is_embedded']]
-        if len(ids) <= POOL:
-            return
+        self._find_directions(connection, ids, len(ids))
+
+    def _find_directions(
+        self, connection: sqlite3.Connection, ids: NDArray[np.int64], count: int
+    ) -> None:
+        """Does so from a sample of these entries, unless too few of them have a vector."""
         sample = ids[np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.intp)]
         _, vectors = self._read(connection, sample)
-        directions = directions_of(vectors, len(ids))
+        if len(vectors) <= min(POOL, len(sample) // 2):
+            return
+        directions = directions_of(vectors, count)
         self._catalogue.replace_short(
             (some, directions.short(each)) for some, each in self._all_vectors(connection)
         )

@@ -11,19 +11,22 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from penguin_ros.frame import NANOSECONDS
 from penguin_ros.memory.catalogue import Columns, Rows
 from penguin_ros.memory.filter import Filter
 from penguin_ros.memory.words import fts_query
 
-POOL = 1000
+POOL = 256
+MAX_LATENESS_NS = 3600 * NANOSECONDS
 FIRST_WINDOW = 20_000
 WINDOW_GROWTH = 4
-ROWS_AT_ONCE = 2000
+FEW_ROWS, ROWS_AT_ONCE = 300, 4000
 RANK_OFFSET = 60
 """Of reciprocal rank fusion: how little the first ranks stand out."""
 SATURATION, LENGTH_SHARE = 1.2, 0.75
@@ -47,38 +50,65 @@ def rows_with_words(
     """Returns the newest `count` rows that hold the words and are in `fits` (None: all), newest
     first.
 
-    It looks through a window of the newest rows that fit, and through larger ones while too few are
-    found.
+    Where entries were stored nearly in the order of their time, it stops as soon as there are
+    enough. Where not, it looks through a window of the newest that fit, and through larger ones
+    while too few are found.
     """
     query = fts_query(words)
     everything = columns.all_rows() if fits is None else fits
+    if columns.lateness_ns <= MAX_LATENESS_NS:
+        return columns.newest(_found_in(connection, columns, query, everything, count), count)
     window = FIRST_WINDOW
     while True:
         newest = everything if window >= len(everything) else columns.newest(everything, window)
-        found = _found_in(connection, columns, query, np.sort(newest))
+        found = _found_in(connection, columns, query, np.sort(newest), len(newest))
         if len(found) >= count or window >= len(everything):
-            return columns.newest(np.sort(found), count)
+            return columns.newest(found, count)
         window *= WINDOW_GROWTH
 
 
-def _found_in(connection: sqlite3.Connection, columns: Columns, query: str, rows: Rows) -> Rows:
-    """Returns which of the rows hold the words."""
+def _found_in(
+    connection: sqlite3.Connection, columns: Columns, query: str, rows: Rows, count: int
+) -> Rows:
+    """Returns which of the rows hold the words, in their order; of more than `count` at least the
+    last ones.
+    """
     if not len(rows):
         return rows
+    wanted = count
     is_wanted = np.zeros(len(columns), bool)
     is_wanted[rows] = True
     first, last = int(columns['id'][rows[0]]), int(columns['id'][rows[-1]])
-    found = [
-        some[is_wanted[some]]
-        for ids in _batches(connection.execute(FOUND, (query, first, last)))
-        if len(some := columns.rows_of(ids))
-    ]
+    found: list[Rows] = []
+    for ids in _batches(connection, query, first, last):
+        some = columns.rows_of(ids[::-1])
+        found.insert(0, some[is_wanted[some]])
+        count -= len(found[0])
+        if count <= 0 and (not columns.lateness_ns or _is_enough(columns, found, wanted, some)):
+            break
     return np.concatenate(found) if found else np.zeros(0, np.intp)
 
 
-def _batches(cursor: sqlite3.Cursor) -> Iterator[NDArray[np.int64]]:
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        yield np.array(rows, np.int64)[:, 0]
+def _is_enough(columns: Columns, found: Sequence[Rows], count: int, seen: Rows) -> bool:
+    """Returns whether nothing that was stored before `seen` can be among the newest `count`."""
+    if not len(seen):
+        return False
+    last = columns.newest(np.concatenate(found), count)[-1]
+    first = seen[0]
+    if columns['session'][first] < columns['session'][last]:
+        return True
+    return bool(columns['end_ns'][first] + columns.lateness_ns < columns['end_ns'][last])
+
+
+def _batches(
+    connection: sqlite3.Connection, query: str, first: int, last: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yields the ids of what holds the words, descending, first a few and then more at once."""
+    with closing(connection.execute(FOUND, (query, first, last))) as cursor:
+        size = FEW_ROWS
+        while rows := cursor.fetchmany(size):
+            yield np.fromiter((row[0] for row in rows), np.int64, len(rows))
+            size = ROWS_AT_ONCE
 
 
 def word_scores(texts: Sequence[str], words: str) -> NDArray[np.float64]:

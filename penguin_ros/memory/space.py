@@ -16,6 +16,7 @@ from pathlib import Path
 
 RESERVE = 'reserve'
 RESERVE_BYTES = 4 << 20
+NEEDED_FOR_RESERVE = 4 * RESERVE_BYTES
 TIGHT = 'the disk is nearly full: no picture is stored'
 FULL = 'the disk is full: no picture is stored, and the oldest leave'
 
@@ -39,6 +40,11 @@ class Space:
         self.keep_reserve()
 
     @property
+    def is_full(self) -> bool:
+        """True since the disk took no more, until there is room again."""
+        return self.trouble == FULL
+
+    @property
     def has_room_for_pictures(self) -> bool:
         """False while pictures are left out."""
         return not self.trouble
@@ -47,7 +53,12 @@ class Space:
         """Looks how much is free; returns True when the oldest pictures have to leave."""
         free = self._free(self._folder)
         is_full = free < self._min_free / 2
-        self.trouble = FULL if is_full else TIGHT if free < self._min_free else ''
+        # What the disk refused once it takes again only when there is room for the reserve.
+        needed = max(self._min_free, self.trouble and NEEDED_FOR_RESERVE or 0)
+        if free >= needed:
+            self.trouble = ''
+        elif not self.trouble:
+            self.trouble = FULL if is_full else TIGHT
         if not self.trouble:
             self.keep_reserve()
         return is_full
@@ -64,7 +75,7 @@ class Space:
 
     def keep_reserve(self) -> None:
         """Makes the file in reserve, where there is room for more than that."""
-        if self._reserve.exists() or self._free(self._folder) < 4 * RESERVE_BYTES:
+        if self._reserve.exists() or self._free(self._folder) < NEEDED_FOR_RESERVE:
             return
         with suppress(OSError):
             descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -25,7 +25,7 @@ from penguin_ros.memory.embedder import Embedder
 from penguin_ros.memory.entry import Entry, Kind, NewEntry, Page
 from penguin_ros.memory.filter import MAX_STAMP_NS, Filter, check_filter
 from penguin_ros.memory.forgetting import Forgotten
-from penguin_ros.memory.limits import StoreLimits
+from penguin_ros.memory.limits import KEEP_ALL, StoreLimits
 from penguin_ros.memory.meaning import Meaning
 from penguin_ros.memory.pictures import Pictures
 from penguin_ros.memory.recall import recall
@@ -33,9 +33,6 @@ from penguin_ros.memory.retention import MEBIBYTE
 from penguin_ros.memory.rows import read_entries
 from penguin_ros.memory.space import Space
 from penguin_ros.memory.writer import Writer
-
-WALL = 'wall'
-"""The session of stamps that are times of day."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +90,14 @@ class Store:
     def open(
         cls, folder: Path, limits: StoreLimits | None = None, *, is_read_only: bool = False
     ) -> Store:
-        """Opens the store in a folder, which is made where there is none.
+        """Opens the store in a folder, which is made where there is none; without `limits` nothing
+        leaves for its age or size.
 
         StoreInUse when another process writes to it, StoreTooNew when a newer version wrote it,
         StoreError or SystemRefusal when it cannot be read or written. With `is_read_only` nothing
         is written, and another process may write meanwhile; what that adds is not seen.
         """
-        return cls(Path(folder), limits or StoreLimits(), is_read_only)
+        return cls(Path(folder), limits or KEEP_ALL, is_read_only)
 
     def __enter__(self) -> Store:
         return self
@@ -130,19 +128,31 @@ class Store:
             raise damaged(self.folder, error) from error
 
     def _last_session(self) -> int:
-        row = self._reader.execute('SELECT max(id) FROM session').fetchone()
+        query = "SELECT max(id) FROM session WHERE name = ''"
+        row = self._reader.execute(query).fetchone()
         if row[0] is None and self._writer:
             return self.begin_session('the first one')
         return int(row[0] or 0)
 
-    def begin_session(self, reason: str, name: str = '') -> int:
+    def begin_session(self, reason: str) -> int:
         """Begins a session, in which stamps are not comparable with those before, and returns its
         number; entries that are added from now on belong to it. `reason` says why: the clock was
         set back, for example.
         """
         writer = self._written()
-        self.session = writer.call(lambda: self._changes.begin_session(name, reason))
+        self.session = writer.call(lambda: self._changes.begin_session('', reason))
         return self.session
+
+    def session_named(self, name: str, reason: str) -> int:
+        """Returns the session of a name, a new one where there is none; entries that are added
+        without naming a session do not belong to it.
+        """
+        query = 'SELECT id FROM session WHERE name = ?'
+        with self._read_lock:
+            row = self._reader.execute(query, (name,)).fetchone()
+        if row:
+            return int(row[0])
+        return self._written().call(lambda: self._changes.begin_session(name, reason))
 
     def add(self, entry: NewEntry, *, is_patient: bool = False, session: int | None = None) -> bool:
         """Remembers an entry, soon, on the writer's thread; returns at once.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar('T')
 MAX_BATCH = 2000
+MAX_BATCH_CHARACTERS = 1 << 20
 RETRY_SECONDS = 2.0
 ATTEMPTS = 5
 IDLE_SECONDS = 1.0
@@ -136,7 +137,7 @@ class Writer:
         """Commits all that waits; False when that was not possible."""
         while self._entries:
             with self._condition:
-                batch = [self._entries[i] for i in range(min(MAX_BATCH, len(self._entries)))]
+                batch = self._next_batch()
             if not self._write(batch):
                 return False
             with self._condition:
@@ -146,6 +147,17 @@ class Writer:
                 self._due = time.monotonic() + self._commit_seconds
                 self._condition.notify_all()
         return True
+
+    def _next_batch(self) -> list[tuple[NewEntry, int]]:
+        """Returns the first of those that wait, so that a transaction stays small."""
+        batch: list[tuple[NewEntry, int]] = []
+        size = 0
+        for entry, session in self._entries:
+            size += len(entry.text) + len(entry.question)
+            if batch and (size > MAX_BATCH_CHARACTERS or len(batch) == MAX_BATCH):
+                break
+            batch.append((entry, session))
+        return batch
 
     def _write(self, batch: list[tuple[NewEntry, int]]) -> bool:
         for _ in range(ATTEMPTS):

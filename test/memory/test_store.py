@@ -14,6 +14,7 @@ import pytest
 from support.memory_entries import SECOND, caption, filled, texts
 
 from penguin_ros.errors import InvalidRequest, StoreInUse, UnknownEntry
+from penguin_ros.memory import search
 from penguin_ros.memory.entry import Kind, NewEntry, Pose
 from penguin_ros.memory.filter import Filter, Interval, Place
 from penguin_ros.memory.store import Store
@@ -44,8 +45,13 @@ def test_an_entry_comes_back_as_it_was_after_a_restart(tmp_path: Path) -> None:
             assert store.entries([found.id]) == [found]
 
 
-@pytest.mark.parametrize('is_in_order', [True, False])
-def test_filters_find_what_a_plain_loop_finds(store: Store, is_in_order: bool) -> None:
+@pytest.mark.parametrize('lateness', [0, 40, 400])
+def test_filters_find_what_a_plain_loop_finds(
+    store: Store, lateness: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (('FEW_ROWS', 5), ('ROWS_AT_ONCE', 11), ('FIRST_WINDOW', 30)):
+        monkeypatch.setattr(search, name, value)
+    monkeypatch.setattr(search, 'MAX_LATENESS_NS', 50 * SECOND)
     chance = random.Random(5)
     entries = [
         caption(
@@ -58,7 +64,8 @@ def test_filters_find_what_a_plain_loop_finds(store: Store, is_in_order: bool) -
         )
         for number in range(400)
     ]
-    order = entries if is_in_order else chance.sample(entries, len(entries))
+    places = [number + chance.uniform(0, lateness) for number in range(len(entries))]
+    order = [entries[at] for at in sorted(range(len(entries)), key=places.__getitem__)]
     filled(store, order)
 
     def plain(words: str, begin: int, end: int, camera: str, place: Place | None) -> list[str]:

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin index`: fills a memory from recordings, so that they can be searched; needs no ROS."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
+from penguin_ros.console import can_draw, clock, print_line, progress_bar, status_line
+from penguin_ros.text import counted
+
+if TYPE_CHECKING:
+    from penguin_ros.config import PenguinConfig
+    from penguin_ros.evaluation.offline import OfflineRunner
+    from penguin_ros.memory.store import Store
+
+EPILOG = """examples:
+  penguin index monday/ tuesday/ --store ~/memory --checkpoint tencent/Penguin-VL-2B
+  penguin recall "open door" --store ~/memory
+
+Interrupted, it goes on where it was when the same is typed again: each clip is remembered exactly
+once. Pictures of people are stored only with --pictures."""
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the verb."""
+    parser.add_argument('sources', type=Path, nargs='+', help='rosbag2 folders, bags or videos')
+    parser.add_argument('--store', type=Path, required=True, metavar='DIR', help='the memory')
+    parser.add_argument('--topic', default='', help='image topic of bags that have several')
+    parser.add_argument('--pictures', action='store_true', help='a picture with each caption')
+    parser.add_argument('--words', action='store_true', help='no vectors, so no search by meaning')
+    add_setting_options(
+        parser,
+        {
+            **MODEL_OPTIONS,
+            '--prompt': 'caption.prompt',
+            '--clip-seconds': 'clip.seconds',
+            '--fps': 'clip.fps',
+            '--max-tokens': 'caption.max_tokens',
+        },
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Indexes all recordings; exit code 1 when a clip could not be captioned or images are
+    missing.
+    """
+    from penguin_ros.evaluation.offline import ANY_LENGTH, OfflineRunner, offline, with_model
+    from penguin_ros.memory.store import Store
+
+    config = with_model(
+        offline(config_from(arguments, ANY_LENGTH)),
+        'captions need',
+        'penguin index BAG --store DIR --checkpoint DIR_OR_HUB_ID',
+    )
+    is_whole = True
+    with Store.open(arguments.store) as store:
+        if store.stats().note:
+            status_line(store.stats().note)
+        _use_meaning(store, arguments.words)
+        with OfflineRunner(config) as runner:
+            for source in arguments.sources:
+                is_whole &= _index(arguments, config, store, runner, source)
+        is_whole &= not store.stats().last_error
+        if store.stats().last_error:
+            status_line(store.stats().last_error)
+    return exit_codes.DONE if is_whole else exit_codes.FAILED
+
+
+def _use_meaning(store: Store, is_unwanted: bool) -> None:
+    from penguin_ros.errors import LibraryUnusable
+    from penguin_ros.memory.embedder import included_embedder
+
+    if is_unwanted:
+        return
+    try:
+        store.use_embedder(included_embedder())
+    except LibraryUnusable as error:
+        status_line(f'to be found by words only: {error.why}')
+
+
+def _index(
+    arguments: argparse.Namespace,
+    config: PenguinConfig,
+    store: Store,
+    runner: OfflineRunner,
+    source: Path,
+) -> bool:
+    from penguin_ros.evaluation.recording_index import Source, index_recording
+    from penguin_ros.media.recordings import open_recording
+
+    recording = open_recording(source, arguments.topic)
+    what = Source(source.resolve().name, arguments.topic or 'recording', arguments.pictures)
+    with _progress(source.name) as progress:
+        done = index_recording(runner, config, store, what, recording, progress)
+    for line in recording.account.lines():
+        status_line(line)
+    failed = f', {counted(done.failed, "clip")} could not be captioned' if done.failed else ''
+    print_line(
+        f'{source}: {counted(done.captioned, "clip")} captioned, {done.known} known before{failed}'
+    )
+    return not done.failed and (done.captioned == 0 or recording.account.is_seen_to_the_end)
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[float, float, float], None]]:
+    """Yields what shows progress: a bar on a terminal, else a line now and then."""
+    import sys
+
+    shown = time.monotonic()
+
+    def tell(at_s: float, total_s: float, left_s: float) -> None:
+        nonlocal shown
+        if can_draw(sys.stderr):
+            show(100 * at_s / max(total_s, 1e-9), f'{clock(at_s)}, {clock(left_s)} left')
+        elif time.monotonic() - shown > SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
+            status_line(f'{name}: {clock(at_s)} of {clock(total_s)}, {clock(left_s)} left')
+
+    with progress_bar(name, 100) as show:
+        yield tell
