@@ -216,6 +216,7 @@ def figures(seen: Seen, elapsed_s: float) -> dict[str, Any]:
     good = [(at, caption) for at, caption in seen.captions if not caption.error_code]
     return {
         'seconds': elapsed_s,
+        'load': os.getloadavg(),
         'captions': len(good),
         'captions_published': last.captions_published - first.captions_published,
         'captions_dropped': last.captions_dropped - first.captions_dropped,
@@ -235,6 +236,10 @@ def figures(seen: Seen, elapsed_s: float) -> dict[str, Any]:
         'resident_start': float(np.median(usage[:quarter, 2])),
         'resident_end': float(np.median(usage[-quarter:, 2])),
         'resident_highest': float(usage[:, 2].max()),
+        'resident_each_minute': [
+            float(np.median(usage[usage[:, 0] // 60 == minute, 2]))
+            for minute in range(int(usage[-1, 0] // 60) + 1)
+        ],
     }
 
 
