@@ -207,7 +207,7 @@ def errors(case: Case, got: Mapping[str, np.ndarray], exact: Mapping[str, np.nda
         ours, theirs = (_wide(kind, each[name]) for each in (got, exact))
         known = np.isfinite(theirs) & np.isfinite(ours)
         norm = float(np.linalg.norm(theirs[known])) or 1.0
-        worst = max(worst, float(np.linalg.norm((ours - theirs)[known])) / norm)
+        worst = max(worst, float(np.linalg.norm(ours[known] - theirs[known])) / norm)
     return worst
 
 

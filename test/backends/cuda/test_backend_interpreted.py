@@ -29,7 +29,7 @@ from penguin_ros.backends.cuda.backend import CudaBackend
 from penguin_ros.config import ModelConfig
 from penguin_ros.export.precision import BuildChoice
 
-pytestmark = [needs_triton, pytest.mark.slow]
+pytestmark = [needs_triton, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ARENA_BYTES = 192 * 1024 * 1024
 CONFIG = ModelConfig(max_length=96, kv_slots=2)
