@@ -20,6 +20,11 @@ from penguin_ros.scoring.outcomes import is_yes_no
 
 BINS = 10
 RESAMPLES = 500
+SPREAD = 0.25
+"""The standard deviation of the logarithm of a temperature, as believed beforehand. Where nearly
+every answer is right, any small temperature fits, and the next wrong answer would be a certain one.
+"""
+
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.1, 10.0
 GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -140,8 +145,8 @@ def calibration_error(probabilities: NDArray[np.float64], came_true: NDArray[np.
 
 
 def fitted_temperature(scores: Sequence[JudgedScore]) -> float:
-    """Returns the temperature under which the right answers are most probable together, by golden
-    section over its logarithm; 1 for no scores.
+    """Returns the temperature that is most probable after the right answers, beforehand 1 within a
+    factor of exp(SPREAD), by golden section over its logarithm; 1 for no scores.
     """
     if not scores:
         return 1.0
@@ -168,8 +173,9 @@ def _leads(scores: Sequence[JudgedScore]) -> NDArray[np.float64]:
 
 
 def _surprise(leads: NDArray[np.float64], log_temperature: float) -> float:
-    """Returns the negative log likelihood of the right answers."""
-    return float(np.logaddexp.reduce(leads / math.exp(log_temperature), axis=1).sum())
+    """Returns the negative log likelihood of the right answers, and of the temperature."""
+    given = np.logaddexp.reduce(leads / math.exp(log_temperature), axis=1).sum()
+    return float(given) + (log_temperature / SPREAD) ** 2 / 2
 
 
 def _resampled(seeds: NDArray[np.int64], of: Callable[[NDArray[np.int64]], float]) -> Interval:

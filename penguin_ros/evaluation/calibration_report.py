@@ -118,7 +118,7 @@ class CalibrationReport:
         from matplotlib import pyplot
 
         figure, panels = pyplot.subplots(
-            1, len(self.groups), figsize=(4.4 * len(self.groups), 4.4), squeeze=False
+            1, len(self.groups), figsize=(4.4 * len(self.groups), 4.8), squeeze=False
         )
         for panel, (name, group) in zip(panels[0], self.groups.items(), strict=True):
             _draw_group(panel, name, group)
@@ -156,7 +156,7 @@ def _draw_group(panel: Any, name: str, group: FittedGroup) -> None:
         ylabel='share that is right',
         title=f'{title}, {group.before.count} questions',
     )
-    panel.legend(fontsize=7, loc='upper left')
+    panel.legend(fontsize=7, loc='upper center', bbox_to_anchor=(0.5, -0.14), frameon=False)
 
 
 def _in_words(interval: Interval) -> str:

@@ -49,6 +49,11 @@ def test_the_fitted_temperature_is_by_how_much_a_model_is_too_sure(
         assert after.brier.value < before.brier.value
 
 
+def test_where_every_answer_is_right_a_model_is_not_made_certain() -> None:
+    right = [each for each in made(400, 1.0) if each.judged[0] > 0.9 and each.right == 0]
+    assert 0.5 < fitted_temperature(right) < 1
+
+
 def test_without_scores_the_temperature_is_one() -> None:
     assert fitted_temperature([]) == 1.0
 
