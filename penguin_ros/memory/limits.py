@@ -49,9 +49,9 @@ class StoreLimits:
         span=MEBIBYTES,
     )
     commit_seconds: float = setting(
-        1.0,
-        'Longest time for which something new is only in memory; a power cut loses no more. Longer '
-        'writes less to the disk.',
+        0.5,
+        'Longest time for which something new waits to be written; a power cut loses no more than '
+        'that and what the writing takes. Longer writes less to the disk.',
         unit='s',
         span=(0.05, 60.0),
     )
