@@ -2,8 +2,8 @@
 """Writes the tables of docs/ that follow from the code: parameters, launch arguments, messages.
 
 A table stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
-nothing is written, and the exit code is 1 when a table is stale. The parameters of the two camera
-nodes need ROS 2, so source scripts/env.sh first.
+nothing is written, and the exit code is 1 when a table is stale. The parameters of the camera
+nodes and of the memory node need ROS 2, so source scripts/env.sh first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from reference_messages import cell, interfaces, markdown
 
@@ -28,15 +29,7 @@ _BLOCK = re.compile(r'(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)', re.DOT
 
 def parameters_block() -> str:
     """Returns the settings of penguin_node: a table for each section of config.py."""
-    known = settings(PenguinConfig())
-    sections = []
-    for section in dataclasses.fields(PenguinConfig):
-        names = [name for name in known if name.startswith(f'{section.name}.')]
-        rows = [_row(name, *known[name], with_live=True) for name in names]
-        meaning = (type(getattr(PenguinConfig(), section.name)).__doc__ or '').strip()
-        table = [*_head(with_live=True), *rows]
-        sections.append('\n'.join([f'### {section.name}', '', meaning, '', *table]))
-    return '\n\n'.join(sections)
+    return _sections(PenguinConfig(), with_live=True)
 
 
 def camera_node_block() -> str:
@@ -51,6 +44,13 @@ def sim_camera_block() -> str:
     from penguin_ros.ros.sim_camera.parameters import SimCameraParameters
 
     return _dataclass_table(SimCameraParameters)
+
+
+def memory_node_block() -> str:
+    """Returns the parameters of memory_node: a table for each section."""
+    from penguin_ros.ros.memory_node.parameters import MemoryNodeConfig
+
+    return _sections(MemoryNodeConfig(), with_live=False)
 
 
 def messages_block() -> str:
@@ -95,10 +95,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     'parameters': parameters_block,
     'camera_node parameters': camera_node_block,
     'sim_camera parameters': sim_camera_block,
+    'memory_node parameters': memory_node_block,
     'messages': messages_block,
     'board defaults': boards_block,
     'penguin launch': lambda: launch_block('penguin.launch.py'),
     'simulation launch': lambda: launch_block('simulation.launch.py'),
+    'memory launch': lambda: launch_block('memory.launch.py'),
     'gazebo launch': lambda: launch_block('gazebo.launch.py'),
 }
 
@@ -138,6 +140,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _texts_of_pages() -> list[tuple[Path, str]]:
     return [(page, page.read_text(encoding='utf-8')) for page in pages()]
+
+
+def _sections(config: Any, with_live: bool) -> str:
+    """Returns a table for each section of a configuration."""
+    known = settings(config)
+    sections = []
+    for section in dataclasses.fields(config):
+        names = [name for name in known if name.startswith(f'{section.name}.')]
+        rows = [_row(name, *known[name], with_live=with_live) for name in names]
+        meaning = (type(getattr(config, section.name)).__doc__ or '').strip()
+        table = [*_head(with_live=with_live), *rows]
+        sections.append('\n'.join([f'### {section.name}', '', meaning, '', *table]))
+    return '\n\n'.join(sections)
 
 
 def _dataclass_table(kind: type) -> str:

@@ -26,6 +26,7 @@ VERBS = {
     'chat': 'talk with a running node: later questions mean earlier ones',
     'recall': 'find what a robot saw, by words, meaning, time and place; needs no ROS',
     'index': 'fill a memory from recordings, so that they can be searched; needs no ROS',
+    'summarise': 'have a running memory node tell what happened in an interval',
     'memory': 'what a memory holds; check it, export it, forget; needs no ROS',
     'demo': 'run a camera and the node for a while: captions, and one question',
     'build': 'turn a checkpoint into a bundle for ONNX Runtime or TensorRT; needs no PyTorch',

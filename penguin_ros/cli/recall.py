@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`penguin recall`: finds what a robot saw, in a store on the disk."""
+"""`penguin recall`: finds what a robot saw, in a store on the disk or of a running memory node."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.past_times import add_choices, filter_from, shown_time
+from penguin_ros.cli.setting_options import seconds
 from penguin_ros.console import print_line, status_line
 from penguin_ros.errors import LibraryUnusable, SettingError
 
@@ -20,26 +21,41 @@ if TYPE_CHECKING:
     from penguin_ros.memory.store import Store
 
 EPILOG = """examples:
-  penguin recall "red box" --last 2h --store ~/memory
+  penguin recall "red box" --last 2h
+  penguin recall "red box" --last-seen
+  penguin recall box --last 10min --look-again "Is it damaged?"
   penguin recall "red box" --near 1.5,2.0 --radius 1 --newest --store ~/memory
   penguin recall --from 2026-11-28T10:00 --to 2026-11-28T10:15 --store ~/memory --sheet found.png
 
-Entries are found by their words, or by what they mean where the extra `meaning` is installed;
-"words in quotes" next to each other, none with a - before it. Exit code 1 when nothing was
-found."""
+Without --store a running memory node is asked. Entries are found by their words, or by what they
+mean where the extra `meaning` is installed; "words in quotes" next to each other, none with a -
+before it. Exit code 1 when nothing was found."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
     parser.add_argument('text', nargs='?', default='', help='what to look for; nothing: anything')
     parser.add_argument(
-        '--store', type=Path, metavar='DIR', help='a folder that a memory node or index wrote'
+        '--store',
+        type=Path,
+        metavar='DIR',
+        help='a folder that a memory node or index wrote; needs no ROS (default: a running node)',
     )
     add_choices(parser)
     parser.add_argument('--words', action='store_true', help='by words only, not by meaning')
     parser.add_argument('--newest', action='store_true', help='the newest first, not the best')
     parser.add_argument('--limit', type=int, default=20, metavar='N', help='at most so many (20)')
     parser.add_argument('--json', action='store_true', help='one JSON object each, with evidence')
+    parser.add_argument(
+        '--look-again', default='', metavar='QUESTION', help='ask about the pictures that are found'
+    )
+    parser.add_argument(
+        '--last-seen', action='store_true', help='where it was last, confirmed by its picture'
+    )
+    parser.add_argument('--node', default='', help='full name of the memory node, when several run')
+    parser.add_argument(
+        '--timeout', type=seconds, default=120.0, metavar='S', help='give up after S seconds (120)'
+    )
     parser.add_argument(
         '--sheet', type=Path, metavar='FILE', help='draw pictures with times and places as PNG'
     )
@@ -50,8 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
     from penguin_ros.memory.store import Store
 
     if arguments.store is None:
+        from penguin_ros.cli.recall_live import run_live
+
+        return run_live(arguments)
+    if arguments.look_again or arguments.last_seen:
         raise SettingError(
-            'penguin recall without --store', 'it needs the folder of a memory', 'Give --store DIR'
+            '--look-again or --last-seen with --store',
+            'a running penguin node looks at the pictures, which a memory node gives it',
+            'Leave --store out',
         )
     with Store.open(arguments.store, is_read_only=True) as store:
         hits = _found(store, arguments)

@@ -60,6 +60,10 @@ class Background:
         finally:
             self._waiting -= 1
 
+    def start(self, work: Callable[[], None]) -> None:
+        """Has work done that nobody waits for."""
+        self._pool.submit(work)
+
     async def within(
         self, future: Any, deadline_ns: int, too_late: Callable[[], BaseException]
     ) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import PIL.Image
@@ -17,7 +19,7 @@ from penguin_msgs.srv import LastSeen, LookAgain
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from penguin_ros.errors import InvalidRequest, UnknownEntry
+from penguin_ros.errors import InvalidRequest, PenguinError, UnknownEntry
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.memory.entry import Entry, Kind
 from penguin_ros.memory.filter import MAX_LIMIT, Filter
@@ -149,7 +151,9 @@ class LookEndpoints:
         return response
 
     def _mentions(self, request: LastSeen.Request) -> list[Entry]:
-        """Returns the newest captions and events with the words of the thing."""
+        """Returns the newest captions and events with the words of the thing; where there are none
+        and pictures can tell, those that mean about the same.
+        """
         words = words_of(request.thing)
         if not words:
             raise InvalidRequest(
@@ -165,7 +169,14 @@ class LookEndpoints:
             is_newest_first=True,
             limit=MENTIONS,
         )
-        return [hit.entry for hit in self._store.recall(asked).hits]
+        hits = self._store.recall(asked).hits
+        if not hits and not request.without_looking:
+            about = replace(
+                asked, words='', meaning=words, is_newest_first=False, limit=self._config.max_looks
+            )
+            with suppress(PenguinError):  # nothing is there to search by meaning with
+                hits = tuple(hit for hit in self._store.recall(about).hits if hit.entry.has_picture)
+        return [hit.entry for hit in hits]
 
     async def _sighting(
         self, request: LastSeen.Request, mentions: list[Entry], deadline_ns: int

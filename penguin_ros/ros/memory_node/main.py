@@ -29,7 +29,7 @@ COMMAND = NodeCommand(
     'Remembers what penguin nodes say they see, and finds it again by time, words, meaning and '
     'place.',
     '-p folder:=/data/memory -p nodes:=[penguin]',
-    'memory.md',
+    'memory_node.md',
 )
 WAKE_SECONDS = 1.0
 PAUSE_AFTER_FAULT_S = 0.01

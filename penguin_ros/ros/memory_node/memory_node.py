@@ -15,6 +15,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from penguin_ros.errors import PenguinError
+from penguin_ros.memory.embedder import included_embedder
 from penguin_ros.memory.entry import Kind, NewEntry
 from penguin_ros.memory.store import Store, StoreStats
 from penguin_ros.picture_buffer import Picture
@@ -97,6 +99,9 @@ class MemoryNode(NumbersAsDeclared, Node):
         if stats.note:
             self.get_logger().warning(stats.note)
         self._recorder.start()
+        if self.parameters.config.recall.meaning:
+            # It reads a table of some megabytes, and vectors of all that is stored.
+            self._background.start(self._use_meaning)
         if self.get_parameter('use_sim_time').value:
             self._recorder.begin_session('the node was started in simulated time')
         self.get_logger().info(
@@ -131,6 +136,15 @@ class MemoryNode(NumbersAsDeclared, Node):
         group, clock = ReentrantCallbackGroup(), Clock(clock_type=ClockType.STEADY_TIME)
         for period_s, call in ((PERIOD_S, self._publish), (STATS_PERIOD_S, self._ask_stats)):
             self.create_timer(period_s, self.guard.wrap(call), callback_group=group, clock=clock)
+
+    def _use_meaning(self) -> None:
+        """Lets entries be found by meaning, where that is possible; on a background thread."""
+        try:
+            self._store.use_embedder(included_embedder())
+        except PenguinError as error:
+            self.get_logger().info(f'entries are found by words, time and place only: {error}')
+        except Exception as error:
+            self.guard.report('preparing the search by meaning', error)
 
     # --- while it runs ----------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 from dataclasses import dataclass, field
@@ -111,6 +110,17 @@ class QueueConfig:
 
 
 @dataclass(frozen=True)
+class RecallConfig:
+    """Searches."""
+
+    meaning: bool = setting(
+        True,
+        'Find entries by what they mean, too, where the extra `meaning` is installed; words, time '
+        'and place need nothing.',
+    )
+
+
+@dataclass(frozen=True)
 class LookConfig:
     """Looking again at stored pictures, which a penguin node does."""
 
@@ -154,6 +164,7 @@ class MemoryNodeConfig:
     pose: PoseConfig = field(default_factory=PoseConfig)
     picture: PictureConfig = field(default_factory=PictureConfig)
     queue: QueueConfig = field(default_factory=QueueConfig)
+    recall: RecallConfig = field(default_factory=RecallConfig)
     look: LookConfig = field(default_factory=LookConfig)
     summary: SummaryConfig = field(default_factory=SummaryConfig)
 
@@ -232,11 +243,6 @@ def _unread(node: Node, known: list[str]) -> list[str]:
         if name in known or name.startswith(_FOREIGN_PREFIXES):
             continue
         near = difflib.get_close_matches(name, known, 1, 0.5)
-        advice = f'Did you mean {near[0]}?' if near else 'docs/memory.md lists them all'
+        advice = f'Did you mean {near[0]}?' if near else 'docs/memory_node.md lists them all'
         warnings.append(f'nothing reads the parameter {name}. {advice}')
     return warnings
-
-
-def section_names() -> tuple[str, ...]:
-    """Returns the names of the sections, in the order of the documentation."""
-    return tuple(each.name for each in dataclasses.fields(MemoryNodeConfig))

@@ -131,12 +131,7 @@ class PenguinClient:
         )
         sent = client.send_goal_async(_goal(asked))
         handle = await self._background.within(sent, deadline_ns, too_late)
-        if not handle.accepted:
-            raise Inactive(
-                f'{name} refused the question',
-                'it is not active',
-                f'Type: ros2 lifecycle set {name} activate',
-            )
+        _check_accepted(handle, name)
         mine = self._background.future()
         handle.get_result_async().add_done_callback(partial(hand_over, mine))
         (cancellation or Cancellation(self._background)).watch(mine)
@@ -161,6 +156,15 @@ class PenguinClient:
             f'no penguin node answers: {", ".join(self._clients)}',
             'it does not run, or is on another ROS_DOMAIN_ID',
             'Start it, or name it in the parameter nodes; what is stored can be recalled without',
+        )
+
+
+def _check_accepted(handle: Any, name: str) -> None:
+    if not handle.accepted:
+        raise Inactive(
+            f'{name} refused the question',
+            'it is not active',
+            f'Type: ros2 lifecycle set {name} activate',
         )
 
 

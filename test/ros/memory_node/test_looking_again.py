@@ -23,7 +23,8 @@ from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.conversions.times import duration_message, time_message
 
 PICTURES = {'pose.base_frame': '', 'picture.enabled': True, 'picture.rate': 20.0}
-BEGIN = 1_700_000_000 * NANOSECONDS
+BEGIN = (int(time.time()) - 3600) * NANOSECONDS
+"""An hour ago: what is older than a year is forgotten."""
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.conversions.times import time_message
 
 OK, WARN, ERROR = b'\0', b'\1', b'\2'
-BEGIN = 1_700_000_000 * NANOSECONDS
+BEGIN = (int(time.time()) - 3600) * NANOSECONDS
+"""An hour ago: what is older than a year is forgotten."""
 
 
 @pytest.fixture
