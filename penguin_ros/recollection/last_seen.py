@@ -52,11 +52,15 @@ def last_seen(
     return Sighting(None, refuted=tuple(refuted), looks=len(refuted))
 
 
-def words_of(thing: str) -> str:
-    """Returns a thing as words to search for: without quotes and minus signs, which would mean
-    something there, and without articles, which a caption need not have.
+def searches_of(thing: str) -> tuple[str, ...]:
+    """Returns what to search for a thing, the narrowest first: its words next to each other, then
+    in any order. A red ball and a blue box are no red box. () when nothing is left of it.
+
+    Quotes and minus signs would mean something there, and articles need not stand in a caption.
     """
-    return ' '.join(_words(thing))
+    words = [*_words(thing)]
+    together = ' '.join(words)
+    return (f'"{together}"', together) if len(words) > 1 else (together,) if words else ()
 
 
 def _words(thing: str) -> Iterator[str]:

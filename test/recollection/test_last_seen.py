@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from penguin_ros.memory.entry import Entry, Kind
-from penguin_ros.recollection.last_seen import Sighting, last_seen, words_of
+from penguin_ros.recollection.last_seen import Sighting, last_seen, searches_of
 
 
 def entry(number: int, end_ns: int, session: int = 1, digest: str = 'ab') -> Entry:
@@ -79,14 +79,16 @@ def test_captions_alone_are_trusted_where_nobody_looks() -> None:
 
 
 @pytest.mark.parametrize(
-    ('thing', 'words'),
+    ('thing', 'searches'),
     [
-        ('the red box', 'red box'),
-        ('a "red" -box!', 'red box'),
-        ('The', ''),
-        ('  my   keys ', 'keys'),
-        ('forklift', 'forklift'),
+        ('the red box', ('"red box"', 'red box')),
+        ('a "red" -box!', ('"red box"', 'red box')),
+        ('The', ()),
+        ('  my   keys ', ('keys',)),
+        ('forklift', ('forklift',)),
     ],
 )
-def test_a_thing_becomes_words_without_any_syntax(thing: str, words: str) -> None:
-    assert words_of(thing) == words
+def test_a_thing_becomes_searches_without_any_syntax_of_its_own(
+    thing: str, searches: tuple[str, ...]
+) -> None:
+    assert searches_of(thing) == searches

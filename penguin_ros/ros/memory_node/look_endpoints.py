@@ -21,10 +21,10 @@ from rclpy.node import Node
 
 from penguin_ros.errors import InvalidRequest, PenguinError, UnknownEntry
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
-from penguin_ros.memory.entry import Entry, Kind
+from penguin_ros.memory.entry import Entry, Hit, Kind
 from penguin_ros.memory.filter import MAX_LIMIT, Filter
 from penguin_ros.memory.store import Store
-from penguin_ros.recollection.last_seen import Sighting, last_seen, words_of
+from penguin_ros.recollection.last_seen import Sighting, last_seen, searches_of
 from penguin_ros.recollection.spread import spread
 from penguin_ros.ros.conversions.memory_messages import (
     entry_message,
@@ -154,26 +154,26 @@ class LookEndpoints:
         """Returns the newest captions and events with the words of the thing; where there are none
         and pictures can tell, those that mean about the same.
         """
-        words = words_of(request.thing)
-        if not words:
+        searches = searches_of(request.thing)
+        if not searches:
             raise InvalidRequest(
                 f'the thing {cleaned(request.thing)!r}',
                 'it has no word',
                 'Say, for example: red box',
             )
         asked = Filter(
-            words=words,
             interval=interval_of(request),
             camera=request.camera,
             kinds=(Kind.CAPTION, Kind.EVENT),
             is_newest_first=True,
             limit=MENTIONS,
         )
-        hits = self._store.recall(asked).hits
+        hits: tuple[Hit, ...] = ()
+        for words in searches:
+            hits = hits or self._store.recall(replace(asked, words=words)).hits
         if not hits and not request.without_looking:
-            about = replace(
-                asked, words='', meaning=words, is_newest_first=False, limit=self._config.max_looks
-            )
+            limit = self._config.max_looks
+            about = replace(asked, meaning=searches[-1], is_newest_first=False, limit=limit)
             with suppress(PenguinError):  # nothing is there to search by meaning with
                 hits = tuple(hit for hit in self._store.recall(about).hits if hit.entry.has_picture)
         return [hit.entry for hit in hits]

@@ -186,6 +186,7 @@ class Recorder:
         # While the disk is slow what is heard waits in the queue here, which is bounded by bytes.
         self._store.add(entry, is_patient=True)
         self.counts['stored'] += 1
+        self.last_error = None
 
     def _notice_going_back(self, entry: NewEntry) -> None:
         key = entry.node, entry.camera
