@@ -119,6 +119,18 @@ def test_a_question_that_makes_no_sense_is_refused_in_words(memory: MemoryGraph)
     assert memory.texts() == ['a box']
 
 
+@pytest.mark.slow
+def test_several_penguin_nodes_are_heard_and_told_apart(memory: MemoryGraph) -> None:
+    memory.start({'pose.base_frame': '', 'nodes': ['penguin', '/rear/penguin']})
+    other = MemoryGraph(memory.graph, memory.folder, '/rear/penguin')
+    memory.say('a box', BEGIN)
+    other.say('a dog', BEGIN)
+    memory.wait_for_texts('a box', 'a dog')
+    assert memory.texts(node='/rear/penguin') == ['a dog']
+    memory.graph.node.destroy_publisher(other.publisher(Caption, '/rear/penguin/caption'))
+    memory.wait_for_entry('heard', WARN, 'nothing publishes captions as /rear/penguin')
+
+
 def test_hostile_texts_and_one_of_ten_megabytes_are_remembered_as_text(memory: MemoryGraph) -> None:
     memory.start({'pose.base_frame': '', 'queue.max_characters': 1000})
     hostile = [
