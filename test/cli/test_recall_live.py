@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from penguin_msgs.msg import Answer
 from support.graph import REPOSITORY
-from support.memory_graph import AnsweringNode, MemoryGraph
+from support.memory_graph import MemoryGraph
 
 from penguin_ros.cli.main import main
 from penguin_ros.frame import NANOSECONDS
@@ -48,14 +49,15 @@ class Typed:
 
 
 @pytest.fixture(scope='module')
-def memory(graph: Any) -> MemoryGraph:
+def memory(graph: Any) -> Iterator[MemoryGraph]:
     """Remembers three captions, one minute apart."""
     memory = MemoryGraph(graph, graph.folder / 'store')
     memory.start({'pose.base_frame': '', 'recall.meaning': False})
     for number, text in enumerate(('A red box.', 'A blue ball.', 'A red box and a dog.')):
         memory.say(text, BEGIN + 60 * number * NANOSECONDS)
     memory.wait_for_texts('A red box.', 'A blue ball.', 'A red box and a dog.')
-    return memory
+    yield memory
+    memory.close()
 
 
 @pytest.fixture(scope='module')
@@ -97,7 +99,7 @@ def test_last_seen_and_a_summary_are_told(typed: Typed, memory: MemoryGraph) -> 
     assert typed('recall', 'a zebra', '--last-seen').code == 1
     assert typed('summarise', '--dry-run').code == 0
     assert '3 captions: 1 prompt, about' in typed.err
-    penguin = AnsweringNode(memory.graph, lambda goal: Answer(id=goal.id, text='Boxes came.'))
+    penguin = memory.answering(lambda goal: Answer(id=goal.id, text='Boxes came.'))
     assert typed('summarise', '--last', '1h', '--focus', 'boxes').code == 0, typed.err
     assert typed.out == 'Boxes came.\n'
     assert 'boxes' in penguin.goals[0].question

@@ -36,6 +36,7 @@ class MemoryGraph:
         self.diagnostics: list[Any] = graph.collect(DiagnosticArray, '/diagnostics')
         self.process: NodeProcess | None = None
         self._answered: set[tuple[str, NodeProcess | None]] = set()
+        self._answering: list[AnsweringNode] = []
         self._publishers: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
 
@@ -66,6 +67,16 @@ class MemoryGraph:
                 2 * LEASE_SECONDS,
             )
         return self.process
+
+    def answering(self, answer: Callable[[Any], Answer]) -> AnsweringNode:
+        """Returns a penguin node's action, which is there until `close`."""
+        self._answering.append(AnsweringNode(self.graph, answer, self.penguin))
+        return self._answering[-1]
+
+    def close(self) -> None:
+        """Takes the actions away: the graph of the next test would still find them."""
+        for each in self._answering:
+            each.close()
 
     # --- what it hears ----------------------------------------------------------------------------
 
