@@ -147,7 +147,7 @@ STEPS = st.tuples(ADVANCES, PROBABILITIES, st.sampled_from([0.0] * 8 + [0.6]))
 SCHEDULES = st.lists(st.one_of(*[STEPS] * 12, st.just(RESTART)), min_size=5, max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rules(), SCHEDULES)
 def test_the_state_machine_agrees_with_a_plain_reading_of_the_whole_history(
     rule: Rule, schedule: list[Step]

@@ -132,7 +132,7 @@ BROKEN = [
     '  - id: bad\n    condition: "\x07 \t"\n',
     '  - id: bad\n    condition: ' + 'x' * 1_000_000 + '\n',
     '  - id: bad\n    condition: ' + 'y ' * 3000 + '\n',
-    '  - id: bad\n    condition: ' + '[' * 5000 + '\n',
+    '  - id: bad\n    condition: ' + '[' * 300 + '\n',
     '  - id: first\n    condition: twice\n',
     '    id: bad\n    condition: without a dash\n',
     'other_key: 1\n',
@@ -249,7 +249,7 @@ ENTRIES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ENTRIES, max_size=6), st.randoms(use_true_random=False), st.booleans())
 def test_whatever_is_set_and_removed_is_what_the_file_says(
     changes: list[Rule], source: random.Random, is_commented: bool
