@@ -89,9 +89,8 @@ class RuleConfig:
     )
     calibrated: bool = live_setting(
         False,
-        'Subtract from the probability of a condition what it gets on a neutral clip, unless the '
-        'rule says otherwise. Try it with penguin rules replay first: a model that rightly says no '
-        'to a clip of nothing gets worse by it.',
+        'Subtract from the probability of a condition a bounded part of what it gets on a neutral '
+        'clip, unless the rule says otherwise. Try it with penguin rules replay first.',
     )
     share: float = live_setting(
         0.5,
