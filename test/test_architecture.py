@@ -522,9 +522,11 @@ def importers() -> dict[str, set[str]]:
 
 def is_entry(path: Path) -> bool:
     """A verb of the command `penguin` is an entry: `main` or `bench` finds it by its name; so is a
-    step of `penguin bench board`.
+    step of `penguin bench board`, and a source of kernels, which what compiles them imports.
     """
     functions = {node.name for node in tree_of(path).body if isinstance(node, ast.FunctionDef)}
+    if path.parent == PACKAGE / 'kernels' / 'sources':
+        return True
     if path.parent == PACKAGE / 'board':
         return path.stem.endswith('_step') and 'run' in functions
     return path.parent == PACKAGE / 'cli' and {'add_arguments', 'run'} <= functions

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from penguin_ros.checkpoint.published_shapes import PUBLISHED
+from penguin_ros.export.cuda.kernel_files import kernels_of
 from penguin_ros.kernels.ahead import compile_ahead, digest_of_sources
 from penguin_ros.kernels.disassembly import CodeReport, code_report, faults, instructions_a_weight
-from penguin_ros.kernels.kernel_list import all_kernels
 from penguin_ros.kernels.machine_model import (
     BOARDS,
     decode_costs,
@@ -38,12 +38,12 @@ NETWORKS = {name: network_of(shape, Formats()) for name, shape in PUBLISHED.item
 
 def digest() -> str:
     """Returns the digest of what the table is about."""
-    return digest_of_sources(all_kernels(NETWORKS['2b']))[:16]
+    return digest_of_sources(kernels_of(NETWORKS['2b']))[:16]
 
 
 def code_table() -> str:
     """Compiles everything and returns the table."""
-    kernels = all_kernels(NETWORKS['2b'])
+    kernels = kernels_of(NETWORKS['2b'])
     made = {target: compile_ahead(kernels, target) for target in SHOWN}
     heads = ' | '.join(f'sm_{target}: registers, spilled, shared, code' for target in SHOWN)
     lines = [

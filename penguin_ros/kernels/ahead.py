@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import tokenize
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,15 +25,30 @@ SOURCES = Path(__file__).parent / 'sources'
 
 
 def digest_of_sources(kernels: Iterable[Kernel]) -> str:
-    """Returns the SHA-256, in hexadecimal, of all sources and of what the kernels are compiled
-    with.
+    """Returns the SHA-256, in hexadecimal, of all sources but their words, and of what the kernels
+    are compiled with.
     """
     digest = hashlib.sha256()
     for path in sorted(SOURCES.glob('*.py')):
-        digest.update(path.name.encode() + b'\0' + path.read_bytes())
+        digest.update(f'{path.name}\0{code_of(path)}\0'.encode())
     for kernel in sorted(kernels, key=lambda kernel: kernel.name):
         digest.update(json.dumps(kernel.as_json(), sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def code_of(path: Path) -> str:
+    """Returns the words of a file that a compiler reads: neither comments nor docstrings."""
+    words, begins_line = [], True
+    with path.open('rb') as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type in (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING):
+                continue
+            if token.type == tokenize.NEWLINE or (token.type == tokenize.STRING and begins_line):
+                begins_line = begins_line or token.type == tokenize.NEWLINE
+                continue
+            words.append(token.string)
+            begins_line = token.type in (tokenize.INDENT, tokenize.DEDENT)
+    return '\0'.join(words)
 
 
 def compile_ahead(

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support.kernel_runs import needs_triton
 
 from penguin_ros.errors import BuildRefused
-from penguin_ros.kernels.ahead import compile_ahead, digest_of_sources
+from penguin_ros.kernels.ahead import code_of, compile_ahead, digest_of_sources
 from penguin_ros.kernels.table import Grid, Kernel, kernel_of, pointers
 
 KERNEL = Kernel(
@@ -45,3 +47,16 @@ def test_the_digest_follows_what_a_kernel_is_compiled_with() -> None:
     other = Kernel('other', KERNEL.source, KERNEL.arguments, KERNEL.constants, KERNEL.grid)
     assert digest_of_sources([KERNEL]) == digest_of_sources([kernel_of(KERNEL.as_json())])
     assert digest_of_sources([KERNEL]) != digest_of_sources([other])
+
+
+def test_words_about_a_kernel_do_not_make_it_another(tmp_path: Path) -> None:
+    texts = (
+        '"""Two files."""\nX = "name"  # a comment\n\n\ndef f():\n    """Says."""\n    return X\n',
+        'X = "name"\n\n\ndef f():\n    return X\n',
+        'X = "other"\n\n\ndef f():\n    return X\n',
+    )
+    codes = []
+    for text in texts:
+        (tmp_path / 'kernel.py').write_text(text)
+        codes.append(code_of(tmp_path / 'kernel.py'))
+    assert codes[0] == codes[1] != codes[2]

@@ -10,9 +10,9 @@ import pytest
 from support.kernel_runs import needs_triton
 
 from penguin_ros.checkpoint.published_shapes import PUBLISHED
+from penguin_ros.export.cuda.kernel_files import kernels_of
 from penguin_ros.kernels.ahead import compile_ahead
 from penguin_ros.kernels.disassembly import code_report, faults, instructions_a_weight
-from penguin_ros.kernels.kernel_list import all_kernels
 from penguin_ros.kernels.network import Formats, network_of
 from penguin_ros.kernels.table import Compiled, Kernel
 
@@ -26,7 +26,7 @@ NANO = 5.1
 
 @cache
 def kernels(name: str = '2b', llm: int = 4) -> dict[str, Kernel]:
-    made = all_kernels(network_of(PUBLISHED[name], Formats(llm=llm, head=llm)))
+    made = kernels_of(network_of(PUBLISHED[name], Formats(llm=llm, head=llm)))
     return {kernel.name: kernel for kernel in made}
 
 

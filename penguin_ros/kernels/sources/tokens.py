@@ -84,9 +84,10 @@ def choose(
     state, best, winners, checks, tokens, chosen, chosen_logits,
     COUNT: tl.constexpr, COLUMNS: tl.constexpr, ADVANCES: tl.constexpr,
 ):  # fmt: skip
-    """Of COUNT winners a row: the token with the largest logit, the first where several have it,
-    and its logit, NaN where any is not finite. ADVANCES: the token is the next one of the only row,
-    and goes to the place of this step among the chosen; then position and step are one further.
+    """Chooses among COUNT winners a row: the token with the largest logit, the first where several
+    have it, and that logit, or NaN where any is not finite. ADVANCES: the token is the next one of
+    the only row, and goes to the place of this step among the chosen; then position and step are
+    one further.
     """
     row = tl.program_id(0)
     columns = tl.arange(0, COLUMNS)

@@ -35,9 +35,9 @@ def number_of(words, T: tl.constexpr, BITS: tl.constexpr):
 def raised(value, T: tl.constexpr, BITS: tl.constexpr):
     """Activations times what makes up for the place of weight T, and SHRUNK."""
     if BITS == 8:
-        grown = value * 2.0 ** (89 - 8 * (T % 2))
+        larger = value * 2.0 ** (89 - 8 * (T % 2))
     elif T < 5:
-        grown = value * 2.0 ** (89 - 4 * T)
+        larger = value * 2.0 ** (89 - 4 * T)
     else:
-        grown = value * 2.0 ** (89 - 4 * (T - 3))
-    return grown
+        larger = value * 2.0 ** (89 - 4 * (T - 3))
+    return larger
