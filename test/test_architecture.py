@@ -267,6 +267,7 @@ FEW_LINES = {
     'media.interlaced': 'one idea: a process that tells what OpenCV does not',
     'evaluation.simulation_model': 'values',
     'cli.exit_codes': 'values',
+    'simulation.random_captions': 'one idea: captions in numbers, for what measures',
     'memory.words': 'one idea: what people type, without any syntax of a database',
 }
 """Files under 60 lines with fewer than two importers, and why they stand alone."""

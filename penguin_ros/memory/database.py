@@ -25,7 +25,7 @@ BACKUP = '.version-'
 DAMAGED = '.damaged-'
 LOG_PAGES = 1000
 LOG_BYTES = 8 << 20
-CACHE_KIB = 8000
+CACHE_KIB = 2000
 BUSY_SECONDS = 5.0
 
 
