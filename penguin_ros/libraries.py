@@ -24,6 +24,7 @@ from penguin_ros.installation import demands, install_command, normalised
 
 PACKAGES = {
     'PIL': 'pillow',
+    'aiohttp': 'aiohttp',
     'cuda': 'cuda-bindings',
     'cv2': 'opencv-python-headless',
     'huggingface_hub': 'huggingface_hub',

@@ -45,7 +45,7 @@ def jpeg_picture(stamp_ns: int, image: Image, longer_side: int, quality: int) ->
 class PictureBuffer:
     """Keeps pictures of the last `keep_seconds`, at most `max_bytes` of them; the oldest go first.
 
-    A picture that is older than all of them by more than that begins anew: time has jumped.
+    When a picture is older than all of them by more than that, time has jumped and they leave.
     """
 
     def __init__(self, keep_seconds: float, max_bytes: int) -> None:

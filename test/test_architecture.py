@@ -230,6 +230,10 @@ ROOMS = {
         ),
         (*ROS_LIBRARIES, 'tf2_msgs', 'tf2_ros'),
     ),
+    'ros.console_node': Room(
+        (*VALUES, 'media', 'web_console', 'ros.client', 'ros.conversions', 'ros.process'),
+        (*ROS_LIBRARIES, 'aiohttp'),
+    ),
     'ros.client': Room((*VALUES, 'ros.conversions', 'ros.process'), ROS_LIBRARIES),
     # Libraries of measurement and the command over them: nothing below knows of them.
     'evaluation': Room(None, None),
@@ -267,7 +271,11 @@ FEW_LINES = {
     'media.interlaced': 'one idea: a process that tells what OpenCV does not',
     'evaluation.simulation_model': 'values',
     'cli.exit_codes': 'values',
+    'kernels.kernel_list': 'entry: prints the table of docs/kernels.md',
+    'kernels.sources.frames': 'kernels in Triton, which only the compiler imports',
+    'kernels.sources.unpacking': 'kernels in Triton, which only the compiler imports',
     'simulation.random_captions': 'one idea: captions in numbers, for what measures',
+    'web_console.send_queue': 'one idea: what waits for one browser',
     'memory.words': 'one idea: what people type, without any syntax of a database',
 }
 """Files under 60 lines with fewer than two importers, and why they stand alone."""

@@ -48,6 +48,7 @@ MADE = {
     'rules.yaml',
     'rules.yaml.state.json',
     'replay.png',
+    'calibration.json',
     'bundle.yaml',
     'engines.json',
     '.digests.json',

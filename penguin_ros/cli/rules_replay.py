@@ -106,11 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
     found.problems = problems
     if arguments.picture:
         draw(arguments.picture, found, origin_ns, arguments.source.name)
-    print_line(
-        json.dumps(record(found, origin_ns), indent=1)
-        if arguments.json
-        else table(found, origin_ns)
-    )
+    shown = json.dumps(record(found, origin_ns), indent=1) if arguments.json else None
+    print_line(shown or table(found, origin_ns))
     for line in (*problems, *recording.account.lines()):
         status_line(line)
     is_whole = recording.account.is_seen_to_the_end and not problems

@@ -30,7 +30,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Limits:
+class SummaryLimits:
     """`characters` of lines go into one prompt, a part has at most `part_tokens`."""
 
     characters: int
@@ -75,7 +75,7 @@ def lines_of(entries: Sequence[Entry]) -> list[Line]:
     return lines
 
 
-def groups_of(lines: Sequence[Line], limits: Limits) -> list[list[Line]]:
+def groups_of(lines: Sequence[Line], limits: SummaryLimits) -> list[list[Line]]:
     """Returns the lines in groups that fit into a prompt each; a longer line is cut."""
     groups: list[list[Line]] = []
     room = 0
@@ -89,7 +89,7 @@ def groups_of(lines: Sequence[Line], limits: Limits) -> list[list[Line]]:
     return groups
 
 
-def cost_of(lines: Sequence[Line], focus: str, limits: Limits) -> Cost:
+def cost_of(lines: Sequence[Line], focus: str, limits: SummaryLimits) -> Cost:
     """Returns what a summary of these lines takes: exactly so many prompts, about so many
     tokens.
     """
@@ -106,7 +106,7 @@ def cost_of(lines: Sequence[Line], focus: str, limits: Limits) -> Cost:
     return Cost(prompts, tokens)
 
 
-def summary(lines: Sequence[Line], focus: str, limits: Limits) -> Generator[str, str, str]:
+def summary(lines: Sequence[Line], focus: str, limits: SummaryLimits) -> Generator[str, str, str]:
     """Yields prompts, is sent the texts that a model makes of them, and returns the summary."""
     if not lines:
         return ''

@@ -8,7 +8,7 @@ import random
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.memory.entry import Entry, Kind
 from penguin_ros.recollection.spread import spread
-from penguin_ros.recollection.summary import Limits, cost_of, lines_of, summary
+from penguin_ros.recollection.summary import SummaryLimits, cost_of, lines_of, summary
 
 
 def entry(number: int, text: str, camera: str = 'front', session: int = 1) -> Entry:
@@ -19,7 +19,7 @@ def entry(number: int, text: str, camera: str = 'front', session: int = 1) -> En
     )  # fmt: skip
 
 
-def told(entries: list[Entry], limits: Limits, focus: str = '') -> tuple[str, list[str]]:
+def told(entries: list[Entry], limits: SummaryLimits, focus: str = '') -> tuple[str, list[str]]:
     """Answers each prompt with its number; returns the summary and the prompts."""
     steps = summary(lines_of(entries), focus, limits)
     prompts: list[str] = []
@@ -39,7 +39,7 @@ def test_the_cost_is_known_before_whatever_the_captions_and_every_caption_is_rea
             entry(i, f'caption{i}, ' + 'word ' * chance.randrange(60))
             for i in range(chance.randrange(1, 300))
         ]
-        limits = Limits(chance.randrange(400, 4000), chance.randrange(10, 60))
+        limits = SummaryLimits(chance.randrange(400, 4000), chance.randrange(10, 60))
         cost = cost_of(lines_of(entries), '', limits)
         text, prompts = told(entries, limits)
         assert cost.prompts == len(prompts)
@@ -52,7 +52,7 @@ def test_the_cost_is_known_before_whatever_the_captions_and_every_caption_is_rea
 
 def test_the_estimate_of_tokens_is_near_a_token_per_four_characters() -> None:
     entries = [entry(i, 'word ' * 30) for i in range(500)]
-    limits = Limits(3000, 100)
+    limits = SummaryLimits(3000, 100)
     cost = cost_of(lines_of(entries), '', limits)
     steps = summary(lines_of(entries), '', limits)
     total, prompt = 0, next(steps)
@@ -72,14 +72,16 @@ def test_neighbours_that_say_the_same_are_told_once_with_all_their_entries() -> 
 
 
 def test_the_focus_and_the_minutes_stand_in_the_prompt() -> None:
-    _, prompts = told([entry(60, 'a box'), entry(150, 'a ball')], Limits(1000, 50), 'the ball')
+    _, prompts = told(
+        [entry(60, 'a box'), entry(150, 'a ball')], SummaryLimits(1000, 50), 'the ball'
+    )
     assert 'the ball' in prompts[0]
     assert '[0.0 front] a box\n[1.5 front] a ball' in prompts[0]
 
 
 def test_nothing_costs_nothing() -> None:
-    assert told([], Limits(1000, 50)) == ('', [])
-    assert cost_of([], '', Limits(1000, 50)).prompts == 0
+    assert told([], SummaryLimits(1000, 50)) == ('', [])
+    assert cost_of([], '', SummaryLimits(1000, 50)).prompts == 0
 
 
 def test_what_is_spread_holds_the_first_and_the_last_in_order() -> None:

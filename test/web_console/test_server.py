@@ -228,7 +228,7 @@ def test_a_page_of_another_site_opens_no_socket_even_with_the_cookie(
     served(tmp_path, use)
 
 
-def test_paths_that_climb_and_other_methods_lead_nowhere(tmp_path: Path) -> None:
+def test_paths_out_of_the_folder_and_other_methods_find_nothing(tmp_path: Path) -> None:
     async def use(console: Console) -> None:
         async with console.browser() as session:
             for path in (

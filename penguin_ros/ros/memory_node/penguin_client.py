@@ -142,9 +142,8 @@ class PenguinClient:
             raise
         answer = result.result.answer
         if answer.error_code:
-            raise QuestionFailed(
-                f'{name} could not answer', answer.error_message, code=answer.error_code
-            )
+            what = f'{name} could not answer'
+            raise QuestionFailed(what, answer.error_message, code=answer.error_code)
         return _with_cameras(answer, asked.pictures)
 
     def _ready_client(self, preferred: str) -> tuple[str, ActionClient]:

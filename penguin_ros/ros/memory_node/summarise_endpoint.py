@@ -21,7 +21,7 @@ from penguin_ros.memory.entry import Entry, Kind
 from penguin_ros.memory.filter import Filter
 from penguin_ros.memory.store import Store
 from penguin_ros.recollection.spread import spread
-from penguin_ros.recollection.summary import Limits, Line, cost_of, lines_of, summary
+from penguin_ros.recollection.summary import Line, SummaryLimits, cost_of, lines_of, summary
 from penguin_ros.ros.conversions.memory_messages import checked_interval, entry_message
 from penguin_ros.ros.memory_node.background import Background
 from penguin_ros.ros.memory_node.parameters import LookConfig, SummaryConfig
@@ -103,7 +103,7 @@ class SummariseEndpoint:
     ) -> None:
         request = goal.request
         lines = await self._background.run(lambda: self._lines(request))
-        limits = Limits(self._config.prompt_characters, self._config.max_tokens)
+        limits = SummaryLimits(self._config.prompt_characters, self._config.max_tokens)
         entries = [entry for line in lines for entry in line.entries]
         cost = cost_of(lines, request.focus, limits)
         result.captions = len(entries)

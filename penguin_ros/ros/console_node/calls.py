@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a browser asks of a node, as coroutines of the asyncio loop over clients of the executor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from penguin_msgs.action import AnswerQuestion
+from penguin_msgs.msg import Rule
+from penguin_msgs.srv import ListRules, Recall, RemoveRule, SetRule, TestRule
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
+from rclpy.parameter import Parameter, parameter_value_to_python
+
+from penguin_ros.frame import NANOSECONDS
+from penguin_ros.ros.console_node.page_values import page_value, rule_of_page
+from penguin_ros.ros.console_node.watched_node import WatchedNode
+from penguin_ros.ros.conversions.times import time_message
+from penguin_ros.web_console.robot import Fields, OnPiece, Refused
+
+READY_S = 3.0
+CALL_S = 30.0
+ANSWER_S = 300.0
+CANCEL_S = 5.0
+
+Call = Callable[[WatchedNode, Fields, OnPiece], Any]
+
+
+async def done(future: Any, timeout_s: float) -> Any:
+    """Waits for a future of rclpy on the asyncio loop; Refused when it takes too long."""
+    loop = asyncio.get_running_loop()
+    ours: asyncio.Future[Any] = loop.create_future()
+
+    def finish() -> None:
+        if not ours.done():
+            ours.set_result(None)
+
+    future.add_done_callback(lambda _: loop.call_soon_threadsafe(finish))
+    try:
+        await asyncio.wait_for(ours, timeout_s)
+    except asyncio.TimeoutError:
+        raise Refused(f'the node did not answer within {timeout_s:g} s') from None
+    return future.result()
+
+
+async def ready(is_ready: Callable[[], bool], what: str) -> None:
+    """Waits for a server to be discovered; Refused when it is not."""
+    waited = 0.0
+    while not is_ready():
+        if waited >= READY_S:
+            raise Refused(f'{what} is not there. Type: penguin doctor')
+        await asyncio.sleep(0.05)
+        waited += 0.05
+
+
+async def called(node: WatchedNode, kind: Any, name: str, request: Any) -> Any:
+    """Calls a service of the node and returns its response."""
+    client = node.client(kind, name)
+    await ready(client.service_is_ready, f'{node.name}/{name}')
+    return await done(client.call_async(request), CALL_S)
+
+
+async def ask(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Asks through the action; cancelling the coroutine cancels the goal."""
+    goal = AnswerQuestion.Goal(
+        question=fields.get('question', ''),
+        camera=fields.get('camera', ''),
+        choices=[str(choice) for choice in fields.get('choices', [])],
+        conversation=fields.get('conversation', ''),
+        max_tokens=max(0, min(2**31, int(fields.get('max_tokens', 0)))),
+    )
+    last = float(fields.get('last', 0.0))
+    if last > 0:
+        now_ns = node.now_ns()
+        goal.has_interval = True
+        goal.start = time_message(max(0, now_ns - round(last * NANOSECONDS)))
+        goal.end = time_message(now_ns)
+    await ready(node.action.server_is_ready, node.name)
+    loop = asyncio.get_running_loop()
+
+    def on_feedback(message: Any) -> None:
+        piece = {'text': message.feedback.text, 'sequence': message.feedback.sequence}
+        loop.call_soon_threadsafe(on_piece, piece)
+
+    handle = await done(node.action.send_goal_async(goal, feedback_callback=on_feedback), CALL_S)
+    if not handle.accepted:
+        raise Refused(
+            f'{node.name} takes no questions: it is not active. '
+            f'Type: ros2 lifecycle set {node.name} activate'
+        )
+    try:
+        result = await done(handle.get_result_async(), ANSWER_S)
+    except (asyncio.CancelledError, Refused):
+        handle.cancel_goal_async()
+        raise
+    return {'answer': page_value(result.result.answer)}
+
+
+async def rules(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Lists the rules."""
+    return dict(page_value(await called(node, ListRules, 'list_rules', ListRules.Request())))
+
+
+async def set_rule(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Sets a rule."""
+    request = SetRule.Request(rule=_rule(fields))
+    return _told(await called(node, SetRule, 'set_rule', request))
+
+
+async def remove_rule(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Removes a rule."""
+    request = RemoveRule.Request(id=fields.get('rule', ''))
+    return _told(await called(node, RemoveRule, 'remove_rule', request))
+
+
+async def test_rule(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Evaluates a rule once, on what the camera shows now."""
+    request = TestRule.Request(rule=_rule(fields), camera=fields.get('camera', ''))
+    return _told(await called(node, TestRule, 'test_rule', request))
+
+
+async def parameters(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Lists the node's parameters with their values, ranges and meanings."""
+    listed = await called(node, ListParameters, 'list_parameters', ListParameters.Request())
+    names = sorted(listed.result.names)
+    values = await called(node, GetParameters, 'get_parameters', GetParameters.Request(names=names))
+    described = await called(
+        node, DescribeParameters, 'describe_parameters', DescribeParameters.Request(names=names)
+    )
+    return {
+        'parameters': [
+            {**_described(descriptor), 'value': page_value(parameter_value_to_python(value))}
+            for value, descriptor in zip(values.values, described.descriptors, strict=False)
+        ]
+    }
+
+
+async def set_parameter(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Sets one parameter; Refused with the node's own words."""
+    name = fields.get('name', '')
+    try:
+        value = Parameter(name, value=fields.get('value')).get_parameter_value()
+    except (TypeError, AttributeError, AssertionError):
+        raise Refused(f'{name} does not take such a value') from None
+    request = SetParameters.Request(parameters=[ParameterMessage(name=name, value=value)])
+    (result,) = (await called(node, SetParameters, 'set_parameters', request)).results
+    if not result.successful:
+        raise Refused(result.reason or f'{name} was not changed')
+    return {'name': name}
+
+
+async def recall(client: Any, now_ns: int, fields: Fields) -> Fields:
+    """Asks a memory node what was seen; `client` is that of its service."""
+    request = Recall.Request(
+        words=fields.get('words', ''),
+        camera=fields.get('camera', ''),
+        page=fields.get('page', ''),
+        is_newest_first=not fields.get('words'),
+    )
+    last = float(fields.get('last', 0.0))
+    if last > 0:
+        request.has_interval = True
+        request.start = time_message(max(0, now_ns - round(last * NANOSECONDS)))
+        request.end = time_message(now_ns)
+    await ready(client.service_is_ready, client.srv_name)
+    return _told(await done(client.call_async(request), CALL_S))
+
+
+CALLS: Mapping[str, Call] = {
+    'ask': ask,
+    'rules': rules,
+    'set_rule': set_rule,
+    'remove_rule': remove_rule,
+    'test_rule': test_rule,
+    'parameters': parameters,
+    'set_parameter': set_parameter,
+}
+
+
+def _rule(fields: Fields) -> Rule:
+    try:
+        return rule_of_page(fields.get('rule', {}), Rule())
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def _told(response: Any) -> Fields:
+    if not response.success:
+        raise Refused(response.message)
+    return dict(page_value(response))
+
+
+def _described(descriptor: Any) -> dict[str, Any]:
+    ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
+    return {
+        'name': descriptor.name,
+        'text': descriptor.description,
+        'constraints': descriptor.additional_constraints,
+        'read_only': descriptor.read_only,
+        'range': [ranges[0].from_value, ranges[0].to_value] if ranges else None,
+    }

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves the console until it is asked to stop: the process behind `penguin console`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from penguin_ros.errors import SettingError
+from penguin_ros.web_console.access import Doorkeeper, is_loopback, site_of
+from penguin_ros.web_console.audit import AuditLog
+from penguin_ros.web_console.hub import Hub
+from penguin_ros.web_console.rate_limit import RateLimit
+
+QUESTIONS_PER_S = 1.0
+BURST = 10
+
+
+@dataclass(frozen=True)
+class ConsoleOptions:
+    """How the console is served. `names` are those of a reverse proxy; `secret_file` holds a token
+    that works again and again; without `certificate` and `key` there is no TLS.
+    """
+
+    bind: str = '127.0.0.1'
+    port: int = 8350
+    names: tuple[str, ...] = ()
+    secret_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    is_read_only: bool = False
+    audit: Path | None = None
+
+
+def serve(
+    options: ConsoleOptions, on_ready: Callable[[str], None], should_stop: Callable[[], bool]
+) -> None:
+    """Serves until `should_stop`, which is asked several times per second; `on_ready` gets every
+    address that lets a browser in, each once. SettingError says what does not fit.
+    """
+    check(options)
+    asyncio.run(_serve(options, on_ready, should_stop))
+
+
+def check(options: ConsoleOptions) -> None:
+    """Raises SettingError where others could come in, or what is needed is missing."""
+    if (options.certificate is None) != (options.key is None):
+        raise SettingError(
+            'TLS needs two files', 'one of --tls-certificate and --tls-key is missing'
+        )
+    if not is_loopback(options.bind) and options.certificate is None and not options.names:
+        raise SettingError(
+            f'{options.bind} can be reached from other machines',
+            'without TLS everybody on the way reads the token and the pictures',
+            'Give --tls-certificate and --tls-key, or --name HOST where a reverse proxy has them,'
+            ' or go through ssh: ssh -L 8350:127.0.0.1:8350 ROBOT',
+        )
+
+
+async def _serve(
+    options: ConsoleOptions, on_ready: Callable[[str], None], should_stop: Callable[[], bool]
+) -> None:
+    from aiohttp import web
+
+    from penguin_ros.ros.console_node.ros_robot import RosRobot
+    from penguin_ros.web_console.server import ConsoleServer, Door
+
+    hub = Hub()
+    robot = RosRobot(hub, asyncio.get_running_loop())
+    site = site_of(
+        options.bind, options.port, options.names, is_tls=options.certificate is not None
+    )
+    keeper = Doorkeeper(
+        lambda token: on_ready(_address(options, token)), time.monotonic, _secret(options)
+    )
+    door = Door(
+        site,
+        keeper,
+        RateLimit(QUESTIONS_PER_S, BURST, time.monotonic),
+        AuditLog(options.audit, _log, _now),
+        options.is_read_only,
+    )
+    runner = ConsoleServer(door, hub, robot).runner()
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, options.bind, options.port, ssl_context=_tls(options)).start()
+        robot.open()
+        keeper.renew_token()
+        while not should_stop():
+            await asyncio.sleep(0.2)
+    except OSError as error:
+        raise SettingError(
+            f'{options.bind}:{options.port} cannot be served',
+            str(error.strerror or error),
+            'Choose another one with --port',
+        ) from None
+    finally:
+        await runner.cleanup()
+        robot.close()
+
+
+def _address(options: ConsoleOptions, token: str) -> str:
+    scheme = 'http' if options.certificate is None else 'https'
+    host = f'[{options.bind}]' if ':' in options.bind else options.bind
+    return f'{scheme}://{host}:{options.port}/login?token={token}'
+
+
+def _secret(options: ConsoleOptions) -> str:
+    if options.secret_file is None:
+        return ''
+    try:
+        secret = options.secret_file.read_text(encoding='utf-8').strip()
+        mode = options.secret_file.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f'{options.secret_file} cannot be read', str(error)) from None
+    if len(secret) < 16 or mode & 0o077:
+        raise SettingError(
+            f'{options.secret_file} is no good token file',
+            'it needs 16 characters at least, and only its owner may read it',
+            f'Type: (umask 077; openssl rand -base64 24 > {options.secret_file})',
+        )
+    return secret
+
+
+def _tls(options: ConsoleOptions) -> ssl.SSLContext | None:
+    if options.certificate is None or options.key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.certificate, options.key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(
+            f'{options.certificate} and {options.key} are no certificate and key', str(error)
+        ) from None
+    return context
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='milliseconds')
+
+
+def _log(line: str) -> None:
+    print(f'[audit {os.getpid()}] {line}', file=sys.stderr, flush=True)

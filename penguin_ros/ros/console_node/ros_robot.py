@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The robot as the console knows it: all penguin nodes that are on the air, found as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from penguin_msgs.srv import Recall
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from penguin_ros.frame import to_nanoseconds
+from penguin_ros.ros.client.session import Session
+from penguin_ros.ros.console_node.calls import CALLS, recall
+from penguin_ros.ros.console_node.page_values import page_value
+from penguin_ros.ros.console_node.watched_node import WatchedNode
+from penguin_ros.web_console.hub import Hub
+from penguin_ros.web_console.robot import Fields, OnPiece, Picture, Refused
+
+DISCOVERY_S = 1.0
+RECALL_TYPE = 'penguin_msgs/srv/Recall'
+STRIP_WIDTH = 320
+ENCODERS = 1
+
+
+class RosRobot:
+    """Opened and used on the thread of the loop; its executor has a thread of its own."""
+
+    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+        self._hub = hub
+        self._loop = loop
+        self._nodes: dict[str, WatchedNode] = {}
+        self._recall: Any = None
+        self._pool = ThreadPoolExecutor(ENCODERS, thread_name_prefix='jpeg')
+        self._context = rclpy.Context()
+
+    def open(self) -> None:
+        """Joins the graph."""
+        rclpy.init(args=None, context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node('penguin_console', context=self._context)
+        self._session = Session(self._node, None)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 100)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._node.create_timer(DISCOVERY_S, self._discover, clock=steady)
+        self._thread = threading.Thread(target=self._spin, name='ros', daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leaves the graph."""
+        self._context.try_shutdown()
+        self._thread.join(5.0)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # --- on the loop's thread ---------------------------------------------------------------------
+
+    async def do(self, name: str, fields: Fields, on_piece: OnPiece) -> Fields:
+        """Does what a browser asks; see Robot."""
+        if name == 'recall':
+            client, now_ns = self._recall, self._node.get_clock().now().nanoseconds
+            if client is None:
+                raise Refused('no memory node runs. Type: memory_node --ros-args -p folder:=DIR')
+            return await recall(client, now_ns, fields)
+        reply: Fields = await CALLS[name](self._watched(fields.get('node', '')), fields, on_piece)
+        return reply
+
+    def look(
+        self, node: str, camera: str, width: int, on_picture: Callable[[Picture], None]
+    ) -> _View:
+        """Shows a camera to a browser; see Robot."""
+
+        def on_jpeg(stamp_ns: int, jpeg: bytes) -> None:
+            picture = Picture(node, camera, stamp_ns, jpeg)
+            self._loop.call_soon_threadsafe(on_picture, picture)
+
+        watched = self._nodes.get(node)
+        feed = watched.feeds.get(camera) if watched is not None else None
+        if feed is not None:
+            feed.add(on_jpeg, width)
+        return _View(feed, on_jpeg)
+
+    async def frame(self, node: str, camera: str, stamp_ns: int) -> bytes:
+        """Returns a frame that is kept; see Robot."""
+        watched = self._watched(node)
+        if stamp_ns in watched.pictures:
+            return watched.pictures[stamp_ns]
+        feed = watched.feeds.get(camera)
+        if feed is None:
+            raise Refused('no such camera')
+        jpeg = await self._loop.run_in_executor(self._pool, feed.frame, stamp_ns, STRIP_WIDTH)
+        if jpeg is None:
+            raise Refused('that frame is not kept')
+        return jpeg
+
+    def _watched(self, name: str) -> WatchedNode:
+        nodes = self._nodes
+        if not name and len(nodes) == 1:
+            return next(iter(nodes.values()))
+        if name not in nodes:
+            raise Refused(f'no penguin node {name} runs')
+        return nodes[name]
+
+    # --- on the executor's thread -----------------------------------------------------------------
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+        finally:
+            self._executor.shutdown(timeout_sec=1.0)
+            self._node.destroy_node()
+
+    def _publish(self, kind: str, node: str, content: Mapping[str, Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._hub.publish, kind, node, content)
+
+    def _discover(self) -> None:
+        found = self._answering()
+        for name in self._nodes.keys() - found:
+            nodes = dict(self._nodes)
+            nodes.pop(name).close()
+            self._nodes = nodes  # a new one: the loop's thread reads it meanwhile
+            self._loop.call_soon_threadsafe(self._hub.forget, name)
+        for name in found - self._nodes.keys():
+            watched = WatchedNode(self._node, name, self._publish, self._pool)
+            self._nodes = {**self._nodes, name: watched}
+        memories = sorted(
+            name for name, types in self._node.get_service_names_and_types() if RECALL_TYPE in types
+        )
+        if memories and (self._recall is None or self._recall.srv_name not in memories):
+            self._recall = self._node.create_client(Recall, memories[0])
+        elif not memories:
+            self._recall = None
+        self._publish('nodes', '', {'nodes': sorted(found), 'has_memory': bool(memories)})
+
+    def _answering(self) -> set[str]:
+        """The penguin nodes that are there: our own client keeps the name of an action whose server
+        is gone in the graph.
+        """
+        pairs = self._node.get_node_names_and_namespaces()
+        there = {f'{namespace.rstrip("/")}/{name}' for name, namespace in pairs}
+        return there & set(self._session.answering_nodes())
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        stamp = str(to_nanoseconds(message.header.stamp))
+        for status in message.status:
+            level = int.from_bytes(status.level, 'little')
+            content = {
+                'name': status.name,
+                'level': level,
+                'message': status.message,
+                'values': [[pair.key, page_value(pair.value)] for pair in status.values],
+                'stamp': stamp,
+            }
+            self._publish('diagnostics', status.name, content)
+
+
+class _View:
+    """What ends a look at a camera."""
+
+    def __init__(self, feed: Any, viewer: Any) -> None:
+        self._feed = feed
+        self._viewer = viewer
+
+    def close(self) -> None:
+        if self._feed is not None:
+            self._feed.remove(self._viewer)
