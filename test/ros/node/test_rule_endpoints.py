@@ -185,6 +185,7 @@ def test_a_subscriber_that_does_not_read_holds_up_nobody(dog):
         slow.destroy_node()
 
 
+@pytest.mark.slow
 def test_an_event_outlives_a_restart_without_a_second_beginning(
     fresh_graph, tiny_checkpoint, tmp_path
 ):
