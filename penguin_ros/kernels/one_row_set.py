@@ -65,6 +65,8 @@ def tile_of(function: str, bits: int, inputs: int, outputs: int) -> dict[str, Co
     """Returns OUTPUTS and STEP of a product of one row, which divide what there is."""
     count, most, _ = SHAPES[function]
     unit, most = (1, 2 * most) if bits == 16 else (32 // bits, most)
+    if function == 'gated_product' and inputs > 2048:
+        most //= 2  # a second round would not fit into the registers beside the first
     step = next(size for size in (most, 256, 128, 64, 32, 16) if inputs // unit % size == 0)
     while inputs * outputs <= SMALL and count < 64:
         count *= 2

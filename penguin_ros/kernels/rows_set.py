@@ -160,7 +160,8 @@ class Part:
             (*arguments, LAYER, PITCH),
             constants,
             grid,
-            warps=8 if lines > 64 else 4,
+            # 64 lines with a part of the length each take more registers than four warps have.
+            warps=8 if lines > 64 or (lines == 64 and splits > 1) else 4,
             stages=2,
         )
 
