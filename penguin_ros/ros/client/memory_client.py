@@ -89,9 +89,9 @@ class MemoryClient:
         from penguin_msgs.action import Summarise
         from rclpy.action import ActionClient
 
-        client = ActionClient(self._session.node, Summarise, f'{self.name}/summarise')
-        self._wait(client.server_is_ready, timeout_s)
-        sent = client.send_goal_async(
+        action = ActionClient(self._session.node, Summarise, f'{self.name}/summarise')
+        self._wait(action.server_is_ready, timeout_s)
+        sent = action.send_goal_async(
             Summarise.Goal(**fields), feedback_callback=lambda told: on_feedback(told.feedback)
         )
         self._wait(sent.done, timeout_s)

@@ -55,16 +55,16 @@ async def ready(is_ready: Callable[[], bool], what: str) -> None:
         waited += 0.05
 
 
-async def called(node: WatchedNode, kind: Any, name: str, request: Any) -> Any:
+async def called(watched: WatchedNode, kind: Any, name: str, request: Any) -> Any:
     """Calls a service of the node and returns its response."""
-    client = node.client(kind, name)
-    await ready(client.service_is_ready, f'{node.name}/{name}')
+    client = watched.client(kind, name)
+    await ready(client.service_is_ready, f'{watched.name}/{name}')
     return await done(client.call_async(request), CALL_S)
 
 
-async def ask(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
-    """Asks through the action; cancelling the coroutine cancels the goal."""
-    goal = AnswerQuestion.Goal(
+async def ask(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Asks through the action; cancelling the coroutine cancels the asked."""
+    asked = AnswerQuestion.Goal(
         question=fields.get('question', ''),
         camera=fields.get('camera', ''),
         choices=[str(choice) for choice in fields.get('choices', [])],
@@ -73,22 +73,24 @@ async def ask(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
     )
     last = float(fields.get('last', 0.0))
     if last > 0:
-        now_ns = node.now_ns()
-        goal.has_interval = True
-        goal.start = time_message(max(0, now_ns - round(last * NANOSECONDS)))
-        goal.end = time_message(now_ns)
-    await ready(node.action.server_is_ready, node.name)
+        now_ns = watched.now_ns()
+        asked.has_interval = True
+        asked.start = time_message(max(0, now_ns - round(last * NANOSECONDS)))
+        asked.end = time_message(now_ns)
+    await ready(watched.action.server_is_ready, watched.name)
     loop = asyncio.get_running_loop()
 
     def on_feedback(message: Any) -> None:
         piece = {'text': message.feedback.text, 'sequence': message.feedback.sequence}
         loop.call_soon_threadsafe(on_piece, piece)
 
-    handle = await done(node.action.send_goal_async(goal, feedback_callback=on_feedback), CALL_S)
+    handle = await done(
+        watched.action.send_goal_async(asked, feedback_callback=on_feedback), CALL_S
+    )
     if not handle.accepted:
         raise Refused(
-            f'{node.name} takes no questions: it is not active. '
-            f'Type: ros2 lifecycle set {node.name} activate'
+            f'{watched.name} takes no questions: it is not active. '
+            f'Type: ros2 lifecycle set {watched.name} activate'
         )
     try:
         result = await done(handle.get_result_async(), ANSWER_S)
@@ -98,36 +100,38 @@ async def ask(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
     return {'answer': page_value(result.result.answer)}
 
 
-async def rules(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+async def rules(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
     """Lists the rules."""
-    return dict(page_value(await called(node, ListRules, 'list_rules', ListRules.Request())))
+    return dict(page_value(await called(watched, ListRules, 'list_rules', ListRules.Request())))
 
 
-async def set_rule(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+async def set_rule(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
     """Sets a rule."""
     request = SetRule.Request(rule=_rule(fields))
-    return _told(await called(node, SetRule, 'set_rule', request))
+    return _told(await called(watched, SetRule, 'set_rule', request))
 
 
-async def remove_rule(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+async def remove_rule(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
     """Removes a rule."""
     request = RemoveRule.Request(id=fields.get('rule', ''))
-    return _told(await called(node, RemoveRule, 'remove_rule', request))
+    return _told(await called(watched, RemoveRule, 'remove_rule', request))
 
 
-async def test_rule(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+async def test_rule(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
     """Evaluates a rule once, on what the camera shows now."""
     request = TestRule.Request(rule=_rule(fields), camera=fields.get('camera', ''))
-    return _told(await called(node, TestRule, 'test_rule', request))
+    return _told(await called(watched, TestRule, 'test_rule', request))
 
 
-async def parameters(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+async def parameters(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
     """Lists the node's parameters with their values, ranges and meanings."""
-    listed = await called(node, ListParameters, 'list_parameters', ListParameters.Request())
+    listed = await called(watched, ListParameters, 'list_parameters', ListParameters.Request())
     names = sorted(listed.result.names)
-    values = await called(node, GetParameters, 'get_parameters', GetParameters.Request(names=names))
+    values = await called(
+        watched, GetParameters, 'get_parameters', GetParameters.Request(names=names)
+    )
     described = await called(
-        node, DescribeParameters, 'describe_parameters', DescribeParameters.Request(names=names)
+        watched, DescribeParameters, 'describe_parameters', DescribeParameters.Request(names=names)
     )
     return {
         'parameters': [
@@ -137,7 +141,7 @@ async def parameters(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fi
     }
 
 
-async def set_parameter(node: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+async def set_parameter(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
     """Sets one parameter; Refused with the node's own words."""
     name = fields.get('name', '')
     try:
@@ -145,7 +149,7 @@ async def set_parameter(node: WatchedNode, fields: Fields, on_piece: OnPiece) ->
     except (TypeError, AttributeError, AssertionError):
         raise Refused(f'{name} does not take such a value') from None
     request = SetParameters.Request(parameters=[ParameterMessage(name=name, value=value)])
-    (result,) = (await called(node, SetParameters, 'set_parameters', request)).results
+    (result,) = (await called(watched, SetParameters, 'set_parameters', request)).results
     if not result.successful:
         raise Refused(result.reason or f'{name} was not changed')
     return {'name': name}
@@ -153,7 +157,7 @@ async def set_parameter(node: WatchedNode, fields: Fields, on_piece: OnPiece) ->
 
 async def recall(client: Any, now_ns: int, fields: Fields) -> Fields:
     """Asks a memory node what was seen; `client` is that of its service."""
-    request = Recall.Request(
+    wanted = Recall.Request(
         words=fields.get('words', ''),
         camera=fields.get('camera', ''),
         page=fields.get('page', ''),
@@ -161,11 +165,11 @@ async def recall(client: Any, now_ns: int, fields: Fields) -> Fields:
     )
     last = float(fields.get('last', 0.0))
     if last > 0:
-        request.has_interval = True
-        request.start = time_message(max(0, now_ns - round(last * NANOSECONDS)))
-        request.end = time_message(now_ns)
+        wanted.has_interval = True
+        wanted.start = time_message(max(0, now_ns - round(last * NANOSECONDS)))
+        wanted.end = time_message(now_ns)
     await ready(client.service_is_ready, client.srv_name)
-    return _told(await done(client.call_async(request), CALL_S))
+    return _told(await done(client.call_async(wanted), CALL_S))
 
 
 CALLS: Mapping[str, Call] = {

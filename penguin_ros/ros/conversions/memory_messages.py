@@ -145,10 +145,10 @@ def hit_message(hit: Hit, picture: bytes = b'') -> MemoryEntry:
 
 
 def picture_message(jpeg: bytes, stamp_ns: int) -> CompressedImage:
-    """Returns a stored picture as a message."""
-    message = CompressedImage(format=PICTURE_FORMAT, data=array.array('B', jpeg))
-    message.header.stamp = time_message(stamp_ns)
-    return message
+    """Returns a stored picture as a picture."""
+    picture = CompressedImage(format=PICTURE_FORMAT, data=array.array('B', jpeg))
+    picture.header.stamp = time_message(stamp_ns)
+    return picture
 
 
 def pose_message(pose: Pose) -> PoseStamped:

@@ -120,11 +120,11 @@ def event_message(event: Event, evidence: Evidence, picture: Frame | None = None
 
 
 def _picture(frame: Frame) -> CompressedImage:
-    message = CompressedImage(format='rgb8; jpeg compressed bgr8')
-    message.header.stamp = time_message(frame.stamp_ns)
-    message.header.frame_id = cleaned(frame.frame_id)
+    picture = CompressedImage(format='rgb8; jpeg compressed bgr8')
+    picture.header.stamp = time_message(frame.stamp_ns)
+    picture.header.frame_id = cleaned(frame.frame_id)
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     is_encoded, content = cv2.imencode('.jpg', frame.image[:, :, ::-1], quality)
     # rclpy takes an array as it is, and checks the elements of anything else one by one.
-    message.data = array.array('B', content.tobytes() if is_encoded else b'')
-    return message
+    picture.data = array.array('B', content.tobytes() if is_encoded else b'')
+    return picture

@@ -80,11 +80,11 @@ def _run(stop: StopSignal, line: list[str]) -> None:
         rclpy.try_shutdown()
 
 
-def _serve(stop: StopSignal, node: MemoryNode) -> None:
+def _serve(stop: StopSignal, memory: MemoryNode) -> None:
     from rclpy.executors import SingleThreadedExecutor
 
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    executor.add_node(memory)
     stop.on_stop(executor.wake)
     stop.enter('a callback')
     try:
@@ -93,14 +93,14 @@ def _serve(stop: StopSignal, node: MemoryNode) -> None:
                 executor.spin_once(timeout_sec=WAKE_SECONDS)
             # From rclpy itself, a client that is gone for example: callbacks have their own guard.
             except Exception as error:
-                node.guard.report('the executor', error)
+                memory.guard.report('the executor', error)
                 time.sleep(PAUSE_AFTER_FAULT_S)
     finally:
         stop.enter('storing what was heard')
-        node.close()
+        memory.close()
         stop.enter('leaving ROS')
         executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
+        memory.destroy_node()
 
 
 if __name__ == '__main__':

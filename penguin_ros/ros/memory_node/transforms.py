@@ -15,6 +15,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.subscription import Subscription
 
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.ros.process.callback_guard import CallbackGuard
@@ -206,7 +207,7 @@ class Tf2Transforms:
         return {}
 
 
-def _taken(subscription: Any) -> list[Any]:
+def _taken(subscription: Subscription) -> list[Any]:
     """Returns the messages that the middleware holds for a subscription."""
     taken: list[Any] = []
     with subscription.handle:

@@ -126,13 +126,13 @@ def _succeeded(response: Any) -> Any:
 
 def _tested(response: Any, rule: Rule, results: RuleResults) -> Any:
     """Fills in what a rule got."""
-    done = results.done[0]
-    score, answer = done.scores[0], firing_answer(rule)
+    first = results.done[0]
+    score, answer = first.scores[0], firing_answer(rule)
     response.probability = score.probability_of(answer)
     response.raw_probability = score.raw_probability_of(answer)
     response.other_mass = score.other_mass
     response.reaches_begin = response.probability >= rule.threshold_begin
-    response.evidence = evidence_message(done.evidence)
+    response.evidence = evidence_message(first.evidence)
     if rule.choices:
         response.choices = list(rule.choices)
         response.probabilities = list(score.probabilities)
