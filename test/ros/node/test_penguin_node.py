@@ -171,7 +171,7 @@ def test_a_past_interval_is_answered_from_its_frames(node, graph):
 @pytest.mark.parametrize(
     'fields, code',
     [
-        ({'camera': 'none'}, ErrorCode.UNKNOWN_CAMERA),
+        ({'camera': 'nowhere'}, ErrorCode.UNKNOWN_CAMERA),
         ({'question': ' \t'}, ErrorCode.INVALID_QUESTION),
     ],
 )
