@@ -33,7 +33,7 @@ def test_rules_are_measured_together_and_one_after_another_and_agree(
     code, record = bench(tmp_path, tiny_checkpoint)
     assert code == exit_codes.DONE
     (model,) = record['models']
-    assert model['difference'] < 1e-4 and model['prefix'] >= 60
+    assert model['difference'] < 1e-4 and model['rounding'] < 1e-4 and model['prefix'] >= 60
     assert set(model['counts']) == {'1', '3'}
     measured = model['rounds'][0]
     whole = measured['encode'] + measured['prefill'] + measured['together']['3']
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers(
 
 def test_what_is_not_reached_is_said() -> None:
     measured = RulesRound(1.0, 1.0, {1: 0.1, 10: 3.0, 50: 2.0}, {1: 0.1, 10: 2.0, 50: 9.0})
-    result = RulesResult('m', 'w', RulesTask((1, 10, 50)), 800, (measured,), 0.0)
+    result = RulesResult('m', 'w', RulesTask((1, 10, 50)), 800, (measured,), 0.0, 0.0)
     assert result.missed() == [
         '10 rules take 2.38 times one, wanted 2',
         '10 rules take 1.50 times one after another',

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from penguin_ros.backends.base.backend import Branch, read_in_turn
+from penguin_ros.backends.base.backend import Backend, Branch, Chunk, Logits, read_in_turn
 from penguin_ros.benchmark.engine.model import Opened, open_target
 from penguin_ros.benchmark.rules.tasks import RulesResult, RulesRound, RulesTask
 from penguin_ros.benchmark.stored_clip import FRAMES, stored_clip
@@ -40,6 +40,9 @@ MOST_FRAMES = 128
 LEAST_FILL = 2
 """Tokens of a rule that are its own."""
 
+DECODED = 20
+"""Rules whose tokens are decoded one by one, to see what rounding does."""
+
 
 def measure_rules(target: Target, task: RulesTask) -> RulesResult:
     """Opens the target, measures and closes it; SettingError where the clip or the rules do not
@@ -61,7 +64,7 @@ def measure_rules(target: Target, task: RulesTask) -> RulesResult:
             task,
             prefix,
             tuple(rounds[1:]),
-            _difference(caches, queries, prefix),
+            *_differences(caches, queries, prefix),
         )
     finally:
         opened.backend.close()
@@ -154,9 +157,11 @@ def _check_room(opened: Opened, needed: int) -> None:
         )
 
 
-def _difference(caches: Caches, queries: Sequence[BranchQuery], prefix: int) -> float:
-    """Returns how far the logits of all rules read together are from those of each read alone, at
-    worst.
+def _differences(
+    caches: Caches, queries: Sequence[BranchQuery], prefix: int
+) -> tuple[float, float]:
+    """Returns how far the logits of all rules read together are from those of each read alone, and
+    how far those of some are when their tokens are decoded one by one, at worst.
     """
     backend, inputs = caches.backend, queries[0].inputs
     run_to_end(precompute_prefix(caches, inputs, backend.description.prefill_chunk))
@@ -164,7 +169,21 @@ def _difference(caches: Caches, queries: Sequence[BranchQuery], prefix: int) -> 
         branches = [Branch(query.inputs.prompt.token_ids[prefix:]) for query in queries]
         together = backend.forward_branches(slot.slot_id, branches)
         alone = read_in_turn(backend, slot.slot_id, branches)
+        decoded = [_decoded(backend, slot.slot_id, each) for each in branches[:DECODED]]
+    return _worst(together, alone), _worst(decoded, alone[:DECODED])
+
+
+def _decoded(backend: Backend, slot: int, branch: Branch) -> Logits:
+    """Appends a branch token by token and forgets it again."""
+    length = backend.slot_length(slot)
+    for token_id in branch.token_ids:
+        logits = backend.forward(slot, Chunk(np.array([token_id])), (-1,))
+    backend.truncate(slot, length)
+    return logits
+
+
+def _worst(found: Sequence[Logits], expected: Sequence[Logits]) -> float:
     return max(
         float(np.linalg.norm(one - other) / np.linalg.norm(other))
-        for one, other in zip(together, alone, strict=True)
+        for one, other in zip(found, expected, strict=True)
     )

@@ -45,8 +45,10 @@ def print_results(results: Sequence[RulesResult], machine: str) -> None:
             console.print(line, markup=False, soft_wrap=True)
         console.print(table)
         console.print(
-            f'logits of branches against each asked alone: {result.difference:.1e} at worst',
+            f'logits against each asked alone, at worst: branches {result.difference:.1e}, the '
+            f'same tokens decoded one by one {result.rounding:.1e}',
             markup=False,
+            soft_wrap=True,
         )
         for line in result.missed():
             console.print(f'not reached: {line}', markup=False, style='red')

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 WANTED = {10: 2.0, 50: 6.0}
 """So many rules shall take at most so many times as long as one, over a whole evaluation."""
 
+FLOAT_ROUNDING = 1e-4
+
 
 @dataclass(frozen=True)
 class RulesTask:
@@ -39,8 +41,9 @@ class RulesRound:
 @dataclass(frozen=True)
 class RulesResult:
     """What was measured on one model: `prefix` positions that all rules share, and how far the
-    logits of branches are from those of each asked alone: the norm of the difference, as a share of
-    the norm of the logits, at worst.
+    logits of branches are from those of each asked alone, `difference`: the norm of the
+    difference, as a share of the norm of the logits, at worst. `rounding`: the same for rules whose
+    tokens are decoded one by one, which is what passes of other sizes round otherwise.
     """
 
     model: str
@@ -49,6 +52,14 @@ class RulesResult:
     prefix: int
     rounds: tuple[RulesRound, ...]
     difference: float
+    rounding: float
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether branches differ by no more than rounding: that of float32, or a few times what a
+        decode of fewer rules differs by where activations are rounded to 8 bits.
+        """
+        return self.difference <= max(FLOAT_ROUNDING, 3 * self.rounding)
 
     def evaluation(self, count: int) -> float:
         """Seconds of a whole evaluation of a new clip."""
