@@ -24,7 +24,7 @@ import numpy as np
 import rclpy
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
@@ -55,6 +55,31 @@ class Domain:
 
     def close(self) -> None:
         self._lock.close()
+
+
+@contextmanager
+def _observer(domain: int) -> Iterator[Node]:
+    """Yields a node with a context of its own that learns of the whole graph anew."""
+    context = rclpy.Context()
+    rclpy.init(
+        args=[],
+        context=context,
+        domain_id=domain,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    node = Node('test_observer', context=context)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def _known(condition: Callable[[Node], Any], node: Node) -> Any:
+    try:
+        return condition(node)
+    except NodeNameNonExistentError:
+        return None
 
 
 class Graph:
@@ -112,6 +137,22 @@ class Graph:
             if not condition():
                 return False
         return True
+
+    def observe(
+        self, condition: Callable[[Node], Any], seconds: float = 20.0, what: str = ''
+    ) -> Any:
+        """Returns the first true value of the condition, which a client asks of the graph.
+
+        A participant that got no news of the graph (Fast DDS loses such a message now and then, and
+        never sends it again) is replaced twice; a name that is not there yet is waited for.
+        """
+        for attempt in range(3):
+            with _observer(self.domain.number) as node:
+                try:
+                    return self.wait_for(lambda: _known(condition, node), seconds, what)
+                except AssertionError:
+                    if attempt == 2:
+                        raise
 
     def collect(self, kind: type, topic: str, qos: QoSProfile | int = QUESTION_DEPTH) -> list[Any]:
         """Returns a list that every message of the topic is appended to."""

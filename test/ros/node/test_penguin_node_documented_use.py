@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from rclpy.action import get_action_server_names_and_types_by_node
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from support.graph import stamp_ns
 from support.live_node import LiveNode
@@ -100,9 +101,8 @@ def rows(page: Path, columns: int) -> dict[str, list[str]]:
     return {re.sub('^(?!/)', '/', row[0].replace('~', '/penguin')): row[1:] for row in found}
 
 
-def endpoints(node: LiveNode) -> dict[str, tuple[str, str]]:
+def endpoints(client: Node) -> dict[str, tuple[str, str]]:
     """Returns what the node has in the graph beyond what every node has: kind and type by name."""
-    client = node.graph.node
     of = ('penguin', '/')
     found = {
         'publishes': client.get_publisher_names_and_types_by_node(*of),
@@ -121,7 +121,7 @@ def endpoints(node: LiveNode) -> dict[str, tuple[str, str]]:
 def test_the_table_of_interfaces_is_that_of_the_graph(node: LiveNode) -> None:
     table = {name: (row[0], row[1]) for name, row in rows(INTERFACES, 5).items()}
     assert table.pop(f'/{COMPRESSED}') == ('subscribes', 'sensor_msgs/msg/CompressedImage')
-    node.graph.wait_for(lambda: endpoints(node) == table, what='the endpoints of the table')
+    node.graph.observe(lambda client: endpoints(client) == table, what='the endpoints of the table')
 
 
 def test_the_readme_shows_rows_of_that_table(node: LiveNode) -> None:
@@ -143,17 +143,14 @@ def test_the_quality_of_service_in_the_table_is_that_of_the_topic(
     node: LiveNode, name: str
 ) -> None:
     kind, _, words, _ = rows(INTERFACES, 5)[name]
-    query = getattr(
-        node.graph.node,
-        'get_publishers_info_by_topic'
-        if kind == 'publishes'
-        else 'get_subscriptions_info_by_topic',
-    )
+    query = f'get_{"publishers" if kind == "publishes" else "subscriptions"}_info_by_topic'
 
-    def found() -> Any:
-        return [info.qos_profile for info in query(name) if info.node_name == 'penguin']
+    def found(client: Node) -> Any:
+        return [
+            info.qos_profile for info in getattr(client, query)(name) if info.node_name == 'penguin'
+        ]
 
-    profile = node.graph.wait_for(found, what=name)[0]
+    profile = node.graph.observe(found, what=name)[0]
     assert (profile.reliability == ReliabilityPolicy.RELIABLE) == ('reliable' in words)
     assert (profile.reliability == ReliabilityPolicy.BEST_EFFORT) == ('best effort' in words)
     assert (profile.durability == DurabilityPolicy.TRANSIENT_LOCAL) == ('latched' in words)
