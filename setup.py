@@ -69,6 +69,10 @@ setup(
         'json': ['llguidance>=1.6,<2'],
         # What the memory finds by meaning: a table of word vectors lies in this package.
         'meaning': ['wordllama>=0.2.2,<0.5'],
+        # `penguin mcp`: tools for LLM agents. It brings starlette, uvicorn, pydantic, cryptography.
+        'mcp': ['mcp>=2.0,<3'],
+        # Behaviours for trees of py_trees; an installed ROS 2 brings ros-<distro>-py-trees.
+        'trees': ['py_trees>=2.2,<3'],
         'simulation': ['mujoco>=3.4,<5'],
         'plot': ['matplotlib>=3.5,<4'],
         # For tools/train_penguin_sim.py, which needs the optimiser Muon.
