@@ -17,9 +17,9 @@ from penguin_ros.kernels.table import ITEM_BYTES
 
 @dataclass(frozen=True)
 class Room:
-    """What passes have room for: chunks of `rows`, slots of `pitch` positions (a multiple of 32),
-    `steps` tokens that are written by themselves, frames of `patches`, `features` rows of visual
-    features.
+    """What passes have room for: chunks of `rows`, slots of `pitch` positions, `steps` tokens that
+    are written by themselves, frames of `patches`, `features` rows of visual features, the logits
+    of `wanted` rows, a multiple of FEW.
     """
 
     rows: int
@@ -27,6 +27,7 @@ class Room:
     steps: int
     patches: int
     features: int
+    wanted: int = FEW
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,16 @@ def decoder_buffers(network: Network, room: Room) -> list[Buffer]:
     """Returns the buffers of passes of the LLM; the cache is not among them."""
     llm, compute = network.llm, network.formats.compute
     rows = filled_up(max(room.rows, FEW), MANY)
-    winners = max(head_programs(network), FEW * (network.vocabulary // TILES[FEW].outputs))
+    wanted = filled_up(room.wanted, FEW)
+    winners = max(head_programs(network), wanted * (network.vocabulary // TILES[FEW].outputs))
     parts = FEW * llm.heads * network.splits
     return [
         Buffer('state', 'i64', ENTRIES),
         Buffer('head_state', 'i64', ENTRIES),
         Buffer('tokens', 'i32', rows),
         Buffer('angles', 'i32', rows),
-        Buffer('wanted', 'i32', rows),
-        Buffer('mask', 'i32', rows * (room.pitch // 32)),
+        Buffer('wanted', 'i32', wanted),
+        Buffer('mask', 'i32', rows * -(-room.pitch // 32)),
         Buffer('features', compute, max(1, room.features) * llm.hidden),
         Buffer('x', 'fp32', rows * llm.hidden),
         Buffer('normed', compute, rows * llm.hidden),
@@ -67,25 +69,26 @@ def decoder_buffers(network: Network, room: Room) -> list[Buffer]:
         Buffer('one.gated', 'fp32', llm.ffn),
         Buffer('parts', 'fp32', parts * llm.head_dim),
         Buffer('sums', 'fp32', parts * 2),
-        Buffer('last', 'fp32', FEW * llm.hidden),
-        Buffer('last_normed', compute, FEW * llm.hidden),
-        Buffer('logits', 'fp32', FEW * network.vocabulary_size),
+        Buffer('last', 'fp32', wanted * llm.hidden),
+        Buffer('last_normed', compute, wanted * llm.hidden),
+        Buffer('logits', 'fp32', wanted * network.vocabulary_size),
         Buffer('best', 'fp32', winners),
         Buffer('winners', 'i32', winners),
         Buffer('checks', 'fp32', winners),
-        Buffer('chosen', 'i32', max(room.steps, FEW)),
-        Buffer('chosen_logits', 'fp32', max(room.steps, FEW)),
+        Buffer('chosen', 'i32', max(room.steps, wanted)),
+        Buffer('chosen_logits', 'fp32', max(room.steps, wanted)),
     ]
 
 
 def encoder_buffers(network: Network, room: Room) -> list[Buffer]:
-    """Returns the buffers of passes of the encoder, its cache among them; `head_state` and
-    `row_numbers`, which are 0, 1, 2 ..., are shared.
+    """Returns the buffers of passes of the encoder, its cache among them; `row_numbers` are 0, 1,
+    2 and so on.
     """
     stack, compute = network.encoder, network.formats.compute
     rows = filled_up(room.patches, MANY)
     return [
         Buffer('encoder.state', 'i64', ENTRIES),
+        Buffer('encoder.head_state', 'i64', ENTRIES),
         Buffer('row_numbers', 'i32', rows),
         Buffer('levels', 'u8', rows * network.patch_values),
         Buffer('level_table', 'fp32', 3 * 256),

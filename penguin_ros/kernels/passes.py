@@ -72,7 +72,7 @@ def _one_layer(network: Network, index: int) -> Iterator[Launch]:
         'state',
         'qkv',
         *gains,
-        'llm.rope',
+        'llm.rotation',
         'cache',
         *parts,
         index,
@@ -97,7 +97,7 @@ def rows_pass(network: Network, rows: int, is_masked: bool) -> list[Launch]:
         *(
             launch
             for index in range(network.llm.layers)
-            for launch in stack.layer(index, sight, 'llm.rope', 'angles')
+            for launch in stack.layer(index, sight, 'llm.rotation', 'angles')
         ),
     ]
 
@@ -118,8 +118,8 @@ def few_heads_pass(network: Network) -> list[Launch]:
 
 def encoder_pass(network: Network, has_levels: bool) -> list[list[Launch]]:
     """Returns the encoder for one frame in steps: its patches, each of its layers, and the end,
-    which is launched over as many rows as there are visual tokens, with `head_state` for those. The
-    patches are bytes in `levels`, with their `level_table`, or numbers.
+    which is launched over as many rows as there are visual tokens, which `encoder.head_state` says.
+    The patches are bytes in `levels`, with their `level_table`, or numbers.
     """
     stack = RowsOfStack(network, 'encoder', 'encoder', 'encoder.', network.formats.encoder)
     first, second = (_matrix(f'projector.{index}', network.formats.encoder) for index in (0, 2))
@@ -135,11 +135,12 @@ def encoder_pass(network: Network, has_levels: bool) -> list[list[Launch]]:
     end = [
         Launch('encoder.merge', merge),
         Launch(
-            'encoder.project_0', ('head_state', 'merged', *first, 'projector.0.bias', 'projected')
+            'encoder.project_0',
+            ('encoder.head_state', 'merged', *first, 'projector.0.bias', 'projected'),
         ),
         Launch(
             'encoder.project_2',
-            ('head_state', 'projected', *second, 'projector.2.bias', 'new_features'),
+            ('encoder.head_state', 'projected', *second, 'projector.2.bias', 'new_features'),
         ),
     ]
     layers = [

@@ -126,7 +126,7 @@ def test_a_frame_becomes_visual_tokens(interpreter: Interpreter, merge: int) -> 
     tokens = patches // merge**2
     small['levels'], small['level_table'] = levels, table
     small['encoder.rope'] = np.concatenate(rope, axis=1)
-    small['encoder.state'], small['head_state'] = [0, patches, 0, 0, patches], [0, tokens]
+    small['encoder.state'], small['encoder.head_state'] = [0, patches, 0, 0, patches], [0, tokens]
     small['merge_weights'] = np.full(merge**2, 1 / merge**2)
     *steps, end = encoder_pass(small.network, True)
     for step in steps:

@@ -164,8 +164,8 @@ class SmallNetwork:
         self.weights['llm.embedding'] = numbers(kept[:, : llm.size], formats.table)
         angles = np.outer(np.arange(ROOM.pitch), 1e4 ** -(np.arange(8) / 8))
         rope = np.concatenate((np.cos(angles), np.sin(angles)), axis=1).astype(np.float32)
-        self.place('llm.rope', rope)
-        self.weights['llm.rope'] = rope.astype(float)
+        self.place('llm.rotation', rope)
+        self.weights['llm.rotation'] = rope.astype(float)
         bits = formats.encoder
         for name, outputs, inputs in (
             ('encoder.patch_embedding', encoder.size, SHAPE.patch_values),
@@ -188,7 +188,7 @@ class NumpyNetwork:
         """Appends rows (n, size) at rotary positions, which see what `is_visible` (n, length) says;
         returns their logits.
         """
-        rope = self._weights['llm.rope'][positions]
+        rope = self._weights['llm.rotation'][positions]
         cosine, sine = (np.tile(part, 2) for part in np.split(rope, 2, axis=1))
         for index in range(SHAPE.llm.layers):
             x = self._layer(index, x, cosine, sine, is_visible)

@@ -6,17 +6,21 @@ addresses only, so a graph serves any position, slot and token.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penguin_ros.backends.cuda.buffers import ALIGNMENT
+from penguin_ros.kernels.buffers import Buffer
 
 if TYPE_CHECKING:
     from penguin_ros.backends.cuda.device import CudaDevice
 
 Fields = dict[str, tuple[Any, int]]
+NUMBERS = {'fp32': np.float32, 'i64': np.int64, 'i32': np.int32, 'u8': np.uint8}
+"""Formats of kernels that the host writes and reads."""
 
 
 class SharedBlock:
@@ -41,6 +45,11 @@ class SharedBlock:
             for name, (dtype, length) in fields.items()
         }
 
+    @property
+    def names(self) -> Sequence[str]:
+        """What lies here."""
+        return list(self._places)
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Returns the host's array."""
         return self._arrays[name]
@@ -57,3 +66,10 @@ class SharedBlock:
     def to_host(self) -> None:
         """Queues a copy of all from the device."""
         self._device.copy(self._host.address, self._device_address, self.byte_count)
+
+
+def shared_buffers(device: CudaDevice, buffers: Sequence[Buffer]) -> SharedBlock:
+    """Returns a block with these buffers of passes, zeroed on the host and, once it is copied, on
+    the device.
+    """
+    return SharedBlock(device, {each.name: (NUMBERS[each.kind], each.count) for each in buffers})

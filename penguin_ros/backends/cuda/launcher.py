@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 
 from penguin_ros.backends.base.backend import BackendStats
@@ -28,9 +28,11 @@ class Launcher:
         """Queues a kernel for so many rows, with its arguments by name."""
         self._modules[name].launch(self.device.stream, rows, given)
 
-    def constant(self, name: str, constant: str) -> int:
-        """Returns a number that a kernel was compiled with."""
-        return int(self._modules[name].kernel.constants[constant])
+    def in_order(self, name: str, rows: int, values: Sequence[int]) -> None:
+        """Queues a kernel for so many rows, with its arguments in their order."""
+        kernel = self._modules[name]
+        names = [argument.name for argument in kernel.kernel.arguments]
+        kernel.launch(self.device.stream, rows, dict(zip(names, values, strict=True)))
 
 
 class PassGraphs:

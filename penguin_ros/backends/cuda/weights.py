@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.cuda.network_file import NetworkFile, Stored
+from penguin_ros.backends.cuda.network_file import NetworkFile
 from penguin_ros.errors import BundleOutdated
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ STAGING_BYTES = 16 * 1024 * 1024
 """Pinned memory through which they are copied."""
 
 
+EMBEDDING = 'llm.embedding'
+"""The name of the embedding table, which has a file of its own."""
+
+
 class DeviceWeights:
     """All tensors of a bundle's weights, by name, and its embedding table; OutOfMemory when there
     is no room. The memory belongs to the device.
@@ -32,7 +36,6 @@ class DeviceWeights:
     def __init__(self, device: CudaDevice, file: NetworkFile, table: NDArray[np.uint8]) -> None:
         self.byte_count = 0
         self._device = device
-        self._tensors = file.tensors
         self._addresses: dict[str, int] = {}
         self._staging = device.allocate_host(STAGING_BYTES)
         values = file.map()
@@ -40,7 +43,7 @@ class DeviceWeights:
             address = self._upload(values[begin:end])
             for name in names:
                 self._addresses[name] = address + file.tensors[name].offset - begin
-        self.table = self._upload(table)
+        self._addresses[EMBEDDING] = self._upload(table)
         device.free(self._staging.host_address)
 
     def __getitem__(self, name: str) -> int:
@@ -53,14 +56,6 @@ class DeviceWeights:
                 'it was built by another version of penguin_ros',
                 'Build the checkpoint again with --backend cuda',
             ) from None
-
-    def get(self, name: str, default: int) -> int:
-        """Returns the address of a tensor, `default` when there is none of that name."""
-        return self._addresses.get(name, default)
-
-    def stored(self, name: str) -> Stored:
-        """Returns what a tensor is."""
-        return self._tensors[name]
 
     def _upload(self, values: NDArray[np.uint8]) -> int:
         address = self._device.allocate(len(values))
