@@ -91,7 +91,13 @@ setup(
         'ros2cli.command': ['penguin = penguin_ros.cli.ros2_verbs:PenguinCommand'],
         'penguin_ros.verb': [
             'ask = penguin_ros.cli.ros2_verbs:Ask',
+            'chat = penguin_ros.cli.ros2_verbs:Chat',
+            'console = penguin_ros.cli.ros2_verbs:Console',
             'doctor = penguin_ros.cli.ros2_verbs:Doctor',
+            'memory = penguin_ros.cli.ros2_verbs:Memory',
+            'recall = penguin_ros.cli.ros2_verbs:Recall',
+            'rules = penguin_ros.cli.ros2_verbs:Rules',
+            'summarise = penguin_ros.cli.ros2_verbs:Summarise',
             'watch = penguin_ros.cli.ros2_verbs:Watch',
         ],
         'ros2doctor.checks': ['PenguinCheck = penguin_ros.doctor.ros2_doctor:PenguinCheck'],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ros2 penguin VERB`: verbs of `penguin` that talk to running nodes, for the stock command line.
+"""`ros2 penguin VERB`: verbs of `penguin` that concern running nodes, for the stock command line.
 
 ros2cli finds these classes by the entry points in setup.py and calls them by its own rules: an
 extension is made without arguments, adds its arguments to a parser, and gets them parsed. It is
@@ -12,6 +12,7 @@ import argparse
 import importlib
 from typing import Any, ClassVar
 
+from penguin_ros.cli.completion import add_completers
 from penguin_ros.cli.main import VERBS, guarded
 
 
@@ -56,6 +57,7 @@ class _Verb(_Extension):
         # Its examples name the command that has the same verbs without ros2cli.
         parser.epilog = getattr(module, 'EPILOG', None)
         module.add_arguments(parser)
+        add_completers(parser, self.verb)
 
     def main(self, *, args: argparse.Namespace) -> int:
         """Runs the verb as `penguin` does; returns the exit code."""
@@ -72,5 +74,11 @@ def _verb(name: str) -> type[_Verb]:
 
 
 Ask = _verb('ask')
-Watch = _verb('watch')
+Chat = _verb('chat')
+Console = _verb('console')
 Doctor = _verb('doctor')
+Memory = _verb('memory')
+Recall = _verb('recall')
+Rules = _verb('rules')
+Summarise = _verb('summarise')
+Watch = _verb('watch')

@@ -20,6 +20,15 @@ class MemoryRefused(PenguinError):
     """The memory node answered with an error; its message says what, why and what to do."""
 
 
+def memory_nodes(session: Session) -> list[str]:
+    """Returns the memory nodes that are on the air; more may appear while discovery goes on."""
+    return sorted(
+        service.rpartition('/')[0]
+        for service, types in session.node.get_service_names_and_types()
+        if SERVICE_TYPE in types and service.rpartition('/')[2] == SERVICE_NAME
+    )
+
+
 def find_memory(session: Session, name: str = '', timeout_s: float = 5.0) -> str:
     """Returns the full name of the memory node called `name`, or of the only one there is.
 
@@ -29,11 +38,7 @@ def find_memory(session: Session, name: str = '', timeout_s: float = 5.0) -> str
     wanted = name if name.startswith('/') or not name else f'/{name}'
 
     def is_found() -> bool:
-        found[:] = sorted(
-            service.rpartition('/')[0]
-            for service, types in session.node.get_service_names_and_types()
-            if SERVICE_TYPE in types and service.rpartition('/')[2] == SERVICE_NAME
-        )
+        found[:] = memory_nodes(session)
         return wanted in found if wanted else bool(found)
 
     if not session.spin_until(is_found, timeout_s):
