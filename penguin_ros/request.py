@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
+from penguin_ros.dialogue import SaidMessage
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import FrameType
 
@@ -59,6 +60,21 @@ NO_CAMERA = 'none'
 """The camera of a question that is about no picture at all, unless one is called so."""
 
 
+@dataclass(frozen=True)
+class SamplingChange:
+    """How the tokens of one answer are chosen where that differs from the settings (section
+    `generation`); None: as they say.
+
+    The same `seed` gives the same answer. The first of the texts `stop` that comes ends the answer
+    before it.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """One caption or question, as it was asked.
@@ -71,6 +87,10 @@ class Request:
     The answer is one of `choices`, or JSON that conforms to `json_schema`, where one of them is
     given. `conversation`: NEW_CONVERSATION, or the id of one to go on with; `forgets_conversation`
     ends it after this answer, or at once with an empty text.
+
+    `dialogue` is the whole prompt instead of `text`, which then only stands for it, and of what a
+    camera sees, whose name then only says which requests belong together. `top_logprobs`: with each
+    token that many of the most probable ones.
     """
 
     id: str
@@ -87,17 +107,35 @@ class Request:
     wants_logprobs: bool = False
     conversation: str = ''
     forgets_conversation: bool = False
+    dialogue: tuple[SaidMessage, ...] = ()
+    sampling: SamplingChange = SamplingChange()
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token's text, U+FFFD for a part of a character, and the natural logarithm of its
+    probability, before temperature and other sampling rules; `content`: its bytes, `top`: the most
+    probable tokens in its place, the most probable first, where they were asked for.
+    """
+
+    token: str
+    logprob: float
+    content: bytes = b''
+    top: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
 class TextPiece:
     """A piece of a growing answer. `text` is all of it so far, `piece` what is new; `sequence`
-    counts from 0 without gaps.
+    counts from 0 without gaps. `logprobs`: of the tokens since the piece before, where they are
+    wanted.
     """
 
     sequence: int
     text: str
     piece: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 Phase = Literal['encode', 'prefill', 'decode']
@@ -173,16 +211,6 @@ class Evidence:
     frames_dropped: int = 0
     unchanged_since_ns: int = 0
     stats: GenerationStats = field(default_factory=GenerationStats)
-
-
-@dataclass(frozen=True)
-class TokenLogprob:
-    """A token's text, U+FFFD for a part of a character, and the natural logarithm of its
-    probability, before temperature and other sampling rules.
-    """
-
-    token: str
-    logprob: float
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 
 from penguin_ros.backends.base.backend import Logits
 from penguin_ros.generation.detokenizer import Detokenizer
+from penguin_ros.generation.stop_texts import StopTexts
 from penguin_ros.request import GenerationStats, Phase, StopReason
+
+TopLogprobs = tuple[tuple[int, float], ...]
+"""Tokens and the natural logarithms of their probabilities, the most probable first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,9 @@ class GenerationOutput:
     `token_ids` end with the stop token when there is one; it adds nothing to `text`. An incomplete
     character at the end of an unfinished text is left out. `stop_reason` is NONE while it grows.
     `logprobs`: the natural logarithm of each token's probability, before temperature and all other
-    rules; NaN where it was not measured.
+    rules; NaN where it was not measured. `top_logprobs`: of each token the most probable ones in
+    its place, (token, logprob), where they are wanted. `stop_texts` end the text, as a stop token
+    does.
     """
 
     detokenizer: Detokenizer
@@ -43,6 +49,8 @@ class GenerationOutput:
     text: str = ''
     stop_reason: StopReason = StopReason.NONE
     stats: GenerationStats = field(default_factory=GenerationStats)
+    top_logprobs: list[TopLogprobs] = field(default_factory=list)
+    stop_texts: StopTexts | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -55,7 +63,18 @@ class GenerationOutput:
         of_text = self.logprobs[: self.stats.generated_tokens]
         return [logprob for logprob in of_text if not math.isnan(logprob)]
 
-    def append(self, token_id: int, stop_reason: StopReason, logprob: float = math.nan) -> str:
+    @property
+    def is_cut_by_text(self) -> bool:
+        """True when one of the stop texts has ended the text."""
+        return self.stop_texts is not None and self.stop_texts.is_found
+
+    def append(
+        self,
+        token_id: int,
+        stop_reason: StopReason,
+        logprob: float = math.nan,
+        top: TopLogprobs = (),
+    ) -> str:
         """Appends a token, the last one when it has a stop reason; returns the text that it
         completes.
         """
@@ -63,8 +82,12 @@ class GenerationOutput:
         piece = '' if is_stop_token else self.detokenizer.push(token_id)
         if stop_reason is not StopReason.NONE:
             piece += self.detokenizer.finish()
+        if self.stop_texts is not None:
+            piece = self.stop_texts.push(piece, stop_reason is not StopReason.NONE)
+            stop_reason = StopReason.STOP_TOKEN if self.stop_texts.is_found else stop_reason
         self.token_ids.append(token_id)
         self.logprobs.append(logprob)
+        self.top_logprobs.append(top)
         self.text += piece
         self.stop_reason = stop_reason
         self.stats.generated_tokens += not is_stop_token

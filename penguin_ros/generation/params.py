@@ -17,7 +17,8 @@ class SamplingParams:
     It makes `max_tokens` new tokens at most, fewer where the KV slot is shorter. `prefill_chunk`:
     prompt positions per step. `keep_logits` puts a copy of the logits into each step. `seed_offset`
     tells the random streams of two requests apart. `grammar`: the only texts that may come out.
-    `logprobs` measures the probability of every token. InvalidRequest when a number is below 1.
+    `logprobs` measures the probability of every token, `top_logprobs` those of that many others in
+    its place. InvalidRequest when a number is below 1.
     """
 
     max_tokens: int
@@ -28,6 +29,7 @@ class SamplingParams:
     seed_offset: int = 0
     grammar: Grammar | None = None
     logprobs: bool = False
+    top_logprobs: int = 0
 
     def __post_init__(self) -> None:
         for name in ('max_tokens', 'prefill_chunk'):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import GreedyToken, Logits
 from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import InvalidLogits
-from penguin_ros.generation.output import GenerationOutput, Step
+from penguin_ros.generation.output import GenerationOutput, Step, TopLogprobs
 from penguin_ros.generation.params import SamplingParams
 from penguin_ros.generation.stop_rules import StopRules
 from penguin_ros.request import Phase
@@ -27,6 +28,17 @@ _FIRST_GUESS = 1024
 """top_p looks at this many of the best tokens first: sorting a vocabulary of 150,000 costs as much
 as a decode step.
 """
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A token, the logarithm of its probability, NaN where that is not wanted, and those of the
+    most probable tokens.
+    """
+
+    token_id: int
+    logprob: float = math.nan
+    top: TopLogprobs = ()
 
 
 class Sampler:
@@ -72,13 +84,13 @@ class Sampler:
         pieces: list[str] = []
         for index, result in enumerate(results):
             try:
-                token_id, logprob = self._next(result)
+                choice = self._next(result)
             except InvalidLogits:
                 if not index:
                     raise
                 break
-            pieces.append(self._take(token_id, logprob))
-            is_right = index < len(draft) and draft[index] == token_id
+            pieces.append(self._take(choice))
+            is_right = index < len(draft) and draft[index] == choice.token_id
             if not is_right or self._output.is_complete:
                 break
         pieces += self._forced_pieces()
@@ -89,24 +101,32 @@ class Sampler:
         token_ids = tuple(self._output.token_ids[-len(pieces) :])
         return Step(phase, token_ids, ''.join(pieces), logits)
 
-    def _next(self, result: GreedyToken | Logits) -> tuple[int, float]:
-        """Returns the next token and the logarithm of its probability, NaN where that is not
-        wanted.
-        """
+    def _next(self, result: GreedyToken | Logits) -> _Choice:
         if isinstance(result, GreedyToken):
-            return checked_token_id(result), math.nan
+            return _Choice(checked_token_id(result))
         forced = () if self._constraint is None else self._constraint.forced()
         if forced:
-            return forced[0], logprob_of(result, forced[0]) if self._needs_rows else math.nan
-        allowed = None if self._constraint is None else self._constraint.allowed()
-        token_id = sample(result, self._params.sampling, self._random, allowed)
-        is_measured = self._params.logprobs or self._constraint is not None
-        return token_id, logprob_of(result, token_id) if is_measured else math.nan
+            token_id, is_measured = forced[0], self._needs_rows
+        else:
+            allowed = None if self._constraint is None else self._constraint.allowed()
+            token_id = sample(result, self._params.sampling, self._random, allowed)
+            is_measured = self._params.logprobs or self._constraint is not None
+        logprob = logprob_of(result, token_id) if is_measured else math.nan
+        return _Choice(token_id, logprob, self._top(result))
 
-    def _take(self, token_id: int, logprob: float) -> str:
+    def _top(self, row: Logits) -> TopLogprobs:
+        """Returns the most probable tokens, as many as are wanted."""
+        if not self._params.top_logprobs:
+            return ()
+        best = _largest(row, self._params.top_logprobs)[: self._params.top_logprobs]
+        offset = _log_total(row)
+        return tuple((int(token_id), float(row[token_id]) - offset) for token_id in best)
+
+    def _take(self, choice: _Choice) -> str:
         if self._constraint is not None:
-            self._constraint.accept(token_id)
-        return self._output.append(token_id, self._rules.add(token_id), logprob)
+            self._constraint.accept(choice.token_id)
+        stop_reason = self._rules.add(choice.token_id)
+        return self._output.append(choice.token_id, stop_reason, choice.logprob, choice.top)
 
     def _forced_pieces(self) -> list[str]:
         """Takes what the grammar forces now, for which no pass is needed; nothing where the logits
@@ -117,7 +137,7 @@ class Sampler:
             forced = self._constraint.forced()
             if not forced:
                 break
-            pieces.append(self._take(forced[0], math.nan))
+            pieces.append(self._take(_Choice(forced[0])))
         return pieces
 
     def _count(self, taken: int, draft: Sequence[int]) -> None:
@@ -161,9 +181,12 @@ def sample(
 
 def logprob_of(logits: NDArray[np.floating], token_id: int) -> float:
     """Returns the natural logarithm of a token's probability, from its logits (vocabulary,)."""
+    return float(logits[token_id]) - _log_total(logits)
+
+
+def _log_total(logits: NDArray[np.floating]) -> float:
     largest = logits.max()
-    total = np.exp(logits - largest).sum(dtype=np.float64)
-    return float(logits[token_id] - largest) - math.log(total)
+    return float(largest) + math.log(np.exp(logits - largest).sum(dtype=np.float64))
 
 
 def _sample(
@@ -208,7 +231,7 @@ def _weights(logits: NDArray[np.floating], temperature: float) -> NDArray[np.flo
     return weights
 
 
-def _largest(weights: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+def _largest(weights: NDArray[np.floating], count: int) -> NDArray[np.intp]:
     """Returns the indices of the `count` largest weights, largest first, of equal ones the lowest
     index first.
     """

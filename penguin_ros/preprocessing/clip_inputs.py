@@ -18,7 +18,12 @@ from penguin_ros.config import VisualConfig
 from penguin_ros.errors import ImageShapeError, TokenCountMismatch, TooManyImages
 from penguin_ros.frame import Clip, Frame, Image, is_image
 from penguin_ros.model_inputs import FramePatches, ModelInputs
-from penguin_ros.preprocessing.dialogue import AnsweredTurn, Turn, dialogue_inputs
+from penguin_ros.preprocessing.dialogue import (
+    AnsweredTurn,
+    Turn,
+    dialogue_inputs,
+    lasting_tokens,
+)
 from penguin_ros.preprocessing.frame_plan import (
     FramePlan,
     PatchUnit,
@@ -41,7 +46,7 @@ from penguin_ros.preprocessing.prompt import (
 )
 from penguin_ros.steps import run_to_end
 
-ImageInput = Image | Sequence[Image] | Sequence[Frame]
+ImageInput = Image | Frame | Sequence[Image] | Sequence[Frame]
 """What a part shows: for an ImagePart an image (height, width, 3) uint8 RGB, for a VideoPart one
 such image per frame, all of one size. A Frame remembers its digest, so that its features are found
 again without reading its pixels.
@@ -57,6 +62,11 @@ class _Visual:
     part: VisualPart
     frames: tuple[Frame, ...]
     plan: FramePlan
+
+    @property
+    def shown_frames(self) -> tuple[Frame, ...]:
+        """The frames that the plan keeps."""
+        return tuple(self.frames[index] for index in self.plan.indices)
 
     @property
     def shown_part(self) -> VisualPart:
@@ -80,6 +90,11 @@ class Preprocessor:
         self._shape = shape
         self._tokenizer = tokenizer
         self._visual = visual
+
+    @property
+    def video_factor(self) -> int:
+        """Height and width of a video's frames, as the model sees them, are multiples of it."""
+        return video_unit(self._shape.processor).factor
 
     def clip_inputs(self, clip: Clip, question: str, max_tokens: int | None = None) -> ModelInputs:
         """Makes the inputs of a clip and a question behind it; the clip is a video labelled with
@@ -173,6 +188,22 @@ class Preprocessor:
         """
         return run_to_end(self._steps(messages, visuals, max_tokens))
 
+    def planned_steps(
+        self,
+        messages: Sequence[Message],
+        visuals: Sequence[ImageInput],
+        plans: Sequence[FramePlan | None],
+        is_lasting: bool = False,
+    ) -> Generator[None, None, tuple[ModelInputs, tuple[Frame, ...]]]:
+        """Does the work of messages_inputs with a yield after each frame, and returns the frames as
+        the model sees them, too. `plans`: for each part the one that was made before, or None.
+        """
+        shown = yield from self._visuals(messages, visuals, None, plans)
+        inputs = yield from self._rendered(messages, shown)
+        if is_lasting:
+            inputs = replace(inputs, lasting_tokens=lasting_tokens(inputs.prompt, self._tokenizer))
+        return inputs, tuple(frame for visual in shown for frame in visual.shown_frames)
+
     def _steps(
         self, messages: Sequence[Message], visuals: Sequence[ImageInput], max_tokens: int | None
     ) -> InputSteps:
@@ -237,21 +268,32 @@ class Preprocessor:
         )
 
     def _visuals(
-        self, messages: Sequence[Message], visuals: Sequence[ImageInput], max_tokens: int | None
+        self,
+        messages: Sequence[Message],
+        visuals: Sequence[ImageInput],
+        max_tokens: int | None,
+        given: Sequence[FramePlan | None] = (),
     ) -> Generator[None, None, list[_Visual]]:
         parts = [
             part for message in messages for part in message.parts if not isinstance(part, TextPart)
         ]
+        given = given or [None] * len(parts)
         frames = _matched(parts, visuals)
+        for of_part, plan in zip(frames, given, strict=True):
+            if plan is None:
+                _check_one_size(of_part)
         images = [tuple(frame.image for frame in of_part) for of_part in frames]
         if max_tokens is not None:
             plans = self._exact_plans(parts, images, max_tokens)
         else:
-            plans = yield from self._plans(parts, images)
+            plans = yield from self._plans(parts, images, given)
         return [_Visual(*of_part) for of_part in zip(parts, frames, plans, strict=True)]
 
     def _plans(
-        self, parts: Sequence[VisualPart], images: Sequence[tuple[Image, ...]]
+        self,
+        parts: Sequence[VisualPart],
+        images: Sequence[tuple[Image, ...]],
+        given: Sequence[FramePlan | None],
     ) -> Generator[None, None, list[FramePlan]]:
         count, budget = len(parts), self._visual.max_visual_tokens
         if count > budget:
@@ -261,8 +303,10 @@ class Preprocessor:
                 'Send fewer images or raise visual.max_visual_tokens',
             )
         plans: list[FramePlan] = []
-        for part, of_part in zip(parts, images, strict=True):
-            if isinstance(part, ImagePart):
+        for part, of_part, plan in zip(parts, images, given, strict=True):
+            if plan is not None:
+                plans.append(plan)
+            elif isinstance(part, ImagePart):
                 plans.append(image_plan(of_part[0], count, self._unit(part), self._visual))
             else:
                 share = replace(self._visual, max_visual_tokens=budget // count)
@@ -289,17 +333,14 @@ class Preprocessor:
 def _matched(parts: Sequence[VisualPart], visuals: Sequence[ImageInput]) -> list[tuple[Frame, ...]]:
     """Returns the frames of each part, checked."""
     images = [
-        (visual,) if isinstance(part, ImagePart) else tuple(visual)
+        (visual,) if isinstance(part, ImagePart) or isinstance(visual, Frame) else tuple(visual)
         for part, visual in zip(parts, visuals, strict=False)
     ]
     expected = [1 if isinstance(part, ImagePart) else part.frames for part in parts]
     got = [len(of_part) for of_part in images]
     if expected != got or len(parts) != len(visuals):
         raise TokenCountMismatch(sum(expected), sum(got) + len(visuals) - len(images))
-    frames = [tuple(_frame(image) for image in of_part) for of_part in images]
-    for of_part in frames:
-        _check_one_size(of_part)
-    return frames
+    return [tuple(_frame(image) for image in of_part) for of_part in images]
 
 
 def _frame(image: Any) -> Frame:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from penguin_ros.checkpoint.tokenizer import PenguinTokenizer
-from penguin_ros.model_inputs import FramePatches, ModelInputs
+from penguin_ros.model_inputs import FramePatches, ModelInputs, Prompt
 from penguin_ros.preprocessing.prompt import (
     TURN_START,
     Message,
@@ -66,15 +66,22 @@ def dialogue_inputs(
     prompt = render(
         [*messages, newest.message], tokenizer, [frame.tokens for frame in frames], image_token_id
     )
-    starts = (prompt.token_ids == tokenizer.markup_id(TURN_START)).nonzero()[0]
     return ModelInputs(
         prompt,
         frames,
         image_token_id,
         newest.is_truncated,
         newest.frame_indices,
-        lasting_tokens=int(starts[-1]) + 1 if is_lasting else 0,
+        lasting_tokens=lasting_tokens(prompt, tokenizer) if is_lasting else 0,
     )
+
+
+def lasting_tokens(prompt: Prompt, tokenizer: PenguinTokenizer) -> int:
+    """Returns how many first positions the prompt of a later turn will repeat: up to the
+    assistant's turn.
+    """
+    starts = (prompt.token_ids == tokenizer.markup_id(TURN_START)).nonzero()[0]
+    return int(starts[-1]) + 1
 
 
 def without_oldest(

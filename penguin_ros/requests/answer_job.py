@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
-from penguin_ros.config import PenguinConfig
+from penguin_ros.config import GenerationConfig, PenguinConfig
 from penguin_ros.errors import PenguinError, StaleFrames
 from penguin_ros.frame import NANOSECONDS, Clip, Frame
 from penguin_ros.generation.generate import generate
@@ -21,10 +21,18 @@ from penguin_ros.generation.params import SamplingParams
 from penguin_ros.model_inputs import ModelInputs
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.dialogue import Turn
-from penguin_ros.request import Answer, ChosenAnswer, Priority, TextPiece
+from penguin_ros.request import (
+    Answer,
+    ChosenAnswer,
+    Priority,
+    SamplingChange,
+    TextPiece,
+    TokenLogprob,
+)
 from penguin_ros.requests.evidence_builder import EvidenceBuilder
 from penguin_ros.requests.loaded_model import LoadedModel
 from penguin_ros.requests.question_intake import TakenQuestion
+from penguin_ros.requests.said_dialogue import is_left_out, said_inputs
 from penguin_ros.requests.typed_answer import (
     CANNOT_TELL_TEXT,
     choice_confidence,
@@ -75,12 +83,13 @@ class AnswerJob:
         self._context = context
         self._on_answer = on_answer
         self._on_piece = on_piece
-        self._output = context.model.new_output()
+        self._output = context.model.new_output(taken.request.sampling.stop)
         self._evidence = EvidenceBuilder(context.steady_ns(), self._output)
         self._caption: BegunCaption | None = None
         self._conversation = taken.conversation
         self._chosen: ChosenAnswer | None = None
         self._pieces = 0
+        self._shown_tokens = 0
         self._is_over = False
 
     @property
@@ -141,6 +150,11 @@ class AnswerJob:
     def _inputs(self) -> Generator[None, None, ModelInputs | None]:
         """Makes the model's inputs; None when the model need not run."""
         preprocessor = self._context.model.preprocessor(self._context.config.visual)
+        said = self._request.dialogue
+        if said:
+            inputs, frames = yield from said_inputs(said, preprocessor)
+            self._evidence.note_said(inputs, frames, is_left_out(said))
+            return inputs
         turn = yield from self._turn(preprocessor)
         if turn is None:
             return None
@@ -195,11 +209,12 @@ class AnswerJob:
         params = SamplingParams(
             request.max_tokens,
             model.source.shape.stop_token_ids,
-            context.config.generation,
+            _sampling(request.sampling, context.config.generation),
             self._prefill_chunk,
-            seed_offset=context.number,
+            seed_offset=context.number if request.sampling.seed is None else 0,
             grammar=None if self._taken.schema is None else self._taken.schema.grammar,
             logprobs=request.wants_logprobs,
+            top_logprobs=request.top_logprobs,
         )
         output = self._output
         with closing(
@@ -242,11 +257,18 @@ class AnswerJob:
         if not piece or self._on_piece is None or self._is_over:
             return
         try:
-            self._on_piece(TextPiece(self._pieces, self._output.text, piece))
+            self._on_piece(TextPiece(self._pieces, self._output.text, piece, self._new_logprobs()))
             self._pieces += 1
         except Exception as error:
             self._on_piece = None  # once is enough to know
             self._context.report(f'the listener to the text of request {self.id} failed', error)
+
+    def _new_logprobs(self) -> tuple[TokenLogprob, ...]:
+        if not self._request.wants_logprobs:
+            return ()
+        new = token_logprobs(self._output, self._context.model, self._shown_tokens)
+        self._shown_tokens += len(new)
+        return new
 
     def _end(self, error: PenguinError | None) -> None:
         self._is_over = True
@@ -283,3 +305,13 @@ class AnswerJob:
             logprobs=token_logprobs(output, model) if self._request.wants_logprobs else (),
             conversation=conversation,
         )
+
+
+def _sampling(change: SamplingChange, usual: GenerationConfig) -> GenerationConfig:
+    """Returns the settings with what the request wants otherwise."""
+    return replace(
+        usual,
+        temperature=usual.temperature if change.temperature is None else change.temperature,
+        top_p=usual.top_p if change.top_p is None else change.top_p,
+        seed=usual.seed if change.seed is None else change.seed,
+    )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from penguin_ros.errors import DeadlineExceeded, PenguinError, RequestCancelled
@@ -63,6 +64,14 @@ class EvidenceBuilder:
         frames = self.chosen.clip.frames
         seen = zip(inputs.frame_indices, inputs.frames, strict=True)
         self.frames = tuple(_reference(frames[index], patches.type) for index, patches in seen)
+
+    def note_said(self, inputs: ModelInputs, frames: Sequence[Frame], is_left_out: bool) -> None:
+        """Notes what the model sees of a dialogue."""
+        self.is_truncated = inputs.is_truncated or is_left_out
+        self.frames = tuple(
+            _reference(frame, patches.type)
+            for frame, patches in zip(frames, inputs.frames, strict=True)
+        )
 
     def note_earlier(self, frames: tuple[FrameRef, ...], is_cut: bool) -> None:
         """Notes the frames that earlier turns of a conversation show, each frame once; `is_cut`:

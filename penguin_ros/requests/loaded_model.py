@@ -6,7 +6,7 @@ Everything here runs on the worker thread, except `forget_results`, which any th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +23,7 @@ from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.json_grammar import JsonGrammars, Vocabulary
 from penguin_ros.generation.output import GenerationOutput
 from penguin_ros.generation.speculative.draft_history import DraftHistory
+from penguin_ros.generation.stop_texts import StopTexts
 from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.preprocessing.clip_inputs import Preprocessor
 from penguin_ros.preprocessing.frame_plan import video_unit
@@ -78,9 +79,12 @@ class LoadedModel:
             )
         )
 
-    def new_output(self) -> GenerationOutput:
-        """Makes an empty output, for the text of one request; any thread."""
-        return GenerationOutput(Detokenizer(self.source.tokenizer.token_bytes))
+    def new_output(self, stop: Sequence[str] = ()) -> GenerationOutput:
+        """Makes an empty output, for the text of one request, which the texts `stop` end; any
+        thread.
+        """
+        detokenizer = Detokenizer(self.source.tokenizer.token_bytes)
+        return GenerationOutput(detokenizer, stop_texts=StopTexts(stop) if stop else None)
 
 
 def load_model(

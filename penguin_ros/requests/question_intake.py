@@ -56,6 +56,8 @@ class QuestionIntake:
         wrong with it.
         """
         complete = checked_request(request, config, tuple(self._cameras))
+        if complete.dialogue:
+            return TakenQuestion(complete, schema=_schema(complete, loaded))
         conversation = None
         if request.conversation:
             found = self.conversations.begin_or_find(request.conversation, config.question)

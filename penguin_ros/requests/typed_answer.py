@@ -66,18 +66,34 @@ def text_confidence(output: GenerationOutput) -> float:
     return math.exp(math.fsum(measured) / len(measured)) if measured else 0.0
 
 
-def token_logprobs(output: GenerationOutput, model: LoadedModel) -> tuple[TokenLogprob, ...]:
-    """Returns the tokens of a text with their log probabilities."""
-    return tuple(
-        TokenLogprob(model.source.tokenizer.token_bytes(token_id).decode('utf-8', 'replace'), each)
-        for token_id, each in zip(
-            output.token_ids[: output.stats.generated_tokens], output.logprobs, strict=False
-        )
+def token_logprobs(
+    output: GenerationOutput, model: LoadedModel, start: int = 0
+) -> tuple[TokenLogprob, ...]:
+    """Returns the tokens of a text, from number `start` on, with their log probabilities."""
+    of_text = slice(start, output.stats.generated_tokens)
+    measured = zip(
+        output.token_ids[of_text],
+        output.logprobs[of_text],
+        output.top_logprobs[of_text],
+        strict=False,
     )
+    return tuple(
+        _token_logprob(
+            token_id, logprob, model, tuple(_token_logprob(*each, model) for each in top)
+        )
+        for token_id, logprob, top in measured
+    )
+
+
+def _token_logprob(
+    token_id: int, logprob: float, model: LoadedModel, top: tuple[TokenLogprob, ...] = ()
+) -> TokenLogprob:
+    content = model.source.tokenizer.token_bytes(token_id)
+    return TokenLogprob(content.decode('utf-8', 'replace'), logprob, content, top)
 
 
 def json_of(output: GenerationOutput, model: LoadedModel) -> str:
     """Returns the JSON of a text that came to its end, '' for one that was cut short."""
-    if output.stop_reason is not StopReason.STOP_TOKEN:
+    if output.stop_reason is not StopReason.STOP_TOKEN or output.is_cut_by_text:
         return ''
     return safe_json(model.source.tokenizer.decode(output.token_ids))

@@ -25,6 +25,7 @@ from penguin_ros.frame import NANOSECONDS
 from penguin_ros.question_config import QuestionConfig
 from penguin_ros.request import NEW_CONVERSATION, NO_CAMERA, Interval, Request
 from penguin_ros.requests.answer_form import check_answer_form
+from penguin_ros.requests.said_dialogue import checked_dialogue
 from penguin_ros.text import cleaned
 
 MAX_ID_CHARACTERS = 256
@@ -32,14 +33,15 @@ MAX_ID_CHARACTERS = 256
 
 def checked_request(request: Request, config: PenguinConfig, cameras: Sequence[str]) -> Request:
     """Returns the request with id, cleaned question, camera, maximum of tokens and deadline filled
-    in. Images take the place of a camera, and so do the frames of a conversation, and NO_CAMERA:
-    its name is then '', and the caller decodes the images.
+    in. Images take the place of a camera, and so do a dialogue, the frames of a conversation, and
+    NO_CAMERA: its name is then '', and the caller decodes the images.
 
-    More tokens than the configured maximum become that maximum. Raises the
-    RequestError or ImageTooLarge that says what is wrong.
+    More tokens than the configured maximum become that maximum. Raises the RequestError or
+    ImageTooLarge that says what is wrong.
     """
     limits = config.question
-    question = checked_question(request.text, limits.max_characters)
+    said = request.dialogue and checked_dialogue(request.dialogue, limits.max_characters)
+    question = said[-1].text if said else checked_question(request.text, limits.max_characters)
     _check_images(request, limits)
     if request.interval is not None:
         _check_interval(request.interval)
@@ -50,7 +52,10 @@ def checked_request(request: Request, config: PenguinConfig, cameras: Sequence[s
         request,
         id=_checked_id(request.id),
         text=question,
-        camera=''
+        dialogue=said,
+        camera=request.camera
+        if said
+        else ''
         if request.images or is_about_what_was_shown(request) or _is_about_words(request, cameras)
         else checked_camera(request.camera or limits.camera, cameras),
         images=(),  # encoded ones are not kept longer than their decoding takes
