@@ -205,7 +205,9 @@ ROOMS = {
     'rules': Room((*VALUES, 'atomic_file'), ('numpy', 'yaml')),
     'memory': Room(VALUES, ('numpy', 'tokenizers')),
     'simulation': Room(VALUES, ('numpy', 'mujoco')),
-    'web_console': Room(VALUES, ('aiohttp',)),
+    # What servers share, without a library for HTTP.
+    'http_site': Room(VALUES),
+    'web_console': Room((*VALUES, 'http_site'), ('aiohttp',)),
     'testing': Room(
         (*VALUES, 'atomic_folder', 'checkpoint', 'backends.base'), ('numpy', 'tokenizers')
     ),
@@ -233,7 +235,15 @@ ROOMS = {
         (*ROS_LIBRARIES, 'tf2_msgs', 'tf2_ros'),
     ),
     'ros.console_node': Room(
-        (*VALUES, 'media', 'web_console', 'ros.client', 'ros.conversions', 'ros.process'),
+        (
+            *VALUES,
+            'media',
+            'http_site',
+            'web_console',
+            'ros.client',
+            'ros.conversions',
+            'ros.process',
+        ),
         (*ROS_LIBRARIES, 'aiohttp'),
     ),
     'ros.client': Room((*VALUES, 'ros.conversions', 'ros.process'), ROS_LIBRARIES),

@@ -25,7 +25,8 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from penguin_ros.web_console.access import COOKIE, Denied, Doorkeeper, Site
+from penguin_ros.http_site.site import Denied, Site
+from penguin_ros.web_console.access import COOKIE, Doorkeeper
 from penguin_ros.web_console.audit import AuditLog
 from penguin_ros.web_console.commands import CHANGES, QUESTIONS, BadCommand, Command, parsed
 from penguin_ros.web_console.hub import Hub

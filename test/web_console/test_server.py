@@ -21,7 +21,8 @@ pytest.importorskip('aiohttp', reason='the console needs aiohttp')
 import aiohttp
 from aiohttp import web
 
-from penguin_ros.web_console.access import Doorkeeper, site_of
+from penguin_ros.http_site.site import site_of
+from penguin_ros.web_console.access import Doorkeeper
 from penguin_ros.web_console.audit import AuditLog
 from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.rate_limit import RateLimit

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from penguin_ros.errors import SettingError
-from penguin_ros.web_console.access import Doorkeeper, is_loopback, site_of
+from penguin_ros.http_site.secrets import check_pair, secret_in, tls_of
+from penguin_ros.http_site.site import is_loopback, site_of
+from penguin_ros.web_console.access import Doorkeeper
 from penguin_ros.web_console.audit import AuditLog
 from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.rate_limit import RateLimit
@@ -51,10 +52,7 @@ def serve(
 
 def check(options: ConsoleOptions) -> None:
     """Raises SettingError where others could come in, or what is needed is missing."""
-    if (options.certificate is None) != (options.key is None):
-        raise SettingError(
-            'TLS needs two files', 'one of --tls-certificate and --tls-key is missing'
-        )
+    check_pair(options.certificate, options.key)
     if not is_loopback(options.bind) and options.certificate is None and not options.names:
         raise SettingError(
             f'{options.bind} can be reached from other machines',
@@ -77,9 +75,8 @@ async def _serve(
     site = site_of(
         options.bind, options.port, options.names, is_tls=options.certificate is not None
     )
-    keeper = Doorkeeper(
-        lambda token: on_ready(_address(options, token)), time.monotonic, _secret(options)
-    )
+    secret = '' if options.secret_file is None else secret_in(options.secret_file)
+    keeper = Doorkeeper(lambda token: on_ready(_address(options, token)), time.monotonic, secret)
     door = Door(
         site,
         keeper,
@@ -90,7 +87,8 @@ async def _serve(
     runner = ConsoleServer(door, hub, robot).runner()
     await runner.setup()
     try:
-        await web.TCPSite(runner, options.bind, options.port, ssl_context=_tls(options)).start()
+        tls = tls_of(options.certificate, options.key)
+        await web.TCPSite(runner, options.bind, options.port, ssl_context=tls).start()
         robot.open()
         keeper.renew_token()
         while not should_stop():
@@ -110,36 +108,6 @@ def _address(options: ConsoleOptions, token: str) -> str:
     scheme = 'http' if options.certificate is None else 'https'
     host = f'[{options.bind}]' if ':' in options.bind else options.bind
     return f'{scheme}://{host}:{options.port}/login?token={token}'
-
-
-def _secret(options: ConsoleOptions) -> str:
-    if options.secret_file is None:
-        return ''
-    try:
-        secret = options.secret_file.read_text(encoding='utf-8').strip()
-        mode = options.secret_file.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f'{options.secret_file} cannot be read', str(error)) from None
-    if len(secret) < 16 or mode & 0o077:
-        raise SettingError(
-            f'{options.secret_file} is no good token file',
-            'it needs 16 characters at least, and only its owner may read it',
-            f'Type: (umask 077; openssl rand -base64 24 > {options.secret_file})',
-        )
-    return secret
-
-
-def _tls(options: ConsoleOptions) -> ssl.SSLContext | None:
-    if options.certificate is None or options.key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(options.certificate, options.key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingError(
-            f'{options.certificate} and {options.key} are no certificate and key', str(error)
-        ) from None
-    return context
 
 
 def _now() -> str:
