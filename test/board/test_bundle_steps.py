@@ -50,6 +50,7 @@ def named(verdicts: list[dict[str, str]], topic: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_bundle_is_built_loaded_compared_and_timed(bundle: Path, tmp_path: Path) -> None:
     code, report, states = bench(tmp_path, str(bundle), '--steps', STEPS)
     assert code == 0 and not states['fault']

@@ -44,6 +44,7 @@ def test_a_good_board_has_no_fault_and_gets_a_choice(
     assert len(report['text']) <= MAX_LINES
 
 
+@pytest.mark.slow
 def test_an_older_tensorrt_gets_the_forms_that_it_can_build(tmp_path: Path) -> None:
     steps = 'identity,cuda,memory,tensorrt,products,decoder_layer,encoder_layer'
     code, report, _ = bench(tmp_path, '--steps', steps, version='10.3.0')
@@ -61,6 +62,7 @@ def test_the_file_names_no_host_no_user_and_no_folder(tmp_path: Path) -> None:
     assert not re.search(r'(?<![\w.])/\w+', text)
 
 
+@pytest.mark.slow
 def test_an_int8_head_that_is_unpacked_is_named_by_time_and_by_size(tmp_path: Path) -> None:
     code, report, states = bench(
         tmp_path, '--steps', 'identity,cuda,memory,tensorrt,products', unpacked=['int8']

@@ -74,7 +74,7 @@ def survives(scratch: Path, whole: Path, name: str, content: bytes) -> None:
 
 
 @given(name=st.sampled_from(CONFIGS), seed=st.integers(0, 2**32), value=JSON)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_value_anywhere_in_a_configuration(
     scratch: Path, sharded: Path, name: str, seed: int, value: Any
 ) -> None:
@@ -85,7 +85,7 @@ def test_any_value_anywhere_in_a_configuration(
 
 
 @given(name=st.sampled_from(CONFIGS), seed=st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_key_missing_from_a_configuration(
     scratch: Path, sharded: Path, name: str, seed: int
 ) -> None:
@@ -100,7 +100,7 @@ def test_any_key_missing_from_a_configuration(
     seed=st.integers(0, 2**32),
     flips=st.integers(1, 8),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_bytes_changed_in_any_file(
     scratch: Path, sharded: Path, name: str, seed: int, flips: int
 ) -> None:
@@ -114,7 +114,7 @@ def test_any_bytes_changed_in_any_file(
     name=st.sampled_from(('model-00002-of-00002.safetensors', 'merges.txt', *CONFIGS)),
     share=st.floats(0, 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_file_cut_short(scratch: Path, sharded: Path, name: str, share: float) -> None:
     content = (sharded / name).read_bytes()
     survives(scratch, sharded, name, content[: int(len(content) * share)])

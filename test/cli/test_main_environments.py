@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.slow_parts import sampled
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, '-m', 'penguin_ros.cli.main']
@@ -71,7 +72,12 @@ def penguin(*words: str | Path, **variables: str) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize(
     'variables',
-    [{'LC_ALL': 'C'}, ASCII, {'PYTHONIOENCODING': 'ascii'}, {'PYTHONIOENCODING': 'iso-8859-1'}],
+    [
+        pytest.param({'LC_ALL': 'C'}, marks=pytest.mark.slow),
+        ASCII,
+        pytest.param({'PYTHONIOENCODING': 'ascii'}, marks=pytest.mark.slow),
+        {'PYTHONIOENCODING': 'iso-8859-1'},
+    ],
     ids=['C', 'POSIX', 'ascii', 'latin'],
 )
 def test_captions_are_printed_whatever_the_encoding(
@@ -148,7 +154,7 @@ def open_folder() -> Iterator[Path]:
 @pytest.mark.skipif(
     os.getuid() != 0 or shutil.which('setpriv') is None, reason='only root becomes another user'
 )
-@pytest.mark.parametrize('home', ['', '/nowhere', '/'])
+@pytest.mark.parametrize('home', sampled(['', '/nowhere', '/'], ['/nowhere']))
 def test_a_user_without_a_home_gets_captions_and_is_told_where_the_cache_lies(
     home: str, tiny_checkpoint: Path, video: Path, open_folder: Path
 ) -> None:
@@ -185,7 +191,7 @@ def test_a_user_without_a_home_gets_captions_and_is_told_where_the_cache_lies(
     ],
     ids=['offline', 'unreachable'],
 )
-@pytest.mark.parametrize('verb', ['build', 'caption'])
+@pytest.mark.parametrize('verb', sampled(['build', 'caption'], ['build']))
 def test_without_a_network_a_hub_id_is_refused_with_the_way_round_it(
     verb: str, variables: dict[str, str], words: bytes, video: Path, tmp_path: Path
 ) -> None:

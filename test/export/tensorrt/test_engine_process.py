@@ -52,6 +52,7 @@ def test_both_engines_are_built_with_progress_and_what_their_processes_took(
     assert build_engines_apart(bundle, OPTIONS) == manifest, 'what fits stays'
 
 
+@pytest.mark.slow
 def test_a_process_that_the_kernel_ended_is_told_by_name_and_what_was_built_before_stays(
     planted: Path, bundle: Path, machine: object
 ) -> None:

@@ -46,6 +46,12 @@ def world() -> Iterator[World]:
         yield world
 
 
+def of_four_frames(run: SimulatedWorld) -> Any:
+    """Returns a whole scene whose caption rests on as many frames as it should."""
+    found = [item for item in run.whole.values() if len(item.caption.evidence.frames) == 4]
+    return found[0] if found else None
+
+
 def test_what_the_node_tells_of_a_simulated_camera_is_about_images_of_one_scene(
     graph: Graph, world: World, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -62,9 +68,9 @@ def test_what_the_node_tells_of_a_simulated_camera_is_about_images_of_one_scene(
         'caption.period': 0.3,
     }
     run = SimulatedWorld(graph, world, node, {'seed': FIRST_SCENE, 'real_time_factor': 3.0})
-    run.wait_for(lambda: run.whole, 30, 'a caption of a whole scene')
-    item = next(iter(run.whole.values()))
-    assert item.caption.text and len(item.caption.evidence.frames) == 4
+    # A busy machine shows fewer images of a scene.
+    item = run.wait_for(lambda: of_four_frames(run), 90, 'a caption of four images of a scene')
+    assert item.caption.text
     assert item.caption.header.frame_id == 'camera_optical_frame'
     assert item.showing.end_ns - item.showing.start_ns == 3 * 10**9, 'as the parameter file says'
     answer = run.ask(item.showing.questions[0].question, item.showing)
