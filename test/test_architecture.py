@@ -246,7 +246,10 @@ ROOMS = {
         ),
         (*ROS_LIBRARIES, 'aiohttp'),
     ),
-    'ros.client': Room((*VALUES, 'ros.conversions', 'ros.process'), ROS_LIBRARIES),
+    'ros.client': Room(
+        (*VALUES, 'ros.conversions', 'ros.process'), (*ROS_LIBRARIES, 'typing_extensions')
+    ),
+    'client': Room(('ros.client',)),
     # Libraries of measurement and the command over them: nothing below knows of them.
     'evaluation': Room(None, None),
     'benchmark': Room(None, None),
@@ -274,10 +277,11 @@ ROOMS = {
     'cli': Room(None, None),
 }
 ABOVE = ('evaluation', 'benchmark', 'board', 'demo', 'doctor', 'cli')
-MAY_IMPORT_ROS = ('ros', 'benchmark.live.node', 'demo', 'doctor', 'cli')
+MAY_IMPORT_ROS = ('ros', 'client', 'benchmark.live.node', 'demo', 'doctor', 'cli')
 
 FEW_LINES = {
     'cli.entry': 'entry',
+    'client': 'entry: what Python programs import',
     'rules.darkness': 'one idea: whether an image shows anything',
     'doctor.apart': 'one idea: a process whose end is told',
     'media.interlaced': 'one idea: a process that tells what OpenCV does not',

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The penguin node with a scripted model that says yes to the conditions which the file named by
-HOLDING lists, one per line, and no to all others. Run as a module.
+HOLDING lists, one per line, and no to all others; a question with ENDLESS in it is answered slowly
+and without an end. Run as a module.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from penguin_ros.ros.node.main import main
 from penguin_ros.testing.scripted_backend import ScriptedBackend, ScriptedModel
 
 VARIABLE = 'HOLDING'
+ENDLESS = 'without an end'
+STEP_S = 0.01
 
 
 def says(question: str, holding: list[str], tokenizer: Any, ids: tuple[int, ...]) -> int | None:
@@ -32,7 +36,11 @@ def make_backend(config: ModelConfig, model: Any) -> ScriptedBackend:
 
     def script(ids: tuple[int, ...]) -> int | None:
         question = model.tokenizer.decode(list(ids)).rpartition('user')[2]
-        return says(question, path.read_text().split('\n')[:-1], model.tokenizer, ids)
+        if ENDLESS in question:
+            time.sleep(STEP_S)
+            return int(model.tokenizer.encode_text('yes')[0])
+        token = says(question, path.read_text().split('\n')[:-1], model.tokenizer, ids)
+        return int(model.shape.stop_token_ids[0]) if token is None else token
 
     return ScriptedBackend(config, ScriptedModel.of(model), script=script)
 

@@ -6,7 +6,12 @@ one question through its action, `rule_client` sets and tests rules and prints e
 `memory_client` asks a memory node, `watcher` prints captions and answers as they come,
 `message_dict` turns messages into JSON values.
 
-The verbs of `cli`, the demo, the benchmark of a live node and the tools call this room. Everything
-runs on the thread that spins the session. rclpy is imported late, so that the command line can say
-what is missing where there is no ROS 2.
+`penguin` is the client of Python programs (`penguin_ros.client`): `spinning_session` spins on a
+thread of its own, `ask_options` is what may be said with a question, `streams` what comes bit by
+bit, `node_rules` and `robot_memory` its parts, `results` what it returns, `async_penguin` all of it
+as coroutines.
+
+The verbs of `cli`, the demo, the benchmark of a live node and the tools call this room. What
+touches a node runs on the thread that spins its session; others hand it over by `Session.do`. rclpy
+is imported late, so that the command line can say what is missing where there is no ROS 2.
 """

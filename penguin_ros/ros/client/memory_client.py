@@ -17,7 +17,13 @@ CANCEL_S = 5.0
 
 
 class MemoryRefused(PenguinError):
-    """The memory node answered with an error; its message says what, why and what to do."""
+    """The memory node answered with an error; its message says what, why and what to do, `code` is
+    its constant of ErrorCode.
+    """
+
+    def __init__(self, what: str, code: int = 0) -> None:
+        super().__init__(what)
+        self.code = code
 
 
 def memory_nodes(session: Session) -> list[str]:
@@ -112,19 +118,20 @@ class MemoryClient:
     def _called(
         self, kind: Any, name: str, fields: Mapping[str, Any], timeout_s: float, resend_s: float
     ) -> Any:
-        client = self._session.node.create_client(kind, f'{self.name}/{name}')
+        session, node = self._session, self._session.node
+        client = session.do(lambda: node.create_client(kind, f'{self.name}/{name}'))
         try:
             self._wait(client.service_is_ready, timeout_s)
             left_s = timeout_s
             while True:
-                future = client.call_async(kind.Request(**fields))
-                if self._session.spin_until(future.done, min(resend_s, left_s)):
+                future = session.do(lambda: client.call_async(kind.Request(**fields)))
+                if session.spin_until(future.done, min(resend_s, left_s)):
                     return _checked(future.result(), self.name)
                 left_s -= resend_s
                 if left_s <= 0:
                     raise self._silence(timeout_s)
         finally:
-            self._session.node.destroy_client(client)
+            session.do(lambda: node.destroy_client(client))
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
         if not self._session.spin_until(condition, timeout_s):
@@ -145,4 +152,4 @@ def _checked(response: Any, name: str) -> Any:
     code = getattr(response, 'error_code', 0) or getattr(response, 'answer', response).error_code
     if code == ErrorCode.CANCELLED:
         raise RequestCancelled(response.message)
-    raise MemoryRefused(f'{name}: {response.message}')
+    raise MemoryRefused(f'{name}: {response.message}', code)

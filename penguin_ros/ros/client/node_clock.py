@@ -19,9 +19,13 @@ def node_time_ns(session: Session, node_name: str) -> int:
 
     stamps: list[Any] = []
     node = session.node
-    subscription = node.create_subscription(
-        Status, f'{node_name}/status', lambda message: stamps.append(message.header.stamp), 1
+    subscription = session.do(
+        lambda: node.create_subscription(
+            Status, f'{node_name}/status', lambda message: stamps.append(message.header.stamp), 1
+        )
     )
-    session.spin_until(lambda: bool(stamps), STATUS_TIMEOUT_S)
-    node.destroy_subscription(subscription)
+    try:
+        session.spin_until(lambda: bool(stamps), STATUS_TIMEOUT_S)
+    finally:
+        session.do(lambda: node.destroy_subscription(subscription))
     return to_nanoseconds(stamps[-1]) if stamps else int(node.get_clock().now().nanoseconds)

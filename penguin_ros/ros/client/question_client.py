@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from penguin_ros.ros.client.session import ACTION_NAME, Session
 
 SERVER_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 5.0
+GONE_S = 2.0
+"""A node whose action is not to be found for so long is gone."""
 # All clients of a node share the topics its responses travel on; at the default depth those of a
 # flood push ours out.
 DEPTH = 1000
@@ -25,15 +30,15 @@ class AskedQuestion:
     """A question as typed.
 
     `last_seconds` above 0 asks about that stretch of the past up to now, `interval_ns` about the
-    stretch between two stamps. `deadline_s` 0 leaves the node's default. `images` are files of JPEG
-    or PNG data, sent instead of a camera's frames. The others are fields of the same names in
-    penguin_msgs/Question.
+    stretch between two stamps. `deadline_s` 0 leaves the node's default. `images` are JPEG or PNG
+    data, or files of it, sent instead of a camera's frames. The others are fields of the same names
+    in penguin_msgs/Question.
     """
 
     question: str
     camera: str = ''
     last_seconds: float = 0.0
-    images: Sequence[Path] = ()
+    images: Sequence[Path | bytes] = ()
     max_tokens: int = 0
     deadline_s: float = 0.0
     interval_ns: tuple[int, int] | None = None
@@ -44,8 +49,52 @@ class AskedQuestion:
     forget_conversation: bool = False
 
 
+class PendingAnswer:
+    """A question that was taken; used by the thread that waits for its answer."""
+
+    def __init__(
+        self, session: Session, node_name: str, handle: Any, is_there: Callable[[], bool]
+    ) -> None:
+        self._session = session
+        self._node_name = node_name
+        self._handle = handle
+        self._is_there = is_there
+        self._last_there = time.monotonic()
+        self._result = session.do(handle.get_result_async)
+
+    def is_done(self) -> bool:
+        """Returns whether the answer is there, or none will come: the node is gone."""
+        if self._is_there():
+            self._last_there = time.monotonic()
+        return bool(self._result.done()) or time.monotonic() - self._last_there > GONE_S
+
+    def answer(self) -> Any:
+        """Returns the penguin_msgs/Answer of a question that is done; Inactive when the node went
+        away, RequestCancelled when there is none for another cause.
+        """
+        if not self._result.done():
+            raise Inactive(f'{self._node_name} went away', 'it no longer runs', 'Start it again')
+        _check(self._result, self._node_name)
+        return self._result.result().result.answer
+
+    def cancel(self) -> None:
+        """Has the node give the question up; its answer still comes, with an error."""
+        self._session.do(self._handle.cancel_goal_async)
+
+    def wait(self, timeout_s: float) -> Any:
+        """Waits for the answer and returns it; gives the question up when the waiting is."""
+        try:
+            _wait(self._session, self.is_done, self._node_name, timeout_s)
+        except (KeyboardInterrupt, DeadlineExceeded, RequestCancelled):
+            cancelled = self._session.do(self._handle.cancel_goal_async)
+            with suppress(RequestCancelled):
+                self._session.spin_until(cancelled.done, CANCEL_TIMEOUT_S)
+            raise
+        return self.answer()
+
+
 class QuestionClient:
-    """Talks to the action of one node; used by the thread that spins the session."""
+    """Talks to the action of one node; used by threads that wait for the session."""
 
     def __init__(self, session: Session, node_name: str) -> None:
         from penguin_msgs.action import AnswerQuestion
@@ -55,13 +104,15 @@ class QuestionClient:
         self._session = session
         self._node_name = node_name
         deep = QoSProfile(depth=DEPTH)
-        self._client = ActionClient(
-            session.node,
-            AnswerQuestion,
-            f'{node_name}/{ACTION_NAME}',
-            goal_service_qos_profile=deep,
-            result_service_qos_profile=deep,
-            cancel_service_qos_profile=deep,
+        self._client = session.do(
+            lambda: ActionClient(
+                session.node,
+                AnswerQuestion,
+                f'{node_name}/{ACTION_NAME}',
+                goal_service_qos_profile=deep,
+                result_service_qos_profile=deep,
+                cancel_service_qos_profile=deep,
+            )
         )
 
     def ask(self, ask: AskedQuestion, on_text: Callable[[str], None], timeout_s: float) -> Any:
@@ -70,27 +121,26 @@ class QuestionClient:
         `on_text` gets the whole text so far, some steps may be missing. DeadlineExceeded when no
         answer came within `timeout_s`, Inactive when the node takes no goals.
         """
-        handle = self._send(ask, on_text, timeout_s)
-        result = handle.get_result_async()
-        try:
-            self._wait(result, timeout_s)
-        except (KeyboardInterrupt, DeadlineExceeded):
-            self._cancel(handle)
-            raise
-        return result.result().result.answer
+        return self.begin(ask, on_text, timeout_s).wait(timeout_s)
 
-    def _send(self, ask: AskedQuestion, on_text: Callable[[str], None], timeout_s: float) -> Any:
-        """Sends the goal and returns its handle; Inactive when the node does not take it."""
+    def begin(
+        self, ask: AskedQuestion, on_text: Callable[[str], None], timeout_s: float
+    ) -> PendingAnswer:
+        """Asks and returns as soon as the node has taken the question; see `ask`."""
         if not self._session.spin_until(self._client.server_is_ready, SERVER_TIMEOUT_S):
             raise Inactive(
                 f'{self._node_name} does not answer',
                 'its action server is not ready',
                 'Type: penguin doctor',
             )
-        sent = self._client.send_goal_async(
-            self._goal(ask), feedback_callback=lambda message: on_text(message.feedback.text)
+        goal = question_goal(ask, partial(node_time_ns, self._session, self._node_name))
+        sent = self._session.do(
+            lambda: self._client.send_goal_async(
+                goal, feedback_callback=lambda message: on_text(message.feedback.text)
+            )
         )
-        self._wait(sent, timeout_s)
+        _wait(self._session, sent.done, self._node_name, timeout_s)
+        _check(sent, self._node_name)
         handle = sent.result()
         if not handle.accepted:
             raise Inactive(
@@ -98,56 +148,60 @@ class QuestionClient:
                 'it is not active',
                 f'Type: ros2 lifecycle set {self._node_name} activate',
             )
-        return handle
+        return PendingAnswer(self._session, self._node_name, handle, self._client.server_is_ready)
 
-    def _cancel(self, handle: Any) -> None:
-        cancelled = handle.cancel_goal_async()
-        self._session.spin_until(cancelled.done, CANCEL_TIMEOUT_S)
 
-    def _wait(self, future: Any, timeout_s: float) -> None:
-        if not self._session.spin_until(future.done, timeout_s):
-            raise DeadlineExceeded(
-                f'no answer from {self._node_name}',
-                f'waited {timeout_s:g} s',
-                'penguin watch shows what it does',
-            )
-        if future.exception() is not None:
-            raise RequestCancelled(
-                f'the question to {self._node_name} failed', str(future.exception())
-            )
+def question_goal(ask: AskedQuestion, now_ns: Callable[[], int]) -> Any:
+    """Returns the goal of the action for a question; `now_ns` tells the node's time."""
+    from penguin_msgs.action import AnswerQuestion
 
-    def _goal(self, ask: AskedQuestion) -> Any:
-        from penguin_msgs.action import AnswerQuestion
+    from penguin_ros.ros.conversions.times import duration_message, time_message
 
-        from penguin_ros.ros.conversions.times import duration_message, time_message
+    goal = AnswerQuestion.Goal(
+        question=ask.question,
+        camera=ask.camera,
+        max_tokens=ask.max_tokens,
+        images=[_compressed_image(image) for image in ask.images],
+        deadline=duration_message(round(ask.deadline_s * NANOSECONDS)),
+        choices=list(ask.choices),
+        json_schema=ask.json_schema,
+        logprobs=ask.logprobs,
+        conversation=ask.conversation,
+        forget_conversation=ask.forget_conversation,
+    )
+    interval_ns = ask.interval_ns
+    if interval_ns is None and ask.last_seconds > 0:
+        end_ns = now_ns()
+        interval_ns = max(0, end_ns - round(ask.last_seconds * NANOSECONDS)), end_ns
+    if interval_ns is not None:
+        goal.has_interval = True
+        goal.start, goal.end = (time_message(time_ns) for time_ns in interval_ns)
+    return goal
 
-        goal = AnswerQuestion.Goal(
-            question=ask.question,
-            camera=ask.camera,
-            max_tokens=ask.max_tokens,
-            images=[_compressed_image(path) for path in ask.images],
-            deadline=duration_message(round(ask.deadline_s * NANOSECONDS)),
-            choices=list(ask.choices),
-            json_schema=ask.json_schema,
-            logprobs=ask.logprobs,
-            conversation=ask.conversation,
-            forget_conversation=ask.forget_conversation,
+
+def _wait(session: Session, is_done: Callable[[], bool], node_name: str, timeout_s: float) -> None:
+    if not session.spin_until(is_done, timeout_s):
+        raise DeadlineExceeded(
+            f'no answer from {node_name}',
+            f'waited {timeout_s:g} s',
+            'penguin watch shows what it does',
         )
-        interval_ns = ask.interval_ns
-        if interval_ns is None and ask.last_seconds > 0:
-            now_ns = node_time_ns(self._session, self._node_name)
-            interval_ns = max(0, now_ns - round(ask.last_seconds * NANOSECONDS)), now_ns
-        if interval_ns is not None:
-            goal.has_interval = True
-            goal.start, goal.end = (time_message(time_ns) for time_ns in interval_ns)
-        return goal
 
 
-def _compressed_image(path: Path) -> Any:
+def _check(future: Any, node_name: str) -> None:
+    if future.exception() is not None:
+        raise RequestCancelled(f'the question to {node_name} failed', str(future.exception()))
+
+
+def _compressed_image(image: Path | bytes) -> Any:
     import array
 
     from sensor_msgs.msg import CompressedImage
 
+    if isinstance(image, bytes):
+        return CompressedImage(
+            format='png' if image[:4] == b'\x89PNG' else 'jpeg', data=array.array('B', image)
+        )
     return CompressedImage(
-        format=path.suffix.lstrip('.').lower(), data=array.array('B', path.read_bytes())
+        format=image.suffix.lstrip('.').lower(), data=array.array('B', image.read_bytes())
     )

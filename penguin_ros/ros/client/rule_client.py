@@ -20,7 +20,11 @@ STATES = ('inactive', 'pending', 'active', 'healing', 'unknown', 'disabled')
 
 
 class RuleRefused(PenguinError):
-    """The node did not do what was asked about a rule."""
+    """The node did not do what was asked about a rule; `code` is its constant of ErrorCode."""
+
+    def __init__(self, what: str, code: int = 0) -> None:
+        super().__init__(what)
+        self.code = code
 
 
 class RuleClient:
@@ -66,18 +70,22 @@ class RuleClient:
         return self._done(self._call(TestRule, 'test_rule', request))
 
     def _call(self, kind: Any, name: str, request: Any) -> Any:
-        client = self._session.node.create_client(kind, f'{self._node_name}/{name}')
-        if not self._session.spin_until(client.service_is_ready, SERVER_TIMEOUT_S):
-            raise Inactive(f'{self._node_name}/{name} does not answer', '', 'Type: penguin doctor')
-        future = client.call_async(request)
-        if not self._session.spin_until(future.done, self._timeout_s):
-            why = f'waited {self._timeout_s:g} s'
-            raise DeadlineExceeded(f'no response from {self._node_name}/{name}', why)
-        return future.result()
+        session, name = self._session, f'{self._node_name}/{name}'
+        client = session.do(lambda: session.node.create_client(kind, name))
+        try:
+            if not session.spin_until(client.service_is_ready, SERVER_TIMEOUT_S):
+                raise Inactive(f'{name} does not answer', '', 'Type: penguin doctor')
+            future = session.do(lambda: client.call_async(request))
+            if not session.spin_until(future.done, self._timeout_s):
+                why = f'waited {self._timeout_s:g} s'
+                raise DeadlineExceeded(f'no response from {name}', why)
+            return future.result()
+        finally:
+            session.do(lambda: session.node.destroy_client(client))
 
     def _done(self, response: Any) -> Any:
         if not response.success:
-            raise RuleRefused(response.message)
+            raise RuleRefused(response.message, response.error_code)
         return response
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from penguin_ros.errors import PenguinError
 
 ACTION_TYPE = 'penguin_msgs/action/AnswerQuestion'
 ACTION_NAME = 'answer_question'
+
+Made = TypeVar('Made')
 
 
 class NodeNotFound(PenguinError):
@@ -26,6 +28,10 @@ class Session:
     def __init__(self, node: Any, executor: Any) -> None:
         self.node = node
         self.executor = executor
+
+    def do(self, call: Callable[[], Made]) -> Made:
+        """Makes, uses or destroys a part of the node; here, on the thread that spins."""
+        return call()
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Runs callbacks until the condition holds; False after `timeout_s` of the steady clock."""
@@ -89,6 +95,17 @@ def session(name: str) -> Iterator[Session]:
 
     Ctrl-C still raises KeyboardInterrupt, so that goals can be cancelled.
     """
+    context, node, executor = join_graph(name)
+    try:
+        yield Session(node, executor)
+    finally:
+        leave_graph(context, node, executor)
+
+
+def join_graph(name: str) -> tuple[Any, Any, Any]:
+    """Returns a context of its own, a node called `name` with the process number behind it, and the
+    executor that spins it; whatever else this process has of ROS stays as it is.
+    """
     import os
 
     import rclpy
@@ -103,12 +120,14 @@ def session(name: str) -> Iterator[Session]:
     node = rclpy.create_node(f'{name}_{os.getpid()}', context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    try:
-        yield Session(node, executor)
-    finally:
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-        context.try_shutdown()
+    return context, node, executor
+
+
+def leave_graph(context: Any, node: Any, executor: Any) -> None:
+    """Ends what `join_graph` began."""
+    executor.shutdown(timeout_sec=1.0)
+    node.destroy_node()
+    context.try_shutdown()
 
 
 def _absolute(name: str) -> str:

@@ -42,6 +42,21 @@ _CODES: dict[type[BaseException], int] = {
 }
 
 
+_CLASSES = {code: kind for kind, code in reversed(_CODES.items())} | {
+    int(ErrorCode.INVALID_REQUEST): errors.InvalidRequest,
+    int(ErrorCode.CONFIGURATION): errors.SettingError,
+}
+"""The class that says the most of each code: where several have one, the first of the table."""
+
+
+def named_error(code: int, message: str) -> errors.PenguinError:
+    """Returns the error that a node told by its code and its message."""
+    kind = _CLASSES.get(code, errors.PenguinError)
+    error = kind(message)
+    assert isinstance(error, errors.PenguinError)
+    return error
+
+
 def error_code(error: BaseException | None) -> int:
     """Returns the code of the error's class, or of its nearest base class that has one.
 

@@ -29,16 +29,30 @@ or, in a workspace:
 
 def require_ros() -> None:
     """Exits with code 2 and the command to type when rclpy or sensor_msgs cannot be used."""
-    try:
-        import rclpy  # noqa: F401
-        from sensor_msgs.msg import Image  # noqa: F401
-    except ImportError as error:
-        _exit(ROS_MISSING.format(error=error))
+    if missing := missing_ros():
+        _exit(missing)
 
 
 def require_messages() -> None:
     """Exits with code 2 and the command to type when ROS 2 or penguin_msgs cannot be used."""
-    require_ros()
+    if missing := missing_messages():
+        _exit(missing)
+
+
+def missing_ros() -> str:
+    """Returns what to do when rclpy or sensor_msgs cannot be used; '' when they can."""
+    try:
+        import rclpy  # noqa: F401
+        from sensor_msgs.msg import Image  # noqa: F401
+    except ImportError as error:
+        return ROS_MISSING.format(error=error)
+    return ''
+
+
+def missing_messages() -> str:
+    """Returns what to do when ROS 2 or penguin_msgs cannot be used; '' when they can."""
+    if missing := missing_ros():
+        return missing
     try:
         # The source folder imports as an empty package; only what colcon generated has the message.
         from penguin_msgs.msg import Caption
@@ -46,7 +60,8 @@ def require_messages() -> None:
 
         check_is_valid_msg_type(Caption)  # loads the generated library
     except Exception as error:  # a library that is not found or does not fit shows in many ways
-        _exit(MESSAGES_MISSING.format(error=error))
+        return MESSAGES_MISSING.format(error=error)
+    return ''
 
 
 def require_libraries() -> None:
