@@ -133,10 +133,10 @@ class QuestionClient:
                 'its action server is not ready',
                 'Type: penguin doctor',
             )
-        goal = question_goal(ask, partial(node_time_ns, self._session, self._node_name))
+        wanted = question_goal(ask, partial(node_time_ns, self._session, self._node_name))
         sent = self._session.do(
             lambda: self._client.send_goal_async(
-                goal, feedback_callback=lambda message: on_text(message.feedback.text)
+                wanted, feedback_callback=lambda message: on_text(message.feedback.text)
             )
         )
         _wait(self._session, sent.done, self._node_name, timeout_s)
@@ -157,7 +157,7 @@ def question_goal(ask: AskedQuestion, now_ns: Callable[[], int]) -> Any:
 
     from penguin_ros.ros.conversions.times import duration_message, time_message
 
-    goal = AnswerQuestion.Goal(
+    message = AnswerQuestion.Goal(
         question=ask.question,
         camera=ask.camera,
         max_tokens=ask.max_tokens,
@@ -174,9 +174,9 @@ def question_goal(ask: AskedQuestion, now_ns: Callable[[], int]) -> Any:
         end_ns = now_ns()
         interval_ns = max(0, end_ns - round(ask.last_seconds * NANOSECONDS)), end_ns
     if interval_ns is not None:
-        goal.has_interval = True
-        goal.start, goal.end = (time_message(time_ns) for time_ns in interval_ns)
-    return goal
+        message.has_interval = True
+        message.start, message.end = (time_message(time_ns) for time_ns in interval_ns)
+    return message
 
 
 def _wait(session: Session, is_done: Callable[[], bool], node_name: str, timeout_s: float) -> None:
