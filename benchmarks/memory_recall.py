@@ -24,6 +24,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from penguin_ros.ros.process.allocator import return_freed_memory
+
+return_freed_memory()  # as the memory node does, before numpy is imported
+
 import numpy as np
 from markdown_table import print_table
 

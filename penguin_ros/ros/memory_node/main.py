@@ -54,10 +54,10 @@ def main() -> None:
 
 def _prepare() -> None:
     """Prepares the process before rclpy is imported; ends it where something is missing."""
-    from penguin_ros.ros.process.allocator import keep_freed_memory
+    from penguin_ros.ros.process.allocator import return_freed_memory
     from penguin_ros.ros.process.requirements import require_libraries, require_messages
 
-    keep_freed_memory()
+    return_freed_memory()
     require_messages()
     require_libraries()
 
