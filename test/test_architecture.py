@@ -207,6 +207,7 @@ ROOMS = {
     'simulation': Room(VALUES, ('numpy', 'mujoco')),
     # What servers share, without a library for HTTP.
     'http_site': Room(VALUES),
+    'serving': Room((*VALUES, 'http_site', 'media', 'pipeline', 'pipeline_status'), ('aiohttp',)),
     'web_console': Room((*VALUES, 'http_site'), ('aiohttp',)),
     'testing': Room(
         (*VALUES, 'atomic_folder', 'checkpoint', 'backends.base'), ('numpy', 'tokenizers')

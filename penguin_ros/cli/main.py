@@ -31,6 +31,7 @@ VERBS = {
     'demo': 'run a camera and the node for a while: captions, and one question',
     'build': 'turn a checkpoint into a bundle for ONNX Runtime or TensorRT; needs no PyTorch',
     'bench': 'measure speed, memory and agreement of a model on this machine; needs no ROS',
+    'serve': 'serve a model to robots and other clients, by the protocol of OpenAI; needs no ROS',
     'console': 'serve a page with pictures, captions and questions for the browser',
     'watch': 'show captions and answers of a running node as they come',
     'rules': 'set, list, test and watch the rules of a running node: "tell me when ..."',

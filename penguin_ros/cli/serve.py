@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin serve`: a model behind the protocol of OpenAI's chat completions; needs no ROS."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penguin_ros.cli import exit_codes
+from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
+
+if TYPE_CHECKING:
+    from penguin_ros.config import PenguinConfig
+    from penguin_ros.pipeline_status import ModelDescription
+    from penguin_ros.serving.main import ServeOptions
+
+EPILOG = """examples:
+  penguin serve engines/penguin_2b
+  penguin serve penguin_sim                # the small model that is included
+  curl http://127.0.0.1:8360/v1/models
+  penguin serve engines/penguin_2b --bind 0.0.0.0 --api-key-file keys \\
+      --tls-certificate robot.pem --tls-key robot.key
+
+Clients: anything that speaks OpenAI's chat completions, with base_url http://127.0.0.1:8360/v1.
+API keys stand in a file that only its owner may read, one a line, or in PENGUIN_API_KEYS.
+
+exit codes: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage or something missing"""
+
+SERVED = {
+    'question.max_characters': 262144,
+    'question.max_tokens': 4096,
+    'question.queue_length': 32,
+}
+"""Defaults that differ from those of a node."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the verb."""
+    parser.add_argument(
+        'source', nargs='?', metavar='BUNDLE', help='a bundle, or a checkpoint: a folder or hub id'
+    )
+    parser.add_argument('--bind', default='127.0.0.1', metavar='IP', help='default: 127.0.0.1')
+    parser.add_argument('--port', type=_port, default=8360, metavar='N', help='default: 8360')
+    parser.add_argument(
+        '--name',
+        action='append',
+        default=[],
+        metavar='HOST',
+        help='a name under which clients reach it, through a reverse proxy say; may be repeated',
+    )
+    parser.add_argument(
+        '--model-name', default='', metavar='NAME', help='what clients call the model'
+    )
+    parser.add_argument('--api-key-file', type=Path, metavar='FILE', help='API keys, one a line')
+    parser.add_argument('--tls-certificate', type=Path, metavar='FILE', help='PEM file for TLS')
+    parser.add_argument('--tls-key', type=Path, metavar='FILE', help='PEM file of its key')
+    parser.add_argument(
+        '--in-flight', type=_count, default=32, metavar='N', help='requests at once (default: 32)'
+    )
+    parser.add_argument(
+        '--max-body', type=_count, default=32, metavar='MB', help='a body at most (default: 32)'
+    )
+    parser.add_argument(
+        '--picture-cache',
+        type=_count,
+        default=256,
+        metavar='MB',
+        help='pictures that clients sent with a uuid (default: 256)',
+    )
+    add_setting_options(
+        parser,
+        {**MODEL_OPTIONS, '--deadline': 'question.deadline', '--max-tokens': 'question.max_tokens'},
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until Ctrl-C."""
+    from penguin_ros.serving.main import serve
+
+    config = _config(arguments)
+    options = _options(arguments)
+    try:
+        serve(config, options, _print_address, threading.Event().is_set)
+    except KeyboardInterrupt:
+        pass
+    return exit_codes.DONE
+
+
+def _config(arguments: argparse.Namespace) -> PenguinConfig:
+    from penguin_ros.config import PenguinConfig
+    from penguin_ros.evaluation.offline import with_model
+    from penguin_ros.settings import with_values
+
+    config = config_from(arguments, with_values(PenguinConfig(), SERVED))
+    source = arguments.source
+    if source:
+        is_bundle = (Path(source) / 'bundle.yaml').is_file()
+        config = with_values(config, {'model.bundle' if is_bundle else 'model.checkpoint': source})
+    return with_model(config, 'a server needs', 'penguin serve BUNDLE')
+
+
+def _options(arguments: argparse.Namespace) -> ServeOptions:
+    from penguin_ros.serving.chat_service import ServiceLimits
+    from penguin_ros.serving.main import ServeOptions
+
+    limits = ServiceLimits(
+        arguments.in_flight, arguments.max_body * 1_000_000, arguments.picture_cache * 1_000_000
+    )
+    return ServeOptions(
+        arguments.bind,
+        arguments.port,
+        tuple(arguments.name),
+        arguments.model_name,
+        arguments.api_key_file,
+        arguments.tls_certificate,
+        arguments.tls_key,
+        limits,
+    )
+
+
+def _print_address(address: str, model: ModelDescription) -> None:
+    print(f'Serving {model.name} ({model.backend}, {model.precision}) at {address}', flush=True)
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError('a port is a number from 1 to 65535')
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError('it takes a whole number from 1 on')
+    return number
