@@ -146,7 +146,8 @@ def test_every_launch_that_is_shown_has_these_arguments(line: str) -> None:
 
 
 def _tree() -> str:
-    return README[README.index('## The source tree') :].split('```')[1]
+    page = PAGES['docs/architecture.md']
+    return page[page.index('## The source tree') :].split('```')[1]
 
 
 def test_every_room_stands_in_the_tree() -> None:
@@ -161,7 +162,7 @@ def test_every_room_stands_in_the_tree() -> None:
 def test_the_tree_names_nothing_that_is_gone() -> None:
     names = re.findall(r'(?<![\w/])(\w+/|\w+\.py)(?=\s|$)', _tree())
     assert len(names) > 20
-    assert [name for name in names if not _exists(name, 'README.md')] == []
+    assert [name for name in names if not _exists(name, 'docs/architecture.md')] == []
 
 
 # --- paths and links ------------------------------------------------------------------------------
