@@ -25,11 +25,14 @@ FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     'cancel': {'request': int},
     'look': {'node': str, 'camera': str, 'rate': (int, float), 'width': int},
     'look_away': {'node': str, 'camera': str},
+    'drawn': {'node': str, 'camera': str, 'number': int},
+    'entries': {'before': int, 'words': str, 'kinds': list},
+    'series': {'node': str},
     'rules': {'node': str},
     'set_rule': {'node': str, 'rule': dict},
     'remove_rule': {'node': str, 'rule': str},
     'test_rule': {'node': str, 'rule': dict, 'camera': str},
-    'recall': {'words': str, 'last': (int, float), 'camera': str, 'page': str},
+    'recall': {'node': str, 'words': str, 'last': (int, float), 'camera': str, 'page': str},
     'parameters': {'node': str},
     'set_parameter': {'node': str, 'name': str, 'value': (bool, int, float, str, list)},
 }
@@ -39,7 +42,10 @@ CHANGES = frozenset({'set_rule', 'remove_rule', 'set_parameter'})
 """Commands that change the robot's state: refused in read-only mode."""
 
 QUESTIONS = frozenset({'ask', 'test_rule'})
-"""Commands that cost the model's time: refused in read-only mode too, and limited in rate."""
+"""Commands that cost the model's time: refused in read-only mode too."""
+
+AUDITED = CHANGES | QUESTIONS | {'recall'}
+"""Commands that are written down, and limited in rate."""
 
 
 class BadCommand(Exception):

@@ -16,6 +16,18 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a browser wants of a camera: pictures at most `width` pixels wide, at most `rate` per
+    second. At rate 0 none: frames are only kept, so that those behind an answer can be shown.
+    """
+
+    node: str
+    camera: str
+    width: int
+    rate: float
+
+
+@dataclass(frozen=True)
 class Picture:
     """A JPEG for one browser; `stamp_ns` that of its frame."""
 
@@ -35,11 +47,9 @@ class Robot(Protocol):
         """
         ...
 
-    def look(
-        self, node: str, camera: str, width: int, on_picture: Callable[[Picture], None]
-    ) -> Any:
-        """Has `on_picture` called with every new picture, on the thread of the loop, until `close`
-        of what is returned is called. Nothing is encoded for nobody.
+    def look(self, look: Look, on_picture: Callable[[Picture], None]) -> Any:
+        """Has `on_picture` called with new pictures, on the thread of the loop, until `close` of
+        what is returned is called. Nothing is encoded for nobody.
         """
         ...
 

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What waits to be sent to one browser: of pictures the newest of each camera, of words all.
 
-A browser that reads slowly loses pictures and is told how many. Words it never loses: when more of
-them wait than `max_bytes`, it has stopped reading, and the connection is closed with that reason,
-so that the page can say so and connect again.
+A browser says which picture it has drawn; only `MAX_IN_FLIGHT` of a camera are on their way at a
+time, so that what lies between here and the screen is never old. A browser that reads slowly loses
+pictures and is told how many. Words it never loses: when more of them wait than `max_bytes`, it has
+stopped reading, and the connection is closed with that reason, so that the page can say so and
+connect again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import struct
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 MAX_BYTES = 8 << 20
+MAX_IN_FLIGHT = 2
 
 
 class ReaderTooSlow(Exception):
@@ -27,6 +31,8 @@ class SendQueue:
     pictures_dropped: int = 0
     _texts: deque[str] = field(default_factory=deque)
     _pictures: dict[str, bytes] = field(default_factory=dict)
+    _sent: Counter[str] = field(default_factory=Counter)
+    _drawn: Counter[str] = field(default_factory=Counter)
     _bytes: int = 0
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -45,14 +51,25 @@ class SendQueue:
         self._pictures[camera] = picture
         self._filled.set()
 
+    def note_drawn(self, camera: str, number: int) -> None:
+        """Notes that the browser has drawn the picture of that number, and all before it."""
+        if self._drawn[camera] < number <= self._sent[camera]:
+            self._drawn[camera] = number
+            self._filled.set()
+
     async def next(self) -> str | bytes:
-        """Waits for something to send and returns it: words first."""
-        await self._filled.wait()
-        if self._texts:
-            item: str | bytes = self._texts.popleft()
-            self._bytes -= len(item)
-        else:
-            item = self._pictures.pop(next(iter(self._pictures)))
-        if not (self._texts or self._pictures):
+        """Waits for something to send and returns it: words first. A picture has its number in the
+        first four bytes.
+        """
+        while True:
+            await self._filled.wait()
+            if self._texts:
+                text = self._texts.popleft()
+                self._bytes -= len(text)
+                return text
+            for camera in self._pictures:
+                if self._sent[camera] - self._drawn[camera] < MAX_IN_FLIGHT:
+                    self._sent[camera] += 1
+                    number = struct.pack('>I', self._sent[camera])
+                    return number + self._pictures.pop(camera)
             self._filled.clear()
-        return item

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from penguin_ros.web_console.audit import AuditLog
 from penguin_ros.web_console.commands import FIELDS, MAX_DEPTH_TEXT, BadCommand, Command, parsed
-from penguin_ros.web_console.hub import MAX_ENTRIES, Hub
+from penguin_ros.web_console.hub import MAX_BYTES, MAX_ENTRIES, PAGE, TIME_LINE, Hub
 from penguin_ros.web_console.rate_limit import RateLimit
 from penguin_ros.web_console.send_queue import ReaderTooSlow, SendQueue
 
@@ -33,7 +33,30 @@ def test_of_pictures_the_newest_of_each_camera_waits_and_the_others_are_counted(
         return [await queue.next() for _ in range(12)]
 
     sent = asyncio.run(run())
-    assert sent == [*(f'text {number}' for number in range(10)), b'9', b'rear']
+    first = b'\x00\x00\x00\x01'
+    assert sent == [*(f'text {number}' for number in range(10)), first + b'9', first + b'rear']
+
+
+def test_two_pictures_of_a_camera_are_on_their_way_until_one_is_drawn() -> None:
+    async def run() -> None:
+        queue = SendQueue()
+        for number in range(2):
+            queue.put_picture('front', b'%d' % number)
+            await queue.next()
+        queue.put_picture('front', b'2')
+        queue.put_text('a word')
+        assert await queue.next() == 'a word', 'words do not wait for pictures'
+        waiting = asyncio.ensure_future(queue.next())
+        for lie in (-1, 0, 3, 2**40):
+            queue.note_drawn('front', lie)
+        await asyncio.sleep(0)
+        assert not waiting.done(), 'nobody draws what was not sent'
+        queue.put_picture('rear', b'r')
+        assert (await waiting)[4:] == b'r', 'another camera goes on'
+        queue.note_drawn('front', 2)
+        assert await queue.next() == b'\x00\x00\x00\x032'
+
+    asyncio.run(run())
 
 
 def test_words_are_never_dropped_a_reader_that_stopped_is_told_so() -> None:
@@ -66,20 +89,42 @@ def test_the_audit_is_one_line_each_for_its_owner_alone(tmp_path: Path) -> None:
     assert broken.failures == 2 and len(told) == 3
 
 
-def test_a_browser_that_comes_later_gets_newest_states_and_the_time_line() -> None:
-    hub, seen = Hub(), list[dict[str, Any]]()
+def test_a_browser_that_comes_later_gets_newest_states_and_the_end_of_the_time_line() -> None:
+    hub, seen = Hub(lambda: 5.0), list[dict[str, Any]]()
     for number in range(MAX_ENTRIES + 5):
-        hub.publish('caption', '/penguin', {'text': str(number)})
+        hub.publish('caption', '/penguin', {'caption': {'text': f'No. {number}'}})
         hub.publish('status', '/penguin', {'n': number})
     hub.publish('status', '/other', {'n': 0})
     hub.forget('/other')
     leave = hub.join(lambda text: seen.append(json.loads(text)))
     assert [one['n'] for one in seen if one['type'] == 'status'] == [MAX_ENTRIES + 4]
-    captions = [one['text'] for one in seen if one['type'] == 'caption']
-    assert len(captions) == MAX_ENTRIES and captions[0] == '5'
+    captions = [one['caption']['text'] for one in seen if one['type'] == 'caption']
+    assert captions == [f'No. {MAX_ENTRIES + 5 - PAGE + n}' for n in range(PAGE)]
+    assert seen[-1] == {'type': 'line', 'has_more': True} and seen[-2]['heard'] == 5000
     leave()
-    hub.publish('caption', '/penguin', {'text': 'late'})
-    assert hub.browsers == 0 and seen[-1]['type'] == 'caption' and seen[-1]['text'] != 'late'
+    hub.publish('caption', '/penguin', {'caption': {'text': 'late'}})
+    assert hub.browsers == 0 and seen[-1]['type'] == 'line'
+
+
+def test_the_time_line_is_searched_page_by_page_and_bounded_in_number_and_size() -> None:
+    hub = Hub(lambda: 5.0)
+    for number in range(MAX_ENTRIES + 5):
+        text = 'a red BOX' if number % 2 else 'a ball'
+        hub.publish('caption', '/penguin', {'caption': {'text': text, 'camera': 'front'}})
+    hub.publish('event', '/penguin', {'event': {'rule': 'box', 'condition': 'Is there a box?'}})
+    found, has_more = hub.found(0, 'box', ['caption'])
+    assert len(found) == PAGE and has_more and all('red box' in one.words for one in found)
+    older, _ = hub.found(found[-1].number, 'box', ['caption'])
+    assert older[0].number == found[-1].number - 2
+    assert [one.kind for one in hub.found(0, 'is there', TIME_LINE)[0]] == ['event']
+    everything, before = 0, 0
+    while page := hub.found(before, '', TIME_LINE)[0]:
+        everything, before = everything + len(page), page[-1].number
+    assert everything == MAX_ENTRIES
+    for _ in range(20):
+        hub.publish('answer', '/penguin', {'answer': {'text': 'x' * (MAX_BYTES // 10)}})
+    kept = hub.found(0, '', TIME_LINE)[0]
+    assert 0 < sum(len(one.text) for one in kept) <= MAX_BYTES
 
 
 @pytest.mark.parametrize(

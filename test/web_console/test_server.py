@@ -1,130 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server over real sockets of the loopback: what a browser gets, and what attackers do not.
-
-The robot behind it is a stand-in that answers as told; nothing here is a claim about a node.
-"""
+"""The server over real sockets of the loopback: what a browser gets, and what attackers do not."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip('aiohttp', reason='the console needs aiohttp')
 
 import aiohttp
-from aiohttp import web
+from support.served_console import WAIT_S, Console, cookie_of, raw, served, until
 
-from penguin_ros.http_site.site import site_of
-from penguin_ros.web_console.access import Doorkeeper
-from penguin_ros.web_console.audit import AuditLog
-from penguin_ros.web_console.hub import Hub
-from penguin_ros.web_console.rate_limit import RateLimit
-from penguin_ros.web_console.robot import Fields, OnPiece, Picture, Refused
-from penguin_ros.web_console.server import HEADERS, MAX_BROWSERS, ConsoleServer, Door
-
-WAIT_S = 30.0
-
-
-class Robot:
-    """Answers in two pieces; `slow` questions wait to be cancelled."""
-
-    def __init__(self) -> None:
-        self.views: list[Callable[[Picture], None]] = []
-        self.begun = self.cancelled = 0
-
-    async def do(self, name: str, fields: Fields, on_piece: OnPiece) -> Fields:
-        if fields.get('question') == 'slow':
-            self.begun += 1
-            try:
-                await asyncio.sleep(WAIT_S)
-            except asyncio.CancelledError:
-                self.cancelled += 1
-                raise
-        if name != 'ask':
-            raise Refused(f'{name} is not for stand-ins')
-        on_piece({'text': 'a'})
-        return {'answer': {'text': fields['question']}}
-
-    def look(
-        self, node: str, camera: str, width: int, on_picture: Callable[[Picture], None]
-    ) -> Any:
-        self.views.append(on_picture)
-        return _Closer(lambda: self.views.remove(on_picture))
-
-    async def frame(self, node: str, camera: str, stamp_ns: int) -> bytes:
-        if stamp_ns != 5:
-            raise Refused('not kept')
-        return b'jpeg'
-
-
-class _Closer:
-    def __init__(self, close: Callable[[], None]) -> None:
-        self.close = close
-
-
-class Console:
-    """A served console, its address, and browsers that log in."""
-
-    def __init__(self, port: int, tokens: list[str], hub: Hub, robot: Robot, audit: Path) -> None:
-        self.port, self.tokens, self.hub, self.robot, self.audit = port, tokens, hub, robot, audit
-        self.url = f'http://127.0.0.1:{port}'
-
-    @contextlib.asynccontextmanager
-    async def browser(self) -> AsyncIterator[aiohttp.ClientSession]:
-        jar = aiohttp.CookieJar(unsafe=True)
-        async with aiohttp.ClientSession(cookie_jar=jar, headers={'Origin': self.url}) as session:
-            response = await session.get(f'{self.url}/login', params={'token': self.tokens[-1]})
-            assert response.status == 200 and response.url.path == '/'
-            yield session
-
-    @contextlib.asynccontextmanager
-    async def socket(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        async with self.browser() as session, session.ws_connect(f'{self.url}/socket') as socket:
-            assert (await self.told(socket))['type'] == 'hello'
-            yield socket
-
-    @staticmethod
-    async def told(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-        return dict(json.loads(await socket.receive_str(timeout=WAIT_S)))
-
-
-def served(
-    tmp_path: Path, use: Callable[[Console], Awaitable[None]], *, read_only: bool = False
-) -> None:
-    """Serves a console on a port of the loopback and runs `use` with it."""
-
-    async def run() -> None:
-        tokens: list[str] = []
-        keeper = Doorkeeper(tokens.append, time.monotonic)
-        keeper.renew_token()
-        listener = await asyncio.get_running_loop().create_server(asyncio.Protocol, '127.0.0.1', 0)
-        port = listener.sockets[0].getsockname()[1]
-        listener.close()
-        audit = tmp_path / 'audit.jsonl'
-        door = Door(
-            site_of('127.0.0.1', port),
-            keeper,
-            RateLimit(1.0, 20, time.monotonic),
-            AuditLog(audit, print, lambda: 'now'),
-            read_only,
-        )
-        hub, robot = Hub(), Robot()
-        runner = ConsoleServer(door, hub, robot).runner()
-        await runner.setup()
-        await web.TCPSite(runner, '127.0.0.1', port).start()
-        try:
-            await use(Console(port, tokens, hub, robot, audit))
-        finally:
-            await runner.cleanup()
-
-    asyncio.run(run())
+from penguin_ros.web_console.robot import Picture
+from penguin_ros.web_console.server import HEADERS, MAX_BROWSERS
 
 
 def test_a_printed_address_opens_the_page_once(tmp_path: Path) -> None:
@@ -186,7 +79,7 @@ def test_a_read_only_console_shows_and_changes_nothing(tmp_path: Path) -> None:
     served(tmp_path, use, read_only=True)
 
 
-def test_a_slow_reader_loses_pictures_and_no_words(tmp_path: Path) -> None:
+def test_a_slow_reader_loses_pictures_is_told_how_many_and_loses_no_words(tmp_path: Path) -> None:
     async def use(console: Console) -> None:
         async with console.socket() as socket:
             await socket.send_json({'id': 1, 'do': 'look', 'camera': 'front', 'rate': 30})
@@ -195,15 +88,38 @@ def test_a_slow_reader_loses_pictures_and_no_words(tmp_path: Path) -> None:
                 console.robot.views[0](Picture('', 'front', number, b'x' * 200_000))
                 console.hub.publish('caption', '/penguin', {'text': str(number)})
                 await asyncio.sleep(0)
-            words, pictures = [], 0
-            while len(words) < 300:
+            words, pictures, dropped = [], 0, 0
+            while len(words) < 300 or pictures + dropped < 300:
                 message = await socket.receive(timeout=WAIT_S)
                 if message.type is aiohttp.WSMsgType.BINARY:
                     pictures += 1
+                    drawn = {'camera': 'front', 'number': struct.unpack('>I', message.data[:4])[0]}
+                    await socket.send_json({'id': 2, 'do': 'drawn', **drawn})
                 elif (content := json.loads(message.data))['type'] == 'caption':
                     words.append(content['text'])
-            assert words == [str(number) for number in range(300)] and pictures < 100
+                else:
+                    assert content['type'] == 'dropped'
+                    dropped = content['pictures']
+            assert words == [str(number) for number in range(300)]
+            assert 2 <= pictures < 100 and pictures + dropped == 300
         await until(lambda: not console.robot.views)
+
+    served(tmp_path, use)
+
+
+def test_the_time_line_is_given_page_by_page(tmp_path: Path) -> None:
+    async def use(console: Console) -> None:
+        for number in range(100):
+            console.hub.publish('caption', '/penguin', {'caption': {'text': f'box {number}'}})
+        async with console.browser() as session:
+            async with session.ws_connect(f'{console.url}/socket') as socket:
+                kinds = [(await console.told(socket))['type'] for _ in range(42)]
+                assert kinds == ['hello', *40 * ['caption'], 'line']
+                await socket.send_json({'id': 1, 'do': 'entries', 'before': 61, 'words': 'X 4'})
+                reply = await console.told(socket)
+        texts = [entry['caption']['text'] for entry in reply['entries']]
+        assert texts == [*(f'box {n}' for n in range(49, 39, -1)), 'box 4']
+        assert reply['has_more'] is False
 
     served(tmp_path, use)
 
@@ -329,28 +245,3 @@ def test_a_frame_behind_an_answer_is_given_or_refused(tmp_path: Path) -> None:
                 assert response.status == status
 
     served(tmp_path, use)
-
-
-def cookie_of(session: aiohttp.ClientSession) -> str:
-    cookie = next(iter(session.cookie_jar))
-    return f'{cookie.key}={cookie.value}'
-
-
-async def raw(console: Console, request: str, cookie: str = '') -> bytes:
-    """Sends what no client would send; returns what comes until the connection ends."""
-    reader, writer = await asyncio.open_connection('127.0.0.1', console.port)
-    end = f'\r\nHost: 127.0.0.1:{console.port}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n'
-    received = b''
-    with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
-        writer.write((request.rstrip('\r\n') + end).encode('latin-1'))
-        await asyncio.wait_for(writer.drain(), WAIT_S)
-        received = await asyncio.wait_for(reader.read(), WAIT_S)
-    writer.close()
-    return received
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)

@@ -23,7 +23,8 @@ from penguin_ros.web_console.robot import Fields, OnPiece, Refused
 READY_S = 3.0
 CALL_S = 30.0
 ANSWER_S = 300.0
-CANCEL_S = 5.0
+LOCKED = 'only while unconfigured'
+"""What the text of a parameter says that does not change while the node works."""
 
 Call = Callable[[WatchedNode, Fields, OnPiece], Any]
 
@@ -155,13 +156,26 @@ async def set_parameter(watched: WatchedNode, fields: Fields, on_piece: OnPiece)
     return {'name': name}
 
 
-async def recall(client: Any, now_ns: int, fields: Fields) -> Fields:
-    """Asks a memory node what was seen; `client` is that of its service."""
+async def series(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
+    """Returns the last probabilities of each rule on each camera."""
+    return {
+        'series': [
+            {'rule': rule, 'camera': camera, 'points': [[str(at), value] for at, value in points]}
+            for (rule, camera), points in watched.series.items()
+        ]
+    }
+
+
+async def recall(client: Any, now_ns: int, fields: Fields) -> Any:
+    """Asks a memory node what was seen and returns its response; `client` is that of its
+    service.
+    """
     wanted = Recall.Request(
         words=fields.get('words', ''),
         camera=fields.get('camera', ''),
         page=fields.get('page', ''),
         is_newest_first=not fields.get('words'),
+        wants_pictures=True,
     )
     last = float(fields.get('last', 0.0))
     if last > 0:
@@ -169,12 +183,13 @@ async def recall(client: Any, now_ns: int, fields: Fields) -> Fields:
         wanted.start = time_message(max(0, now_ns - round(last * NANOSECONDS)))
         wanted.end = time_message(now_ns)
     await ready(client.service_is_ready, client.srv_name)
-    return _told(await done(client.call_async(wanted), CALL_S))
+    return _succeeded(await done(client.call_async(wanted), CALL_S))
 
 
 CALLS: Mapping[str, Call] = {
     'ask': ask,
     'rules': rules,
+    'series': series,
     'set_rule': set_rule,
     'remove_rule': remove_rule,
     'test_rule': test_rule,
@@ -191,9 +206,13 @@ def _rule(fields: Fields) -> Rule:
 
 
 def _told(response: Any) -> Fields:
+    return dict(page_value(_succeeded(response)))
+
+
+def _succeeded(response: Any) -> Any:
     if not response.success:
         raise Refused(response.message)
-    return dict(page_value(response))
+    return response
 
 
 def _described(descriptor: Any) -> dict[str, Any]:
@@ -202,6 +221,6 @@ def _described(descriptor: Any) -> dict[str, Any]:
         'name': descriptor.name,
         'text': descriptor.description,
         'constraints': descriptor.additional_constraints,
-        'read_only': descriptor.read_only,
+        'is_live': not (descriptor.read_only or LOCKED in descriptor.description),
         'range': [ranges[0].from_value, ranges[0].to_value] if ranges else None,
     }

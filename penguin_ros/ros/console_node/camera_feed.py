@@ -9,9 +9,11 @@ place of the one that waits. The last frames are kept, so that those behind an a
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -24,11 +26,37 @@ from penguin_ros.media.convert import message_to_rgb
 from penguin_ros.ros.conversions.topics import COMPRESSED, RAW, newest_frame_qos, transport_topics
 
 MAX_BYTES = 64 << 20
+KEPT_S = 120.0
+"""So long the last frames are kept when nobody looks any more: a page that comes back, or an answer
+that is read later, still has its pictures.
+"""
 JPEG_QUALITY = 80
 JPEG_HEAD = b'\xff\xd8\xff'
+WIDTHS = (160, 320, 480, 640, 960, 1280, 1920, 3840)
+"""Pictures are made this wide, so that browsers of about one size share them."""
+EARLY = 0.25
+"""A picture that comes this part of its period too early is taken nevertheless."""
 
 OnJpeg = Callable[[int, bytes], None]
 """Gets the stamp in nanoseconds and the JPEG, on the encoder's thread or the executor's."""
+
+
+@dataclass
+class Viewer:
+    """Who gets pictures: how wide, and not before `next_s` of the steady clock; `period_s` None:
+    none at all, frames are only kept.
+    """
+
+    width: int
+    period_s: float | None
+    next_s: float = 0.0
+
+    def is_due(self, now_s: float) -> bool:
+        """Tells whether the next picture is due, and takes it for sent."""
+        if self.period_s is None or now_s < self.next_s - EARLY * self.period_s:
+            return False
+        self.next_s = max(self.next_s + self.period_s, now_s)
+        return True
 
 
 class CameraFeed:
@@ -39,32 +67,48 @@ class CameraFeed:
         self._topic = topic
         self._pool = pool
         self._lock = threading.Lock()  # guards what follows
-        self._viewers: dict[OnJpeg, int] = {}
+        self._viewers: dict[OnJpeg, Viewer] = {}
         self._frames: OrderedDict[int, Any] = OrderedDict()
         self._bytes = 0
         self._waiting: Any = None
         self._is_encoding = False
         self._subscription: Any = None
+        self._is_compressed = False
+        self._unseen_since_s: float | None = None
 
-    def add(self, viewer: OnJpeg, width: int) -> None:
-        """Has a viewer called with every new picture, at most `width` pixels wide."""
+    def add(self, viewer: OnJpeg, width: int, rate: float) -> None:
+        """Has a viewer called with new pictures, at most `width` pixels wide and `rate` per
+        second.
+        """
         with self._lock:
-            self._viewers[viewer] = width
+            self._viewers[viewer] = Viewer(width, 1.0 / rate if rate > 0 else None)
+            self._unseen_since_s = None
+            if self._subscription is not None and self._chosen() != self._is_compressed:
+                self._unsubscribe()
             if self._subscription is None:
-                self._subscription = self._subscribe()
+                self._subscribe()
 
     def remove(self, viewer: OnJpeg) -> None:
-        """Ends that; with the last viewer the subscription ends and the frames are forgotten."""
+        """Ends that; with the last viewer the subscription ends."""
         with self._lock:
             self._viewers.pop(viewer, None)
             if not self._viewers:
-                self._close()
+                self._unsubscribe()
+                self._unseen_since_s = time.monotonic()
 
     def close(self) -> None:
-        """Ends the subscription, whoever looks."""
+        """Ends the subscription, whoever looks, and forgets the frames."""
         with self._lock:
             self._viewers.clear()
-            self._close()
+            self._unsubscribe()
+            self._forget()
+
+    def forget_unseen(self) -> None:
+        """Forgets the frames where nobody has looked for a while."""
+        with self._lock:
+            since_s = self._unseen_since_s
+            if since_s is not None and time.monotonic() - since_s > KEPT_S:
+                self._forget()
 
     def frame(self, stamp_ns: int, width: int) -> bytes | None:
         """Returns the JPEG of a frame by its stamp, None when it is not kept; takes a while."""
@@ -72,20 +116,30 @@ class CameraFeed:
             message = self._frames.get(stamp_ns)
         return None if message is None else jpeg_of(message, width)
 
-    def _close(self) -> None:
+    def _forget(self) -> None:
+        self._frames.clear()
+        self._bytes = 0
+        self._unseen_since_s = None
+
+    def _unsubscribe(self) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
-        self._frames.clear()
-        self._bytes = 0
 
-    def _subscribe(self) -> Any:
+    def _chosen(self) -> bool:
+        """Whether the compressed topic is taken: it has a publisher."""
         topics = transport_topics(self._node, self._topic)
-        is_compressed = bool(self._node.count_publishers(topics[COMPRESSED]))
+        return bool(self._node.count_publishers(topics[COMPRESSED]))
+
+    def _subscribe(self) -> None:
+        topics = transport_topics(self._node, self._topic)
+        self._is_compressed = self._chosen()
         kind, topic = (
-            (CompressedImage, topics[COMPRESSED]) if is_compressed else (Image, topics[RAW])
+            (CompressedImage, topics[COMPRESSED]) if self._is_compressed else (Image, topics[RAW])
         )
-        return self._node.create_subscription(kind, topic, self._on_message, newest_frame_qos())
+        self._subscription = self._node.create_subscription(
+            kind, topic, self._on_message, newest_frame_qos()
+        )
 
     def _on_message(self, message: Any) -> None:
         with self._lock:
@@ -109,19 +163,23 @@ class CameraFeed:
         while True:
             with self._lock:
                 message, self._waiting = self._waiting, None
-                viewers = dict(self._viewers)
-                if message is None or not viewers:
+                if message is None or not self._viewers:
                     self._is_encoding = False
                     return
+                now_s = time.monotonic()
+                due = [
+                    (show, one.width) for show, one in self._viewers.items() if one.is_due(now_s)
+                ]
             stamp_ns = to_nanoseconds(message.header.stamp)
-            for width in set(viewers.values()):
+            made: dict[int, bytes] = {}
+            for show, wanted in due:
+                width = next((each for each in WIDTHS if each >= wanted), WIDTHS[-1])
                 try:
-                    jpeg = jpeg_of(message, width)
+                    if width not in made:
+                        made[width] = jpeg_of(message, width)
                 except (PenguinError, cv2.error):
-                    continue  # the node's own status says what is wrong with this camera
-                for viewer, wanted in viewers.items():
-                    if wanted == width:
-                        viewer(stamp_ns, jpeg)
+                    break  # the node's own status says what is wrong with this camera
+                show(stamp_ns, made[width])
 
 
 def jpeg_of(message: Any, width: int) -> bytes:

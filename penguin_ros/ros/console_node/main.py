@@ -22,6 +22,7 @@ from penguin_ros.web_console.rate_limit import RateLimit
 
 QUESTIONS_PER_S = 1.0
 BURST = 10
+MESSAGES_PER_S = 500
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ async def _serve(
     from aiohttp import web
 
     from penguin_ros.ros.console_node.ros_robot import RosRobot
-    from penguin_ros.web_console.server import ConsoleServer, Door
+    from penguin_ros.web_console.door import Door
+    from penguin_ros.web_console.server import ConsoleServer
 
-    hub = Hub()
+    hub = Hub(time.time)
     robot = RosRobot(hub, asyncio.get_running_loop())
     site = site_of(
         options.bind, options.port, options.names, is_tls=options.certificate is not None
@@ -81,6 +83,7 @@ async def _serve(
         site,
         keeper,
         RateLimit(QUESTIONS_PER_S, BURST, time.monotonic),
+        RateLimit(MESSAGES_PER_S, 2 * MESSAGES_PER_S, time.monotonic),
         AuditLog(options.audit, _log, _now),
         options.is_read_only,
     )

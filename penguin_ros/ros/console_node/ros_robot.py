@@ -21,14 +21,19 @@ from penguin_ros.frame import to_nanoseconds
 from penguin_ros.ros.client.session import Session
 from penguin_ros.ros.console_node.calls import CALLS, recall
 from penguin_ros.ros.console_node.page_values import page_value
+from penguin_ros.ros.console_node.remedies import remedy
 from penguin_ros.ros.console_node.watched_node import WatchedNode
 from penguin_ros.web_console.hub import Hub
-from penguin_ros.web_console.robot import Fields, OnPiece, Picture, Refused
+from penguin_ros.web_console.robot import Fields, Look, OnPiece, Picture, Refused
 
 DISCOVERY_S = 1.0
 RECALL_TYPE = 'penguin_msgs/srv/Recall'
 STRIP_WIDTH = 320
-ENCODERS = 1
+ENCODERS = 2
+RECALLED = 'recalled'
+"""Stands for the node of a picture of a memory, whose stamp is then the id of its entry."""
+
+MAX_RECALLED = 128
 
 
 class RosRobot:
@@ -39,6 +44,7 @@ class RosRobot:
         self._loop = loop
         self._nodes: dict[str, WatchedNode] = {}
         self._recall: Any = None
+        self._recalled: dict[int, bytes] = {}
         self._pool = ThreadPoolExecutor(ENCODERS, thread_name_prefix='jpeg')
         self._context = rclpy.Context()
 
@@ -66,30 +72,43 @@ class RosRobot:
     async def do(self, name: str, fields: Fields, on_piece: OnPiece) -> Fields:
         """Does what a browser asks; see Robot."""
         if name == 'recall':
-            client, now_ns = self._recall, self._node.get_clock().now().nanoseconds
-            if client is None:
-                raise Refused('no memory node runs. Type: memory_node --ros-args -p folder:=DIR')
-            return await recall(client, now_ns, fields)
+            return await self._do_recall(fields)
         reply: Fields = await CALLS[name](self._watched(fields.get('node', '')), fields, on_piece)
         return reply
 
-    def look(
-        self, node: str, camera: str, width: int, on_picture: Callable[[Picture], None]
-    ) -> _View:
+    async def _do_recall(self, fields: Fields) -> Fields:
+        if self._recall is None:
+            raise Refused('no memory node runs. Type: memory_node --ros-args -p folder:=DIR')
+        watched = self._nodes.get(fields.get('node', ''))
+        now_ns = self._node.get_clock().now().nanoseconds if watched is None else watched.now_ns()
+        found = await recall(self._recall, now_ns, fields)
+        for entry in found.entries:
+            for picture in entry.picture:
+                self._recalled[entry.id] = bytes(picture.data)
+        while len(self._recalled) > MAX_RECALLED:
+            del self._recalled[next(iter(self._recalled))]
+        return dict(page_value(found))
+
+    def look(self, look: Look, on_picture: Callable[[Picture], None]) -> _View:
         """Shows a camera to a browser; see Robot."""
 
         def on_jpeg(stamp_ns: int, jpeg: bytes) -> None:
-            picture = Picture(node, camera, stamp_ns, jpeg)
-            self._loop.call_soon_threadsafe(on_picture, picture)
+            picture = Picture(look.node, look.camera, stamp_ns, jpeg)
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(on_picture, picture)
 
-        watched = self._nodes.get(node)
-        feed = watched.feeds.get(camera) if watched is not None else None
+        watched = self._nodes.get(look.node)
+        feed = watched.feeds.get(look.camera) if watched is not None else None
         if feed is not None:
-            feed.add(on_jpeg, width)
+            feed.add(on_jpeg, look.width, look.rate)
         return _View(feed, on_jpeg)
 
     async def frame(self, node: str, camera: str, stamp_ns: int) -> bytes:
         """Returns a frame that is kept; see Robot."""
+        if node == RECALLED:
+            if stamp_ns not in self._recalled:
+                raise Refused('that picture is not kept')
+            return self._recalled[stamp_ns]
         watched = self._watched(node)
         if stamp_ns in watched.pictures:
             return watched.pictures[stamp_ns]
@@ -134,6 +153,9 @@ class RosRobot:
         for name in found - self._nodes.keys():
             watched = WatchedNode(self._node, name, self._publish, self._pool)
             self._nodes = {**self._nodes, name: watched}
+        for watched in self._nodes.values():
+            for feed in watched.feeds.values():
+                feed.forget_unseen()
         memories = sorted(
             name for name, types in self._node.get_service_names_and_types() if RECALL_TYPE in types
         )
@@ -155,12 +177,14 @@ class RosRobot:
         stamp = str(to_nanoseconds(message.header.stamp))
         for status in message.status:
             level = int.from_bytes(status.level, 'little')
+            values = {pair.key: pair.value for pair in status.values}
             content = {
                 'name': status.name,
                 'level': level,
                 'message': status.message,
-                'values': [[pair.key, page_value(pair.value)] for pair in status.values],
+                'values': [[key, value] for key, value in values.items()],
                 'stamp': stamp,
+                'remedy': remedy(status.name, level, status.message, values),
             }
             self._publish('diagnostics', status.name, content)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,9 +19,11 @@ from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.ros.client.session import ACTION_NAME
 from penguin_ros.ros.console_node.camera_feed import CameraFeed
 from penguin_ros.ros.console_node.page_values import page_value
+from penguin_ros.ros.console_node.remedies import status_in_words
 
 DEPTH = 1000
 MAX_PICTURES = 64
+MAX_POINTS = 240
 
 Publish = Callable[[str, str, Mapping[str, Any]], None]
 
@@ -28,13 +31,15 @@ Publish = Callable[[str, str, Mapping[str, Any]], None]
 class WatchedNode:
     """Made and closed on the executor's thread; `publish` gets what the page shall show.
 
-    `pictures` are the key frames of its last events, by stamp.
+    `pictures` are the key frames of its last events, by stamp. `series` has the last probabilities
+    of each rule on each camera, with the stamp of their newest frame.
     """
 
     def __init__(self, node: Node, name: str, publish: Publish, pool: ThreadPoolExecutor) -> None:
         self.name = name
         self.feeds: dict[str, CameraFeed] = {}
         self.pictures: dict[int, bytes] = {}
+        self.series: dict[tuple[str, str], deque[tuple[int, float]]] = {}
         self.clients: dict[tuple[type, str], Any] = {}
         self._node = node
         self._publish = publish
@@ -56,7 +61,7 @@ class WatchedNode:
                 (Caption, 'caption', self._on('caption'), deep),
                 (Answer, 'answer', self._on('answer'), deep),
                 (Event, 'event', self._on_event, deep),
-                (RuleStates, 'rule_states', self._on('rule_states'), latched),
+                (RuleStates, 'rule_states', self._on_rule_states, latched),
                 (Status, 'status', self._on_status, latched),
                 (ModelInfo, 'model_info', self._on('model_info'), latched),
             )
@@ -98,6 +103,20 @@ class WatchedNode:
                 topic = camera.topic.removesuffix('/compressed')
                 self.feeds[camera.name] = CameraFeed(self._node, topic, self._pool)
         self._publish('status', self.name, {'status': page_value(message)})
+        words = status_in_words(self.name, message)
+        stamp = str(to_nanoseconds(message.header.stamp))
+        self._publish('diagnostics', words['name'], {**words, 'stamp': stamp})
+
+    def _on_rule_states(self, message: RuleStates) -> None:
+        series: dict[tuple[str, str], deque[tuple[int, float]]] = {}
+        for state in message.states:
+            key = state.rule, state.camera
+            points = series[key] = self.series.get(key, deque(maxlen=MAX_POINTS))
+            stamp_ns = to_nanoseconds(state.evaluated)
+            if stamp_ns and (not points or points[-1][0] != stamp_ns):
+                points.append((stamp_ns, state.probability))
+        self.series = series  # a new one: the loop's thread reads it meanwhile
+        self._publish('rule_states', self.name, {'rule_states': page_value(message)})
 
     def _on_event(self, message: Event) -> None:
         for picture in message.picture:

@@ -12,14 +12,14 @@ import { Rules } from "./rules.js";
 import { Connection } from "./socket.js";
 import { shown } from "./times.js";
 
-const line = new TimeLine();
 const health = new Health();
 let nodes = [];
 let dropped = 0;
 
-const connection = new Connection(take, (head, blob) => cameras.show(head, blob), tell);
+const connection = new Connection(take, (...picture) => cameras.show(...picture), tell);
+const line = new TimeLine(connection);
 const cameras = new Cameras(connection);
-const recall = new RecallPanel(connection);
+const recall = new RecallPanel(connection, cameras);
 const rules = new Rules(connection, cameras);
 new Ask(connection, cameras);
 new Parameters(connection, cameras);
@@ -27,7 +27,9 @@ new Parameters(connection, cameras);
 const SHOW = {
   hello(message) {
     document.body.classList.toggle("read-only", message.read_only);
+    for (const button of document.querySelectorAll("[data-changes]")) button.disabled = message.read_only;
     line.clear();
+    rules.again();
     cameras.again();
   },
   nodes(message) {
@@ -35,12 +37,14 @@ const SHOW = {
     nodes = message.nodes;
     recall.available(message.has_memory);
     if (isLess) health.forget(nodes);
+    if (isLess) rules.forget(nodes);
     cameras.forget(nodes);
+    byId("no-node").hidden = nodes.length > 0;
     tell("connected");
   },
   status(message) {
     cameras.status(message);
-    byId("clock").textContent = "robot time " + shown(message.status.header.stamp);
+    byId("clock").textContent = "robot's time " + shown(message.status.header.stamp, Date.now());
   },
   caption(message) {
     cameras.caption(message);
@@ -48,7 +52,8 @@ const SHOW = {
   },
   answer: (message) => line.add(message),
   event: (message) => line.add(message),
-  rule_states: (message) => rules.states(message),
+  line: (message) => line.hasMore(message.has_more),
+  rule_states: (message) => rules.show(message),
   model_info: (message) => health.model(message),
   diagnostics: (message) => health.diagnostics(message),
   dropped(message) {
@@ -64,5 +69,6 @@ function take(message) {
 function tell(state) {
   const seen = nodes.length ? nodes.join(", ") : "no penguin node yet";
   const lost = dropped ? `; ${dropped} pictures left out, this browser reads slowly` : "";
-  byId("connection").textContent = state === "connected" ? `connected: ${seen}${lost}` : state;
+  const text = state === "connected" ? `connected: ${seen}${lost}` : state;
+  if (byId("connection").textContent !== text) byId("connection").textContent = text; // else it is read out each second
 }

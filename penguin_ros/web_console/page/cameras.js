@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One live picture per camera with its newest caption; pictures follow the size on the page and its sight.
+// One live picture per camera with its newest caption. Pictures follow the size on the page and its sight: while a
+// camera is out of sight its frames are only kept, so that answers have theirs; in a hidden page not even that.
 
 import { byId, el, replace, safe } from "./dom.js";
 import { shown } from "./times.js";
@@ -14,7 +15,10 @@ export class Cameras {
     this.parent = byId("cameras");
     this.select = byId("camera");
     this.shown = new Map();
-    this.seen = new IntersectionObserver((entries) => entries.forEach((entry) => this.look(entry.target.key, entry.isIntersecting)));
+    this.seen = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
+      this.shown.get(target.key).isVisible = isIntersecting;
+      this.look(target.key);
+    }));
     document.addEventListener("visibilitychange", () => this.lookAll());
   }
 
@@ -22,12 +26,12 @@ export class Cameras {
     for (const camera of status.cameras) {
       const view = this.view(node, camera.name);
       const state = STATES[camera.state];
-      view.state.textContent = `${camera.name}: ${state}${camera.cause ? ", " + safe(camera.cause) : ""}, ${camera.rate_hz.toFixed(1)} Hz`;
+      view.state.textContent = `${safe(camera.name)}: ${state}${camera.cause ? ", " + safe(camera.cause) : ""}, ${camera.rate_hz.toFixed(1)} Hz taken`;
       view.state.className = camera.state === 1 ? "ok" : "warn";
       // A camera that the server did not know yet, or whose node was started again, is asked for again.
-      if (view.isVisible && performance.now() - view.shownAt > PATIENCE_MS) {
-        view.isLooking = false;
-        this.look(node + "/" + camera.name, true);
+      if (view.looks === "show" && performance.now() - view.shownAt > PATIENCE_MS) {
+        view.looks = "";
+        this.look(node + "/" + camera.name);
       }
     }
   }
@@ -43,51 +47,50 @@ export class Cameras {
       const figure = el("figure", {}, el("div", { class: "view" }, picture, caption), el("figcaption", {}, state, " ", stamp));
       figure.key = key;
       caption.hidden = true;
-      this.shown.set(key, { node, camera, picture, caption, state, stamp, figure, isLooking: false, isVisible: false, shownAt: 0 });
+      this.shown.set(key, { node, camera, picture, caption, state, stamp, figure, looks: "", isVisible: false, shownAt: 0 });
       this.parent.append(figure);
-      this.select.append(el("option", { value: key }, this.name(node, camera)));
+      this.select.append(el("option", { value: key }, `${safe(camera)} (${safe(node)})`));
       this.seen.observe(figure);
     }
     return this.shown.get(key);
   }
 
-  name(node, camera) {
-    return safe(camera) + " (" + safe(node) + ")";
-  }
-
-  look(key, isVisible) {
+  look(key) {
     const view = this.shown.get(key);
-    if (!view) return;
-    view.isVisible = isVisible;
-    const wanted = isVisible && !document.hidden;
-    if (wanted === view.isLooking) return;
-    view.isLooking = wanted;
+    const wanted = document.hidden ? "" : view.isVisible ? "show" : "keep";
+    if (wanted === view.looks) return;
+    view.looks = wanted;
     view.shownAt = performance.now();
     const { node, camera } = view;
     if (wanted) {
       const width = Math.round(view.picture.clientWidth * devicePixelRatio) || 640;
-      this.connection.send("look", { node, camera, rate: RATE, width: Math.min(1920, Math.max(160, width)) });
+      this.connection.send("look", { node, camera, rate: wanted === "show" ? RATE : 0, width: Math.min(1920, Math.max(160, width)) });
     } else this.connection.send("look_away", { node, camera });
   }
 
   lookAll() {
-    for (const [key, view] of this.shown) this.look(key, view.isVisible);
+    for (const key of this.shown.keys()) this.look(key);
   }
 
   // After a new connection the server knows of no look.
   again() {
-    for (const view of this.shown.values()) view.isLooking = false;
+    for (const view of this.shown.values()) view.looks = "";
     this.lookAll();
   }
 
-  show(head, blob) {
-    const view = this.shown.get(head.node + "/" + head.camera);
+  show(head, blob, number) {
+    const { node, camera, stamp } = head;
+    const view = this.shown.get(node + "/" + camera);
     if (!view) return;
     const url = URL.createObjectURL(blob);
-    view.picture.onload = view.picture.onerror = () => URL.revokeObjectURL(url);
+    // The server sends the next one when this is on the page; a number stands for all before it.
+    view.picture.onload = view.picture.onerror = () => {
+      URL.revokeObjectURL(url);
+      this.connection.send("drawn", { node, camera, number });
+    };
     view.picture.src = url;
-    view.stamp.textContent = shown(head.stamp);
-    view.picture.dataset.stamp = head.stamp;
+    view.stamp.textContent = shown(stamp, Date.now());
+    view.picture.dataset.stamp = stamp;
     view.shownAt = performance.now();
   }
 
@@ -99,17 +102,17 @@ export class Cameras {
   }
 
   forget(nodes) {
-    for (const [key, view] of this.shown) {
+    for (const view of this.shown.values()) {
       if (nodes.includes(view.node)) continue;
-      view.state.textContent = `${view.camera}: its node ${view.node} is gone`;
+      view.state.textContent = `${safe(view.camera)}: its node ${safe(view.node)} is gone`;
       view.state.className = "error";
-      view.isLooking = false;
+      view.looks = "";
     }
   }
 
   // The node and the camera that a question is about.
   chosen() {
-    const view = this.shown.get(this.select.value);
-    return view ? { node: view.node, camera: view.camera } : {};
+    const { node = "", camera = "" } = this.shown.get(this.select.value) ?? {};
+    return { node, camera };
   }
 }

@@ -25,5 +25,25 @@ export function replace(parent, ...children) {
   parent.replaceChildren(...children.filter((child) => child != null));
 }
 
-// Control characters (ANSI too) are shown as a sign of their own.
-export const safe = (text) => String(text ?? "").replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\ufffd");
+// Control characters (ANSI too) are shown as a sign of their own, and so is what turns the direction of text around.
+export const safe = (text) => String(text ?? "").replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+
+export const isReadOnly = () => document.body.classList.contains("read-only");
+
+// What a text says is told where it is read out; `kind` is ok, warn or error.
+export function tell(id, text, kind = "ok") {
+  byId(id).textContent = safe(text);
+  byId(id).className = kind;
+}
+
+export const pictureUrl = (node, camera, stamp) =>
+  `/frame?node=${encodeURIComponent(node)}&camera=${encodeURIComponent(camera)}&stamp=${stamp}`;
+
+// A picture that the console keeps, or words in its place.
+export function kept(node, camera, stamp, alt) {
+  const picture = el("img", { src: pictureUrl(node, camera, stamp), alt, loading: "lazy" });
+  picture.addEventListener("error", () => picture.replaceWith(el("span", { class: "missing" }, "not kept")), { once: true });
+  return picture;
+}
+
+export const words = (text) => text.split(",").map((word) => word.trim()).filter(Boolean);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Status and diagnostics in words, the worst first, with what mends it.
+// Status and diagnostics in words, the worst first, with the command that mends each.
 
 import { byId, el, replace, safe } from "./dom.js";
 
@@ -10,6 +10,7 @@ export class Health {
   constructor() {
     this.found = new Map();
     this.models = new Map();
+    this.open = new Set();
   }
 
   diagnostics(message) {
@@ -18,7 +19,8 @@ export class Health {
   }
 
   model({ node, model_info: info }) {
-    this.models.set(node, `${safe(info.name ?? info.model_name ?? "")} on ${safe(info.backend ?? "")}`);
+    const remote = info.endpoints?.length ? `; elsewhere: ${info.endpoints.map((name, i) => `${name} (${info.endpoint_models[i] || "not known yet"})`).join(", ")}` : "";
+    this.models.set(node, `${info.name} ${info.digest.slice(0, 12)} on ${info.backend} (${info.device}), ${info.precision}${remote}`);
     this.show();
   }
 
@@ -27,24 +29,39 @@ export class Health {
       const node = name.split(/[: ]/)[0];
       if (node.startsWith("/") && !nodes.includes(node)) this.found.delete(name);
     }
+    for (const node of this.models.keys()) if (!nodes.includes(node)) this.models.delete(node);
     this.show();
   }
 
   show() {
-    const all = [...this.found.values()].sort((a, b) => b.level - a.level || a.name.localeCompare(b.name));
-    const rows = all.map((one) => el("tr", {},
-      el("th", { scope: "row" }, safe(one.name)),
-      el("td", { class: COLOURS[one.level] ?? "warn" }, LEVELS[one.level] ?? "?"),
-      el("td", {}, safe(one.message), this.values(one))));
-    const models = [...this.models].map(([node, text]) => el("p", { class: "soft" }, `${safe(node)}: ${text}`));
-    const open = new Set([...byId("health").querySelectorAll("details[open]")].map((item) => item.dataset.name));
-    replace(byId("health"), ...models, rows.length ? el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("tbody", {}, ...rows))) : el("p", { class: "empty" }, "Nothing heard yet."));
-    for (const item of byId("health").querySelectorAll("details")) item.open = open.has(item.dataset.name);
+    if (this.isDue) return;
+    this.isDue = true;
+    setTimeout(() => this.draw(), 100); // a node tells about all of its parts at once
   }
 
-  values(one) {
-    if (!one.values.length) return null;
-    return el("details", { "data-name": one.name }, el("summary", {}, `values of ${safe(one.name)}`),
-      ...one.values.map(([key, value]) => el("p", { class: "soft" }, `${safe(key)}: ${safe(value)}`)));
+  draw() {
+    this.isDue = false;
+    const all = [...this.found.values()].sort((a, b) => b.level - a.level || a.name.localeCompare(b.name));
+    const [bad, good] = [all.filter((one) => one.level), all.filter((one) => !one.level)];
+    const models = [...this.models].map(([node, text]) => el("p", { class: "soft" }, `${safe(node)}: ${safe(text)}`));
+    const verdict = el("p", { class: bad.length ? COLOURS[bad[0].level] : "ok" }, all.length ? `${good.length} parts are well${bad.length ? `, ${bad.length} are not` : ""}.` : "Nothing heard yet.");
+    const focused = document.activeElement?.closest("#health details")?.dataset.name;
+    replace(byId("health"), verdict, ...bad.map((one) => this.entry(one)), good.length ? this.details("good", "What is well", ...good.map((one) => this.entry(one))) : null, ...models);
+    if (focused) [...byId("health").querySelectorAll("details")].find((item) => item.dataset.name === focused)?.querySelector("summary").focus();
+  }
+
+  entry(one) {
+    return el("div", { class: "finding" },
+      el("h3", {}, el("span", { class: COLOURS[one.level] ?? "warn" }, LEVELS[one.level] ?? "?"), " ", safe(one.name)),
+      el("p", { class: "text" }, safe(one.message)),
+      one.remedy ? el("p", {}, el("span", { class: "soft" }, "Type: "), el("code", {}, safe(one.remedy))) : null,
+      one.values.length ? this.details(one.name, `values of ${safe(one.name)}`, el("dl", { class: "facts" },
+        ...one.values.flatMap(([key, value]) => [el("dt", {}, safe(key)), el("dd", {}, safe(value) || "–")]))) : null);
+  }
+
+  details(name, summary, ...children) {
+    const made = el("details", { "data-name": name, open: this.open.has(name) }, el("summary", {}, summary), ...children);
+    made.addEventListener("toggle", () => this.open[made.open ? "add" : "delete"](name));
+    return made;
   }
 }

@@ -1,42 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a memory node remembers, where one runs.
+// What a memory node remembers, where one runs: text, time, place and picture.
 
-import { byId, el, replace, safe } from "./dom.js";
+import { byId, el, kept, safe, tell } from "./dom.js";
 import { shown } from "./times.js";
 
 const KINDS = ["caption", "answer", "event"];
 
 export class RecallPanel {
-  constructor(connection) {
+  constructor(connection, cameras) {
     this.connection = connection;
+    this.cameras = cameras;
     byId("recall").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.find();
+      byId("recalled").replaceChildren();
+      this.find("");
     });
+    byId("recall-more").addEventListener("click", () => this.find(this.page));
   }
 
   available(hasMemory) {
     byId("recall-section").hidden = !hasMemory;
   }
 
-  async find() {
+  async find(page) {
     const form = new FormData(byId("recall"));
-    const told = byId("recall-told");
-    told.textContent = "…";
+    tell("recall-told", "…");
     try {
-      const fields = { words: form.get("words"), last: 3600 * (Number(form.get("last")) || 0) };
-      const { entries } = await this.connection.ask("recall", fields).reply;
-      told.textContent = entries.length ? `${entries.length} found` : "nothing found";
-      replace(byId("recalled"), ...entries.map((entry) => this.item(entry)));
+      const fields = { node: this.cameras.chosen().node, words: form.get("words"), last: 3600 * (Number(form.get("last")) || 0), page };
+      const { entries, next_page } = await this.connection.ask("recall", fields).reply;
+      this.page = next_page;
+      byId("recall-more").hidden = !next_page;
+      byId("recalled").append(...entries.map((entry) => this.item(entry)));
+      tell("recall-told", `${byId("recalled").children.length} found${next_page ? ", there are more" : ""}`);
     } catch (error) {
-      told.textContent = safe(error.message);
+      tell("recall-told", error.message, "error");
     }
   }
 
   item(entry) {
     const place = entry.pose?.pose.position;
-    const where = entry.has_pose ? ` · at ${place.x.toFixed(1)}, ${place.y.toFixed(1)}` : "";
+    const where = entry.has_pose ? ` · at ${place.x.toFixed(1)}, ${place.y.toFixed(1)} m in ${safe(entry.pose.header.frame_id)}` : "";
     return el("li", {}, el("p", { class: "soft" }, `${shown(entry.end)} · ${safe(entry.camera)} · ${KINDS[entry.kind]}${where}`),
+      entry.picture.length ? kept("recalled", entry.camera, entry.id, `what ${safe(entry.camera)} showed then`) : null,
       el("p", { class: "text" }, safe((entry.question ? entry.question + " " : "") + entry.text)));
   }
 }

@@ -1,46 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rules: how each is doing with its probability over time, and a form to set, test and remove them.
+// Rules: how each is doing with its probability over time, and a form to set, change, test and remove them.
 
-import { byId, el, replace, safe, svg } from "./dom.js";
-import { shown } from "./times.js";
+import { byId, el, isReadOnly, replace, safe, svg, tell, words } from "./dom.js";
+import { seconds, shown } from "./times.js";
 
 const STATES = ["inactive", "pending", "ACTIVE", "healing", "unknown", "disabled"];
 const COLOURS = ["soft", "warn", "error", "warn", "warn", "soft"];
-const MOST = 120;
+const MOST = 240;
+
+// Fields that few rules need: name, words, kind. Zero and nothing stand for the node's own settings.
+const FIELDS = [
+  ["cameras", "Cameras (all)", "words"], ["choices", "Choices (yes, no)", "words"], ["firing_choice", "Choice that counts", "text"],
+  ["threshold_begin", "Begins at probability", "part"], ["threshold_end", "Ends below", "part"],
+  ["confirm_count", "So many", "count"], ["confirm_window", "of the last confirm it", "count"],
+  ["heal_count", "So many", "count"], ["heal_window", "of the last end it", "count"],
+  ["clip", "Seconds looked at", "number"], ["min_duration", "Must hold for (s)", "number"], ["cooldown", "Pause after an event (s)", "number"],
+  ["valid_times", "When (always)", "words"], ["is_disabled", "switched off", "box"], ["is_uncalibrated", "not calibrated", "box"],
+];
+const ATTRIBUTES = { words: {}, text: {}, part: { type: "number", min: 0, max: 1, step: 0.01 }, count: { type: "number", min: 0, step: 1 }, number: { type: "number", min: 0, step: 0.1 } };
 
 export class Rules {
   constructor(connection, cameras) {
     this.connection = connection;
     this.cameras = cameras;
+    this.form = byId("rule-form");
+    this.states = new Map(); // node: its states
+    this.rules = new Map(); // node: its rules by id
     this.series = new Map();
-    byId("rule-form").addEventListener("submit", (event) => {
+    this.edited = null;
+    byId("rule-fields").append(...FIELDS.map(([name, text, kind]) => field(name, text, kind)));
+    this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.run("set_rule", (reply) => (reply.is_replaced ? "replaced" : "set"));
+      this.run("set_rule", (reply) => (reply.is_replaced ? "changed" : "set"));
     });
-    byId("rule-test").addEventListener("click", () =>
-      this.run("test_rule", (reply) => `probability ${reply.probability.toFixed(3)}: would ${reply.reaches_begin ? "" : "not "}fire`));
+    this.form.addEventListener("reset", () => (this.edited = null));
+    byId("rule-test").addEventListener("click", () => {
+      if (this.form.reportValidity()) this.run("test_rule", (reply) => `probability ${reply.probability.toFixed(3)}: would ${reply.reaches_begin ? "" : "not "}fire`);
+    });
+  }
+
+  again() {
+    this.rules.clear();
+    this.series.clear();
   }
 
   fields() {
-    const form = new FormData(byId("rule-form"));
-    return {
-      id: form.get("id"), condition: form.get("condition"), period: Number(form.get("period")) || 0,
-      severity: Number(form.get("severity")), wants_picture: form.get("wants_picture") === "on",
-    };
+    const form = new FormData(this.form);
+    const id = form.get("id");
+    const rule = this.edited?.id === id ? { ...this.edited } : { id };
+    Object.assign(rule, { condition: form.get("condition"), period: Number(form.get("period")) || 0, severity: Number(form.get("severity")), wants_picture: form.has("wants_picture") });
+    for (const [name, , kind] of FIELDS) {
+      const value = form.get(name);
+      rule[name] = kind === "box" ? form.has(name) : kind === "words" ? words(value) : kind === "text" ? value : Number(value) || 0;
+    }
+    return rule;
   }
 
   async run(name, told) {
     const { node, camera } = this.cameras.chosen();
-    const place = byId("rule-told");
-    place.textContent = "…";
-    const fields = { node: node ?? "", rule: this.fields() };
-    if (name === "test_rule") fields.camera = camera ?? "";
+    const fields = { node: this.edited?.node ?? node, rule: this.fields() };
+    delete fields.rule.node;
+    if (name === "test_rule") fields.camera = camera;
+    tell("rule-told", "…");
     try {
-      place.textContent = told(await this.connection.ask(name, fields).reply);
-      place.className = "ok";
+      tell("rule-told", told(await this.connection.ask(name, fields).reply));
+      this.rules.delete(fields.node);
     } catch (error) {
-      place.textContent = safe(error.message);
-      place.className = "error";
+      tell("rule-told", error.message, "error");
     }
   }
 
@@ -48,42 +74,95 @@ export class Rules {
     try {
       await this.connection.ask("remove_rule", { node, rule }).reply;
     } catch (error) {
-      byId("rule-told").textContent = safe(error.message);
+      tell("rule-told", error.message, "error");
     }
   }
 
-  states({ node, rule_states: all }) {
-    const rows = all.states.map((state) => this.row(node, state));
-    const known = new Set(all.states.map((state) => this.key(node, state)));
-    for (const key of this.series.keys()) if (key.startsWith(node + " ") && !known.has(key)) this.series.delete(key);
-    const head = ["rule", "camera", "state", "probability", ""].map((text) => el("th", { scope: "col" }, text || el("span", { class: "soft" }, "change")));
-    replace(byId("rules"), rows.length
-      ? el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows)))
-      : el("p", { class: "empty" }, "No rule."));
+  async edit(node, id) {
+    const rule = (await this.listed(node)).get(id);
+    if (!rule) return tell("rule-told", `${node} has no rule ${id}`, "error");
+    this.form.reset();
+    this.edited = { ...rule, node };
+    for (const [name, value] of Object.entries(rule)) {
+      const input = this.form.elements[name];
+      if (!input) continue;
+      if (input.type === "checkbox") input.checked = value;
+      else if (typeof value === "number" && input.type === "number") input.value = value ? Number(value.toFixed(4)) : "";
+      else input.value = Array.isArray(value) ? value.join(", ") : value;
+    }
+    byId("new-rule").open = true;
+    this.form.elements.condition.focus();
   }
 
-  key(node, state) {
-    return `${node} ${state.rule} ${state.camera}`;
+  async listed(node) {
+    if (!this.rules.has(node)) {
+      this.rules.set(node, new Map());
+      try {
+        const { rules } = await this.connection.ask("rules", { node }).reply;
+        this.rules.set(node, new Map(rules.map((rule) => [rule.id, rule])));
+      } catch {
+        this.rules.delete(node);
+      }
+    }
+    return this.rules.get(node) ?? new Map();
+  }
+
+  async show({ node, rule_states: { states } }) {
+    this.states.set(node, states);
+    const isNew = !this.rules.has(node);
+    if (isNew && states.length) {
+      this.listed(node).then(() => this.draw());
+      const { series } = await this.connection.ask("series", { node }).reply.catch(() => ({ series: [] }));
+      for (const { rule, camera, points } of series) this.series.set(key(node, { rule, camera }), points.map(([stamp, value]) => ({ stamp, value })));
+    }
+    for (const state of states) {
+      const points = this.series.get(key(node, state)) ?? [];
+      if (Number(state.evaluated) && points.at(-1)?.stamp !== state.evaluated) points.push({ stamp: state.evaluated, value: state.probability });
+      this.series.set(key(node, state), points.slice(-MOST));
+    }
+    this.draw();
+  }
+
+  forget(nodes) {
+    for (const node of this.states.keys()) if (!nodes.includes(node)) this.states.delete(node);
+    this.draw();
+  }
+
+  draw() {
+    const focused = document.activeElement?.closest("#rules button")?.getAttribute("aria-label");
+    const rows = [...this.states].flatMap(([node, states]) => states.map((state) => this.row(node, state)));
+    replace(byId("rules"), ...(rows.length ? rows : [el("p", { class: "empty" }, "No rule.")]));
+    if (focused) [...byId("rules").querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === focused)?.focus();
   }
 
   row(node, state) {
-    const key = this.key(node, state);
-    const points = this.series.get(key) ?? [];
-    const last = points[points.length - 1];
-    if (Number(state.evaluated) && last?.stamp !== state.evaluated) points.push({ stamp: state.evaluated, value: state.probability });
-    if (points.length > MOST) points.shift();
-    this.series.set(key, points);
-    return el("tr", {},
-      el("th", { scope: "row" }, safe(state.rule)), el("td", {}, safe(state.camera)),
-      el("td", { class: COLOURS[state.state] }, STATES[state.state], state.reason ? el("span", { class: "soft" }, " " + safe(state.reason)) : null),
-      el("td", {}, spark(points), el("span", { class: "soft" }, ` ${state.probability.toFixed(2)} at ${shown(state.evaluated)}`)),
-      el("td", {}, el("button", { type: "button", "aria-label": `remove the rule ${safe(state.rule)}`, onclick: () => this.remove(node, state.rule) }, "Remove")));
+    const rule = this.rules.get(node)?.get(state.rule);
+    const points = this.series.get(key(node, state)) ?? [];
+    const name = `${safe(state.rule)} on ${safe(state.camera)}`;
+    return el("div", { class: "finding rule", "data-rule": state.rule },
+      el("h3", {}, safe(state.rule), " ", el("span", { class: COLOURS[state.state] }, STATES[state.state]), el("span", { class: "soft" }, ` · ${safe(state.camera)}${this.states.size > 1 ? " of " + safe(node) : ""}`)),
+      rule ? el("p", { class: "text" }, safe(rule.condition)) : null,
+      el("div", { class: "row" }, spark(points, rule?.threshold_begin || 0.5), el("span", { class: "soft" }, Number(state.evaluated) ? `${state.probability.toFixed(2)} at ${shown(state.evaluated, Date.now())}` : "not evaluated yet"),
+        el("button", { type: "button", class: "plain", "aria-label": `change the rule ${name}`, disabled: isReadOnly(), onclick: () => this.edit(node, state.rule) }, "Change"),
+        el("button", { type: "button", class: "plain", "aria-label": `remove the rule ${name}`, disabled: isReadOnly(), onclick: () => this.remove(node, state.rule) }, "Remove")),
+      state.reason ? el("p", { class: "soft" }, safe(state.reason)) : null);
   }
 }
 
-function spark(points) {
-  const path = points.map((point, i) => `${i ? "L" : "M"}${(i * 100 / Math.max(1, points.length - 1)).toFixed(1)} ${(29 - 28 * point.value).toFixed(1)}`).join("");
-  const words = points.length ? `from ${points[0].value.toFixed(2)} to ${points[points.length - 1].value.toFixed(2)} in ${points.length} evaluations` : "not evaluated yet";
-  return svg("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": words },
-    svg("line", { x1: 0, x2: 100, y1: 15, y2: 15 }), svg("path", { d: path }));
+const key = (node, state) => `${node} ${state.rule} ${state.camera}`;
+
+function field(name, text, kind) {
+  if (kind === "box") return el("label", {}, el("input", { type: "checkbox", name }), " " + text);
+  return el("label", {}, text + " ", el("input", { name, autocomplete: "off", ...ATTRIBUTES[kind] }));
+}
+
+// Probability over time; the dashed line is where the rule begins to fire.
+function spark(points, threshold) {
+  const from = seconds(points[0]?.stamp);
+  const lasts = seconds(points.at(-1)?.stamp) - from || 1;
+  const y = (value) => (39 - 38 * value).toFixed(1);
+  const path = points.map((point, i) => `${i ? "L" : "M"}${(200 * (seconds(point.stamp) - from) / lasts).toFixed(1)} ${y(point.value)}`).join("");
+  const said = points.length ? `probability from ${points[0].value.toFixed(2)} to ${points.at(-1).value.toFixed(2)} in ${points.length} evaluations over ${lasts.toFixed(0)} s` : "not evaluated yet";
+  return svg("svg", { class: "spark", viewBox: "0 0 200 40", preserveAspectRatio: "none", role: "img", "aria-label": said },
+    svg("line", { x1: 0, x2: 200, y1: y(threshold), y2: y(threshold) }), svg("path", { d: path }));
 }

@@ -28,16 +28,23 @@ export class Connection {
       for (const { reject } of this.pending.values()) reject(new Error("the connection was lost"));
       this.pending.clear();
       this.onState("lost" + (event.reason ? ": " + event.reason : "") + ", connecting again");
+      this.explain();
       setTimeout(() => this.open(), this.wait);
       this.wait = Math.min(LONGEST_WAIT_MS, this.wait * 2);
     };
   }
 
+  // A console that was started again knows no old cookie, and a browser is not told why a socket was refused.
+  async explain() {
+    const answer = await fetch("/").catch(() => null);
+    if (answer?.status === 401) this.onState("the console was started again: open the address that it has printed");
+  }
+
   take(data) {
     if (typeof data !== "string") {
-      const length = new DataView(data).getUint32(0);
-      const head = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-      this.onPicture(head, new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
+      const [number, length] = [0, 4].map((offset) => new DataView(data).getUint32(offset));
+      const head = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 8, length)));
+      this.onPicture(head, new Blob([new Uint8Array(data, 8 + length)], { type: "image/jpeg" }), number);
       return;
     }
     const message = JSON.parse(data);
