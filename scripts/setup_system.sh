@@ -102,6 +102,7 @@ missing_wanted() { # everything else works without
   # The page of the console in a real browser. Ubuntu's chromium is a snap, which is not for containers.
   command -v chromedriver >/dev/null || ! apt-cache show chromium-driver >/dev/null 2>&1 ||
     grep -q '^ID=ubuntu' /etc/os-release 2>/dev/null || echo chromium chromium-driver
+  command -v firefox-esr >/dev/null || ! apt-cache show firefox-esr >/dev/null 2>&1 || echo firefox-esr
   # SDFormat's parser. Debian 12 has it under these names; with an installed Gazebo it is the command gz.
   command -v gz >/dev/null || command -v ign >/dev/null || ! apt-cache show ignition-tools libsdformat-dev >/dev/null 2>&1 ||
     echo libsdformat-dev ignition-tools

@@ -101,6 +101,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     'penguin launch': lambda: launch_block('penguin.launch.py'),
     'simulation launch': lambda: launch_block('simulation.launch.py'),
     'memory launch': lambda: launch_block('memory.launch.py'),
+    'console launch': lambda: launch_block('console.launch.py'),
     'gazebo launch': lambda: launch_block('gazebo.launch.py'),
 }
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from penguin_ros.cli import exit_codes
 
+PORT = 8350
+
 EPILOG = """examples:
   penguin console                          # then open the address that it prints
   penguin console --read-only --audit console.jsonl
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='address to listen on (default: 127.0.0.1)',
     )
     parser.add_argument(
-        '--port', type=_port, default=8350, metavar='N', help='port to listen on (default: 8350)'
+        '--port', type=port, default=PORT, metavar='N', help=f'port to listen on (default: {PORT})'
     )
     parser.add_argument(
         '--name',
@@ -47,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--audit', type=Path, metavar='FILE', help='write questions and changes to FILE, not stderr'
+    )
+    # A launch file puts the name of the node there; rclpy reads it from the command line by itself.
+    parser.add_argument(
+        '--ros-args', nargs=argparse.REMAINDER, help='what follows is for ROS: -r __node:=NAME'
     )
 
 
@@ -81,7 +87,8 @@ def _print_address(address: str) -> None:
     print(f'Open {address}', flush=True)
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
+    """Returns the port that a word names."""
     number = int(text)
     if not 1 <= number <= 65535:
         raise argparse.ArgumentTypeError('a port is a number from 1 to 65535')

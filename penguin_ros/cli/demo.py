@@ -10,13 +10,16 @@ from pathlib import Path
 
 from penguin_ros.atomic_file import check_output
 from penguin_ros.cli import exit_codes
+from penguin_ros.cli.console import PORT, port
 from penguin_ros.cli.setting_options import seconds
 from penguin_ros.demo.nodes import DemoSettings
 
+SECONDS = 40.0
 PRECISIONS = ('float32', 'int8', 'int4')
 
 EPILOG = """examples:
   penguin demo
+  penguin demo --console                     # then open the address that it prints
   penguin demo --seconds 60 --seed 1000000500
   penguin demo --seconds 60 --bundle engines/Penguin-VL-2B --video drive.mp4
   penguin demo --seconds 60 --checkpoint ./Penguin-VL-2B --precision int4 --video drive.mp4
@@ -26,8 +29,8 @@ image of the first scenes with caption and truth is left. The node runs a bundle
 that of a checkpoint is built first and kept in ~/.cache/penguin_ros. A video needs a model that was
 trained on real images.
 
-exit codes: 0 at least one caption and the answer arrived (right or wrong: that is printed), 1 one
-of them did not, 2 wrong usage or something missing"""
+exit codes: 0 at least one caption and the answer arrived (right or wrong: that is printed), or the
+console was ended; 1 one of them did not, 2 wrong usage or something missing"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--seconds',
         type=seconds,
-        default=40.0,
         metavar='N',
-        help='stop after N seconds (default: 40)',
+        help='stop after N seconds (default: 40; with --console: at Ctrl-C)',
+    )
+    parser.add_argument(
+        '--console', action='store_true', help='show everything in the browser, until Ctrl-C'
+    )
+    parser.add_argument(
+        '--port', type=port, default=PORT, metavar='N', help=f'of the console (default: {PORT})'
     )
     parser.add_argument(
         '--video', type=Path, metavar='FILE', help='show this video instead of a simulated world'
@@ -97,12 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()
-    if not arguments.video:
+    if not arguments.video and not arguments.console:
         check_output(arguments.picture, option='--picture FILE')
-    from penguin_ros.demo.show import run_demo
-
     settings = DemoSettings(
-        arguments.seconds,
+        _seconds(arguments),
         arguments.video,
         arguments.bundle,
         arguments.checkpoint,
@@ -112,4 +118,17 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.level,
         arguments.picture,
     )
+    if arguments.console:
+        from penguin_ros.demo.console import run_console_demo
+
+        run_console_demo(settings, arguments.port)
+        return exit_codes.DONE
+    from penguin_ros.demo.show import run_demo
+
     return exit_codes.DONE if run_demo(settings) else exit_codes.FAILED
+
+
+def _seconds(arguments: argparse.Namespace) -> float:
+    if arguments.seconds is not None:
+        return float(arguments.seconds)
+    return 0.0 if arguments.console else SECONDS

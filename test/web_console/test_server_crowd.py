@@ -71,10 +71,10 @@ def test_two_hundred_browsers_lose_no_word_beside_slow_readers_and_attackers(
                 await asyncio.sleep(0.005)
             results = await asyncio.wait_for(asyncio.gather(*readers), 4 * WAIT_S)
             refused = await asyncio.wait_for(attackers, 4 * WAIT_S)
-            grown = process.memory_info().rss - before
+            more_bytes = process.memory_info().rss - before
         assert all(words == [str(number) for number in range(WORDS)] for words, _ in results)
         assert all(pictures >= 1 for _, pictures in results)
-        assert grown < MOST_BYTES, f'{grown >> 20} MiB more'
+        assert more_bytes < MOST_BYTES, f'{more_bytes >> 20} MiB more'
         assert refused == len(FRAMES) + 4
         for _, writer in (*slow, *idle):
             writer.close()

@@ -17,12 +17,15 @@ from penguin_ros.http_site.secrets import check_pair, secret_in, tls_of
 from penguin_ros.http_site.site import is_loopback, site_of
 from penguin_ros.web_console.access import Doorkeeper
 from penguin_ros.web_console.audit import AuditLog
+from penguin_ros.web_console.door import Door
 from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.rate_limit import RateLimit
 
 QUESTIONS_PER_S = 1.0
 BURST = 10
 MESSAGES_PER_S = 500
+WAKE_S = 0.5
+ANY_ADDRESS = ('0.0.0.0', '::')
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class ConsoleOptions:
 def serve(
     options: ConsoleOptions, on_ready: Callable[[str], None], should_stop: Callable[[], bool]
 ) -> None:
-    """Serves until `should_stop`, which is asked several times per second; `on_ready` gets every
+    """Serves until `should_stop`, which is asked twice per second; `on_ready` gets every
     address that lets a browser in, each once. SettingError says what does not fit.
     """
     check(options)
@@ -54,6 +57,12 @@ def serve(
 def check(options: ConsoleOptions) -> None:
     """Raises SettingError where others could come in, or what is needed is missing."""
     check_pair(options.certificate, options.key)
+    if options.bind in ANY_ADDRESS and not options.names:
+        raise SettingError(
+            f'{options.bind} has no name',
+            'browsers are let in only when they call the server by a name that it knows',
+            'Give --name HOST, the name or the address that is typed in the browser',
+        )
     if not is_loopback(options.bind) and options.certificate is None and not options.names:
         raise SettingError(
             f'{options.bind} can be reached from other machines',
@@ -69,33 +78,20 @@ async def _serve(
     from aiohttp import web
 
     from penguin_ros.ros.console_node.ros_robot import RosRobot
-    from penguin_ros.web_console.door import Door
     from penguin_ros.web_console.server import ConsoleServer
 
     hub = Hub(time.time)
     robot = RosRobot(hub, asyncio.get_running_loop())
-    site = site_of(
-        options.bind, options.port, options.names, is_tls=options.certificate is not None
-    )
-    secret = '' if options.secret_file is None else secret_in(options.secret_file)
-    keeper = Doorkeeper(lambda token: on_ready(_address(options, token)), time.monotonic, secret)
-    door = Door(
-        site,
-        keeper,
-        RateLimit(QUESTIONS_PER_S, BURST, time.monotonic),
-        RateLimit(MESSAGES_PER_S, 2 * MESSAGES_PER_S, time.monotonic),
-        AuditLog(options.audit, _log, _now),
-        options.is_read_only,
-    )
+    door = _door(options, on_ready)
     runner = ConsoleServer(door, hub, robot).runner()
     await runner.setup()
     try:
         tls = tls_of(options.certificate, options.key)
         await web.TCPSite(runner, options.bind, options.port, ssl_context=tls).start()
         robot.open()
-        keeper.renew_token()
+        door.keeper.renew_token()
         while not should_stop():
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(WAKE_S)
     except OSError as error:
         raise SettingError(
             f'{options.bind}:{options.port} cannot be served',
@@ -107,9 +103,26 @@ async def _serve(
         robot.close()
 
 
+def _door(options: ConsoleOptions, on_ready: Callable[[str], None]) -> Door:
+    secret = '' if options.secret_file is None else secret_in(options.secret_file)
+    site = site_of(
+        options.bind, options.port, options.names, is_tls=options.certificate is not None
+    )
+    return Door(
+        site,
+        Doorkeeper(lambda token: on_ready(_address(options, token)), time.monotonic, secret),
+        RateLimit(QUESTIONS_PER_S, BURST, time.monotonic),
+        RateLimit(MESSAGES_PER_S, 2 * MESSAGES_PER_S, time.monotonic),
+        AuditLog(options.audit, _log, _now),
+        options.is_read_only,
+    )
+
+
 def _address(options: ConsoleOptions, token: str) -> str:
     scheme = 'http' if options.certificate is None else 'https'
     host = f'[{options.bind}]' if ':' in options.bind else options.bind
+    if not is_loopback(options.bind) and options.names:
+        host = options.names[0]
     return f'{scheme}://{host}:{options.port}/login?token={token}'
 
 

@@ -47,6 +47,7 @@ class RosRobot:
         self._recalled: dict[int, bytes] = {}
         self._pool = ThreadPoolExecutor(ENCODERS, thread_name_prefix='jpeg')
         self._context = rclpy.Context()
+        self._thread: threading.Thread | None = None
 
     def open(self) -> None:
         """Joins the graph."""
@@ -64,7 +65,8 @@ class RosRobot:
     def close(self) -> None:
         """Leaves the graph."""
         self._context.try_shutdown()
-        self._thread.join(5.0)
+        if self._thread is not None:  # else it was never opened
+            self._thread.join(5.0)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     # --- on the loop's thread ---------------------------------------------------------------------

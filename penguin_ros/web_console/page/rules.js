@@ -6,6 +6,7 @@ import { seconds, shown } from "./times.js";
 
 const STATES = ["inactive", "pending", "ACTIVE", "healing", "unknown", "disabled"];
 const COLOURS = ["soft", "warn", "error", "warn", "warn", "soft"];
+const ORDER = [4, 2, 0, 1, 3, 5];
 const MOST = 240;
 
 // Fields that few rules need: name, words, kind. Zero and nothing stand for the node's own settings.
@@ -130,7 +131,9 @@ export class Rules {
 
   draw() {
     const focused = document.activeElement?.closest("#rules button")?.getAttribute("aria-label");
-    const rows = [...this.states].flatMap(([node, states]) => states.map((state) => this.row(node, state)));
+    const all = [...this.states].flatMap(([node, states]) => states.map((state) => [node, state]));
+    all.sort(([, a], [, b]) => ORDER[a.state] - ORDER[b.state] || a.rule.localeCompare(b.rule)); // what fires stands first
+    const rows = all.map(([node, state]) => this.row(node, state));
     replace(byId("rules"), ...(rows.length ? rows : [el("p", { class: "empty" }, "No rule.")]));
     if (focused) [...byId("rules").querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === focused)?.focus();
   }

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves the operator's page for all penguin nodes on the air; the address is printed, and works
+once.
+
+It starts again by itself when it ends: no node needs it, and it finds them again. An argument that
+is left empty passes nothing, so that the default of `penguin console` applies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from penguin_ros.ros.process.launch_arguments import LaunchArguments
+
+PACKAGE = 'penguin_ros'
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Returns what `ros2 launch penguin_ros console.launch.py` starts; `-s` lists the arguments."""
+    return LaunchDescription(
+        [*address_arguments(), *other_arguments(), OpaqueFunction(function=start_console)]
+    )
+
+
+def address_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments for where it is served and who may come in."""
+    return [
+        DeclareLaunchArgument(
+            'bind',
+            default_value='',
+            description='Address to listen on. Empty: 127.0.0.1, which this machine alone reaches; '
+            'another one needs tls_certificate and tls_key, or names of a reverse proxy.',
+        ),
+        DeclareLaunchArgument(
+            'port', default_value='', description='Port to listen on. Empty: 8350.'
+        ),
+        DeclareLaunchArgument(
+            'names',
+            default_value='',
+            description='Names under which browsers reach it, with commas between: robot.local, '
+            'or those of a reverse proxy.',
+        ),
+        DeclareLaunchArgument(
+            'token_file',
+            default_value='',
+            description='File with a token that works again and again, readable by its owner only. '
+            'Empty: each address that is printed works once.',
+        ),
+        DeclareLaunchArgument(
+            'tls_certificate', default_value='', description='PEM file with a certificate for TLS.'
+        ),
+        DeclareLaunchArgument(
+            'tls_key', default_value='', description='PEM file with the key of the certificate.'
+        ),
+    ]
+
+
+def other_arguments() -> list[DeclareLaunchArgument]:
+    """Returns the arguments for what the page may do, and those for any node."""
+    return [
+        DeclareLaunchArgument(
+            'read_only',
+            default_value='',
+            description='true: show everything, ask and change nothing. Empty: false.',
+        ),
+        DeclareLaunchArgument(
+            'audit',
+            default_value='',
+            description='File that gets a line per question and change. Empty: the log does.',
+        ),
+        DeclareLaunchArgument(
+            'name', default_value='penguin_console', description="Name of the console's node."
+        ),
+        DeclareLaunchArgument(
+            'respawn',
+            default_value='true',
+            description='false: do not start the console again when it ends by itself.',
+        ),
+    ]
+
+
+def start_console(context: LaunchContext) -> list[Any]:
+    """Returns the console's process, once the arguments have values."""
+    arguments = LaunchArguments(lambda name: str(LaunchConfiguration(name).perform(context)))
+    return [
+        Node(
+            package=PACKAGE,
+            executable='penguin',
+            name=arguments.text('name') or None,
+            arguments=command_line(arguments),
+            output='screen',
+            emulate_tty=True,
+            respawn=bool(arguments.boolean('respawn')),
+            respawn_delay=5.0,
+        )
+    ]
+
+
+def command_line(arguments: LaunchArguments) -> list[str]:
+    """Returns the words behind `penguin`: the verb, and an option for each argument that was
+    given.
+    """
+    words = ['console']
+    if arguments.text('bind'):
+        words += ['--bind', arguments.text('bind')]
+    port = arguments.integer('port')
+    if port is not None:
+        words += ['--port', str(port)]
+    for name in arguments.text('names').split(','):
+        words += ['--name', name.strip()] if name.strip() else []
+    for name in ('token_file', 'tls_certificate', 'tls_key'):
+        if arguments.text(name):
+            words += [f'--{name.replace("_", "-")}', arguments.file(name)]
+    if arguments.boolean('read_only'):
+        words.append('--read-only')
+    if arguments.text('audit'):
+        words += ['--audit', arguments.path('audit')]
+    return words
