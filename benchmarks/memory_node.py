@@ -92,9 +92,9 @@ class Speaker:
         from penguin_msgs.msg import CameraStatus, Caption, Status
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from sensor_msgs.msg import Image
-        from support.tf_messages import import_tf_message
+        from support.built_messages import import_messages
 
-        self._tf_message = import_tf_message()
+        self._tf_message = import_messages('tf2_msgs').TFMessage
         rclpy.init()
         self._node = rclpy.create_node('penguin')
         self._caption = self._node.create_publisher(Caption, '~/caption', 10)
@@ -192,13 +192,13 @@ class Speaker:
 
 def started(folder: Path, with_pictures: bool, more: list[str]) -> subprocess.Popen[bytes]:
     """Starts the memory node; `more` are parameters as NAME:=VALUE."""
-    from support.tf_messages import tf_environment
+    from support.built_messages import messages_environment
 
     words = [f'folder:={folder}', f'picture.enabled:={str(with_pictures).lower()}']
     words += more
     command = [sys.executable, '-m', 'penguin_ros.ros.memory_node.main', '--ros-args']
     command += [part for word in words for part in ('-p', word)]
-    environment = {**os.environ, **tf_environment()}
+    environment = {**os.environ, **messages_environment('tf2_msgs')}
     return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
 
 

@@ -214,6 +214,7 @@ ROOMS = {
     ),
     'transform_tree': Room(('errors', 'frame')),
     'picture_buffer': Room(('errors', 'frame'), ('numpy', 'cv2')),
+    'overlay': Room((*VALUES, 'rules.event'), ('numpy', 'PIL')),
     'recollection': Room((*VALUES, 'memory')),
     'ros.conversions': Room(
         (*VALUES, 'media', 'memory', 'pipeline', 'pipeline_status', 'rules'), ROS_LIBRARIES
@@ -234,6 +235,10 @@ ROOMS = {
             'ros.node.surroundings',
         ),
         (*ROS_LIBRARIES, 'tf2_msgs', 'tf2_ros'),
+    ),
+    'ros.overlay_node': Room(
+        (*NODE, 'overlay', 'ros.camera_node.image_publisher', 'ros.node.surroundings'),
+        (*ROS_LIBRARIES, 'foxglove_msgs', 'rviz_2d_overlay_msgs'),
     ),
     'ros.console_node': Room(
         (

@@ -131,7 +131,14 @@ def test_every_program_that_is_declared_exists_and_is_installed(
 ) -> None:
     lines = ast.literal_eval(setup_arguments['entry_points'])['console_scripts']
     programs = dict(line.split(' = ') for line in lines)
-    assert set(programs) == {'penguin', 'penguin_node', 'camera_node', 'memory_node', 'sim_camera'}
+    assert set(programs) == {
+        'penguin',
+        'penguin_node',
+        'camera_node',
+        'memory_node',
+        'overlay_node',
+        'sim_camera',
+    }
     for value in programs.values():
         module, _, function = value.partition(':')
         source = (ROOT / module.replace('.', '/')).with_suffix('.py')

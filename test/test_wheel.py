@@ -83,7 +83,14 @@ def test_archive_and_wheel_hold_the_whole_package_and_nothing_that_only_a_checko
 
 
 def test_programs_lie_where_a_shell_finds_them(user: UserInstall) -> None:
-    for name in ('penguin', 'penguin_node', 'camera_node', 'memory_node', 'sim_camera'):
+    for name in (
+        'penguin',
+        'penguin_node',
+        'camera_node',
+        'memory_node',
+        'overlay_node',
+        'sim_camera',
+    ):
         assert (user.venv / 'bin' / name).is_file()
     assert not (user.venv / 'lib' / 'penguin_ros').exists()
     done = user.penguin('--help')

@@ -3,7 +3,7 @@
 
 A table stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
 nothing is written, and the exit code is 1 when a table is stale. The parameters of the camera
-nodes and of the memory node need ROS 2, so source scripts/env.sh first.
+nodes, the memory node and the overlay node need ROS 2, so source scripts/env.sh first.
 """
 
 from __future__ import annotations
@@ -53,6 +53,13 @@ def memory_node_block() -> str:
     return _sections(MemoryNodeConfig(), with_live=False)
 
 
+def overlay_node_block() -> str:
+    """Returns the parameters of overlay_node: a table for each section."""
+    from penguin_ros.ros.overlay_node.parameters import OverlayConfig
+
+    return _sections(OverlayConfig(), with_live=False)
+
+
 def messages_block() -> str:
     """Returns every file of penguin_msgs."""
     return markdown(interfaces(ROOT / 'penguin_msgs'))
@@ -96,10 +103,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     'camera_node parameters': camera_node_block,
     'sim_camera parameters': sim_camera_block,
     'memory_node parameters': memory_node_block,
+    'overlay_node parameters': overlay_node_block,
     'messages': messages_block,
     'board defaults': boards_block,
     'penguin launch': lambda: launch_block('penguin.launch.py'),
     'simulation launch': lambda: launch_block('simulation.launch.py'),
+    'overlay launch': lambda: launch_block('overlay.launch.py'),
     'memory launch': lambda: launch_block('memory.launch.py'),
     'console launch': lambda: launch_block('console.launch.py'),
     'gazebo launch': lambda: launch_block('gazebo.launch.py'),

@@ -11,10 +11,11 @@ from pathlib import Path
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from penguin_ros.atomic_file import write_bytes
-from penguin_ros.demo.sheet import FAINT, INK, PAPER, drawable, font
+from penguin_ros.demo.sheet import FAINT, INK, PAPER
 from penguin_ros.errors import UnknownEntry
 from penguin_ros.memory.entry import Hit
 from penguin_ros.memory.store import Store
+from penguin_ros.overlay.fonts import drawable, font
 from penguin_ros.preprocessing.patches import BICUBIC
 
 COLUMNS, MAX_SHOWN = 4, 12

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from penguin_ros.atomic_file import write_bytes
 from penguin_ros.demo.row import ShownCaption, claim_texts
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame_sampling import evenly
+from penguin_ros.overlay.fonts import drawable, font
 from penguin_ros.preprocessing.patches import BICUBIC
 
 SCENES, FRAMES = 6, 4
@@ -26,7 +26,6 @@ GAP, MARGIN, LINE = 8, 24, 24
 INDENT, MAX_LINES = 52, 3
 INK, FAINT, PAPER = (30, 34, 40), (110, 116, 126), (250, 250, 248)
 GREEN, RED, AMBER = (31, 122, 61), (190, 38, 38), (176, 112, 0)
-USUAL_SIGNS = str.maketrans({'“': '"', '”': '"', '’': "'", '–': '-', '…': '...'})
 WIDTH = 2 * MARGIN + FRAMES * FRAME_SIZE[0] + (FRAMES - 1) * GAP
 
 
@@ -167,22 +166,3 @@ class _Page:
 
     def _chip_width(self, text: str) -> int:
         return round(self._draw.textlength(text, font=font(14))) + 14
-
-
-def font(size: int) -> Any:
-    """Returns a font that every machine has, in pixels."""
-    try:
-        return ImageFont.load_default(size)
-    except TypeError:  # Pillow before 10.1 has one small font, with Latin letters only
-        pass
-    try:
-        return ImageFont.truetype('DejaVuSans.ttf', size)
-    except OSError:
-        return ImageFont.load_default()
-
-
-def drawable(text: str) -> str:
-    """Returns the text in characters that the font has."""
-    if isinstance(font(17), ImageFont.FreeTypeFont):
-        return text
-    return text.translate(USUAL_SIGNS).encode('latin-1', 'replace').decode('latin-1')

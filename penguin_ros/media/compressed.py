@@ -26,7 +26,7 @@ from penguin_ros.errors import (
 from penguin_ros.frame import Image
 from penguin_ros.media import jpeg, png
 from penguin_ros.media.format_text import FormatText, read_format
-from penguin_ros.media.orientation import turned
+from penguin_ros.media.orientation import SIDEWAYS, turned
 from penguin_ros.media.raw import (
     WHITE_LEVEL,
     flat_bytes,
@@ -90,6 +90,21 @@ def decode_compressed(
     if said.is_stored_rgb and stored_rgb == 'exchanged':
         image = image[:, :, ::-1]
     return turned(image, orientation)
+
+
+def compressed_size(data: object) -> tuple[int, int]:
+    """Returns the width and height of a JPEG or PNG as it is shown, without decoding it.
+
+    `data` is what raw.flat_bytes takes. CorruptImage or UnsupportedEncoding as decode_compressed.
+    """
+    content = flat_bytes(data).tobytes()
+    if _sniffed(content, '') == 'JPEG':
+        parts = jpeg.jpeg_parts(content)
+        size, orientation = (parts.frame.width, parts.frame.height), parts.orientation
+    else:
+        png_file = png.png_parts(content)
+        size, orientation = (png_file.width, png_file.height), png_file.orientation
+    return size[::-1] if orientation in SIDEWAYS else size
 
 
 def _refuse_format(said: FormatText, label: str, stored_rgb: str) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 from penguin_ros.frame import Image
 
 UPRIGHT = 1
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations in which width and height are exchanged."""
 _TAG = 0x0112
 _SHORT = 3
 _XMP = re.compile(rb'tiff:Orientation\s*(?:=\s*["\']|>)\s*([1-8])')
@@ -47,7 +49,7 @@ def xmp_orientation(text: bytes) -> int:
 
 def turned(image: Image, orientation: int) -> Image:
     """Returns the picture upright, as (height, width, 3) uint8 RGB, C-contiguous."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in SIDEWAYS:
         image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         image = image[:, ::-1]

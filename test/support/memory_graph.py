@@ -15,8 +15,8 @@ from penguin_msgs.action import AnswerQuestion, Summarise
 from penguin_msgs.msg import Answer, Caption, Event, FrameRef
 from penguin_msgs.srv import LastSeen, LookAgain, Recall
 from rclpy.action import ActionServer, CancelResponse
+from support.built_messages import messages_environment
 from support.graph import Graph, NodeProcess
-from support.tf_messages import tf_environment
 
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.conversions.times import time_message
@@ -44,7 +44,10 @@ class MemoryGraph:
         self, parameters: Mapping[str, Any] | None = None, *, with_tf: bool = False, **more: Any
     ) -> NodeProcess:
         """Starts the node and waits until it remembers."""
-        environment = {**(tf_environment() if with_tf else {}), **more.pop('environment', {})}
+        environment = {
+            **(messages_environment('tf2_msgs') if with_tf else {}),
+            **more.pop('environment', {}),
+        }
         heard = {each: each.get_subscription_count() for each in self._publishers.values()}
         self.process = self.graph.start(
             MODULE,

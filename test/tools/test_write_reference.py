@@ -11,7 +11,12 @@ import write_reference
 from reference_messages import interfaces, markdown, parsed
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDS_ROS = ('camera_node parameters', 'memory_node parameters', 'sim_camera parameters')
+NEEDS_ROS = (
+    'camera_node parameters',
+    'memory_node parameters',
+    'overlay_node parameters',
+    'sim_camera parameters',
+)
 EXAMPLE = """# What this is.
 
 # Values of `mode`: how it works.

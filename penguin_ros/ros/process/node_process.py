@@ -19,6 +19,7 @@ MAIN_MODULES = {
     'camera_node': 'penguin_ros.ros.camera_node.main',
     'sim_camera': 'penguin_ros.ros.sim_camera.main',
     'memory_node': 'penguin_ros.ros.memory_node.main',
+    'overlay_node': 'penguin_ros.ros.overlay_node.main',
 }
 
 

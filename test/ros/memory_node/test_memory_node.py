@@ -10,9 +10,9 @@ import pytest
 from geometry_msgs.msg import PointStamped, TransformStamped
 from penguin_msgs.msg import Caption, ErrorCode, Event, MemoryEntry
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from support.built_messages import import_messages
 from support.graph import stamp_ns
 from support.memory_graph import MODULE, MemoryGraph
-from support.tf_messages import import_tf_message
 
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.conversions.times import time_message
@@ -217,7 +217,7 @@ class Robot:
     """Publishes where it is: `map` to `odom` is static, `odom` to `base_link` moves along x."""
 
     def __init__(self, memory: MemoryGraph) -> None:
-        kind = import_tf_message()
+        kind = import_messages('tf2_msgs').TFMessage
         self._kind, self._graph = kind, memory.graph
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         static = memory.graph.node.create_publisher(kind, '/tf_static', latched)

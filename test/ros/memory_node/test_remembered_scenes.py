@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from penguin_msgs.msg import ErrorCode
 from std_msgs.msg import String
+from support.built_messages import import_messages
 from support.graph import Graph, stamp_ns
 from support.live_node import LiveNode
 from support.memory_graph import MemoryGraph
-from support.tf_messages import import_tf_message
 
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.ros.conversions.times import time_message
@@ -51,7 +51,7 @@ class Drive:
     def __init__(self, graph: Graph) -> None:
         from geometry_msgs.msg import TransformStamped
 
-        self._kind, self._transform = import_tf_message(), TransformStamped
+        self._kind, self._transform = import_messages('tf2_msgs').TFMessage, TransformStamped
         self._node = graph.node
         self.start_ns = graph.node.get_clock().now().nanoseconds
         self._publisher = graph.node.create_publisher(self._kind, '/tf', 100)
