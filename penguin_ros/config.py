@@ -4,8 +4,8 @@ node is active.
 
 A setting is defined here and nowhere else. The field `seconds` of `ClipConfig` is the ROS parameter
 `clip.seconds` and `--set clip.seconds=VALUE` on the command line; `settings.py` lists and checks
-them. The sections of questions and rules are in `question_config.py` and
-`rule_config.py`.
+them. The sections of questions and rules are in `question_config.py`,
+`rule_config.py` and `remote_config.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from penguin_ros.errors import SettingError
 from penguin_ros.question_config import QuestionConfig
+from penguin_ros.remote_config import ENGINES
+from penguin_ros.remote_config import RemoteConfig as RemoteConfig
 from penguin_ros.rule_config import RuleConfig
 from penguin_ros.settings import RENAMED_SETTINGS as RENAMED_SETTINGS
 from penguin_ros.settings import live_setting, setting
@@ -248,6 +250,11 @@ class CaptionConfig:
     """The captions that describe a camera's images in the background."""
 
     enabled: bool = live_setting(True, 'Publish captions.')
+    engine: str = live_setting(
+        'local',
+        'What makes captions; see question.engine.',
+        choices=ENGINES,
+    )
     prompt: str = live_setting(
         DEFAULT_CAPTION_PROMPT, 'The question or request that each caption answers.'
     )
@@ -356,6 +363,7 @@ class PenguinConfig:
     generation: GenerationConfig = GenerationConfig()
     watch: WatchConfig = WatchConfig()
     rule: RuleConfig = RuleConfig()
+    remote: RemoteConfig = RemoteConfig()
 
     def __post_init__(self) -> None:
         """Checks the settings that depend on each other; SettingError says which do not fit."""
@@ -365,6 +373,13 @@ class PenguinConfig:
                 'each caption is the answer to it',
                 'Set it to a question or a request',
             )
+        for name, engine in (('question', self.question.engine), ('caption', self.caption.engine)):
+            if engine != 'local' and not self.remote.endpoints.strip():
+                raise SettingError(
+                    f'{name}.engine = {engine}',
+                    'no server is named (remote.endpoints)',
+                    'Set remote.endpoints to NAME=URL',
+                )
         if self.clip.seconds > self.buffer.seconds:
             raise SettingError(
                 f'clip.seconds = {self.clip.seconds}',

@@ -345,6 +345,13 @@ class UnknownEntry(RequestError):
     """No entry of that id is stored, or its picture is not there."""
 
 
+# --- remote engines -------------------------------------------------------------------------------
+
+
+class RemoteError(PenguinError):
+    """No remote engine gave the answer, and the node's own model may not stand in for it."""
+
+
 # --- backends -------------------------------------------------------------------------------------
 
 

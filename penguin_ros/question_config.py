@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from penguin_ros.remote_config import ENGINES
 from penguin_ros.settings import live_setting, setting
 
 
@@ -13,6 +14,12 @@ class QuestionConfig:
     """Limits and defaults of questions."""
 
     camera: str = live_setting('', 'Camera of a question that names none; empty: the first camera.')
+    engine: str = live_setting(
+        'local',
+        'What answers questions. local: the model of the node; remote: the servers of '
+        'remote.endpoints alone; auto: these, and the model of the node when none answers.',
+        choices=ENGINES,
+    )
     max_tokens: int = live_setting(
         256,
         'Maximum length of an answer, and the default for a question that names none.',

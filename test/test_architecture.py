@@ -35,6 +35,7 @@ VALUES = (
     'config',
     'question_config',
     'rule_config',
+    'remote_config',
     'settings',
     'system_reasons',
     'errors',
@@ -62,6 +63,7 @@ CORE = (
     'backends',
     'generation',
     'scoring',
+    'remote',
     'window',
     'scheduler',
     'requests',
@@ -118,8 +120,9 @@ ROOMS = {
     'system_reasons': Room(()),
     'errors': Room(('system_reasons',)),
     'settings': Room(('errors',)),
-    'config': Room(('errors', 'settings', 'question_config', 'rule_config')),
-    'question_config': Room(('settings',)),
+    'config': Room(('errors', 'settings', 'question_config', 'rule_config', 'remote_config')),
+    'question_config': Room(('settings', 'remote_config')),
+    'remote_config': Room(('settings',)),
     'rule_config': Room(('errors', 'settings')),
     'frame': Room(('errors',), ('numpy',)),
     'dialogue': Room(('frame',)),
@@ -162,11 +165,13 @@ ROOMS = {
     'generation': Room((*VALUES, 'backends.base'), ('numpy', 'llguidance')),
     'scoring': Room((*VALUES, 'checkpoint.calibration', 'generation'), ('numpy',)),
     'window': Room((*VALUES, 'clip_buffer', 'frame_sampling', 'preprocessing'), ('numpy',)),
+    # Its client asks in the words of a protocol; what a frame is comes from below.
+    'remote': Room((*VALUES, 'preprocessing.patches'), ('numpy', 'PIL', 'aiohttp')),
     # A job is a generator that somebody else made: the scheduler needs no room of those that make
     # one.
     'scheduler': Room(VALUES),
     'pipeline_status': Room(
-        (*VALUES, 'clip_buffer', 'backends.base', 'generation', 'window', 'scheduler')
+        (*VALUES, 'clip_buffer', 'backends.base', 'generation', 'remote', 'window', 'scheduler')
     ),
     'requests': Room(
         (
@@ -178,6 +183,7 @@ ROOMS = {
             'backends.base',
             'generation',
             'scoring',
+            'remote',
             'window',
             'media',
             'pipeline_status',

@@ -31,6 +31,7 @@ _CODES: dict[type[BaseException], int] = {
     errors.UnknownRule: ErrorCode.UNKNOWN_RULE,
     errors.TooManyRules: ErrorCode.TOO_MANY_RULES,
     errors.RuleError: ErrorCode.CONFIGURATION,
+    errors.RemoteError: ErrorCode.REMOTE,
     errors.RequestError: ErrorCode.INVALID_REQUEST,
     errors.BackendError: ErrorCode.BACKEND,
     errors.CheckpointError: ErrorCode.CHECKPOINT,
