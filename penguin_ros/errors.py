@@ -352,6 +352,10 @@ class RemoteError(PenguinError):
     """No remote engine gave the answer, and the node's own model may not stand in for it."""
 
 
+class CaptionTooLate(RemoteError):
+    """A server made a caption when the robot had moved on; it is dropped."""
+
+
 # --- backends -------------------------------------------------------------------------------------
 
 

@@ -2,15 +2,14 @@
 """The front door of the core: frames and questions in, captions and answers out.
 
 Every method may be called from any thread and returns at once, `open` and `close` apart. The
-functions that a caller gives are called on the worker thread and must be quick; what they raise is
-counted and logged.
+functions that a caller gives are called on the worker thread (pieces of remote answers: on that of
+the remote engines) and must be quick; what they raise is counted and logged.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import logging
 import threading
 import time
@@ -36,15 +35,19 @@ from penguin_ros.libraries import libraries_needed
 from penguin_ros.media.convert import reduced
 from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, Ticket
 from penguin_ros.request import Answer, Priority, Request, TextPiece
-from penguin_ros.requests.answer_job import AnswerJob, JobContext
+from penguin_ros.requests.answer_job import AnswerJob
+from penguin_ros.requests.answering import Answering
 from penguin_ros.requests.loaded_model import BackendFactory as BackendFactory
-from penguin_ros.requests.loaded_model import LoadedModel, forget_results, load_model
+from penguin_ros.requests.loaded_model import LoadedModel, forget_results
 from penguin_ros.requests.precompute_job import PrecomputeJob
 from penguin_ros.requests.preparation import Preparer
 from penguin_ros.requests.question_intake import QuestionIntake, TakenQuestion
+from penguin_ros.requests.remote_answers import Surroundings
+from penguin_ros.requests.remote_job import RemoteAnswerJob
 from penguin_ros.requests.rule_evaluations import RuleEvaluations
 from penguin_ros.requests.rule_job import RuleContext
 from penguin_ros.requests.validation import checked_camera
+from penguin_ros.scheduler.job import Job, WorkerState
 from penguin_ros.scheduler.scheduler import Scheduler
 from penguin_ros.settings import changed_values, settings
 from penguin_ros.text import cleaned
@@ -92,8 +95,11 @@ class Pipeline:
         self._intake = QuestionIntake(self._cameras, steady_ns)
         self.rules = RuleEvaluations(self._cameras, self._scheduler.submit, self._rule_context)
         self._scheduler.set_rule_share(config.rule.share)
-        self._model: LoadedModel | None = None
-        self._numbers = itertools.count()
+        self._answering = Answering(
+            Surroundings(
+                lambda: self._config, now_ns, steady_ns, self._report, self._scheduler.wake
+            )
+        )
         self._is_active = False
         self._is_closing = False
         self._lock = threading.Lock()  # guards the counts and the error below
@@ -120,23 +126,21 @@ class Pipeline:
 
         def load() -> int:
             with libraries_needed():
-                self._model = load_model(
-                    self._config.model, self._backend_factory, report, self._steady_ns
-                )
-            return self._model.description.slots
+                return self._answering.open(self._backend_factory, report)
 
         self._scheduler.refuse(_not_active())
-        self._scheduler.start(load, self._unload)
+        self._scheduler.start(load, self._answering.close)
         try:
             self._scheduler.wait_open()
         except BaseException:
             self.close(0.0)
             raise
-        return self._loaded().description
+        return self._answering.description()
 
     def activate(self) -> None:
         """Takes requests from now on; raises Inactive when no model is loaded."""
-        self._loaded()
+        if self._answering.known_description() is None:
+            self._loaded()
         self._scheduler.accept()
         self._is_active = True
 
@@ -149,7 +153,7 @@ class Pipeline:
         self._is_active = False
         self._scheduler.refuse(_not_active(reason))
         self._intake.conversations.forget_all()
-        forget_results(self._model)
+        forget_results(self._answering.model)
         for camera in self._cameras.values():
             camera.forget_window()
         return self._scheduler.wait_idle(timeout_s)
@@ -161,6 +165,7 @@ class Pipeline:
         self._is_active = False
         self._is_closing = True
         self._preparer.close()
+        self._answering.close_remote()
         return self._scheduler.close(timeout_s)
 
     def configure(self, config: PenguinConfig) -> None:
@@ -222,7 +227,7 @@ class Pipeline:
             ClockJumped('time jumped while the request was under way', reason, 'Ask again'),
             lambda job: job.key != '',
         )
-        forget_results(self._model)
+        forget_results(self._answering.model)
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -301,11 +306,12 @@ class Pipeline:
 
     def status(self) -> PipelineStatus:
         """Returns a snapshot."""
-        model, stats = self._model, self._scheduler.stats()
+        model, stats = self._answering.model, self._scheduler.stats()
+        remote = self._answering.remote
         with self._lock:
             refused = stats.questions_refused + self._invalid_requests
             return PipelineStatus(
-                model=model.description if model is not None else None,
+                model=self._answering.known_description(),
                 cameras={name: each.buffer_status() for name, each in self._cameras.items()},
                 counts=dataclasses.replace(stats, questions_refused=refused),
                 worker=self._scheduler.worker(),
@@ -315,6 +321,7 @@ class Pipeline:
                 caches=model.caches.stats() if model is not None else CacheStats(),
                 windows={name: each.window_status() for name, each in self._cameras.items()},
                 backend=model.backend.stats() if model is not None else BackendStats(),
+                remote=remote.status() if remote is not None else None,
             )
 
     # --- inside -----------------------------------------------------------------------------------
@@ -325,16 +332,11 @@ class Pipeline:
         config: PenguinConfig,
         on_answer: Callable[[Answer], None],
         on_piece: Callable[[TextPiece], None] | None,
-    ) -> AnswerJob:
-        context = JobContext(
-            config,
-            self._loaded(),
-            self._now_ns,
-            self._steady_ns,
-            next(self._numbers),
-            self._report,
-        )
-        return AnswerJob(taken, context, functools.partial(self._deliver, on_answer), on_piece)
+    ) -> AnswerJob | RemoteAnswerJob:
+        if not self._is_answering:
+            self._loaded()
+        deliver = functools.partial(self._deliver, on_answer)
+        return self._answering.job(taken, config, deliver, on_piece)
 
     def _rule_context(self, camera: Camera) -> RuleContext:
         return RuleContext(self._config, self._loaded(), camera, self._now_ns, self._steady_ns)
@@ -347,7 +349,7 @@ class Pipeline:
                 self._last_error_ns = self._steady_ns()
         on_answer(answer)
 
-    def _on_prepared(self, job: AnswerJob, error: PenguinError | None) -> None:
+    def _on_prepared(self, job: Job, error: PenguinError | None) -> None:
         """Has a request started or ended that is prepared; on the preparer's thread."""
         if error is None:
             self._scheduler.wake()
@@ -360,8 +362,10 @@ class Pipeline:
         self._log(what, error)
 
     def _offer_precompute(self, camera: Camera, stamp_ns: int) -> None:
-        config, model = self._config, self._model
-        if not self._is_active or model is None or not camera.claim_precompute(stamp_ns, config):
+        config, model = self._config, self._answering.model
+        if not self._is_active or model is None or not self._answering.is_working_ahead(config):
+            return
+        if not camera.claim_precompute(stamp_ns, config):
             return
         job = PrecomputeJob(camera, config, model, self._steady_ns)
         try:
@@ -372,20 +376,12 @@ class Pipeline:
     def _camera(self, name: str) -> Camera:
         return self._cameras[checked_camera(name, tuple(self._cameras))]
 
-    def _loaded(self) -> LoadedModel:
-        model = self._model
-        if model is None:
-            failure = self._scheduler.worker().failure
-            raise Inactive(
-                'no model is loaded', str(failure or ''), 'Configure the node, which loads it'
-            )
-        return model
+    @property
+    def _is_answering(self) -> bool:
+        return self._scheduler.worker().state is WorkerState.SERVING
 
-    def _unload(self) -> None:
-        """Frees the model, on the worker thread, which ends then."""
-        model, self._model = self._model, None
-        if model is not None:
-            model.backend.close()
+    def _loaded(self) -> LoadedModel:
+        return self._answering.loaded(self._scheduler.worker().failure, self._is_answering)
 
 
 def _not_active(reason: str = '') -> Inactive:

@@ -10,6 +10,7 @@ from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.errors import PenguinError
 from penguin_ros.generation.caches import CacheStats
+from penguin_ros.remote.line import EndpointStatus
 from penguin_ros.scheduler.job import SchedulerStats, WorkerStatus
 from penguin_ros.window.camera_window import WindowStatus
 
@@ -52,6 +53,19 @@ class Ticket:
 
 
 @dataclass(frozen=True)
+class RemoteStatus:
+    """Remote engines and what became of the requests that were theirs: `answered`, `failed` without
+    anybody to stand in, answered by the own model that `stood_in`, and `captions_late`, dropped.
+    """
+
+    endpoints: tuple[EndpointStatus, ...] = ()
+    answered: int = 0
+    failed: int = 0
+    stood_in: int = 0
+    captions_late: int = 0
+
+
+@dataclass(frozen=True)
 class PipelineStatus:
     """A snapshot of the pipeline.
 
@@ -71,4 +85,5 @@ class PipelineStatus:
     caches: CacheStats = CacheStats()
     windows: Mapping[str, WindowStatus] = field(default_factory=dict)
     backend: BackendStats = BackendStats()
+    remote: RemoteStatus | None = None
     last_error_ns: int | None = None

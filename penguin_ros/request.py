@@ -192,7 +192,9 @@ class Evidence:
     clip's interval or since the last clip. `unchanged_since_ns`: for a caption that is repeated
     because nothing has changed, the stamp of the newest frame of the caption that it repeats;
     `end_ns` is then the stamp of the newest frame compared with it. 0: the text was made of these
-    frames. `stats` are those of the generation, at its end.
+    frames. `endpoint`: the remote engine that answered, '' for the own model; `fallback_reason`:
+    why that answered although a remote engine was to. `stats` are those of the generation, at its
+    end.
     """
 
     frames: tuple[FrameRef, ...] = ()
@@ -210,6 +212,8 @@ class Evidence:
     is_stale: bool = False
     frames_dropped: int = 0
     unchanged_since_ns: int = 0
+    endpoint: str = ''
+    fallback_reason: str = ''
     stats: GenerationStats = field(default_factory=GenerationStats)
 
 

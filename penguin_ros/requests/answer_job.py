@@ -91,6 +91,16 @@ class AnswerJob:
         self._pieces = 0
         self._shown_tokens = 0
         self._is_over = False
+        self._given_clip: ChosenClip | None = None
+
+    def stand_in(
+        self, reason: str, chosen: ChosenClip | None = None, caption: BegunCaption | None = None
+    ) -> None:
+        """Has the model of the node answer what a remote engine was to, and says why; `chosen` and
+        `caption`: the clip that was asked about, and the caption begun with it.
+        """
+        self._evidence.fallback_reason = reason
+        self._given_clip, self._caption = chosen, caption
 
     @property
     def id(self) -> str:
@@ -172,7 +182,7 @@ class AnswerJob:
         if taken.camera is None:
             return Turn((), request.text)
         chosen = yield from self._find_clip(taken.camera)
-        if request.priority is Priority.CAPTION:
+        if request.priority is Priority.CAPTION and self._caption is None:
             self._caption = taken.camera.begin_caption(
                 request.text, chosen.clip, self._context.config.caption
             )
@@ -193,8 +203,10 @@ class AnswerJob:
 
     def _find_clip(self, camera: Camera) -> Generator[None, None, ChosenClip]:
         rules = self._context.model.window_rules(self._context.config)
+        chosen = self._given_clip
         try:
-            chosen = yield from camera.find_clip(self._request.interval, rules)
+            if chosen is None:
+                chosen = yield from camera.find_clip(self._request.interval, rules)
         except StaleFrames:
             self._evidence.is_stale = True
             raise

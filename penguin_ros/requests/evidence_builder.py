@@ -41,6 +41,8 @@ class EvidenceBuilder:
     chosen: ChosenClip | None = None
     frames: tuple[FrameRef, ...] = ()
     image_stamps_ns: tuple[int, ...] = ()
+    endpoint: str = ''
+    fallback_reason: str = ''
 
     def note_clip(self, chosen: ChosenClip) -> None:
         """Notes the frames looked at, all of which count as seen until the inputs say which were
@@ -111,6 +113,8 @@ class EvidenceBuilder:
             is_truncated=self.is_truncated or stop_reason in CUT_SHORT,
             is_stale=self.is_stale,
             frames_dropped=self.chosen.frames_dropped if self.chosen else 0,
+            endpoint=self.endpoint,
+            fallback_reason=self.fallback_reason,
             stats=replace(self.output.stats),  # a copy: a step that hangs may still count
         )
 
@@ -121,7 +125,7 @@ class EvidenceBuilder:
             return StopReason.DEADLINE
         if isinstance(error, RequestCancelled):
             return StopReason.CANCELLED
-        return StopReason.ERROR if self.output.token_ids else StopReason.NONE
+        return StopReason.ERROR if self.output.text or self.output.token_ids else StopReason.NONE
 
 
 def _reference(frame: Frame, kind: FrameType) -> FrameRef:

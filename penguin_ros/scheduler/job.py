@@ -43,7 +43,8 @@ class Job(Protocol):
     @property
     def is_ready(self) -> bool:
         """False while a question cannot be started yet: it keeps its place in the line, and others
-        pass it. See Scheduler.wake.
+        pass it. A started job that is not ready after a step is parked: it waits for something else
+        than the worker, which meanwhile runs others. See Scheduler.wake.
         """
 
     @property

@@ -54,10 +54,10 @@ class JobQueue:
     """Waiting and started jobs. At most one of each priority is started; it is preempted while more
     urgent ones run (see Job).
 
-    The queue is bounded: `length` waiting questions (one more is Busy), per key one waiting job of
-    each other priority; see RoundRobin for their order. No more than `max_started` questions, rules
-    and captions are started at once, one per KV slot: for a question that would be one more the
-    least urgent is given up, a rule or a caption waits instead.
+    The queue is bounded: `length` waiting or parked questions (one more is Busy), per key one
+    waiting job of each other priority; see RoundRobin for their order. No more than `max_started`
+    questions, rules and captions are started at once, one per KV slot, parked ones apart: for a
+    question that would be one more the least urgent is given up, a rule or a caption waits instead.
     """
 
     def __init__(self, length: int) -> None:
@@ -68,6 +68,7 @@ class JobQueue:
         self._entries: dict[str, Entry] = {}
         self._questions: deque[Entry] = deque()
         self._question: Entry | None = None
+        self._parked_questions: list[Entry] = []
         self._lines = {
             Priority.RULE: RoundRobin(),
             Priority.CAPTION: RoundRobin(),
@@ -82,8 +83,8 @@ class JobQueue:
             questions_waiting=len(self._questions),
             captions_waiting=self._captions.waiting,
             rules_waiting=self._rules.waiting,
-            questions_running=int(self._question is not None),
-            captions_running=int(self._captions.running is not None),
+            questions_running=int(self._question is not None) + len(self._parked_questions),
+            captions_running=int(self._captions.running is not None) + self._captions.parked,
             rules_running=int(self._rules.running is not None),
             **self.counts,
         )
@@ -132,6 +133,14 @@ class JobQueue:
                 started.preempt(now_ns)
         return chosen
 
+    def park(self, entry: Entry) -> None:
+        """Sets a started job aside that waits for something else than the worker (Job.is_ready)."""
+        if entry is self._question:
+            self._question = None
+            self._parked_questions.append(entry)
+        elif entry.job.priority is not Priority.QUESTION:
+            self._lines[entry.job.priority].park(entry)
+
     def make_room(self) -> None:
         """Marks the least urgent started job to be ended when the next question would find no KV
         slot.
@@ -170,6 +179,8 @@ class JobQueue:
         self._leave_line(entry)
         if entry is self._question:
             self._question = None
+        if entry in self._parked_questions:
+            self._parked_questions.remove(entry)
         for line in self._lines.values():
             line.remove(entry)
         return True
@@ -184,7 +195,7 @@ class JobQueue:
         if self.rule_share.is_turn_of_captions:
             order.reverse()
         for line in order:
-            if line.running is not None or (line.waiting and self._has_room()):
+            if line.running is not None or (line.has_next and self._has_room()):
                 return line.next()
         return self._lines[Priority.BACKGROUND].next()
 
@@ -194,12 +205,15 @@ class JobQueue:
         return sum(entry is not None for entry in started) < self.max_started
 
     def _first_ready(self) -> Entry | None:
-        return next((entry for entry in self._questions if entry.job.is_ready), None)
+        in_order = (*self._parked_questions, *self._questions)
+        return next((entry for entry in in_order if entry.job.is_ready), None)
 
     def _begin_question(self) -> bool:
-        """Begins the first question in line that is ready; returns False without one."""
+        """Begins, or goes on with, the first question that is ready; False without one."""
         self._question = self._first_ready()
-        if self._question is not None:
+        if self._question in self._parked_questions:
+            self._parked_questions.remove(self._question)
+        elif self._question is not None:
             self._questions.remove(self._question)
         return self._question is not None
 
@@ -210,7 +224,7 @@ class JobQueue:
             line.leave_line(entry)
 
     def _add_question(self, entry: Entry) -> None:
-        if len(self._questions) >= self.length:
+        if len(self._questions) + len(self._parked_questions) >= self.length:
             raise Busy(
                 f'{self.length} questions are waiting',
                 'no more may wait (question.queue_length)',

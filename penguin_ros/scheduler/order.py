@@ -20,13 +20,16 @@ class RoundRobin:
     """Jobs of several cameras that take turns: one runs, one per camera waits.
 
     The camera whose last turn is the longest ago is next; one that never had a turn goes first;
-    among equals, the one that has waited longest. A newer job takes the place in the line of the
-    job that it replaces. A turn that was taken away (Entry.keeps_its_turn) does not count.
+    among equals, the one that has waited longest. While a job of a camera is parked, none of it
+    begins; a parked job that is ready goes on before others. A newer job takes the place in the
+    line of the job that it replaces. A turn that was taken away (Entry.keeps_its_turn) does not
+    count.
     """
 
     def __init__(self) -> None:
         self.running: Entry | None = None
         self._waiting: dict[str, Entry] = {}
+        self._parked: dict[str, Entry] = {}
         self._last_turns: dict[str, int] = {}
         self._numbers = itertools.count(1)
 
@@ -41,12 +44,38 @@ class RoundRobin:
         self._waiting[entry.job.key] = entry
         return replaced
 
+    @property
+    def parked(self) -> int:
+        """Number of jobs that are parked."""
+        return len(self._parked)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether `next` returns a job."""
+        return self.running is not None or self._ready() is not None or bool(self._free())
+
     def next(self) -> Entry | None:
         """Returns the job that runs; when none does, the next one begins."""
-        if self.running is None and self._waiting:
-            key = min(self._waiting, key=lambda name: self._last_turns.get(name, 0))
-            self.running = self._waiting.pop(key)
+        if self.running is None:
+            ready, free = self._ready(), self._free()
+            if ready is not None:
+                self.running = self._parked.pop(ready)
+            elif free:
+                key = min(free, key=lambda name: self._last_turns.get(name, 0))
+                self.running = self._waiting.pop(key)
         return self.running
+
+    def park(self, entry: Entry) -> None:
+        """Sets the job that runs aside."""
+        if entry is self.running:
+            self.running = None
+            self._parked[entry.job.key] = entry
+
+    def _ready(self) -> str | None:
+        return next((key for key, each in self._parked.items() if each.job.is_ready), None)
+
+    def _free(self) -> list[str]:
+        return [key for key in self._waiting if key not in self._parked]
 
     def leave_line(self, entry: Entry) -> None:
         """Takes a job out of the line if it waits."""
@@ -56,8 +85,11 @@ class RoundRobin:
     def remove(self, entry: Entry) -> None:
         """Forgets a job that has ended."""
         self.leave_line(entry)
-        if entry is self.running:
-            self.running = None
+        is_parked = self._parked.get(entry.job.key) is entry
+        if is_parked:
+            del self._parked[entry.job.key]
+        if entry is self.running or is_parked:
+            self.running = None if entry is self.running else self.running
             if not entry.keeps_its_turn:
                 self._last_turns[entry.job.key] = next(self._numbers)
 

@@ -136,7 +136,7 @@ class Scheduler:
             self._queue.rule_share.share = share
 
     def wake(self) -> None:
-        """Makes the worker look at its line again, because a question has become ready."""
+        """Makes the worker look at its line again, because a job has become ready."""
         with self._changed:
             self._changed.notify_all()
 
@@ -308,6 +308,8 @@ class Scheduler:
             # It has ended, or `close` has aborted it during its first step.
             if self._queue.find(entry.job.id) is not entry:
                 self._finalizer.note_abandoned(entry)
+            elif not entry.job.is_ready:
+                self._queue.park(entry)
 
     def _live_entries(self) -> list[Entry]:
         with self._changed:
