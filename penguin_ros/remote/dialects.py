@@ -8,7 +8,6 @@ images      pictures one after the other, each behind its time as text
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
@@ -52,11 +51,8 @@ def body_of(
         body |= {'top_p': generation.top_p, 'seed': generation.seed}
     if dialect != IMAGES:
         body['stream_options'] = {'include_usage': True}
-    if question.json_schema:
-        body['response_format'] = {
-            'type': 'json_schema',
-            'json_schema': {'name': 'answer', 'schema': json.loads(question.json_schema)},
-        }
+    if question.stop:
+        body['stop'] = list(question.stop)
     if dialect == PENGUIN:
         body['penguin'] = {
             'deadline_s': round(deadline_s, 3),

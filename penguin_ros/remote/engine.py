@@ -164,23 +164,43 @@ class RemoteEngines:
         refused: dict[str, str] = {}
         for _ in range(1 if question.is_urged else ROUNDS):
             before = len(failed)
-            refused.clear()
-            for index, line in enumerate(self._lines):
-                line.configure(self._config())
-                refusal = line.refusal()
-                if refusal:
-                    refused[line.endpoint.name] = refusal
-                    continue
-                share = self._share(question, len(self._lines) - index)
-                ended = await self._tried(line, share, on_piece, failed)
-                if ended is not None:
-                    return ended
-            again_s = _again_s(failed[before:])
+            ended = await self._round(question, on_piece, failed, refused)
+            if ended is not None:
+                return ended
+            again_s = self._again_s(failed[before:])
             left_s = (question.first_ns - self._steady_ns()) / NANOSECONDS
             if question.is_urged or again_s is None or again_s >= left_s:
                 break
             await asyncio.sleep(again_s)
         return RemoteAnswer(error=_no_answer(failed, refused), failed=tuple(failed))
+
+    async def _round(
+        self,
+        question: RemoteQuestion,
+        on_piece: Callable[[str], None],
+        failed: list[FailedAttempt],
+        refused: dict[str, str],
+    ) -> RemoteAnswer | None:
+        """Asks one endpoint after the other; None when none has answered."""
+        refused.clear()
+        for index, line in enumerate(self._lines):
+            line.configure(self._config())
+            refusal = line.refusal()
+            if refusal:
+                refused[line.endpoint.name] = refusal
+                continue
+            share = self._share(question, len(self._lines) - index)
+            ended = await self._tried(line, share, on_piece, failed)
+            if ended is not None:
+                return ended
+        return None
+
+    def _again_s(self, failed: list[FailedAttempt]) -> float | None:
+        """Returns after how long it may help to try again; None: it does not."""
+        jitter_s = random.uniform(*JITTER_S)
+        waits = [jitter_s for each in failed if each.failure.cause in TRANSIENT]
+        waits = [line.busy_s + jitter_s for line in self._lines if line.busy_s] or waits
+        return min(waits) if waits else None
 
     def _share(self, question: RemoteQuestion, count: int) -> RemoteQuestion:
         """Returns the question with as much time for its first piece as one of `count` endpoints
@@ -272,13 +292,3 @@ def _no_answer(failed: list[FailedAttempt], refused: dict[str, str]) -> RemoteEr
         '; '.join(reasons.values()) or 'none is configured (remote.endpoints)',
         'Check the servers and the network; the diagnostics tell what each says',
     )
-
-
-def _again_s(failed: list[FailedAttempt]) -> float | None:
-    """Returns after how long it may help to try again; None: it does not."""
-    waits = [
-        max(each.failure.retry_after_s, random.uniform(*JITTER_S))
-        for each in failed
-        if each.failure.cause in TRANSIENT
-    ]
-    return min(waits) if waits else None

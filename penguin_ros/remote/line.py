@@ -62,11 +62,15 @@ class Line:
             config.failures, config.recovery, config.recovery_checks
         )
 
+    @property
+    def busy_s(self) -> float:
+        """For how long the server has asked to be left alone."""
+        return max(0.0, (self._busy_until_ns - self._steady_ns()) / NANOSECONDS)
+
     def refusal(self) -> str:
         """Returns why no request may be sent now; '' when one may, and is."""
-        left_ns = self._busy_until_ns - self._steady_ns()
-        if left_ns > 0:
-            return f'busy for {left_ns / NANOSECONDS:.1f} s more, as it says'
+        if self.busy_s:
+            return f'busy for {self.busy_s:.1f} s more, as it says'
         if not self.breaker.admits():
             return f'left alone: {self.breaker.reason or "it is being tried"}'
         return ''

@@ -43,7 +43,7 @@ class RemoteQuestion:
     deadline_ns: int
     stream: str = ''
     is_urged: bool = False
-    json_schema: str = ''
+    stop: tuple[str, ...] = ()
     generation: GenerationConfig = GenerationConfig()
 
     @property
@@ -68,8 +68,7 @@ class Answerer:
 @dataclass(frozen=True)
 class RemoteAnswer:
     """The end of a remote question: the text, whole, or as much as came before `error`.
-
-    `json` where a schema was given; `failed`: attempts before; `bytes_sent` of bodies.
+    `failed`: the attempts before.
     """
 
     text: str = ''
@@ -78,7 +77,6 @@ class RemoteAnswer:
     stats: GenerationStats = field(default_factory=GenerationStats)
     error: PenguinError | None = None
     failed: tuple[FailedAttempt, ...] = ()
-    bytes_sent: int = 0
 
     @property
     def failures(self) -> str:

@@ -221,7 +221,7 @@ class AnswerJob:
         params = SamplingParams(
             request.max_tokens,
             model.source.shape.stop_token_ids,
-            _sampling(request.sampling, context.config.generation),
+            changed_sampling(request.sampling, context.config.generation),
             self._prefill_chunk,
             seed_offset=context.number if request.sampling.seed is None else 0,
             grammar=None if self._taken.schema is None else self._taken.schema.grammar,
@@ -319,7 +319,7 @@ class AnswerJob:
         )
 
 
-def _sampling(change: SamplingChange, usual: GenerationConfig) -> GenerationConfig:
+def changed_sampling(change: SamplingChange, usual: GenerationConfig) -> GenerationConfig:
     """Returns the settings with what the request wants otherwise."""
     return replace(
         usual,

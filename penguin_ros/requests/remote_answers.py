@@ -156,6 +156,8 @@ def _refusal(taken: TakenQuestion) -> str:
         return 'only the model of the node tells probabilities'
     if request.json_schema:
         return 'only the model of the node keeps to a JSON schema'
+    if request.dialogue:
+        return 'only the model of the node takes whole dialogues'
     if taken.conversation is not None:
         return 'only the model of the node keeps conversations'
     return ''

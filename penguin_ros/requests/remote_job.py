@@ -24,7 +24,7 @@ from penguin_ros.pipeline_status import ModelDescription
 from penguin_ros.remote.engine import RemoteCall, RemoteEngines
 from penguin_ros.remote.question import Answerer, RemoteAnswer, RemoteQuestion
 from penguin_ros.request import Answer, FrameRef, Priority, TextPiece
-from penguin_ros.requests.answer_job import AnswerJob
+from penguin_ros.requests.answer_job import AnswerJob, changed_sampling
 from penguin_ros.requests.evidence_builder import EvidenceBuilder
 from penguin_ros.requests.question_intake import TakenQuestion
 from penguin_ros.requests.remote_frames import PlannedFrames, planned_frames
@@ -202,7 +202,8 @@ class RemoteAnswerJob:
             deadline_ns=deadline_ns,
             stream=f'{self._context.stream}/{request.camera}',
             is_urged=self._local is not None or is_caption,
-            generation=config.generation,
+            stop=request.sampling.stop,
+            generation=changed_sampling(request.sampling, config.generation),
         )
 
     def _asked(self, planned: PlannedFrames) -> Generator[None, None, RemoteAnswer]:

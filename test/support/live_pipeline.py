@@ -61,7 +61,7 @@ class Gate:
 
 class LivePipeline:
     """`pipeline` with what it delivered: `answers` and `pieces` by id, ids in the order in which
-    they `ended`.
+    they `ended`. `steady_ns`: another steady clock than one that stands still.
 
     `logged`: exceptions; `steps`: of the backend; `in_step` is called in each.
     """
@@ -71,6 +71,7 @@ class LivePipeline:
         checkpoint: Path,
         cameras: tuple[str, ...] = ('front',),
         text: str = TEXT,
+        steady_ns: Callable[[], int] | None = None,
         **values: Any,
     ) -> None:
         self.now, self.steady, self.gate = FakeClock(), FakeClock(), Gate()
@@ -95,7 +96,7 @@ class LivePipeline:
             self.config,
             cameras,
             now_ns=self.now,
-            steady_ns=self.steady,
+            steady_ns=steady_ns or self.steady,
             backend_factory=self._make_backend,
             log=lambda what, error: self.logged.append(error),
         )
