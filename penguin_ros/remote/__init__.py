@@ -4,7 +4,7 @@ OpenAI's chat completions.
 
 Read `question` (what is asked and answered, as values), `engine` (the thread with its loop, and the
 order in which endpoints are tried), `line` (one endpoint with its counts), `breaker` (whether it
-may be asked), `client` (one attempt over HTTP); then `endpoint` (what the setting says), `dialects`
+may be asked), `client` and `connection` (one attempt over HTTP); then `endpoint` (what the setting says), `dialects`
 and `frame_pictures` (what is sent), `event_stream` and `reply` (what comes back), `failure` and
 `probe`.
 

@@ -26,7 +26,7 @@ class BreakerState(Enum):
 
 @dataclass(frozen=True)
 class BreakerLimits:
-    """As in RemoteConfig."""
+    """Numbers of RemoteConfig, which says what they mean."""
 
     failures: int = 3
     recovery_s: float = 5.0

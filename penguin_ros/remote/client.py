@@ -9,17 +9,22 @@ server learns that nobody wants the rest.
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import json
 import ssl
-import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from penguin_ros.remote.connection import (
+    UnknownPictures,
+    answered,
+    content,
+    status_failure,
+    within,
+)
 from penguin_ros.remote.dialects import (
     IMAGES,
     PENGUIN,
@@ -30,39 +35,23 @@ from penguin_ros.remote.dialects import (
 )
 from penguin_ros.remote.endpoint import Endpoint
 from penguin_ros.remote.event_stream import EventStream
-from penguin_ros.remote.failure import (
-    BROKEN_OFF,
-    BUSY,
-    DENIED,
-    ILLEGIBLE,
-    INSECURE,
-    OTHER_MODEL,
-    REFUSED,
-    SERVER_FAULT,
-    SLOW,
-    UNREACHABLE,
-    RemoteFailed,
-)
+from penguin_ros.remote.failure import OTHER_MODEL, RemoteFailed
 from penguin_ros.remote.frame_pictures import Picture
 from penguin_ros.remote.probe import probe_question
 from penguin_ros.remote.question import RemoteFrame, RemoteQuestion
-from penguin_ros.remote.reply import Reply, error_text, is_model, parsed_object
+from penguin_ros.remote.reply import Reply, is_model, parsed_object
 
 if TYPE_CHECKING:
     import aiohttp
 
 COMPLETIONS = '/v1/chat/completions'
-MAX_JSON_BYTES = 1 << 22
-MAX_RETRY_AFTER_S = 60.0
 KEPT_UUIDS = 4096
 NANOSECONDS = 1_000_000_000
-
-T = TypeVar('T')
 
 
 @dataclass(frozen=True)
 class Waits:
-    """As in RemoteConfig, in seconds."""
+    """How long is waited, as RemoteConfig says, in seconds."""
 
     connect_s: float = 2.0
     idle_s: float = 5.0
@@ -123,14 +112,14 @@ class EndpointClient:
             if response.status == 404:  # not every server has this
                 return
             if response.status >= 400:
-                raise await _status_failure(response, waits)
+                raise await status_failure(response, waits.idle_s)
 
     async def learn(self, waits: Waits) -> ServerFacts:
         """Asks the server for its model and its dialect, where these are not configured."""
         async with self._get('/v1/models', waits) as response:
             if response.status >= 400:
-                raise await _status_failure(response, waits)
-            listed = parsed_object(await _content(response, waits.idle_s)).get('data')
+                raise await status_failure(response, waits.idle_s)
+            listed = parsed_object(await content(response, waits.idle_s)).get('data')
         models = [each for each in listed or () if isinstance(each, dict) and each.get('id')]
         model = _chosen_model(models, self.endpoint.model)
         dialect = self.endpoint.dialect or _dialect_of(model)
@@ -148,7 +137,7 @@ class EndpointClient:
         kept = frozenset(self._kept_uuids) if has_uuids(facts.dialect) else frozenset()
         try:
             return await self._attempt(asking, facts, kept)
-        except _UnknownPictures:
+        except UnknownPictures:
             self.forget_pictures()
             return await self._attempt(asking, facts, frozenset())
 
@@ -165,7 +154,7 @@ class EndpointClient:
         reply = Reply(facts.model)
         async with self._post(content, asking.question, asking.waits) as response:
             if response.status >= 400:
-                raise await _status_failure(response, asking.waits)
+                raise await status_failure(response, asking.waits.idle_s)
             self._note_kept(uuids, facts.dialect)
             await self._read(response, reply, asking)
         reply.check_whole(needs_done=facts.dialect == PENGUIN)
@@ -174,8 +163,8 @@ class EndpointClient:
     async def _read(self, response: aiohttp.ClientResponse, reply: Reply, asking: Asking) -> None:
         question = asking.question
         if response.content_type == 'application/json':  # a server that does not stream
-            content = await _content(response, self._left_s(question.first_ns))
-            asking.show(reply.chunk(parsed_object(content), 'message'))
+            whole = await content(response, self._left_s(question.first_ns))
+            asking.show(reply.chunk(parsed_object(whole), 'message'))
             reply.is_done = True
             return
         events = EventStream()
@@ -184,7 +173,7 @@ class EndpointClient:
             limit_s = asking.waits.idle_s if reply.text else first_s
             limit_s = min(limit_s, self._left_s(question.deadline_ns))
             try:
-                chunk = await _within(limit_s, response.content.readany(), 'the next piece')
+                chunk = await within(limit_s, response.content.readany(), 'the next piece')
             except RemoteFailed:
                 if reply.has_ended:  # the text is whole, only what follows it is missing
                     return
@@ -211,7 +200,7 @@ class EndpointClient:
             if response.status in (400, 404, 415, 422):
                 return IMAGES
             if response.status >= 400:
-                raise await _status_failure(response, waits)
+                raise await status_failure(response, waits.idle_s)
             return VLLM_VIDEO
 
     def _left_s(self, until_ns: int) -> float:
@@ -223,7 +212,7 @@ class EndpointClient:
         url = self.endpoint.path(path)
         limit_s = waits.connect_s + waits.idle_s
         request = session.get(url, headers=self._headers(), allow_redirects=False)
-        async with _answered(request, limit_s) as response:
+        async with answered(request, limit_s) as response:
             yield response
 
     @asynccontextmanager
@@ -237,7 +226,7 @@ class EndpointClient:
         request = session.post(
             self.endpoint.path(COMPLETIONS), data=content, headers=headers, allow_redirects=False
         )
-        async with _answered(request, self._left_s(question.first_ns)) as response:
+        async with answered(request, self._left_s(question.first_ns)) as response:
             yield response
 
     def _headers(self) -> dict[str, str]:
@@ -261,10 +250,6 @@ class EndpointClient:
         return self._session
 
 
-class _UnknownPictures(Exception):
-    """The server does not keep pictures that were only named."""
-
-
 def _encoded(
     asking: Asking, facts: ServerFacts, kept: frozenset[str], left_s: float
 ) -> tuple[bytes, list[str]]:
@@ -278,111 +263,6 @@ def _encoded(
 
     body = body_of(asking.question, facts.dialect, facts.model, picture, kept, left_s)
     return json.dumps(body, separators=(',', ':')).encode(), uuids
-
-
-@asynccontextmanager
-async def _answered(request: Any, limit_s: float) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Yields the response, once its headers are there, and closes a connection whose reply was not
-    read to its end; whatever happens on the way becomes RemoteFailed.
-    """
-    import aiohttp
-
-    try:
-        response = await _within(limit_s, request, 'the server to answer')
-        try:
-            yield response
-        finally:
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
-    except RemoteFailed:
-        raise
-    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-        raise RemoteFailed(INSECURE, _system_words(error)) from None
-    except aiohttp.ServerTimeoutError:
-        raise RemoteFailed(UNREACHABLE, 'the server took no connection in time') from None
-    except aiohttp.ClientConnectorError as error:
-        raise RemoteFailed(UNREACHABLE, _system_words(error)) from None
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise RemoteFailed(BROKEN_OFF, _system_words(error)) from None
-    except aiohttp.ClientPayloadError:
-        raise RemoteFailed(BROKEN_OFF, 'the connection ended before the answer did') from None
-    except aiohttp.ClientError as error:
-        raise RemoteFailed(ILLEGIBLE, f'{type(error).__name__} from the server') from None
-    except (OSError, ValueError) as error:
-        raise RemoteFailed(BROKEN_OFF, f'{type(error).__name__}') from None
-
-
-def _system_words(error: Exception) -> str:
-    """Returns why, without addresses that may hold more than they should."""
-    inner = getattr(error, 'os_error', None) or error.__cause__ or error
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return f'the certificate is not good: {inner.verify_message}'
-    if isinstance(inner, ssl.SSLError):
-        return f'TLS failed: {inner.reason or "no common way"}'
-    text = getattr(inner, 'strerror', '') or type(error).__name__
-    return str(text)
-
-
-async def _within(limit_s: float, work: Awaitable[T], what: str) -> T:
-    try:
-        return await asyncio.wait_for(work, max(limit_s, 0.001))
-    except asyncio.TimeoutError:
-        raise RemoteFailed(SLOW, f'waited {limit_s:.1f} s for {what}') from None
-
-
-async def _content(response: aiohttp.ClientResponse, limit_s: float) -> bytes:
-    """Reads a bounded body."""
-    content = b''
-    until = time.monotonic() + limit_s
-    while len(content) <= MAX_JSON_BYTES:
-        left_s = until - time.monotonic()
-        chunk = await _within(left_s, response.content.readany(), 'the rest of a reply')
-        if not chunk:
-            return content
-        content += chunk
-    raise RemoteFailed(ILLEGIBLE, f'the server sent more than {MAX_JSON_BYTES} bytes')
-
-
-async def _status_failure(response: aiohttp.ClientResponse, waits: Waits) -> Exception:
-    """Returns what a status of 400 and above means."""
-    said: dict[str, Any] = {}
-    with suppress(RemoteFailed):  # the status says enough
-        said = parsed_object(await _content(response, waits.idle_s))
-    error = said.get('error')
-    code = error.get('code') if isinstance(error, dict) else None
-    words = f'status {response.status}' + (f': {error_text(said)}' if said else '')
-    if response.status == 400 and code == 'unknown_uuid':
-        return _UnknownPictures()
-    if response.status == 404 and code == 'model_not_found':
-        return RemoteFailed(OTHER_MODEL, words)
-    wait_s = retry_after_s(
-        response.headers.get('Retry-After', ''), response.headers.get('Date', '')
-    )
-    if response.status in (401, 403):
-        return RemoteFailed(DENIED, words)
-    if response.status in (429, 503):
-        return RemoteFailed(BUSY, words, wait_s)
-    if response.status >= 500:
-        return RemoteFailed(SERVER_FAULT, words, wait_s)
-    return RemoteFailed(REFUSED, words)
-
-
-def retry_after_s(said: str, date: str = '') -> float:
-    """Returns the seconds of a Retry-After header: a number of them, or a date, which counts from
-    the server's own `date`, since clocks differ.
-    """
-    try:
-        return min(MAX_RETRY_AFTER_S, max(0.0, float(said)))
-    except ValueError:
-        pass
-    try:
-        until = email.utils.parsedate_to_datetime(said)
-        now = email.utils.parsedate_to_datetime(date)
-        return min(MAX_RETRY_AFTER_S, max(0.0, (until - now).total_seconds()))
-    except (TypeError, ValueError, IndexError):
-        return 0.0
 
 
 def _chosen_model(models: list[dict[str, Any]], wanted: str) -> dict[str, Any]:

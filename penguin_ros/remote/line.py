@@ -64,7 +64,7 @@ class Line:
 
     @property
     def busy_s(self) -> float:
-        """For how long the server has asked to be left alone."""
+        """How long the server has asked to be left alone, from now on."""
         return max(0.0, (self._busy_until_ns - self._steady_ns()) / NANOSECONDS)
 
     def refusal(self) -> str:

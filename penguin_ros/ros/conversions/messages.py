@@ -64,6 +64,8 @@ def evidence_message(evidence: Evidence) -> EvidenceMessage:
         forward_passes=_count(stats.forward_passes),
         drafted_tokens=_count(stats.drafted_tokens),
         accepted_tokens=_count(stats.accepted_tokens),
+        endpoint=cleaned(evidence.endpoint),
+        fallback_reason=cleaned(evidence.fallback_reason),
     )
 
 

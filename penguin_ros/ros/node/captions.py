@@ -22,7 +22,14 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
-from penguin_ros.errors import Inactive, NoFrames, PenguinError, RequestReplaced, StaleFrames
+from penguin_ros.errors import (
+    CaptionTooLate,
+    Inactive,
+    NoFrames,
+    PenguinError,
+    RequestReplaced,
+    StaleFrames,
+)
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.request import Answer
 from penguin_ros.ros.conversions.messages import caption_message
@@ -38,7 +45,7 @@ CAPTION_DEPTH = 10
 LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LATENCIES_KEPT = 20
 # For these reasons no caption is published, and none is missed: diagnostics say what happens.
-_SILENT = (NoFrames, StaleFrames, RequestReplaced, Inactive)
+_SILENT = (NoFrames, StaleFrames, RequestReplaced, Inactive, CaptionTooLate)
 
 
 class CaptionPublisher:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes `/diagnostics` and `~/status` once per second of a steady clock.
 
-Each camera, the model, the queue, the node as a whole and each rule have an entry, which judges a
-snapshot of values. The steady clock keeps them coming when images or /clock stop. Everything runs
-on the executor's thread.
+Each camera, the model, the queue, the node as a whole, each remote engine and each rule have an
+entry, which judges a snapshot of values. The steady clock keeps them coming when images or /clock
+stop. Everything runs on the executor's thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -25,7 +25,8 @@ from penguin_ros.ros.camera_input.health import UNHURRIED, CameraHealth, CameraS
 from penguin_ros.ros.conversions.error_codes import error_message
 from penguin_ros.ros.node.captions import LATCHED_QOS
 from penguin_ros.ros.node.lifecycle_advice import to_reload, without_model
-from penguin_ros.ros.node.rule_diagnostics import rule_findings
+from penguin_ros.ros.node.remote_diagnostics import remote_findings
+from penguin_ros.ros.node.rule_diagnostics import Finding, rule_findings
 from penguin_ros.ros.node.snapshot import (
     INACTIVE_CAUSE,
     CameraSnapshot,
@@ -88,12 +89,21 @@ def diagnostic_array(snapshot: NodeSnapshot) -> DiagnosticArray:
             _node(snapshot),
             *(
                 _entry(snapshot, found.task, found.level, found.text, found.values)
-                for found in rule_findings(snapshot.rules)
+                for found in (*_remote(snapshot), *rule_findings(snapshot.rules))
             ),
         ]
     )
     message.header.stamp = snapshot.stamp
     return message
+
+
+def _remote(snapshot: NodeSnapshot) -> Iterable[Finding]:
+    pipeline, config = snapshot.pipeline, snapshot.config
+    if pipeline is None:
+        return ()
+    has_model = bool(config.model.bundle or config.model.checkpoint)
+    engines = config.question.engine, config.caption.engine
+    return remote_findings(pipeline.remote, has_model and 'remote' not in engines)
 
 
 def _entry(

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from penguin_msgs.msg import ModelInfo
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
@@ -26,14 +25,15 @@ from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import DeviceLost, Inactive, PenguinError
 from penguin_ros.frame import Frame
 from penguin_ros.pipeline import BackendFactory, Pipeline
-from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
+from penguin_ros.pipeline_status import PipelineStatus
 from penguin_ros.ros.camera_input.camera_input import CameraInput, FrameSinks
 from penguin_ros.ros.conversions.parameters import NumbersAsDeclared
 from penguin_ros.ros.conversions.topics import CameraSetting
-from penguin_ros.ros.node.captions import LATCHED_QOS, CaptionPublisher
+from penguin_ros.ros.node.captions import CaptionPublisher
 from penguin_ros.ros.node.clock_watch import ClockWatch
 from penguin_ros.ros.node.diagnostics import Diagnostics
 from penguin_ros.ros.node.lifecycle_advice import typed
+from penguin_ros.ros.node.model_publisher import ModelPublisher
 from penguin_ros.ros.node.parameters import Parameters
 from penguin_ros.ros.node.question_endpoints import QuestionEndpoints
 from penguin_ros.ros.node.question_server import QuestionServer
@@ -42,7 +42,6 @@ from penguin_ros.ros.node.snapshot import (
     CameraSnapshot,
     NodeSnapshot,
     TextStats,
-    model_info_message,
 )
 from penguin_ros.ros.node.surroundings import NodeWatch, on_clock_jump
 from penguin_ros.ros.node.transitions import Transitions
@@ -95,7 +94,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         self._pipeline: Pipeline | None = None
         self._loading = ''
         self._load_failure: PenguinError | None = None
-        self._model_info = self.create_publisher(ModelInfo, '~/model_info', LATCHED_QOS)
+        self._model = ModelPublisher(self, self.guard, self._status, lambda: self.config)
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._watch, self._clock_watch = NodeWatch(self), ClockWatch(self)
         self._log = BoundedLog(self.get_logger())
@@ -133,7 +132,7 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
             f'{model.name} runs on {model.device} in {model.precision} ({model.backend}), '
             f'loaded in {model.load_ns / 1e9:.1f} s'
         )
-        self.executor_queue.post(lambda: self._on_loaded(model))
+        self.executor_queue.post(self._on_loaded)
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -233,13 +232,13 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         self._loading = line
         self.get_logger().info(line)
 
-    def _on_loaded(self, model: ModelDescription) -> None:
+    def _on_loaded(self) -> None:
         self.question_server.pipeline = self._pipeline
         self.question_server.counts.clear()
         if self._pipeline is not None:
             self._rules.configure(self._pipeline, self.config, [each.name for each in self.cameras])
         self._captions.published = 0
-        self._model_info.publish(model_info_message(model, self.config.visual.max_visual_tokens))
+        self._model.publish()
 
     def _stop_serving(self, reason: str) -> None:
         self._captions.stop()
@@ -319,8 +318,11 @@ class PenguinNode(NumbersAsDeclared, LifecycleNodeMixin, Node):
         """The label of the lifecycle state, or of the transition under way."""
         return str(self._state_machine.current_state[1])
 
+    def _status(self) -> PipelineStatus | None:
+        return self._pipeline.status() if self._pipeline is not None else None
+
     def _snapshot(self) -> NodeSnapshot:
-        pipeline = self._pipeline.status() if self._pipeline is not None else None
+        pipeline = self._status()
         return NodeSnapshot(
             name=self.get_fully_qualified_name(),
             stamp=self.get_clock().now().to_msg(),

@@ -13,7 +13,7 @@ from penguin_ros.clip_buffer import BufferStatus
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import NANOSECONDS
-from penguin_ros.pipeline_status import ModelDescription, PipelineStatus
+from penguin_ros.pipeline_status import ModelDescription, PipelineStatus, RemoteStatus
 from penguin_ros.ros.camera_input.health import CameraHealth
 from penguin_ros.ros.conversions.error_codes import error_code, error_message
 from penguin_ros.ros.conversions.times import duration_message
@@ -142,8 +142,11 @@ def _camera_message(camera: CameraSnapshot) -> CameraStatus:
     return message
 
 
-def model_info_message(model: ModelDescription, max_visual_tokens: int) -> ModelInfo:
+def model_info_message(
+    model: ModelDescription, max_visual_tokens: int, remote: RemoteStatus | None = None
+) -> ModelInfo:
     """Returns the message for `~/model_info`."""
+    endpoints = remote.endpoints if remote is not None else ()
     return ModelInfo(
         name=cleaned(model.name),
         digest=model.digest,
@@ -158,6 +161,9 @@ def model_info_message(model: ModelDescription, max_visual_tokens: int) -> Model
         weight_bytes=model.weight_bytes,
         max_visual_tokens=max_visual_tokens,
         load_duration=duration_message(model.load_ns),
+        endpoints=[each.name for each in endpoints],
+        endpoint_dialects=[each.dialect for each in endpoints],
+        endpoint_models=[cleaned(each.model) for each in endpoints],
     )
 
 
