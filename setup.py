@@ -63,9 +63,10 @@ setup(
         'export': ['onnx>=1.19,<2'],
         'hub': ['huggingface_hub>=0.25,<3'],
         'bag': ['rosbags>=0.10.9,<0.12'],
-        # The operator's console in the browser, and the engine behind HTTP.
+        # The operator's console in the browser, the engine behind HTTP, and what asks such engines.
         'console': ['aiohttp>=3.8,<4'],
         'serve': ['aiohttp>=3.8,<4'],
+        'remote': ['aiohttp>=3.8,<4'],
         # Answers that conform to a JSON schema.
         'json': ['llguidance>=1.6,<2'],
         # What the memory finds by meaning: a table of word vectors lies in this package.

@@ -107,8 +107,9 @@ class EndpointClient:
         self._kept_uuids.clear()
 
     async def check_health(self, waits: Waits) -> None:
-        """Raises RemoteFailed when the server does not say that it is well."""
-        async with self._get('/health', waits) as response:
+        """Raises RemoteFailed when the server does not say that it is well, and has its model."""
+        speaks_penguin = self.facts is not None and self.facts.dialect == PENGUIN
+        async with self._get('/ready' if speaks_penguin else '/health', waits) as response:
             if response.status == 404:  # not every server has this
                 return
             if response.status >= 400:

@@ -80,6 +80,7 @@ class StandInServer:
     async def _serve(self) -> None:
         application = web.Application(client_max_size=1 << 26)
         application.router.add_get('/health', self._health)
+        application.router.add_get('/ready', self._health)
         application.router.add_get('/v1/models', self._models)
         application.router.add_post('/v1/chat/completions', self._completions)
         runner = web.AppRunner(
