@@ -261,9 +261,11 @@ ROOMS = {
         (*ROS_LIBRARIES, 'aiohttp'),
     ),
     'ros.client': Room(
-        (*VALUES, 'ros.conversions', 'ros.process'), (*ROS_LIBRARIES, 'typing_extensions')
+        (*VALUES, 'media', 'picture_buffer', 'ros.conversions', 'ros.process'),
+        (*ROS_LIBRARIES, 'typing_extensions'),
     ),
     'client': Room(('ros.client',)),
+    'mcp_server': Room((*VALUES, 'client'), ('mcp', 'mcp_types', 'pydantic', 'uvicorn')),
     # Libraries of measurement and the command over them: nothing below knows of them.
     'evaluation': Room(None, None),
     'benchmark': Room(None, None),
@@ -296,6 +298,8 @@ MAY_IMPORT_ROS = ('ros', 'client', 'benchmark.live.node', 'demo', 'doctor', 'cli
 FEW_LINES = {
     'cli.entry': 'entry',
     'client': 'entry: what Python programs import',
+    'ros.client.ask_options': 'values',
+    'ros.client.pictures': 'one idea: a picture of a camera, once',
     'rules.darkness': 'one idea: whether an image shows anything',
     'doctor.apart': 'one idea: a process whose end is told',
     'media.interlaced': 'one idea: a process that tells what OpenCV does not',

@@ -33,6 +33,7 @@ VERBS = {
     'bench': 'measure speed, memory and agreement of a model on this machine; needs no ROS',
     'serve': 'serve a model to robots and other clients, by the protocol of OpenAI; needs no ROS',
     'console': 'serve a page with pictures, captions and questions for the browser',
+    'mcp': 'offer a running node to LLM agents by the Model Context Protocol',
     'watch': 'show captions and answers of a running node as they come',
     'rules': 'set, list, test and watch the rules of a running node: "tell me when ..."',
     'score': 'ask a model about simulated scenes and count how often it is right; needs no ROS',

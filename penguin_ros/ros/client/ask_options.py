@@ -17,8 +17,8 @@ class AskOptions(TypedDict, total=False):
     `camera` is a name, '' the node's choice, 'none' no camera. `last_seconds` asks about that
     stretch of the past, `interval_ns` about the one between two stamps, `images` about JPEG or PNG
     files or bytes. `choices` get a probability each; `json_schema`, a dictionary or text, makes the
-    answer's `value` conform to it. `max_tokens` and `deadline_s` bound the answer, `timeout_s` how
-    long the client waits.
+    answer's `value` conform to it. `conversation` 'new' begins one, its id continues it.
+    `max_tokens` and `deadline_s` bound the answer, `timeout_s` how long the client waits.
     """
 
     camera: str
@@ -30,6 +30,7 @@ class AskOptions(TypedDict, total=False):
     max_tokens: int
     deadline_s: float
     logprobs: bool
+    conversation: str
     timeout_s: float
 
 

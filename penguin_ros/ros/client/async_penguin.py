@@ -89,6 +89,10 @@ class AsyncPenguin:
         """Returns the node's status; see Penguin.status."""
         return await self._run(self._penguin.status)
 
+    async def picture(self, camera: str = '', *, longer_side: int = 640) -> bytes:
+        """Returns what a camera shows now, as JPEG; see Penguin.picture."""
+        return await self._run(lambda: self._penguin.picture(camera, longer_side=longer_side))
+
     async def recall(self, words: str = '', **filters: Any) -> tuple[Memory, ...]:
         """Returns what a memory node remembers; see RobotMemory.recall."""
         return await self._run(lambda: self._penguin.recall(words, **filters))

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penguin_ros.config import CaptionConfig
-from penguin_ros.errors import DeadlineExceeded, LibraryUnusable
+from penguin_ros.errors import DeadlineExceeded, LibraryUnusable, UnknownCamera
 from penguin_ros.ros.client.ask_options import AskOptions, asked_question
 from penguin_ros.ros.client.chat import Chat
 from penguin_ros.ros.client.message_dict import message_dict
@@ -120,6 +120,16 @@ class Penguin:
 
         fields: dict[str, Any] = message_dict(self._latched(Status, 'status'))
         return fields
+
+    def picture(self, camera: str = '', *, longer_side: int = 640) -> bytes:
+        """Returns what a camera shows now, as JPEG; '' is the first camera."""
+        from penguin_ros.ros.client.pictures import newest_jpeg
+
+        cameras = {each['name']: each['topic'] for each in self.status()['cameras']}
+        topic = cameras.get(camera) if camera else next(iter(cameras.values()), None)
+        if topic is None:
+            raise UnknownCamera(f'no camera is called {camera!r}', f'there are {list(cameras)}')
+        return newest_jpeg(self._session, topic, longer_side, min(NEWEST_S, self._timeout_s))
 
     def recall(self, words: str = '', **filters: Any) -> tuple[Memory, ...]:
         """Returns what a memory node remembers; the filters are those of `memory.recall`."""

@@ -6,9 +6,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ import rclpy
 from support.graph import REPOSITORY, Graph
 from support.live_rules import LiveRules
 from support.python_pages import notebook_code, page_code, run_all
+from support.spun_graph import WAIT_S, SpunGraph, wait_for
 from support.watching_node import ENDLESS
 
 from penguin_ros.client import AsyncPenguin, NodeNotFound, Penguin
@@ -29,26 +29,6 @@ from penguin_ros.errors import (
     UnknownCamera,
     UnknownRule,
 )
-
-WAIT_S = 60.0
-
-
-class Spun:
-    """A graph whose camera and node go on while the test waits in the client."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._is_over.is_set():
-            self._graph.executor.spin_once(timeout_sec=0.02)
-
-    def close(self) -> None:
-        self._is_over.set()
-        self._thread.join()
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +44,7 @@ def rules(
         caption__period=0.2,
         question__max_tokens=3000,
     )
-    spun = Spun(graph)
+    spun = SpunGraph(graph)
     yield live
     spun.close()
     live.node.process.stop()
@@ -309,11 +289,3 @@ def test_the_code_of_the_page_runs(
 ) -> None:
     run_all(page_code(REPOSITORY / 'docs' / 'python_client.md'))
     assert 'no {' in capsys.readouterr().out
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    """Waits; the graph spins on a thread of its own."""
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, 'not within the time'
-        time.sleep(0.02)
