@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-OK, WARN = 0, 1
+OK, WARN, ERROR = 0, 1, 2
 
 LAST_RESORT = 'penguin doctor'
 _TYPED = re.compile(r'Type: (.+?)(?:; |$)')
@@ -61,6 +61,17 @@ def remedy(name: str, level: int, message: str, values: Mapping[str, str]) -> st
         return _OF_TOPICS.get(values.get('cause', ''), default).format(topic=topic)
     folder = values.get('folder', '.')
     return _OF_TASKS.get(word, LAST_RESORT).format(node=node, folder=folder)
+
+
+def silence_in_words(node: str, silent_s: float) -> dict[str, Any]:
+    """Returns the diagnosis of a node that has published no status for a while."""
+    return {
+        'name': f'{node}: status',
+        'level': ERROR,
+        'message': f'nothing was heard of it for {silent_s:.0f} s: it was stopped, or it hangs',
+        'values': [],
+        'remedy': LAST_RESORT,
+    }
 
 
 def status_in_words(node: str, status: Any) -> dict[str, Any]:

@@ -156,6 +156,7 @@ class RosRobot:
             watched = WatchedNode(self._node, name, self._publish, self._pool)
             self._nodes = {**self._nodes, name: watched}
         for watched in self._nodes.values():
+            watched.tell_silence()
             for feed in watched.feeds.values():
                 feed.forget_unseen()
         memories = sorted(

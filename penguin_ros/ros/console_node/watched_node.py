@@ -19,11 +19,13 @@ from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.ros.client.session import ACTION_NAME
 from penguin_ros.ros.console_node.camera_feed import CameraFeed
 from penguin_ros.ros.console_node.page_values import page_value
-from penguin_ros.ros.console_node.remedies import status_in_words
+from penguin_ros.ros.console_node.remedies import silence_in_words, status_in_words
 
 DEPTH = 1000
 MAX_PICTURES = 64
 MAX_POINTS = 240
+SILENCE_S = 4.0
+"""A status comes every second."""
 
 Publish = Callable[[str, str, Mapping[str, Any]], None]
 
@@ -45,6 +47,7 @@ class WatchedNode:
         self._publish = publish
         self._pool = pool
         self._time: tuple[int, float] | None = None
+        self._heard_s = time.monotonic()
         deep = QoSProfile(depth=DEPTH)
         self.action = ActionClient(
             node,
@@ -86,6 +89,15 @@ class WatchedNode:
         stamp_ns, then = self._time
         return stamp_ns + round((time.monotonic() - then) * NANOSECONDS)
 
+    def tell_silence(self) -> None:
+        """Tells the page when the node has said nothing for a while: one that was killed stays in
+        the graph for many seconds.
+        """
+        silent_s = time.monotonic() - self._heard_s
+        if silent_s > SILENCE_S:
+            words = silence_in_words(self.name, silent_s)
+            self._publish('diagnostics', words['name'], words)
+
     def client(self, kind: type, name: str) -> Any:
         """Returns the client of a service of the node, made when it is first asked for."""
         key = kind, name
@@ -97,7 +109,8 @@ class WatchedNode:
         return lambda message: self._publish(kind, self.name, {kind: page_value(message)})
 
     def _on_status(self, message: Status) -> None:
-        self._time = to_nanoseconds(message.header.stamp), time.monotonic()
+        self._heard_s = time.monotonic()
+        self._time = to_nanoseconds(message.header.stamp), self._heard_s
         for camera in message.cameras:
             if camera.topic and camera.name not in self.feeds:
                 topic = camera.topic.removesuffix('/compressed')

@@ -29,10 +29,8 @@ export class Cameras {
       view.state.textContent = `${safe(camera.name)}: ${state}${camera.cause ? ", " + safe(camera.cause) : ""}, ${camera.rate_hz.toFixed(1)} Hz taken`;
       view.state.className = camera.state === 1 ? "ok" : "warn";
       // A camera that the server did not know yet, or whose node was started again, is asked for again.
-      if (view.looks === "show" && performance.now() - view.shownAt > PATIENCE_MS) {
-        view.looks = "";
-        this.look(node + "/" + camera.name);
-      }
+      if (view.looks === "show" && performance.now() - view.shownAt > PATIENCE_MS) view.looks = "";
+      if (!view.looks) this.look(node + "/" + camera.name);
     }
   }
 

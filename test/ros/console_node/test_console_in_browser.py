@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The console in a real browser over real topics: a simulated camera, the node with the included
-small model, the console's process, and Chromium without a screen.
+small model, the console's process, and Chromium without a screen; Firefox too where it is.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,96 +17,24 @@ pytest.importorskip('aiohttp', reason='the console needs aiohttp')
 pytest.importorskip('selenium', reason='selenium drives the browser')
 pytest.importorskip('mujoco', reason='the simulated camera needs mujoco')
 
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
+from support.browsed_console import CHROMIUM, DESKTOP, DRIVER, Console
+from support.firefox import ENTER, FIREFOX, Firefox
 from support.graph import Domain
 
-from penguin_ros.demo.included_model import included_model
 from penguin_ros.ros.process.node_process import NodeProcess
 
-CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
-DRIVER = shutil.which('chromedriver')
 pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason='no chromium with chromedriver here'),
     pytest.mark.timeout(280),
 ]
-WAIT_S = 120.0
-DESKTOP, PHONE = (1440, 1000), (390, 844)
+PHONE, WALL = (390, 844), (3840, 2160)
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script> \x1b[31mred'
-NODE = {'caption.period': 1.0, 'use_sim_time': True, 'model.threads': 1}
-
-
-class Console:
-    """The processes, and the browser that shows the page."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        model = {f'model.{key}': value for key, value in included_model(()).items()}
-        self.node = NodeProcess(
-            'penguin_node', folder, {**NODE, **model, 'rule.file': str(folder / 'rules.yaml')}, {}
-        )
-        self.camera = NodeProcess('sim_camera', folder, {'seed': 3}, {})
-        self.log = folder / 'console.log'
-        self.browser: Any = None
-
-    def start(self) -> None:
-        self.camera.start()
-        self.node.start()
-        command = [sys.executable, '-m', 'penguin_ros.cli.entry', 'console', '--port', free_port()]
-        with self.log.open('wb') as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        options = ChromeOptions()
-        options.binary_location = CHROMIUM or ''
-        for argument in ('headless=new', 'no-sandbox', 'disable-dev-shm-usage', 'disable-gpu'):
-            options.add_argument(f'--{argument}')
-        self.browser = Chrome(options=options, service=Service(DRIVER))
-        self.browser.set_window_size(*DESKTOP)
-        self.open()
-
-    def open(self) -> None:
-        """Opens the newest address that was printed."""
-        self.until(lambda: 'Open http' in self.log.read_text())
-        self.browser.get(re.findall(r'Open (\S+)', self.log.read_text())[-1])
-
-    def stop(self) -> None:
-        if self.browser is not None:
-            self.browser.quit()
-        self.process.terminate()
-        self.process.wait(20)
-        self.node.stop()
-        self.camera.stop()
-
-    def all(self, selector: str) -> list[Any]:
-        return list(self.browser.find_elements(By.CSS_SELECTOR, selector))
-
-    def text(self, selector: str) -> str:
-        return str(self.browser.find_element(By.CSS_SELECTOR, selector).text)
-
-    def until(self, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
-        end = time.monotonic() + timeout_s
-        while True:
-            try:
-                found = condition()
-            except Exception as error:  # an element that was replaced meanwhile
-                found, last = None, error
-            else:
-                last = None
-            if found:
-                return found
-            if time.monotonic() > end:
-                tail = self.node.tail() + self.log.read_text()[-500:]
-                raise AssertionError(f'it did not come: {last}\n{tail}')
-            time.sleep(0.1)
-
-
-def free_port() -> str:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
+AXE = (
+    'axe.run().then(r => r.violations.map('
+    'v => v.id + ": " + v.nodes.map(n => n.target.join(" ")).slice(0, 3).join(", ")))'
+)
 
 
 @pytest.fixture(scope='module')
@@ -148,32 +72,67 @@ def test_a_question_is_answered_with_the_frames_that_it_saw(console: Console) ->
     question.send_keys('How many things are there?', Keys.ENTER)
     console.until(lambda: console.all('#answer .strip li'))
     assert console.text('#growing').strip()
-    assert 'tokens read' in console.text('#answer')
-    shown = 'return [...document.querySelectorAll("#answer .strip img")].some(i => i.naturalWidth)'
+    for words in ('tokens read', 'known already', 'prefill', 'penguin_sim'):
+        assert words in console.text('#answer')
+    shown = 'return [...document.querySelectorAll("#answer .strip img")].every(i => i.naturalWidth)'
     console.until(lambda: console.browser.execute_script(shown))
     question.clear()
 
 
-def test_choices_come_with_their_probabilities(console: Console) -> None:
-    console.all('#choices')[0].send_keys('yes, no')
-    console.all('#question')[0].send_keys('Is there a box?', Keys.ENTER)
+def test_a_question_about_the_last_seconds_has_choices_with_probabilities(console: Console) -> None:
+    for name, text in (('last', '2'), ('choices', 'yes, no'), ('question', 'Is there a box?')):
+        console.all(f'#{name}')[0].send_keys(text)
+    console.all('#question')[0].send_keys(Keys.ENTER)
     console.until(lambda: re.search(r'yes \d+\.\d %, no \d+\.\d %', console.text('#answer')))
-    for name in ('#choices', '#question'):
-        console.all(name)[0].clear()
+    before = re.findall(r'−(\d+\.\d) s', console.text('#answer .strip'))
+    assert all(float(seconds) <= 2.1 for seconds in before)
+    for name in ('last', 'choices', 'question'):
+        console.all(f'#{name}')[0].clear()
 
 
-def test_a_rule_is_set_fires_and_shows_with_its_probability(console: Console) -> None:
+def test_a_rule_is_set_fires_shows_its_probability_and_is_changed(console: Console) -> None:
     console.all('#new-rule summary')[0].click()
-    for name, text in (('id', 'anything'), ('condition', 'Is there anything?'), ('period', '1')):
-        console.all(f'#rule-{name}')[0].send_keys(text)
+    console.browser.execute_script('document.querySelector("#rule-form details").open = true')
+    given = {'id': 'box', 'condition': 'Is there a box?', 'period': '0.5'}
+    given |= {'threshold_begin': '0.01', 'threshold_end': '0.01'}
+    given |= {'confirm_count': '1', 'confirm_window': '1'}
+    for name, text in given.items():
+        console.all(f'#rule-form [name={name}]')[0].send_keys(text)
     console.all('#rule-form button[type=submit]')[0].click()
     console.until(lambda: 'set' in console.text('#rule-told'))
-    console.until(lambda: console.all('#rules .rule'))
-    console.until(
-        lambda: 'in 2 evaluations' in console.all('#rules svg')[0].get_attribute('aria-label')
-    )
-    row = console.text('#rules .rule')
-    assert 'anything' in row and re.search(r'[01]\.\d\d at ', row)
+    told = 'box begins: Is there a box?'
+    console.until(lambda: any(told in item.text for item in console.all('#line .text')))
+    chart = console.until(lambda: console.all('#rules svg'))[0]
+    assert re.search(r'in \d+ evaluations over', chart.get_attribute('aria-label'))
+    assert re.search(r'[01]\.\d\d at ', console.text('#rules .rule'))
+    change = 'document.querySelector("#rules button[aria-label^=change]").click()'
+    console.browser.execute_script('document.querySelector("#rule-form").reset()')
+    console.browser.execute_script(change)
+    value = 'return document.querySelector("#rule-form [name=threshold_begin]").value'
+    console.until(lambda: console.browser.execute_script(value) == '0.01')
+    condition = console.all('#rule-condition')[0]
+    condition.clear()
+    condition.send_keys('Is there a ball?')
+    console.all('#rule-form button[type=submit]')[0].click()
+    console.until(lambda: 'changed' in console.text('#rule-told'))
+    console.until(lambda: 'Is there a ball?' in console.text('#rules .rule'))
+
+
+def test_the_time_line_is_searched(console: Console) -> None:
+    search = console.all('#search')[0]
+    search.send_keys('nothing like that')
+    console.until(lambda: not console.all('#line > li'))
+    search.clear()
+    search.send_keys('How many')
+    console.until(lambda: 'How many things' in console.text('#line'))
+    search.clear()
+    search.send_keys(' ', Keys.BACKSPACE)
+    console.until(lambda: console.all('#line li[data-kind=caption]'))
+
+
+def test_health_says_what_is_well_and_who_answers(console: Console) -> None:
+    console.until(lambda: 'parts are well' in console.text('#health'))
+    assert 'penguin_sim' in console.text('#health') and 'on ' in console.text('#health')
 
 
 def test_a_hostile_caption_stays_text(console: Console, ros_domain_of: Any) -> None:
@@ -211,7 +170,7 @@ def ros_domain_of() -> Iterator[Callable[[Console], Callable[[str], None]]]:
 def test_everything_is_reached_with_the_keyboard_alone(console: Console) -> None:
     console.browser.execute_script('document.querySelector(".skip").focus()')
     reached = set()
-    for _ in range(40):
+    for _ in range(80):
         ActionChains(console.browser).send_keys(Keys.TAB).perform()
         reached.add(console.browser.execute_script('return document.activeElement.id'))
     assert reached >= {'question', 'camera', 'last', 'choices', 'line', 'search', 'load-parameters'}
@@ -222,19 +181,28 @@ def test_everything_is_reached_with_the_keyboard_alone(console: Console) -> None
     console.until(lambda: console.all('#line details[open] .bar'))
 
 
-@pytest.mark.parametrize('size', [DESKTOP, PHONE], ids=['desktop', 'phone'])
-@pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_axe_finds_nothing(console: Console, size: tuple[int, int], scheme: str) -> None:
+def axe_source() -> str:
     axe = pytest.importorskip('axe_core_python', reason='axe-core comes with axe-core-python')
     (script,) = Path(axe.__file__).parent.glob('axe.min.js')
+    return script.read_text()
+
+
+@pytest.mark.parametrize(
+    ('size', 'scheme'),
+    [
+        pytest.param(DESKTOP, 'light', id='desktop light'),
+        pytest.param(PHONE, 'dark', id='phone dark'),
+        pytest.param(DESKTOP, 'dark', id='desktop dark', marks=pytest.mark.slow),
+        pytest.param(PHONE, 'light', id='phone light', marks=pytest.mark.slow),
+        pytest.param(WALL, 'dark', id='wall dark', marks=pytest.mark.slow),
+    ],
+)
+def test_axe_finds_nothing(console: Console, size: tuple[int, int], scheme: str) -> None:
     console.browser.set_window_size(*size)
     features = [{'name': 'prefers-color-scheme', 'value': scheme}]
     console.browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': features})
-    console.browser.execute_script(script.read_text())
-    found = console.browser.execute_async_script(
-        'const done = arguments[0]; axe.run().then(r => done(r.violations.map('
-        'v => v.id + ": " + v.nodes.map(n => n.target.join(" ")).slice(0, 3).join(", "))))'
-    )
+    console.browser.execute_script(axe_source())
+    found = console.browser.execute_async_script(f'{AXE}.then(arguments[0])')
     assert found == []
     width = console.browser.execute_script('return document.documentElement.scrollWidth')
     assert width <= size[0], 'nothing is wider than the window'
@@ -252,6 +220,57 @@ def test_parameters_show_their_ranges_and_change(console: Console) -> None:
     console.until(lambda: console.all('#parameter-told.error'))
 
 
+@pytest.mark.slow
+def test_firefox_shows_asks_and_reads_out_the_same_page(console: Console, tmp_path: Path) -> None:
+    if FIREFOX is None:
+        pytest.skip('no Firefox here')
+    firefox = Firefox(tmp_path)
+    try:
+        firefox.size(*DESKTOP)
+        firefox.open(console.address())
+        moved = 'document.querySelector("#cameras img")?.dataset.stamp'
+        first = console.until(lambda: firefox.value(moved))
+        console.until(lambda: firefox.value(moved) != first)
+        firefox.value('document.getElementById("question").focus()')
+        firefox.type('How many things are there?' + ENTER)
+        pictures = '[...document.querySelectorAll("#answer .strip img")].map(i => i.naturalWidth)'
+        console.until(lambda: (found := firefox.value(pictures)) and all(found))
+        assert firefox.value('document.getElementById("growing").textContent').strip()
+        firefox.run(axe_source())
+        assert firefox.value(AXE) == []
+    finally:
+        firefox.close()
+
+
+@pytest.mark.slow
+def test_a_memory_that_runs_is_recalled_with_its_pictures(console: Console, tmp_path: Path) -> None:
+    memory = NodeProcess(
+        'memory_node',
+        tmp_path,
+        {'folder': str(tmp_path / 'memory'), 'use_sim_time': True, 'picture.enabled': True},
+        {},
+    )
+    memory.start()
+    try:
+        console.until(lambda: console.all('#recall-section:not([hidden])'))
+
+        def found() -> bool:
+            console.all('#recall button')[0].click()
+            shown = '[...document.querySelectorAll("#recalled img")].some(i => i.naturalWidth)'
+            return bool(console.browser.execute_script(f'return {shown}'))
+
+        console.until(found)
+        assert 'camera' in console.text('#recalled')
+        last = console.all('#recall-last')[0]
+        last.send_keys('1')
+        console.all('#recall button')[0].click()
+        console.until(lambda: re.match(r'\d+ found', console.text('#recall-told')))
+    finally:
+        memory.stop()
+    console.until(lambda: not console.all('#recall-section:not([hidden])'))
+
+
+@pytest.mark.slow
 def test_a_node_that_is_killed_is_told_and_found_again(console: Console) -> None:
     console.node.stop()
     console.until(lambda: 'no penguin node' in console.text('#connection'))

@@ -9,7 +9,7 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 from penguin_msgs.msg import Status
 
-from penguin_ros.ros.console_node.remedies import remedy, status_in_words
+from penguin_ros.ros.console_node.remedies import remedy, silence_in_words, status_in_words
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,8 @@ def test_a_status_is_told_in_words_with_what_switches_on_what_is_off(
     told = status_in_words('/eye', status)
     assert (told['level'], told['remedy']) == (level, command)
     assert words in told['message'] and ['last error', 'it failed'] in told['values']
+
+
+def test_a_node_that_says_nothing_is_told_with_what_finds_out_why() -> None:
+    told = silence_in_words('/eye', 7.2)
+    assert (told['level'], told['remedy']) == (2, 'penguin doctor') and '7 s' in told['message']
