@@ -83,7 +83,7 @@ class _Maker:
         if name in ('tokens', 'wanted', 'angles', 'winners'):
             most = self._network.vocabulary_size if name in ('tokens', 'winners') else self._rows
             return self._draw.integers(0, most, shape).astype(np.int32)
-        if kind in ('i32', 'u8'):
+        if kind in ('i32', 'u8', 'i8'):
             bits = np.iinfo(TYPES[kind])
             return self._draw.integers(bits.min, bits.max, shape, TYPES[kind], True)
         return self._numbers(name, kind, shape)
@@ -92,7 +92,7 @@ class _Maker:
         values = self._draw.standard_normal(shape, np.float32)
         if name == 'weights':
             values *= 0.02
-        if name == 'scales':
+        if name in ('scales', 'kv_scales'):
             values = np.abs(values) * 0.01
         if name in ('gain', 'q_gain', 'k_gain'):
             values = 1 + 0.1 * values
@@ -120,9 +120,10 @@ class _Maker:
             'table': self._table(source),
             'angles': (rows,),
             'cache': (2 * 2 * stack.kv_heads * LENGTH * stack.head_dim,),
+            'kv_scales': (2 * 2 * stack.kv_heads * LENGTH,),
             'queries': (rows, stack.width),
             'mixed': (rows, stack.width),
-            'mask': (rows, LENGTH // 32),
+            'mask': (rows, -(-LENGTH // 32)),
             'parts': (rows, stack.heads, splits, stack.head_dim),
             'sums': (rows, stack.heads, splits, 2),
             'tokens': (rows,),
@@ -158,7 +159,7 @@ class _Maker:
             wide = c.get('N', c.get('FFN', outputs)) if source != 'gated_product' else outputs
             return rows, int(wide or stack.hidden)
         matrix = outputs + int(c['FFN']) if source in ('gated_product', 'gated_rows') else outputs
-        if name == 'scales':
+        if name in ('scales', 'kv_scales'):
             return matrix, inputs // int(c.get('BLOCK', 128))
         bits = int(c['BITS'])
         return matrix, inputs if bits == 16 else inputs * bits // 32

@@ -280,6 +280,7 @@ def _command(arguments: argparse.Namespace, folder: Path) -> str:
     words += ['--graphs-only'] if arguments.graphs_only else []
     for target in arguments.target:
         words += ['--target', f'sm_{target}']
+    words += ['--kv', arguments.kv] if arguments.kv else []
     return shlex.join([*words, '--out', str(folder)])
 
 

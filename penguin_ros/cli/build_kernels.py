@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from penguin_ros.export.cuda.kernel_files import KernelOrder
 
 CUDA = 'cuda'
+KEPT = {'int8': 'int8', '16': ''}
+"""How the option names the formats of keys and values."""
 
 
 def add_kernel_arguments(group: argparse._ArgumentGroup) -> None:
@@ -33,6 +36,12 @@ def add_kernel_arguments(group: argparse._ArgumentGroup) -> None:
         metavar='GPU',
         help=f'a GPU that gets machine code, may be repeated: {known} (sm_87: Orin, sm_110: Thor; '
         'default: sm_80, whose PTX the driver of any later GPU compiles when it is first run)',
+    )
+    group.add_argument(
+        '--kv',
+        choices=tuple(KEPT),
+        help='format of keys and values: int8 takes half the memory and half the reading, at a '
+        'loss that docs/kernels.md states (default: 16 bits)',
     )
 
 
@@ -50,8 +59,11 @@ def kernel_order(arguments: argparse.Namespace) -> KernelOrder:
     """Returns which kernels are compiled."""
     from penguin_ros.export.cuda.kernel_files import KernelOrder
 
+    order = KernelOrder(cache=KEPT[arguments.kv or '16'])
     return (
-        KernelOrder(tuple(dict.fromkeys(arguments.target))) if arguments.target else KernelOrder()
+        replace(order, targets=tuple(dict.fromkeys(arguments.target)))
+        if arguments.target
+        else order
     )
 
 
@@ -60,12 +72,13 @@ def check_kernels(arguments: argparse.Namespace) -> None:
     minutes; and for options that mean nothing.
     """
     if arguments.backend != CUDA:
-        if arguments.target:
-            raise BuildRefused(
-                f'--target with --backend {arguments.backend}',
-                'it says for which GPUs kernels are compiled',
-                f'Add --backend {CUDA}',
-            )
+        for option in ('target', 'kv'):
+            if getattr(arguments, option):
+                raise BuildRefused(
+                    f'--{option} with --backend {arguments.backend}',
+                    'it is about kernels of this project',
+                    f'Add --backend {CUDA}',
+                )
         return
     if arguments.measure_range:
         raise BuildRefused(
@@ -84,7 +97,9 @@ def build_kernels_of(folder: Path, arguments: argparse.Namespace) -> int:
     from penguin_ros.export.cuda.kernel_files import renew_kernels
 
     check_kernels(arguments)
-    made = renew_kernels(folder, tuple(arguments.target), progress=status_line)
+    cache = None if arguments.kv is None else KEPT[arguments.kv]
+    targets = tuple(arguments.target)
+    made = renew_kernels(folder, targets, progress=status_line, cache=cache)
     names = ', '.join(f'sm_{target}' for target in made.targets)
     print_line(f'{folder}: {len(made.entries)} kernels for {names}')
     return exit_codes.DONE

@@ -300,6 +300,7 @@ class BundleBuilder:
             block_size=precision.block_size,
             exceptions={plan.name: f'{plan.kind}: {plan.why}' for plan in self._plans if plan.why},
             scaling=self._order.scaling,
+            cache=self._order.kernels.cache,
         )
 
     def _manifest(

@@ -102,6 +102,7 @@ def encoder_buffers(network: Network, room: Room) -> list[Buffer]:
         Buffer('encoder.cache', compute, 2 * stack.kv_heads * rows * stack.head_dim),
         Buffer('encoder.mixed', compute, rows * stack.width),
         Buffer('encoder.gated', compute, rows * stack.ffn),
+        Buffer('encoder.kv_scales', 'fp32', 1),
         Buffer('encoder.mask', 'i32', 1),
         Buffer('encoder.parts', 'fp32', 1),
         Buffer('encoder.sums', 'fp32', 1),

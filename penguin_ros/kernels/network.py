@@ -12,9 +12,10 @@ from penguin_ros.kernels.packing import INPUTS, OUTPUTS, filled_up
 
 @dataclass(frozen=True)
 class Formats:
-    """`compute` of activations in 16 bits and of the cache, fp16 or bf16; the bits of the weights
-    of the LLM, its head and the encoder: 4, 8 or 16, which are of the format `compute`. `table`:
-    the format of the embeddings, fp32, fp16 or bf16.
+    """`compute` of activations in 16 bits, fp16 or bf16; the bits of the weights of the LLM, its
+    head and the encoder: 4, 8 or 16, which are of the format `compute`. `table`: the format of the
+    embeddings, fp32, fp16 or bf16. `cache`: i8 for keys and values with a scale for each head and
+    position, '' for the format `compute`.
     """
 
     compute: str = 'fp16'
@@ -22,6 +23,12 @@ class Formats:
     head: int = 4
     encoder: int = 16
     table: str = 'fp16'
+    cache: str = ''
+
+    @property
+    def kept(self) -> str:
+        """The format of keys and values."""
+        return self.cache or self.compute
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ def _attend(network: Network) -> Kernel:
         q_gain='fp32',
         k_gain='fp32',
         table='fp32',
-        cache=network.formats.compute,
+        cache=network.formats.kept,
+        kv_scales='fp32',
         parts='fp32',
         sums='fp32',
     )
@@ -136,6 +137,7 @@ def _attend(network: Network) -> Kernel:
         'SPLITS': network.splits,
         'BLOCK': 32,
         'LINES': 16,
+        'BFLOAT': network.formats.compute == 'bf16',
     }
     grid = Grid(llm.kv_heads, network.splits)
     return Kernel(

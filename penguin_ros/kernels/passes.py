@@ -74,6 +74,7 @@ def _one_layer(network: Network, index: int) -> Iterator[Launch]:
         *gains,
         'llm.rotation',
         'cache',
+        'kv_scales',
         *parts,
         index,
         'pitch',
@@ -166,7 +167,7 @@ class RowsOfStack:
         """Yields one layer."""
         layer = f'{self.weights}.layers.{index}.'
         gains = tuple(f'{layer}self_attn.{name}_norm.weight' for name in 'qk')
-        x, normed, qkv, queries, cache, mixed, gated, parts, sums, mask = (
+        x, normed, qkv, queries, cache, kv_scales, mixed, gated, parts, sums, mask = (
             self.prefix + name
             for name in (
                 'x',
@@ -174,6 +175,7 @@ class RowsOfStack:
                 'qkv',
                 'queries',
                 'cache',
+                'kv_scales',
                 'mixed',
                 'gated',
                 'parts',
@@ -184,9 +186,19 @@ class RowsOfStack:
         number = index if self.name != 'encoder' else 0
         yield self._launch('norm', x, f'{layer}input_layernorm.weight', normed)
         yield self._product('qkv', normed, f'{layer}self_attn.qkv', qkv)
-        turn: tuple[Value, ...] = (qkv, *gains, table, angles, queries, cache, number, 'pitch')
+        turn: tuple[Value, ...] = (
+            qkv,
+            *gains,
+            table,
+            angles,
+            queries,
+            cache,
+            kv_scales,
+            number,
+            'pitch',
+        )
         yield self._launch('turn', self._state, *turn)
-        attend = (queries, cache, mask, mixed, parts, sums, number, 'pitch')
+        attend = (queries, cache, kv_scales, mask, mixed, parts, sums, number, 'pitch')
         yield self._launch(sight, self._state, *attend)
         if self.name == 'few':
             yield self._launch('combine', parts, sums, mixed)

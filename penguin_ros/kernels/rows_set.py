@@ -57,6 +57,12 @@ class Part:
     bits: int
     tile: Tile
 
+    @property
+    def kept(self) -> str:
+        """The format of keys and values, which the encoder keeps for one frame only."""
+        formats = self.network.formats
+        return formats.compute if self.stack is self.network.encoder else formats.kept
+
     def product(self, name: str, sizes: tuple[int, int], y: str, **given: Constant) -> Kernel:
         """Returns a product of `sizes` = (inputs, outputs) whose result is of the type `y`."""
         inputs, outputs = sizes
@@ -114,7 +120,8 @@ class Part:
             table='fp32',
             angles='i32',
             queries=compute,
-            cache=compute,
+            cache=self.kept,
+            kv_scales='fp32',
         )
         constants: dict[str, Constant] = {
             **self._heads(),
@@ -139,7 +146,8 @@ class Part:
         arguments = pointers(
             state='i64',
             queries=compute,
-            cache=compute,
+            cache=self.kept,
+            kv_scales='fp32',
             mask='i32',
             mixed=compute,
             parts='fp32',

@@ -16,6 +16,7 @@ from penguin_ros.kernels.table import Argument, Constant, Grid, Kernel, pointers
 pytestmark = needs_triton
 
 HEADS, KV_HEADS, D, SPLITS, PITCH, LAYERS = 4, 2, 16, 4, 48, 2
+NO_SCALES = np.zeros(1, np.float32)
 SIZES: dict[str, Constant] = {'HEADS': HEADS, 'D': D, 'SPLITS': SPLITS}
 TIMES = Kernel(
     'attend_one',
@@ -24,11 +25,11 @@ TIMES = Kernel(
         *pointers(
             state='i64', qkv='fp32', q_gain='fp32', k_gain='fp32', table='fp32', cache='fp16'
         ),
-        *pointers(parts='fp32', sums='fp32'),
+        *pointers(kv_scales='fp32', parts='fp32', sums='fp32'),
         Argument('layer', 'i32', False),
         Argument('pitch', 'i32'),
     ),
-    {'EPS': 1e-6, 'BLOCK': 8, 'LINES': 16, 'KV_HEADS': KV_HEADS, **SIZES},
+    {'EPS': 1e-6, 'BLOCK': 8, 'LINES': 16, 'BFLOAT': False, 'KV_HEADS': KV_HEADS, **SIZES},
     Grid(KV_HEADS, SPLITS),
 )
 JOIN = Kernel(
@@ -60,8 +61,20 @@ def test_a_row_sees_the_past_and_itself_and_is_written(
     state = np.array([position, 1, cache[0].size, 0, 0, 0, 0, 0], np.int64)
     parts = np.full((HEADS, SPLITS, D), np.nan, np.float32)
     sums = np.full((HEADS, SPLITS, 2), np.nan, np.float32)
-    *_, found, parts, sums, _, _ = run(
-        interpreter, TIMES, state, qkv, q_gain, k_gain, table, cache, parts, sums, 1, PITCH
+    *_, found, _, parts, sums, _, _ = run(
+        interpreter,
+        TIMES,
+        state,
+        qkv,
+        q_gain,
+        k_gain,
+        table,
+        cache,
+        NO_SCALES,
+        parts,
+        sums,
+        1,
+        PITCH,
     )
     mixed = run(interpreter, JOIN, parts, sums, np.zeros(HEADS * D, np.float32))[-1]
 
@@ -86,8 +99,8 @@ def test_beyond_the_slot_nothing_is_written_and_the_result_is_no_number(
     gain, table = np.ones(D, np.float32), np.ones((PITCH, D), np.float32)
     state = np.array([PITCH, 1, 0, 0, 0, 0, 0, 0], np.int64)
     parts, sums = np.zeros((HEADS, SPLITS, D), np.float32), np.zeros((HEADS, SPLITS, 2), np.float32)
-    *_, found, parts, sums, _, _ = run(
-        interpreter, TIMES, state, qkv, gain, gain, table, cache, parts, sums, 1, PITCH
+    *_, found, _, parts, sums, _, _ = run(
+        interpreter, TIMES, state, qkv, gain, gain, table, cache, NO_SCALES, parts, sums, 1, PITCH
     )
     mixed = run(interpreter, JOIN, parts, sums, np.zeros(HEADS * D, np.float32))[-1]
     np.testing.assert_array_equal(found, cache)

@@ -76,6 +76,37 @@ def test_rows_at_once_see_what_one_after_another_does(interpreter: Interpreter, 
     assert not small['cache'][:slot].any()
 
 
+@pytest.mark.parametrize(
+    'compute',
+    ('fp16', pytest.param('bf16', marks=SLOW)),
+)
+def test_keys_and_values_in_int8_cost_little_and_are_read_by_every_pass(
+    interpreter: Interpreter, compute: str
+) -> None:
+    small = SmallNetwork(interpreter, Formats(compute, cache='i8'))
+    numpy = NumpyNetwork(small)
+    prompt, rows = np.arange(5), np.array([9, 11])
+    slot = ROOM.pitch * small.network.llm.position_numbers
+    for past, tokens in ((0, prompt), (5, rows)):
+        places = past + np.arange(len(tokens))
+        small['tokens'], small['angles'], small['state'] = tokens, places, [past, len(tokens), slot]
+        small.run(rows_pass(small.network, len(tokens), False), len(tokens))
+        x = small.weights['llm.embedding'][tokens]
+        numpy.append(x, places, causal(past, len(tokens)))
+    small['tokens'], small['state'] = [13], [7, 1, slot, 0]
+    small.run(one_row_pass(small.network))
+    x = small.weights['llm.embedding'][[13]]
+    wanted = numpy.append(x, np.array([7]), causal(7, 1))[0]
+    assert_close(small['logits'][: SHAPE.vocabulary_size], wanted, 8 * CLOSE)
+    kept = small['cache'][slot:].reshape(2, 2, 2, ROOM.pitch, 16)
+    scales = small['kv_scales'][slot // 16 :].reshape(2, 2, 2, ROOM.pitch)
+    read = kept[..., :8, :] * scales[..., :8, None]
+    for layer, pair in enumerate(zip(numpy.keys, numpy.values, strict=True)):
+        for kind, exact in enumerate(pair):
+            assert_close(read[layer, kind], exact, 0.03)
+    assert not kept[..., 8:, :].any() and not small['cache'][:slot].any()
+
+
 @SLOW
 @pytest.mark.parametrize('bits', (4, 8, 16))
 def test_bfloat16_is_as_close_as_its_digits_allow(interpreter: Interpreter, bits: int) -> None:

@@ -22,7 +22,15 @@ from penguin_ros.kernels.packing import INPUTS, OUTPUTS, filled_up, pack, weight
 from penguin_ros.kernels.passes import Launch
 from penguin_ros.kernels.rows_set import encoder_kernels, few_rows_kernels, many_rows_kernels
 
-DTYPES = {'fp32': 'f4', 'fp16': 'f2', 'bf16': 'u2', 'i64': 'i8', 'i32': 'i4', 'u8': 'u1'}
+DTYPES = {
+    'fp32': 'f4',
+    'fp16': 'f2',
+    'bf16': 'u2',
+    'i64': 'i8',
+    'i32': 'i4',
+    'u8': 'u1',
+    'i8': 'i1',
+}
 ROOM = Room(rows=64, pitch=64, steps=4, patches=24, features=4)
 SHAPE = CheckpointShape(
     llm=TransformerShape(2, 64, 96, 4, 2, 16, 1e4, 1e-6),
@@ -74,7 +82,8 @@ class SmallNetwork:
             self.place(buffer.name, np.zeros(buffer.count, DTYPES[buffer.kind]))
         self['row_numbers'] = np.arange(len(self['row_numbers']))
         cache = ROOM.pitch * self.network.llm.position_numbers
-        self.place('cache', np.zeros(2 * cache, DTYPES[self.compute]))
+        self.place('cache', np.zeros(2 * cache, DTYPES[formats.kept]))
+        self.place('kv_scales', np.zeros(2 * cache // self.network.llm.head_dim, np.float32))
 
     def place(self, name: str, values: Array) -> None:
         """Puts an array into the arena."""

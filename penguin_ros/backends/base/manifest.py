@@ -99,7 +99,8 @@ class PrecisionSpec:
     """Number formats: `compute` is that of activations, cache and whatever else is not named;
     `linears` of the LLM's weights, `head` of its head, `vision` of encoder and projector.
     `exceptions` are matrices stored otherwise, by name, with their format and why; `scaling` is
-    that of 'decoder' and 'vision' where numbers are scaled.
+    that of 'decoder' and 'vision' where numbers are scaled. `cache`: int8 where keys and values are
+    narrower than `compute`.
     """
 
     compute: str
@@ -109,6 +110,7 @@ class PrecisionSpec:
     block_size: int
     exceptions: Mapping[str, str] = field(default_factory=dict)
     scaling: Mapping[str, ScalingSpec] = field(default_factory=dict)
+    cache: str = ''
 
     @property
     def feature_scale(self) -> float:

@@ -26,6 +26,7 @@ FORMAT = 1
 HALVES = {'float16': 'fp16', 'bfloat16': 'bf16'}
 TABLES = {'F32': 'fp32', 'F16': 'fp16', 'BF16': 'bf16'}
 BITS = {'int4': 4, 'int8': 8}
+CACHES = {'': '', 'int8': 'i8'}
 FIRST_SPECIAL = 90
 """PTX for this compute capability, ten times as large, and for later ones runs on no other."""
 
@@ -171,4 +172,5 @@ def kernel_formats(precision: PrecisionSpec, table: str) -> Formats:
         head=BITS.get(precision.head, 16),
         encoder=BITS.get(precision.vision, 16),
         table=TABLES[table],
+        cache=CACHES[precision.cache],
     )

@@ -94,7 +94,8 @@ class LlmPasses:
         self._outputs.to_host()
 
     def _places(self) -> dict[str, int]:
-        return {'cache': self._slots.address, 'pitch': self._slots.shape.pitch}
+        slots = self._slots
+        return {'cache': slots.address, 'kv_scales': slots.scales, 'pitch': slots.shape.pitch}
 
     def common_kinds(self) -> Iterator[PassKind]:
         """Yields what is made when a backend opens."""

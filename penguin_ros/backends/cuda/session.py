@@ -35,11 +35,9 @@ from penguin_ros.checkpoint.safetensors_file import STORAGE
 from penguin_ros.config import ModelConfig
 from penguin_ros.errors import BundleOutdated, CacheUnusable
 from penguin_ros.kernels.ahead import digest_of_sources
-from penguin_ros.kernels.network import network_of
+from penguin_ros.kernels.network import Network, network_of
+from penguin_ros.kernels.table import ITEM_BYTES
 from penguin_ros.user_cache import user_cache
-
-HALF_BYTES = 2
-"""A number of the cache, of features and of weights that are no integers."""
 
 COMPILED = 'kernels'
 """The folder of this user's cache that keeps what the driver compiled."""
@@ -74,7 +72,7 @@ class CudaSession:
         network = network_of(shape, kernel_formats(manifest.precision, manifest.table.dtype))
         table = _table(bundle, network.llm.hidden)
         weights = DeviceWeights(device, read_network_file(bundle.path), table)
-        one_slot = slot_shape(shape.llm, max_length, HALF_BYTES)
+        one_slot = slot_shape(shape.llm, max_length, ITEM_BYTES[network.formats.kept])
         self.slots = slots_of(config, room, one_slot.slot_bytes)
         slots = Slots(device, one_slot, self.slots)
         self.decoder = Decoder(launch, weights, slots, network, max_length)
@@ -85,7 +83,7 @@ class CudaSession:
         self.modules.load_all()
         self.decoder.warm_up()
         device.synchronize()
-        self.way = _way(self.modules, target)
+        self.way = _way(self.modules, target, network)
         logging.getLogger(__name__).info(
             '%s, %.2f GB of weights, %s slots', self.way, weights.byte_count / 1e9, self.slots
         )
@@ -142,9 +140,11 @@ def _most_patches(room: Room) -> int:
     return sizes.max_patches
 
 
-def _way(modules: Modules, target: int) -> str:
+def _way(modules: Modules, target: int, network: Network) -> str:
     """Says which kernels run, in words."""
     name = f'own kernels for sm_{target}'
+    if network.formats.cache:
+        name += ', keys and values in int8'
     if modules.compiled or modules.kept:
         return f'{name}, compiled here from PTX: the bundle has no machine code for this GPU'
     return name

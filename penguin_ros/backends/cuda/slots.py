@@ -3,7 +3,7 @@
 that lies in device memory, so that one graph serves all slots.
 
 A slot holds for every layer the keys of all heads, then the values, as rows of `pitch` positions of
-`head_dim` numbers.
+`head_dim` numbers. Where these are int8, each position of a row has a scale, in a block of its own.
 """
 
 from __future__ import annotations
@@ -21,9 +21,14 @@ PITCH_STEP = 16
 """Positions: a slot has room for a multiple."""
 
 
+SCALE_BYTES = 4
+
+
 @dataclass(frozen=True)
 class SlotShape:
-    """Slots of `pitch` positions for a stack of layers, numbers of `number_bytes`."""
+    """Slots of `pitch` positions for a stack of layers, numbers of `number_bytes`; those of one
+    byte have scales.
+    """
 
     layers: int
     kv_heads: int
@@ -47,9 +52,19 @@ class SlotShape:
         return self.rows * self.pitch * self.head_dim
 
     @property
+    def number_block_bytes(self) -> int:
+        """Bytes of a slot's numbers."""
+        return self.numbers * self.number_bytes
+
+    @property
+    def scale_block_bytes(self) -> int:
+        """Bytes of its scales, 0 where there are none."""
+        return self.rows * self.pitch * SCALE_BYTES if self.number_bytes == 1 else 0
+
+    @property
     def slot_bytes(self) -> int:
         """Bytes of a slot."""
-        return self.numbers * self.number_bytes
+        return self.number_block_bytes + self.scale_block_bytes
 
 
 def slot_shape(shape: TransformerShape, max_length: int, number_bytes: int) -> SlotShape:
@@ -64,7 +79,8 @@ class Slots:
     def __init__(self, device: CudaDevice, shape: SlotShape, count: int) -> None:
         self.shape = shape
         self._device = device
-        self.address = device.allocate(count * shape.slot_bytes)
+        self.address = device.allocate(count * shape.number_block_bytes)
+        self.scales = device.allocate(max(SCALE_BYTES, count * shape.scale_block_bytes))
 
     def offset(self, index: int) -> int:
         """Returns where a slot begins, in numbers."""
@@ -72,12 +88,16 @@ class Slots:
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Queues a copy of the first `length` positions from one slot to another."""
-        if length:
-            first, second = (self._rows(index) for index in (target, source))
-            self._device.copy_rows(
-                first, second, length * self.shape.position_bytes, self.shape.rows
-            )
+        shape = self.shape
+        self._copy(self.address, shape.position_bytes, (source, target, length))
+        if shape.scale_block_bytes:
+            self._copy(self.scales, SCALE_BYTES, (source, target, length))
 
-    def _rows(self, index: int) -> StridedRows:
-        pitch = self.shape.pitch * self.shape.position_bytes
-        return StridedRows(self.address + index * self.shape.slot_bytes, pitch)
+    def _copy(self, block: int, width: int, part: tuple[int, int, int]) -> None:
+        """Queues a copy within a block of `width` bytes a position."""
+        source, target, length = part
+        pitch = self.shape.pitch * width
+        places = (block + index * self.shape.rows * pitch for index in (target, source))
+        first, second = (StridedRows(place, pitch) for place in places)
+        if length:
+            self._device.copy_rows(first, second, length * width, self.shape.rows)

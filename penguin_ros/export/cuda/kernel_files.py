@@ -41,11 +41,12 @@ Compiler = Callable[[Sequence[Kernel], int], list[Compiled]]
 @dataclass(frozen=True)
 class KernelOrder:
     """Says for which compute capabilities, ten times as large, kernels are compiled, and by what;
-    None for Triton.
+    None for Triton. `cache`: int8 for keys and values that are narrower than activations.
     """
 
     targets: tuple[int, ...] = (ANY_CARD,)
     compiler: Compiler | None = None
+    cache: str = ''
 
 
 def kernels_of(network: Network) -> list[Kernel]:
@@ -82,12 +83,15 @@ def renew_kernels(
     targets: tuple[int, ...] = (),
     compiler: Compiler | None = None,
     progress: Callable[[str], None] = lambda stage: None,
+    cache: str | None = None,
 ) -> KernelSet:
     """Compiles the kernels of a bundle that is there again, for the targets that it has and for
-    these; its weights stay.
+    these, and for another format of the `cache` where one is named; its weights stay.
     """
     manifest = read_manifest(bundle)
     had = _targets_of(bundle)
+    if cache is not None:
+        manifest = replace(manifest, precision=replace(manifest.precision, cache=cache))
     formats = kernel_formats(manifest.precision, manifest.table.dtype)
     network = network_of(manifest.shape, formats)
     order = KernelOrder(tuple(sorted({*had, *targets})) or (ANY_CARD,), compiler)

@@ -4,7 +4,8 @@
 row's own key and value are made here, and written to the cache by the program that has their place.
 
 The cache holds, from a slot's offset on, for every layer the keys of all heads, then the values, as
-rows of `pitch` positions.
+rows of `pitch` positions. Where it is int8, `kv_scales` holds a number for each of them in the same
+order, by which its integers are multiplied.
 """
 
 import triton
@@ -32,14 +33,23 @@ def turned(source, gain, table, D: tl.constexpr, EPS: tl.constexpr):
 
 
 @triton.jit
+def rounded(values):
+    """Returns rows (n, D) as int8 and the scale of each (n,): NaN where a number is not finite."""
+    scale = tl.max(tl.abs(values), 1) * (1.0 / 127.0) + tl.sum(values * 0.0, 1)
+    inverse = tl.where(scale > 0.0, 1.0 / scale, 0.0)
+    return tl.floor(values * inverse[:, None] + 0.5).to(tl.int8), scale
+
+
+@triton.jit
 def attend_one(
-    state, qkv, q_gain, k_gain, table, cache, parts, sums, layer, pitch,
+    state, qkv, q_gain, k_gain, table, cache, kv_scales, parts, sums, layer, pitch,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, D: tl.constexpr, EPS: tl.constexpr,
-    SPLITS: tl.constexpr, BLOCK: tl.constexpr, LINES: tl.constexpr,
+    SPLITS: tl.constexpr, BLOCK: tl.constexpr, LINES: tl.constexpr, BFLOAT: tl.constexpr,
 ):  # fmt: skip
     """Mixes values of one head of keys and one part of the length for the queries that share it;
     leaves the mix (D), unnormed, and its largest score and the sum of its weights, for `combine`.
-    LINES is the number of these queries, filled up to what a tensor core multiplies.
+    LINES is the number of these queries, filled up to what a tensor core multiplies. BFLOAT: what
+    multiplies integers of the cache is bfloat16, else float16.
     """
     GROUPS: tl.constexpr = HEADS // KV_HEADS
     head, split = tl.program_id(0), tl.program_id(1)
@@ -56,39 +66,62 @@ def attend_one(
         return
     at = tl.arange(0, D)
     table += row * D
-    kind = cache.dtype.element_ty
+    INT8: tl.constexpr = cache.dtype.element_ty == tl.int8
+    WIDE: tl.constexpr = tl.bfloat16 if BFLOAT else tl.float16
+    kind: tl.constexpr = WIDE if INT8 else cache.dtype.element_ty
     own = qkv + (HEADS + head + tl.zeros((1, 1), tl.int32)) * D
     # What others will read of this row is rounded to the cache's format; so is what it sees itself.
-    key = turned(own, k_gain, table, D, EPS).to(kind)
-    value = tl.load(own + KV_HEADS * D + at[None, :]).to(kind)
+    key = turned(own, k_gain, table, D, EPS)
+    value = tl.load(own + KV_HEADS * D + at[None, :])
+    if INT8:
+        kept_key, key_scale = rounded(key)
+        kept_value, value_scale = rounded(value)
+        key = kept_key.to(tl.float32) * key_scale[:, None]
+        value = kept_value.to(tl.float32) * value_scale[:, None]
+    else:
+        kept_key, kept_value = key.to(kind), value.to(kind)
+        key, value = kept_key.to(tl.float32), kept_value.to(tl.float32)
     shared = tl.where(is_query, line, 0)
     queries = qkv + ((head * GROUPS + shared) * D)[:, None]
     # Beyond the end of the slot nothing is written, and the result is no number.
     factor = tl.where(position < pitch, D**-0.5, float('nan'))
     query = (turned(queries, q_gain, table, D, EPS) * factor).to(kind)
-    keys = cache + tl.multiple_of(tl.load(state + OFFSET), 16)
-    keys += (layer * (2 * KV_HEADS) + head).to(tl.int64) * pitch * D
+    offset = tl.multiple_of(tl.load(state + OFFSET), 16)
+    first_line = (layer * (2 * KV_HEADS) + head).to(tl.int64) * pitch
+    keys = cache + offset + first_line * D
     values = keys + KV_HEADS * pitch.to(tl.int64) * D
+    key_scales = kv_scales + offset // D + first_line
+    value_scales = key_scales + KV_HEADS * pitch.to(tl.int64)
     is_last = start + share > row
     if is_last:
         fits = tl.zeros((1, D), tl.int32) + position < pitch
-        tl.store(keys + row * D + at[None, :], key, fits)
-        tl.store(values + row * D + at[None, :], value, fits)
-    high = tl.sum(query.to(tl.float32) * key.to(tl.float32), 1)
+        tl.store(keys + row * D + at[None, :], kept_key, fits)
+        tl.store(values + row * D + at[None, :], kept_value, fits)
+        if INT8:
+            is_held = tl.zeros((1,), tl.int32) + position < pitch
+            only = tl.zeros((1,), tl.int32) + row
+            tl.store(key_scales + only, key_scale, is_held)
+            tl.store(value_scales + only, value_scale, is_held)
+    high = tl.sum(query.to(tl.float32) * key, 1)
     high = tl.where(is_last, high, float('-inf'))
     weight = tl.zeros((LINES,), tl.float32) + tl.where(is_last, 1.0, 0.0)
-    mixed = tl.zeros((LINES, D), tl.float32) + tl.where(is_last, value.to(tl.float32), 0.0)
+    mixed = tl.zeros((LINES, D), tl.float32) + tl.where(is_last, value, 0.0)
     end = tl.minimum(start + share, row)
     for first in range(start, end, BLOCK):
         columns = first + tl.arange(0, BLOCK)
         is_past = columns < end
-        block = tl.load(keys + columns[:, None] * D + at[None, :], is_past[:, None], 0.0)
-        scores = tl.dot(query, tl.trans(block))
+        block = tl.load(keys + columns[:, None] * D + at[None, :], is_past[:, None], 0)
+        scores = tl.dot(query, tl.trans(block.to(kind)))
+        if INT8:
+            scores *= tl.load(key_scales + columns, is_past, 0.0)[None, :]
         scores = tl.where(is_past[None, :], scores, float('-inf'))
         higher = tl.maximum(high, tl.max(scores, 1))
         shrink = tl.exp(high - higher)
         shares = tl.exp(scores - higher[:, None])
-        block = tl.load(values + columns[:, None] * D + at[None, :], is_past[:, None], 0.0)
+        block = tl.load(values + columns[:, None] * D + at[None, :], is_past[:, None], 0)
+        if INT8:
+            scale = tl.load(value_scales + columns, is_past, 0.0)
+            block = (block.to(tl.float32) * scale[:, None]).to(kind)
         mixed = tl.dot(shares.to(kind), block, mixed * shrink[:, None])
         weight = weight * shrink + tl.sum(shares, 1)
         high = higher

@@ -67,7 +67,12 @@ def test_numpy_in_float32_is_near_numpy_in_float64(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'formats',
-    [Formats(), Formats('fp16', 8, 16, 4, 'fp32'), Formats('fp16', 16, 8, 8, 'fp16')],
+    [
+        Formats(cache='i8'),
+        Formats(),
+        Formats('fp16', 8, 16, 4, 'fp32'),
+        Formats('fp16', 16, 8, 8, 'fp16', 'i8'),
+    ],
     ids=str,
 )
 def test_what_triton_makes_of_each_kernel_is_near_numpy_in_float64(

@@ -84,17 +84,17 @@ def attend_one(a: LaunchArguments) -> None:
     queries = turned(a, heads[: a.HEADS], 'q_gain', cosine, sine) * a.D**-0.5
     own = turned(a, heads[a.HEADS : a.HEADS + a.KV_HEADS], 'k_gain', cosine, sine)
     mine = heads[a.HEADS + a.KV_HEADS :]
-    layer = cached_layer(a, state)
+    layer = CachedLayer(a, state)
     parts = a.array('parts', a.HEADS, a.SPLITS, a.D)
     sums = a.array('sums', a.HEADS, a.SPLITS, 2)
     sums[..., 0], sums[..., 1] = -np.inf, 0
     if position >= a.pitch:
         parts[:], sums[:] = np.nan, np.nan
         return
-    layer[0, :, position] = a.narrowed('cache', own)
-    layer[1, :, position] = a.narrowed('cache', mine)
-    keys, values = (a.widened('cache', layer[kind, :, : position + 1]) for kind in range(2))
-    queries = a.widened('cache', a.narrowed('cache', queries))
+    layer.write(0, position, own[:, None])
+    layer.write(1, position, mine[:, None])
+    keys, values = (layer.read(kind, position + 1) for kind in range(2))
+    queries = layer.as_multiplied(queries)
     scores = (queries.reshape(a.KV_HEADS, groups, a.D) @ keys.transpose(0, 2, 1)).reshape(
         a.HEADS, -1
     )
@@ -110,14 +110,47 @@ def attend_one(a: LaunchArguments) -> None:
         sums[:, split, 0], sums[:, split, 1] = high, shares.sum(1)
 
 
-def cached_layer(a: LaunchArguments, state: np.ndarray) -> np.ndarray:
-    """Returns the keys and values of a layer, (2, KV_HEADS, pitch, D), as they are stored."""
-    size = 2 * a.KV_HEADS * a.pitch * a.D
-    cache = a.all('cache')[int(state[OFFSET]) :]
-    found = cache[a.layer * size : (a.layer + 1) * size]
-    if len(found) < size:
-        raise GpuFault('a layer beyond the end of the cache')
-    return found.reshape(2, a.KV_HEADS, a.pitch, a.D)
+class CachedLayer:
+    """The keys and values of a layer, (2, KV_HEADS, pitch, D), as they are stored, and the scales
+    of int8 ones.
+    """
+
+    def __init__(self, a: LaunchArguments, state: np.ndarray) -> None:
+        self._a = a
+        lines, offset = 2 * a.KV_HEADS * a.pitch, int(state[OFFSET])
+        self._numbers = self._part('cache', offset, lines * a.D).reshape(2, a.KV_HEADS, -1, a.D)
+        self._has_scales = a.kind('cache') == 'i8'
+        if self._has_scales:
+            scales = self._part('kv_scales', offset // a.D, lines)
+            self._scales = scales.reshape(2, a.KV_HEADS, a.pitch)
+
+    def _part(self, name: str, offset: int, size: int) -> np.ndarray:
+        found = self._a.all(name)[offset:][self._a.layer * size : (self._a.layer + 1) * size]
+        if len(found) < size:
+            raise GpuFault(f'a layer beyond the end of {name}')
+        return found
+
+    def write(self, kind: int, position: int, rows: np.ndarray) -> None:
+        """Stores rows (KV_HEADS, n, D) from a position on."""
+        here = slice(position, position + rows.shape[1])
+        if not self._has_scales:
+            self._numbers[kind, :, here] = self._a.narrowed('cache', rows)
+            return
+        scales = np.abs(rows).max(-1) / 127 + (rows * 0).sum(-1)
+        inverse = np.where(scales > 0, 1 / scales, 0)
+        self._numbers[kind, :, here] = np.floor(rows * inverse[..., None] + 0.5).astype(np.int8)
+        self._scales[kind, :, here] = scales
+
+    def read(self, kind: int, length: int) -> np.ndarray:
+        """Returns the first positions of a kind as numbers."""
+        numbers = self._a.widened('cache', self._numbers[kind, :, :length])
+        return numbers * self._scales[kind, :, :length, None] if self._has_scales else numbers
+
+    def as_multiplied(self, queries: np.ndarray) -> np.ndarray:
+        """Returns queries rounded to what keys are multiplied with."""
+        if self._has_scales:
+            return queries if self._a.BFLOAT else queries.astype(np.float16).astype(np.float32)
+        return self._a.widened('cache', self._a.narrowed('cache', queries))
 
 
 def turn_rows(a: LaunchArguments) -> None:
@@ -142,10 +175,10 @@ def turn_rows(a: LaunchArguments) -> None:
     place[:, : a.HEADS * a.D] = a.narrowed('queries', queries.reshape(rows, -1))
     keys = moved(heads[:, a.HEADS : a.HEADS + a.KV_HEADS], 'k_gain')
     values = heads[:, a.HEADS + a.KV_HEADS :]
-    layer = cached_layer(a, state)
+    layer = CachedLayer(a, state)
     fit = max(0, min(rows, a.pitch - past))
     for kind, part in enumerate((keys, values)):
-        layer[kind, :, past : past + fit] = a.narrowed('cache', part[:fit]).transpose(1, 0, 2)
+        layer.write(kind, past, part[:fit].transpose(1, 0, 2))
 
 
 def attend_rows(a: LaunchArguments) -> None:
@@ -156,14 +189,14 @@ def attend_rows(a: LaunchArguments) -> None:
     queries = a.wide('queries', rows, a.WIDTH)[:, : a.HEADS * a.D]
     queries = queries.reshape(rows, a.KV_HEADS, groups, a.D)
     length = min(int(state[LENGTH]) if a.SIGHT == 'all' else past + rows, a.pitch)
-    layer = cached_layer(a, state)
-    keys, values = (a.widened('cache', layer[kind, :, :length]) for kind in range(2))
+    layer = CachedLayer(a, state)
+    keys, values = (layer.read(kind, length) for kind in range(2))
     columns = np.arange(length)
     seen = np.ones((rows, length), bool)
     if a.SIGHT == 'causal':
         seen = columns <= past + np.arange(rows)[:, None]
     elif a.SIGHT == 'mask':
-        words = a.array('mask', rows, a.pitch // 32).view(np.uint32)
+        words = a.array('mask', rows, -(-a.pitch // 32)).view(np.uint32)
         seen = (words[:, columns // 32] >> (columns % 32).astype(np.uint32)) & 1 != 0
     scores = np.einsum('rhgd,hld->rhgl', queries, keys)
     scores = np.where(seen[:, None, None], scores, -np.inf).reshape(rows, a.HEADS, length)
