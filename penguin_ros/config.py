@@ -118,6 +118,13 @@ class ModelConfig:
         unit='patches',
         span=(0, 1048576),
     )
+    greedy_steps: int = setting(
+        0,
+        'Tokens that backend cuda writes one after another, without the host looking at each, '
+        'where it only takes the most probable; 0: 4, on a board that shares its memory 2.',
+        unit='tokens',
+        span=(0, 16),
+    )
     answer_temperature: float = setting(
         0.0,
         'What the logarithms of odds between answers are divided by, for choices and rules; above '

@@ -210,11 +210,26 @@ class _Decoder:
         guess = self._drafter.draft(self._sampler.tokens_left) if self._drafter else []
         draft = self._sampler.fitting(guess)
         positions = len(self._pending) + len(draft)
+        steps = self._slot.greedy_steps if self._is_greedy and positions == 1 else 1
+        steps = steps if steps <= self._sampler.tokens_left else 1
         start_ns = self._clock()
-        step = self._verify(draft)
+        step = self._verify(draft) if steps == 1 else self._write(steps)
         if self._drafter:
-            self._drafter.note_pass(positions, self._clock() - start_ns)
+            self._drafter.note_pass(positions, (self._clock() - start_ns) // steps)
         return self._taken(step)
+
+    def _write(self, count: int) -> Step:
+        """Has the backend write `count` tokens, and takes those up to the end of the text."""
+        held, kept = self._slot.length, 0
+        results = self._slot.forward_greedy_run(self._pending[0], count)
+        try:
+            step = self._sampler.run(results)
+            kept = len(step.token_ids)
+            self._pending = [step.token_ids[-1]]
+            return step
+        finally:  # of any error too
+            if kept < count:
+                self._slot.truncate(held + kept)
 
     def _verify(self, draft: Sequence[int]) -> Step:
         """Makes a step of one pass, and of a second one where a drafted token spoils the logits

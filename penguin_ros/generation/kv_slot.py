@@ -79,6 +79,19 @@ class KVSlot:
         self._note(chunk)
         return tokens
 
+    def forward_greedy_run(self, token_id: int, count: int) -> list[GreedyToken]:
+        """See Backend."""
+        self.is_sound = False
+        tokens = self._backend.forward_greedy_run(self.slot_id, token_id, count)
+        held = [token_id, *(token.token_id for token in tokens[:-1])]
+        self._note(Chunk(np.array(held, np.int64)))
+        return tokens
+
+    @property
+    def greedy_steps(self) -> int:
+        """How many tokens the backend best writes at once."""
+        return self._backend.description.greedy_steps
+
     def forward_branches(self, branches: Sequence[Branch]) -> list[Logits]:
         """See Backend."""
         self.is_sound = False

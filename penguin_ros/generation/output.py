@@ -20,8 +20,9 @@ class Step:
     """What one step did; each ends at a yield.
 
     The first token comes with the last step of phase 'prefill'. Every step of phase 'decode' gives
-    one token, or several when a draft was right. `piece` is the text that they complete, maybe ''.
-    `logits` (tokens, vocabulary) are those that the tokens were chosen from, when they are kept.
+    one token, or several when a draft was right or the backend wrote several at once. `piece` is
+    the text that they complete, maybe ''. `logits` (tokens, vocabulary) are those that the tokens
+    were chosen from, when they are kept.
     """
 
     phase: Phase

@@ -101,6 +101,25 @@ class Sampler:
         token_ids = tuple(self._output.token_ids[-len(pieces) :])
         return Step(phase, token_ids, ''.join(pieces), logits)
 
+    def run(self, results: Sequence[GreedyToken]) -> Step:
+        """Makes a step of as many passes as there are results, each for the token that the one
+        before it gave: takes them until one ends the text. InvalidLogits as in `step`.
+        """
+        pieces: list[str] = []
+        for index, result in enumerate(results):
+            try:
+                token_id = checked_token_id(result)
+            except InvalidLogits:
+                if not index:
+                    raise
+                break
+            pieces.append(self._take(_Choice(token_id)))
+            if self._output.is_complete:
+                break
+        self._output.stats.forward_passes += len(results)
+        token_ids = tuple(self._output.token_ids[-len(pieces) :])
+        return Step('decode', token_ids, ''.join(pieces))
+
     def _next(self, result: GreedyToken | Logits) -> _Choice:
         if isinstance(result, GreedyToken):
             return _Choice(checked_token_id(result))

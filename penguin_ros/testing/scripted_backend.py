@@ -195,6 +195,7 @@ class ScriptedBackend(SlotBackend[object, ScriptedFeatures]):
             slot_bytes=length * _POSITION_BYTES,
             feature_bytes_per_token=4 * (model.hidden_size + model.encoder_size),
             way='scripted, without a network',
+            greedy_steps=max(1, self._config.greedy_steps),
         )
 
     def _close(self, session: object) -> None:

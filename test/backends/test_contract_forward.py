@@ -23,7 +23,7 @@ from support.backend_kinds import (
 )
 
 from penguin_ros.backends.base.backend import Backend, Chunk, FeatureSpan
-from penguin_ros.errors import BackendError
+from penguin_ros.errors import BackendError, CacheOverflow
 
 
 @each_example_takes_new_slots
@@ -90,6 +90,28 @@ def test_the_best_token_is_that_of_the_logits(kind: Kind, backend: Backend) -> N
         len({backend.forward_greedy(slot, Chunk(tokens(seed, 1))).token_id for seed in range(9)})
         > 1
     )
+
+
+def test_a_run_of_the_best_tokens_is_what_they_are_one_by_one(kind: Kind, backend: Backend) -> None:
+    ids, spans = prompt(backend)
+    slot, other = backend.new_slot(), backend.new_slot()
+    for each in (slot, other):
+        backend.forward(each, Chunk(ids, spans))
+    token_id = 7
+    for count in (backend.description.greedy_steps, 1, 3, backend.description.greedy_steps):
+        run = backend.forward_greedy_run(slot, token_id, count)
+        for best in run:
+            alone = backend.forward_greedy(other, Chunk(np.array([token_id])))
+            assert abs(best.logit - alone.logit) <= max(kind.tolerance, 1e-6) * abs(alone.logit)
+            assert best.token_id == alone.token_id
+            token_id = best.token_id
+        assert backend.slot_length(slot) == backend.slot_length(other)
+    logits = [backend.forward(each, Chunk(tokens(4, 3)), [-1])[0] for each in (slot, other)]
+    kind.assert_equal(*logits)
+    left = backend.description.max_length - backend.slot_length(slot)
+    with pytest.raises(CacheOverflow):
+        backend.forward_greedy_run(slot, token_id, left + 1)
+    assert backend.slot_length(slot) == backend.description.max_length - left
 
 
 @each_example_takes_new_slots

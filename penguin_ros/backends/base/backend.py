@@ -44,7 +44,8 @@ class BackendDescription:
     """What is open: `slots` KV slots of `max_length` positions and `slot_bytes` each;
     `hidden_size` and `vocabulary_size` in elements. `way`: how the library computes on the device,
     and on which card, in words. `prefill_chunk`: positions that are prefilled per
-    step, as the settings say or the device takes.
+    step, as the settings say or the device takes. `greedy_steps`: tokens that it best writes one
+    after another without anybody looking, see `forward_greedy_run`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class BackendDescription:
     feature_bytes_per_token: int
     way: str = ''
     prefill_chunk: int = PREFILL_CHUNK
+    greedy_steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,16 @@ class Backend(ABC):
         """
         return greedy_tokens(self.forward(slot, chunk, logits_indices))
 
+    def forward_greedy_run(self, slot: int, token_id: int, count: int) -> list[GreedyToken]:
+        """Appends a token, and `count` - 1 times the most probable one after what was appended;
+        returns what was most probable each time. The slot holds `count` positions more, the last of
+        the tokens that are returned is not among them.
+
+        A backend may write them all before the host hears of one. CacheOverflow is raised before
+        anything is written; whatever is raised, the slot is as long as before.
+        """
+        return greedy_run(self, slot, token_id, count)
+
     def forward_branches(self, slot: int, branches: Sequence[Branch]) -> list[Logits]:
         """Returns for each branch its logits (len(logits_indices), vocabulary_size) float32, as if
         it alone were appended to what the slot holds; afterwards the slot holds what it held.
@@ -221,6 +233,27 @@ class Backend(ABC):
         anything is written when one of them does not fit into the slot by itself.
         """
         return read_in_turn(self, slot, branches)
+
+
+def greedy_run(backend: Backend, slot: int, token_id: int, count: int) -> list[GreedyToken]:
+    """Writes tokens one by one; see `Backend.forward_greedy_run`."""
+    length = backend.slot_length(slot)
+    most = backend.description.max_length
+    if length + count > most:
+        raise CacheOverflow(
+            f'{count} positions do not fit into the KV slot',
+            f'it holds {length} of at most {most}',
+            'Shorten the prompt or raise model.max_length',
+        )
+    found: list[GreedyToken] = []
+    try:
+        for _ in range(count):
+            found.append(backend.forward_greedy(slot, Chunk(np.array([token_id], np.int64))))
+            token_id = found[-1].token_id
+    except BaseException:
+        backend.truncate(slot, length)
+        raise
+    return found
 
 
 def read_in_turn(backend: Backend, slot: int, branches: Sequence[Branch]) -> list[Logits]:

@@ -26,6 +26,7 @@ from penguin_ros.backends.base.backend import (
     Features,
     GreedyToken,
     Logits,
+    greedy_run,
     greedy_tokens,
     read_in_turn,
 )
@@ -149,6 +150,14 @@ class SlotBackend(Backend, Generic[Session, Handle]):
         """
         return greedy_tokens(self._append(session, append))
 
+    def _append_greedy_run(
+        self, session: Session, append: Append, count: int
+    ) -> list[GreedyToken] | None:
+        """Appends the token of a chunk, and `count` - 1 times the most probable one after it, which
+        all fit; returns the most probable ones. None where the library writes them one by one.
+        """
+        return None
+
     def _branch_limits(self, session: Session) -> BranchLimits | None:
         """Returns what one pass over branches takes; None where the library reads them one after
         another.
@@ -267,6 +276,16 @@ class SlotBackend(Backend, Generic[Session, Handle]):
         session, append = self._checked(slot, chunk, logits_indices)
         tokens = self._append_greedy(session, append)
         self._slots.set_length(slot, append.past + append.num_tokens)
+        return tokens
+
+    def forward_greedy_run(self, slot: int, token_id: int, count: int) -> list[GreedyToken]:
+        """See Backend."""
+        session, append = self._checked(slot, Chunk(np.array([token_id], np.int64)), [-1])
+        self._slots.require_room(slot, count)
+        tokens = self._append_greedy_run(session, append, count)
+        if tokens is None:
+            return greedy_run(self, slot, token_id, count)
+        self._slots.set_length(slot, append.past + count)
         return tokens
 
     def forward_branches(self, slot: int, branches: Sequence[Branch]) -> list[Logits]:

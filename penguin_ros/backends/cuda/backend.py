@@ -82,6 +82,7 @@ class CudaBackend(SlotBackend['CudaSession', DeviceFeatures]):
             feature_bytes_per_token=2 * (encoder.encoded_width + encoder.projected_width),
             way=session.way,
             prefill_chunk=self._config.prefill_chunk or session.prefill_chunk,
+            greedy_steps=session.decoder.greedy_steps,
         )
 
     def _close(self, session: CudaSession) -> None:
@@ -108,6 +109,11 @@ class CudaBackend(SlotBackend['CudaSession', DeviceFeatures]):
 
     def _append_greedy(self, session: CudaSession, append: Append) -> list[GreedyToken]:
         return session.decoder.append_greedy(append, self._feature_rows(session, append))
+
+    def _append_greedy_run(
+        self, session: CudaSession, append: Append, count: int
+    ) -> list[GreedyToken] | None:
+        return session.decoder.append_greedy_run(append, count)
 
     def _branch_limits(self, session: CudaSession) -> BranchLimits:
         return session.decoder.branch_limits

@@ -10,6 +10,7 @@ needs cuda-bindings.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -33,8 +34,18 @@ from penguin_ros.kernels.network import Network
 from penguin_ros.kernels.state import ROWS
 
 
+@dataclass(frozen=True)
+class DecoderSizes:
+    """The most positions of a slot, and how many tokens are written at once where nobody has to
+    look at each.
+    """
+
+    max_length: int
+    greedy_steps: int
+
+
 class Decoder:
-    """The LLM on `slots` of at most `max_length` positions; everything is allocated here."""
+    """The LLM on `slots`; everything is allocated here."""
 
     def __init__(
         self,
@@ -42,14 +53,15 @@ class Decoder:
         weights: DeviceWeights,
         slots: Slots,
         network: Network,
-        max_length: int,
+        sizes: DecoderSizes,
     ) -> None:
         self.slots = slots
         self.graphs = PassGraphs(launch.device)
         self._device = launch.device
-        self._max_length = max_length
+        self._max_length = sizes.max_length
+        self.greedy_steps = sizes.greedy_steps
         self.branch_limits = BranchLimits(MAX_ROWS, MAX_WANTED)
-        self._passes = LlmPasses(launch, weights, slots, network)
+        self._passes = LlmPasses(launch, weights, slots, network, sizes.greedy_steps)
         self._vocabulary = network.vocabulary_size
 
     def warm_up(self) -> None:
@@ -84,6 +96,19 @@ class Decoder:
             found.update(zip(run.wanted, self._passes.greedy(len(run.wanted)), strict=True))
         return [found[position] for position in append.wanted]
 
+    def append_greedy_run(self, append: Append, count: int) -> list[GreedyToken] | None:
+        """Writes `count` tokens, of which the device chooses all but the first; returns what it
+        chose after each. None for another number than those that it writes at once.
+        """
+        if count not in (1, self.greedy_steps):
+            return None
+        self._check_room(append.past, count)
+        kind = self._fill(append, EngineRun(0, 1, (0,)), ())
+        kind = replace(kind, wanted=count)
+        self.graphs.run(kind, partial(self._passes.enqueue, kind))
+        self._device.synchronize()
+        return self._passes.greedy(count)
+
     def copy(self, source: int, target: int, length: int) -> None:
         """Copies the first `length` positions of a slot to another."""
         self.slots.copy(source, target, length)
@@ -95,19 +120,22 @@ class Decoder:
 
     def _runs(self, append: Append, features: Sequence[FeatureRows]) -> Iterator[EngineRun]:
         """Writes a chunk in as many passes as it takes; after each its outputs can be read."""
-        num_tokens, past = append.num_tokens, append.past
-        if past + num_tokens > self._max_length:
-            raise CacheOverflow(
-                'a write past the end of the cache',
-                f'{past} + {num_tokens} positions',
-                'This is a defect; please report it',
-            )
+        num_tokens = append.num_tokens
+        self._check_room(append.past, num_tokens)
         wanted = sorted(set(append.wanted))
         for run in engine_runs(num_tokens, wanted, MAX_ROWS, MAX_WANTED):
             kind = self._fill(append, run, features)
             self.graphs.run(kind, partial(self._passes.enqueue, kind))
             self._device.synchronize()
             yield run
+
+    def _check_room(self, past: int, count: int) -> None:
+        if past + count > self._max_length:
+            raise CacheOverflow(
+                'a write past the end of the cache',
+                f'{past} + {count} positions',
+                'This is a defect; please report it',
+            )
 
     def _fill(self, append: Append, run: EngineRun, features: Sequence[FeatureRows]) -> PassKind:
         """Writes the inputs of one pass."""

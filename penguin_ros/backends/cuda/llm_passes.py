@@ -36,7 +36,8 @@ WANTED_COUNTS = (0, 1, 16, MAX_WANTED)
 
 @dataclass(frozen=True)
 class PassKind:
-    """A pass of `rows` rows, 1 for writing text, of which the logits of `wanted` are computed. With
+    """A pass of `rows` rows, 1 for writing text, of which the logits of `wanted` are computed; of
+    one row as many in turn as are `wanted`, each for the token that the one before it chose. With
     `is_masked` a mask says which rows see which.
     """
 
@@ -60,13 +61,19 @@ class LlmPasses:
     """All passes of the LLM of a network, on `slots`."""
 
     def __init__(
-        self, launch: Launcher, weights: DeviceWeights, slots: Slots, network: Network
+        self,
+        launch: Launcher,
+        weights: DeviceWeights,
+        slots: Slots,
+        network: Network,
+        greedy_steps: int,
     ) -> None:
         self._device = device = launch.device
         self._slots = slots
         self._network = network
         self._words = -(-slots.shape.pitch // 32)
-        room = Room(MAX_ROWS, slots.shape.pitch, 1, 0, MAX_ROWS, MAX_WANTED)
+        self._greedy_steps = greedy_steps
+        room = Room(MAX_ROWS, slots.shape.pitch, greedy_steps, 0, MAX_ROWS, MAX_WANTED)
         buffers = {buffer.name: buffer for buffer in decoder_buffers(network, room)}
         names = ('state', 'head_state', 'tokens', 'angles', 'wanted')
         self.inputs, self._mask, self._outputs = (
@@ -86,7 +93,8 @@ class LlmPasses:
             self._mask.to_device()
         network, memory, places = self._network, self._memory, self._places()
         if kind.rows == 1:
-            memory.enqueue(one_row_pass(network), 1, places)
+            for _ in range(kind.wanted):
+                memory.enqueue(one_row_pass(network), 1, places)
         else:
             memory.enqueue(rows_pass(network, kind.rows, kind.is_masked), kind.rows, places)
             if kind.wanted:
@@ -99,7 +107,8 @@ class LlmPasses:
 
     def common_kinds(self) -> Iterator[PassKind]:
         """Yields what is made when a backend opens."""
-        yield PassKind(1, 1)
+        for steps in {1, self._greedy_steps}:
+            yield PassKind(1, steps)
         yield PassKind(ROW_COUNTS[0], WANTED_COUNTS[2])
         for wanted in WANTED_COUNTS[:2]:
             yield PassKind(MAX_ROWS, wanted)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import ENCODE_PATCHES, BackendStats
 from penguin_ros.backends.base.board_room import room_here, slots_of
 from penguin_ros.backends.base.bundle import Bundle
-from penguin_ros.backends.cuda.decoder import Decoder
+from penguin_ros.backends.cuda.decoder import Decoder, DecoderSizes
 from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.backends.cuda.encoder import Encoder, EncoderSizes
 from penguin_ros.backends.cuda.features import FeaturePool
@@ -38,6 +38,12 @@ from penguin_ros.kernels.ahead import digest_of_sources
 from penguin_ros.kernels.network import Network, network_of
 from penguin_ros.kernels.table import ITEM_BYTES
 from penguin_ros.user_cache import user_cache
+
+OWN_STEPS, SHARED_STEPS = 4, 2
+"""Tokens written at once where nobody has to look at each, on a card with memory of its own and on
+a board: on average half of them but one are written in vain at the end of a text, which costs more
+where a step takes longer. Assumptions, not measured.
+"""
 
 COMPILED = 'kernels'
 """The folder of this user's cache that keeps what the driver compiled."""
@@ -75,7 +81,9 @@ class CudaSession:
         one_slot = slot_shape(shape.llm, max_length, ITEM_BYTES[network.formats.kept])
         self.slots = slots_of(config, room, one_slot.slot_bytes)
         slots = Slots(device, one_slot, self.slots)
-        self.decoder = Decoder(launch, weights, slots, network, max_length)
+        steps = config.greedy_steps or (SHARED_STEPS if room.is_shared else OWN_STEPS)
+        decoder_sizes = DecoderSizes(max_length, steps)
+        self.decoder = Decoder(launch, weights, slots, network, decoder_sizes)
         sizes = EncoderSizes(_most_patches(room), config.encode_patches or ENCODE_PATCHES)
         self.encoder = Encoder(launch, weights, network, shape.encoder, sizes)
         self.features = FeaturePool(device)

@@ -20,6 +20,7 @@ from penguin_ros.backends.base.backend import (
     Features,
     GreedyToken,
     Logits,
+    greedy_run,
 )
 from penguin_ros.errors import NoFreeSlot
 from penguin_ros.evaluation.agreement import margins
@@ -134,6 +135,12 @@ class ProbedBackend(Backend):
         return self._called(
             _phase(chunk), lambda: self._inner.forward_greedy_each(slot, chunk, logits_indices)
         )
+
+    def forward_greedy_run(self, slot: int, token_id: int, count: int) -> list[GreedyToken]:
+        """Implements Backend; one by one while choices are noted."""
+        if self.choices is not None:
+            return greedy_run(self, slot, token_id, count)
+        return self._called('decode', lambda: self._inner.forward_greedy_run(slot, token_id, count))
 
     def _taken(self, take: Callable[[], int]) -> int:
         if self._most_slots and len(self._slots) >= self._most_slots:
