@@ -165,52 +165,28 @@ class RowsOfStack:
 
     def layer(self, index: int, sight: str, table: str, angles: str) -> Iterator[Launch]:
         """Yields one layer."""
-        layer = f'{self.weights}.layers.{index}.'
-        gains = tuple(f'{layer}self_attn.{name}_norm.weight' for name in 'qk')
-        x, normed, qkv, queries, cache, kv_scales, mixed, gated, parts, sums, mask = (
-            self.prefix + name
-            for name in (
-                'x',
-                'normed',
-                'qkv',
-                'queries',
-                'cache',
-                'kv_scales',
-                'mixed',
-                'gated',
-                'parts',
-                'sums',
-                'mask',
-            )
-        )
+        layer, own = f'{self.weights}.layers.{index}.', self._own
         number = index if self.name != 'encoder' else 0
-        yield self._launch('norm', x, f'{layer}input_layernorm.weight', normed)
-        yield self._product('qkv', normed, f'{layer}self_attn.qkv', qkv)
-        turn: tuple[Value, ...] = (
-            qkv,
-            *gains,
-            table,
-            angles,
-            queries,
-            cache,
-            kv_scales,
-            number,
-            'pitch',
-        )
-        yield self._launch('turn', self._state, *turn)
-        attend = (queries, cache, kv_scales, mask, mixed, parts, sums, number, 'pitch')
-        yield self._launch(sight, self._state, *attend)
+        normed, mixed = own('normed'), own('mixed')
+        yield self._launch('norm', own('x'), f'{layer}input_layernorm.weight', normed)
+        yield self._product('qkv', normed, f'{layer}self_attn.qkv', own('qkv'))
+        gains = tuple(f'{layer}self_attn.{name}_norm.weight' for name in 'qk')
+        kept = tuple(map(own, ('queries', 'cache', 'kv_scales')))
+        turn: tuple[Value, ...] = (own('qkv'), *gains, table, angles, *kept, number, 'pitch')
+        yield self._launch('turn', own('state'), *turn)
+        parts = (own('parts'), own('sums'))
+        attend: tuple[Value, ...] = (*kept, own('mask'), mixed, *parts, number, 'pitch')
+        yield self._launch(sight, own('state'), *attend)
         if self.name == 'few':
-            yield self._launch('combine', parts, sums, mixed)
-        yield self._product('output', mixed, f'{layer}self_attn.o_proj', x)
-        yield self._launch('norm', x, f'{layer}post_attention_layernorm.weight', normed)
+            yield self._launch('combine', *parts, mixed)
+        yield self._product('output', mixed, f'{layer}self_attn.o_proj', own('x'))
+        yield self._launch('norm', own('x'), f'{layer}post_attention_layernorm.weight', normed)
         gate_up = _matrix(f'{layer}mlp.gate_up', self.bits)
-        yield self._launch('gated', self._state, normed, *gate_up, gated)
-        yield self._product('down', gated, f'{layer}mlp.down_proj', x)
+        yield self._launch('gated', own('state'), normed, *gate_up, own('gated'))
+        yield self._product('down', own('gated'), f'{layer}mlp.down_proj', own('x'))
 
-    @property
-    def _state(self) -> str:
-        return self.prefix + 'state'
+    def _own(self, buffer: str) -> str:
+        return self.prefix + buffer
 
     def _launch(self, kernel: str, *values: Value) -> Launch:
         return Launch(f'{self.name}.{kernel}', values)
@@ -218,4 +194,4 @@ class RowsOfStack:
     def _product(self, kernel: str, x: str, matrix: str, y: str) -> Launch:
         # No bias: what stands for it is not read.
         words = _matrix(matrix, self.bits)
-        return self._launch(kernel, self._state, x, *words, 'llm.norm.weight', y)
+        return self._launch(kernel, self._own('state'), x, *words, 'llm.norm.weight', y)

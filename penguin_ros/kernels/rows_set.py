@@ -168,8 +168,9 @@ class Part:
             (*arguments, LAYER, PITCH),
             constants,
             grid,
-            # 64 lines with a part of the length each take more registers than four warps have.
-            warps=8 if lines > 64 or (lines == 64 and splits > 1) else 4,
+            # 64 lines with a part of the length each take more registers than four warps have, and
+            # so do integers that become numbers in them.
+            warps=8 if lines > 64 or (lines == 64 and splits > 1) or self.kept == 'i8' else 4,
             stages=2,
         )
 

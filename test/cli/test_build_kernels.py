@@ -52,6 +52,28 @@ def test_without_a_target_any_later_gpu_compiles_the_ptx(checkpoint: Path, tmp_p
     assert read_kernel_set(bundle).targets == [80]
 
 
+def test_keys_and_values_in_int8_are_chosen_when_building_and_can_be_taken_back(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / 'bundle'
+    build = ['build', str(checkpoint), '--backend', 'cuda']
+    assert main([*build, '--kv', 'int8', '--out', str(bundle)]) == 0
+    made = open_bundle(bundle).manifest
+    assert made.precision.cache == 'int8' and '--kv int8' in made.command
+
+    def kept() -> set[str]:
+        entry = read_kernel_set(bundle).entry('one.attend')
+        return {each.kind for each in entry.kernel.arguments if each.name == 'cache'}
+
+    assert kept() == {'*i8'}
+    assert main(['build', str(bundle), '--backend', 'cuda', '--target', 'sm_87']) == 0
+    assert kept() == {'*i8'}
+    assert main(['build', str(bundle), '--backend', 'cuda', '--kv', '16']) == 0
+    again = open_bundle(bundle).manifest
+    assert again.precision.cache == '' and kept() == {'*fp16'}
+    assert again.files['network.bin'] == made.files['network.bin']
+
+
 def test_targets_that_make_no_sense_are_refused(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

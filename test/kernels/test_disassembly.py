@@ -75,6 +75,18 @@ def test_kernels_for_other_weights_are_sound_for_orin(llm: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('name', ('2b', '8b'))
+@pytest.mark.parametrize(('compute', 'target'), (('fp16', 87), ('fp16', 110), ('bf16', 120)))
+def test_kernels_for_keys_and_values_in_int8_are_sound(
+    name: str, compute: str, target: int
+) -> None:
+    every = kernels_of(network_of(PUBLISHED[name], Formats(compute, cache='i8')))
+    chosen = [each for each in every if 'attend' in each.name or 'turn' in each.name]
+    made = compile_ahead(chosen, target)
+    assert [fault for each in made for fault in faults(each, code_report(each))] == []
+
+
+@pytest.mark.slow
 def test_products_of_a_step_leave_a_nano_time() -> None:
     for name in ('one.qkv', 'one.output', 'one.gated', 'one.down'):
         made = compiled(name, 87)
