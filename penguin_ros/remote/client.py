@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 COMPLETIONS = '/v1/chat/completions'
+WITHOUT_LIST = (404, 405, 500, 501)
+"""Statuses of servers that have no list of models, where one is configured: they may answer."""
 KEPT_UUIDS = 4096
 NANOSECONDS = 1_000_000_000
 
@@ -118,9 +120,11 @@ class EndpointClient:
     async def learn(self, waits: Waits) -> ServerFacts:
         """Asks the server for its model and its dialect, where these are not configured."""
         async with self._get('/v1/models', waits) as response:
-            if response.status >= 400:
+            listed: Any = None
+            if response.status < 400:
+                listed = parsed_object(await content(response, waits.idle_s)).get('data')
+            elif not self.endpoint.model or response.status not in WITHOUT_LIST:
                 raise await status_failure(response, waits.idle_s)
-            listed = parsed_object(await content(response, waits.idle_s)).get('data')
         models = [each for each in listed or () if isinstance(each, dict) and each.get('id')]
         model = _chosen_model(models, self.endpoint.model)
         dialect = self.endpoint.dialect or _dialect_of(model)

@@ -71,6 +71,7 @@ class Reply:
             raise RemoteFailed(SERVER_FAULT, f'the server ended the answer: {error_text(chunk)}')
         self._check_model(chunk.get('model'))
         self._note_usage(chunk.get('usage'))
+        self._note_timings(chunk.get('timings'))
         self._note_evidence(chunk.get('penguin'))
         choices = chunk.get('choices')
         if not isinstance(choices, list):
@@ -124,6 +125,13 @@ class Reply:
         details = usage.get('prompt_tokens_details')
         if isinstance(details, dict):
             self.stats.reused_tokens = _count(details.get('cached_tokens'))
+
+    def _note_timings(self, timings: Any) -> None:
+        """Takes what llama.cpp counts."""
+        if isinstance(timings, dict) and 'prompt_n' in timings:
+            self.stats.reused_tokens = _count(timings.get('cache_n'))
+            self.stats.prompt_tokens = _count(timings['prompt_n']) + self.stats.reused_tokens
+            self.stats.generated_tokens = _count(timings.get('predicted_n'))
 
     def _note_evidence(self, said: Any) -> None:
         evidence = said.get('evidence') if isinstance(said, dict) else None
