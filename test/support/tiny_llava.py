@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a tiny LLaVA of random weights, as transformers reads it: `python tiny_llava.py FOLDER`.
+"""Writes a tiny LLaVA of random weights for transformers: `python tiny_llava.py FOLDER`."""
 
 from __future__ import annotations
 
