@@ -288,11 +288,12 @@ ROOMS = {
         ),
         ('numpy', 'onnx'),
     ),
+    'cluster': Room(None, None),
     'demo': Room(None, None),
     'doctor': Room(None, None),
     'cli': Room(None, None),
 }
-ABOVE = ('evaluation', 'benchmark', 'board', 'demo', 'doctor', 'cli')
+ABOVE = ('evaluation', 'benchmark', 'board', 'cluster', 'demo', 'doctor', 'cli')
 MAY_IMPORT_ROS = ('ros', 'client', 'benchmark.live.node', 'demo', 'doctor', 'cli')
 
 FEW_LINES = {

@@ -25,7 +25,12 @@ EPILOG = """examples:
   penguin recall "open door" --store ~/memory
 
 Interrupted, it goes on where it was when the same is typed again: each clip is remembered exactly
-once. Pictures of people are stored only with --pictures."""
+once. Pictures of people are stored only with --pictures.
+
+With --ray the recordings are captioned by engines on a cluster, one for each GPU or CPU; package,
+model and recordings lie at the same paths on its machines. --ray local: on this machine.
+  ray start --head                                     # on the first machine, then what it says
+  penguin index /data/*/ --out captions.parquet --ray auto --bundle /data/penguin_2b"""
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -33,7 +38,15 @@ SECONDS_BETWEEN_LINES = 30.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
     parser.add_argument('sources', type=Path, nargs='+', help='rosbag2 folders, bags or videos')
-    parser.add_argument('--store', type=Path, required=True, metavar='DIR', help='the memory')
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument('--store', type=Path, metavar='DIR', help='the memory')
+    target.add_argument(
+        '--out', type=Path, metavar='FILE', help='with --ray: a .jsonl or .parquet file instead'
+    )
+    parser.add_argument('--ray', metavar='ADDRESS', help='a Ray cluster: auto, HOST:PORT, or local')
+    parser.add_argument(
+        '--workers', type=int, default=0, metavar='N', help='engines on the cluster (default: all)'
+    )
     parser.add_argument('--topic', default='', help='image topic of bags that have several')
     parser.add_argument('--pictures', action='store_true', help='a picture with each caption')
     parser.add_argument('--words', action='store_true', help='no vectors, so no search by meaning')
@@ -53,19 +66,26 @@ def run(arguments: argparse.Namespace) -> int:
     """Indexes all recordings; exit code 1 when a clip could not be captioned or images are
     missing.
     """
+    from penguin_ros.errors import SettingError
     from penguin_ros.evaluation.offline import ANY_LENGTH, OfflineRunner, offline, with_model
     from penguin_ros.memory.store import Store
 
+    if arguments.out and not arguments.ray:
+        raise SettingError('--out needs --ray', 'without a cluster captions go into a memory')
     config = with_model(
         offline(config_from(arguments, ANY_LENGTH)),
         'captions need',
         'penguin index BAG --store DIR --checkpoint DIR_OR_HUB_ID',
     )
+    if arguments.ray:
+        from penguin_ros.cli.index_on_cluster import index_on_cluster
+
+        return index_on_cluster(arguments, config)
     is_whole = True
     with Store.open(arguments.store) as store:
         if store.stats().note:
             status_line(store.stats().note)
-        _use_meaning(store, arguments.words)
+        use_meaning(store, arguments.words)
         with OfflineRunner(config) as runner:
             for source in arguments.sources:
                 is_whole &= _index(arguments, config, store, runner, source)
@@ -75,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_codes.DONE if is_whole else exit_codes.FAILED
 
 
-def _use_meaning(store: Store, is_unwanted: bool) -> None:
+def use_meaning(store: Store, is_unwanted: bool) -> None:
+    """Has a memory find by meaning, where that is wanted and installed."""
     from penguin_ros.errors import LibraryUnusable
     from penguin_ros.memory.embedder import included_embedder
 

@@ -15,6 +15,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image as PillowImage
 
@@ -74,6 +75,10 @@ class Done:
         place = bisect.bisect_right(self._spans, (moment_ns, 2**63)) - 1
         return place >= 0 and self._spans[place][1] >= moment_ns
 
+    def note(self, begin_ns: int, end_ns: int) -> None:
+        """Notes a caption that was stored meanwhile."""
+        bisect.insort(self._spans, (begin_ns, end_ns))
+
     def until(self, origin_ns: int, clip_ns: int) -> int:
         """Returns how many clips from the start are done without a gap."""
         count = 0
@@ -91,7 +96,7 @@ def index_recording(
     progress: Progress,
 ) -> Indexed:
     """Captions the clips of a recording that the store lacks."""
-    session = _session(store, source.name, recording.origin_ns)
+    session = session_for(store, source.name, recording.origin_ns)
     done, result = Done(store, source, session), Indexed()
     clip_ns = round(config.clip.seconds * NANOSECONDS)
     result.known = done.until(recording.origin_ns, clip_ns)
@@ -113,7 +118,8 @@ def index_recording(
     return result
 
 
-def _session(store: Store, name: str, origin_ns: int) -> int:
+def session_for(store: Store, name: str, origin_ns: int) -> int:
+    """Returns the session in a memory of a recording that begins at `origin_ns`."""
     newest = store.newest_ns()
     if origin_ns >= TIME_OF_DAY_NS and (newest is None or newest >= TIME_OF_DAY_NS):
         return store.session
@@ -129,26 +135,37 @@ def _clips(recording: Recording, config: PenguinConfig, start_s: float) -> Itera
 
 
 def _entry(answer: Answer, source: Source, clip: Sequence[Frame]) -> NewEntry:
-    keys = [frame.stamp_ns for frame in answer.evidence.frames if frame.type == FrameType.KEY]
-    shown = next((frame for frame in clip if keys and frame.stamp_ns == keys[-1]), clip[-1])
-    evidence = {
-        'frames': [
-            {'stamp_ns': frame.stamp_ns, 'type': frame.type.name.lower()}
-            for frame in answer.evidence.frames
-        ],
-        'model_name': answer.evidence.model_name,
-        'model_digest': answer.evidence.model_digest,
-        'backend': answer.evidence.backend,
-        'precision': answer.evidence.precision,
-    }
-    begin, end = clip[0].stamp_ns, clip[-1].stamp_ns
+    begin, end, evidence = clip[0].stamp_ns, clip[-1].stamp_ns, evidence_of(answer)
     entry = NewEntry(Kind.CAPTION, source.name, source.topic, begin, end, answer.text, '', evidence)
     if not source.has_pictures:
         return entry
-    return dataclasses.replace(entry, picture=_jpeg(shown), picture_ns=shown.stamp_ns)
+    shown = shown_frame(answer, clip)
+    return dataclasses.replace(entry, picture=jpeg_of(shown), picture_ns=shown.stamp_ns)
 
 
-def _jpeg(frame: Frame) -> bytes:
+def shown_frame(answer: Answer, clip: Sequence[Frame]) -> Frame:
+    """Returns the newest key frame of a clip, which stands for it."""
+    keys = [frame.stamp_ns for frame in answer.evidence.frames if frame.type == FrameType.KEY]
+    return next((frame for frame in clip if keys and frame.stamp_ns == keys[-1]), clip[-1])
+
+
+def evidence_of(answer: Answer) -> dict[str, Any]:
+    """Returns what is kept of the evidence of a caption."""
+    evidence = answer.evidence
+    return {
+        'frames': [
+            {'stamp_ns': frame.stamp_ns, 'type': frame.type.name.lower()}
+            for frame in evidence.frames
+        ],
+        'model_name': evidence.model_name,
+        'model_digest': evidence.model_digest,
+        'backend': evidence.backend,
+        'precision': evidence.precision,
+    }
+
+
+def jpeg_of(frame: Frame) -> bytes:
+    """Returns a small picture of a frame."""
     image = PillowImage.fromarray(frame.image)
     image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
     stream = io.BytesIO()

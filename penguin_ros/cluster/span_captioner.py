@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Captions spans of recordings with an engine of its own, in a process of the cluster.
+
+What is wrong with a recording comes back as a value: it must cost that recording only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from penguin_ros.cluster.spans import (
+    ClipCaption,
+    RecordingFacts,
+    RecordingPlace,
+    Span,
+    SpanCaptions,
+)
+from penguin_ros.config import PenguinConfig
+from penguin_ros.evaluation.offline import OfflineRunner, clip_thinner, cut_clips
+from penguin_ros.evaluation.recording_index import evidence_of, jpeg_of, shown_frame
+from penguin_ros.frame import NANOSECONDS, Frame
+from penguin_ros.media.convert import reduced
+from penguin_ros.media.recordings import open_recording
+from penguin_ros.request import Answer
+
+if TYPE_CHECKING:
+    from penguin_ros.media.recording import Recording
+
+
+class ClipRunner(Protocol):
+    """What captions a clip."""
+
+    def caption(self, clip: Sequence[Frame]) -> Answer:
+        """Blocks until the caption is complete."""
+
+
+class SpanCaptioner:
+    """One engine, and one recording at a time. `runner`: instead of an engine, in tests."""
+
+    def __init__(
+        self, config: PenguinConfig, has_pictures: bool, runner: ClipRunner | None = None
+    ) -> None:
+        self._config = config
+        self._has_pictures = has_pictures
+        self._engine: OfflineRunner | None = None
+        self._runner = runner
+
+    def describe(self, place: RecordingPlace) -> RecordingFacts:
+        """Opens a recording and returns how long it is."""
+        try:
+            recording = open_recording(Path(place.path), place.image_topic)
+        except Exception as error:  # whatever a damaged file brings up costs this file only
+            return RecordingFacts(error=_in_words(error))
+        return RecordingFacts(recording.origin_ns, recording.duration_ns)
+
+    def caption(self, span: Span) -> SpanCaptions:
+        """Captions the clips of a span."""
+        captions: list[ClipCaption] = []
+        notes: tuple[str, ...] = ()
+        runner = self._opened()
+        try:
+            recording = open_recording(Path(span.place.path), span.place.image_topic)
+            for clip in self._clips(recording, span):
+                captions.append(self._captioned(clip, runner))
+            notes = tuple(recording.account.lines())
+        except Exception as error:
+            return SpanCaptions(tuple(captions), notes, _in_words(error))
+        return SpanCaptions(tuple(captions), notes)
+
+    def close(self) -> None:
+        """Frees the engine."""
+        if self._engine is not None:
+            self._engine.__exit__(None, None, None)
+            self._engine = self._runner = None
+
+    def _opened(self) -> ClipRunner:
+        """Returns the engine, which is loaded for the first span: the cluster learns of a failure
+        then, from the call that needed it.
+        """
+        if self._runner is None:
+            self._runner = self._engine = OfflineRunner(self._config).__enter__()
+        return self._runner
+
+    def _clips(self, recording: Recording, span: Span) -> Iterator[list[Frame]]:
+        config = self._config
+        clip_ns = round(config.clip.seconds * NANOSECONDS)
+        start_ns, end_ns = span.first * clip_ns, (span.first + span.count) * clip_ns
+        frames = recording.frames(config.clip.fps, start_ns, end_ns)
+        small = (
+            (time_ns, reduced(image, config.buffer.max_frame_pixels)) for time_ns, image in frames
+        )
+        limits = config.clip.seconds, start_ns / NANOSECONDS, end_ns / NANOSECONDS
+        for _, clip in cut_clips(small, *limits, span.origin_ns, clip_thinner(config)):
+            yield clip
+
+    def _captioned(self, clip: list[Frame], runner: ClipRunner) -> ClipCaption:
+        begin_ns, end_ns = clip[0].stamp_ns, clip[-1].stamp_ns
+        answer = runner.caption(clip)
+        if answer.error is not None:
+            return ClipCaption(begin_ns, end_ns, error=str(answer.error))
+        shown = shown_frame(answer, clip)
+        picture = jpeg_of(shown) if self._has_pictures else b''
+        return ClipCaption(
+            begin_ns,
+            end_ns,
+            answer.text,
+            evidence_of(answer),
+            picture,
+            shown.stamp_ns if picture else 0,
+        )
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) or repr(error)
