@@ -26,6 +26,9 @@ EPILOG = """examples:
 Clients: anything that speaks OpenAI's chat completions, with base_url http://127.0.0.1:8360/v1.
 API keys stand in a file that only its owner may read, one a line, or in PENGUIN_API_KEYS.
 
+With --ray it is deployed in a Ray cluster and stays there when this command ends; typed again with
+another bundle it is replaced without a lost request. --remove takes it out.
+
 exit codes: 0 ended by Ctrl-C or SIGTERM, 2 wrong usage or something missing"""
 
 SERVED = {
@@ -69,6 +72,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='MB',
         help='pictures that clients sent with a uuid (default: 256)',
     )
+    parser.add_argument(
+        '--ray', metavar='ADDRESS', help='deploy it in a Ray cluster: auto, HOST:PORT, or local'
+    )
+    parser.add_argument(
+        '--replicas', type=int, default=1, metavar='N', help='with --ray; 0: by load (default: 1)'
+    )
+    parser.add_argument(
+        '--replica-cpus', type=float, default=1.0, metavar='X', help='CPUs of each (default: 1)'
+    )
+    parser.add_argument(
+        '--replica-gpus', type=float, default=0.0, metavar='X', help='GPUs of each (default: 0)'
+    )
+    parser.add_argument('--remove', action='store_true', help='with --ray: take it out again')
     add_setting_options(
         parser,
         {**MODEL_OPTIONS, '--deadline': 'question.deadline', '--max-tokens': 'question.max_tokens'},
@@ -79,12 +95,37 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until Ctrl-C."""
     from penguin_ros.serving.main import serve
 
+    if arguments.ray:
+        return _deploy(arguments)
     config = _config(arguments)
     options = _options(arguments)
     try:
         serve(config, options, _print_address, threading.Event().is_set)
     except KeyboardInterrupt:
         pass
+    return exit_codes.DONE
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    """Deploys into a cluster, and returns when the first request can be answered."""
+    from penguin_ros.cluster.ray_serve import Deployment, deploy, remove
+    from penguin_ros.serving.main import checked_keys
+
+    if arguments.remove:
+        remove(arguments.ray)
+        return exit_codes.DONE
+    options = _options(arguments)
+    keys = checked_keys(options)
+    deployment = Deployment(
+        options.bind,
+        options.port,
+        arguments.replicas,
+        gpus=arguments.replica_gpus,
+        cpus=arguments.replica_cpus,
+    )
+    config = _config(arguments)
+    deploy(arguments.ray, config, options.limits, keys, options.model_name, deployment)
+    print(f'Deployed at http://{options.bind}:{options.port}/v1', flush=True)
     return exit_codes.DONE
 
 

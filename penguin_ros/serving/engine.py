@@ -28,13 +28,16 @@ class ServedEngine:
         self._pipeline = pipeline
         self._model: ModelDescription | None = None
 
-    async def open(self) -> ModelDescription:
-        """Loads the model on a thread beside the loop, and takes requests from then on."""
-        loop = asyncio.get_running_loop()
-        model = await loop.run_in_executor(None, self._pipeline.open)
+    def load(self) -> ModelDescription:
+        """Loads the model, and takes requests from then on; on any thread."""
+        model = self._pipeline.open()
         self._pipeline.activate()
         self._model = model
         return model
+
+    async def open(self) -> ModelDescription:
+        """Loads the model on a thread beside the loop."""
+        return await asyncio.get_running_loop().run_in_executor(None, self.load)
 
     async def close(self) -> None:
         """Ends what still waits or runs, and frees the model."""
