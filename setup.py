@@ -66,6 +66,8 @@ setup(
         # The operator's console in the browser, the engine behind HTTP, and what asks such engines.
         'console': ['aiohttp>=3.8,<4'],
         'serve': ['aiohttp>=3.8,<4'],
+        # Many machines: penguin index --ray, penguin serve --ray.
+        'ray': ['ray[serve]>=2.50,<3', 'pyarrow>=15,<30'],
         'remote': ['aiohttp>=3.8,<4'],
         # Answers that conform to a JSON schema.
         'json': ['llguidance>=1.6,<2'],

@@ -312,6 +312,7 @@ FEW_LINES = {
     'remote.event_stream': 'one idea: events out of bytes, cut anywhere',
     'remote.probe': 'values: a question that costs a server next to nothing',
     'simulation.random_captions': 'one idea: captions in numbers, for what measures',
+    'cluster.session_router': 'entry: Ray imports it by name',
     'web_console.send_queue': 'one idea: what waits for one browser',
     'memory.words': 'one idea: what people type, without any syntax of a database',
 }

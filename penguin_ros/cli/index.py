@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from penguin_ros.errors import SettingError
     from penguin_ros.evaluation.offline import ANY_LENGTH, OfflineRunner, offline, with_model
+    from penguin_ros.evaluation.recording_index import use_meaning
     from penguin_ros.memory.store import Store
 
     if arguments.out and not arguments.ray:
@@ -85,7 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     with Store.open(arguments.store) as store:
         if store.stats().note:
             status_line(store.stats().note)
-        use_meaning(store, arguments.words)
+        if not arguments.words:
+            use_meaning(store, status_line)
         with OfflineRunner(config) as runner:
             for source in arguments.sources:
                 is_whole &= _index(arguments, config, store, runner, source)
@@ -93,19 +95,6 @@ def run(arguments: argparse.Namespace) -> int:
         if store.stats().last_error:
             status_line(store.stats().last_error)
     return exit_codes.DONE if is_whole else exit_codes.FAILED
-
-
-def use_meaning(store: Store, is_unwanted: bool) -> None:
-    """Has a memory find by meaning, where that is wanted and installed."""
-    from penguin_ros.errors import LibraryUnusable
-    from penguin_ros.memory.embedder import included_embedder
-
-    if is_unwanted:
-        return
-    try:
-        store.use_embedder(included_embedder())
-    except LibraryUnusable as error:
-        status_line(f'to be found by words only: {error.why}')
 
 
 def _index(

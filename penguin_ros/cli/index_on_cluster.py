@@ -11,16 +11,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from penguin_ros.cli import exit_codes
-from penguin_ros.cli.index import SECONDS_BETWEEN_LINES, use_meaning
 from penguin_ros.cluster.caption_sinks import CaptionSink, StoreSink, file_sink
 from penguin_ros.cluster.cluster_index import ClusterIndex, Progress, RecordingReport
 from penguin_ros.cluster.ray_crew import RayCrew, connect
 from penguin_ros.cluster.spans import RecordingPlace
 from penguin_ros.config import PenguinConfig
 from penguin_ros.console import can_draw, clock, print_line, progress_bar, status_line
+from penguin_ros.evaluation.recording_index import use_meaning
 from penguin_ros.frame import NANOSECONDS
 from penguin_ros.memory.store import Store
 from penguin_ros.text import counted
+
+SECONDS_BETWEEN_LINES = 30.0
 
 
 def index_on_cluster(arguments: argparse.Namespace, config: PenguinConfig) -> int:
@@ -51,7 +53,8 @@ def _sink(arguments: argparse.Namespace) -> CaptionSink:
     store = Store.open(arguments.store)
     if store.stats().note:
         status_line(store.stats().note)
-    use_meaning(store, arguments.words)
+    if not arguments.words:
+        use_meaning(store, status_line)
     return StoreSink(store, arguments.pictures)
 
 

@@ -72,6 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='MB',
         help='pictures that clients sent with a uuid (default: 256)',
     )
+    _add_cluster_arguments(parser)
+    add_setting_options(
+        parser,
+        {**MODEL_OPTIONS, '--deadline': 'question.deadline', '--max-tokens': 'question.max_tokens'},
+    )
+
+
+def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--ray', metavar='ADDRESS', help='deploy it in a Ray cluster: auto, HOST:PORT, or local'
     )
@@ -85,10 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--replica-gpus', type=float, default=0.0, metavar='X', help='GPUs of each (default: 0)'
     )
     parser.add_argument('--remove', action='store_true', help='with --ray: take it out again')
-    add_setting_options(
-        parser,
-        {**MODEL_OPTIONS, '--deadline': 'question.deadline', '--max-tokens': 'question.max_tokens'},
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@
     cluster_index    the plan: spans out, captions in, losses made good, progress
     ray_crew         the crew on Ray's actors
     replica          one served engine among several, and the gateway before them
+    sessions         which requests belong together
     session_router   which replica a session's requests go to
     ray_serve        both as an application of Ray Serve
 

@@ -17,6 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from penguin_ros.cluster.sessions import session_in
 from penguin_ros.config import PenguinConfig
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.serving.chat_service import ChatService, Reply, ServiceLimits, refused
@@ -169,14 +170,3 @@ class Gateway:
                 f'the engine was lost in the middle of the answer: {type(error).__name__}',
             )
             yield b'data: ' + json.dumps(refusal.body).encode() + b'\n\n'
-
-
-def session_in(body: bytes) -> str:
-    """Returns what a body says belongs together, '' when it says nothing or is no JSON."""
-    try:
-        content = json.loads(body)
-        ours = content.get('penguin') or {}
-        named = ours.get('stream') or content.get('prompt_cache_key') or content.get('user') or ''
-    except (ValueError, RecursionError, AttributeError):
-        return ''
-    return str(named)[:256]

@@ -3,27 +3,17 @@
 as long as it lives and has room, so that what was computed and the pictures that were sent are
 found again.
 
-The order of replicas for a session comes from a hash of both names: when one goes, only its own
-sessions move. Ray imports this file by name.
+Ray imports this file by name.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Sequence
 from typing import Any
 
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
-
-def in_order(names: Sequence[str], session: str) -> list[int]:
-    """Returns the indices of the replicas `names` in the order in which a session tries them."""
-
-    def weight(index: int) -> bytes:
-        return hashlib.blake2b(f'{session}\0{names[index]}'.encode(), digest_size=8).digest()
-
-    return sorted(range(len(names)), key=weight)
+from penguin_ros.cluster.sessions import in_order
 
 
 class SessionRouter(RequestRouter):  # type: ignore[misc]

@@ -20,11 +20,12 @@ from typing import Any
 from PIL import Image as PillowImage
 
 from penguin_ros.config import PenguinConfig
-from penguin_ros.errors import InvalidRequest
+from penguin_ros.errors import InvalidRequest, LibraryUnusable
 from penguin_ros.evaluation.offline import OfflineRunner, clip_thinner, cut_clips
 from penguin_ros.frame import NANOSECONDS, Frame, FrameType
 from penguin_ros.media.convert import reduced
 from penguin_ros.media.recording import Recording
+from penguin_ros.memory.embedder import included_embedder
 from penguin_ros.memory.entry import Kind, NewEntry
 from penguin_ros.memory.export import hits_of
 from penguin_ros.memory.filter import MAX_LIMIT, Filter
@@ -171,3 +172,11 @@ def jpeg_of(frame: Frame) -> bytes:
     stream = io.BytesIO()
     image.save(stream, 'JPEG', quality=JPEG_QUALITY)
     return stream.getvalue()
+
+
+def use_meaning(store: Store, tell: Callable[[str], None]) -> None:
+    """Has a memory find by meaning too, or tells in a sentence why it does not."""
+    try:
+        store.use_embedder(included_embedder())
+    except LibraryUnusable as error:
+        tell(f'to be found by words only: {error.why}')

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support.ray_cluster import RayCluster, ray_cluster, ray_environment, ray_python
+from support.ray_cluster import RayCluster, processes, ray_cluster, ray_environment, ray_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -57,25 +57,8 @@ def wait_for_clips(path: Path, count: int, driver: subprocess.Popen[str]) -> Non
         time.sleep(0.2)
 
 
-def engines() -> list[int]:
-    """The process ids of Ray's actors with an engine that were started by this test."""
-    found = []
-    for entry in Path('/proc').iterdir():
-        try:
-            title = (entry / 'cmdline').read_bytes().split(b'\0')[0]
-            owned = b'PENGUIN_RAY_TEST=' + MARK in (entry / 'environ').read_bytes().split(b'\0')
-        except (OSError, ValueError):
-            continue
-        if title.startswith(b'ray::SpanCaptioner') and owned:
-            found.append(int(entry.name))
-    return found
-
-
-MARK = str(os.getpid()).encode()
-
-
 def test_two_nodes_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('PENGUIN_RAY_TEST', MARK.decode())
+    monkeypatch.setenv('PENGUIN_RAY_TEST', str(os.getpid()))
     sources = [tmp_path / f'day{number}.avi' for number in range(RECORDINGS)]
     for number, path in enumerate(sources):
         film(path, 60 * number + 40)
@@ -85,7 +68,7 @@ def test_two_nodes_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with ray_cluster() as cluster:
         driver = index(cluster, [*sources, torn], out)
         wait_for_clips(out, 8, driver)
-        os.kill(chance.choice(engines()), signal.SIGKILL)
+        os.kill(chance.choice(processes('ray::SpanCaptioner', str(os.getpid()))), signal.SIGKILL)
         wait_for_clips(out, 16, driver)
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()

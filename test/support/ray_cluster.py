@@ -55,6 +55,22 @@ class RayCluster:
         assert self._process.stdout.readline().strip() == 'done'
 
 
+def processes(title: str, mark: str) -> list[int]:
+    """Ids of Ray's processes whose title begins so, and that have PENGUIN_RAY_TEST=`mark` in their
+    environment.
+    """
+    found = []
+    for entry in Path('/proc').iterdir():
+        try:
+            is_titled = (entry / 'cmdline').read_bytes().startswith(title.encode())
+            environment = (entry / 'environ').read_bytes().split(b'\0') if is_titled else []
+        except OSError:
+            continue
+        if f'PENGUIN_RAY_TEST={mark}'.encode() in environment:
+            found.append(int(entry.name))
+    return found
+
+
 @contextmanager
 def ray_cluster(cpus: int = 1) -> Iterator[RayCluster]:
     """Two nodes with `cpus` CPUs each."""
@@ -84,18 +100,18 @@ def ray_cluster(cpus: int = 1) -> Iterator[RayCluster]:
 def main() -> None:
     from ray.cluster_utils import Cluster
 
-    cpus = int(sys.argv[1])
+    node = {'num_cpus': int(sys.argv[1]), 'node_ip_address': '127.0.0.1'}
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={'num_cpus': cpus, 'include_dashboard': False},
+        head_node_args={'include_dashboard': False, **node},
     )
-    second = cluster.add_node(num_cpus=cpus)
+    second = cluster.add_node(**node)
     print('address', cluster.address, flush=True)
     for line in sys.stdin:
         if line.strip() == 'kill':
             cluster.remove_node(second, allow_graceful=False)
         elif line.strip() == 'add':
-            second = cluster.add_node(num_cpus=cpus)
+            second = cluster.add_node(**node)
         print('done', flush=True)
     cluster.shutdown()
 
