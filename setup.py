@@ -90,6 +90,7 @@ setup(
             'camera_node = penguin_ros.ros.camera_node.main:main',
             'memory_node = penguin_ros.ros.memory_node.main:main',
             'overlay_node = penguin_ros.ros.overlay_node.main:main',
+            'record_node = penguin_ros.ros.record_node.main:main',
             'sim_camera = penguin_ros.ros.sim_camera.main:main',
         ],
         # `ros2 penguin VERB`, and what `ros2 doctor` says of penguin_ros, where ros2cli is.

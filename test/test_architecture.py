@@ -222,10 +222,12 @@ ROOMS = {
     ),
     'transform_tree': Room(('errors', 'frame')),
     'picture_buffer': Room(('errors', 'frame'), ('numpy', 'cv2')),
+    'recording': Room((*VALUES, 'media', 'overlay'), ('rosbags',)),
     'overlay': Room((*VALUES, 'rules.event'), ('numpy', 'PIL')),
     'recollection': Room((*VALUES, 'memory')),
     'ros.conversions': Room(
-        (*VALUES, 'media', 'memory', 'pipeline', 'pipeline_status', 'rules'), ROS_LIBRARIES
+        (*VALUES, 'media', 'memory', 'overlay', 'pipeline', 'pipeline_status', 'rules'),
+        ROS_LIBRARIES,
     ),
     'ros.process': Room(VALUES, ROS_LIBRARIES),
     'ros.camera_input': Room(NODE, ROS_LIBRARIES),
@@ -243,6 +245,10 @@ ROOMS = {
             'ros.node.surroundings',
         ),
         (*ROS_LIBRARIES, 'tf2_msgs', 'tf2_ros'),
+    ),
+    'ros.record_node': Room(
+        (*VALUES, 'overlay', 'recording', 'ros.conversions', 'ros.process'),
+        (*ROS_LIBRARIES, 'ament_index_python'),
     ),
     'ros.overlay_node': Room(
         (*NODE, 'overlay', 'ros.camera_node.image_publisher', 'ros.node.surroundings'),

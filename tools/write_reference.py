@@ -3,7 +3,7 @@
 
 A table stands between the lines `<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
 nothing is written, and the exit code is 1 when a table is stale. The parameters of the camera
-nodes, the memory node and the overlay node need ROS 2, so source scripts/env.sh first.
+nodes and of what listens to a penguin node need ROS 2, so source scripts/env.sh first.
 """
 
 from __future__ import annotations
@@ -60,6 +60,13 @@ def overlay_node_block() -> str:
     return _sections(OverlayConfig(), with_live=False)
 
 
+def record_node_block() -> str:
+    """Returns the parameters of record_node: a table for each section."""
+    from penguin_ros.ros.record_node.parameters import RecordConfig
+
+    return _sections(RecordConfig(), with_live=False)
+
+
 def messages_block() -> str:
     """Returns every file of penguin_msgs."""
     return markdown(interfaces(ROOT / 'penguin_msgs'))
@@ -104,11 +111,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
     'sim_camera parameters': sim_camera_block,
     'memory_node parameters': memory_node_block,
     'overlay_node parameters': overlay_node_block,
+    'record_node parameters': record_node_block,
     'messages': messages_block,
     'board defaults': boards_block,
     'penguin launch': lambda: launch_block('penguin.launch.py'),
     'simulation launch': lambda: launch_block('simulation.launch.py'),
     'overlay launch': lambda: launch_block('overlay.launch.py'),
+    'record launch': lambda: launch_block('record.launch.py'),
     'memory launch': lambda: launch_block('memory.launch.py'),
     'console launch': lambda: launch_block('console.launch.py'),
     'gazebo launch': lambda: launch_block('gazebo.launch.py'),

@@ -13,6 +13,7 @@ from penguin_ros.cli import exit_codes
 from penguin_ros.cli.console import PORT, port
 from penguin_ros.cli.setting_options import seconds
 from penguin_ros.demo.nodes import DemoSettings
+from penguin_ros.errors import SettingError
 
 SECONDS = 40.0
 PRECISIONS = ('float32', 'int8', 'int4')
@@ -21,6 +22,7 @@ EPILOG = """examples:
   penguin demo
   penguin demo --console                     # then open the address that it prints
   penguin demo --seconds 60 --seed 1000000500
+  penguin demo --record demo_recording       # then open it in Foxglove
   penguin demo --seconds 60 --bundle engines/Penguin-VL-2B --video drive.mp4
   penguin demo --seconds 60 --checkpoint ./Penguin-VL-2B --precision int4 --video drive.mp4
 
@@ -49,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--video', type=Path, metavar='FILE', help='show this video instead of a simulated world'
+    )
+    parser.add_argument(
+        '--record', type=Path, metavar='DIR', help='write an MCAP recording into a new folder'
     )
     _add_model_arguments(parser)
     parser.add_argument(
@@ -105,6 +110,10 @@ def run(arguments: argparse.Namespace) -> int:
     from penguin_ros.ros.process.requirements import require_messages
 
     require_messages()
+    if arguments.record is not None and arguments.record.exists():
+        raise SettingError(
+            f'{arguments.record} is there already', 'a recording is a new folder', 'Name another'
+        )
     if not arguments.video and not arguments.console:
         check_output(arguments.picture, option='--picture FILE')
     settings = DemoSettings(
@@ -117,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.seed,
         arguments.level,
         arguments.picture,
+        arguments.record,
     )
     if arguments.console:
         from penguin_ros.demo.console import run_console_demo

@@ -42,7 +42,7 @@ class DemoSettings:
     '' for one that suits its size. `question` is asked once, '' for one whose right answer is
     known. `seed` is the first simulated scene and `level` the kind of scenes; None takes scenes
     that the model was never trained on and the level that it was measured on. `sheet` is where the
-    image of the first scenes goes.
+    image of the first scenes goes, `recording` the folder of an MCAP recording or None.
     """
 
     seconds: float
@@ -54,6 +54,7 @@ class DemoSettings:
     seed: int | None = None
     level: int | None = None
     sheet: Path = Path('demo.png')
+    recording: Path | None = None
 
     @property
     def has_rules(self) -> bool:
@@ -83,9 +84,27 @@ def demo_nodes(settings: DemoSettings, folder: Path) -> Iterator[DemoNodes]:
         _penguin_node(bundle, folder, settings),
     )
     with contextlib.ExitStack() as stack:
+        if settings.recording is not None:
+            stack.enter_context(_recorded(settings, folder))
         for process in (nodes.camera, nodes.penguin):
             stack.callback(process.stop)
         yield nodes
+
+
+@contextlib.contextmanager
+def _recorded(settings: DemoSettings, folder: Path) -> Iterator[None]:
+    """Records everything until the end, and says where it is."""
+    target = str(settings.recording and settings.recording.absolute())
+    files = [] if settings.video else [simulation_parameters()]  # the time of the world
+    parameters = {'folder': target, 'node': NODE}
+    recorder = NodeProcess('record_node', folder, parameters, REMAPS, files)
+    recorder.start()
+    try:
+        yield
+    finally:
+        recorder.stop()
+        said = recorder.tail(1).partition(']: ')[2]
+        status_line(f'recording: {said or recorder.tail()}')
 
 
 def model_bundle(settings: DemoSettings) -> str:

@@ -15,6 +15,7 @@ NEEDS_ROS = (
     'camera_node parameters',
     'memory_node parameters',
     'overlay_node parameters',
+    'record_node parameters',
     'sim_camera parameters',
 )
 EXAMPLE = """# What this is.

@@ -23,6 +23,7 @@ from penguin_ros.errors import PenguinError
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
 from penguin_ros.media.compressed import compressed_size
 from penguin_ros.media.convert import message_to_rgb
+from penguin_ros.overlay.annotations import image_annotations
 from penguin_ros.overlay.arrangement import Arrangement, TextStyle, arranged
 from penguin_ros.overlay.board import Board
 from penguin_ros.overlay.lines import Overlay, overlay_of
@@ -32,7 +33,6 @@ from penguin_ros.ros.conversions.topics import RAW, newest_frame_qos
 from penguin_ros.ros.overlay_node.drawing import Drawing
 from penguin_ros.ros.overlay_node.foreign_messages import (
     ForeignPackage,
-    annotation_message,
     overlay_text_message,
 )
 from penguin_ros.ros.overlay_node.parameters import OverlayConfig
@@ -177,7 +177,7 @@ class CameraOverlay:
         for header, width, height in waiting:
             arrangement = self._arranged(to_nanoseconds(header.stamp), width, height)
             messages = self._shared.foxglove.module
-            self._annotations.publish(annotation_message(messages, arrangement, header.stamp))
+            self._annotations.publish(image_annotations(messages, arrangement, header.stamp))
             self.counts['annotations'] += 1
         if picture is not None:
             self._publish_picture(picture)

@@ -10,13 +10,11 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from rclpy.type_support import check_is_valid_msg_type
 from std_msgs.msg import ColorRGBA
 
-from penguin_ros.overlay.arrangement import Arrangement, PlacedLine
 from penguin_ros.overlay.lines import Overlay
-from penguin_ros.overlay.painter import BORDER, COLOURS, DARKNESS, Colour
+from penguin_ros.overlay.painter import COLOURS, DARKNESS
 
 FOXGLOVE, RVIZ_2D = 'foxglove_msgs', 'rviz_2d_overlay_msgs'
 TEXT_POINTS = 12
@@ -48,23 +46,6 @@ def foreign_package(name: str, message: str) -> ForeignPackage:
     return ForeignPackage(name, module, '')
 
 
-def annotation_message(messages: Any, arrangement: Arrangement, stamp: Time) -> Any:
-    """Returns foxglove_msgs/ImageAnnotations for the frame of a stamp; empty where nothing is
-    said, so that what was said of the frame before is not left standing.
-
-    `messages` is the module foxglove_msgs.msg. Only fields that all its versions have are set.
-    """
-    annotations = messages.ImageAnnotations()
-    annotations.texts = [
-        _text(messages, line, arrangement.text_size, stamp)
-        for panel in arrangement.panels
-        for line in panel.lines
-    ]
-    if arrangement.is_alarm:
-        annotations.points = [_border(messages, arrangement, stamp)]
-    return annotations
-
-
 def overlay_text_message(messages: Any, overlay: Overlay, camera: str) -> Any:
     """Returns rviz_2d_overlay_msgs/OverlayText, whose text RViz reads as HTML: each line in its
     colour. `messages` is the module rviz_2d_overlay_msgs.msg.
@@ -87,33 +68,3 @@ def overlay_text_message(messages: Any, overlay: Overlay, camera: str) -> Any:
         text_size=float(TEXT_POINTS),
         text='\n'.join([html.escape(camera), *lines]) if lines else '',
     )
-
-
-def _text(messages: Any, line: PlacedLine, size: int, stamp: Time) -> Any:
-    return messages.TextAnnotation(
-        timestamp=stamp,
-        position=messages.Point2(x=float(line.left), y=float(line.bottom)),
-        text=line.text,
-        font_size=float(size),
-        text_color=_colour(messages, COLOURS[line.tone]),
-        background_color=_colour(messages, (0, 0, 0), DARKNESS),
-    )
-
-
-def _border(messages: Any, arrangement: Arrangement, stamp: Time) -> Any:
-    half = arrangement.border / 2
-    right, bottom = arrangement.width - half, arrangement.height - half
-    corners = ((half, half), (right, half), (right, bottom), (half, bottom))
-    kind = messages.PointsAnnotation
-    return kind(
-        timestamp=stamp,
-        type=kind.LINE_LOOP,
-        points=[messages.Point2(x=x, y=y) for x, y in corners],
-        outline_color=_colour(messages, BORDER),
-        thickness=float(arrangement.border),
-    )
-
-
-def _colour(messages: Any, colour: Colour, alpha: float = 1.0) -> Any:
-    red, green, blue = (channel / 255 for channel in colour)
-    return messages.Color(r=red, g=green, b=blue, a=alpha)

@@ -14,8 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from penguin_ros.frame import to_nanoseconds
-from penguin_ros.overlay.board import CaptionShown, RuleShown
+from penguin_ros.ros.conversions.overlay_messages import caption_shown, rules_shown
 from penguin_ros.ros.conversions.parameters import NumbersAsDeclared
 from penguin_ros.ros.conversions.topics import AUTO
 from penguin_ros.ros.node.surroundings import NodeWatch, on_clock_jump
@@ -25,7 +24,6 @@ from penguin_ros.ros.overlay_node.drawing import Drawing
 from penguin_ros.ros.overlay_node.foreign_messages import FOXGLOVE, RVIZ_2D, foreign_package
 from penguin_ros.ros.overlay_node.parameters import OverlayParameters, overlay_parameters
 from penguin_ros.ros.process.callback_guard import CallbackGuard
-from penguin_ros.rules.event import State
 
 NODE_NAME = 'overlay'
 LOOK_S = 0.25
@@ -148,29 +146,3 @@ class OverlayNode(NumbersAsDeclared, Node):
             last_fault=self.guard.last_fault,
             warnings=self._watch.warnings(),
         )
-
-
-def caption_shown(message: Caption) -> CaptionShown:
-    """Returns what of a caption is shown."""
-    stamp = message.evidence.end if message.evidence.frames else message.header.stamp
-    return CaptionShown(
-        message.text,
-        to_nanoseconds(stamp),
-        message.state == Caption.PARTIAL,
-        message.error_message if message.state == Caption.ERROR else '',
-    )
-
-
-def rules_shown(message: RuleStates, camera: str) -> tuple[RuleShown, ...]:
-    """Returns how rules are doing on a camera."""
-    return tuple(
-        RuleShown(
-            state.rule,
-            State(state.state),
-            float(state.probability),
-            to_nanoseconds(state.since),
-            state.reason,
-        )
-        for state in message.states
-        if state.camera == camera
-    )

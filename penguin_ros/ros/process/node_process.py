@@ -20,6 +20,7 @@ MAIN_MODULES = {
     'sim_camera': 'penguin_ros.ros.sim_camera.main',
     'memory_node': 'penguin_ros.ros.memory_node.main',
     'overlay_node': 'penguin_ros.ros.overlay_node.main',
+    'record_node': 'penguin_ros.ros.record_node.main',
 }
 
 

@@ -3,93 +3,37 @@
 
 from __future__ import annotations
 
-import array
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
-from penguin_msgs.msg import CameraStatus, Caption, RuleState, RuleStates, Status
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 from support.built_messages import (
     environment_without,
     import_messages,
     messages_environment,
 )
 from support.graph import Graph, NodeProcess, stamp_ns
+from support.penguin_topics import BEGIN, GRAY, HEIGHT, PERIOD, WIDTH, PenguinTopics
 
-from penguin_ros.frame import NANOSECONDS
 from penguin_ros.overlay.painter import BORDER
-from penguin_ros.ros.conversions.times import time_message
 
 MODULE = 'penguin_ros.ros.overlay_node.main'
-BEGIN = 1_000 * NANOSECONDS
-WIDTH, HEIGHT, GRAY = 320, 240, 200
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 PACKAGES = ('foxglove_msgs', 'rviz_2d_overlay_msgs')
 
 
-class WatchedPenguin:
-    """What a penguin node publishes, one raw and one compressed camera, and an overlay node."""
+class WatchedPenguin(PenguinTopics):
+    """A penguin node's topics and an overlay node that listens to them."""
 
     def __init__(self, graph: Graph, environment: dict[str, str]) -> None:
-        self.graph = graph
-        self._count = 0
-        node = graph.node
-        self._caption = node.create_publisher(Caption, '/r1/penguin/caption', 10)
-        self._rules = node.create_publisher(RuleStates, '/r1/penguin/rule_states', LATCHED)
-        self._status = node.create_publisher(Status, '/r1/penguin/status', LATCHED)
-        self.front = node.create_publisher(Image, '/r1/front/image', 10)
-        self.rear = node.create_publisher(CompressedImage, '/r1/rear/image/compressed', 10)
-        cameras = [
-            CameraStatus(name='front', topic='/r1/front/image', transport='raw'),
-            CameraStatus(name='rear', topic='/r1/rear/image/compressed', transport='compressed'),
-        ]
-        self._status.publish(Status(lifecycle_state='active', cameras=cameras))
-        self.diagnostics: list[Any] = graph.collect(DiagnosticArray, '/diagnostics')
+        super().__init__(graph)
         self.process: NodeProcess = graph.start(
             MODULE, arguments=('-r', '__ns:=/r1'), environment=environment
         )
-        graph.wait_for(self._caption.get_subscription_count, 30.0, 'the overlay node')
+        self.wait_for_listener()
         graph.wait_for(lambda: 'front: topic' in self.values(), 30.0, 'the cameras')
-
-    def say(self, text: str, camera: str = 'front', age_s: float = 0.0) -> None:
-        stamp = time_message(self.now_ns - round(age_s * NANOSECONDS))
-        header = Header(stamp=stamp)
-        self._caption.publish(Caption(header=header, camera=camera, text=text))
-
-    def alarm(self, *active: str, camera: str = 'front') -> None:
-        since = time_message(self.now_ns)
-        state = RuleState.ACTIVE
-        self._rules.publish(
-            RuleStates(
-                states=[
-                    RuleState(rule=rule, camera=camera, state=state, probability=0.9, since=since)
-                    for rule in active
-                ]
-            )
-        )
-
-    @property
-    def now_ns(self) -> int:
-        return BEGIN + self._count * NANOSECONDS // 10
-
-    def frame(self) -> int:
-        """Publishes one frame of each camera and returns its stamp."""
-        self._count += 1
-        header = Header(stamp=time_message(self.now_ns), frame_id='front_optical')
-        pixels = np.full((HEIGHT, WIDTH, 3), GRAY, np.uint8)
-        data = array.array('B', pixels.tobytes())
-        size = {'height': HEIGHT, 'width': WIDTH, 'step': 3 * WIDTH}
-        self.front.publish(Image(header=header, encoding='rgb8', data=data, **size))
-        jpeg = array.array('B', cv2.imencode('.jpg', pixels)[1].tobytes())
-        self.rear.publish(CompressedImage(header=header, format='jpeg', data=jpeg))
-        return self.now_ns
 
     def shown(self, messages: list[Any], condition: Any, what: str) -> Any:
         """Publishes frames until one of the messages is as wanted; returns that."""
@@ -97,15 +41,6 @@ class WatchedPenguin:
             return self.graph.wait_for(
                 lambda: next((each for each in messages if condition(each)), None), 30.0, what
             )
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """The cameras publish while the graph spins."""
-        timer = self.graph.node.create_timer(0.1, self.frame)
-        try:
-            yield
-        finally:
-            self.graph.node.destroy_timer(timer)
 
     def one_by_one(self, notes: list[Any], count: int) -> list[int]:
         """Publishes frames, each when the one before has its note; returns their stamps."""
@@ -116,11 +51,6 @@ class WatchedPenguin:
             stamps.append(self.frame())
             self.graph.wait_for(lambda: len(notes) >= len(stamps), 30.0, 'a note')
         return stamps
-
-    def values(self) -> dict[str, str]:
-        """The values of the newest diagnostic entry."""
-        found = [status for each in self.diagnostics for status in each.status]
-        return {pair.key: pair.value for pair in found[-1].values} if found else {}
 
 
 @pytest.fixture(scope='module')
@@ -169,7 +99,13 @@ def test_nobody_who_looks_costs_nothing_and_the_camera_is_left_alone(
         assert penguin.rear.get_subscription_count() == 0  # at that camera nobody looks
         node.destroy_subscription(viewer)
         graph.wait_for(lambda: not penguin.front.get_subscription_count(), 30.0, 'peace')
-        graph.wait_for(lambda: penguin.values()['front: topic'] == 'nobody looks', 30.0)
+        graph.wait_for(
+            lambda: (
+                'front: pictures' in penguin.values()
+                and penguin.values()['front: topic'] == 'nobody looks'
+            ),
+            30.0,
+        )
         drawn = penguin.values()['front: pictures']
         assert graph.holds_for(lambda: penguin.values()['front: pictures'] == drawn, 1.5)
 
@@ -185,7 +121,7 @@ def test_a_picture_has_the_header_of_its_frame_the_caption_and_the_alarm_drawn_o
     for messages in (raw, jpegs):
         picture = penguin.shown(messages, lambda each: darkness(each) < 120, 'a caption')
         assert picture.header.frame_id == 'front_optical'
-        assert (stamp_ns(picture.header.stamp) - BEGIN) % (NANOSECONDS // 10) == 0
+        assert (stamp_ns(picture.header.stamp) - BEGIN) % PERIOD == 0
         assert abs(int(rgb(picture)[HEIGHT // 2, WIDTH // 2, 0]) - GRAY) < 3
     penguin.shown(raw, is_framed, 'the border of an alarm')
     assert not any(is_framed(each) for each in jpegs)  # it is the other camera's
