@@ -37,6 +37,7 @@ def test_what_was_committed_survives_thirty_kills_and_the_store_is_whole(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_what_was_committed_survives_a_thousand_kills(tmp_path: Path) -> None:
     found = killed(tmp_path / 'memory', 1000, 0.2, 0.05)
     print(found)
