@@ -270,7 +270,9 @@ ROOMS = {
         (*VALUES, 'media', 'picture_buffer', 'ros.conversions', 'ros.process'),
         (*ROS_LIBRARIES, 'typing_extensions'),
     ),
+    'ros.behaviours': Room((*VALUES, 'ros.client'), (*ROS_LIBRARIES, 'py_trees')),
     'client': Room(('ros.client',)),
+    'behaviours': Room(('ros.behaviours',)),
     'mcp_server': Room((*VALUES, 'client'), ('mcp', 'mcp_types', 'pydantic', 'uvicorn')),
     # Libraries of measurement and the command over them: nothing below knows of them.
     'evaluation': Room(None, None),
@@ -300,11 +302,12 @@ ROOMS = {
     'cli': Room(None, None),
 }
 ABOVE = ('evaluation', 'benchmark', 'board', 'cluster', 'demo', 'doctor', 'cli')
-MAY_IMPORT_ROS = ('ros', 'client', 'benchmark.live.node', 'demo', 'doctor', 'cli')
+MAY_IMPORT_ROS = ('ros', 'client', 'behaviours', 'benchmark.live.node', 'demo', 'doctor', 'cli')
 
 FEW_LINES = {
     'cli.entry': 'entry',
     'client': 'entry: what Python programs import',
+    'behaviours': 'entry: what behaviour trees import',
     'ros.client.ask_options': 'values',
     'ros.client.pictures': 'one idea: a picture of a camera, once',
     'rules.darkness': 'one idea: whether an image shows anything',

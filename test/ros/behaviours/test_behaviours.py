@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Behaviours of py_trees over a running node: they ask, branch, wait for events and cancel, and no
+tick waits for anything.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='no ROS 2 here')
+py_trees = pytest.importorskip('py_trees', reason='py_trees is missing')
+
+from py_trees.common import Status
+from support.graph import REPOSITORY, Graph
+from support.live_rules import LiveRules
+from support.python_pages import page_code, run_all
+from support.watching_node import ENDLESS
+
+from penguin_ros.behaviours import Ask, Describe, WaitForEvent
+from penguin_ros.errors import InvalidRequest
+
+WAIT_S = 60.0
+
+
+@pytest.fixture(scope='module')
+def rules(
+    graph: Graph, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveRules]:
+    """A node whose model says yes to what holds and no to all else, with a camera that goes on."""
+    live = LiveRules(
+        graph, tiny_checkpoint, tmp_path_factory.mktemp('rules'), question__max_tokens=3000
+    )
+    yield live
+    live.node.process.stop()
+
+
+@pytest.fixture
+def grown(rules: LiveRules) -> Iterator[Callable[[Any], Any]]:
+    """Returns trees of a behaviour, set up over the node of the test; they are shut down."""
+    trees = []
+
+    def grow(root: Any) -> Any:
+        py_trees.blackboard.Blackboard.clear()
+        trees.append(py_trees.trees.BehaviourTree(root))
+        trees[-1].setup(node=rules.graph.node)
+        return trees[-1]
+
+    yield grow
+    for tree in trees:
+        tree.shutdown()
+    rules.hold()
+
+
+def ticked(rules: LiveRules, tree: Any, is_over: Callable[[], Any] | None = None) -> Any:
+    """Ticks, while the graph spins between the ticks, until the root is through."""
+
+    def through() -> bool:
+        tree.tick()
+        done = tree.root.status in (Status.SUCCESS, Status.FAILURE)
+        return bool(is_over()) if is_over is not None else done
+
+    rules.graph.wait_for(through, WAIT_S, 'the tree')
+    return tree.root
+
+
+def board(key: str) -> Any:
+    return py_trees.blackboard.Blackboard.get(key)
+
+
+def test_an_answer_succeeds_and_stands_on_the_blackboard(rules: LiveRules, grown: Any) -> None:
+    ask = Ask('ask', 'What is there?', key='seen')
+    root = ticked(rules, grown(ask))
+    assert root.status == Status.SUCCESS and root.feedback_message == 'no'
+    assert board('seen').text == 'no' and board('seen').evidence.frames
+    root = ticked(rules, grown(Describe('describe')))
+    assert root.status == Status.SUCCESS and board('description').camera == 'camera'
+
+
+def test_a_typed_answer_decides_the_branch(rules: LiveRules, grown: Any) -> None:
+    def tree(**more: Any) -> Any:
+        return grown(Ask('door', 'Is the door open?', choices=['yes', 'no'], **more))
+
+    assert ticked(rules, tree(expected='yes')).status == Status.FAILURE
+    assert board('answer').choice == 'no'
+    rules.hold('door')
+    assert ticked(rules, tree(expected='yes')).status == Status.SUCCESS
+    assert ticked(rules, tree(expected=['no', 'maybe'])).status == Status.FAILURE
+    assert ticked(rules, tree(expected='yes', min_probability=1.1)).status == Status.FAILURE
+
+
+def test_an_error_fails_with_its_name(rules: LiveRules, grown: Any) -> None:
+    root = ticked(rules, grown(Ask('ask', 'What is there?', camera='attic')))
+    assert root.status == Status.FAILURE and root.feedback_message.startswith('UnknownCamera: ')
+    assert board('answer') is None
+
+
+def test_a_node_that_is_not_there_is_waited_for_without_blocking(
+    rules: LiveRules, grown: Any
+) -> None:
+    tree = grown(Ask('ask', 'What is there?', penguin='/nobody', timeout_s=0.5))
+    tree.tick()
+    assert tree.root.status == Status.RUNNING and '/nobody' in tree.root.feedback_message
+    root = ticked(rules, tree)
+    assert root.status == Status.FAILURE and 'DeadlineExceeded' in root.feedback_message
+
+
+def test_a_tree_that_goes_on_without_the_answer_cancels(rules: LiveRules, grown: Any) -> None:
+    node = rules.node
+    failed = node.status.questions_failed
+    tree = grown(Ask('ask', f'Speak {ENDLESS}.'))
+    before = ('', 'waiting for /penguin', 'asked')
+    ticked(rules, tree, lambda: tree.root.feedback_message not in before)
+    assert tree.root.status == Status.RUNNING
+    tree.root.stop(Status.INVALID)
+    rules.graph.wait_for(lambda: node.status.questions_failed == failed + 1, WAIT_S)
+    late = grown(Ask('ask', f'Speak {ENDLESS}.', timeout_s=0.3))
+    assert ticked(rules, late).status == Status.FAILURE
+    rules.graph.wait_for(lambda: node.status.questions_failed == failed + 2, WAIT_S)
+    early = grown(Ask('ask', f'Speak {ENDLESS}.'))
+    ticked(rules, early, lambda: early.root.feedback_message == 'asked')
+    early.root.stop(Status.INVALID)  # before the node has taken it
+    rules.graph.wait_for(lambda: node.status.questions_failed == failed + 3, WAIT_S)
+    assert node.status.questions_queued == 0
+
+
+def test_an_event_is_waited_for(rules: LiveRules, grown: Any) -> None:
+    rules.set('dog', 'Is there a dog?')
+    tree = grown(WaitForEvent('wait', 'dog'))
+    ticked(rules, tree, lambda: True)
+    assert tree.root.status == Status.RUNNING and board('event') is None
+    rules.hold('dog')
+    assert ticked(rules, tree).status == Status.SUCCESS
+    assert (board('event').kind, board('event').rule) == ('begin', 'dog')
+    gone = grown(WaitForEvent('gone', 'dog', kinds=['end'], camera='camera'))
+    ticked(rules, gone, lambda: True)
+    rules.hold()
+    assert ticked(rules, gone).status == Status.SUCCESS and board('event').kind == 'end'
+    nothing = grown(WaitForEvent('nothing', 'cat', timeout_s=0.3))
+    assert ticked(rules, nothing).status == Status.FAILURE
+    rules.remove('dog')
+    with pytest.raises(InvalidRequest, match='bark'):
+        WaitForEvent('wrong', kinds=['bark'])
+
+
+def test_the_example_asks_branches_and_waits(rules: LiveRules) -> None:
+    rules.hold('door')
+    told = example(rules, lambda: None)
+    assert '/door yes' in told and '/description no' in told and '/event None' in told
+    rules.hold()
+    rules.set('door', 'Is the door open?')
+    told = example(rules, lambda: rules.hold('door'))
+    assert '/door no' in told and "kind='begin'" in told
+    rules.remove('door')
+    rules.hold()
+
+
+def test_the_code_of_the_page_makes_a_tree() -> None:
+    names = run_all(page_code(REPOSITORY / 'docs' / 'behaviour_trees.md'))
+    assert [each.name for each in names['tree'].root.iterate()][-1] == 'watch'
+
+
+def example(rules: LiveRules, once_asked: Callable[[], None]) -> str:
+    """Runs the example beside the node; calls `once_asked` when its question is answered."""
+    answered = len(rules.node.answers)
+    log = rules.graph.folder / 'watch_tree.log'
+    with log.open('wb') as output:
+        program = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / 'examples' / 'watch_tree.py')],
+            env={**os.environ, 'ROS_DOMAIN_ID': str(rules.graph.domain.number)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        rules.graph.wait_for(lambda: len(rules.node.answers) > answered, WAIT_S, 'its question')
+        once_asked()
+        rules.graph.wait_for(lambda: program.poll() is not None, WAIT_S, 'the end of the example')
+    finally:
+        program.kill()
+        program.wait()
+    assert program.returncode == 0, log.read_text()
+    return log.read_text()
