@@ -270,7 +270,9 @@ ROOMS = {
         (*VALUES, 'media', 'picture_buffer', 'ros.conversions', 'ros.process'),
         (*ROS_LIBRARIES, 'typing_extensions'),
     ),
-    'ros.behaviours': Room((*VALUES, 'ros.client'), (*ROS_LIBRARIES, 'py_trees')),
+    'ros.behaviours': Room(
+        (*VALUES, 'ros.client'), (*ROS_LIBRARIES, 'py_trees', 'typing_extensions')
+    ),
     'client': Room(('ros.client',)),
     'behaviours': Room(('ros.behaviours',)),
     'mcp_server': Room((*VALUES, 'client'), ('mcp', 'mcp_types', 'pydantic', 'uvicorn')),

@@ -42,17 +42,17 @@ def rules(
 
 
 @pytest.fixture
-def grown(rules: LiveRules) -> Iterator[Callable[[Any], Any]]:
+def planted(rules: LiveRules) -> Iterator[Callable[[Any], Any]]:
     """Returns trees of a behaviour, set up over the node of the test; they are shut down."""
     trees = []
 
-    def grow(root: Any) -> Any:
+    def plant(root: Any) -> Any:
         py_trees.blackboard.Blackboard.clear()
         trees.append(py_trees.trees.BehaviourTree(root))
         trees[-1].setup(node=rules.graph.node)
         return trees[-1]
 
-    yield grow
+    yield plant
     for tree in trees:
         tree.shutdown()
     rules.hold()
@@ -74,18 +74,18 @@ def board(key: str) -> Any:
     return py_trees.blackboard.Blackboard.get(key)
 
 
-def test_an_answer_succeeds_and_stands_on_the_blackboard(rules: LiveRules, grown: Any) -> None:
+def test_an_answer_succeeds_and_stands_on_the_blackboard(rules: LiveRules, planted: Any) -> None:
     ask = Ask('ask', 'What is there?', key='seen')
-    root = ticked(rules, grown(ask))
+    root = ticked(rules, planted(ask))
     assert root.status == Status.SUCCESS and root.feedback_message == 'no'
     assert board('seen').text == 'no' and board('seen').evidence.frames
-    root = ticked(rules, grown(Describe('describe')))
+    root = ticked(rules, planted(Describe('describe')))
     assert root.status == Status.SUCCESS and board('description').camera == 'camera'
 
 
-def test_a_typed_answer_decides_the_branch(rules: LiveRules, grown: Any) -> None:
+def test_a_typed_answer_decides_the_branch(rules: LiveRules, planted: Any) -> None:
     def tree(**more: Any) -> Any:
-        return grown(Ask('door', 'Is the door open?', choices=['yes', 'no'], **more))
+        return planted(Ask('door', 'Is the door open?', choices=['yes', 'no'], **more))
 
     assert ticked(rules, tree(expected='yes')).status == Status.FAILURE
     assert board('answer').choice == 'no'
@@ -95,54 +95,54 @@ def test_a_typed_answer_decides_the_branch(rules: LiveRules, grown: Any) -> None
     assert ticked(rules, tree(expected='yes', min_probability=1.1)).status == Status.FAILURE
 
 
-def test_an_error_fails_with_its_name(rules: LiveRules, grown: Any) -> None:
-    root = ticked(rules, grown(Ask('ask', 'What is there?', camera='attic')))
+def test_an_error_fails_with_its_name(rules: LiveRules, planted: Any) -> None:
+    root = ticked(rules, planted(Ask('ask', 'What is there?', camera='attic')))
     assert root.status == Status.FAILURE and root.feedback_message.startswith('UnknownCamera: ')
     assert board('answer') is None
 
 
 def test_a_node_that_is_not_there_is_waited_for_without_blocking(
-    rules: LiveRules, grown: Any
+    rules: LiveRules, planted: Any
 ) -> None:
-    tree = grown(Ask('ask', 'What is there?', penguin='/nobody', timeout_s=0.5))
+    tree = planted(Ask('ask', 'What is there?', penguin='/nobody', timeout_s=0.5))
     tree.tick()
     assert tree.root.status == Status.RUNNING and '/nobody' in tree.root.feedback_message
     root = ticked(rules, tree)
     assert root.status == Status.FAILURE and 'DeadlineExceeded' in root.feedback_message
 
 
-def test_a_tree_that_goes_on_without_the_answer_cancels(rules: LiveRules, grown: Any) -> None:
+def test_a_tree_that_goes_on_without_the_answer_cancels(rules: LiveRules, planted: Any) -> None:
     node = rules.node
     failed = node.status.questions_failed
-    tree = grown(Ask('ask', f'Speak {ENDLESS}.'))
+    tree = planted(Ask('ask', f'Speak {ENDLESS}.'))
     before = ('', 'waiting for /penguin', 'asked')
     ticked(rules, tree, lambda: tree.root.feedback_message not in before)
     assert tree.root.status == Status.RUNNING
     tree.root.stop(Status.INVALID)
     rules.graph.wait_for(lambda: node.status.questions_failed == failed + 1, WAIT_S)
-    late = grown(Ask('ask', f'Speak {ENDLESS}.', timeout_s=0.3))
+    late = planted(Ask('ask', f'Speak {ENDLESS}.', timeout_s=0.3))
     assert ticked(rules, late).status == Status.FAILURE
     rules.graph.wait_for(lambda: node.status.questions_failed == failed + 2, WAIT_S)
-    early = grown(Ask('ask', f'Speak {ENDLESS}.'))
+    early = planted(Ask('ask', f'Speak {ENDLESS}.'))
     ticked(rules, early, lambda: early.root.feedback_message == 'asked')
     early.root.stop(Status.INVALID)  # before the node has taken it
     rules.graph.wait_for(lambda: node.status.questions_failed == failed + 3, WAIT_S)
     assert node.status.questions_queued == 0
 
 
-def test_an_event_is_waited_for(rules: LiveRules, grown: Any) -> None:
+def test_an_event_is_waited_for(rules: LiveRules, planted: Any) -> None:
     rules.set('dog', 'Is there a dog?')
-    tree = grown(WaitForEvent('wait', 'dog'))
+    tree = planted(WaitForEvent('wait', 'dog'))
     ticked(rules, tree, lambda: True)
     assert tree.root.status == Status.RUNNING and board('event') is None
     rules.hold('dog')
     assert ticked(rules, tree).status == Status.SUCCESS
     assert (board('event').kind, board('event').rule) == ('begin', 'dog')
-    gone = grown(WaitForEvent('gone', 'dog', kinds=['end'], camera='camera'))
+    gone = planted(WaitForEvent('gone', 'dog', kinds=['end'], camera='camera'))
     ticked(rules, gone, lambda: True)
     rules.hold()
     assert ticked(rules, gone).status == Status.SUCCESS and board('event').kind == 'end'
-    nothing = grown(WaitForEvent('nothing', 'cat', timeout_s=0.3))
+    nothing = planted(WaitForEvent('nothing', 'cat', timeout_s=0.3))
     assert ticked(rules, nothing).status == Status.FAILURE
     rules.remove('dog')
     with pytest.raises(InvalidRequest, match='bark'):
