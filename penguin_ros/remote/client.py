@@ -14,7 +14,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ COMPLETIONS = '/v1/chat/completions'
 WITHOUT_LIST = (404, 405, 500, 501)
 """Statuses of servers that have no list of models, where one is configured: they may answer."""
 KEPT_UUIDS = 4096
+END_S = 0.5
 NANOSECONDS = 1_000_000_000
 
 
@@ -187,6 +188,8 @@ class EndpointClient:
                 return
             for event in events.feed(chunk):
                 asking.show(reply.event(event))
+        with suppress(RemoteFailed):  # what ends the body; the connection can then be used again
+            await within(END_S, response.content.readany(), 'the end of the reply')
 
     def _note_kept(self, uuids: list[str], dialect: str) -> None:
         if not has_uuids(dialect):
