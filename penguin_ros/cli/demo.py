@@ -16,11 +16,13 @@ from penguin_ros.demo.nodes import DemoSettings
 from penguin_ros.errors import SettingError
 
 SECONDS = 40.0
+FLEET_SECONDS = 180.0
 PRECISIONS = ('float32', 'int8', 'int4')
 
 EPILOG = """examples:
   penguin demo
   penguin demo --console                     # then open the address that it prints
+  penguin demo --fleet                       # two robots, one served engine that is killed
   penguin demo --seconds 60 --seed 1000000500
   penguin demo --record demo_recording       # then open it in Foxglove
   penguin demo --seconds 60 --bundle engines/Penguin-VL-2B --video drive.mp4
@@ -41,10 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--seconds',
         type=seconds,
         metavar='N',
-        help='stop after N seconds (default: 40; with --console: at Ctrl-C)',
+        help='stop after N seconds (default: 40; with --console: at Ctrl-C; with --fleet: 180 at '
+        'the latest)',
     )
     parser.add_argument(
         '--console', action='store_true', help='show everything in the browser, until Ctrl-C'
+    )
+    parser.add_argument(
+        '--fleet',
+        action='store_true',
+        help='two robots ask one served engine, which is killed and comes back',
     )
     parser.add_argument(
         '--port', type=port, default=PORT, metavar='N', help=f'of the console (default: {PORT})'
@@ -114,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingError(
             f'{arguments.record} is there already', 'a recording is a new folder', 'Name another'
         )
-    if not arguments.video and not arguments.console:
+    if not (arguments.video or arguments.console or arguments.fleet):
         check_output(arguments.picture, option='--picture FILE')
     settings = DemoSettings(
         _seconds(arguments),
@@ -128,6 +136,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.picture,
         arguments.record,
     )
+    if arguments.fleet:
+        from penguin_ros.demo.fleet import run_fleet_demo
+
+        return exit_codes.DONE if run_fleet_demo(settings) else exit_codes.FAILED
     if arguments.console:
         from penguin_ros.demo.console import run_console_demo
 
@@ -141,4 +153,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _seconds(arguments: argparse.Namespace) -> float:
     if arguments.seconds is not None:
         return float(arguments.seconds)
+    if arguments.fleet:
+        return FLEET_SECONDS
     return 0.0 if arguments.console else SECONDS

@@ -146,3 +146,24 @@ def test_parameters_go_before_those_of_a_file(tmp_path: Path) -> None:
     process.start()
     assert process.wait(30.0) == exit_codes.UNUSABLE
     assert 'of_the_file' in process.tail() and 'rate' not in process.tail()
+
+
+@needs_mujoco
+@needs_model
+@pytest.mark.slow
+def test_captions_of_a_fleet_go_on_when_its_server_is_killed_and_comes_back(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip('aiohttp')
+    done = demo(tmp_path, '--fleet', seconds=240)
+    assert done.returncode == exit_codes.DONE, done.stdout + done.stderr
+    for robot in ('robot1', 'robot2'):
+        row = re.search(
+            rf'^{robot}  served: .*longest pause ([\d.]+) s$', done.stdout, re.MULTILINE
+        )
+        assert row, done.stdout
+        by = [int(count) for count in re.findall(r'(\d+) from', row[0])]
+        assert len(by) == 6 and by[0] >= 3, 'the server answers'
+        assert by[2] == 0 and by[3] >= 3, 'the own model stands in'
+        assert by[4] >= 3, 'the server answers again'
+    assert 'unreachable' in done.stdout or 'broken off' in done.stdout
