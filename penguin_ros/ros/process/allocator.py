@@ -19,7 +19,8 @@ SWITCH = 'PENGUIN_MALLOC'
 # The largest that glibc takes; larger blocks are still mapped one by one.
 MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024
 TRIM_THRESHOLD_BYTES = 256 * 1024 * 1024
-LEAN_THRESHOLD_BYTES = 1024 * 1024
+# What a search of a million entries takes again and again stays.
+LEAN_THRESHOLD_BYTES = 16 * 1024 * 1024
 
 # The numbers of malloc.h.
 _M_TRIM_THRESHOLD = -1
