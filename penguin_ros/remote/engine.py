@@ -31,6 +31,7 @@ from penguin_ros.remote.reply import Reply
 NANOSECONDS = 1_000_000_000
 ROUNDS = 3
 """So often all endpoints are tried for a question that nobody else can answer."""
+CANCELS, CANCEL_S = 4, 0.25
 JITTER_S = (0.05, 0.25)
 """Before something is tried again, so that robots do not come back all at once."""
 
@@ -121,10 +122,12 @@ class RemoteEngines:
             self._loop.close()
 
     async def _shut_down(self) -> None:
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+        for _ in range(CANCELS):  # asyncio.wait_for of Python 3.11 and before may lose one
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=CANCEL_S)
         for line in self._lines:
             await line.client.close()
 

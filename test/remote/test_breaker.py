@@ -72,7 +72,7 @@ def test_checks_alone_open_it() -> None:
 
 
 @given(st.lists(st.sampled_from(['ask', 'good', 'bad', 'fail', 'answer', 'none']), max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_server_that_is_well_again_is_asked_again_whatever_came_before(events: list[str]) -> None:
     breaker = CircuitBreaker(BreakerLimits())
     for number, event in enumerate(events):

@@ -18,7 +18,7 @@ EVENTS = ['{"a": 1}', 'süß', 'two\nlines', '[DONE]']
 
 
 @given(st.lists(st.integers(0, len(WIRE)), max_size=12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_cuts_change_nothing(cuts: list[int]) -> None:
     stream, places = EventStream(), [0, *sorted(cuts), len(WIRE)]
     pieces = (WIRE[begin:end] for begin, end in zip(places, places[1:], strict=False))
@@ -26,7 +26,7 @@ def test_cuts_change_nothing(cuts: list[int]) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_bytes_are_events_or_a_named_failure(content: bytes) -> None:
     try:
         assert all(isinstance(event, str) for event in EventStream().feed(content))

@@ -60,7 +60,7 @@ def test_the_evidence_of_a_served_engine_is_taken_over() -> None:
 
 
 @given(JSON, st.sampled_from(['choices', 'usage', 'penguin', 'model', 'error', 'whole']))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_json_is_a_chunk_or_a_named_failure(value: Any, place: str) -> None:
     reply = Reply('m')
     said = value if place == 'whole' else {**json.loads(chunk('x')), place: value}
