@@ -178,18 +178,26 @@ class RosRobot:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         stamp = str(to_nanoseconds(message.header.stamp))
-        for status in message.status:
-            level = int.from_bytes(status.level, 'little')
-            values = {pair.key: pair.value for pair in status.values}
-            content = {
-                'name': status.name,
-                'level': level,
-                'message': status.message,
-                'values': [[key, value] for key, value in values.items()],
-                'stamp': stamp,
-                'remedy': remedy(status.name, level, status.message, values),
-            }
-            self._publish('diagnostics', status.name, content)
+        found = [{**_finding(status), 'stamp': stamp} for status in message.status]
+
+        def publish() -> None:
+            for content in found:
+                self._hub.publish('diagnostics', content['name'], content)
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(publish)
+
+
+def _finding(status: Any) -> dict[str, Any]:
+    level = int.from_bytes(status.level, 'little')
+    values = {pair.key: pair.value for pair in status.values}
+    return {
+        'name': status.name,
+        'level': level,
+        'message': status.message,
+        'values': [[key, value] for key, value in values.items()],
+        'remedy': remedy(status.name, level, status.message, values),
+    }
 
 
 class _View:
