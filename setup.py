@@ -25,10 +25,7 @@ setup(
         (f'share/{PACKAGE}', ['package.xml', 'LICENSE']),
         (f'share/{PACKAGE}/launch', glob('launch/*.launch.py')),
         (f'share/{PACKAGE}/engines/penguin_sim', glob('engines/penguin_sim/*')),
-        (
-            f'share/{PACKAGE}/config',
-            glob('config/*.yaml') + glob('config/*.xml') + glob('config/*.rviz'),
-        ),
+        (f'share/{PACKAGE}/config', glob('config/*')),  # layouts too
         (f'share/{PACKAGE}/worlds', glob('worlds/*')),
     ],
     zip_safe=False,

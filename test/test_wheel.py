@@ -29,6 +29,7 @@ VERBS = (
     'parity',
     'doctor',
 )
+LAYOUTS = ('config/penguin.rviz', 'config/penguin.perspective', 'config/foxglove_layout.json')
 ROS_VERBS = (['ask', 'What is here?'], ['watch'], ['rules', 'list'], ['demo'])
 DRAW_VIDEO = """
 import cv2, numpy as np
@@ -75,7 +76,12 @@ def test_archive_and_wheel_hold_the_whole_package_and_nothing_that_only_a_checko
     inside = set(zipfile.ZipFile(packages.wheel).namelist())
     assert {name for name in inside if name.endswith('.py') and '.data/' not in name} == modules
     share = 'penguin_ros-0.1.0.data/data/share/penguin_ros/'
-    for path in ('engines/penguin_sim/model.safetensors', 'config/simulation.yaml', 'LICENSE'):
+    for path in (
+        'engines/penguin_sim/model.safetensors',
+        'config/simulation.yaml',
+        'LICENSE',
+        *LAYOUTS,
+    ):
         assert share + path in inside
     with tarfile.open(packages.archive) as archive:
         folders = {name.split('/')[1] for name in archive.getnames() if '/' in name}

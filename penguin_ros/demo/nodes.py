@@ -96,7 +96,7 @@ def _recorded(settings: DemoSettings, folder: Path) -> Iterator[None]:
     """Records everything until the end, and says where it is."""
     target = str(settings.recording and settings.recording.absolute())
     files = [] if settings.video else [simulation_parameters()]  # the time of the world
-    parameters = {'folder': target, 'node': NODE}
+    parameters = {'folder': target, 'node': NODE, 'picture.transport': 'compressed'}
     recorder = NodeProcess('record_node', folder, parameters, REMAPS, files)
     recorder.start()
     try:

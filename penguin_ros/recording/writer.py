@@ -43,7 +43,7 @@ class RecordingWriter:
     """
 
     def __init__(self, folder: Path, definitions: Definitions, max_bytes: int) -> None:
-        from rosbags.rosbag2 import StoragePlugin, Writer
+        from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
         self.folder = folder
         self.counts: Counter[str] = Counter()
@@ -56,6 +56,8 @@ class RecordingWriter:
                 f'{folder} is there already', 'a recording is never added to', 'Name another folder'
             )
         self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+        if hasattr(CompressionMode, 'STORAGE'):  # chunks of the file, which every reader knows
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         try:
             self._writer.open()
         except OSError as error:

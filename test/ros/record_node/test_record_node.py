@@ -12,6 +12,8 @@ import pytest
 from support.graph import Graph, stamp_ns
 from support.penguin_topics import HEIGHT, PenguinTopics
 
+from penguin_ros.media.recordings import open_recording
+
 pytest.importorskip('rosbags', reason='recordings are written with it')
 
 MODULE = 'penguin_ros.ros.record_node.main'
@@ -72,6 +74,8 @@ def test_a_recording_has_the_captions_on_the_pictures_that_they_are_about(
     with Reader(folder) as reader:  # as rosbag2 does: its metadata, then its files
         assert reader.message_count == sum(map(len, recorded.values()))
         kinds = {each.topic: each.msgtype for each in reader.connections}
+    pictures = open_recording(folder, '/r1/front/image').frames()  # as `penguin caption` does
+    assert [time_ns for time_ns, _ in pictures] == stamps
     assert kinds[NOTES.format('front')] == 'foxglove_msgs/msg/ImageAnnotations'
 
 
