@@ -248,7 +248,7 @@ def golden(bench: Bench) -> None:
 def cold_start(bench: Bench, bundle: Path) -> None:
     """(e): seconds to open with machine code, and with PTX that the driver compiles."""
     from penguin_ros.backends.base.bundle import open_bundle
-    from penguin_ros.backends.cuda import session
+    from penguin_ros.backends.cuda import opened_kernels
     from penguin_ros.backends.cuda.backend import CudaBackend
     from penguin_ros.config import ModelConfig
 
@@ -257,7 +257,7 @@ def cold_start(bench: Bench, bundle: Path) -> None:
     config = ModelConfig(kv_slots=2, max_length=256)
     opened_bundle = open_bundle(bundle)
     cache = bench.folder / 'compiled'
-    session.compiled_folder = lambda: cache
+    opened_kernels.compiled_folder = lambda: cache
     index = bundle / 'kernels' / 'kernels.json'
     text = index.read_text()
     for name in ('machine code', 'PTX, compiled', 'PTX, kept'):

@@ -118,9 +118,14 @@ class ModelConfig:
         unit='patches',
         span=(0, 1048576),
     )
+    decode: str = setting(
+        'auto',
+        'Whether engines of TensorRT write text, or own kernels; auto: what it was built for.',
+        choices=('auto', 'engines', 'kernels'),
+    )
     greedy_steps: int = setting(
         0,
-        'Tokens that backend cuda writes one after another, without the host looking at each, '
+        'Tokens that own kernels write one after another, without the host looking at each, '
         'where it only takes the most probable; 0: 4, on a board that shares its memory 2.',
         unit='tokens',
         span=(0, 16),

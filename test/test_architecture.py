@@ -160,7 +160,9 @@ ROOMS = {
     'backends.base': Room((*VALUES, 'checkpoint', 'board_memory'), ('numpy', 'yaml')),
     'backends.onnxruntime': Room(BACKEND, ('numpy', 'onnxruntime')),
     'backends.cuda': Room((*BACKEND, 'kernels', 'atomic_file'), ('numpy', 'cuda')),
-    'backends.tensorrt': Room((*BACKEND, 'backends.cuda'), ('numpy', 'tensorrt', 'cuda')),
+    'backends.tensorrt': Room(
+        (*BACKEND, 'backends.cuda', 'kernels'), ('numpy', 'tensorrt', 'cuda')
+    ),
     'backends.torch': Room(BACKEND, ('numpy', 'torch')),
     'backends.ways': Room(VALUES),
     'backends.open_backend': Room((*VALUES, 'checkpoint', 'backends')),

@@ -32,6 +32,8 @@ from penguin_ros.cli.build_kernels import (
     CUDA,
     build_kernels_of,
     check_kernels,
+    choose_decode,
+    decode_of,
     kernel_order,
 )
 from penguin_ros.console import can_draw, print_line, progress_bar, status_line
@@ -205,8 +207,11 @@ def build_engines_of(folder: Path, arguments: argparse.Namespace) -> int:
             f'Add --backend {found}' if found in (TENSORRT, CUDA) else 'Name a checkpoint',
         )
     check_golden(arguments)
+    choose_decode(folder, arguments)
     if arguments.golden:
         add_golden(folder)
+    if arguments.target and read_manifest(folder).decode:
+        build_kernels_of(folder, arguments)
     _build_engines(folder, arguments)
     print_line(f'{folder}: engines are built')
     return exit_codes.DONE
@@ -267,6 +272,7 @@ def _order(
         _command(arguments, folder),
         scaling,
         kernels=kernel_order(arguments),
+        decode=decode_of(arguments),
     )
 
 
@@ -281,6 +287,7 @@ def _command(arguments: argparse.Namespace, folder: Path) -> str:
     for target in arguments.target:
         words += ['--target', f'sm_{target}']
     words += ['--kv', arguments.kv] if arguments.kv else []
+    words += ['--decode', arguments.decode] if arguments.decode else []
     return shlex.join([*words, '--out', str(folder)])
 
 

@@ -11,6 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penguin_ros.backends.base.bundle import read_manifest, write_manifest
+from penguin_ros.backends.base.manifest import NETWORK
+from penguin_ros.backends.tensorrt.decode_choice import BOTH, BY_ENGINES, BY_KERNELS
 from penguin_ros.cli import exit_codes
 from penguin_ros.console import print_line, status_line
 from penguin_ros.errors import BuildRefused
@@ -44,6 +47,14 @@ def add_kernel_arguments(group: argparse._ArgumentGroup) -> None:
         'loss that docs/kernels.md states (default: 16 bits)',
     )
 
+    group.add_argument(
+        '--decode',
+        choices=(BY_ENGINES, BY_KERNELS, BOTH),
+        help='with --backend tensorrt: what writes text and verifies drafts; kernels: the engines '
+        'need no form for one row; both: penguin bench board measures which is faster (default: '
+        'engines)',
+    )
+
 
 def target_of(text: str) -> int:
     """Reads the name of a GPU's architecture; ArgumentTypeError for one without kernels."""
@@ -67,11 +78,38 @@ def kernel_order(arguments: argparse.Namespace) -> KernelOrder:
     )
 
 
+def decode_of(arguments: argparse.Namespace) -> str:
+    """Returns what a manifest for TensorRT says of decoding."""
+    return '' if arguments.decode in (None, BY_ENGINES) else str(arguments.decode)
+
+
+def choose_decode(folder: Path, arguments: argparse.Namespace) -> None:
+    """Notes in a bundle that is there what its engines are built for, where that is said;
+    BuildRefused where it has no kernels.
+    """
+    manifest = read_manifest(folder)
+    if arguments.decode is None or manifest.decode == decode_of(arguments):
+        return
+    if decode_of(arguments) and NETWORK not in manifest.files:
+        raise BuildRefused(
+            f'--decode {arguments.decode} for {folder}',
+            'it has no kernels, which are made of the checkpoint',
+            f'Build the checkpoint again with --backend tensorrt --decode {BOTH}',
+        )
+    write_manifest(folder, replace(manifest, decode=decode_of(arguments)))
+
+
 def check_kernels(arguments: argparse.Namespace) -> None:
     """Raises BuildRefused when the kernels could not be compiled, before weights are converted for
     minutes; and for options that mean nothing.
     """
-    if arguments.backend != CUDA:
+    if arguments.decode and arguments.backend != 'tensorrt':
+        raise BuildRefused(
+            f'--decode with --backend {arguments.backend}',
+            'it says whether engines of TensorRT write text',
+            'Leave it out, or add --backend tensorrt',
+        )
+    if arguments.backend != CUDA and not (decode_of(arguments) and not arguments.kv):
         for option in ('target', 'kv'):
             if getattr(arguments, option):
                 raise BuildRefused(
@@ -82,9 +120,9 @@ def check_kernels(arguments: argparse.Namespace) -> None:
         return
     if arguments.measure_range:
         raise BuildRefused(
-            f'--measure-range with --backend {CUDA}',
+            f'--measure-range with kernels of this project (--backend {CUDA} or --decode)',
             'what float16 may not hold is float32 in these kernels',
-            'Leave --measure-range out',
+            'Leave --measure-range out; engines beside kernels may take --compute bfloat16',
         )
     if triton_folder() is None:
         from penguin_ros.kernels.library import environment

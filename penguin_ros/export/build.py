@@ -13,7 +13,7 @@ import importlib.metadata
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from penguin_ros.atomic_folder import atomic_folder, entries
@@ -48,14 +48,16 @@ from penguin_ros.checkpoint.tensors import widened
 from penguin_ros.checkpoint.tokenizer import ADDED, MERGES, PUBLISHED, SETTINGS, VOCABULARY
 from penguin_ros.errors import BuildError, BuildRefused, NotEnoughSpace, system_reason
 from penguin_ros.export.cuda.kernel_files import KernelOrder, add_kernels
-from penguin_ros.export.cuda.network import NetworkOrder, NetworkWriter
+from penguin_ros.export.cuda.network import NetworkOrder, write_network
 from penguin_ros.export.decoder_graph import decoder_graph
 from penguin_ros.export.encoder_graph import encoder_graph, stage_graphs
 from penguin_ros.export.graph import Graph
 from penguin_ros.export.precision import (
     BuildChoice,
+    MatrixPlan,
     MatrixPlanner,
     PrecisionPlan,
+    check_kernels,
     doubts,
     plan_precision,
 )
@@ -97,7 +99,8 @@ class BuildOrder:
     """What to build: `max_length` positions per KV slot, the head in `head_parts` products, with
     `threads` for the conversion, 0 for all cores; `command` is what the manifest names for building
     it again. Parts named in `scaling` compute smaller numbers. With `has_maxima`, whole graphs give
-    the largest magnitudes, too, and no runtime takes them. `kernels` is for the backend cuda.
+    the largest magnitudes, too, and no runtime takes them. `kernels` is for the backend cuda, and
+    for TensorRT where `decode` is kernels or both.
     """
 
     choice: BuildChoice = BuildChoice()
@@ -108,6 +111,7 @@ class BuildOrder:
     scaling: Mapping[str, ScalingSpec] = field(default_factory=dict)
     has_maxima: bool = False
     kernels: KernelOrder = KernelOrder()
+    decode: str = ''
 
 
 class WorkMeter:
@@ -148,6 +152,10 @@ class BundleBuilder:
         self._encoder = planner.encoder()
         self._decoder = planner.decoder(1 if self._backend == 'cuda' else order.head_parts)
         self._plans = self._encoder + self._decoder
+        kernel_planner = MatrixPlanner(checkpoint.shape, self._precision, 'cuda')
+        self._of_kernels = kernel_planner.decoder(1) if order.decode else []
+        if order.decode:
+            check_kernels(self._precision)
 
     @property
     def doubts(self) -> list[str]:
@@ -160,7 +168,8 @@ class BundleBuilder:
         shape, tensors = self._checkpoint.shape, self._checkpoint.tensors
         row_bytes = shape.llm.hidden_size * STORAGE[tensors.dtype(EMBEDDING)].itemsize
         table_bytes = shape.vocabulary_size * row_bytes
-        return estimate(self._plans, self._precision.compute, table_bytes, self._threads)
+        plans = self._plans + self._of_kernels
+        return estimate(plans, self._precision.compute, table_bytes, self._threads)
 
     def build(
         self,
@@ -199,24 +208,28 @@ class BundleBuilder:
         return folder
 
     def _write_graphs(self, folder: Path, meter: WorkMeter) -> list[GraphSpec]:
-        if self._backend != 'cuda':
-            return self._write_encoders(folder, meter) + self._write_decoders(folder, meter)
-        kinds = {plan.name: plan.kind for plan in self._plans}
-        network = NetworkOrder(self._plans, self._precision.compute, self.max_length, self._threads)
+        if self._backend == 'cuda':
+            self._write_network(folder, meter, self._plans)
+            return []
+        graphs = self._write_encoders(folder, meter) + self._write_decoders(folder, meter)
+        if self._order.decode:
+            self._write_network(folder, meter, self._of_kernels)
+        return graphs
 
-        def note(name: str, elements: int) -> None:
-            part = 'encoder' if name.startswith(('encoder', 'projector')) else 'LLM'
-            meter.add(f'{part}: {name}', elements * NANOSECONDS[kinds[name]])
-
-        NetworkWriter(self._checkpoint, network, folder, note).write()
+    def _write_network(self, folder: Path, meter: WorkMeter, plans: list[MatrixPlan]) -> None:
+        """Writes weights as kernels read them, and the kernels."""
+        is_whole = self._backend == 'cuda'
+        order = NetworkOrder(
+            plans, self._precision.compute, self.max_length, self._threads, is_whole
+        )
+        write_network(self._checkpoint, order, folder, meter.add)
         formats = kernel_formats(self._precision_spec(), self._checkpoint.tensors.dtype(EMBEDDING))
         add_kernels(
             folder,
             network_of(self._checkpoint.shape, formats),
-            self._order.kernels,
+            replace(self._order.kernels, is_decoding=not is_whole),
             lambda stage: meter.add(stage, 0.0),
         )
-        return []
 
     def _write_encoders(self, folder: Path, meter: WorkMeter) -> list[GraphSpec]:
         """Writes encoder and projector, whole and in stages, in each variant of the backend."""
@@ -320,6 +333,7 @@ class BundleBuilder:
             parameters=self._checkpoint.parameter_counts,
             versions=_versions(),
             command=self._order.command or f'penguin build {self._checkpoint.path} --out {folder}',
+            decode=self._order.decode,
         )
 
 

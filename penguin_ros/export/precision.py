@@ -111,7 +111,7 @@ def plan_precision(choice: BuildChoice) -> PrecisionPlan:
     )
     _check_plan(plan, is_gpu)
     if choice.backend == 'cuda':
-        _check_kernels(plan)
+        check_kernels(plan)
     _check_block(plan, choice.backend)
     return plan
 
@@ -141,7 +141,8 @@ def doubts(plan: PrecisionPlan, backend: str) -> list[str]:
     ]
 
 
-def _check_kernels(plan: PrecisionPlan) -> None:
+def check_kernels(plan: PrecisionPlan) -> None:
+    """Raises BuildRefused for formats that own kernels do not compute in."""
     formats = {plan.compute, plan.encoder_compute}
     if 'float32' in formats or len(formats) > 1:
         raise BuildRefused(

@@ -138,6 +138,31 @@ def tensorrt_kind(folder: Path, version: str) -> Kind:
     return Kind(make, 1e-4, can_slice=False)
 
 
+def kernel_steps_kind(folder: Path, version: str) -> Kind:
+    """Returns TensorRT whose few rows run in own kernels, on the cache of the engines."""
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from support.fake_gpu.cuda_bundles import kernel_steps_bundle, small_checkpoint
+    from support.fake_gpu.installed import Machine, use
+    from support.fake_gpu.numpy_kernels import run_in_numpy
+
+    from penguin_ros.backends.tensorrt.backend import TensorrtBackend
+    from penguin_ros.export.tensorrt.build import EngineOptions, build_engines
+
+    machine = Machine(version)
+    machine.gpu.executor = run_in_numpy
+    use(machine)
+    checkpoint = small_checkpoint(folder)
+    bundle = open_bundle(kernel_steps_bundle(checkpoint, folder.with_name('bundle'), 64))
+    build_engines(bundle.path, EngineOptions(max_rows=24, timing_cache=''))
+
+    def make(config: ModelConfig) -> Backend:
+        use(machine)
+        return TensorrtBackend(bundle, replace(config, device='auto', precision='auto'))
+
+    return Kind(make, 2e-2, can_slice=False)
+
+
 def cuda_kind(folder: Path, precision: str) -> Kind:
     """Returns own kernels on a GPU that does not exist, computed in numpy."""
     pytest.importorskip('onnx', reason='onnx is not installed')
@@ -174,6 +199,8 @@ KINDS = {
     'onnxruntime on a device, two-part': lambda folder: onnx_device_kind(folder, TWO_PART),
     'tensorrt in place': lambda folder: tensorrt_kind(folder, '10.16.2'),
     'tensorrt two-part': lambda folder: tensorrt_kind(folder, '10.3.0'),
+    'tensorrt and kernels': lambda folder: kernel_steps_kind(folder, '10.16.2'),
+    'tensorrt two-part and kernels': lambda folder: kernel_steps_kind(folder, '10.3.0'),
     'cuda': lambda folder: cuda_kind(folder, 'int4'),
 }
 

@@ -127,6 +127,7 @@ class Manifest:
     `model_name` and `model_digest` are the checkpoint's; `backend` is what the bundle was built
     for, `max_length` the positions per KV slot, `parameters` their numbers by part ('language',
     'vision'), `versions` those of the libraries that wrote it, `command` what builds it again.
+    `decode` is for TensorRT: kernels or both where own kernels decode, or may.
     """
 
     contract: int
@@ -142,6 +143,7 @@ class Manifest:
     parameters: Mapping[str, int]
     versions: Mapping[str, str]
     command: str
+    decode: str = ''
 
     def graph(self, part: str, variant: str) -> GraphSpec | None:
         """Returns the graph of a part that has one file, in this variant; None when there is

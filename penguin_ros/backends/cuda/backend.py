@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import (
     BackendDescription,
     BackendStats,
-    GreedyToken,
     Logits,
     Result,
 )
-from penguin_ros.backends.base.slot_backend import Append, BranchLimits, SlotBackend
-from penguin_ros.backends.cuda.chunks import FeatureRows
+from penguin_ros.backends.base.slot_backend import Append, BranchLimits
+from penguin_ros.backends.cuda.device_backend import DeviceBackend
 from penguin_ros.backends.cuda.features import DeviceFeatures
 from penguin_ros.backends.cuda.versions import without_bindings
 from penguin_ros.checkpoint.tensors import widened
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from penguin_ros.backends.cuda.session import CudaSession
 
 
-class CudaBackend(SlotBackend['CudaSession', DeviceFeatures]):
+class CudaBackend(DeviceBackend['CudaSession']):
     """Penguin-VL in own kernels. Truncating a slot costs nothing. A slice of an encode is
     `encode_patches` patches of a layer, or one layer.
     """
@@ -85,12 +84,6 @@ class CudaBackend(SlotBackend['CudaSession', DeviceFeatures]):
             greedy_steps=session.decoder.greedy_steps,
         )
 
-    def _close(self, session: CudaSession) -> None:
-        session.close()
-
-    def _check_frame(self, session: CudaSession, frame: FramePatches) -> None:
-        session.encoder.check(frame)
-
     def _encode_frame(
         self, session: CudaSession, frame: FramePatches
     ) -> Generator[None, None, DeviceFeatures]:
@@ -104,35 +97,11 @@ class CudaBackend(SlotBackend['CudaSession', DeviceFeatures]):
             return widened('BF16', bits)
         return widened('F16', bits.view(np.float16))
 
-    def _append(self, session: CudaSession, append: Append) -> Logits:
-        return session.decoder.append(append, self._feature_rows(session, append))
-
-    def _append_greedy(self, session: CudaSession, append: Append) -> list[GreedyToken]:
-        return session.decoder.append_greedy(append, self._feature_rows(session, append))
-
-    def _append_greedy_run(
-        self, session: CudaSession, append: Append, count: int
-    ) -> list[GreedyToken] | None:
-        return session.decoder.append_greedy_run(append, count)
-
     def _branch_limits(self, session: CudaSession) -> BranchLimits:
         return session.decoder.branch_limits
 
     def _append_branches(self, session: CudaSession, append: Append) -> Logits:
         return session.decoder.append(append, ())
 
-    def _copy(self, session: CudaSession, source: int, target: int, length: int) -> None:
-        session.decoder.copy(source, target, length)
-
-    def _feature_rows(self, session: CudaSession, append: Append) -> list[FeatureRows]:
-        """Returns where the chunk's features lie in device memory."""
-        row_bytes = 2 * session.encoder.projected_width
-        return [
-            FeatureRows(
-                span.offset,
-                self._own(span.features).projected_address + span.first * row_bytes,
-                span.count,
-                row_bytes,
-            )
-            for span in append.chunk.spans
-        ]
+    def _row_bytes(self, session: CudaSession) -> int:
+        return 2 * session.encoder.projected_width

@@ -25,13 +25,14 @@ from penguin_ros.backends.cuda.llm_passes import (
     MAX_WANTED,
     LlmPasses,
     PassKind,
+    PassSizes,
     pass_kind,
+    warm_up,
 )
 from penguin_ros.backends.cuda.slots import Slots
 from penguin_ros.backends.cuda.weights import DeviceWeights
 from penguin_ros.errors import CacheOverflow
 from penguin_ros.kernels.network import Network
-from penguin_ros.kernels.state import ROWS
 
 
 @dataclass(frozen=True)
@@ -61,22 +62,16 @@ class Decoder:
         self._max_length = sizes.max_length
         self.greedy_steps = sizes.greedy_steps
         self.branch_limits = BranchLimits(MAX_ROWS, MAX_WANTED)
-        self._passes = LlmPasses(launch, weights, slots, network, sizes.greedy_steps)
+        pass_sizes = PassSizes(MAX_ROWS, MAX_WANTED, sizes.greedy_steps)
+        self._passes = LlmPasses(launch, weights, slots, network, pass_sizes)
         self._vocabulary = network.vocabulary_size
 
     def warm_up(self) -> None:
         """Runs the passes that come most often once and captures them, while nobody waits. Only
         slot 0 is written to, which must hold nothing.
         """
-        inputs = self._passes.inputs
         for kind in self._passes.common_kinds():
-            inputs['state'][:] = inputs['head_state'][:] = 0
-            inputs['state'][ROWS] = inputs['head_state'][ROWS] = 1
-            inputs['tokens'][:] = inputs['angles'][:] = inputs['wanted'][:] = 0
-            enqueue = partial(self._passes.enqueue, kind)
-            enqueue()
-            self._device.synchronize()
-            self.graphs.prepare(kind, enqueue)
+            warm_up(self._passes, self.graphs, kind)
 
     def append(self, append: Append, features: Sequence[FeatureRows]) -> Logits:
         """Writes a chunk; returns logits (len(wanted), vocabulary)."""
@@ -146,5 +141,5 @@ class Decoder:
         self._passes.fill(append.index, past, tokens, offsets, inside)
         self._passes.want([position - run.start for position in run.wanted])
         if layout is not None:
-            self._passes.hide(past, layout.sees)
+            self._passes.hide(past, layout.sees, self.slots.most_pitch)
         return pass_kind(count, len(run.wanted), is_masked=layout is not None)

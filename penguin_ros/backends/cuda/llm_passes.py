@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,8 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import GreedyToken
 from penguin_ros.backends.cuda.chunks import FeatureRows
 from penguin_ros.backends.cuda.inputs import shared_buffers
-from penguin_ros.backends.cuda.launcher import Launcher
+from penguin_ros.backends.cuda.launcher import Launcher, PassGraphs
 from penguin_ros.backends.cuda.pass_memory import PassMemory
-from penguin_ros.backends.cuda.slots import Slots
 from penguin_ros.backends.cuda.weights import DeviceWeights
 from penguin_ros.kernels.buffers import Room, decoder_buffers
 from penguin_ros.kernels.network import Network
@@ -38,23 +39,58 @@ WANTED_COUNTS = (0, 1, 16, MAX_WANTED)
 class PassKind:
     """A pass of `rows` rows, 1 for writing text, of which the logits of `wanted` are computed; of
     one row as many in turn as are `wanted`, each for the token that the one before it chose. With
-    `is_masked` a mask says which rows see which.
+    `is_masked` a mask says which rows see which. `pitch`: that of the slot, 0 for the usual one.
     """
 
     rows: int
     wanted: int
     is_masked: bool = False
+    pitch: int = 0
 
 
-def pass_kind(rows: int, wanted: int, is_masked: bool) -> PassKind:
+def pass_kind(rows: int, wanted: int, is_masked: bool, pitch: int = 0) -> PassKind:
     """Returns the pass that serves so many rows."""
     if (rows, wanted, is_masked) == (1, 1, False):
-        return PassKind(1, 1)
+        return PassKind(1, 1, pitch=pitch)
     return PassKind(
         next(count for count in ROW_COUNTS if count >= rows),
         next(count for count in WANTED_COUNTS if count >= wanted),
         is_masked,
+        pitch,
     )
+
+
+@dataclass(frozen=True)
+class PassSizes:
+    """The most rows of a pass, rows whose logits are wanted, and tokens that are written at
+    once.
+    """
+
+    rows: int
+    wanted: int
+    greedy_steps: int
+
+
+class CachePlaces(Protocol):
+    """Where keys and values lie: slots begin at an offset from `address`, counted in numbers, and
+    their scales at as many D-ths of it from `scales`; a head of a slot has room for `pitch`
+    positions, at most `most_pitch`.
+    """
+
+    @property
+    def address(self) -> int:
+        """The first slot's place."""
+
+    @property
+    def scales(self) -> int:
+        """The first slot's scales, any place where there are none."""
+
+    @property
+    def most_pitch(self) -> int:
+        """The largest pitch."""
+
+    def offset(self, index: int) -> int:
+        """Returns where a slot begins."""
 
 
 class LlmPasses:
@@ -64,16 +100,16 @@ class LlmPasses:
         self,
         launch: Launcher,
         weights: DeviceWeights,
-        slots: Slots,
+        slots: CachePlaces,
         network: Network,
-        greedy_steps: int,
+        sizes: PassSizes,
     ) -> None:
-        self._device = device = launch.device
+        self.device = device = launch.device
         self._slots = slots
         self._network = network
-        self._words = -(-slots.shape.pitch // 32)
-        self._greedy_steps = greedy_steps
-        room = Room(MAX_ROWS, slots.shape.pitch, greedy_steps, 0, MAX_ROWS, MAX_WANTED)
+        self._sizes = sizes
+        pitch = slots.most_pitch
+        room = Room(sizes.rows, pitch, sizes.greedy_steps, 0, sizes.rows, sizes.wanted)
         buffers = {buffer.name: buffer for buffer in decoder_buffers(network, room)}
         names = ('state', 'head_state', 'tokens', 'angles', 'wanted')
         self.inputs, self._mask, self._outputs = (
@@ -91,7 +127,9 @@ class LlmPasses:
         self.inputs.to_device()
         if kind.is_masked:
             self._mask.to_device()
-        network, memory, places = self._network, self._memory, self._places()
+        network, memory, slots = self._network, self._memory, self._slots
+        pitch = kind.pitch or slots.most_pitch
+        places = {'cache': slots.address, 'kv_scales': slots.scales, 'pitch': pitch}
         if kind.rows == 1:
             for _ in range(kind.wanted):
                 memory.enqueue(one_row_pass(network), 1, places)
@@ -101,17 +139,14 @@ class LlmPasses:
                 memory.enqueue(few_heads_pass(network), kind.wanted, places)
         self._outputs.to_host()
 
-    def _places(self) -> dict[str, int]:
-        slots = self._slots
-        return {'cache': slots.address, 'kv_scales': slots.scales, 'pitch': slots.shape.pitch}
-
     def common_kinds(self) -> Iterator[PassKind]:
         """Yields what is made when a backend opens."""
-        for steps in {1, self._greedy_steps}:
+        for steps in {1, self._sizes.greedy_steps}:
             yield PassKind(1, steps)
         yield PassKind(ROW_COUNTS[0], WANTED_COUNTS[2])
-        for wanted in WANTED_COUNTS[:2]:
-            yield PassKind(MAX_ROWS, wanted)
+        if self._sizes.rows > FEW:
+            for wanted in WANTED_COUNTS[:2]:
+                yield PassKind(self._sizes.rows, wanted)
 
     # --- what a pass is given ---------------------------------------------------------------------
 
@@ -135,7 +170,7 @@ class LlmPasses:
             places = np.arange(rows.offset, rows.offset + rows.count)
             inputs['tokens'][places] = -1 - places
             start = self._memory['features'] + rows.offset * rows.row_bytes
-            self._device.copy(start, rows.address, rows.count * rows.row_bytes)
+            self.device.copy(start, rows.address, rows.count * rows.row_bytes)
 
     def want(self, rows: Sequence[int]) -> None:
         """Writes which rows' logits are wanted."""
@@ -143,14 +178,21 @@ class LlmPasses:
         self.inputs['wanted'][: len(rows)] = rows
         self.inputs['head_state'][ROWS] = len(rows)
 
-    def hide(self, past: int, sees: NDArray[np.bool_]) -> None:
+    def hide(self, past: int, sees: NDArray[np.bool_], pitch: int) -> None:
         """Writes a mask: all rows see the `past` positions, and each other as `sees` says."""
         count = len(sees)
-        bits = np.zeros((count, 32 * self._words), bool)
+        bits = np.zeros((count, -(-pitch // 32) * 32), bool)
         bits[:, :past] = True
         bits[:, past : past + count] = sees
         packed = np.packbits(bits, axis=1, bitorder='little').view('<i4')
         self._mask['mask'][: packed.size] = packed.reshape(-1)
+
+    def begin_empty(self) -> None:
+        """Writes the inputs of a pass of one row at the beginning of the first slot."""
+        inputs = self.inputs
+        for name in inputs.names:
+            inputs[name][:] = 0
+        inputs['state'][ROWS] = inputs['head_state'][ROWS] = 1
 
     # --- what a pass says -------------------------------------------------------------------------
 
@@ -159,8 +201,8 @@ class LlmPasses:
         rows = np.empty((count, self._network.vocabulary_size), np.float32)
         for index, row in enumerate(rows):
             source = self._memory['logits'] + index * row.nbytes
-            self._device.copy(self._host_row.address, source, row.nbytes)
-            self._device.synchronize()
+            self.device.copy(self._host_row.address, source, row.nbytes)
+            self.device.synchronize()
             row[:] = self._host_row.view(np.dtype(np.float32), row.shape)
         return rows
 
@@ -171,3 +213,12 @@ class LlmPasses:
             GreedyToken(int(token), float(logit))
             for token, logit in zip(chosen[:count].tolist(), logits[:count].tolist(), strict=True)
         ]
+
+
+def warm_up(passes: LlmPasses, graphs: PassGraphs, kind: PassKind) -> None:
+    """Runs a pass once on one row of the first slot, which must hold nothing, and captures it."""
+    passes.begin_empty()
+    enqueue = partial(passes.enqueue, kind)
+    enqueue()
+    passes.device.synchronize()
+    graphs.prepare(kind, enqueue)

@@ -82,6 +82,11 @@ class Slots:
         self.address = device.allocate(count * shape.number_block_bytes)
         self.scales = device.allocate(max(SCALE_BYTES, count * shape.scale_block_bytes))
 
+    @property
+    def most_pitch(self) -> int:
+        """The positions from one head to the next."""
+        return self.shape.pitch
+
     def offset(self, index: int) -> int:
         """Returns where a slot begins, in numbers."""
         return index * self.shape.numbers

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import (
     BackendDescription,
     BackendStats,
-    GreedyToken,
     Logits,
 )
 from penguin_ros.backends.base.slot_backend import (
@@ -24,9 +23,8 @@ from penguin_ros.backends.base.slot_backend import (
     BRANCH_ROWS,
     Append,
     BranchLimits,
-    SlotBackend,
 )
-from penguin_ros.backends.cuda.chunks import FeatureRows
+from penguin_ros.backends.cuda.device_backend import DeviceBackend
 from penguin_ros.backends.cuda.features import DeviceFeatures
 from penguin_ros.backends.cuda.versions import without_bindings
 from penguin_ros.backends.tensorrt.engine_manifest import maker_of_engines
@@ -42,7 +40,7 @@ OUTPUTS = {'projected': 'image_embeds', 'encoded': 'encoded'}
 """The output of the encoder's engine for each stage of features."""
 
 
-class TensorrtBackend(SlotBackend['TensorrtSession', DeviceFeatures]):
+class TensorrtBackend(DeviceBackend['TensorrtSession']):
     """Penguin-VL in TensorRT engines. A slot is at most as long as the engine's cache; truncating
     one costs nothing. A slice of an encode is one frame: the engine runs a whole one in a single
     call.
@@ -58,7 +56,7 @@ class TensorrtBackend(SlotBackend['TensorrtSession', DeviceFeatures]):
     def stats(self) -> BackendStats:
         """See Backend; what became of decoding as CUDA graphs."""
         session = self._session
-        return BackendStats() if session is None else session.decoder.graphs.stats()
+        return BackendStats() if session is None else session.stats()
 
     def _open(self) -> tuple[TensorrtSession, BackendDescription]:
         """BackendUnavailable without TensorRT, CUDA or a GPU; BundleNotFound, BundleOutdated or
@@ -84,14 +82,9 @@ class TensorrtBackend(SlotBackend['TensorrtSession', DeviceFeatures]):
             slots=session.slots,
             slot_bytes=session.decoder.cache.shape.slot_bytes,
             feature_bytes_per_token=sum(session.encoder.token_bytes.values()),
-            way=f'{library}, decoding as CUDA graphs',
+            way=session.way(library),
+            greedy_steps=session.decoder.greedy_steps,
         )
-
-    def _close(self, session: TensorrtSession) -> None:
-        session.close()
-
-    def _check_frame(self, session: TensorrtSession, frame: FramePatches) -> None:
-        session.encoder.check(frame)
 
     def _encode_frame(
         self, session: TensorrtSession, frame: FramePatches
@@ -108,12 +101,6 @@ class TensorrtBackend(SlotBackend['TensorrtSession', DeviceFeatures]):
             values *= np.float32(self._bundle.manifest.precision.feature_scale)
         return values
 
-    def _append(self, session: TensorrtSession, append: Append) -> Logits:
-        return session.decoder.append(append, self._feature_rows(session, append))
-
-    def _append_greedy(self, session: TensorrtSession, append: Append) -> list[GreedyToken]:
-        return session.decoder.append_greedy(append, self._feature_rows(session, append))
-
     def _branch_limits(self, session: TensorrtSession) -> BranchLimits:
         sizes = session.decoder.sizes
         return BranchLimits(
@@ -123,18 +110,5 @@ class TensorrtBackend(SlotBackend['TensorrtSession', DeviceFeatures]):
     def _append_branches(self, session: TensorrtSession, append: Append) -> Logits:
         return session.decoder.append_branches(append)
 
-    def _copy(self, session: TensorrtSession, source: int, target: int, length: int) -> None:
-        session.decoder.copy(source, target, length)
-
-    def _feature_rows(self, session: TensorrtSession, append: Append) -> list[FeatureRows]:
-        """Returns where the chunk's features lie in device memory."""
-        row_bytes = session.encoder.token_bytes['image_embeds']
-        return [
-            FeatureRows(
-                span.offset,
-                self._own(span.features).projected_address + span.first * row_bytes,
-                span.count,
-                row_bytes,
-            )
-            for span in append.chunk.spans
-        ]
+    def _row_bytes(self, session: TensorrtSession) -> int:
+        return session.encoder.token_bytes['image_embeds']

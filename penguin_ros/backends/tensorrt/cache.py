@@ -69,10 +69,18 @@ class CacheShape:
 class KvCache:
     """The blocks of `slots` slots; with `can_grow` the pitch follows the content. A block is
     allocated when its slot is first used, so that slots nobody needs take no memory; OutOfMemory
-    when there is none then.
+    when there is none then. With `is_one_block` all lie in one, for kernels that find a slot by how
+    far it is from the first.
     """
 
-    def __init__(self, device: CudaDevice, shape: CacheShape, slots: int, can_grow: bool) -> None:
+    def __init__(
+        self,
+        device: CudaDevice,
+        shape: CacheShape,
+        slots: int,
+        can_grow: bool,
+        is_one_block: bool = False,
+    ) -> None:
         self.shape = shape
         self.can_grow = can_grow
         self._device = device
@@ -80,11 +88,16 @@ class KvCache:
         row_bytes = shape.max_length * shape.position_bytes
         self._spare_bytes = max(row_bytes, min(SPARE_BYTES, shape.slot_bytes))
         self._spare_block = 0
+        self.address = device.allocate(slots * shape.slot_bytes) if is_one_block else 0
         self._pitches = [shape.bucket(1) if can_grow else shape.max_length] * slots
 
     def pitch(self, index: int) -> int:
         """Returns the number of positions from one row of the slot to the next."""
         return self._pitches[index]
+
+    def offset_bytes(self, index: int) -> int:
+        """Returns how far a slot lies from the first where all are in one block."""
+        return self._block(index) - self.address
 
     def tensor(self, index: int, number: int) -> int:
         """Returns the address of a layer's keys (number 2 * layer) or values (2 * layer + 1)."""
@@ -152,7 +165,10 @@ class KvCache:
     def _block(self, index: int) -> int:
         """Returns the address of a slot's block, which is allocated and zeroed on first use."""
         if not self._blocks[index]:
-            self._blocks[index] = self._device.allocate(self.shape.slot_bytes)
+            size = self.shape.slot_bytes
+            self._blocks[index] = (
+                self.address + index * size if self.address else self._device.allocate(size)
+            )
             self.clear(index)
         return self._blocks[index]
 

@@ -10,14 +10,14 @@ reports a write past the end, so `append` refuses it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penguin_ros.backends.base.backend import Chunk, GreedyToken, Logits
+from penguin_ros.backends.base.backend import BackendStats, Chunk, GreedyToken, Logits
 from penguin_ros.backends.base.embedding_table import EmbeddingTable
 from penguin_ros.backends.base.slot_backend import Append
 from penguin_ros.backends.cuda.buffers import StridedRows
@@ -26,11 +26,16 @@ from penguin_ros.backends.tensorrt.cache import STEP, CacheShape, KvCache
 from penguin_ros.backends.tensorrt.cuda_graphs import DecodePlace, GraphCache
 from penguin_ros.backends.tensorrt.decoder_inputs import DecoderInputs, DecoderSizes
 from penguin_ros.backends.tensorrt.engine import Context, Engine, Workspace
+from penguin_ros.backends.tensorrt.kernel_steps import KernelSteps
 from penguin_ros.backends.tensorrt.library import STORAGE
 from penguin_ros.errors import BundleMismatch, CacheOverflow
 
 RUNS_UNTIL_READY = 2
 """Steps of a length until its graph is there: one without, and one that captures."""
+
+
+OpenKernels = Callable[[KvCache], KernelSteps]
+"""Makes what decodes in own kernels on a cache."""
 
 
 class Workspaces(NamedTuple):
@@ -52,6 +57,7 @@ class Decoder:
         max_length: int,
         slots: int,
         workspaces: Workspaces,
+        kernels: OpenKernels | None = None,
     ) -> None:
         shape = cache_shape(engine, max_length)
         self._engine = engine
@@ -61,8 +67,13 @@ class Decoder:
         if sizes.is_in_place:
             _check_aliases(engine)
         self.graphs = GraphCache(self._device)
-        self.cache = KvCache(self._device, shape, slots, can_grow=not sizes.is_in_place)
+        self.cache = KvCache(
+            self._device, shape, slots, not sizes.is_in_place, is_one_block=kernels is not None
+        )
+        self.kernels = kernels(self.cache) if kernels is not None else None
+        self.greedy_steps = self.kernels.greedy_steps if self.kernels else 1
         self._inputs = DecoderInputs(self._device, sizes, table)
+        self._said: DecoderInputs | KernelSteps = self._inputs
         new_bytes = shape.rows * sizes.max_tokens * shape.position_bytes
         self._new_kv = 0 if sizes.is_in_place else self._device.allocate(new_bytes)
         self._contexts: dict[int, Context] = {}
@@ -77,6 +88,9 @@ class Decoder:
         """Makes context and graph of every length, while nobody waits for an answer. Only slot 0 is
         written to, which must hold nothing.
         """
+        if self.kernels is not None:
+            self.kernels.warm_up()
+            return
         step = Append(0, 0, Chunk(np.zeros(1, np.int64)), [0])
         for length in self.cache.shape.buckets()[: self.graphs.limit]:
             self._make_finite(0, 0, 1)
@@ -93,7 +107,7 @@ class Decoder:
         """Writes a chunk; returns logits (len(wanted), vocabulary)."""
         found: dict[int, NDArray[np.float32]] = {}
         for run in self._runs(append, features):
-            found.update(zip(run.wanted, self._inputs.logits(len(run.wanted)), strict=True))
+            found.update(zip(run.wanted, self._said.logits(len(run.wanted)), strict=True))
         last = found.get(append.num_tokens - 1)
         if last is not None and np.isfinite(last).all():
             self._unproven.pop(append.index)
@@ -107,7 +121,7 @@ class Decoder:
         """
         found: dict[int, GreedyToken] = {}
         for run in self._runs(append, features):
-            found.update(zip(run.wanted, self._inputs.greedy(len(run.wanted)), strict=True))
+            found.update(zip(run.wanted, self._said.greedy(len(run.wanted)), strict=True))
         last = found.get(append.num_tokens - 1)
         if last is not None and math.isfinite(last.logit):
             self._unproven.pop(append.index)
@@ -122,7 +136,7 @@ class Decoder:
         found: dict[int, NDArray[np.float32]] = {}
         try:
             for run in self._runs(append, ()):
-                found.update(zip(run.wanted, self._inputs.logits(len(run.wanted)), strict=True))
+                found.update(zip(run.wanted, self._said.logits(len(run.wanted)), strict=True))
         finally:
             self._make_finite(index, past, end)  # zeroes what was written
             self._unproven[index] = unproven
@@ -131,6 +145,28 @@ class Decoder:
         if not append.wanted:
             return np.zeros((0, self.sizes.vocabulary), np.float32)
         return np.stack([found[position] for position in append.wanted])
+
+    def append_greedy_run(self, append: Append, count: int) -> list[GreedyToken] | None:
+        """Writes `count` tokens, of which the kernels choose all but the first; returns what they
+        chose after each. None without kernels, and for another number than they write at once.
+        """
+        if self.kernels is None or count not in (1, self.greedy_steps):
+            return None
+        index, past, end = append.index, append.past, append.past + count
+        self._check_room(past, count)
+        self._make_finite(index, past, end)
+        self._make_room(index, past, end)
+        self.kernels.run_greedy(append, count)
+        self._ends[index] = end
+        self._device.synchronize()
+        tokens = self.kernels.greedy(count)
+        if math.isfinite(tokens[-1].logit):
+            self._unproven.pop(index)
+        return tokens
+
+    def stats(self) -> BackendStats:
+        """Returns what became of decoding as CUDA graphs; on any thread."""
+        return self.graphs.stats() if self.kernels is None else self.kernels.stats()
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copies the first `length` positions of a slot to another."""
@@ -142,6 +178,8 @@ class Decoder:
     def close(self) -> None:
         """Frees contexts and graphs; the memory belongs to the device."""
         self.graphs.close()
+        if self.kernels is not None:
+            self.kernels.close()
         for context in self._contexts.values():
             context.close()
         self._contexts.clear()
@@ -163,12 +201,7 @@ class Decoder:
     def _runs(self, append: Append, features: Sequence[FeatureRows]) -> Iterator[EngineRun]:
         """Writes a chunk in as many runs as it takes; after each its outputs can be read."""
         num_tokens, past = append.num_tokens, append.past
-        if past + num_tokens > self.cache.shape.max_length:
-            raise CacheOverflow(
-                'a write past the end of the cache',
-                f'{past} + {num_tokens} positions',
-                'This is a defect; please report it',
-            )
+        self._check_room(past, num_tokens)
         self._make_finite(append.index, past, past + num_tokens)
         wanted = sorted(set(append.wanted))
         for run in engine_runs(num_tokens, wanted, self.sizes.max_tokens, self.sizes.max_wanted):
@@ -180,18 +213,36 @@ class Decoder:
             self._run(Append(append.index, past + run.start, chunk, indices, append.layout), inside)
             yield run
 
+    def _check_room(self, past: int, count: int) -> None:
+        if past + count > self.cache.shape.max_length:
+            raise CacheOverflow(
+                'a write past the end of the cache',
+                f'{past} + {count} positions',
+                'This is a defect; please report it',
+            )
+
+    def _make_room(self, index: int, past: int, end: int) -> None:
+        pitch = self.cache.pitch(index)
+        self.cache.make_room(index, past, end)
+        if past and self.cache.pitch(index) != pitch:
+            # Where rows lay before they moved apart, they still lie.
+            self._unproven[index] = self.cache.pitch(index)
+
     def _run(self, part: Append, features: Sequence[FeatureRows]) -> None:
         cache, index, end = self.cache, part.index, part.past + part.num_tokens
-        pitch = cache.pitch(index)
-        cache.make_room(index, part.past, end)
-        if part.past and cache.pitch(index) != pitch:
-            # Where rows lay before they moved apart, they still lie.
-            self._unproven[index] = cache.pitch(index)
+        self._make_room(index, part.past, end)
+        if self.kernels is not None and self.kernels.takes(part, features):
+            self.kernels.run(part)
+            self._said = self.kernels
+            self._ends[index] = end
+            self._device.synchronize()
+            return
+        self._said = self._inputs
         length = cache.shape.bucket(end) if self.sizes.is_in_place else cache.pitch(index)
         self._inputs.fill(part, length, features)
         self._ends[index] = end
         is_step = part.num_tokens == len(part.wanted) == 1
-        if is_step and self._place.takes(index, self._extent):
+        if is_step and self.kernels is None and self._place.takes(index, self._extent):
             self.graphs.run(length, partial(self._ready_for_steps, part, length))
         else:
             self._ready(self._shared_context(part.num_tokens), part, length).enqueue()

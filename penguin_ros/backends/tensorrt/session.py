@@ -9,12 +9,24 @@ from __future__ import annotations
 
 import logging
 
+from penguin_ros.backends.base.backend import BackendStats
 from penguin_ros.backends.base.board_room import room_here, slots_of
 from penguin_ros.backends.base.bundle import Bundle
 from penguin_ros.backends.base.manifest import DECODER, ENCODER
 from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.backends.cuda.features import FeaturePool
-from penguin_ros.backends.tensorrt.decoder import Decoder, Workspaces, cache_shape
+from penguin_ros.backends.cuda.opened_kernels import (
+    OpenedKernels,
+    greedy_steps,
+    kernels_of_bundle,
+)
+from penguin_ros.backends.tensorrt.decode_choice import decodes_in_kernels
+from penguin_ros.backends.tensorrt.decoder import (
+    Decoder,
+    OpenKernels,
+    Workspaces,
+    cache_shape,
+)
 from penguin_ros.backends.tensorrt.encoder import Encoder
 from penguin_ros.backends.tensorrt.engine import Engine, Workspace
 from penguin_ros.backends.tensorrt.engine_manifest import (
@@ -28,6 +40,7 @@ from penguin_ros.backends.tensorrt.engine_manifest import (
 )
 from penguin_ros.backends.tensorrt.engine_memory import check_plan
 from penguin_ros.backends.tensorrt.kernel_cache import KernelFile
+from penguin_ros.backends.tensorrt.kernel_steps import KernelSteps
 from penguin_ros.backends.tensorrt.library import Library
 from penguin_ros.board_facts import board_facts
 from penguin_ros.board_memory.memory_plan import Room, shown
@@ -56,18 +69,14 @@ class TensorrtSession:
             specs = [fitting_engine(bundle, part, library, self.gpu) for part in PARTS]
             room = self._checked_room(bundle, config)
             encoder, decoder = (self._opened(bundle, spec, library) for spec in specs)
-            if encoder.tensors['image_embeds'].dtype != decoder.tensors['inputs_embeds'].dtype:
-                raise BundleMismatch(
-                    f'the engines of {bundle.path} do not fit together',
-                    'features of the encoder are '
-                    f'{encoder.tensors["image_embeds"].dtype}, the decoder takes '
-                    f'{decoder.tensors["inputs_embeds"].dtype}',
-                    'Build the engines again',
-                )
+            _check_features(bundle, encoder, decoder)
             # Encoder and decoder never run at the same time, so they share the memory for
             # intermediate values. Graphs of decoding keep addresses, so they have their own.
             workspace = Workspace(self.device)
-            steps = Workspace(self.device, decoder.workspace_bytes(0), is_fixed=True)
+            kernels = self._kernels(bundle, config, decoder, room)
+            steps = workspace
+            if kernels is None:
+                steps = Workspace(self.device, decoder.workspace_bytes(0), is_fixed=True)
             self.encoder = Encoder(encoder, bundle.shape.encoder, workspace)
             self.slots = slots_of(config, room, cache_shape(decoder, max_length).slot_bytes)
             self.decoder = Decoder(
@@ -76,6 +85,7 @@ class TensorrtSession:
                 max_length,
                 self.slots,
                 Workspaces(steps, workspace),
+                kernels,
             )
             self.decoder.warm_up()
             self.features = FeaturePool(self.device)
@@ -103,6 +113,28 @@ class TensorrtSession:
             log.warning('%s', slower)
         return room
 
+    def _kernels(
+        self, bundle: Bundle, config: ModelConfig, decoder: Engine, room: Room
+    ) -> OpenKernels | None:
+        """Loads the kernels that decode, where some do."""
+        if not decodes_in_kernels(bundle, config.decode, decoder.profiles > 1):
+            return None
+        kernel_set = kernels_of_bundle(bundle.path)
+        opened = OpenedKernels(self.device, bundle, kernel_set)
+        steps = greedy_steps(config, room.is_shared)
+        return lambda cache: KernelSteps(opened, cache, steps)
+
+    def way(self, library: Library) -> str:
+        """Says in words what decodes."""
+        kernels = self.decoder.kernels
+        if kernels is None:
+            return f'{library}, decoding as CUDA graphs'
+        return f'{library}, decoding in {kernels.way}'
+
+    def stats(self) -> BackendStats:
+        """Returns what a backend counts; on any thread."""
+        return self.decoder.stats()
+
     def _opened(self, bundle: Bundle, spec: EngineSpec, library: Library) -> Engine:
         path = bundle.path / FOLDER / spec.file
         kernels = None
@@ -120,3 +152,14 @@ class TensorrtSession:
         for engine in self._engines:
             engine.close()
         self.device.close()
+
+
+def _check_features(bundle: Bundle, encoder: Engine, decoder: Engine) -> None:
+    """Raises BundleMismatch where the encoder gives features that the decoder does not take."""
+    made, taken = encoder.tensors['image_embeds'].dtype, decoder.tensors['inputs_embeds'].dtype
+    if made != taken:
+        raise BundleMismatch(
+            f'the engines of {bundle.path} do not fit together',
+            f'features of the encoder are {made}, the decoder takes {taken}',
+            'Build the engines again',
+        )

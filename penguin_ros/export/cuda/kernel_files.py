@@ -42,18 +42,22 @@ Compiler = Callable[[Sequence[Kernel], int], list[Compiled]]
 class KernelOrder:
     """Says for which compute capabilities, ten times as large, kernels are compiled, and by what;
     None for Triton. `cache`: int8 for keys and values that are narrower than activations.
+    `is_decoding`: only what decodes and verifies, for a bundle whose engines do the rest.
     """
 
     targets: tuple[int, ...] = (ANY_CARD,)
     compiler: Compiler | None = None
     cache: str = ''
+    is_decoding: bool = False
 
 
-def kernels_of(network: Network) -> list[Kernel]:
-    """Returns all kernels of a network."""
+def kernels_of(network: Network, is_decoding: bool = False) -> list[Kernel]:
+    """Returns all kernels of a network, or those that decode and verify."""
+    few = [*one_row_kernels(network), *few_rows_kernels(network)]
+    if is_decoding:
+        return few
     return [
-        *one_row_kernels(network),
-        *few_rows_kernels(network),
+        *few,
         *many_rows_kernels(network),
         *encoder_kernels(network),
     ]
@@ -68,7 +72,7 @@ def add_kernels(
     """Compiles the kernels of a network into a bundle, in the place of any that are there;
     BuildRefused where Triton is missing.
     """
-    kernels = kernels_of(network)
+    kernels = kernels_of(network, order.is_decoding)
     compiled: list[Compiled] = []
     compiler = order.compiler or compile_ahead
     for target in order.targets:
@@ -94,7 +98,11 @@ def renew_kernels(
         manifest = replace(manifest, precision=replace(manifest.precision, cache=cache))
     formats = kernel_formats(manifest.precision, manifest.table.dtype)
     network = network_of(manifest.shape, formats)
-    order = KernelOrder(tuple(sorted({*had, *targets})) or (ANY_CARD,), compiler)
+    order = KernelOrder(
+        tuple(sorted({*had, *targets})) or (ANY_CARD,),
+        compiler,
+        is_decoding=manifest.backend != 'cuda',
+    )
     with tempfile.TemporaryDirectory(dir=bundle, prefix=STAGING) as staging:
         made = add_kernels(Path(staging), network, order, progress)
         shutil.rmtree(bundle / FOLDER, ignore_errors=True)

@@ -26,6 +26,7 @@ from penguin_ros.checkpoint.shapes import TransformerShape, inverse_frequencies
 from penguin_ros.checkpoint.tensors import widened
 from penguin_ros.export.precision import MatrixPlan
 from penguin_ros.export.quantisation import quantise
+from penguin_ros.export.resources import NANOSECONDS
 from penguin_ros.export.weight_conversion import in_format
 from penguin_ros.export.weight_file import WeightFile
 from penguin_ros.kernels.packing import INPUTS, OUTPUTS, filled_up, pack
@@ -39,6 +40,7 @@ KINDS = {'float32': 'fp32', 'float16': 'fp16', 'bfloat16': 'bf16', 'int32': 'i32
 BITS = {'int4': 4, 'int8': 8}
 SAFETENSORS = {'float16': 'F16', 'bfloat16': 'BF16'}
 GATED = '.gate_up'
+BIASES = ('encoder.patch_embedding.bias', 'projector.0.bias', 'projector.2.bias')
 Progress = Callable[[str, int], None]
 """Gets the name of what is written, and the elements done since the last call."""
 
@@ -48,13 +50,14 @@ Note = Callable[[str, str, tuple[int, ...]], NDArray[Any]]
 @dataclass(frozen=True)
 class NetworkOrder:
     """What is written: matrices as planned, in `compute` what is 16 bits wide, rotary tables of
-    `max_length` positions, with so many threads.
+    `max_length` positions, with so many threads; without `has_encoder` the LLM's part alone.
     """
 
     plans: Sequence[MatrixPlan]
     compute: str
     max_length: int
     threads: int
+    has_encoder: bool = True
 
 
 class NetworkWriter:
@@ -79,10 +82,11 @@ class NetworkWriter:
             with ThreadPoolExecutor(self._order.threads, 'convert') as self._pool:
                 for plan in self._order.plans:
                     self._matrix(plan)
-            for prefix, stack in (('encoder', shape.encoder), ('llm', shape.llm)):
-                self._vectors(prefix, stack)
-            for name in ('encoder.patch_embedding.bias', 'projector.0.bias', 'projector.2.bias'):
-                self._vector(name, OUTPUTS)
+            self._vectors('llm', shape.llm)
+            if self._order.has_encoder:
+                self._vectors('encoder', shape.encoder)
+                for name in BIASES:
+                    self._vector(name, OUTPUTS)
             self._rotation(shape.llm)
         made = NetworkFile(self._folder, self._stored)
         write_network_index(made)
@@ -160,6 +164,24 @@ class NetworkWriter:
         angles = np.arange(self._order.max_length, dtype=np.float32)[:, None] * frequencies
         table = np.concatenate((np.cos(angles), np.sin(angles)), axis=1)
         self._place('llm.rotation', 'float32', table.shape)[...] = table
+
+
+def write_network(
+    checkpoint: Checkpoint,
+    order: NetworkOrder,
+    folder: Path,
+    progress: Callable[[str, float], None],
+) -> NetworkFile:
+    """Writes the network of a checkpoint; `progress` gets what is written, and the nanoseconds that
+    it took by estimate.
+    """
+    kinds = {plan.name: plan.kind for plan in order.plans}
+
+    def note(name: str, elements: int) -> None:
+        part = 'encoder' if name.startswith(('encoder', 'projector')) else 'LLM'
+        progress(f'{part}: {name}', elements * NANOSECONDS[kinds[name]])
+
+    return NetworkWriter(checkpoint, order, folder, note).write()
 
 
 def _parts(plan: MatrixPlan, lengths: Sequence[int]) -> list[tuple[int, int]]:

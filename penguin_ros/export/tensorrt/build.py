@@ -21,6 +21,7 @@ from penguin_ros.backends.base.file_digests import file_spec
 from penguin_ros.backends.base.manifest import DECODER, ENCODER, FileSpec
 from penguin_ros.backends.cuda.versions import without_bindings
 from penguin_ros.backends.tensorrt.cache import STEP
+from penguin_ros.backends.tensorrt.decode_choice import BY_KERNELS
 from penguin_ros.backends.tensorrt.engine_manifest import (
     FOLDER,
     FORMAT,
@@ -276,7 +277,8 @@ class EngineBuilder:
         first = f' first={"; ".join(forms)}' if forms else ''
         if part == ENCODER:
             return f'max_patches={options.max_patches}{first}'
-        return f'max_rows={options.max_rows} variant={options.variant}{first}'
+        decode = ' decode=kernels' if self._bundle.manifest.decode == BY_KERNELS else ''
+        return f'max_rows={options.max_rows} variant={options.variant}{decode}{first}'
 
     def _workspace(self) -> int:
         asked = self._options.workspace_bytes

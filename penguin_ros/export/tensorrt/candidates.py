@@ -24,6 +24,7 @@ from penguin_ros.backends.base.manifest import (
     Manifest,
 )
 from penguin_ros.backends.cuda.device import CudaDevice
+from penguin_ros.backends.tensorrt.decode_choice import BY_KERNELS
 from penguin_ros.backends.tensorrt.log import LOG
 from penguin_ros.errors import BackendError, BuildError, BuildRefused, OutOfMemory
 from penguin_ros.export.tensorrt.agreement import check_agreement
@@ -63,8 +64,9 @@ KERNEL_BYTES = 64 * 1024 * 1024
 @dataclass(frozen=True)
 class Candidate:
     """One attempt: a variant, whether attention may be taken apart, and the most tokens of the
-    decoding profile (0 for the encoder). With `has_one_copy`, prefill may not have weights laid out
-    for itself; without `has_zero_points`, int4 weights stand before TensorRT's own operator.
+    decoding profile (0 for the encoder, and where there is none). With `has_one_copy`, prefill may
+    not have weights laid out for itself; without `has_zero_points`, int4 weights stand before
+    TensorRT's own operator.
     """
 
     part: str
@@ -114,8 +116,8 @@ class Built:
 
 
 def candidates(part: str, manifest: Manifest, choice: str = 'auto') -> list[Candidate]:
-    """Returns what is tried for a part of a bundle, the best first; BuildRefused when this TensorRT
-    cannot do `choice`.
+    """Returns what is tried for a part of a bundle, the best first; where kernels of this project
+    decode, without a profile for that. BuildRefused when this TensorRT cannot do `choice`.
     """
     if choice not in VARIANTS:
         raise BuildRefused(f'variant {choice!r} is unknown', f'there are {", ".join(VARIANTS)}')
@@ -128,10 +130,12 @@ def candidates(part: str, manifest: Manifest, choice: str = 'auto') -> list[Cand
         )
     new = NEW_OPERATORS[part] if is_new and choice != TWO_PART else ''
     old = () if choice == FIXED_LENGTH and part == DECODER else OLD_OPERATORS[part]
+    precision = manifest.precision.linears
     if part == ENCODER:
         found = _encoder_candidates(new, old)
     else:
-        found = _decoder_candidates(new, old, manifest.precision.linears)
+        tokens = [(0, False)] if manifest.decode == BY_KERNELS else _decode_tokens(precision)
+        found = _decoder_candidates(new, old, precision, tokens)
     # A bundle in float32 has no plain_half, nor has one that is older than that form.
     return [candidate for candidate in found if manifest.graph(part, candidate.variant)]
 
@@ -141,21 +145,26 @@ def _encoder_candidates(new: str, old: Sequence[str]) -> list[Candidate]:
     return [*found, *(Candidate(ENCODER, variant) for variant in old)]
 
 
-def _decoder_candidates(new: str, old: Sequence[str], precision: str) -> list[Candidate]:
+def _decoder_candidates(
+    new: str, old: Sequence[str], precision: str, decoding: Sequence[tuple[int, bool]]
+) -> list[Candidate]:
     """Decoding one token comes before decoding up to some: kernels for one row are the faster ones,
     even where attention must be taken apart for them.
     """
     forms = [(new, False), (new, True)] if new else []
     found: list[Candidate] = []
     for group in (forms, [(variant, False) for variant in old]):
-        for tokens, has_one_copy in _decode_tokens(precision):
+        for tokens, has_one_copy in decoding:
             found += [
                 Candidate(DECODER, variant, is_apart, tokens, has_one_copy)
                 for variant, is_apart in group
             ]
     if precision == 'int4':
         variants = [name for name in (new, *old) if name]
-        found += [Candidate(DECODER, name, False, 1, has_zero_points=False) for name in variants]
+        tokens = decoding[0][0]
+        found += [
+            Candidate(DECODER, name, False, tokens, has_zero_points=False) for name in variants
+        ]
     return found
 
 

@@ -40,11 +40,13 @@ def decoder_profiles(
     sizes: ProfileSizes, max_length: int, decode_tokens: int
 ) -> tuple[Profile, ...]:
     """Returns the profiles for decoding 1 .. `decode_tokens` tokens, and for prefill of more; every
-    number of tokens belongs to one of them.
+    number of tokens belongs to one of them. One profile where `decode_tokens` is 0.
     """
     least = decode_tokens + 1
     most = max(sizes.max_tokens, least)
     prefill = (least, max(min(USUAL_TOKENS, most), least), most)
+    if not decode_tokens:
+        return (_decoder_profile(prefill, max_length),)
     return tuple(
         _decoder_profile(num_tokens, max_length) for num_tokens in ((1, 1, decode_tokens), prefill)
     )

@@ -64,6 +64,19 @@ def cuda_bundle(
     return build_bundle(open_checkpoint(checkpoint), folder, order)
 
 
+def kernel_steps_bundle(
+    checkpoint: Path, folder: Path, max_length: int = MAX_LENGTH, decode: str = 'kernels'
+) -> Path:
+    """Builds a bundle for TensorRT, without engines, in which kernels decode."""
+    order = BuildOrder(
+        BuildChoice('tensorrt', 'float16'),
+        max_length,
+        kernels=KernelOrder((87,), stand_ins),
+        decode=decode,
+    )
+    return build_bundle(open_checkpoint(checkpoint), folder, order)
+
+
 def computing_machine(gpu: FakeGpu | None = None) -> Machine:
     """Returns a machine whose GPU computes kernels in numpy."""
     machine = Machine(gpu=gpu or FakeGpu())
