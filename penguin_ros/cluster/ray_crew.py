@@ -34,8 +34,8 @@ def connect(address: str) -> Any:
     try:
         ray.init(
             address=None if address == LOCAL else address,
-            log_to_driver=False,
             include_dashboard=False if address == LOCAL else None,
+            log_to_driver=False,
             logging_level='error',
         )
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -100,7 +100,7 @@ def ray_cluster(cpus: int = 1) -> Iterator[RayCluster]:
 def main() -> None:
     from ray.cluster_utils import Cluster
 
-    node = {'num_cpus': int(sys.argv[1]), 'node_ip_address': '127.0.0.1'}
+    node = {'num_cpus': int(sys.argv[1])}
     cluster = Cluster(
         initialize_head=True,
         head_node_args={'include_dashboard': False, **node},

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What it costs to ask a served engine instead of one in the same process, and what JPEG costs.
+
+    python benchmarks/serving.py latency              # serve against in-process, one client
+    python benchmarks/serving.py clients              # 1, 4 and 16 clients at once
+    python benchmarks/serving.py clients --url URL    # of a server that runs already
+    python benchmarks/serving.py jpeg                 # bytes, and answers lost (needs mujoco)
+
+The small model that is included answers, on this machine; the server is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import queue
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+from markdown_table import print_table
+
+from penguin_ros.config import PenguinConfig
+from penguin_ros.dialogue import SaidMessage, ShownVideo
+from penguin_ros.export.bundle_cache import with_bundle
+from penguin_ros.frame import NANOSECONDS, Frame
+from penguin_ros.media.compressed import decode_compressed
+from penguin_ros.pipeline import Pipeline
+from penguin_ros.preprocessing.frame_plan import video_plan_steps, video_unit
+from penguin_ros.remote.frame_pictures import FramePictures
+from penguin_ros.remote.question import RemoteFrame
+from penguin_ros.request import Answer, Request, TextPiece
+from penguin_ros.settings import with_values
+from penguin_ros.shipped import MODEL
+from penguin_ros.simulation.clips import HELD_OUT, make_clip
+from penguin_ros.simulation.scoring import score_answer, wilson
+from penguin_ros.steps import run_to_end
+
+FRAMES, SIZE = 8, (192, 320)
+SCENE_SIZE = 168, 112
+"""Width and height at which the small model is scored."""
+QUESTION = 'How many things are there?'
+QUALITIES = 75, 90, 95
+TICKS = 100.0
+"""Ticks of /proc/PID/stat in a second, as Linux has them."""
+
+
+def config() -> PenguinConfig:
+    values = {'model.checkpoint': MODEL, 'question.queue_length': 64, 'question.max_tokens': 64}
+    chosen = with_values(PenguinConfig(), values)
+    return dataclasses.replace(chosen, model=with_bundle(chosen.model))
+
+
+# --- what is asked --------------------------------------------------------------------------------
+
+
+def clip(number: int) -> list[Frame]:
+    """A clip like no other before it: a disc that moves over noise that compresses little."""
+    random = np.random.default_rng(number)
+    ground = random.integers(60, 120, (SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8)
+    ground = ground.repeat(8, 0).repeat(8, 1)
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    frames = []
+    for index in range(FRAMES):
+        image = ground.copy()
+        image[(rows - 96) ** 2 + (columns - 40 - 25 * index) ** 2 < 900] = (200, 20, 20)
+        frames.append(Frame((number * 100 + index) * NANOSECONDS // 2, image, 'front'))
+    return frames
+
+
+class Plans:
+    """Plans frames as the node does."""
+
+    def __init__(self, pipeline: Pipeline, settings: PenguinConfig) -> None:
+        model = pipeline._loaded()
+        self._unit = video_unit(model.source.shape.processor)
+        self._visual = settings.visual
+
+    def video(self, frames: list[Frame]) -> ShownVideo:
+        images = [frame.image for frame in frames]
+        plan = run_to_end(video_plan_steps(images, self._unit, self._visual))
+        kept = tuple(frames[index] for index in plan.indices)
+        return ShownVideo(kept, True, plan.types, plan.sizes, plan.is_truncated)
+
+
+def as_jpeg(video: ShownVideo, quality: int, pictures: FramePictures) -> list[dict[str, Any]]:
+    """The frames as the dialect penguin sends them."""
+    sent = []
+    for frame, kind, size in zip(video.frames, video.types, video.sizes, strict=True):
+        picture = pictures.picture(RemoteFrame(frame, kind, size), quality)
+        sent.append(
+            {
+                'stamp_ns': frame.stamp_ns,
+                'uuid': picture.uuid,
+                'image': picture.base64,
+                'type': kind.name.lower(),
+                'size': list(size),
+            }
+        )
+    return sent
+
+
+def body_of(frames: list[dict[str, Any]], model: str = 'penguin_sim') -> bytes:
+    content = [
+        {'type': 'penguin_clip', 'penguin_clip': {'camera': 'front', 'frames': frames}},
+        {'type': 'text', 'text': QUESTION},
+    ]
+    messages = [{'role': 'user', 'content': content}]
+    return json.dumps({'model': model, 'messages': messages, 'stream': True}).encode()
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Times:
+    """Milliseconds to the first piece of text and to the end."""
+
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+
+    def cells(self) -> list[str]:
+        return [
+            f'{percentile(self.first, 50):.1f}',
+            f'{percentile(self.first, 95):.1f}',
+            f'{percentile(self.whole, 50):.1f}',
+            f'{percentile(self.whole, 95):.1f}',
+        ]
+
+
+def show(heads: list[str], rows: list[list[str]]) -> None:
+    print_table([dict(zip(heads, row, strict=True)) for row in rows])
+
+
+def percentile(values: list[float], percent: float) -> float:
+    return float(np.percentile(values, percent)) if values else float('nan')
+
+
+def ask_here(pipeline: Pipeline, video: ShownVideo, question: str, times: Times) -> Answer:
+    """Asks the engine in this process."""
+    answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+    first: list[float] = []
+
+    def on_piece(piece: TextPiece) -> None:
+        if not first:
+            first.append(time.perf_counter())
+
+    start = time.perf_counter()
+    said = (SaidMessage('user', (video, question)),)
+    pipeline.submit(Request('', question, dialogue=said), answers.put, on_piece)
+    answer = answers.get()
+    assert answer.error is None, answer.error
+    times.first.append(1000 * (first[0] - start))
+    times.whole.append(1000 * (time.perf_counter() - start))
+    return answer
+
+
+async def ask_there(session: aiohttp.ClientSession, url: str, body: bytes, times: Times) -> None:
+    """Asks a server."""
+    start, first = time.perf_counter(), 0.0
+    headers = {'Content-Type': 'application/json'}
+    async with session.post(f'{url}/chat/completions', data=body, headers=headers) as response:
+        assert response.status == 200, await response.text()
+        async for line in response.content:
+            if not first and b'"content":"' in line and b'"content":""' not in line:
+                first = time.perf_counter()
+    times.first.append(1000 * (first - start))
+    times.whole.append(1000 * (time.perf_counter() - start))
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[tuple[Pipeline, PenguinConfig]]:
+    settings = config()
+    pipeline = Pipeline(settings, (), now_ns=time.time_ns)
+    pipeline.open()
+    pipeline.activate()
+    try:
+        yield pipeline, settings
+    finally:
+        pipeline.close()
+
+
+@contextlib.contextmanager
+def server() -> Iterator[tuple[str, Callable[[], float]]]:
+    """A server of its own; yields its address and a function for its CPU seconds."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, '-m', 'penguin_ros.cli.entry', 'serve', '--port', str(port)]
+    model = config().model
+    words += ['--bundle', model.bundle] if model.bundle else ['--checkpoint', model.checkpoint]
+    process = subprocess.Popen(
+        [*words, '--set', 'question.queue_length=64', '--max-tokens', '64', '--model-name', MODEL],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert 'Serving' in process.stdout.readline()
+        yield f'http://127.0.0.1:{port}/v1', lambda: cpu_seconds(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+# --- latency --------------------------------------------------------------------------------------
+
+
+def latency(count: int) -> None:
+    """One client, one question after the other: about clips that are new, and again about the same."""
+    rows = []
+    with engine() as (pipeline, settings):
+        plans, pictures = Plans(pipeline, settings), FramePictures(1 << 28)
+        videos = [plans.video(clip(number)) for number in range(count + 3)]
+        bodies = [body_of(as_jpeg(video, 90, pictures)) for video in videos]
+        known = [
+            body_of([{k: v for k, v in frame.items() if k != 'image'} for frame in sent])
+            for sent in (as_jpeg(video, 90, pictures) for video in videos)
+        ]
+        for name, again in (('new clips', False), ('the same clip again', True)):
+            times = Times()
+            for video in videos[:3]:
+                ask_here(pipeline, video, QUESTION, Times())
+            before = time.process_time()
+            for video in videos[3:]:
+                ask_here(pipeline, videos[2] if again else video, QUESTION, times)
+            used = (time.process_time() - before) / count
+            rows.append([name, 'in this process', *times.cells(), f'{1000 * used:.1f}', '–'])
+    with server() as (url, cpu):
+        for name, sent, again in (
+            ('new clips', bodies, False),
+            ('the same clip again', bodies, True),
+            ('the same clip again, by uuid', known, True),
+        ):
+            times = Times()
+            asked = [sent[2] if again else body for body in sent[3:]]
+            warm = bodies[:3]
+            server_s, client_s = asyncio.run(one_by_one(url, warm, asked, times, cpu))
+            cells = [f'{1000 * server_s / count:.1f}', f'{1000 * client_s / count:.1f}']
+            rows.append([name, 'served', *times.cells(), *cells])
+    size = statistics.mean(map(len, bodies)), statistics.mean(map(len, known))
+    heads = ['asked about', 'engine', 'first p50', 'first p95', 'whole p50', 'whole p95']
+    show([*heads, 'CPU engine', 'CPU client'], rows)
+    print(f'\nbodies: {size[0]:.0f} bytes with pictures, {size[1]:.0f} by uuid; times in ms')
+
+
+async def one_by_one(
+    url: str, warm: list[bytes], bodies: list[bytes], times: Times, cpu: Callable[[], float]
+) -> tuple[float, float]:
+    async with aiohttp.ClientSession() as session:
+        for body in warm:
+            await ask_there(session, url, body, Times())
+        before, mine = cpu(), time.process_time()
+        for body in bodies:
+            await ask_there(session, url, body, times)
+        return cpu() - before, time.process_time() - mine
+
+
+# --- many clients ---------------------------------------------------------------------------------
+
+
+def clients(count: int, url: str, numbers: list[int]) -> None:
+    """Some clients at once, each with a camera of its own and new clips all the time."""
+    rows = []
+    with engine() as (pipeline, settings):
+        plans, pictures = Plans(pipeline, settings), FramePictures(1 << 28)
+        bodies = [
+            body_of(as_jpeg(plans.video(clip(number)), 90, pictures)) for number in range(count)
+        ]
+    with contextlib.ExitStack() as stack:
+        address = url or stack.enter_context(server())[0]
+        for number in numbers:
+            times = Times()
+            seconds = asyncio.run(at_once(address, bodies, number, times))
+            rows.append([str(number), f'{count / seconds:.2f}', *times.cells()])
+            bodies = [body.replace(QUESTION.encode(), QUESTION.encode() + b' ') for body in bodies]
+            if not url:
+                stack.pop_all().close()
+                address = stack.enter_context(server())[0]
+    heads = ['clients', 'answers per second', 'first p50', 'first p95', 'whole p50', 'whole p95']
+    show(heads, rows)
+
+
+async def at_once(url: str, bodies: list[bytes], number: int, times: Times) -> float:
+    waiting = asyncio.Queue[bytes]()
+    for body in bodies:
+        waiting.put_nowait(body)
+
+    async def client(name: str) -> None:
+        async with aiohttp.ClientSession(headers={'X-Session-Id': name}) as session:
+            while not waiting.empty():
+                await ask_there(session, url, waiting.get_nowait(), times)
+
+    async with aiohttp.ClientSession(headers={'X-Session-Id': 'warm'}) as session:
+        await ask_there(session, url, bodies[0], Times())
+    start = time.perf_counter()
+    await asyncio.gather(*(client(f'robot{each}') for each in range(number)))
+    return time.perf_counter() - start
+
+
+# --- JPEG -----------------------------------------------------------------------------------------
+
+
+def jpeg(scenes: int) -> None:
+    """The same questions about the same scenes: raw frames, and the same frames as JPEG."""
+    from penguin_ros.simulation.world import World
+
+    right: dict[int, list[bool]] = {quality: [] for quality in (0, *QUALITIES)}
+    texts: dict[int, list[str]] = {quality: [] for quality in right}
+    sizes: dict[int, list[int]] = {quality: [] for quality in right}
+    raw_bytes = []
+    with engine() as (pipeline, settings), World(*SCENE_SIZE) as world:
+        plans = Plans(pipeline, settings)
+        for seed in HELD_OUT[:scenes]:
+            shown = make_clip(world, seed, 3, FRAMES, 2.0, 6)
+            frames = [
+                Frame(round(stamp * NANOSECONDS), image, 'front')
+                for stamp, image in zip(shown.stamps, shown.frames, strict=True)
+            ]
+            video = plans.video(frames)
+            raw_bytes.append(sum(frame.image.nbytes for frame in frames))
+            for quality in right:
+                sent = video if not quality else through_jpeg(video, quality, sizes[quality])
+                for item in shown.questions:
+                    answer = ask_here(pipeline, sent, item.question, Times())
+                    right[quality].append(score_answer(answer.text, item.answer))
+                    texts[quality].append(answer.text)
+    rows = []
+    for quality, answers in right.items():
+        share = wilson(sum(answers), len(answers))
+        lost = sum(a and not b for a, b in zip(right[0], answers, strict=True))
+        won = sum(b and not a for a, b in zip(right[0], answers, strict=True))
+        same = sum(a == b for a, b in zip(texts[0], texts[quality], strict=True))
+        size = statistics.mean(sizes[quality]) if quality else statistics.mean(raw_bytes)
+        rows.append(
+            [
+                f'JPEG {quality}' if quality else 'raw',
+                f'{size / 1000:.1f}',
+                f'{share.value:.1%} ({share.low:.1%} to {share.high:.1%})',
+                f'{100 * (won - lost) / len(answers):+.2f}',
+                f'{lost} / {won}',
+                f'{same / len(answers):.1%}',
+            ]
+        )
+    heads = ['frames', 'kB a clip', 'right', 'points', 'lost / won', 'the same text']
+    show(heads, rows)
+    print(f'\n{len(right[0])} questions about {scenes} scenes of {FRAMES} frames')
+
+
+def through_jpeg(video: ShownVideo, quality: int, sizes: list[int]) -> ShownVideo:
+    """What a server decodes of what a client sends."""
+    import base64
+
+    files = [
+        base64.b64decode(each['image']) for each in as_jpeg(video, quality, FramePictures(1 << 24))
+    ]
+    sizes.append(sum(map(len, files)))
+    frames = tuple(
+        dataclasses.replace(frame, image=decode_compressed(file, 1 << 30))
+        for frame, file in zip(video.frames, files, strict=True)
+    )
+    return dataclasses.replace(video, frames=frames)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('what', choices=('latency', 'clients', 'jpeg'))
+    parser.add_argument('--count', type=int, default=60, help='requests, or scenes')
+    parser.add_argument('--url', default='', help='of a server that runs already, with /v1')
+    parser.add_argument('--numbers', type=int, nargs='+', default=[1, 4, 16])
+    given = parser.parse_args()
+    if given.what == 'latency':
+        latency(given.count)
+    elif given.what == 'clients':
+        clients(given.count, given.url, given.numbers)
+    else:
+        jpeg(given.count)
+
+
+if __name__ == '__main__':
+    main()
