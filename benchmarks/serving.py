@@ -223,7 +223,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def latency(count: int) -> None:
-    """One client, one question after the other: about clips that are new, and again about the same."""
+    """One client, one question after the other: about new clips, and again about the same one."""
     rows = []
     with engine() as (pipeline, settings):
         plans, pictures = Plans(pipeline, settings), FramePictures(1 << 28)

@@ -47,6 +47,7 @@ class Deployed:
                 *(ray_python(), '-m', 'penguin_ros.cli.entry', 'serve', 'penguin_sim'),
                 *('--ray', self._cluster.address, '--replicas', '2', '--replica-cpus', '0.4'),
                 *('--port', str(self.port), '--model-name', name, '--set', 'model.threads=1'),
+                *('--set', 'generation.max_repeats=0'),
             ],
             capture_output=True,
             text=True,

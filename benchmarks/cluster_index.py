@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast recordings are captioned by engines on Ray, and what writing each caption once costs.
+
+    python benchmarks/cluster_index.py [--clips 60] [--workers 1 2]
+
+It makes recordings, captions them in this process as `penguin index` does without a cluster, then
+with a cluster on this machine. Needs Ray, and room for an engine in each worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from markdown_table import print_table
+
+from penguin_ros.cluster.caption_sinks import LinesSink
+from penguin_ros.cluster.cluster_index import ClusterIndex, Progress
+from penguin_ros.cluster.ray_crew import LOCAL, RayCrew, connect
+from penguin_ros.cluster.span_captioner import SpanCaptioner
+from penguin_ros.cluster.spans import ClipCaption, RecordingPlace, Span
+from penguin_ros.config import PenguinConfig
+from penguin_ros.evaluation.offline import ANY_LENGTH, offline
+from penguin_ros.export.bundle_cache import with_bundle
+from penguin_ros.frame import NANOSECONDS
+from penguin_ros.settings import with_values
+from penguin_ros.shipped import MODEL
+
+CLIP_SECONDS, FPS, SIZE = 4, 10, (320, 192)
+
+
+def film(path: Path, clips: int, seed: int) -> None:
+    """A disc that moves over noise that stands still."""
+    random = np.random.default_rng(seed)
+    ground = random.integers(60, 120, (SIZE[1] // 8, SIZE[0] // 8, 3), dtype=np.uint8)
+    ground = ground.repeat(8, 0).repeat(8, 1)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), FPS, SIZE)
+    for number in range(clips * CLIP_SECONDS * FPS):
+        image = ground.copy()
+        cv2.circle(image, (20 + 3 * number % 280, 96), 24, (20, 20, 200), -1)
+        writer.write(image)
+    writer.release()
+
+
+class TimedSink(LinesSink):
+    """Counts the seconds that writing takes."""
+
+    seconds = 0.0
+
+    def add(self, place: RecordingPlace, origin_ns: int, caption: ClipCaption) -> None:
+        self._timed(lambda: super(TimedSink, self).add(place, origin_ns, caption))
+
+    def flush(self) -> None:
+        self._timed(super().flush)
+
+    def _timed(self, call: Callable[[], None]) -> None:
+        start = time.perf_counter()
+        call()
+        self.seconds += time.perf_counter() - start
+
+
+def settings() -> PenguinConfig:
+    values = {'model.checkpoint': MODEL, 'model.threads': 1, 'clip.seconds': float(CLIP_SECONDS)}
+    config = with_values(offline(ANY_LENGTH), values)
+    return dataclasses.replace(config, model=with_bundle(config.model))
+
+
+def in_process(
+    config: PenguinConfig, places: list[RecordingPlace], clips: int
+) -> dict[str, object]:
+    captioner = SpanCaptioner(config, has_pictures=False)
+    first = captioner.caption(Span(places[0], captioner.describe(places[0]).origin_ns, 0, 1))
+    assert len(first.captions) == 1
+    start = time.perf_counter()
+    for place in places:
+        origin_ns = captioner.describe(place).origin_ns
+        assert len(captioner.caption(Span(place, origin_ns, 0, clips)).captions) == clips
+    rate = clips * len(places) / (time.perf_counter() - start)
+    captioner.close()
+    return {'engines': 'one, without Ray', 'clips per second': rate, 'writing, ms a clip': '–'}
+
+
+def on_ray(
+    config: PenguinConfig, places: list[RecordingPlace], folder: Path, workers: int
+) -> dict[str, object]:
+    """The time counts from the second span on, when engines are loaded."""
+    ray = connect(LOCAL)
+    crew = RayCrew(ray, config, False, workers, cpus=0.5)
+    times: list[tuple[float, int]] = []
+
+    def note(progress: Progress) -> None:
+        if not times or times[-1][1] != progress.done:
+            times.append((time.perf_counter(), progress.done))
+
+    with TimedSink(folder / f'{workers}.jsonl') as sink:
+        ClusterIndex(crew, sink, CLIP_SECONDS * NANOSECONDS, note).run(places)
+        begun = next(index for index, (_, done) in enumerate(times) if done >= 8 * workers)
+        (start, first), (end, last) = times[begun], times[-1]
+        written = 1000 * sink.seconds / last
+    crew.close()
+    return {
+        'engines': f'{workers} on Ray',
+        'clips per second': (last - first) / (end - start),
+        'writing, ms a clip': written,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--clips', type=int, default=60, help='clips of each of two recordings')
+    parser.add_argument('--workers', type=int, nargs='+', default=[1, 2])
+    given = parser.parse_args()
+    config = settings()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        places = []
+        for number in range(2):
+            path = folder / f'day{number}.avi'
+            film(path, given.clips, number)
+            places.append(RecordingPlace(str(path), path.name, 'recording'))
+        rows = [in_process(config, places, given.clips)]
+        rows += [on_ray(config, places, folder, workers) for workers in given.workers]
+    print_table(rows)
+
+
+if __name__ == '__main__':
+    main()
