@@ -51,7 +51,7 @@ FRAMES, SIZE = 8, (192, 320)
 SCENE_SIZE = 168, 112
 """Width and height at which the small model is scored."""
 QUESTION = 'How many things are there?'
-QUALITIES = 75, 90, 95
+QUALITIES = 5, 10, 25, 50, 75, 90, 95
 TICKS = 100.0
 """Ticks of /proc/PID/stat in a second, as Linux has them."""
 

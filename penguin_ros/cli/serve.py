@@ -97,14 +97,14 @@ def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until Ctrl-C."""
-    from penguin_ros.serving.main import serve
+    from penguin_ros.serving.main import checked_keys, serve
 
     if arguments.ray:
         return _deploy(arguments)
-    config = _config(arguments)
     options = _options(arguments)
+    checked_keys(options)  # before the model is touched
     try:
-        serve(config, options, _print_address, threading.Event().is_set)
+        serve(_config(arguments), options, _print_address, threading.Event().is_set)
     except KeyboardInterrupt:
         pass
     return exit_codes.DONE

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`penguin serve` says what it lacks, serves, and ends when it is told to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from penguin_ros.cli.main import main
+from penguin_ros.shipped import MODEL, shipped_model
+
+
+def test_what_is_missing_is_said_before_a_model_is_touched(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv('PENGUIN_API_KEYS', raising=False)
+    assert main(['serve', 'nowhere', '--bind', '0.0.0.0']) == 2
+    assert '--api-key-file' in capsys.readouterr().err
+    assert main(['serve', 'nowhere', '--tls-key', 'robot.key']) == 2
+    assert 'TLS needs two files' in capsys.readouterr().err
+    assert main(['serve']) == 2
+    assert 'penguin serve BUNDLE' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_included_model_is_served_until_sigterm() -> None:
+    if shipped_model() is None:
+        pytest.skip('engines/penguin_sim has no weights here')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'penguin_ros.cli.entry', 'serve', MODEL, '--port', str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith(f'Serving {MODEL}') and line.endswith(f'127.0.0.1:{port}/v1\n')
+        message = {'role': 'user', 'content': 'Is there a box?'}
+        body = json.dumps({'model': MODEL, 'messages': [message]}).encode()
+        request = urllib.request.Request(
+            f'http://127.0.0.1:{port}/v1/chat/completions',
+            body,
+            {'Content-Type': 'application/json'},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            assert json.load(response)['choices'][0]['message']['content']
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
