@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from support.live_pipeline import TEXT
@@ -142,3 +142,14 @@ def test_an_engine_that_fails_in_the_middle_ends_the_stream_with_its_error(
             text += chunk.choices[0].delta.content or ''
     served.live.in_step = lambda step: None
     assert caught.value.code == 'engine_failed' and text and text != TEXT
+
+
+def test_an_answer_as_an_object_of_the_program(served: ServedChat, client: Any) -> None:
+    pytest.importorskip('llguidance', reason='llguidance is not installed')
+    pydantic = pytest.importorskip('pydantic')
+    door = pydantic.create_model('Door', is_open=(bool, ...), colour=(Literal['red', 'blue'], ...))
+    answer = client.chat.completions.parse(
+        model=served.model, messages=MESSAGES, response_format=door, max_tokens=40
+    )
+    parsed = answer.choices[0].message.parsed
+    assert parsed.colour in ('red', 'blue') and isinstance(parsed.is_open, bool)
