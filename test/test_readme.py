@@ -23,6 +23,8 @@ PAGES = {
         ROOT / 'README.md',
         ROOT / 'CONTRIBUTING.md',
         ROOT / 'engines' / 'penguin_sim' / 'README.md',
+        ROOT / 'penguin_bt' / 'README.md',
+        ROOT / 'penguin_nav2' / 'README.md',
         *sorted((ROOT / 'docs').glob('*.md')),
     )
 }
@@ -35,7 +37,9 @@ FOLDERS = (
     'engines',
     'examples',
     'launch',
+    'penguin_bt',
     'penguin_msgs',
+    'penguin_nav2',
     'penguin_ros',
     'scripts',
     'test',
