@@ -30,6 +30,11 @@ class ServedEngine:
         """Where it is reached."""
         return f'http://127.0.0.1:{self.port}'
 
+    @property
+    def pid(self) -> int | None:
+        """The process number while it runs."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Starts the process, in a group of its own as the nodes of a demo."""
         with self.log.open('ab') as log:
