@@ -119,7 +119,9 @@ def main() -> None:
     arguments = parsed()
     width, height = map(int, arguments.size.split('x'))
     with tempfile.TemporaryDirectory() as folder, World(width, height) as world:
-        server = ServedEngine(str(arguments.bundle), Path(folder))
+        same = ('generation.draft_tokens=0', f'model.threads={arguments.threads}')
+        options = [word for setting in same for word in ('--set', setting)]
+        server = ServedEngine(str(arguments.bundle), Path(folder), options)
         server.start()
         try:
             while not server.is_ready():

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from penguin_ros.errors import PenguinError
@@ -16,13 +17,15 @@ ANSWER_TIMEOUT_S = 1.0
 
 
 class ServedEngine:
-    """`penguin serve BUNDLE` on a port of this machine; its log goes to `folder`."""
+    """`penguin serve MODEL` on a port of this machine, with more `options`; its log goes to
+    `folder`.
+    """
 
-    def __init__(self, bundle: str, folder: Path) -> None:
+    def __init__(self, model: str, folder: Path, options: Sequence[str] = ()) -> None:
         self.port = _free_port()
         self.log = folder / 'serve.log'
-        self._command = [sys.executable, '-m', 'penguin_ros.cli.main', 'serve', bundle]
-        self._command += ['--port', str(self.port)]
+        self._command = [sys.executable, '-m', 'penguin_ros.cli.main', 'serve', model]
+        self._command += ['--port', str(self.port), *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
