@@ -14,7 +14,7 @@ export function strip(node, evidence) {
       const before = seconds(end) - seconds(frame.stamp);
       const stamp = `${seconds(frame.stamp).toFixed(2)} s`;
       return el("li", {}, kept(node, frame.camera, frame.stamp, `frame at ${shown(frame.stamp)}`),
-        before > 0.005 ? `${stamp}, −${before.toFixed(1)} s` : `${stamp}, newest`, frame.type ? "" : el("span", { class: "soft" }, " key frame"));
+        before > 0.005 ? `${stamp}, −${before.toFixed(1)} s` : `${stamp}, newest`, frame.type ? "" : el("div", {}, "key frame"));
     }));
   requestAnimationFrame(() => made.scrollTo(made.scrollWidth, 0)); // the newest frames first
   return made;

@@ -6,6 +6,21 @@ import { byId, el, replace, safe } from "./dom.js";
 const LEVELS = ["OK", "WARN", "ERROR", "STALE"];
 const COLOURS = ["ok", "warn", "error", "warn"];
 
+// Parts of a node that say the same are told once.
+function grouped(findings) {
+  const groups = new Map();
+  for (const one of findings) {
+    const [node] = one.name.split(": ");
+    const key = [node, one.level, one.message, one.remedy].join("\n");
+    groups.set(key, [...(groups.get(key) ?? []), one]);
+  }
+  return [...groups.values()].map((group) => {
+    const [first, ...rest] = group;
+    const names = group.map((one) => one.name.split(": ").slice(1).join(": "));
+    return rest.length ? { ...first, values: [], message: `${first.message}. The same of ${rest.length} more: ${names.slice(1).join(", ")}` } : first;
+  });
+}
+
 export class Health {
   constructor() {
     this.found = new Map();
@@ -45,8 +60,9 @@ export class Health {
     const [bad, good] = [all.filter((one) => one.level), all.filter((one) => !one.level)];
     const models = [...this.models].map(([node, text]) => el("p", { class: "soft" }, `${safe(node)}: ${safe(text)}`));
     const verdict = el("p", { class: bad.length ? COLOURS[bad[0].level] : "ok" }, all.length ? `${good.length} parts are well${bad.length ? `, ${bad.length} are not` : ""}.` : "Nothing heard yet.");
+    const told = grouped(bad);
     const focused = document.activeElement?.closest("#health details")?.dataset.name;
-    replace(byId("health"), verdict, ...bad.map((one) => this.entry(one)), good.length ? this.details("good", "What is well", ...good.map((one) => this.entry(one))) : null, ...models);
+    replace(byId("health"), verdict, ...told.map((one) => this.entry(one)), good.length ? this.details("good", "What is well", ...good.map((one) => this.entry(one))) : null, ...models);
     if (focused) [...byId("health").querySelectorAll("details")].find((item) => item.dataset.name === focused)?.querySelector("summary").focus();
   }
 

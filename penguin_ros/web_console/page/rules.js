@@ -146,8 +146,8 @@ export class Rules {
       el("h3", {}, safe(state.rule), " ", el("span", { class: COLOURS[state.state] }, STATES[state.state]), el("span", { class: "soft" }, ` · ${safe(state.camera)}${this.states.size > 1 ? " of " + safe(node) : ""}`)),
       rule ? el("p", { class: "text" }, safe(rule.condition)) : null,
       el("div", { class: "row" }, spark(points, rule?.threshold_begin || 0.5), el("span", { class: "soft" }, Number(state.evaluated) ? `${state.probability.toFixed(2)} at ${shown(state.evaluated, Date.now())}` : "not evaluated yet"),
-        el("button", { type: "button", class: "plain", "aria-label": `change the rule ${name}`, disabled: isReadOnly(), onclick: () => this.edit(node, state.rule) }, "Change"),
-        el("button", { type: "button", class: "plain", "aria-label": `remove the rule ${name}`, disabled: isReadOnly(), onclick: () => this.remove(node, state.rule) }, "Remove")),
+        el("span", { class: "pair" }, el("button", { type: "button", class: "plain", "aria-label": `change the rule ${name}`, disabled: isReadOnly(), onclick: () => this.edit(node, state.rule) }, "Change"),
+          el("button", { type: "button", class: "plain", "aria-label": `remove the rule ${name}`, disabled: isReadOnly(), onclick: () => this.remove(node, state.rule) }, "Remove"))),
       state.reason ? el("p", { class: "soft" }, safe(state.reason)) : null);
   }
 }
