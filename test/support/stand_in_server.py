@@ -31,6 +31,7 @@ class StandInServer:
         model: str = 'stand-in',
         key: str = '',
         port: int = 0,
+        host: str = '127.0.0.1',
         tls: ssl.SSLContext | None = None,
         piece_seconds: float = 0.0,
     ) -> None:
@@ -44,7 +45,7 @@ class StandInServer:
         self.checks = 0
         self.cancelled = 0
         self.kept: set[str] = set()
-        self.port = port
+        self.port, self.host = port, host
         self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -56,7 +57,7 @@ class StandInServer:
 
     @property
     def url(self) -> str:
-        return f'http{"s" if self._tls else ""}://127.0.0.1:{self.port}'
+        return f'http{"s" if self._tls else ""}://{self.host}:{self.port}'
 
     @property
     def asked(self) -> int:
@@ -87,7 +88,7 @@ class StandInServer:
             application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
         )
         await runner.setup()
-        site = web.TCPSite(runner, '127.0.0.1', self.port, ssl_context=self._tls)
+        site = web.TCPSite(runner, self.host, self.port, ssl_context=self._tls)
         await site.start()
         self.port = runner.addresses[0][1]
         self._started.set()
@@ -228,3 +229,12 @@ def waited(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
         assert time.monotonic() < end, 'not in time'
         time.sleep(0.005)
     return value
+
+
+if __name__ == '__main__':  # HOST PORT PIECE_SECONDS: serves until its standard input ends
+    import sys
+
+    with StandInServer(
+        'penguin', host=sys.argv[1], port=int(sys.argv[2]), piece_seconds=float(sys.argv[3])
+    ):
+        sys.stdin.read()
