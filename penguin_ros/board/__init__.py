@@ -5,8 +5,8 @@ Reading order: `steps` (the steps as data), `sizes` (how large what they measure
 (values), `runner` with `step_process` (each step in a process of its own), the steps themselves
 (`identity_step`, `cuda_step`, `memory_step` with `machine_facts`; `tensorrt_step`, `products_step`,
 `decoder_layer_step`, `encoder_layer_step`, `top_token_step` with `micro_engine`, `micro_step`,
-`product_graph` and `layer_bundle`; `build_step`, `load_step`, `numbers_step`,
-`speed_step`, `soak_step`), `verdicts`, `engine_verdicts` and `model_verdicts` (facts in words),
+`product_graph` and `layer_bundle`; `build_step`, `load_step`, `numbers_step`, `speed_step`,
+`kernels_step`, `soak_step`), `verdicts`, `engine_verdicts` and `model_verdicts` (facts in words),
 `choice` and `profile` (what `penguin build --profile` takes), `golden` (what the numbers are
 compared with) and `report`.
 

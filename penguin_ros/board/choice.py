@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is chosen for this board from what was measured on it: formats, form of the softmax, form of
-the LLM, size of frames. Each choice says why.
+the LLM, size of frames, what decodes. Each choice says why.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from penguin_ros.board.decode_times import faster
 from penguin_ros.board.profile import BoardProfile
 from penguin_ros.board.result import Facts, Results, facts_of
 
@@ -45,13 +46,15 @@ def choose(results: Results) -> BoardProfile:
     patches, softmax, why_encoder = best_encoder(encoder, facts_of(results, 'memory'))
     best_forms = {'decoder': tuple(forms), 'vision': tuple(_encoder_forms(encoder))}
     why_decoder = f'LLM {forms[0]}: the fastest that agrees' if forms else ''
-    reasons = (why_precision, why_head, why_decoder, why_encoder)
+    decode, why_decode = faster(facts_of(results, 'kernels'))
+    reasons = (why_precision, why_head, why_decoder, why_encoder, why_decode)
     compute = _compute(results)
     return BoardProfile(
         precision=_computable(precision, compute),
         head=_computable(head, compute),
         compute=compute,
         variant=str(decoder[forms[0]]['variant']) if forms else '',
+        decode=decode,
         softmax=softmax,
         max_patches=patches,
         forms={name: found for name, found in best_forms.items() if found},

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from penguin_ros.board.decode_times import faster
 from penguin_ros.board.result import FAULT, NOTE, OK, Facts, Results, Verdict, facts_of
 
 LEAST_FEATURE_COSINE = 0.999
@@ -23,6 +24,7 @@ def model_verdicts(results: Results) -> list[Verdict]:
         *_loaded(facts_of(results, 'load')),
         *_numbers(facts_of(results, 'numbers')),
         *_speed(results),
+        *_kernels(facts_of(results, 'kernels')),
         *_soak(facts_of(results, 'soak')),
     ]
 
@@ -110,6 +112,14 @@ def _speed(results: Results) -> Iterator[Verdict]:
                 f'{size} {what} {1e3 * each["seconds"]:.0f} ms' for size, each in timed.items()
             )
             yield Verdict(name, OK, shown)
+
+
+def _kernels(facts: Facts) -> Iterator[Verdict]:
+    best, why = faster(facts)
+    if best:
+        yield Verdict('decoding by', OK, why.partition(': ')[2] + f'; {best} are faster')
+    elif 'left_out' in facts:
+        yield Verdict('decoding by', NOTE, facts['left_out'])
 
 
 def _soak(facts: Facts) -> Iterator[Verdict]:

@@ -15,10 +15,10 @@ SLOTS = 2
 
 
 @contextmanager
-def opened(order: StepOrder) -> Iterator[tuple[TensorrtBackend, Bundle]]:
-    """Gives the open backend, and closes it."""
+def opened(order: StepOrder, decode: str = 'auto') -> Iterator[tuple[TensorrtBackend, Bundle]]:
+    """Gives the open backend, and closes it; see the setting model.decode."""
     bundle = open_bundle(order.bundle)
-    config = ModelConfig(kv_slots=SLOTS, max_length=bundle.manifest.max_length)
+    config = ModelConfig(kv_slots=SLOTS, max_length=bundle.manifest.max_length, decode=decode)
     backend = TensorrtBackend(bundle, config)
     backend.open()
     try:

@@ -27,6 +27,7 @@ class BoardProfile:
     head: str = ''
     compute: str = ''
     variant: str = ''
+    decode: str = ''
     softmax: str = ''
     max_patches: int = 0
     forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

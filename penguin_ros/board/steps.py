@@ -62,5 +62,6 @@ STEPS = (
     Step('load', 'loading them', 10 * MINUTE, ('build',), has_bundle=True),
     Step('numbers', 'what they compute', 30 * MINUTE, ('load',), has_bundle=True),
     Step('speed', 'how fast they are', 20 * MINUTE, ('load',), has_bundle=True),
+    Step('kernels', 'own kernels beside them', 10 * MINUTE, ('load',), has_bundle=True),
     Step('soak', 'how long that lasts', 10 * MINUTE, ('speed',), has_bundle=True),
 )

@@ -217,7 +217,7 @@ def fill_defaults(arguments: argparse.Namespace) -> BoardClass | None:
 
 def _fill_from(profile: BoardProfile, arguments: argparse.Namespace) -> None:
     arguments.backend = TENSORRT
-    for name in ('precision', 'head', 'compute', 'variant', 'max_patches'):
+    for name in ('precision', 'head', 'compute', 'variant', 'max_patches', 'decode'):
         measured = getattr(profile, name)
         if measured and getattr(arguments, name) in LEFT_OUT:
             setattr(arguments, name, measured)

@@ -72,6 +72,27 @@ def test_a_bundle_is_built_loaded_compared_and_timed(bundle: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_engines_and_own_kernels_are_both_timed_and_the_faster_is_chosen(tmp_path: Path) -> None:
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    from support.fake_gpu.cuda_bundles import kernel_steps_bundle, small_checkpoint
+
+    made = kernel_steps_bundle(
+        small_checkpoint(tmp_path / 'checkpoint'), tmp_path / 'made', 272, 'both'
+    )
+    steps = 'identity,cuda,tensorrt,build,load,kernels'
+    code, report, states = bench(tmp_path, str(made), '--steps', steps)
+    assert code == 0 and not states['fault']
+    facts = {step['name']: step for step in report['steps']}['kernels']['facts']
+    for way in ('engines', 'kernels'):
+        assert all(entry['seconds'] > 0 for entry in facts[way]['decode'].values())
+        assert facts[way]['verify']['16']['seconds'] > 0
+    assert 'own kernels for sm_87' in facts['kernels']['way']
+    assert 'own kernels' not in facts['engines']['way']
+    chosen = report['profile']['decode']
+    assert f'{chosen} are faster' in named(states['ok'], 'decoding by')['text']
+
+
+@pytest.mark.slow
 def test_engines_that_fit_stay_and_a_killed_build_skips_the_rest(
     bundle: Path, tmp_path: Path
 ) -> None:

@@ -47,6 +47,19 @@ def test_frames_are_as_large_as_the_memory_of_the_encoder_allows() -> None:
     assert best_encoder(forms, {'total_bytes': 64e9})[:2] == (4096, 'plain')
 
 
+def test_what_wrote_text_faster_at_the_positions_of_both_decodes() -> None:
+    facts = {
+        'engines': {'decode': {'100': {'seconds': 0.02}, '1000': {'seconds': 0.03}}},
+        'kernels': {'decode': {'100': {'seconds': 0.021}, '1000': {'seconds': 0.022}}},
+    }
+    results = {'kernels': StepResult('kernels', DONE, facts=facts)}
+    profile = choose(results)
+    assert profile.decode == 'kernels'
+    assert 'engines 30.0 ms a token at 1000, kernels 22.0 ms' in profile.reasons[-1]
+    facts['kernels']['decode'] = {'4000': {'seconds': 0.1}, '1000': {'why': 'no room'}}
+    assert choose(results).decode == ''
+
+
 def test_nothing_is_chosen_where_nothing_was_measured() -> None:
     profile = choose({'identity': StepResult('identity', DONE)})
     assert (profile.precision, profile.variant, profile.max_patches) == ('', '', 0)

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from support.fake_gpu.installed import Machine, use
 from support.fake_gpu.memory import FakeGpu, PageCache
+from support.fake_gpu.numpy_kernels import run_in_numpy
 
 from penguin_ros.board.step_process import read_order, run_step
 
@@ -29,6 +30,7 @@ from penguin_ros.board.step_process import read_order, run_step
 def machine_of(planted: dict[str, Any]) -> Machine:
     """Returns the machine with what is planted in it."""
     gpu = FakeGpu(planted.pop('total_bytes', 1 << 28))
+    gpu.executor = run_in_numpy
     gpu.page_cache = PageCache(**planted.pop('page_cache', {}))
     version = planted.pop('version', '10.16.2')
     for name, value in planted.items():
