@@ -105,8 +105,6 @@ class MemoryPlan:
 def run_plan(title: str, model: ModelSizes, run: RunSizes, room: Room) -> MemoryPlan:
     """Returns the plan of running a model."""
     slot = slot_bytes(model, run.max_length)
-    camera = ROS_BYTES + run.camera_bytes
-    host = (Item('ROS 2, one camera', camera, 'estimate; buffer.max_bytes'),)
     items = (
         Item('decoder', model.decoder_bytes, 'weights'),
         Item('encoder', model.encoder_bytes, 'weights'),
@@ -116,8 +114,8 @@ def run_plan(title: str, model: ModelSizes, run: RunSizes, room: Room) -> Memory
         Item('features', run.feature_bytes + FEATURE_POOL_BYTES, 'model.encoder_cache_bytes'),
         Item('CUDA graphs', GRAPHS * GRAPH_BYTES, f'estimate; {GRAPHS} contexts'),
         Item('runtime', RUNTIME_BYTES, 'estimate; CUDA, TensorRT, Python'),
-        *(host if room.is_shared else ()),
-        *_kept_free(room),
+        *host_items(run, room),
+        *kept_free(room),
     )
     return MemoryPlan(title, items, room)
 
@@ -190,7 +188,15 @@ def _lowered(run: RunSizes) -> Iterator[RunSizes]:
             yield run
 
 
-def _kept_free(room: Room) -> tuple[Item, ...]:
+def host_items(run: RunSizes, room: Room) -> tuple[Item, ...]:
+    """Returns what a node takes where the GPU uses the machine's memory."""
+    camera = ROS_BYTES + run.camera_bytes
+    host = (Item('ROS 2, one camera', camera, 'estimate; buffer.max_bytes'),)
+    return host if room.is_shared else ()
+
+
+def kept_free(room: Room) -> tuple[Item, ...]:
+    """Returns what a board must keep free."""
     return (Item('kept free', KEPT_FREE_BYTES, 'estimate'),) if room.is_shared else ()
 
 

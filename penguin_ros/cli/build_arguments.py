@@ -16,7 +16,7 @@ from penguin_ros.board_memory.board_classes import (
     class_named,
     class_of,
 )
-from penguin_ros.cli.build_kernels import add_kernel_arguments
+from penguin_ros.cli.build_kernels import CUDA, add_kernel_arguments
 from penguin_ros.cli.setting_options import seconds
 from penguin_ros.export import precision as formats
 
@@ -225,7 +225,7 @@ def _fill_from(profile: BoardProfile, arguments: argparse.Namespace) -> None:
 
 
 def _fill_formats(arguments: argparse.Namespace, sizes: BoardSizes) -> None:
-    if arguments.backend == 'cuda':
+    if arguments.backend == CUDA:
         arguments.precision = arguments.precision or 'int4'
     elif arguments.backend != TENSORRT:
         arguments.precision = arguments.precision or 'float32'
@@ -235,9 +235,11 @@ def _fill_formats(arguments: argparse.Namespace, sizes: BoardSizes) -> None:
 
 
 def _board(arguments: argparse.Namespace) -> BoardClass | None:
-    if arguments.backend != TENSORRT:
+    if arguments.backend not in (TENSORRT, CUDA):
         return None
     if arguments.board is not None:
         return class_named(arguments.board)
+    if arguments.backend == CUDA and not arguments.dry_run:
+        return None  # kernels are compiled for boards that are elsewhere
     facts = board_facts()
     return class_of(facts.memory.total) if facts.jetson is not None else None

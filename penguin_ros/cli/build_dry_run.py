@@ -9,7 +9,9 @@ import argparse
 from pathlib import Path
 
 from penguin_ros.backends.base.bundle import read_manifest
-from penguin_ros.backends.base.manifest import DECODER, ENCODER, MANIFEST
+from penguin_ros.backends.base.manifest import DECODER, ENCODER, MANIFEST, PrecisionSpec
+from penguin_ros.backends.cuda.kernel_memory import StoredBytes, kernel_plan
+from penguin_ros.backends.cuda.kernel_set import kernel_formats
 from penguin_ros.backends.tensorrt.engine_memory import bundle_sizes
 from penguin_ros.board_facts import memory_facts
 from penguin_ros.board_memory.board_classes import CLASSES, BoardClass
@@ -27,23 +29,30 @@ from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.published_shapes import published_shape
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.cli import exit_codes
+from penguin_ros.cli.build_kernels import KEPT
 from penguin_ros.console import print_line, status_line
 from penguin_ros.errors import BuildRefused, NotEnoughSpace
-from penguin_ros.export.precision import BuildChoice
+from penguin_ros.export.precision import BuildChoice, plan_precision
 from penguin_ros.export.resources import planned_sizes
+from penguin_ros.kernels.network import network_of
+
+TABLE, TABLE_BYTES = 'BF16', 2
+"""The format of published embedding tables."""
 
 
 def dry_run(arguments: argparse.Namespace, board: BoardClass | None, choice: BuildChoice) -> int:
     """Prints the plans of running and of building for `board`, or a line for each class of boards
     where there is none. NotEnoughSpace, with the sizes that would fit, when one does not fit.
     """
-    if choice.backend != 'tensorrt':
+    if choice.backend not in ('tensorrt', 'cuda'):
         raise BuildRefused(
             'there is no plan of memory',
-            f'it is made for engines of TensorRT, not for {choice.backend}',
-            'Add --backend tensorrt',
+            f'it is made for engines of TensorRT and for own kernels, not for {choice.backend}',
+            'Add --backend tensorrt or --backend cuda',
         )
     name = Path(arguments.checkpoint.rstrip('/')).name
+    if choice.backend == 'cuda':
+        return _kernels(arguments, board, choice, name)
     model = _model(arguments, choice)
     if board is None:
         for one in CLASSES:
@@ -57,6 +66,48 @@ def dry_run(arguments: argparse.Namespace, board: BoardClass | None, choice: Bui
     for plan in plans:
         print_line('\n'.join(plan.lines()))
     _refuse(where, plans, model, run)
+    return exit_codes.DONE
+
+
+def _kernels(
+    arguments: argparse.Namespace, board: BoardClass | None, choice: BuildChoice, name: str
+) -> int:
+    """Prints the plans of running own kernels, which are compiled elsewhere."""
+    shape = _shape(arguments.checkpoint)
+    precision = plan_precision(choice)
+    network = network_of(
+        shape,
+        kernel_formats(
+            PrecisionSpec(
+                compute=precision.compute,
+                linears=precision.linears,
+                head=precision.head,
+                vision=precision.encoder,
+                block_size=precision.block_size,
+                cache=KEPT[arguments.kv or '16'],
+            ),
+            TABLE,
+        ),
+    )
+    sizes = planned_sizes(shape, choice, 1)
+    table = shape.vocabulary_size * network.llm.hidden * TABLE_BYTES
+    stored = StoredBytes(sizes.decoder_bytes + sizes.encoder_bytes, table)
+    plans = []
+    for one in [board] if board is not None else CLASSES:
+        run, room = _sizes(arguments, one), _room_of(arguments, one, board)
+        plan = kernel_plan(f'running {name}, {one.gigabytes} GB', network, stored, run, room)
+        plans.append(plan)
+        verdict = 'fits' if plan.fits else 'does not fit'
+        taken = f'{plan.title} takes {shown(plan.needed)}, {shown(room.available)} are available'
+        print_line('\n'.join(plan.lines()) if board is not None else f'{taken}: {verdict}')
+    if board is not None and not plans[0].fits:
+        raise NotEnoughSpace(
+            f'{name} on a board of {board.gigabytes} GB does not fit',
+            f'{plans[0].numbers()}, {shown(plans[0].room.available)} are available',
+            'Lower --max-length, take --kv int8 or a smaller model',
+            plans[0].needed,
+            plans[0].room.available,
+        )
     return exit_codes.DONE
 
 
@@ -82,6 +133,12 @@ def _sizes(arguments: argparse.Namespace, board: BoardClass) -> RunSizes:
     return RunSizes(
         board.sizes.slots, arguments.max_length, arguments.max_rows, arguments.max_patches
     )
+
+
+def _room_of(arguments: argparse.Namespace, one: BoardClass, board: BoardClass | None) -> Room:
+    if board is not None:
+        return _room(arguments, board)
+    return Room(one.total_bytes, one.available_bytes, True)
 
 
 def _room(arguments: argparse.Namespace, board: BoardClass) -> Room:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checks of memory: what a Jetson has of it, and whether a bundle for TensorRT fits, by the
+"""The checks of memory: what a Jetson has of it, and whether a bundle for a GPU fits, by the
 plan that is made before it is loaded.
 """
 
@@ -14,7 +14,7 @@ from penguin_ros.board_memory.memory_plan import Room, shown
 from penguin_ros.doctor.finding import Finding, State
 from penguin_ros.errors import PenguinError
 
-BUNDLE_OF = 'tensorrt'
+ENGINES, KERNELS = 'tensorrt', 'cuda'
 
 
 def memory(facts: BoardFacts | None = None) -> Iterator[Finding]:
@@ -37,10 +37,11 @@ def memory(facts: BoardFacts | None = None) -> Iterator[Finding]:
 
 
 def bundle_memory(folder: str) -> Iterator[Finding]:
-    """Prints the plan of a bundle for TensorRT on a Jetson. Nothing of another bundle or machine,
-    nor of a bundle that does not open, which is another check's finding.
+    """Prints the plan of a bundle for TensorRT or own kernels on a Jetson. Nothing of another
+    bundle or machine, nor of a bundle that does not open, which is another check's finding.
     """
     from penguin_ros.backends.base.bundle import open_bundle
+    from penguin_ros.backends.cuda import kernel_memory
     from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
     from penguin_ros.backends.tensorrt.engine_memory import bundle_plan
     from penguin_ros.config import ModelConfig
@@ -51,10 +52,13 @@ def bundle_memory(folder: str) -> Iterator[Finding]:
         engines = read_engine_manifest(Path(folder))
     except PenguinError:
         return
-    if facts.jetson is None or opened.manifest.backend != BUNDLE_OF:
+    if facts.jetson is None or opened.manifest.backend not in (ENGINES, KERNELS):
         return
     room = Room(facts.memory.total, facts.memory.available, True)
-    plan = bundle_plan(opened, engines, ModelConfig(), room)
+    if opened.manifest.backend == KERNELS:
+        plan = kernel_memory.bundle_plan(opened, ModelConfig(), room)
+    else:
+        plan = bundle_plan(opened, engines, ModelConfig(), room)
     yield Finding(
         'memory of the bundle',
         State.OK if plan.fits else State.FAULT,

@@ -94,3 +94,29 @@ def test_this_board_is_taken_with_what_is_free_on_it_now(
 def test_other_backends_have_no_such_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['build', '2B', '--dry-run']) == exit_codes.UNUSABLE
     assert '--backend tensorrt' in capsys.readouterr().err
+
+
+def kernels(*words: str) -> int:
+    return main(['build', *words, '--backend', 'cuda', '--dry-run'])
+
+
+def test_own_kernels_fit_the_2b_into_8_gb_and_int8_caches_take_half(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert kernels('2B', '--board', '8') == exit_codes.DONE
+    usual = capsys.readouterr().out
+    assert spare(usual)[0] >= 1.0 and '2 of 2048 positions, 16 bits' in usual
+    assert kernels('2B', '--board', '8', '--kv', 'int8') == exit_codes.DONE
+    narrow = capsys.readouterr().out
+    slots = [float(re.search(r'KV slots +([\d.]+) GB', text)[1]) for text in (usual, narrow)]  # type: ignore[index]
+    assert 0.45 < slots[1] / slots[0] < 0.6
+
+
+def test_own_kernels_of_the_8b_are_refused_on_8_gb_and_all_boards_are_listed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert kernels('8B', '--board', '8') == exit_codes.UNUSABLE
+    assert '--kv int8' in capsys.readouterr().err
+    assert kernels('8B') == exit_codes.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith(': fits') for line in lines] == [False, True, True, True, True]

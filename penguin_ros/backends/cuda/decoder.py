@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import GreedyToken, Logits
 from penguin_ros.backends.base.slot_backend import Append, BranchLimits
 from penguin_ros.backends.cuda.chunks import EngineRun, FeatureRows, engine_runs
+from penguin_ros.backends.cuda.kernel_memory import MAX_ROWS, MAX_WANTED
 from penguin_ros.backends.cuda.launcher import Launcher, PassGraphs
 from penguin_ros.backends.cuda.llm_passes import (
-    MAX_ROWS,
-    MAX_WANTED,
     LlmPasses,
     PassKind,
     PassSizes,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from penguin_ros.backends.base.backend import GreedyToken
 from penguin_ros.backends.cuda.chunks import FeatureRows
 from penguin_ros.backends.cuda.inputs import shared_buffers
+from penguin_ros.backends.cuda.kernel_memory import MAX_ROWS, MAX_WANTED
 from penguin_ros.backends.cuda.launcher import Launcher, PassGraphs
 from penguin_ros.backends.cuda.pass_memory import PassMemory
 from penguin_ros.backends.cuda.weights import DeviceWeights
@@ -26,9 +27,6 @@ from penguin_ros.kernels.network import Network
 from penguin_ros.kernels.passes import few_heads_pass, one_row_pass, rows_pass
 from penguin_ros.kernels.rows_set import FEW
 from penguin_ros.kernels.state import OFFSET, POSITION, ROWS, STEP
-
-MAX_ROWS, MAX_WANTED = 512, 64
-"""Rows of one pass, and of those whose logits are wanted."""
 
 ROW_COUNTS = (FEW, 64, 128, 256, MAX_ROWS)
 WANTED_COUNTS = (0, 1, 16, MAX_WANTED)

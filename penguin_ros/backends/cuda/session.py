@@ -16,16 +16,14 @@ from penguin_ros.backends.cuda.decoder import Decoder, DecoderSizes
 from penguin_ros.backends.cuda.device import CudaDevice
 from penguin_ros.backends.cuda.encoder import Encoder, EncoderSizes
 from penguin_ros.backends.cuda.features import FeaturePool
+from penguin_ros.backends.cuda.kernel_memory import MAX_ROWS, check_plan, most_patches
 from penguin_ros.backends.cuda.kernel_set import KernelSet
-from penguin_ros.backends.cuda.llm_passes import MAX_ROWS
 from penguin_ros.backends.cuda.opened_kernels import (
     OpenedKernels,
     greedy_steps,
     kernels_of_bundle,
 )
 from penguin_ros.backends.cuda.slots import Slots, slot_shape
-from penguin_ros.board_memory.board_classes import WITH_OWN_MEMORY, class_of
-from penguin_ros.board_memory.memory_plan import Room
 from penguin_ros.board_memory.page_cache import drop_below
 from penguin_ros.config import ModelConfig
 from penguin_ros.kernels.table import ITEM_BYTES
@@ -53,23 +51,25 @@ class CudaSession:
         device, shape = self.device, bundle.shape
         self.gpu = device.gpu
         room = room_here(*device.memory(), self.gpu.is_integrated)
+        log = logging.getLogger(__name__)
+        log.info('memory of %s', '\n'.join(check_plan(bundle, config, room).lines()))
         self.kernels = opened = OpenedKernels(device, bundle, kernels)
         launch, weights, network = opened.launch, opened.weights, opened.network
-        one_slot = slot_shape(shape.llm, max_length, ITEM_BYTES[network.formats.kept])
+        llm, number_bytes = network.llm, ITEM_BYTES[network.formats.kept]
+        stack = (llm.layers, llm.kv_heads, llm.head_dim)
+        one_slot = slot_shape(stack, max_length, number_bytes)
         self.slots = slots_of(config, room, one_slot.slot_bytes)
         slots = Slots(device, one_slot, self.slots)
         decoder_sizes = DecoderSizes(max_length, greedy_steps(config, room.is_shared))
         self.decoder = Decoder(launch, weights, slots, network, decoder_sizes)
-        sizes = EncoderSizes(_most_patches(room), config.encode_patches or ENCODE_PATCHES)
+        sizes = EncoderSizes(most_patches(room), config.encode_patches or ENCODE_PATCHES)
         self.encoder = Encoder(launch, weights, network, shape.encoder, sizes)
         self.features = FeaturePool(device)
         self.prefill_chunk = min(config.prefill_chunk or MAX_ROWS, MAX_ROWS)
         self.decoder.warm_up()
         device.synchronize()
         self.way = opened.way
-        logging.getLogger(__name__).info(
-            '%s, %.2f GB of weights, %s slots', self.way, weights.byte_count / 1e9, self.slots
-        )
+        log.info('%s, %.2f GB of weights, %s slots', self.way, weights.byte_count / 1e9, self.slots)
 
     def stats(self) -> BackendStats:
         """Returns what a backend counts; on any thread."""
@@ -84,8 +84,3 @@ class CudaSession:
         if self.kernels is not None:
             self.kernels.close()
         self.device.close()
-
-
-def _most_patches(room: Room) -> int:
-    sizes = class_of(room.total).sizes if room.is_shared else WITH_OWN_MEMORY
-    return sizes.max_patches

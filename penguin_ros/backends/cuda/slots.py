@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penguin_ros.backends.cuda.buffers import StridedRows
-from penguin_ros.checkpoint.shapes import TransformerShape
 
 if TYPE_CHECKING:
     from penguin_ros.backends.cuda.device import CudaDevice
@@ -67,10 +66,12 @@ class SlotShape:
         return self.number_block_bytes + self.scale_block_bytes
 
 
-def slot_shape(shape: TransformerShape, max_length: int, number_bytes: int) -> SlotShape:
-    """Returns the shape of slots that hold `max_length` positions."""
+def slot_shape(stack: tuple[int, int, int], max_length: int, number_bytes: int) -> SlotShape:
+    """Returns the shape of slots that hold `max_length` positions of a stack of (layers, heads of
+    keys, numbers of a head).
+    """
     pitch = -(-max_length // PITCH_STEP) * PITCH_STEP
-    return SlotShape(shape.layers, shape.kv_heads, shape.head_dim, pitch, number_bytes)
+    return SlotShape(*stack, pitch, number_bytes)
 
 
 class Slots:

@@ -14,6 +14,7 @@ from penguin_ros.backends.base.manifest import (
     ENCODER,
     FIXED_LENGTH,
     FUSED,
+    NETWORK,
     Manifest,
 )
 from penguin_ros.backends.tensorrt.engine_manifest import (
@@ -86,16 +87,24 @@ def _sizes(
 
 
 def bundle_sizes(manifest: Manifest, engines: EngineManifest | None = None) -> ModelSizes:
-    """Returns what a bundle holds: its engines, and its graphs where there are none."""
+    """Returns what a bundle holds: its engines, and its graphs where there are none; kernels that
+    decode have weights and an embedding table of their own.
+    """
     precision = manifest.precision
     encoder = FLOAT_BYTES.get(precision.vision, FLOAT_BYTES[precision.compute])
     return ModelSizes(
         manifest.shape,
-        _weights(manifest, engines, DECODER),
+        _weights(manifest, engines, DECODER) + _kernel_bytes(manifest),
         _weights(manifest, engines, ENCODER),
         FLOAT_BYTES[precision.compute],
         encoder,
     )
+
+
+def _kernel_bytes(manifest: Manifest) -> int:
+    if not manifest.decode:
+        return 0
+    return sum(manifest.files[name].bytes for name in (NETWORK, manifest.table.file))
 
 
 def _weights(manifest: Manifest, engines: EngineManifest | None, part: str) -> int:

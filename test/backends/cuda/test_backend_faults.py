@@ -30,7 +30,10 @@ from support.fake_gpu.memory import FakeGpu
 
 from penguin_ros.backends.base.backend import Chunk
 from penguin_ros.backends.base.bundle import open_bundle
+from penguin_ros.backends.cuda import kernel_memory
 from penguin_ros.backends.cuda.backend import CudaBackend
+from penguin_ros.board_facts import memory_facts
+from penguin_ros.board_memory.memory_plan import Room
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.errors import (
     BackendError,
@@ -135,6 +138,23 @@ def test_memory_that_does_not_suffice_is_named_while_opening_and_all_of_it_freed
         with pytest.raises(OutOfMemory, match=r'MB are free.*kv_slots'):
             opened(small, bundle)
         assert not small.gpu.blocks
+
+
+def test_the_plan_of_memory_is_what_is_allocated_and_one_that_does_not_fit_is_refused(
+    bundle: Path, machine: Machine
+) -> None:
+    facts = memory_facts()
+    room = Room(facts.total, facts.available, True)
+    plan = kernel_memory.bundle_plan(open_bundle(bundle), CONFIG, room)
+    exact = ('weights', 'embedding table', 'KV slots', 'buffers', 'pinned')
+    planned = sum(item.byte_count for item in plan.items if item.name in exact)
+    backend = opened(machine, bundle)
+    assert 0.98 * planned < machine.gpu.used_bytes < 1.02 * planned
+    backend.close()
+    machine.gpu.is_integrated, machine.gpu.total_bytes = False, 400_000_000
+    with pytest.raises(OutOfMemory, match=r'would not fit.*runtime 0.55 GB.*--kv int8'):
+        opened(machine, bundle)
+    assert not machine.gpu.blocks
 
 
 def test_memory_that_runs_out_while_frames_are_encoded_leaves_the_backend_usable(
