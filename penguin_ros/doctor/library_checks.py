@@ -42,6 +42,8 @@ OPTIONAL = {
 
 ONNXRUNTIME, TORCH, TENSORRT = BACKENDS = ('onnxruntime', 'torch', 'tensorrt')
 TENSORRT_RTX = 'tensorrt_rtx'
+CUDA = 'cuda'
+OWN_KERNELS = 'own kernels'
 
 
 def environment(progress: Progress | None = None) -> Iterator[Finding]:
@@ -75,6 +77,7 @@ def backends(progress: Progress | None = None) -> Iterator[Finding]:
         _tensorrt(progress) if name == TENSORRT else library(name, State.NOTE, progress=progress)
         for name in BACKENDS
     ]
+    findings += _own_kernels(progress)
     usable = [finding.topic for finding in findings if finding.state is State.OK]
     for finding in findings:
         is_spare = finding.state is State.FAULT and usable  # another can do the work
@@ -89,6 +92,21 @@ def backends(progress: Progress | None = None) -> Iterator[Finding]:
             'no library that can run a model',
             f'Type: {install_command(ONNXRUNTIME)}',
         )
+
+
+def _own_kernels(progress: Progress) -> list[Finding]:
+    """Says whether a bundle for the backend cuda would find NVIDIA's bindings and a driver, which
+    is all that it needs; nothing where the bindings are absent.
+    """
+    from penguin_ros.backends.cuda.versions import driver_version, text
+
+    found = library(CUDA, State.NOTE, progress=progress)
+    if not _is_there(CUDA) or found.state is State.FAULT:
+        return [] if found.state is State.NOTE else [found]
+    words, driver = f'{found.topic} {found.text}', driver_version()
+    if not driver:
+        return [Finding(OWN_KERNELS, State.NOTE, f'{words}, no driver')]
+    return [Finding(OWN_KERNELS, State.OK, f'{words}, driver of CUDA {text(driver)}')]
 
 
 def _tensorrt(progress: Progress) -> Finding:

@@ -81,6 +81,27 @@ def test_an_onnxruntime_that_is_too_old_is_a_fault_when_nothing_else_can_run_a_m
     assert finding('bundles', library_checks.backends()).state is State.NOTE
 
 
+def test_nvidias_bindings_and_a_driver_suffice_for_own_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip('onnx', reason='the fake GPU needs it')
+    from support.fake_gpu.installed import Machine, remove, use
+
+    use(Machine())
+    try:
+        without(monkeypatch, 'torch', 'tensorrt', 'tensorrt_rtx', 'onnxruntime')
+        for driver, state in ((12060, State.OK), (0, State.NOTE)):
+            monkeypatch.setattr(
+                'penguin_ros.backends.cuda.versions.driver_version', lambda given=driver: given
+            )
+            found = list(library_checks.backends())
+            assert finding('own kernels', found).state is state
+            is_fault = State.FAULT in [item.state for item in found]
+            assert is_fault == (state is State.NOTE), 'nothing else can run a model here'
+    finally:
+        remove()
+
+
 def test_a_backend_that_does_not_import_is_no_fault_beside_one_that_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
