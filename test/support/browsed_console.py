@@ -29,6 +29,31 @@ DESKTOP = (1440, 1000)
 NODE = {'caption.period': 1.0, 'use_sim_time': True, 'model.threads': 1}
 
 
+class ConsoleProcess:
+    """`penguin console` as a process of its own."""
+
+    def __init__(self, log: Path, *options: str) -> None:
+        self.log = log
+        command = [sys.executable, '-m', 'penguin_ros.cli.entry', 'console', '--port', free_port()]
+        with log.open('wb') as out:
+            self.process = subprocess.Popen(
+                [*command, *options], stdout=out, stderr=subprocess.STDOUT
+            )
+
+    def address(self) -> str:
+        """Waits for the newest address that was printed."""
+        end = time.monotonic() + WAIT_S
+        while not (found := re.findall(r'Open (\S+)', self.log.read_text())):
+            assert time.monotonic() < end and self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+        return str(found[-1])
+
+    def end(self) -> None:
+        """Ends it, if it has not ended."""
+        self.process.terminate()
+        self.process.wait(20)
+
+
 class Console:
     """The processes, and the browser that shows the page."""
 
@@ -45,27 +70,27 @@ class Console:
     def start(self) -> None:
         self.camera.start()
         self.node.start()
-        command = [sys.executable, '-m', 'penguin_ros.cli.entry', 'console', '--port', free_port()]
-        with self.log.open('wb') as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        self.process = ConsoleProcess(self.log)
         options = ChromeOptions()
         options.binary_location = CHROMIUM or ''
         for argument in ('headless=new', 'no-sandbox', 'disable-dev-shm-usage', 'disable-gpu'):
             options.add_argument(f'--{argument}')
         self.browser = Chrome(options=options, service=Service(DRIVER))
         self.browser.set_window_size(*DESKTOP)
-        self.until(lambda: 'Open http' in self.log.read_text())
         self.browser.get(self.address())
 
     def address(self) -> str:
         """Returns the newest address that was printed."""
-        return str(re.findall(r'Open (\S+)', self.log.read_text())[-1])
+        return self.process.address()
+
+    def beside(self, *options: str) -> ConsoleProcess:
+        """Starts another console for the same robot."""
+        return ConsoleProcess(self.folder / 'beside.log', *options)
 
     def stop(self) -> None:
         if self.browser is not None:
             self.browser.quit()
-        self.process.terminate()
-        self.process.wait(20)
+        self.process.end()
         self.node.stop()
         self.camera.stop()
 

@@ -162,7 +162,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(['id', 'do', 'node', 'last', 'rule', 'x']), json_values))
 def test_any_json_is_a_command_or_refused(message: dict[str, Any]) -> None:
     try:

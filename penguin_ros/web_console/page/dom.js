@@ -25,6 +25,12 @@ export function replace(parent, ...children) {
   parent.replaceChildren(...children.filter((child) => child != null));
 }
 
+// The same, but what stands there already stays: a button under a finger, a text that is selected.
+export function place(parent, children) {
+  const same = parent.childNodes.length === children.length && children.every((child, i) => parent.childNodes[i] === child);
+  if (!same) parent.replaceChildren(...children);
+}
+
 // Control characters (ANSI too) are shown as a sign of their own, and so is what turns the direction of text around.
 export const safe = (text) => String(text ?? "").replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Status and diagnostics in words, the worst first, with the command that mends each.
 
-import { byId, el, replace, safe } from "./dom.js";
+import { byId, el, place, safe } from "./dom.js";
 
 const LEVELS = ["OK", "WARN", "ERROR", "STALE"];
 const COLOURS = ["ok", "warn", "error", "warn"];
@@ -26,6 +26,7 @@ export class Health {
     this.found = new Map();
     this.models = new Map();
     this.open = new Set();
+    this.drawn = new Map();
   }
 
   diagnostics(message) {
@@ -58,21 +59,41 @@ export class Health {
     this.isDue = false;
     const all = [...this.found.values()].sort((a, b) => b.level - a.level || a.name.localeCompare(b.name));
     const [bad, good] = [all.filter((one) => one.level), all.filter((one) => !one.level)];
-    const models = [...this.models].map(([node, text]) => el("p", { class: "soft" }, `${safe(node)}: ${safe(text)}`));
-    const verdict = el("p", { class: bad.length ? COLOURS[bad[0].level] : "ok" }, all.length ? `${good.length} parts are well${bad.length ? `, ${bad.length} are not` : ""}.` : "Nothing heard yet.");
-    const told = grouped(bad);
-    const focused = document.activeElement?.closest("#health details")?.dataset.name;
-    replace(byId("health"), verdict, ...told.map((one) => this.entry(one)), good.length ? this.details("good", "What is well", ...good.map((one) => this.entry(one))) : null, ...models);
-    if (focused) [...byId("health").querySelectorAll("details")].find((item) => item.dataset.name === focused)?.querySelector("summary").focus();
+    const shown = [this.line("verdict", bad.length ? COLOURS[bad[0].level] : "ok", all.length ? `${good.length} parts are well${bad.length ? `, ${bad.length} are not` : ""}.` : "Nothing heard yet.")];
+    shown.push(...grouped(bad).map((one) => this.entry(one)));
+    if (good.length) {
+      this.good ??= this.details("good", "What is well", el("div"));
+      place(this.good.lastChild, good.map((one) => this.entry(one)));
+      shown.push(this.good);
+    }
+    shown.push(...[...this.models].map(([node, text]) => this.line(node, "soft", `${node}: ${text}`)));
+    place(byId("health"), shown);
+  }
+
+  line(name, kind, text) {
+    return this.kept(`line ${name}`, [kind, text], () => el("p", { class: kind }, safe(text)));
+  }
+
+  // An element stays as long as it shows the same; values that nobody has opened do not count.
+  kept(name, content, make) {
+    const signature = JSON.stringify(content);
+    const before = this.drawn.get(name);
+    if (before?.signature === signature) return before.element;
+    const element = make();
+    this.drawn.set(name, { signature, element });
+    return element;
   }
 
   entry(one) {
-    return el("div", { class: "finding" },
+    const values = one.values.length ? this.kept(`values ${one.name}`, one.values.map(([key]) => key), () => this.details(one.name, `values of ${safe(one.name)}`, el("dl", { class: "facts" }))) : null;
+    if (values && (this.open.has(one.name) || !values.lastChild.children.length)) {
+      values.lastChild.replaceChildren(...one.values.flatMap(([key, value]) => [el("dt", {}, safe(key)), el("dd", {}, safe(value) || "–")]));
+    }
+    return this.kept(one.name, [one.level, one.message, one.remedy, one.values.length > 0], () => el("div", { class: "finding" },
       el("h3", {}, el("span", { class: COLOURS[one.level] ?? "warn" }, LEVELS[one.level] ?? "?"), " ", safe(one.name)),
       el("p", { class: "text" }, safe(one.message)),
       one.remedy ? el("p", {}, el("span", { class: "soft" }, "Type: "), el("code", {}, safe(one.remedy))) : null,
-      one.values.length ? this.details(one.name, `values of ${safe(one.name)}`, el("dl", { class: "facts" },
-        ...one.values.flatMap(([key, value]) => [el("dt", {}, safe(key)), el("dd", {}, safe(value) || "–")]))) : null);
+      values));
   }
 
   details(name, summary, ...children) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules: how each is doing with its probability over time, and a form to set, change, test and remove them.
 
-import { byId, el, isReadOnly, replace, safe, svg, tell, words } from "./dom.js";
+import { byId, el, isReadOnly, place, safe, svg, tell, words } from "./dom.js";
 import { seconds, shown } from "./times.js";
 
 const STATES = ["inactive", "pending", "ACTIVE", "healing", "unknown", "disabled"];
@@ -13,8 +13,8 @@ const MOST = 240;
 const FIELDS = [
   ["cameras", "Cameras (all)", "words"], ["choices", "Choices (yes, no)", "words"], ["firing_choice", "Choice that counts", "text"],
   ["threshold_begin", "Begins at probability", "part"], ["threshold_end", "Ends below", "part"],
-  ["confirm_count", "So many", "count"], ["confirm_window", "of the last confirm it", "count"],
-  ["heal_count", "So many", "count"], ["heal_window", "of the last end it", "count"],
+  ["confirm_count", "Confirmed by", "count"], ["confirm_window", "of the last", "count"],
+  ["heal_count", "Ended by", "count"], ["heal_window", "of the last (ending)", "count"],
   ["clip", "Seconds looked at", "number"], ["min_duration", "Must hold for (s)", "number"], ["cooldown", "Pause after an event (s)", "number"],
   ["valid_times", "When (always)", "words"], ["is_disabled", "switched off", "box"], ["is_uncalibrated", "not calibrated", "box"],
 ];
@@ -29,6 +29,8 @@ export class Rules {
     this.rules = new Map(); // node: its rules by id
     this.series = new Map();
     this.edited = null;
+    this.rows = new Map();
+    this.none = el("p", { class: "empty" }, "No rule.");
     byId("rule-fields").append(...FIELDS.map(([name, text, kind]) => field(name, text, kind)));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -41,6 +43,7 @@ export class Rules {
   }
 
   again() {
+    this.rows.clear(); // the console may be read-only now
     this.rules.clear();
     this.series.clear();
   }
@@ -130,25 +133,40 @@ export class Rules {
   }
 
   draw() {
-    const focused = document.activeElement?.closest("#rules button")?.getAttribute("aria-label");
     const all = [...this.states].flatMap(([node, states]) => states.map((state) => [node, state]));
     all.sort(([, a], [, b]) => ORDER[a.state] - ORDER[b.state] || a.rule.localeCompare(b.rule)); // what fires stands first
+    const known = new Set(all.map(([node, state]) => key(node, state)));
+    for (const name of this.rows.keys()) if (!known.has(name)) this.rows.delete(name);
     const rows = all.map(([node, state]) => this.row(node, state));
-    replace(byId("rules"), ...(rows.length ? rows : [el("p", { class: "empty" }, "No rule.")]));
-    if (focused) [...byId("rules").querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === focused)?.focus();
+    place(byId("rules"), rows.length ? rows : [this.none]);
   }
 
+  // A row stays as it is, so that its buttons can be pressed; only what it tells changes.
   row(node, state) {
+    const name = key(node, state);
+    if (!this.rows.has(name)) this.rows.set(name, this.made(node, state));
+    const { element, head, condition, chart, told, reason } = this.rows.get(name);
     const rule = this.rules.get(node)?.get(state.rule);
-    const points = this.series.get(key(node, state)) ?? [];
+    head.className = COLOURS[state.state];
+    head.textContent = STATES[state.state];
+    condition.textContent = safe(rule?.condition ?? condition.textContent);
+    chart.replaceChildren(spark(this.series.get(name) ?? [], rule?.threshold_begin || 0.5));
+    told.textContent = Number(state.evaluated) ? `${state.probability.toFixed(2)} at ${shown(state.evaluated, Date.now())}` : "not evaluated yet";
+    reason.textContent = safe(state.reason);
+    return element;
+  }
+
+  made(node, state) {
     const name = `${safe(state.rule)} on ${safe(state.camera)}`;
-    return el("div", { class: "finding rule", "data-rule": state.rule },
-      el("h3", {}, safe(state.rule), " ", el("span", { class: COLOURS[state.state] }, STATES[state.state]), el("span", { class: "soft" }, ` · ${safe(state.camera)}${this.states.size > 1 ? " of " + safe(node) : ""}`)),
-      rule ? el("p", { class: "text" }, safe(rule.condition)) : null,
-      el("div", { class: "row" }, spark(points, rule?.threshold_begin || 0.5), el("span", { class: "soft" }, Number(state.evaluated) ? `${state.probability.toFixed(2)} at ${shown(state.evaluated, Date.now())}` : "not evaluated yet"),
-        el("span", { class: "pair" }, el("button", { type: "button", class: "plain", "aria-label": `change the rule ${name}`, disabled: isReadOnly(), onclick: () => this.edit(node, state.rule) }, "Change"),
-          el("button", { type: "button", class: "plain", "aria-label": `remove the rule ${name}`, disabled: isReadOnly(), onclick: () => this.remove(node, state.rule) }, "Remove"))),
-      state.reason ? el("p", { class: "soft" }, safe(state.reason)) : null);
+    const parts = { head: el("span"), condition: el("p", { class: "text" }), chart: el("span"), told: el("span", { class: "soft" }), reason: el("p", { class: "soft" }) };
+    const button = (text, label, act) => el("button", { type: "button", class: "plain", "aria-label": `${label} the rule ${name}`, disabled: isReadOnly(), onclick: act }, text);
+    const element = el("div", { class: "finding rule", "data-rule": state.rule },
+      el("h3", {}, safe(state.rule), " ", parts.head, el("span", { class: "soft" }, ` · ${safe(state.camera)} of ${safe(node)}`)),
+      parts.condition,
+      el("div", { class: "row" }, parts.chart, parts.told, el("span", { class: "pair" },
+        button("Change", "change", () => this.edit(node, state.rule)), button("Remove", "remove", () => this.remove(node, state.rule)))),
+      parts.reason);
+    return { element, ...parts };
   }
 }
 
