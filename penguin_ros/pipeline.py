@@ -42,7 +42,7 @@ from penguin_ros.requests.loaded_model import LoadedModel, forget_results
 from penguin_ros.requests.precompute_job import PrecomputeJob
 from penguin_ros.requests.preparation import Preparer
 from penguin_ros.requests.question_intake import QuestionIntake, TakenQuestion
-from penguin_ros.requests.remote_answers import Surroundings
+from penguin_ros.requests.remote_answers import Surroundings, needs_own_model
 from penguin_ros.requests.remote_job import RemoteAnswerJob
 from penguin_ros.requests.rule_evaluations import RuleEvaluations
 from penguin_ros.requests.rule_job import RuleContext
@@ -251,7 +251,7 @@ class Pipeline:
             if forgotten is not None:
                 on_answer(forgotten)
                 return Ticket(forgotten.id, '', '')
-            taken = self._intake.take(request, config, self._loaded)
+            taken = self._intake.take(request, config, self._own_model)
             job = self._job(taken, config, on_answer, on_piece)
         except PenguinError:
             with self._lock:
@@ -379,6 +379,9 @@ class Pipeline:
     @property
     def _is_answering(self) -> bool:
         return self._scheduler.worker().state is WorkerState.SERVING
+
+    def _own_model(self) -> LoadedModel | None:
+        return self._loaded() if needs_own_model(self._config) else None
 
     def _loaded(self) -> LoadedModel:
         return self._answering.loaded(self._scheduler.worker().failure, self._is_answering)

@@ -35,7 +35,7 @@ from penguin_ros.remote.dialects import (
 )
 from penguin_ros.remote.endpoint import Endpoint
 from penguin_ros.remote.event_stream import EventStream
-from penguin_ros.remote.failure import OTHER_MODEL, RemoteFailed
+from penguin_ros.remote.failure import OTHER_MODEL, REFUSED, RemoteFailed
 from penguin_ros.remote.frame_pictures import Picture
 from penguin_ros.remote.probe import probe_question
 from penguin_ros.remote.question import RemoteFrame, RemoteQuestion
@@ -140,6 +140,8 @@ class EndpointClient:
         once.
         """
         facts = self.facts or await self.learn(asking.waits)
+        if asking.question.is_typed and facts.dialect != PENGUIN:
+            raise RemoteFailed(REFUSED, 'it cannot keep to choices or to a schema')
         kept = frozenset(self._kept_uuids) if has_uuids(facts.dialect) else frozenset()
         try:
             return await self._attempt(asking, facts, kept)

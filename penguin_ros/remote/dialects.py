@@ -8,6 +8,7 @@ images      pictures one after the other, each behind its time as text
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
@@ -53,11 +54,17 @@ def body_of(
         body['stream_options'] = {'include_usage': True}
     if question.stop:
         body['stop'] = list(question.stop)
+    if question.json_schema:
+        body['response_format'] = {
+            'type': 'json_schema',
+            'json_schema': {'name': 'answer', 'schema': json.loads(question.json_schema)},
+        }
     if dialect == PENGUIN:
         body['penguin'] = {
             'deadline_s': round(deadline_s, 3),
             'priority': 'caption' if question.is_caption else 'question',
             'stream': question.stream,
+            **({'choices': list(question.choices)} if question.choices else {}),
         }
     if dialect == VLLM_VIDEO and question.is_clip:
         body['media_io_kwargs'] = {'video': _video_facts(question)}

@@ -27,6 +27,7 @@ from penguin_ros.remote.frame_pictures import FramePictures
 from penguin_ros.remote.line import EndpointStatus, Line, waits_of
 from penguin_ros.remote.question import Answerer, RemoteAnswer, RemoteQuestion
 from penguin_ros.remote.reply import Reply
+from penguin_ros.remote.typed_reply import typed_answer
 
 NANOSECONDS = 1_000_000_000
 ROUNDS = 3
@@ -226,6 +227,7 @@ class RemoteEngines:
             pieces: list[str] = []
             try:
                 reply = await line.client.answer(self._asking(question, pieces, on_piece))
+                typed = typed_answer(question, reply.said, reply.stop_reason)
             except RemoteFailed as failure:
                 line.note_failure(failure)
                 failed.append(FailedAttempt(line.endpoint.name, failure))
@@ -239,7 +241,7 @@ class RemoteEngines:
                 raise
             else:
                 line.note_answer()
-                return _whole(line, reply, failed)
+                return replace(_whole(line, reply, failed), typed=typed)
         return None
 
     def _asking(
@@ -274,7 +276,11 @@ def _answerer(line: Line, reply: Reply | None = None) -> Answerer:
 
 def _whole(line: Line, reply: Reply, failed: list[FailedAttempt]) -> RemoteAnswer:
     return RemoteAnswer(
-        reply.text, _answerer(line, reply), reply.stop_reason, reply.stats, None, tuple(failed)
+        reply.text,
+        _answerer(line, reply),
+        reply.stop_reason,
+        reply.stats,
+        failed=tuple(failed),
     )
 
 

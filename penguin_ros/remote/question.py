@@ -9,7 +9,7 @@ from penguin_ros.config import GenerationConfig
 from penguin_ros.errors import PenguinError
 from penguin_ros.frame import NANOSECONDS, Frame, FrameType
 from penguin_ros.remote.failure import FailedAttempt
-from penguin_ros.request import GenerationStats, StopReason
+from penguin_ros.request import ChosenAnswer, GenerationStats, StopReason
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,7 @@ class RemoteQuestion:
     they are single pictures.
 
     `is_caption`: it waits behind questions; `stream`: what belongs together, a node and its camera.
+    `choices` and `json_schema` as in Request: only the dialect penguin has the answer's form.
     `first_ns` and `deadline_ns`: until when, on the steady clock, the first piece and the whole
     answer have to be there. `is_urged`: somebody else can answer, so that nothing is tried twice.
     """
@@ -44,7 +45,14 @@ class RemoteQuestion:
     stream: str = ''
     is_urged: bool = False
     stop: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    json_schema: str = ''
     generation: GenerationConfig = GenerationConfig()
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the answer has a form."""
+        return bool(self.choices or self.json_schema)
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -66,9 +74,18 @@ class Answerer:
 
 
 @dataclass(frozen=True)
+class TypedAnswer:
+    """What a program can use of an answer, as in Answer."""
+
+    chosen: ChosenAnswer | None = None
+    json: str = ''
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True)
 class RemoteAnswer:
     """The end of a remote question: the text, whole, or as much as came before `error`.
-    `failed`: the attempts before.
+    `typed` where the answer has a form; `failed`: the attempts before.
     """
 
     text: str = ''
@@ -76,6 +93,7 @@ class RemoteAnswer:
     stop_reason: StopReason = StopReason.NONE
     stats: GenerationStats = field(default_factory=GenerationStats)
     error: PenguinError | None = None
+    typed: TypedAnswer | None = None
     failed: tuple[FailedAttempt, ...] = ()
 
     @property

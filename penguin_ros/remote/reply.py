@@ -42,7 +42,9 @@ _MAX_COUNT = 1 << 62
 
 @dataclass(eq=False)
 class Reply:
-    """The reply to one request for `model`; the server may write it with a version behind."""
+    """The reply to one request for `model`; the server may write it with a version behind. `said`:
+    what the dialect penguin adds.
+    """
 
     model: str
     text: str = ''
@@ -52,6 +54,7 @@ class Reply:
     digest: str = ''
     backend: str = ''
     precision: str = ''
+    said: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_ended(self) -> bool:
@@ -134,7 +137,9 @@ class Reply:
             self.stats.generated_tokens = _count(timings.get('predicted_n'))
 
     def _note_evidence(self, said: Any) -> None:
-        evidence = said.get('evidence') if isinstance(said, dict) else None
+        if isinstance(said, dict):
+            self.said = said
+        evidence = self.said.get('evidence')
         if not isinstance(evidence, dict):
             return
         self.digest = _short(evidence.get('model_digest', ''))

@@ -50,7 +50,7 @@ class QuestionIntake:
         self._cameras = cameras
 
     def take(
-        self, request: Request, config: PenguinConfig, loaded: Callable[[], LoadedModel]
+        self, request: Request, config: PenguinConfig, loaded: Callable[[], LoadedModel | None]
     ) -> TakenQuestion:
         """Returns the question as it can be answered; raises the PenguinError that says what is
         wrong with it.
@@ -85,5 +85,7 @@ class QuestionIntake:
         return Answer(complete.id, '', '', '')
 
 
-def _schema(request: Request, loaded: Callable[[], LoadedModel]) -> RequestSchema | None:
-    return RequestSchema(request.json_schema, loaded()) if request.json_schema else None
+def _schema(request: Request, loaded: Callable[[], LoadedModel | None]) -> RequestSchema | None:
+    """Returns the schema to be compiled; None where there is none, or no model here to keep it."""
+    model = loaded() if request.json_schema else None
+    return RequestSchema(request.json_schema, model) if model is not None else None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import RemoteError
 from penguin_ros.pipeline_status import RemoteStatus
+from penguin_ros.remote.dialects import PENGUIN
 from penguin_ros.remote.endpoint import endpoints_of
 from penguin_ros.remote.engine import RemoteEngines
 from penguin_ros.request import Priority, Request
@@ -75,7 +76,7 @@ class RemoteAnswers:
         one. RemoteError when the settings leave nothing that can answer.
         """
         engine = engine_of(taken.request, rules.config)
-        refusal = _refusal(taken)
+        refusal = self._refusal(taken)
         if engine == 'local' and local is not None:
             return local
         if engine == 'auto' and local is not None:
@@ -113,6 +114,20 @@ class RemoteAnswers:
             captions_late=counts['captions_late'],
         )
 
+    def _refusal(self, taken: TakenQuestion) -> str:
+        """Returns why only the own model can answer; '' when servers can."""
+        request = taken.request
+        if request.wants_logprobs:
+            return 'only the model of the node tells probabilities of tokens'
+        if request.dialogue:
+            return 'only the model of the node takes whole dialogues'
+        if taken.conversation is not None:
+            return 'only the model of the node keeps conversations'
+        is_typed = bool(request.choices or request.json_schema)
+        if is_typed and not any(each.dialect == PENGUIN for each in self.engines.status()):
+            return 'no server speaks the dialect penguin, which has choices and schemas'
+        return ''
+
     def _context(self, rules: WindowRules) -> RemoteContext:
         around = self._surroundings
         return RemoteContext(
@@ -147,17 +162,3 @@ def needs_own_model(config: PenguinConfig) -> bool:
         or config.model.bundle
         or config.model.checkpoint
     )
-
-
-def _refusal(taken: TakenQuestion) -> str:
-    """Returns why only the own model can answer; '' when servers can."""
-    request = taken.request
-    if request.choices or request.wants_logprobs:
-        return 'only the model of the node tells probabilities'
-    if request.json_schema:
-        return 'only the model of the node keeps to a JSON schema'
-    if request.dialogue:
-        return 'only the model of the node takes whole dialogues'
-    if taken.conversation is not None:
-        return 'only the model of the node keeps conversations'
-    return ''

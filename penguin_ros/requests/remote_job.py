@@ -203,6 +203,8 @@ class RemoteAnswerJob:
             stream=f'{self._context.stream}/{request.camera}',
             is_urged=self._local is not None or is_caption,
             stop=request.sampling.stop,
+            choices=request.choices,
+            json_schema=request.json_schema,
             generation=changed_sampling(request.sampling, config.generation),
         )
 
@@ -282,6 +284,11 @@ class RemoteAnswerJob:
             self._evidence.evidence(_described(answerer), error, context.steady_ns()),
             error,
         )
+        typed = self._answer.typed if self._answer is not None and error is None else None
+        if typed is not None:
+            answer = replace(
+                answer, chosen=typed.chosen, json=typed.json, confidence=typed.confidence
+            )
         for thing in self._taken.preparations:
             thing.drop()
         if self._caption is not None and self._taken.camera is not None:

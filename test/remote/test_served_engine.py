@@ -66,11 +66,13 @@ class Robot:
         self.config = with_values(self.config, {'question.engine': engine})
         self.pipeline.configure(self.config)
 
-    def ask(self, engine: str, text: str = 'What is there?', deadline_s: float = 0.0) -> Answer:
+    def ask(
+        self, engine: str, text: str = 'What is there?', deadline_s: float = 0.0, **facts: Any
+    ) -> Answer:
         self.use(engine)
         ended, answers = threading.Event(), []  # type: ignore[var-annotated]
         self.pipeline.submit(
-            Request('', text, deadline_ns=round(deadline_s * SECOND)),
+            Request('', text, deadline_ns=round(deadline_s * SECOND), **facts),
             lambda answer: (answers.append(answer), ended.set()) and None,
         )
         assert ended.wait(PATIENCE_S)
@@ -129,6 +131,20 @@ def test_a_served_engine_says_what_the_model_of_the_node_would(robot: Robot) -> 
             assert getattr(served.evidence, name) == getattr(own.evidence, name), name
         for name in ('prompt_tokens', 'visual_tokens', 'generated_tokens'):
             assert getattr(served.evidence.stats, name) == getattr(own.evidence.stats, name), name
+
+
+def test_a_served_engine_is_as_sure_of_choices_and_keeps_to_a_schema(robot: Robot) -> None:
+    own, served = (robot.ask(engine, choices=('yes', 'no')) for engine in ('local', 'remote'))
+    assert own.chosen is not None and served.chosen is not None
+    assert (served.text, served.evidence.endpoint) == (own.text, 'served')
+    assert served.chosen.probabilities == pytest.approx(own.chosen.probabilities, abs=1e-4)
+    assert served.chosen.cannot_tell == pytest.approx(own.chosen.cannot_tell, abs=1e-4)
+    pytest.importorskip('llguidance')
+    schema = '{"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], '
+    schema += '"additionalProperties": false}'
+    own, served = (robot.ask(engine, json_schema=schema) for engine in ('local', 'remote'))
+    assert (served.error, served.evidence.endpoint) == (None, 'served')
+    assert served.json == own.json != ''
 
 
 def test_a_picture_crosses_the_wire_once(robot: Robot) -> None:

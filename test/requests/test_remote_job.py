@@ -16,7 +16,6 @@ from penguin_ros.errors import (
     CaptionTooLate,
     DeadlineExceeded,
     Inactive,
-    InvalidSchema,
     RemoteError,
     RequestCancelled,
     SettingError,
@@ -136,7 +135,8 @@ def test_what_only_the_own_model_can_do_stays_with_it(tiny_checkpoint: Path) -> 
     with StandInServer() as server, live(tiny_checkpoint, server.url) as running:
         running.frames(0, 500, 1000)
         chosen = running.answer('c', choices=('yes', 'no'))
-        assert chosen.chosen is not None and 'probabilities' in chosen.evidence.fallback_reason
+        assert chosen.chosen is not None
+        assert 'dialect penguin' in chosen.evidence.fallback_reason
         assert running.answer('t', conversation='new').conversation
         assert server.asked == 0
         remote = running.pipeline.status().remote
@@ -146,7 +146,43 @@ def test_what_only_the_own_model_can_do_stays_with_it(tiny_checkpoint: Path) -> 
         live(tiny_checkpoint, server.url, question__engine='remote') as running,
         pytest.raises(RemoteError, match='probabilities'),
     ):
-        running.ask(choices=('yes', 'no'))
+        running.ask(wants_logprobs=True)
+
+
+def test_a_served_engine_keeps_to_choices_and_schemas(tiny_checkpoint: Path) -> None:
+    for checkpoint, engine in ((tiny_checkpoint, 'auto'), ('', 'remote')):
+        facts = {'question__engine': engine, 'caption__engine': engine}
+        with (
+            StandInServer('penguin') as server,
+            live(checkpoint, server.url, **facts) as running,
+        ):
+            running.frames(0, 500, 1000)
+            chosen = running.answer('c', choices=('red', 'blue'))
+            assert (chosen.error, chosen.text, chosen.evidence.endpoint) == (None, 'red', 'lab')
+            assert chosen.chosen is not None and chosen.chosen.choice == 'red'
+            assert chosen.chosen.probabilities == pytest.approx((2 / 3, 1 / 3))
+            assert chosen.confidence == pytest.approx(2 / 3)
+            schema = '{"type": "object", "properties": {"a": {"type": "integer"}}}'
+            answer = running.answer('j', json_schema=schema)
+            assert (answer.error, answer.json) == (None, '{"a": 1}')
+            assert server.bodies[-1]['response_format']['json_schema']['schema']['type'] == 'object'
+
+
+@pytest.mark.parametrize(
+    ('fault', 'facts'),
+    [('no-choice', {'choices': ('red', 'blue')}), ('bad-json', {'json_schema': '{}'})],
+)
+def test_an_answer_without_its_form_is_none(
+    fault: str, facts: dict[str, Any], tiny_checkpoint: Path
+) -> None:
+    with (
+        StandInServer('penguin', fault=fault) as server,
+        live('', server.url, question__engine='remote', caption__engine='remote') as running,
+    ):
+        running.frames(0, 500, 1000)
+        answer = running.answer(**facts)
+        assert isinstance(answer.error, RemoteError) and answer.chosen is None
+        assert answer.json == ''
 
 
 def test_a_caption_that_comes_too_late_is_dropped_and_counted(tiny_checkpoint: Path) -> None:
@@ -219,8 +255,8 @@ def test_a_node_without_a_model_answers_through_servers_alone(tiny_checkpoint: P
         assert (running.facts.name, running.facts.backend) == ('stand-in', 'remote')
         running.frames(0, 500, 1000)
         assert running.answer().text == caption(running).text == REMOTE_TEXT
-        for facts in ({'choices': ('yes', 'no')}, {'conversation': 'new'}, {'json_schema': '{}'}):
-            with pytest.raises((RemoteError, InvalidSchema)):
+        for facts in ({'wants_logprobs': True}, {'conversation': 'new'}):
+            with pytest.raises(RemoteError):
                 running.ask(**facts)
     with pytest.raises(Inactive):
         running.ask()

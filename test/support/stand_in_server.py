@@ -125,21 +125,22 @@ class StandInServer:
             return _error(int(self.fault[7:]), 'fault', headers)
         if self.fault == 'not-sse':
             return web.Response(text='<html>busy</html>', content_type='text/html')
-        return await self._streamed(request)
+        self.said = _typed(body, self.fault)
+        return await self._streamed(request, self.said)
 
-    async def _streamed(self, request: web.Request) -> web.StreamResponse:
+    async def _streamed(self, request: web.Request, said: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={'Content-Type': 'text/event-stream'})
         await response.prepare(request)
         try:
-            async for event in self._events(request):
+            async for event in self._events(request, said):
                 await response.write(event)
         except (ConnectionResetError, asyncio.CancelledError):
             self.cancelled += 1
             raise
         return response
 
-    async def _events(self, request: web.Request) -> AsyncIterator[bytes]:
-        fault = self.fault
+    async def _events(self, request: web.Request, said: dict[str, Any]) -> AsyncIterator[bytes]:
+        fault, text = self.fault, said.get('text', self.text)
         if fault == 'stall':
             await self._held()
         if fault == 'not-json':
@@ -149,7 +150,7 @@ class StandInServer:
         if fault == 'huge':
             for _ in range(40):
                 yield b'data: ' + b'x' * 100_000
-        for number, word in enumerate(self.text.split(' ')):
+        for number, word in enumerate(text.split(' ')):
             yield self._chunk({'content': word if not number else f' {word}'})
             if fault == 'stall-after-one':
                 await self._held()
@@ -166,14 +167,16 @@ class StandInServer:
             await asyncio.sleep(self.piece_seconds)
         if fault == 'no-end':
             return
-        yield self._chunk({}, 'abort' if fault == 'aborted' else 'stop')
+        yield self._chunk({}, 'abort' if fault == 'aborted' else 'stop', said)
         yield b'data: [DONE]\n\n'
 
     async def _held(self) -> None:
         await self._released.wait()
         raise ConnectionResetError
 
-    def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
+    def _chunk(
+        self, delta: dict[str, Any], reason: str | None = None, said: dict[str, Any] | None = None
+    ) -> bytes:
         model = 'another' if self.fault == 'other-model' else self.model
         choice = {'index': 0, 'delta': delta, 'finish_reason': reason}
         chunk: dict[str, Any] = {'object': 'chat.completion.chunk', 'model': model}
@@ -182,13 +185,14 @@ class StandInServer:
             chunk['usage'] = {'prompt_tokens': 100, 'completion_tokens': 7}
             if self.dialect == 'penguin':
                 chunk['penguin'] = {
+                    **(said or {}),
                     'evidence': {
                         'model_digest': 'd' * 64,
                         'backend': 'onnxruntime',
                         'precision': 'float32',
                         'stop_reason': 'STOP_TOKEN',
                         'stats': {'prompt_tokens': 100, 'visual_tokens': 60, 'generated_tokens': 7},
-                    }
+                    },
                 }
         return f'data: {json.dumps(chunk)}\n\n'.encode()
 
@@ -202,6 +206,26 @@ class StandInServer:
                 elif picture['uuid'] not in self.kept:
                     unknown.append(picture['uuid'])
         return unknown
+
+
+def _typed(body: dict[str, Any], fault: str) -> dict[str, Any]:
+    """What the dialect penguin adds to an answer that has a form: the first choice, or {"a": 1}."""
+    choices = body.get('penguin', {}).get('choices', [])
+    if choices:
+        share = 1.0 / (len(choices) + 1)
+        chosen = {
+            'choice': 'another' if fault == 'no-choice' else choices[0],
+            'choices': choices,
+            'probabilities': [2 * share, *[share] * (len(choices) - 1)],
+            'cannot_tell': 0.1,
+            'is_cannot_tell': False,
+            'other_mass': 0.05,
+        }
+        return {'text': choices[0], 'chosen': chosen, 'confidence': 2 * share}
+    if 'response_format' in body:
+        given = '{"a": ' if fault == 'bad-json' else '{"a": 1}'
+        return {'text': given, 'json': given, 'confidence': 0.5}
+    return {}
 
 
 def _error(
