@@ -44,7 +44,7 @@ def engine(
     runner: EngineRunner = lambda task: run_apart(task, LIMIT_S),
 ) -> Iterator[Finding]:
     """Runs the bundle on the stored image and compares it with ONNX Runtime on its graphs, or,
-    where it is a bundle for ONNX Runtime itself, with `checkpoint` on PyTorch.
+    where there are none for it or it runs them itself, with `checkpoint` on PyTorch.
 
     Yields nothing about a bundle that cannot be opened: `machine_checks.bundle` does.
     """
@@ -96,12 +96,12 @@ def _long(size: int) -> str:
 
 def _other(folder: str, manifest: Manifest, checkpoint: str) -> Target | str:
     """What the bundle is compared with, or the reason why it is not."""
-    if manifest.backend != ONNXRUNTIME:
+    if manifest.graphs and manifest.backend != ONNXRUNTIME:
         return Target(folder, ONNXRUNTIME)
     if not Path(checkpoint).is_dir() or not checkpoint:
         return (
-            'it runs in ONNX Runtime itself; with the folder of --checkpoint it is compared with '
-            'PyTorch'
+            'it has no graphs for another runtime; with the folder of --checkpoint it is compared '
+            'with PyTorch'
         )
     size = sum(path.stat().st_size for path in Path(checkpoint).glob('*.safetensors'))
     return (
@@ -167,7 +167,8 @@ def _agreement(arrays: Sequence[Path], ours: Round, other: Target, command: str)
 
 def _bench_command(folder: str, manifest: Manifest, checkpoint: str) -> str:
     """The command that measures without these limits."""
-    against = ONNXRUNTIME if manifest.backend != ONNXRUNTIME else checkpoint
+    has_other = manifest.graphs and manifest.backend != ONNXRUNTIME
+    against = ONNXRUNTIME if has_other else checkpoint
     return f'penguin bench engine {folder}' + (f' --against {against}' if against else '')
 
 

@@ -14,6 +14,9 @@ from penguin_ros.requests.loaded_model import BYTES_PER_NUMBER, Model
 
 EMBEDDING, HEAD = 'llm.embed_tokens.weight', 'llm.lm_head.weight'
 DECODER = 'decoder'
+CUDA, NETWORK = 'cuda', 'network.bin'
+ROTATION = 'llm.rotation'
+"""The table of rotary positions, of which a token reads a row."""
 
 
 def bytes_per_token(model: Model, opened: BackendDescription, variant: str) -> tuple[int, str]:
@@ -22,6 +25,8 @@ def bytes_per_token(model: Model, opened: BackendDescription, variant: str) -> t
     `variant` is the form of the LLM's graph, where the model is a bundle. One row of the embedding
     table, a few kilobytes, is left out, and so is the KV cache.
     """
+    if isinstance(model, Bundle) and opened.name == CUDA:
+        return kernel_bytes(model), f"the LLM's matrices and gains in {NETWORK}"
     if isinstance(model, Bundle):
         words = f"files of weights of the LLM's graph ({variant}) in the manifest"
         return decoder_bytes(model, variant), words
@@ -41,8 +46,22 @@ def decoder_bytes(bundle: Bundle, variant: str) -> int:
     return sum(bundle.manifest.files[name].bytes for name in bundle.graph(DECODER, variant).needs)
 
 
+def kernel_bytes(bundle: Bundle) -> int:
+    """The bytes that own kernels read of the LLM's weights."""
+    from penguin_ros.backends.cuda.network_file import read_network_file
+
+    tensors = read_network_file(bundle.path).tensors.items()
+    return sum(
+        tensor.byte_count
+        for name, tensor in tensors
+        if name.startswith('llm.') and name != ROTATION
+    )
+
+
 def decoder_variant_of(bundle: Bundle, backend: str) -> str:
     """The form of the LLM's graph that a backend runs on this machine; '' when it has none."""
+    if backend == CUDA:
+        return ''
     if backend == 'tensorrt':
         from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
 
