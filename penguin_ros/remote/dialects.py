@@ -52,13 +52,7 @@ def body_of(
         body |= {'top_p': generation.top_p, 'seed': generation.seed}
     if dialect != IMAGES:
         body['stream_options'] = {'include_usage': True}
-    if question.stop:
-        body['stop'] = list(question.stop)
-    if question.json_schema:
-        body['response_format'] = {
-            'type': 'json_schema',
-            'json_schema': {'name': 'answer', 'schema': json.loads(question.json_schema)},
-        }
+    body |= _wishes(question)
     if dialect == PENGUIN:
         body['penguin'] = {
             'deadline_s': round(deadline_s, 3),
@@ -69,6 +63,18 @@ def body_of(
     if dialect == VLLM_VIDEO and question.is_clip:
         body['media_io_kwargs'] = {'video': _video_facts(question)}
     return body
+
+
+def _wishes(question: RemoteQuestion) -> Body:
+    wishes: Body = {}
+    if question.stop:
+        wishes['stop'] = list(question.stop)
+    if question.json_schema:
+        wishes['response_format'] = {
+            'type': 'json_schema',
+            'json_schema': {'name': 'answer', 'schema': json.loads(question.json_schema)},
+        }
+    return wishes
 
 
 def _penguin_parts(

@@ -137,16 +137,17 @@ class Reply:
             self.stats.generated_tokens = _count(timings.get('predicted_n'))
 
     def _note_evidence(self, said: Any) -> None:
-        if isinstance(said, dict):
-            self.said = said
-        evidence = self.said.get('evidence')
+        if not isinstance(said, dict):
+            return
+        self.said = said
+        evidence = said.get('evidence')
         if not isinstance(evidence, dict):
             return
         self.digest = _short(evidence.get('model_digest', ''))
         self.backend = _short(evidence.get('backend', ''))
         self.precision = _short(evidence.get('precision', ''))
         name = evidence.get('stop_reason')
-        if isinstance(name, str) and name in StopReason.__members__:
+        if isinstance(name, str) and name in StopReason.__members__ and name != 'NONE':
             self.stop_reason = StopReason[name]
         stats = evidence.get('stats')
         if isinstance(stats, dict):

@@ -57,6 +57,10 @@ def test_the_evidence_of_a_served_engine_is_taken_over() -> None:
     assert reply.digest == 'ab' and reply.stats.reused_frames == 3
     assert (reply.stats.decode_ns, reply.stats.encode_ns) == (0, 0)
     assert reply.stop_reason is StopReason.REPETITION
+    scored = Reply('m')  # choices are read from logits, so that no text was generated
+    scored.event(chunk('yes', 'stop', penguin={'evidence': {'stop_reason': 'NONE'}}))
+    scored.event(chunk(None, None, usage={'prompt_tokens': 9}))
+    assert scored.has_ended and scored.said['evidence']
 
 
 @given(JSON, st.sampled_from(['choices', 'usage', 'penguin', 'model', 'error', 'whole']))
