@@ -16,7 +16,7 @@ from penguin_ros.overlay.lines import Line, Overlay, Tone
 LEAST_SIZE = 9
 LINE_HEIGHT = 1.3
 PADDING = 0.4
-MOST_LINES = 5
+MOST_RULE_LINES, MOST_CAPTION_LINES = 8, 5
 MOST_SHARE = 0.45
 """Of the picture's height, at most so much is covered above and below, each."""
 
@@ -81,8 +81,11 @@ def arranged(overlay: Overlay, width: int, height: int, style: TextStyle) -> Arr
     fitting = int((height * MOST_SHARE - 2 * padding) // line_height)
     width_of = _measure(size, style.font)
     panels = []
-    for lines, is_above in ((overlay.rules, True), (overlay.caption, False)):
-        broken = _broken(lines, width - 2 * padding, min(fitting, MOST_LINES), width_of, style)
+    for lines, most, is_above in (
+        (overlay.rules, MOST_RULE_LINES, True),
+        (overlay.caption, MOST_CAPTION_LINES, False),
+    ):
+        broken = _broken(lines, width - 2 * padding, min(fitting, most), width_of, style)
         if not broken:
             continue
         tall = len(broken) * line_height + 2 * padding

@@ -102,7 +102,7 @@ def _rule_lines(
 def _rule_line(rule: RuleShown, stamp_ns: int) -> Line:
     name, share = _one_line(rule.rule), f'{rule.probability:.2f}'
     since_ns = stamp_ns - rule.since_ns
-    since = f' for {_duration(since_ns)}' if rule.since_ns and since_ns >= 0 else ''
+    since = f' for {_duration(since_ns)}' if rule.since_ns and since_ns >= NANOSECONDS else ''
     if rule.state is State.ACTIVE:
         return Line(f'{name}{since} ({share})', Tone.ALARM)
     if rule.state is State.HEALING:

@@ -39,8 +39,9 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class PenguinTopics:
     """The node /r1/penguin; `now_ns` is the stamp of its newest frame."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
         self.graph = graph
+        self._raw, self._jpeg = pictures(*size)
         self._count = 0
         node = graph.node
         self._caption = node.create_publisher(Caption, '/r1/penguin/caption', 10)
@@ -91,12 +92,9 @@ class PenguinTopics:
         """Publishes one frame of each camera and returns its stamp."""
         self._count += 1
         header = Header(stamp=time_message(self.now_ns), frame_id='front_optical')
-        pixels = np.full((HEIGHT, WIDTH, 3), GRAY, np.uint8)
-        data = array.array('B', pixels.tobytes())
-        size = {'height': HEIGHT, 'width': WIDTH, 'step': 3 * WIDTH}
-        self.front.publish(Image(header=header, encoding='rgb8', data=data, **size))
-        jpeg = array.array('B', cv2.imencode('.jpg', pixels)[1].tobytes())
-        self.rear.publish(CompressedImage(header=header, format='jpeg', data=jpeg))
+        self._raw.header = self._jpeg.header = header
+        self.front.publish(self._raw)
+        self.rear.publish(self._jpeg)
         return self.now_ns
 
     @contextmanager
@@ -112,3 +110,12 @@ class PenguinTopics:
         """The values of the newest diagnostic entry."""
         found = [status for each in self.diagnostics for status in each.status]
         return {pair.key: pair.value for pair in found[-1].values} if found else {}
+
+
+def pictures(width: int, height: int) -> tuple[Image, CompressedImage]:
+    """A gray picture, raw and as JPEG."""
+    pixels = np.full((height, width, 3), GRAY, np.uint8)
+    raw = Image(height=height, width=width, step=3 * width, encoding='rgb8')
+    raw.data = array.array('B', pixels.tobytes())
+    content = array.array('B', cv2.imencode('.jpg', pixels)[1].tobytes())
+    return raw, CompressedImage(format='jpeg', data=content)

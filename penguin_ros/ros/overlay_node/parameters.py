@@ -21,6 +21,7 @@ from penguin_ros.ros.conversions.parameters import (
 from penguin_ros.settings import setting, settings, with_values
 
 NODE, DEFAULT_NODE = 'node', 'penguin'
+NEARNESS = 0.75  # how like a name is that is taken for a slip; 1 is equal
 # Declared by rclpy itself, or on demand.
 _FOREIGN_PREFIXES = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
 
@@ -116,12 +117,14 @@ def _check_font(path: str) -> None:
 
 
 def _unread(node: Node, known: list[str]) -> list[str]:
-    """Returns a sentence for each parameter that the node was started with and nothing reads."""
+    """Returns a sentence for each parameter that the node was started with and that looks like a
+    slip: a parameter file is often that of several nodes.
+    """
     warnings = []
     for name in overrides_of(node):
-        if name in known or name.startswith(_FOREIGN_PREFIXES):
-            continue
-        near = difflib.get_close_matches(name, known, 1, 0.5)
-        advice = f'Did you mean {near[0]}?' if near else 'docs/overlays.md lists them all'
-        warnings.append(f'nothing reads the parameter {name}. {advice}')
+        if name not in known and not name.startswith(_FOREIGN_PREFIXES):
+            near = difflib.get_close_matches(name, known, 1, NEARNESS)
+            warnings += [
+                f'nothing reads the parameter {name}. Did you mean {each}?' for each in near
+            ]
     return warnings

@@ -47,9 +47,9 @@ def run_plain_node(plain: PlainNode) -> None:
     try:
         line = checked_command_line(command, sys.argv)
         stop.enter('importing its libraries')
-        _prepare(plain.is_lean)
+        shortage = _prepared(plain.is_lean)
         stop.enter('starting')
-        _run(stop, line, plain)
+        _run(stop, line, plain, shortage)
     except PenguinError as error:
         print(f'{command.program} cannot start: {error}', file=sys.stderr)
         sys.exit(2)
@@ -57,17 +57,26 @@ def run_plain_node(plain: PlainNode) -> None:
     leave(0)
 
 
-def _prepare(is_lean: bool) -> None:
-    """Prepares the process before rclpy is imported; ends it where something is missing."""
+def _prepared(is_lean: bool) -> str:
+    """Prepares the process before rclpy is imported; ends it where something is missing. Returns a
+    sentence when it takes pictures and lacks shared memory.
+    """
     from penguin_ros.ros.process.allocator import keep_freed_memory, return_freed_memory
+    from penguin_ros.ros.process.image_profile import shared_memory_shortage, use_image_profile
     from penguin_ros.ros.process.requirements import require_libraries, require_messages
 
-    return_freed_memory() if is_lean else keep_freed_memory()
+    shortage = ''
+    if is_lean:
+        return_freed_memory()
+    else:
+        keep_freed_memory()
+        shortage = shared_memory_shortage() if use_image_profile() else ''
     require_messages()
     require_libraries()
+    return shortage
 
 
-def _run(stop: StopSignal, line: list[str], plain: PlainNode) -> None:
+def _run(stop: StopSignal, line: list[str], plain: PlainNode, shortage: str) -> None:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -79,7 +88,10 @@ def _run(stop: StopSignal, line: list[str], plain: PlainNode) -> None:
     except Exception as error:  # rcl's own classes, private to rclpy
         raise ros_argument_error(error, plain.command) from error
     try:
-        _serve(stop, plain.make(), plain.at_the_end)
+        served = plain.make()
+        if shortage:
+            served.get_logger().warning(shortage)
+        _serve(stop, served, plain.at_the_end)
     finally:
         rclpy.try_shutdown()
 
