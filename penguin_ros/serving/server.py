@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ class ChatServer:
             codes = {404: 'unknown_url', 405: 'method_not_allowed', 413: 'request_too_large'}
             code = codes.get(error.status, 'invalid_request')
             return self._refused(Refusal(error.status, code, error.reason))
+        except Exception as error:  # a fault of this server: the client still gets what it can read
+            logging.getLogger('penguin_ros').error('a request failed', exc_info=error)
+            return self._refused(Refusal(500, 'server_failed', 'the server failed; see its log'))
 
     def _check(self, request: web.Request) -> None:
         if request.path in OPEN_PATHS:

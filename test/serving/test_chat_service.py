@@ -6,12 +6,14 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.live_pipeline import MS, START, TEXT, past
 from support.served_chat import ServedChat, base64_of, image_part, picture, text_part, wait_until
+from support.stepped_jobs import LIVENESS_SECONDS
 
 from penguin_ros.request import Answer
 from penguin_ros.serving.chat_service import ServiceLimits
@@ -233,3 +235,35 @@ def test_a_client_that_goes_away_ends_its_request(tiny_checkpoint: Path, is_stre
         wait_until(lambda: not counts().questions_running, 'the question still runs')
         assert counts().questions_failed == 1 and counts().questions_finished == 0
         assert served.service.metrics.requests['disconnected'] == 1
+
+
+def test_a_caption_that_waits_is_replaced_by_the_next_of_its_stream(tiny_checkpoint: Path) -> None:
+    with ServedChat(tiny_checkpoint, text=TEXT) as served, ThreadPoolExecutor(4) as pool:
+        counts = served.live.pipeline.status
+        served.live.gate.close('prefill')
+        question = pool.submit(served.ask, QUESTION)
+        served.live.gate.wait_arrived()
+        first, second = ({'priority': 'caption', 'stream': f'robot{n}/front'} for n in (1, 2))
+        older = pool.submit(served.ask, 'Describe it.', penguin=first)
+        wait_until(lambda: counts().counts.captions_waiting == 1, 'no caption waits')
+        other = pool.submit(served.ask, 'Describe it.', penguin=second)
+        newer = pool.submit(served.ask, 'Describe it.', penguin=first)
+        wait_until(lambda: counts().counts.captions_replaced == 1, 'no caption was replaced')
+        served.live.gate.open()
+        status, reply = older.result(LIVENESS_SECONDS)
+        assert (status, reply['error']['code']) == (409, 'replaced')
+        for answered in (question, other, newer):
+            assert answered.result(LIVENESS_SECONDS)[0] == 200
+
+
+def test_a_fault_of_the_server_is_told_in_the_form_of_the_protocol(
+    served: ServedChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError('odd')
+
+    monkeypatch.setattr(served.service, '_read', fail)
+    status, reply = served.ask(QUESTION)
+    assert (status, reply['error']['code']) == (500, 'server_failed')
+    monkeypatch.undo()
+    assert served.ask(QUESTION)[0] == 200
