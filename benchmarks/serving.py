@@ -5,6 +5,7 @@
     python benchmarks/serving.py clients              # 1, 4 and 16 clients at once
     python benchmarks/serving.py clients --url URL    # of a server that runs already
     python benchmarks/serving.py jpeg                 # bytes, and answers lost (needs mujoco)
+    python benchmarks/serving.py bytes --film FILE    # bytes of real pictures, and CPU of encoding
 
 The small model that is included answers, on this machine; the server is a process of its own.
 """
@@ -36,6 +37,7 @@ from penguin_ros.dialogue import SaidMessage, ShownVideo
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.frame import NANOSECONDS, Frame
 from penguin_ros.media.compressed import decode_compressed
+from penguin_ros.media.recordings import open_recording
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.preprocessing.frame_plan import video_plan_steps, video_unit
 from penguin_ros.remote.frame_pictures import FramePictures
@@ -376,6 +378,32 @@ def jpeg(scenes: int) -> None:
     print(f'\n{len(right[0])} questions about {scenes} scenes of {FRAMES} frames')
 
 
+def film_bytes(path: Path) -> None:
+    """Clips of a film, a frame every half second, as a node sends them."""
+    rows = []
+    with engine() as (pipeline, settings):
+        plans = Plans(pipeline, settings)
+        recording = open_recording(path)
+        frames = [Frame(time_ns, image) for time_ns, image in recording.frames(2.0)]
+        starts = range(0, len(frames) - FRAMES + 1, FRAMES)
+        videos = [plans.video(frames[start : start + FRAMES]) for start in starts]
+    raw = statistics.mean(sum(frame.image.nbytes for frame in each.frames) for each in videos)
+    at_size = statistics.mean(sum(3 * a * b for a, b in each.sizes) for each in videos)
+    rows += [['raw', f'{raw / 1000:.0f}', '–'], ['raw, at the size', f'{at_size / 1000:.0f}', '–']]
+    for quality in QUALITIES[3:]:
+        sizes: list[int] = []
+        before = time.process_time()
+        for video in videos:
+            sent = as_jpeg(video, quality, FramePictures(1 << 28))
+            sizes.append(sum(len(each['image']) * 3 // 4 for each in sent))
+        used = 1000 * (time.process_time() - before) / len(videos)
+        rows.append([f'JPEG {quality}', f'{statistics.mean(sizes) / 1000:.1f}', f'{used:.1f}'])
+    show(['frames', 'kB a clip', 'CPU ms a clip'], rows)
+    print(
+        f'{len(videos)} clips of {FRAMES} frames, of {frames[0].size} pixels, as {videos[0].sizes}'
+    )
+
+
 def through_jpeg(video: ShownVideo, quality: int, sizes: list[int]) -> ShownVideo:
     """What a server decodes of what a client sends."""
     import base64
@@ -393,15 +421,18 @@ def through_jpeg(video: ShownVideo, quality: int, sizes: list[int]) -> ShownVide
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('what', choices=('latency', 'clients', 'jpeg'))
+    parser.add_argument('what', choices=('latency', 'clients', 'jpeg', 'bytes'))
     parser.add_argument('--count', type=int, default=60, help='requests, or scenes')
     parser.add_argument('--url', default='', help='of a server that runs already, with /v1')
     parser.add_argument('--numbers', type=int, nargs='+', default=[1, 4, 16])
+    parser.add_argument('--film', type=Path, default=Path('film.mp4'))
     given = parser.parse_args()
     if given.what == 'latency':
         latency(given.count)
     elif given.what == 'clients':
         clients(given.count, given.url, given.numbers)
+    elif given.what == 'bytes':
+        film_bytes(given.film)
     else:
         jpeg(given.count)
 
