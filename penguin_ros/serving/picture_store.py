@@ -31,32 +31,34 @@ class PictureStore:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._pictures: OrderedDict[tuple[str, str], Image] = OrderedDict()
+        self._pictures: OrderedDict[tuple[str, str], tuple[bytes, Image]] = OrderedDict()
         self._bytes = 0
         self._hits = 0
         self._misses = 0
         self._evicted = 0
 
-    def find(self, client: str, uuid: str) -> Image | None:
-        """Returns the picture, None when it is not kept (any more)."""
+    def find(self, client: str, uuid: str, digest: bytes | None = None) -> Image | None:
+        """Returns the picture, None when it is not kept (any more). With `digest` it must have been
+        made of the file that has it, and a miss is none of the uuid's.
+        """
         with self._lock:
-            picture = self._pictures.get((client, uuid))
-            if picture is None:
-                self._misses += 1
+            kept = self._pictures.get((client, uuid))
+            if kept is None or digest not in (None, kept[0]):
+                self._misses += digest is None
                 return None
             self._hits += 1
             self._pictures.move_to_end((client, uuid))
-            return picture
+            return kept[1]
 
-    def keep(self, client: str, uuid: str, picture: Image) -> None:
+    def keep(self, client: str, uuid: str, picture: Image, digest: bytes = b'') -> None:
         """Keeps a picture in the place of one of the same uuid; one that is too large for the store
-        is not kept.
+        is not kept. `digest`: of the file that it was made of.
         """
         with self._lock:
             self._drop((client, uuid))
             if picture.nbytes > self._max_bytes:
                 return
-            self._pictures[client, uuid] = picture
+            self._pictures[client, uuid] = digest, picture
             self._bytes += picture.nbytes
             while self._bytes > self._max_bytes:
                 self._drop(next(iter(self._pictures)))
@@ -70,5 +72,5 @@ class PictureStore:
             )
 
     def _drop(self, key: tuple[str, str]) -> None:
-        picture = self._pictures.pop(key, None)
-        self._bytes -= 0 if picture is None else picture.nbytes
+        kept = self._pictures.pop(key, None)
+        self._bytes -= 0 if kept is None else kept[1].nbytes

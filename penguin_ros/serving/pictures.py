@@ -6,6 +6,7 @@ Runs on threads beside the loop.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from penguin_ros.config import BufferConfig
@@ -60,10 +61,8 @@ class PictureReader:
         for picture in pictures:
             if picture.content is None:
                 continue
-            image = images[picture] = self._decoded(picture, left)
+            image = images[picture] = self._known_or_decoded(picture, client, left)
             left -= image.shape[0] * image.shape[1]
-            if picture.uuid:
-                self._store.keep(client, picture.uuid, image)
         found = {
             picture: self._store.find(client, picture.uuid)
             for picture in pictures
@@ -74,6 +73,17 @@ class PictureReader:
             raise unknown_uuids(missing)
         images.update({each: image for each, image in found.items() if image is not None})
         return images
+
+    def _known_or_decoded(self, picture: Picture, client: str, most_pixels: int) -> Image:
+        """Decodes a file, unless the one that came last under its uuid was the same."""
+        if not picture.uuid:
+            return self._decoded(picture, most_pixels)
+        digest = hashlib.blake2b(picture.content or b'', digest_size=16).digest()
+        image = self._store.find(client, picture.uuid, digest)
+        if image is None:
+            image = self._decoded(picture, most_pixels)
+            self._store.keep(client, picture.uuid, image, digest)
+        return image
 
     def _decoded(self, picture: Picture, most_pixels: int) -> Image:
         limits = self._limits.buffer

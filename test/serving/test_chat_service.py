@@ -15,6 +15,7 @@ from support.live_pipeline import MS, START, TEXT, past
 from support.served_chat import ServedChat, base64_of, image_part, picture, text_part, wait_until
 from support.stepped_jobs import LIVENESS_SECONDS
 
+from penguin_ros.media.compressed import decode_compressed
 from penguin_ros.request import Answer
 from penguin_ros.serving.chat_service import ServiceLimits
 
@@ -130,6 +131,22 @@ def test_a_picture_is_sent_once_and_named_by_its_uuid(served: ServedChat) -> Non
     status, refused = served.ask(*named, image_part(None, 'uuid-62'), text_part(QUESTION))
     assert status == 400 and refused['error']['code'] == 'unknown_uuid'
     assert refused['error']['unknown_uuids'] == ['uuid-62']
+
+
+def test_a_picture_that_is_sent_again_is_decoded_once(
+    served: ServedChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def decode(*arguments: Any) -> Any:
+        decoded.append(arguments)
+        return decode_compressed(*arguments)
+
+    monkeypatch.setattr('penguin_ros.serving.pictures.decode_compressed', decode)
+    for level in (77, 77, 78):  # the same uuid may come to mean another picture
+        status, _ = served.ask(image_part(picture(level), 'the-newest'), text_part(QUESTION))
+        assert status == 200
+    assert len(decoded) == 2
 
 
 # --- how the answer is chosen ---------------------------------------------------------------------
