@@ -50,6 +50,13 @@ class RemoteConfig:
         unit='s',
         span=(0.05, 3600.0),
     )
+    hedge_after: float = live_setting(
+        0.0,
+        'A server that has said nothing for this long is not waited for alone: the next is asked '
+        'too, and the first to speak answers; 0: never.',
+        unit='s',
+        span=(0.0, 3600.0),
+    )
     check_period: float = live_setting(
         2.0, 'Time between two checks of the health of a server.', unit='s', span=(0.05, 3600.0)
     )

@@ -24,6 +24,7 @@ from penguin_ros.remote.client import Asking
 from penguin_ros.remote.endpoint import Endpoint
 from penguin_ros.remote.failure import BROKEN_OFF, TRANSIENT, FailedAttempt, RemoteFailed
 from penguin_ros.remote.frame_pictures import FramePictures
+from penguin_ros.remote.hedging import first_to_speak
 from penguin_ros.remote.line import EndpointStatus, Line, waits_of
 from penguin_ros.remote.question import Answerer, RemoteAnswer, RemoteQuestion
 from penguin_ros.remote.reply import Reply
@@ -186,18 +187,26 @@ class RemoteEngines:
         refused: dict[str, str],
     ) -> RemoteAnswer | None:
         """Asks one endpoint after the other; None when none has answered."""
+        config, usable = self._config(), []
         refused.clear()
+        hedge_s = config.hedge_after
         for index, line in enumerate(self._lines):
-            line.configure(self._config())
+            line.configure(config)
             refusal = line.refusal()
             if refusal:
                 refused[line.endpoint.name] = refusal
-                continue
-            share = self._share(question, len(self._lines) - index)
-            ended = await self._tried(line, share, on_piece, failed)
-            if ended is not None:
-                return ended
-        return None
+            elif hedge_s:
+                usable.append(line)
+            else:
+                share = self._share(question, len(self._lines) - index)
+                ended = await self._tried(line, share, on_piece, failed)
+                if ended is not None:
+                    return ended
+        if not usable:
+            return None
+        return await first_to_speak(
+            lambda line, show: self._tried(line, question, show, failed), usable, hedge_s, on_piece
+        )
 
     def _again_s(self, failed: list[FailedAttempt]) -> float | None:
         """Returns after how long it may help to try again; None: it does not."""
