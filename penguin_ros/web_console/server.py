@@ -7,12 +7,14 @@
     GET /socket          everything else, as JSON in text messages; pictures in binary ones
     GET /health          for whoever started this; needs no cookie, says nothing
 
-There is no other method, so no form of another site can change anything. aiohttp bounds the size of
-headers; a body is never read.
+There is no other method, so no form of another site can change anything. `connections` bounds what
+comes before a request is complete; a body is never read.
 """
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
@@ -21,6 +23,7 @@ from aiohttp import WSCloseCode, web
 from penguin_ros.http_site.site import Denied
 from penguin_ros.web_console.access import COOKIE
 from penguin_ros.web_console.browser import Browser
+from penguin_ros.web_console.connections import Connections
 from penguin_ros.web_console.door import Door
 from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.robot import Refused, Robot
@@ -58,17 +61,30 @@ class ConsoleServer:
         self._hub = hub
         self._robot = robot
         self._sockets: set[web.WebSocketResponse] = set()
+        self._listener: asyncio.Server | None = None
         self._page = {
             item.name: item.read_bytes()
             for item in (files('penguin_ros.web_console') / 'page').iterdir()
             if item.name.rpartition('.')[2] in KINDS
         }
 
-    def runner(self) -> web.AppRunner:
-        """Returns what serves it. No log of addresses, which carry tokens; a body that nobody reads
-        ends the connection instead of being waited for.
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listens on an address; OSError when it cannot. No log of addresses, which carry tokens; a
+        body that nobody reads ends the connection instead of being waited for.
         """
-        return web.AppRunner(self._application(), access_log=None, lingering_time=0.0)
+        self._runner = web.AppRunner(self._application(), access_log=None, lingering_time=0.0)
+        await self._runner.setup()
+        handlers = self._runner.server
+        assert handlers is not None, 'there is one after setup'
+        self._connections = Connections(handlers)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._connections, host, port, ssl=tls)
+
+    async def stop(self) -> None:
+        """Ends all connections."""
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=1)
@@ -161,6 +177,7 @@ class ConsoleServer:
         self._sockets.add(socket)
         try:
             await socket.prepare(request)
+            self._connections.lift(request.protocol)
             browser = Browser(socket, self._door, self._hub, self._robot)
             await browser.serve(who, request.remote or '')
         finally:

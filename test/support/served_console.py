@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from penguin_ros.http_site.site import site_of
 from penguin_ros.web_console.access import Doorkeeper
@@ -115,13 +114,12 @@ def served(
             read_only,
         )
         hub, robot = Hub(time.time), Robot()
-        runner = ConsoleServer(door, hub, robot).runner()
-        await runner.setup()
-        await web.TCPSite(runner, '127.0.0.1', port).start()
+        server = ConsoleServer(door, hub, robot)
+        await server.start('127.0.0.1', port)
         try:
             await use(Console(port, tokens, hub, robot, audit))
         finally:
-            await runner.cleanup()
+            await server.stop()
 
     asyncio.run(run())
 

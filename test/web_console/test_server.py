@@ -189,6 +189,8 @@ def test_floods_of_headers_and_frames_that_are_none_end_the_connection_alone(
     async def use(console: Console) -> None:
         flood = await raw(console, 'GET / HTTP/1.1\r\n' + 'X-A: b\r\n' * 40_000)
         assert b'400' in flood or b'431' in flood or not flood
+        endless = await raw(console, 'GET / HTTP/1.1\r\n' + 'X-A: b\r\n' * 200_000)
+        assert b'200 OK' not in endless
         garbage = await raw(console, '\x16\x03\x01\x02 not HTTP at all')
         assert b'200' not in garbage
         async with console.socket() as bad, console.socket() as good:

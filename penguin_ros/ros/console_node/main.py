@@ -75,19 +75,16 @@ def check(options: ConsoleOptions) -> None:
 async def _serve(
     options: ConsoleOptions, on_ready: Callable[[str], None], should_stop: Callable[[], bool]
 ) -> None:
-    from aiohttp import web
-
     from penguin_ros.ros.console_node.ros_robot import RosRobot
     from penguin_ros.web_console.server import ConsoleServer
 
     hub = Hub(time.time)
     robot = RosRobot(hub, asyncio.get_running_loop())
     door = _door(options, on_ready)
-    runner = ConsoleServer(door, hub, robot).runner()
-    await runner.setup()
+    server = ConsoleServer(door, hub, robot)
     try:
         tls = tls_of(options.certificate, options.key)
-        await web.TCPSite(runner, options.bind, options.port, ssl_context=tls).start()
+        await server.start(options.bind, options.port, tls)
         robot.open()
         door.keeper.renew_token()
         while not should_stop():
@@ -99,7 +96,7 @@ async def _serve(
             'Choose another one with --port',
         ) from None
     finally:
-        await runner.cleanup()
+        await server.stop()
         robot.close()
 
 
