@@ -109,7 +109,7 @@ def _add_scene_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=DemoSettings.sheet,
         metavar='FILE',
-        help='where the image of the first scenes goes (default: demo.png)',
+        help='where the image of the first scenes, or of the fleet, goes (default: demo.png)',
     )
 
 
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingError(
             f'{arguments.record} is there already', 'a recording is a new folder', 'Name another'
         )
-    if not (arguments.video or arguments.console or arguments.fleet):
+    if not (arguments.video or arguments.console):
         check_output(arguments.picture, option='--picture FILE')
     settings = DemoSettings(
         _seconds(arguments),

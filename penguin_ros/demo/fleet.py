@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from penguin_ros.console import print_line, status_line
+from penguin_ros.demo.fleet_picture import CaptionMoment, FleetRun, write_fleet_picture
 from penguin_ros.demo.nodes import CAMERA, FACTOR, IMAGE_TOPIC, DemoSettings, model_bundle
 from penguin_ros.demo.served_engine import ServedEngine
 from penguin_ros.ros.client.session import Session, session
@@ -41,7 +42,8 @@ REMOTE_PARAMETERS = {
 @dataclass
 class RobotWatch:
     """One robot's nodes and captions. `counts`: captions by phase, and whether the served engine
-    made them; `pause_s`: the longest time between two.
+    made them; `pause_s`: the longest time between two; `moments`: steady seconds of each, and
+    whether the served engine made it.
     """
 
     name: str
@@ -50,12 +52,14 @@ class RobotWatch:
     counts: dict[tuple[str, bool], int] = field(default_factory=dict)
     pause_s: float = 0.0
     last: float = 0.0
+    moments: list[tuple[float, bool]] = field(default_factory=list)
 
     def note(self, phase: str, is_served: bool) -> None:
         """Notes that a caption has come."""
         now = time.monotonic()
         self.pause_s = max(self.pause_s, now - self.last) if self.last else 0.0
         self.last = now
+        self.moments.append((now, is_served))
         self.counts[phase, is_served] = self.counts.get((phase, is_served), 0) + 1
 
     def count(self, phase: str, is_served: bool) -> int:
@@ -85,6 +89,8 @@ def run_fleet_demo(settings: DemoSettings) -> bool:
             fleet = FleetWatch(watch_session, server, robots, time.monotonic() + settings.seconds)
             is_complete = fleet.run()
     fleet.print_summary()
+    picture = write_fleet_picture(fleet.shown(), settings.sheet)
+    print_line(f'picture: {picture}')
     return is_complete
 
 
@@ -105,6 +111,7 @@ class FleetWatch:
         self._began = time.monotonic()
         self._is_first = True
         self._changes: list[tuple[str, float]] = []
+        self._begins: dict[str, float] = {}
         for robot in robots:
             watch_session.node.create_subscription(
                 Caption,
@@ -135,6 +142,19 @@ class FleetWatch:
             print_line(f'{robot.name}  {told}; longest pause {robot.pause_s:.1f} s')
         print_line('; '.join(f'{what} after {seconds:.1f} s' for what, seconds in self._changes))
 
+    def shown(self) -> FleetRun:
+        """Returns when captions came, from the first one on."""
+        first = min((robot.moments[0][0] for robot in self._robots if robot.moments), default=0.0)
+        killed, back = (self._begins.get(phase) for phase in PHASES[1:])
+        return FleetRun(
+            {
+                robot.name: [CaptionMoment(at - first, served) for at, served in robot.moments]
+                for robot in self._robots
+            },
+            None if killed is None else killed - first,
+            None if back is None else back - first,
+        )
+
     def _served(self) -> bool:
         self._begin(PHASES[0])
         return self._wait(lambda: self._have(is_served=True), 'the robots ask the served engine')
@@ -153,6 +173,7 @@ class FleetWatch:
 
     def _begin(self, phase: str) -> None:
         self._phase, self._began = phase, time.monotonic()
+        self._begins[phase] = self._began
         self._is_first = True
         print_line(f'\n{phase}')
 
