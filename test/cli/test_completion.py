@@ -63,12 +63,17 @@ def offered(verb: str, line: str) -> list[str]:
     return [word.strip() for word in finder._get_completions(words, prefix, prequote, last)]
 
 
+def offered_at_last(verb: str, line: str) -> list[str]:
+    """What is offered once the graph is known: Fast DDS loses such news now and then."""
+    return next((words for _ in range(4) if (words := offered(verb, line))), [])
+
+
 def test_nodes_cameras_and_rules_that_are_there_are_offered(robot: Any) -> None:
-    assert offered('watch', '--node ') == ['/r1/penguin']
-    assert offered('recall', '--node ') == ['/r1/memory']
-    assert offered('ask', 'What? --node /r1/penguin --camera r') == ['rear']
-    assert offered('rules', 'remove ') == ['door', 'smoke']
-    assert offered('rules', 'test do') == ['door']
+    assert offered_at_last('watch', '--node ') == ['/r1/penguin']
+    assert offered_at_last('recall', '--node ') == ['/r1/memory']
+    assert offered_at_last('ask', 'What? --node /r1/penguin --camera r') == ['rear']
+    assert offered_at_last('rules', 'remove ') == ['door', 'smoke']
+    assert offered_at_last('rules', 'test do') == ['door']
 
 
 def test_a_robot_that_is_not_there_offers_nothing_and_says_nothing(

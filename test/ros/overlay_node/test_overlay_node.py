@@ -106,8 +106,14 @@ def test_nobody_who_looks_costs_nothing_and_the_camera_is_left_alone(
             ),
             30.0,
         )
-        drawn = penguin.values()['front: pictures']
-        assert graph.holds_for(lambda: penguin.values()['front: pictures'] == drawn, 1.5)
+        # One picture may be on its way while the count is told.
+        assert any(draws_nothing(penguin) for _ in range(3))
+
+
+def draws_nothing(penguin: WatchedPenguin) -> bool:
+    """Whether the count of pictures stays the same for a while."""
+    drawn = penguin.values()['front: pictures']
+    return bool(penguin.graph.holds_for(lambda: penguin.values()['front: pictures'] == drawn, 1.5))
 
 
 def test_a_picture_has_the_header_of_its_frame_the_caption_and_the_alarm_drawn_on_it(

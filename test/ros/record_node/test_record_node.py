@@ -79,6 +79,22 @@ def test_a_recording_has_the_captions_on_the_pictures_that_they_are_about(
     assert kinds[NOTES.format('front')] == 'foxglove_msgs/msg/ImageAnnotations'
 
 
+@pytest.mark.slow
+def test_what_was_written_before_a_kill_can_be_read(fresh_graph: Graph, tmp_path: Path) -> None:
+    robot = PenguinTopics(fresh_graph)
+    parameters = {'folder': str(tmp_path / 'drive')}
+    process = fresh_graph.start(MODULE, parameters=parameters, arguments=('-r', '__ns:=/r1'))
+    robot.wait_for_listener()
+    fresh_graph.wait_for(robot.front.get_subscription_count, 30.0, 'pictures are taken')
+    path = tmp_path / 'drive' / 'drive.mcap'
+    with robot.running():
+        fresh_graph.wait_for(lambda: path.stat().st_size > 4000, 60.0, 'some chunks on the disk')
+    process.kill()
+    recording = open_recording(path, '/r1/front/image')
+    assert len(list(recording.frames())) >= 3
+    assert 'cut off' in recording.account.lines()[0]
+
+
 def test_a_folder_that_is_there_ends_the_start_with_what_to_do(
     fresh_graph: Graph, tmp_path: Path
 ) -> None:
