@@ -68,6 +68,7 @@ def test_its_page_says_plainly_that_it_was_never_run(folder: Path) -> None:
     assert 'Never run yet' in (folder / 'CHANGELOG.rst').read_text()
 
 
+@pytest.mark.slow
 def test_colcon_finds_them_where_they_are_named_and_nowhere_else() -> None:
     def found(*arguments: str) -> list[str]:
         command = [sys.executable, '-m', 'colcon', 'list', '--names-only', *arguments]

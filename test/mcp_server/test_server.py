@@ -74,6 +74,7 @@ def call(client: Client, name: str, **arguments: Any) -> Any:
     return client.call_tool(name, arguments)
 
 
+@pytest.mark.slow
 def test_an_agent_asks_over_stdio_and_gets_evidence(graph: Graph, rules: LiveRules) -> None:
     asyncio.run(read_only_talk(graph, set(rules.camera.stamps_ns)))
 
@@ -126,6 +127,7 @@ async def be_refused(client: Client) -> None:
     assert result.is_error and 'remove_rule' in result.content[0].text
 
 
+@pytest.mark.slow
 def test_rules_are_changed_when_that_is_allowed(graph: Graph, rules: LiveRules) -> None:
     asyncio.run(changing_talk(graph, rules))
 
@@ -166,6 +168,7 @@ def http(graph: Graph, rules: LiveRules) -> Iterator[str]:
     assert process.returncode in (0, 130) and 'Traceback' not in rest, rest
 
 
+@pytest.mark.slow
 def test_several_agents_ask_over_http_on_this_machine(http: str) -> None:
     assert re.fullmatch(r'http://127\.0\.0\.1:\d+/mcp', http)
 
@@ -202,6 +205,7 @@ def test_the_page_lists_every_tool() -> None:
     assert set(re.findall(r'`(\w+)`', rows)) == READ_ONLY | CHANGES
 
 
+@pytest.mark.slow
 def test_pages_of_other_hosts_are_kept_out(http: str) -> None:
     import urllib.error
     import urllib.request

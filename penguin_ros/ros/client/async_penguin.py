@@ -51,7 +51,7 @@ class AsyncPenguin:
         await self.close()
 
     async def close(self) -> None:
-        """Leaves the graph; whatever still waits ends with Inactive."""
+        """Leaves the graph; see Penguin.close."""
         await asyncio.get_running_loop().run_in_executor(None, self._penguin.close)
         self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penguin_ros.config import CaptionConfig
-from penguin_ros.errors import DeadlineExceeded, LibraryUnusable, UnknownCamera
+from penguin_ros.errors import DeadlineExceeded, Inactive, LibraryUnusable, UnknownCamera
 from penguin_ros.ros.client.ask_options import AskOptions, asked_question
 from penguin_ros.ros.client.chat import Chat
 from penguin_ros.ros.client.message_dict import message_dict
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 DISCOVERY_S = 10.0
 TIMEOUT_S = 120.0
 NEWEST_S = 5.0
+GIVE_UP_S = 1.0
 
 
 class Penguin:
@@ -51,6 +53,7 @@ class Penguin:
             what, _, fix = missing.partition('\n')
             raise LibraryUnusable(what, '', fix)
         self._timeout_s = timeout_s
+        self._is_closed = False
         self._session = SpinningSession('penguin_client')
         try:
             self.name = self._session.find_node(node, discovery_s)
@@ -62,8 +65,14 @@ class Penguin:
         self.memory = RobotMemory(self._session, memory, timeout_s)
 
     def close(self) -> None:
-        """Leaves the graph; whatever still waits ends with Inactive."""
-        self._session.close()
+        """Leaves the graph. Questions that are not answered are cancelled; whatever still waits
+        ends with RequestCancelled or Inactive.
+        """
+        if not self._is_closed:
+            self._is_closed = True
+            with suppress(Inactive):  # the session has ended by itself
+                self._questions.give_up(GIVE_UP_S)
+            self._session.close()
 
     def run(self, call: Callable[[], Made], given_up: threading.Event) -> Made:
         """Makes a call on this thread, which ends with RequestCancelled when `given_up` is set."""

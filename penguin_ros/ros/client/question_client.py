@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from penguin_ros.errors import DeadlineExceeded, Inactive, RequestCancelled
 from penguin_ros.frame import NANOSECONDS
@@ -77,16 +78,18 @@ class PendingAnswer:
         _check(self._result, self._node_name)
         return self._result.result().result.answer
 
-    def cancel(self) -> None:
-        """Has the node give the question up; its answer still comes, with an error."""
-        self._session.do(self._handle.cancel_goal_async)
+    def cancel(self) -> Any:
+        """Has the node give the question up, whose answer still comes, with an error. Returns a
+        future that is done when the node knows.
+        """
+        return self._session.do(self._handle.cancel_goal_async)
 
     def wait(self, timeout_s: float) -> Any:
         """Waits for the answer and returns it; gives the question up when the waiting is."""
         try:
             _wait(self._session, self.is_done, self._node_name, timeout_s)
         except (KeyboardInterrupt, DeadlineExceeded, RequestCancelled):
-            cancelled = self._session.do(self._handle.cancel_goal_async)
+            cancelled = self.cancel()
             with suppress(RequestCancelled):
                 self._session.spin_until(cancelled.done, CANCEL_TIMEOUT_S)
             raise
@@ -103,6 +106,7 @@ class QuestionClient:
 
         self._session = session
         self._node_name = node_name
+        self._pending: WeakSet[PendingAnswer] = WeakSet()
         deep = QoSProfile(depth=DEPTH)
         self._client = session.do(
             lambda: ActionClient(
@@ -148,7 +152,16 @@ class QuestionClient:
                 'it is not active',
                 f'Type: ros2 lifecycle set {self._node_name} activate',
             )
-        return PendingAnswer(self._session, self._node_name, handle, self._client.server_is_ready)
+        pending = PendingAnswer(
+            self._session, self._node_name, handle, self._client.server_is_ready
+        )
+        self._pending.add(pending)
+        return pending
+
+    def give_up(self, timeout_s: float) -> None:
+        """Has the node give up whatever is not answered yet, for at most `timeout_s`."""
+        cancelled = [each.cancel() for each in list(self._pending) if not each.is_done()]
+        self._session.spin_until(lambda: all(each.done() for each in cancelled), timeout_s)
 
 
 def question_goal(ask: AskedQuestion, now_ns: Callable[[], int]) -> Any:

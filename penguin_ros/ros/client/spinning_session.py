@@ -97,7 +97,11 @@ class SpinningSession(Session):
 
     def _holds(self, condition: Callable[[], bool]) -> bool:
         self._check_open()
-        return condition()
+        try:
+            return condition()
+        except Exception:
+            self._check_open()  # closed meanwhile: what the condition looks at is gone
+            raise
 
     def _check_open(self) -> None:
         if self._is_closed or not self._thread.is_alive():

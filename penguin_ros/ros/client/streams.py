@@ -7,6 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from penguin_ros.errors import DeadlineExceeded, Inactive, PenguinError
@@ -58,8 +59,9 @@ class AnswerStream(Iterator[str]):
 
     def close(self) -> None:
         """Ends the stream; a question that is not answered is cancelled."""
-        if not self._is_closed and self._answer is None and not self._pending.is_done():
-            self._pending.cancel()
+        if not self._is_closed and self._answer is None:
+            with suppress(Inactive):  # the client is closed: it has cancelled already
+                self._session.spin_until(self._is_cancelled, 0.0)
         self._is_closed = True
 
     def __enter__(self) -> AnswerStream:
@@ -91,6 +93,11 @@ class AnswerStream(Iterator[str]):
         except (PenguinError, KeyboardInterrupt):
             self.close()
             raise
+
+    def _is_cancelled(self) -> bool:
+        if not self._pending.is_done():
+            self._pending.cancel()
+        return True
 
     def _has_more(self) -> bool:
         return len(self._newest) > len(self.text) or self._pending.is_done()

@@ -17,9 +17,11 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 py_trees = pytest.importorskip('py_trees', reason='py_trees is missing')
 
+from penguin_msgs.msg import Answer
 from py_trees.common import Status
 from support.graph import REPOSITORY, Graph
 from support.live_rules import LiveRules
+from support.memory_graph import AnsweringNode
 from support.python_pages import page_code, run_all
 from support.watching_node import ENDLESS
 
@@ -74,6 +76,7 @@ def board(key: str) -> Any:
     return py_trees.blackboard.Blackboard.get(key)
 
 
+@pytest.mark.slow
 def test_an_answer_succeeds_and_stands_on_the_blackboard(rules: LiveRules, planted: Any) -> None:
     ask = Ask('ask', 'What is there?', key='seen')
     root = ticked(rules, planted(ask))
@@ -83,6 +86,7 @@ def test_an_answer_succeeds_and_stands_on_the_blackboard(rules: LiveRules, plant
     assert root.status == Status.SUCCESS and board('description').camera == 'camera'
 
 
+@pytest.mark.slow
 def test_a_typed_answer_decides_the_branch(rules: LiveRules, planted: Any) -> None:
     def tree(**more: Any) -> Any:
         return planted(Ask('door', 'Is the door open?', choices=['yes', 'no'], **more))
@@ -95,12 +99,14 @@ def test_a_typed_answer_decides_the_branch(rules: LiveRules, planted: Any) -> No
     assert ticked(rules, tree(expected='yes', min_probability=1.1)).status == Status.FAILURE
 
 
+@pytest.mark.slow
 def test_an_error_fails_with_its_name(rules: LiveRules, planted: Any) -> None:
     root = ticked(rules, planted(Ask('ask', 'What is there?', camera='attic')))
     assert root.status == Status.FAILURE and root.feedback_message.startswith('UnknownCamera: ')
     assert board('answer') is None
 
 
+@pytest.mark.slow
 def test_a_node_that_is_not_there_is_waited_for_without_blocking(
     rules: LiveRules, planted: Any
 ) -> None:
@@ -111,6 +117,7 @@ def test_a_node_that_is_not_there_is_waited_for_without_blocking(
     assert root.status == Status.FAILURE and 'DeadlineExceeded' in root.feedback_message
 
 
+@pytest.mark.slow
 def test_a_tree_that_goes_on_without_the_answer_cancels(rules: LiveRules, planted: Any) -> None:
     node = rules.node
     failed = node.status.questions_failed
@@ -130,6 +137,7 @@ def test_a_tree_that_goes_on_without_the_answer_cancels(rules: LiveRules, plante
     assert node.status.questions_queued == 0
 
 
+@pytest.mark.slow
 def test_an_event_is_waited_for(rules: LiveRules, planted: Any) -> None:
     rules.set('dog', 'Is there a dog?')
     tree = planted(WaitForEvent('wait', 'dog'))
@@ -149,6 +157,7 @@ def test_an_event_is_waited_for(rules: LiveRules, planted: Any) -> None:
         WaitForEvent('wrong', kinds=['bark'])
 
 
+@pytest.mark.slow
 def test_the_example_asks_branches_and_waits(rules: LiveRules) -> None:
     rules.hold('door')
     told = example(rules, lambda: None)
@@ -159,6 +168,33 @@ def test_the_example_asks_branches_and_waits(rules: LiveRules) -> None:
     assert '/door no' in told and "kind='begin'" in told
     rules.remove('door')
     rules.hold()
+
+
+def test_questions_are_sent_answered_and_cancelled_between_ticks(fresh_graph: Graph) -> None:
+    graph = fresh_graph
+    penguin = AnsweringNode(graph, lambda goal: Answer(text='a box', question=goal.question))
+    asking = Ask('ask', 'What is there?')
+    tree = py_trees.trees.BehaviourTree(asking)
+    tree.setup(node=graph.node)
+    tree.tick()
+    assert asking.status == Status.RUNNING and board('answer') is None
+
+    def is_over() -> bool:
+        tree.tick()
+        return bool(asking.status == Status.SUCCESS)
+
+    graph.wait_for(is_over, WAIT_S)
+    assert board('answer').text == asking.feedback_message == 'a box'
+    assert penguin.goals[0].question == 'What is there?'
+    penguin.is_silent = True
+    tree.tick()
+    graph.wait_for(lambda: len(penguin.goals) == 2, WAIT_S)
+    asking.stop(Status.INVALID)
+    graph.wait_for(lambda: penguin.cancelled, WAIT_S)
+    tree.tick()
+    tree.shutdown()  # in the middle of a question
+    assert graph.holds_for(lambda: True, 0.2)
+    penguin.close()
 
 
 def test_the_code_of_the_page_makes_a_tree() -> None:

@@ -26,6 +26,7 @@ from penguin_ros.errors import (
     Inactive,
     InvalidRule,
     InvalidSchema,
+    RequestCancelled,
     UnknownCamera,
     UnknownRule,
 )
@@ -41,7 +42,7 @@ def rules(
         loadable_checkpoint,
         tmp_path_factory.mktemp('rules'),
         caption__enabled=True,
-        caption__period=0.2,
+        caption__period=0.5,
         question__max_tokens=3000,
     )
     spun = SpunGraph(graph)
@@ -198,6 +199,32 @@ def test_a_node_that_is_not_there_is_named(domain: int) -> None:
         Penguin('/nobody', discovery_s=0.2)
 
 
+def test_the_tools_of_an_agent_do_the_same(rules: LiveRules, domain: int) -> None:
+    """See test/mcp_server for what goes over its transports."""
+    pytest.importorskip('mcp', reason='the SDK of the Model Context Protocol is missing')
+    from mcp import Client
+
+    from penguin_ros.mcp_server.robot_link import RobotLink, RobotOptions
+    from penguin_ros.mcp_server.server import make_server
+
+    async def talk() -> None:
+        link = RobotLink(RobotOptions(timeout_s=WAIT_S))
+        async with Client(make_server(link, allow_changes=True)) as agent:
+            told = await agent.call_tool('ask', {'question': 'Dark?', 'choices': ['yes', 'no']})
+            assert told.structured_content['choice'] == 'no'
+            assert told.structured_content['evidence']['frames']
+            rule = {'id': 'cat', 'condition': 'Is there a cat?'}
+            assert not (await agent.call_tool('add_rule', rule)).is_error
+            (listed,) = (await agent.call_tool('list_rules', {})).structured_content['rules']
+            assert listed['id'] == 'cat'
+            assert not (await agent.call_tool('remove_rule', {'id': 'cat'})).is_error
+            gone = await agent.call_tool('remove_rule', {'id': 'cat'})
+            assert gone.is_error and gone.structured_content['error'] == 'UnknownRule'
+        await link.close()
+
+    asyncio.run(talk())
+
+
 def test_coroutines_do_the_same(rules: LiveRules, domain: int) -> None:
     async def talk() -> None:
         async with AsyncPenguin(timeout_s=WAIT_S) as robot:
@@ -259,18 +286,21 @@ def test_closing_ends_what_still_waits(rules: LiveRules, domain: int) -> None:
     def read() -> None:
         try:
             list(stream)
-        except Inactive as error:
+        except (Inactive, RequestCancelled) as error:
             ended.append(error)
 
     reader = threading.Thread(target=read)
     reader.start()
     wait_for(lambda: stream.text)
+    failed = rules.node.status.questions_failed
     robot.close()
     reader.join(WAIT_S)
     assert len(ended) == 1 and not reader.is_alive()
+    wait_for(lambda: rules.node.status.questions_failed == failed + 1)
     robot.close()
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(
     rules: LiveRules, domain: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,6 +314,7 @@ def test_the_notebook_runs(
     assert 'What is right? no' in told
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs(
     rules: LiveRules, domain: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

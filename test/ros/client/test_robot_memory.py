@@ -48,6 +48,7 @@ def remembered(graph: Graph) -> Iterator[Remembered]:
     memory.close()
 
 
+@pytest.mark.slow
 def test_what_was_seen_is_found_by_words_and_time(remembered: Remembered) -> None:
     robot, stamps = remembered.robot, remembered.stamps
     found = robot.recall('box', is_newest_first=True, wants_pictures=True)
@@ -63,6 +64,7 @@ def test_what_was_seen_is_found_by_words_and_time(remembered: Remembered) -> Non
         robot.recall('box', interval_ns=(stamps[1], stamps[0]))
 
 
+@pytest.mark.slow
 def test_pictures_are_looked_at_again(remembered: Remembered) -> None:
     robot, stamps = remembered.robot, remembered.stamps
     seen = robot.memory.last_seen('box')
@@ -75,6 +77,7 @@ def test_pictures_are_looked_at_again(remembered: Remembered) -> None:
     assert robot.memory.last_seen('zebra').memory is None
 
 
+@pytest.mark.slow
 def test_a_node_that_goes_away_ends_the_question(remembered: Remembered, graph: Graph) -> None:
     made: list[AnsweringNode] = []
 
@@ -92,6 +95,7 @@ def test_a_node_that_goes_away_ends_the_question(remembered: Remembered, graph: 
             asked.result(WAIT_S)
 
 
+@pytest.mark.slow
 def test_an_agent_recalls_with_pictures_and_looks_again(remembered: Remembered) -> None:
     pytest.importorskip('mcp', reason='the SDK of the Model Context Protocol is missing')
     asyncio.run(agent_recalls(remembered.stamps))
