@@ -137,6 +137,7 @@ def test_every_program_that_is_declared_exists_and_is_installed(
         'camera_node',
         'memory_node',
         'overlay_node',
+        'record_node',
         'sim_camera',
     }
     for value in programs.values():
