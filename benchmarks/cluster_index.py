@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -71,19 +72,38 @@ def settings() -> PenguinConfig:
     return dataclasses.replace(config, model=with_bundle(config.model))
 
 
+def engine_seconds() -> float:
+    """CPU seconds of all actors with an engine on this machine."""
+    total = 0
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            if (stat.parent / 'cmdline').read_bytes().startswith(b'ray::SpanCaptioner'):
+                fields = stat.read_text().rpartition(')')[2].split()
+                total += int(fields[11]) + int(fields[12])
+        except OSError:
+            continue
+    return total / os.sysconf('SC_CLK_TCK')
+
+
 def in_process(
     config: PenguinConfig, places: list[RecordingPlace], clips: int
 ) -> dict[str, object]:
     captioner = SpanCaptioner(config, has_pictures=False)
     first = captioner.caption(Span(places[0], captioner.describe(places[0]).origin_ns, 0, 1))
     assert len(first.captions) == 1
-    start = time.perf_counter()
+    start, used = time.perf_counter(), -time.process_time()
     for place in places:
         origin_ns = captioner.describe(place).origin_ns
         assert len(captioner.caption(Span(place, origin_ns, 0, clips)).captions) == clips
     rate = clips * len(places) / (time.perf_counter() - start)
+    used += time.process_time()
     captioner.close()
-    return {'engines': 'one, without Ray', 'clips per second': rate, 'writing, ms a clip': '–'}
+    return {
+        'engines': 'one, without Ray',
+        'clips per second': rate,
+        'CPU of engines, ms a clip': 1000 * used / clips / len(places),
+        'writing, ms a clip': '–',
+    }
 
 
 def on_ray(
@@ -92,21 +112,22 @@ def on_ray(
     """The time counts from the second span on, when engines are loaded."""
     ray = connect(LOCAL)
     crew = RayCrew(ray, config, False, workers, cpus=0.5)
-    times: list[tuple[float, int]] = []
+    times: list[tuple[float, int, float]] = []
 
     def note(progress: Progress) -> None:
         if not times or times[-1][1] != progress.done:
-            times.append((time.perf_counter(), progress.done))
+            times.append((time.perf_counter(), progress.done, engine_seconds()))
 
     with TimedSink(folder / f'{workers}.jsonl') as sink:
         ClusterIndex(crew, sink, CLIP_SECONDS * NANOSECONDS, note).run(places)
-        begun = next(index for index, (_, done) in enumerate(times) if done >= 8 * workers)
-        (start, first), (end, last) = times[begun], times[-1]
+        begun = next(index for index, noted in enumerate(times) if noted[1] >= 8 * workers)
+        (start, first, before), (end, last, after) = times[begun], times[-1]
         written = 1000 * sink.seconds / last
     crew.close()
     return {
         'engines': f'{workers} on Ray',
         'clips per second': (last - first) / (end - start),
+        'CPU of engines, ms a clip': 1000 * (after - before) / (last - first),
         'writing, ms a clip': written,
     }
 

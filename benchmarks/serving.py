@@ -299,16 +299,16 @@ def clients(count: int, url: str, numbers: list[int]) -> None:
             body_of(as_jpeg(plans.video(clip(number)), 90, pictures)) for number in range(count)
         ]
     with contextlib.ExitStack() as stack:
-        address = url or stack.enter_context(server())[0]
         for number in numbers:
-            times = Times()
+            address, cpu = (url, lambda: 0.0) if url else stack.enter_context(server())
+            times, used = Times(), -cpu()
             seconds = asyncio.run(at_once(address, bodies, number, times))
-            rows.append([str(number), f'{count / seconds:.2f}', *times.cells()])
+            used += cpu()
+            each = f'{1000 * used / count:.0f}' if not url else '–'
+            rows.append([str(number), f'{count / seconds:.2f}', *times.cells(), each])
             bodies = [body.replace(QUESTION.encode(), QUESTION.encode() + b' ') for body in bodies]
-            if not url:
-                stack.pop_all().close()
-                address = stack.enter_context(server())[0]
-    heads = ['clients', 'answers per second', *HEADS]
+            stack.close()
+    heads = ['clients', 'answers per second', *HEADS, 'CPU ms an answer']
     show(heads, rows)
 
 

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--ray', metavar='ADDRESS', help='deploy it in a Ray cluster: auto, HOST:PORT, or local'
+        '--ray', metavar='ADDRESS', help='deploy it in a Ray cluster: auto, or HOST:PORT'
     )
     parser.add_argument(
         '--replicas', type=int, default=1, metavar='N', help='with --ray; 0: by load (default: 1)'
@@ -112,9 +112,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _deploy(arguments: argparse.Namespace) -> int:
     """Deploys into a cluster, and returns when the first request can be answered."""
+    from penguin_ros.cluster.ray_crew import LOCAL
     from penguin_ros.cluster.ray_serve import Deployment, deploy, remove
+    from penguin_ros.errors import SettingError
     from penguin_ros.serving.main import checked_keys
 
+    if arguments.ray == LOCAL:
+        raise SettingError(
+            f'--ray {LOCAL}',
+            'a cluster of this command would end with it',
+            'Type: ray start --head, then this with --ray auto',
+        )
     if arguments.remove:
         remove(arguments.ray)
         return exit_codes.DONE

@@ -24,6 +24,8 @@ def test_what_is_missing_is_said_before_a_model_is_touched(
     assert '--api-key-file' in capsys.readouterr().err
     assert main(['serve', 'nowhere', '--tls-key', 'robot.key']) == 2
     assert 'TLS needs two files' in capsys.readouterr().err
+    assert main(['serve', 'nowhere', '--ray', 'local']) == 2
+    assert 'ray start --head' in capsys.readouterr().err
     assert main(['serve']) == 2
     assert 'penguin serve BUNDLE' in capsys.readouterr().err
 
