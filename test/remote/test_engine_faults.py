@@ -28,7 +28,7 @@ from penguin_ros.remote.failure import (
     UNREACHABLE,
 )
 
-SHORT = {'first_s': 0.5, 'deadline_s': 10.0, 'is_urged': True}
+SHORT = {'first_s': 1.0, 'deadline_s': 10.0, 'is_urged': True}
 
 SERVER_FAULTS = [
     ('status-500', SERVER_FAULT, False),
@@ -54,7 +54,9 @@ def test_a_fault_of_the_server_ends_the_question_with_a_named_error(
     fault: str, cause: str, has_text: bool, asker: Any
 ) -> None:
     with StandInServer(fault=fault) as server:
-        asked = asker(server.url, idle_timeout=2.0).ask(**SHORT)
+        first_s = 0.5 if fault == 'stall' else 20.0
+        engines = asker(server.url, idle_timeout=2.0)
+        asked = engines.ask(first_s=first_s, deadline_s=30.0, is_urged=True)
         answer = asked.wait()
         assert isinstance(answer.error, RemoteError) and asked.cause == cause
         assert bool(answer.text) == has_text == bool(asked.pieces)

@@ -229,7 +229,7 @@ def test_questions_end_by_their_deadline(tiny_checkpoint: Path) -> None:
 def test_a_deadline_leaves_the_own_model_half_of_its_time(tiny_checkpoint: Path) -> None:
     with StandInServer(fault='stall') as server, live(tiny_checkpoint, server.url) as running:
         running.frames(0, 500, 1000)
-        answer = running.answer(deadline_ns=4_000_000_000)
+        answer = running.answer(deadline_ns=6_000_000_000)
         assert (answer.text, answer.error) == (OWN_TEXT, None)
 
 
