@@ -75,6 +75,18 @@ needs_model = pytest.mark.skipif(
 )
 
 
+def assert_recorded(folder: Path) -> None:
+    """Asserts that the demo's recording has captions, and annotations for each picture."""
+    from rosbags.rosbag2 import Reader
+
+    with Reader(folder) as reader:
+        counts = {each.topic: each.msgcount for each in reader.connections}
+    pictures = counts['/penguin_demo/camera/image/compressed']
+    assert pictures > 20
+    assert counts['/penguin_demo/overlay/camera/annotations'] == pictures
+    assert counts['/penguin_demo/penguin/caption'] > 0
+
+
 @needs_mujoco
 @needs_model
 @pytest.mark.slow
@@ -84,8 +96,9 @@ def test_without_arguments_captions_of_a_simulated_world_stand_beside_the_truth(
     """Whether captions are right depends on the model; that they are compared, counted and drawn
     does not.
     """
-    done = demo(tmp_path, seconds=45)
+    done = demo(tmp_path, '--record', 'drive', seconds=45)
     assert done.returncode == exit_codes.DONE, done.stdout + done.stderr
+    assert_recorded(tmp_path / 'drive')
     assert 'penguin_sim, which knows its simulated world' in done.stderr
     scenes = re.findall(
         r'^scene \d+ +[\d.]+ – [\d.]+ s: .*\ncaption +\S', done.stdout, re.MULTILINE

@@ -83,6 +83,11 @@ class PenguinTopics:
             )
         )
 
+    def leave(self) -> None:
+        """Ends as a node does that is killed: nothing is taken back."""
+        for publisher in (self._caption, self._rules, self._status):
+            self.graph.node.destroy_publisher(publisher)
+
     @property
     def now_ns(self) -> int:
         """The stamp of the newest frame."""

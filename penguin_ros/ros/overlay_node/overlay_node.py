@@ -122,17 +122,23 @@ class OverlayNode(NumbersAsDeclared, Node):
             camera.look()
 
     def _publish(self) -> None:
+        if not self._is_heard():
+            for camera in self._cameras.values():
+                camera.board.rules = ()  # an alarm that nobody takes back is none
         now_ns = self.get_clock().now().nanoseconds
         for camera in self._cameras.values():
             camera.publish_text(now_ns)
         self._diagnostics.publish(diagnostic_array(self._snapshot()))
+
+    def _is_heard(self) -> bool:
+        return bool(self.count_publishers(f'{self.parameters.node}/status'))
 
     def _snapshot(self) -> OverlaySnapshot:
         return OverlaySnapshot(
             name=self.get_fully_qualified_name(),
             stamp=self.get_clock().now().to_msg(),
             node=self.parameters.node,
-            is_heard=bool(self.count_publishers(f'{self.parameters.node}/status')),
+            is_heard=self._is_heard(),
             cameras={name: dict(camera.counts) for name, camera in self._cameras.items()},
             topics={
                 name: camera.topic for name, camera in self._cameras.items() if camera.is_subscribed

@@ -165,6 +165,15 @@ def test_the_text_for_rviz_is_escaped_since_it_is_read_as_html(penguin: WatchedP
     assert '<img' not in found.text
 
 
+def test_the_alarm_of_a_node_that_is_gone_is_taken_off(penguin: WatchedPenguin) -> None:
+    pictures = penguin.graph.collect(Image, '/r1/overlay/front/annotated')
+    penguin.alarm('intruder')
+    penguin.shown(pictures, is_framed, 'the border of an alarm')
+    penguin.leave()
+    pictures.clear()
+    penguin.shown(pictures, lambda each: not is_framed(each), 'no border')
+
+
 @pytest.mark.slow
 def test_without_the_foreign_packages_pictures_are_drawn_and_it_is_said_what_is_missing(
     fresh_graph: Graph,
