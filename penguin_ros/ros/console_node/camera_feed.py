@@ -55,7 +55,7 @@ class Viewer:
         """Tells whether the next picture is due, and takes it for sent."""
         if self.period_s is None or now_s < self.next_s - EARLY * self.period_s:
             return False
-        self.next_s = max(self.next_s + self.period_s, now_s)
+        self.next_s = max(self.next_s, now_s - EARLY * self.period_s) + self.period_s
         return True
 
 
