@@ -18,17 +18,22 @@ from penguin_ros.recording.definitions import Definitions
 ROOM_FOR_TEXTS = 16_000_000
 """Bytes that pictures leave free for all else."""
 CLOSE_S = 30.0
+LATCHED_DEPTH = 64
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A serialised message of a topic, `log_ns` being when it was received or is to be seen."""
+    """A serialised message of a topic, `log_ns` being when it was received or is to be seen.
+
+    `is_latched`: its publisher keeps it for those who come later, as `ros2 bag play` then does.
+    """
 
     topic: str
     kind: str
     log_ns: int
     content: bytes
     is_picture: bool = False
+    is_latched: bool = False
 
 
 class RecordingExists(PenguinError):
@@ -55,7 +60,8 @@ class RecordingWriter:
             raise RecordingExists(
                 f'{folder} is there already', 'a recording is never added to', 'Name another folder'
             )
-        self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+        # The older form of metadata, which the rosbag2 of each distribution reads.
+        self._writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
         if hasattr(CompressionMode, 'STORAGE'):  # chunks of the file, which every reader knows
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         try:
@@ -124,8 +130,36 @@ class RecordingWriter:
         if connection is None:
             self._definitions.require(message.kind)
             connection = self._writer.add_connection(
-                message.topic, message.kind, typestore=self._definitions.store
+                message.topic,
+                message.kind,
+                typestore=self._definitions.store,
+                offered_qos_profiles=[_latched()] if message.is_latched else (),
             )
             self._connections[message.topic] = connection
         self._writer.write(connection, message.log_ns, message.content)
         self.counts[message.topic] += 1
+
+
+def _latched() -> Any:
+    """Returns the quality of service of a latched topic, as rosbag2 stores it."""
+    from rosbags.interfaces import (
+        Qos,
+        QosDurability,
+        QosHistory,
+        QosLiveliness,
+        QosReliability,
+        QosTime,
+    )
+
+    never = QosTime(9_223_372_036, 854_775_807)
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=LATCHED_DEPTH,
+        reliability=QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL,
+        deadline=never,
+        lifespan=never,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=never,
+        avoid_ros_namespace_conventions=False,
+    )

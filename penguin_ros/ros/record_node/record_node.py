@@ -93,7 +93,9 @@ class RecordNode(NumbersAsDeclared, Node):
     # --- what is heard ----------------------------------------------------------------------------
 
     def _put(self, topic: str, kind: str, content: bytes) -> None:
-        self._writer.put(Recorded(topic, kind, self._now_ns(), content))
+        is_latched = topic in self._heard.latched
+        message = Recorded(topic, kind, self._now_ns(), content, is_latched=is_latched)
+        self._writer.put(message)
 
     def _put_own(self, kind: type) -> Any:
         """Returns what takes a topic of the penguin node: it is recorded, and looked at here."""

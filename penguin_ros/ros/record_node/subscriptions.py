@@ -23,10 +23,13 @@ Take = Callable[[str, str, bytes], None]
 
 
 class Subscriptions:
-    """Everything runs on the executor's thread. `refused` says why a topic is not taken."""
+    """Everything runs on the executor's thread. `refused` says why a topic is not taken; `latched`
+    are the topics whose publishers keep messages for those who come later.
+    """
 
     def __init__(self, node: Node, guard: CallbackGuard, check: Callable[[str], None]) -> None:
         self.refused: dict[str, str] = {}
+        self.latched: set[str] = set()
         self._node = node
         self._guard = guard
         self._check = check
@@ -73,6 +76,8 @@ class Subscriptions:
     def _subscribe(self, kind: type, name: str, topic: str, take: Take, qos: QoSProfile) -> None:
         self._check(name)
         self.refused.pop(topic, None)
+        if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+            self.latched.add(topic)
         self._taken[topic] = self._node.create_subscription(
             kind, topic, self._guard.wrap(partial(take, topic, name)), qos, raw=True
         )

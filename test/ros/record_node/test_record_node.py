@@ -74,6 +74,9 @@ def test_a_recording_has_the_captions_on_the_pictures_that_they_are_about(
     with Reader(folder) as reader:  # as rosbag2 does: its metadata, then its files
         assert reader.message_count == sum(map(len, recorded.values()))
         kinds = {each.topic: each.msgtype for each in reader.connections}
+        offered = {each.topic: each.ext.offered_qos_profiles for each in reader.connections}
+    assert offered['/r1/penguin/status'][0].durability.name == 'TRANSIENT_LOCAL'
+    assert offered['/r1/penguin/caption'] == []
     pictures = open_recording(folder, '/r1/front/image').frames()  # as `penguin caption` does
     assert [time_ns for time_ns, _ in pictures] == stamps
     assert kinds[NOTES.format('front')] == 'foxglove_msgs/msg/ImageAnnotations'
