@@ -71,7 +71,7 @@ setup(
         # What the memory finds by meaning: a table of word vectors lies in this package.
         'meaning': ['wordllama>=0.2.2,<0.5'],
         # `penguin mcp`: tools for LLM agents. It brings starlette, uvicorn, pydantic, cryptography.
-        'mcp': ['mcp>=2.0,<3'],
+        'mcp': ['mcp>=2.1,<3'],
         # Behaviours for trees of py_trees; an installed ROS 2 brings ros-<distro>-py-trees.
         'trees': ['py_trees>=2.2,<3'],
         'simulation': ['mujoco>=3.4,<5'],
