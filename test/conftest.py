@@ -5,6 +5,7 @@ and are never copied into it, a small checkpoint, and ROS graphs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 from support.ros_environment import set_ros_environment
 
 set_ros_environment()
+# Before numpy is imported. The small products of tests take a hundred times as long where other
+# processes have the cores: threads of OpenBLAS spin while they wait for each other.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
