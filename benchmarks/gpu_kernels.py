@@ -109,13 +109,17 @@ def each_kernel(bench: Bench) -> None:
             copy_rate = _copy_rate(device, bench.is_tiny)
             bench.record['copy GB/s'] = copy_rate
             for kernel in kernels:
-                found[kernel.name] = _one_kernel(device, launch, kernel, network, copy_rate)
+                repeats = 1 if bench.is_interpreted else 5
+                found[kernel.name] = _one_kernel(
+                    device, launch, kernel, network, (copy_rate, repeats)
+                )
                 print(name, kernel.name, found[kernel.name], flush=True)
 
 
 def _one_kernel(
-    device: Any, launch: Any, kernel: Any, network: Network, copy_rate: float
+    device: Any, launch: Any, kernel: Any, network: Network, timing: tuple[float, int]
 ) -> dict[str, Any]:
+    copy_rate, repeats = timing
     case = case_of(kernel, network, np.random.default_rng(0))
     size = weight_bytes(case)
     is_decode = size > 0 and kernel.name.startswith('one.')
@@ -127,10 +131,13 @@ def _one_kernel(
         error = errors(case, placed.read(), in_float64(case))
         result: dict[str, Any] = {'error': error, 'is right': error <= LIMIT}
         if copies:
-            placed.run_all()
-            device.synchronize()
+            if repeats > 1:
+                placed.run_all()
+                device.synchronize()
             graph = device.capture(placed.run_all)
-            seconds = min(device.time(lambda: device.launch(graph)) for _ in range(5)) / copies
+            seconds = (
+                min(device.time(lambda: device.launch(graph)) for _ in range(repeats)) / copies
+            )
             device.free(graph)
             rate = size / max(seconds, 1e-12) / 1e9
             result |= {'us': seconds * 1e6, 'GB/s': rate, 'share of copy': rate / copy_rate}
@@ -171,7 +178,7 @@ def whole_network(bench: Bench, checkpoint: Path, bundle: Path, rounds: int) -> 
             opened[name] = open_target(target)
             stack.callback(opened[name].backend.close)
         bench.record['way'] = opened[KERNELS].backend.description.way
-        for number in range(rounds + 1):
+        for number in (1,) if bench.is_interpreted else range(rounds + 1):
             for name, one in opened.items():
                 for what, ms in passes_of(bench, one):
                     if number:
@@ -180,11 +187,13 @@ def whole_network(bench: Bench, checkpoint: Path, bundle: Path, rounds: int) -> 
         again = open_target(targets[KERNELS])
         stack.callback(again.backend.close)
         alone = cast('Backend', RowByRow(again.backend))
-        steps = 4 if bench.is_interpreted else 20 if bench.is_tiny else 300
+        steps = 2 if bench.is_interpreted else 20 if bench.is_tiny else 300
         found = compared(opened[KERNELS].backend, alone, steps, 0.5)
         bench.record['schedule against row by row'] = vars(found)
         bench.record['prefill of 1,060 tokens, ms'] = {
-            name: _prefill(one.backend, 20 if bench.is_tiny else 1060)
+            name: _prefill(
+                one.backend, 20 if bench.is_tiny else 1060, 1 if bench.is_interpreted else 3
+            )
             for name, one in opened.items()
         }
         bench.record['stats'] = dict(opened[KERNELS].backend.stats().counts)
@@ -217,11 +226,11 @@ class RowByRow:
         return np.stack([rows[index] for index in logits_indices])
 
 
-def _prefill(backend: Backend, count: int) -> float:
-    """Returns the milliseconds of a prompt of text, the second time."""
+def _prefill(backend: Backend, count: int, repeats: int) -> float:
+    """Returns the milliseconds of a prompt of text, the best of some."""
     ids = np.random.default_rng(1).integers(0, backend.description.vocabulary_size, count)
     slot, times = backend.new_slot(), []
-    for _ in range(3):
+    for _ in range(repeats):
         backend.truncate(slot, 0)
         begin = time.perf_counter()
         step = backend.description.prefill_chunk

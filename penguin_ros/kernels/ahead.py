@@ -14,6 +14,7 @@ import tempfile
 import tokenize
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def digest_of_sources(kernels: Iterable[Kernel]) -> str:
 
 def code_of(path: Path) -> str:
     """Returns the words of a file that a compiler reads: neither comments nor docstrings."""
+    stat = path.stat()
+    return _code_of(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(64)
+def _code_of(path: Path, mtime_ns: int, size: int) -> str:
     words, begins_line = [], True
     with path.open('rb') as file:
         for token in tokenize.tokenize(file.readline):

@@ -11,8 +11,14 @@ from support.backend_kinds import CONFIG, KINDS, Kind
 
 from penguin_ros.backends.base.backend import Backend
 
+# Growing caches beside kernels have a fast test of their own, tensorrt/test_kernel_steps.py.
+SLOW = ('tensorrt two-part and kernels',)
 
-@pytest.fixture(scope='session', params=KINDS)
+
+@pytest.fixture(
+    scope='session',
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in KINDS],
+)
 def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kind:
     """How a backend is made, and how exact it is."""
     return KINDS[request.param](tmp_path_factory.mktemp(request.param) / 'checkpoint')

@@ -39,6 +39,13 @@ CONFIG = ModelConfig(
 )
 
 
+HALF_ROUNDING = 6e-2
+"""One row has activations in float32, several rows, and engines, in float16; usually logits then
+differ by less than 1 %, but the small random network makes much of little at some places. What goes
+to a wrong place differs by all of it.
+"""
+
+
 @dataclass(frozen=True)
 class Kind:
     """One backend: `make` gives a new one, not open; equal computations along other ways agree to
@@ -160,7 +167,7 @@ def kernel_steps_kind(folder: Path, version: str) -> Kind:
         use(machine)
         return TensorrtBackend(bundle, replace(config, device='auto', precision='auto'))
 
-    return Kind(make, 2e-2, can_slice=False)
+    return Kind(make, HALF_ROUNDING, can_slice=False)
 
 
 def cuda_kind(folder: Path, precision: str) -> Kind:
@@ -180,8 +187,7 @@ def cuda_kind(folder: Path, precision: str) -> Kind:
         use(machine)
         return CudaBackend(bundle, replace(config, device='auto', precision='auto'))
 
-    # One row keeps activations in float32 where several rows have them in float16.
-    return Kind(make, 2e-2)
+    return Kind(make, HALF_ROUNDING)
 
 
 def scripted_kind(folder: Path) -> Kind:
