@@ -34,8 +34,8 @@ def caption(live: LivePipeline, camera: str = 'front') -> Answer:
 
 def script(live: LivePipeline, text: str) -> None:
     """The model says this from now on."""
-    assert live.backend is not None and live.pipeline._model is not None
-    source = live.pipeline._model.source
+    assert live.backend is not None and live.pipeline._answering.model is not None
+    source = live.pipeline._answering.model.source
     live.backend.script = [*source.tokenizer.encode_text(text), source.shape.stop_token_ids[0]]
 
 

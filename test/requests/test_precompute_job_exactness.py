@@ -55,8 +55,8 @@ class Twins:
             live.scene(ms, scene=scene, camera=camera, size=(84, 112))
             live.wait_idle()
         fresh = self.both[1].pipeline
-        if self.is_precomputing and fresh._model is not None:
-            rules = fresh._model.window_rules(self.both[1].config)
+        if self.is_precomputing and fresh._answering.model is not None:
+            rules = fresh._answering.model.window_rules(self.both[1].config)
             run_to_end(fresh._cameras[camera].present_clip(rules))
 
     def ask(self, request_id: str, camera: str) -> None:

@@ -78,7 +78,7 @@ class WatchedRules(LivePipeline):
         return [f'{each.event.kind.name.lower()} {each.event.rule}' for each in self.found]
 
     def _answer(self, ids: tuple[int, ...]) -> int | None:
-        model = self.pipeline._model
+        model = self.pipeline._answering.model
         assert model is not None
         tokenizer = model.source.tokenizer
         question = tokenizer.decode(list(ids)).rpartition('user')[2]
