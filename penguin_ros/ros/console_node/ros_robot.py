@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,6 +28,8 @@ from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.robot import Fields, Look, OnPiece, Picture, Refused
 
 DISCOVERY_S = 1.0
+GONE_S = 5.0
+"""A memory that is not ready for so long is gone."""
 RECALL_TYPE = 'penguin_msgs/srv/Recall'
 STRIP_WIDTH = 320
 ENCODERS = 2
@@ -45,6 +48,7 @@ class RosRobot:
         self._nodes: dict[str, WatchedNode] = {}
         self._recall: Any = None
         self._recalled: dict[int, bytes] = {}
+        self._ready_s = 0.0
         self._pool = ThreadPoolExecutor(ENCODERS, thread_name_prefix='jpeg')
         self._context = rclpy.Context()
         self._thread: threading.Thread | None = None
@@ -79,11 +83,12 @@ class RosRobot:
         return reply
 
     async def _do_recall(self, fields: Fields) -> Fields:
-        if self._recall is None:
+        client = self._recall
+        if client is None:
             raise Refused('no memory node runs. Type: memory_node --ros-args -p folder:=DIR')
         watched = self._nodes.get(fields.get('node', ''))
         now_ns = self._node.get_clock().now().nanoseconds if watched is None else watched.now_ns()
-        found = await recall(self._recall, now_ns, fields)
+        found = await recall(client, now_ns, fields)
         for entry in found.entries:
             for picture in entry.picture:
                 self._recalled[entry.id] = bytes(picture.data)
@@ -159,14 +164,24 @@ class RosRobot:
             watched.tell_silence()
             for feed in watched.feeds.values():
                 feed.forget_unseen()
-        memories = sorted(
-            name for name, types in self._node.get_service_names_and_types() if RECALL_TYPE in types
-        )
-        if memories and (self._recall is None or self._recall.srv_name not in memories):
+        self._find_memory()
+        content = {'nodes': sorted(found), 'has_memory': self._recall is not None}
+        self._publish('nodes', '', content)
+
+    def _find_memory(self) -> None:
+        if self._recall is not None:
+            if self._recall.service_is_ready():
+                self._ready_s = time.monotonic()
+            elif time.monotonic() - self._ready_s > GONE_S:
+                # Our own client keeps the name of its service in the graph.
+                self._node.destroy_client(self._recall)
+                self._recall = None
+            return
+        services = self._node.get_service_names_and_types()
+        memories = sorted(name for name, types in services if RECALL_TYPE in types)
+        if memories:
             self._recall = self._node.create_client(Recall, memories[0])
-        elif not memories:
-            self._recall = None
-        self._publish('nodes', '', {'nodes': sorted(found), 'has_memory': bool(memories)})
+            self._ready_s = time.monotonic()
 
     def _answering(self) -> set[str]:
         """The penguin nodes that are there: our own client keeps the name of an action whose server

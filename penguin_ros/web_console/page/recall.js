@@ -12,7 +12,6 @@ export class RecallPanel {
     this.cameras = cameras;
     byId("recall").addEventListener("submit", (event) => {
       event.preventDefault();
-      byId("recalled").replaceChildren();
       this.find("");
     });
     byId("recall-more").addEventListener("click", () => this.find(this.page));
@@ -30,6 +29,7 @@ export class RecallPanel {
       const { entries, next_page } = await this.connection.ask("recall", fields).reply;
       this.page = next_page;
       byId("recall-more").hidden = !next_page;
+      if (!page) byId("recalled").replaceChildren();
       byId("recalled").append(...entries.map((entry) => this.item(entry)));
       tell("recall-told", `${byId("recalled").children.length} found${next_page ? ", there are more" : ""}`);
     } catch (error) {

@@ -6,6 +6,7 @@ small model, the console's process, and Chromium without a screen; Firefox too w
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -281,10 +282,15 @@ def test_a_memory_that_runs_is_recalled_with_its_pictures(console: Console, tmp_
     try:
         console.until(lambda: console.all('#recall-section:not([hidden])'))
 
+        shown = 'return [...document.querySelectorAll("#recalled img")].some(i => i.naturalWidth)'
+        asked = 0.0
+
         def found() -> bool:
-            console.all('#recall button')[0].click()
-            shown = '[...document.querySelectorAll("#recalled img")].some(i => i.naturalWidth)'
-            return bool(console.browser.execute_script(f'return {shown}'))
+            nonlocal asked
+            if time.monotonic() - asked > 5.0:  # pictures need a moment
+                asked = time.monotonic()
+                console.all('#recall button')[0].click()
+            return bool(console.browser.execute_script(shown))
 
         console.until(found)
         assert 'camera' in console.text('#recalled')
