@@ -36,6 +36,7 @@ def compiled(name: str, target: int) -> Compiled:
     return made
 
 
+@pytest.mark.slow
 def test_the_largest_product_of_a_step_is_sound_for_orin_and_has_time() -> None:
     made = compiled('one.gated', 87)
     code = code_report(made)
@@ -43,6 +44,7 @@ def test_the_largest_product_of_a_step_is_sound_for_orin_and_has_time() -> None:
     assert 1 < instructions_a_weight(made.kernel, code) < NANO
 
 
+@pytest.mark.slow
 def test_faults_are_seen() -> None:
     made = compiled('one.gated', 87)
     code = code_report(made)

@@ -55,7 +55,8 @@ def test_steps_follow_one_another_on_the_device(interpreter: Interpreter, bits: 
     np.testing.assert_allclose(small['chosen_logits'][2], logits.max(), rtol=1e-2)
 
 
-@pytest.mark.parametrize('rows', (pytest.param(5, marks=SLOW), 21))
+@SLOW
+@pytest.mark.parametrize('rows', (5, 21))
 def test_rows_at_once_see_what_one_after_another_does(interpreter: Interpreter, rows: int) -> None:
     small = SmallNetwork(interpreter, Formats())
     numpy = NumpyNetwork(small)
@@ -124,6 +125,7 @@ def test_bfloat16_is_as_close_as_its_digits_allow(interpreter: Interpreter, bits
     assert_close(small['logits'][: SHAPE.vocabulary_size], wanted, 8 * CLOSE)
 
 
+@SLOW
 def test_branches_see_their_own_past_only(interpreter: Interpreter) -> None:
     small = SmallNetwork(interpreter, Formats())
     numpy = NumpyNetwork(small)
