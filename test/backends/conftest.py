@@ -11,9 +11,9 @@ from support.backend_kinds import CONFIG, KINDS, Kind
 
 from penguin_ros.backends.base.backend import Backend
 
-# Growing caches beside kernels have a fast test of their own, tensorrt/test_kernel_steps.py; own
+# Kernels beside engines have a fast test of their own, tensorrt/test_kernel_steps.py; own
 # kernels alone have the golden values, faults and exactness in cuda/.
-SLOW = ('tensorrt two-part and kernels', 'cuda')
+SLOW = ('tensorrt and kernels', 'tensorrt two-part and kernels', 'cuda')
 
 
 @pytest.fixture(
