@@ -263,7 +263,7 @@ def cold_start(bench: Bench, bundle: Path) -> None:
 
     found: dict[str, float] = {}
     bench.record['cold start, s'] = found
-    config = ModelConfig(kv_slots=2, max_length=256)
+    config = ModelConfig(kv_slots=2, max_length=256, greedy_steps=1)
     opened_bundle = open_bundle(bundle)
     cache = bench.folder / 'compiled'
     opened_kernels.compiled_folder = lambda: cache
