@@ -165,7 +165,7 @@ def _description(
         name=opened.model_name,
         digest=opened.model_digest,
         source=config.bundle or config.checkpoint,
-        backend=opened.name,
+        backend=opened.ran,
         device=opened.device,
         precision=opened.precision,
         max_length=opened.max_length,

@@ -45,7 +45,8 @@ class BackendDescription:
     `hidden_size` and `vocabulary_size` in elements. `way`: how the library computes on the device,
     and on which card, in words. `prefill_chunk`: positions that are prefilled per
     step, as the settings say or the device takes. `greedy_steps`: tokens that it best writes one
-    after another without anybody looking, see `forward_greedy_run`.
+    after another without anybody looking, see `forward_greedy_run`. `decoded_by`: what writes text
+    where that is not the backend by itself.
     """
 
     name: str
@@ -62,6 +63,12 @@ class BackendDescription:
     way: str = ''
     prefill_chunk: int = PREFILL_CHUNK
     greedy_steps: int = 1
+    decoded_by: str = ''
+
+    @property
+    def ran(self) -> str:
+        """What ran the model, for evidence."""
+        return f'{self.name} with {self.decoded_by}' if self.decoded_by else self.name
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ class TensorrtBackend(DeviceBackend['TensorrtSession']):
             feature_bytes_per_token=sum(session.encoder.token_bytes.values()),
             way=session.way(library),
             greedy_steps=session.decoder.greedy_steps,
+            decoded_by='own kernels' if session.decoder.kernels is not None else '',
         )
 
     def _encode_frame(

@@ -93,6 +93,7 @@ def test_engines_and_kernels_write_the_same_on_one_cache(machine: Machine, bundl
         backend = opened(bundle, decode)
         results[decode] = everything(backend)
         results[decode, 'way'] = backend.description.way
+        results[decode, 'ran'] = backend.description.ran
         counts = backend.stats().counts
         backend.close()
     assert counts['steps with CUDA graph'] >= 10 and counts['kernels from the bundle'] > 15
@@ -101,6 +102,8 @@ def test_engines_and_kernels_write_the_same_on_one_cache(machine: Machine, bundl
         assert np.linalg.norm(ours - theirs) <= 2e-2 * np.linalg.norm(theirs)
     assert 'decoding in own kernels for sm_87' in results['kernels', 'way']
     assert 'own kernels' not in results['engines', 'way']
+    ran = [results[decode, 'ran'] for decode in ('engines', 'kernels')]
+    assert ran == ['tensorrt', 'tensorrt with own kernels'], 'the evidence says which wrote'
 
 
 def test_beside_kernels_engines_are_built_without_a_profile_for_one_row(
