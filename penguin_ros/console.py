@@ -44,8 +44,9 @@ def use_any_encoding() -> None:
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
+    if not isinstance(error, UnicodeEncodeError):  # a program that also reads what was printed
+        text, end = codecs.lookup_error('backslashreplace')(error)
+        return str(text), end
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 

@@ -48,6 +48,15 @@ def test_json_is_written_and_a_place_that_cannot_be_written_to_is_named(tmp_path
         write_json(tmp_path, {})
 
 
+def test_a_library_that_printed_no_text_does_not_stop_who_reads_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = io.TextIOWrapper(io.BytesIO(b'Got: \xe6\x7f.'), encoding='utf-8')
+    monkeypatch.setattr(sys, 'stderr', kept)
+    use_any_encoding()
+    assert kept.read() == 'Got: \\xe6\x7f.'
+
+
 @pytest.mark.parametrize('encoding', ['ascii', 'iso-8859-1', 'utf-8'])
 def test_whatever_the_encoding_lacks_is_printed_as_an_escape_and_json_stays_json(
     encoding: str, monkeypatch: pytest.MonkeyPatch
