@@ -39,10 +39,11 @@ CONFIG = ModelConfig(
 )
 
 
-HALF_ROUNDING = 6e-2
-"""One row has activations in float32, several rows, and engines, in float16; usually logits then
-differ by less than 1 %, but the small random network makes much of little at some places. What goes
-to a wrong place differs by all of it.
+HALF_ROUNDING = 5e-2
+"""One row has activations in float32, several rows, and engines, in float16. Of 1,860 positions of
+random prompts, rows one by one and all at once differed by 2.9 % at most (median of each prompt's
+largest: 0.9 %), where they were 1.3 and 1.8 % from torch in float32: the small random network makes
+much of little at some places. What goes to a wrong place differs by all of it.
 """
 
 
