@@ -60,7 +60,7 @@ def body_of(
             'stream': question.stream,
             **({'choices': list(question.choices)} if question.choices else {}),
         }
-    if dialect == VLLM_VIDEO and question.is_clip:
+    if dialect == VLLM_VIDEO and question.is_clip and question.frames:
         body['media_io_kwargs'] = {'video': _video_facts(question)}
     return body
 
@@ -80,7 +80,7 @@ def _wishes(question: RemoteQuestion) -> Body:
 def _penguin_parts(
     question: RemoteQuestion, picture: GetPicture, kept: Collection[str]
 ) -> list[Body]:
-    if not question.is_clip:
+    if not question.is_clip or not question.frames:
         return [_image(picture(frame), kept, has_uuid=True) for frame in question.frames]
     clip = {
         'camera': question.camera,
@@ -104,7 +104,7 @@ def _penguin_frame(frame: RemoteFrame, picture: Picture, kept: Collection[str]) 
 def _video_parts(
     question: RemoteQuestion, picture: GetPicture, kept: Collection[str]
 ) -> list[Body]:
-    if not question.is_clip:
+    if not question.is_clip or not question.frames:
         return [_image(picture(frame), kept) for frame in question.frames]
     largest = max((frame.size for frame in question.frames), key=lambda size: size[0] * size[1])
     frames = [picture(replace(frame, size=largest)).base64 for frame in question.frames]

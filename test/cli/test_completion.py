@@ -69,8 +69,8 @@ def offered_at_last(verb: str, line: str) -> list[str]:
 
 
 def test_nodes_cameras_and_rules_that_are_there_are_offered(robot: Any) -> None:
-    assert offered_at_last('watch', '--node ') == ['/r1/penguin']
-    assert offered_at_last('recall', '--node ') == ['/r1/memory']
+    assert offered_at_last('watch', '--node /r1') == ['/r1/penguin']
+    assert offered_at_last('recall', '--node /r1') == ['/r1/memory']
     assert offered_at_last('ask', 'What? --node /r1/penguin --camera r') == ['rear']
     assert offered_at_last('rules', 'remove ') == ['door', 'smoke']
     assert offered_at_last('rules', 'test do') == ['door']

@@ -150,8 +150,7 @@ def test_what_is_installed_is_where_the_launch_file_looks() -> None:
     text = (ROOT / 'setup.py').read_text()
     for pattern in (
         "glob('worlds/*')",
-        "glob('config/*.rviz')",
-        "glob('config/*.yaml')",
+        "glob('config/*')",
         "glob('launch/*.launch.py')",
     ):
         assert pattern in text

@@ -63,6 +63,13 @@ def test_images_have_their_times_as_text_in_front() -> None:
     assert 'stream_options' not in body(IMAGES), 'some servers refuse it'
 
 
+@pytest.mark.parametrize('dialect', [PENGUIN, VLLM_VIDEO, IMAGES])
+def test_a_question_without_frames_is_text_alone(dialect: str) -> None:
+    said = body(dialect, frames=())
+    assert parts(said) == [{'type': 'text', 'text': 'What is there?'}]
+    assert 'media_io_kwargs' not in said
+
+
 def test_a_video_for_vllm_keeps_all_frames_and_has_one_size() -> None:
     said = body(VLLM_VIDEO, frames=clip_frames(40))
     url = parts(said)[0]['video_url']['url']
