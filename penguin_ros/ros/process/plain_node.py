@@ -30,7 +30,7 @@ class PlainNode:
     """`make` imports and makes the node, which has a CallbackGuard `guard` and `close()`; it is
     called after the process was prepared, since rclpy must not be imported before. `at_the_end`
     says what `close` does, in words that follow on `busy with`. `is_lean` gives freed memory back,
-    for nodes that take no pictures.
+    for nodes that stay for weeks and seldom take a picture; the others keep it.
     """
 
     command: NodeCommand
