@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast recordings are captioned by engines on Ray, and what writing each caption once costs.
 
-    python benchmarks/cluster_index.py [--clips 60] [--workers 1 2]
+    python benchmarks/cluster_index.py [--clips 200] [--workers 1 2]
 
 It makes recordings, captions them in this process as `penguin index` does without a cluster, then
 with a cluster on this machine. Needs Ray, and room for an engine in each worker.
@@ -109,7 +109,7 @@ def in_process(
 def on_ray(
     config: PenguinConfig, places: list[RecordingPlace], folder: Path, workers: int
 ) -> dict[str, object]:
-    """The time counts from the second span on, when engines are loaded."""
+    """The time counts from a quarter of the clips on, when all engines are loaded."""
     ray = connect(LOCAL)
     crew = RayCrew(ray, config, False, workers, cpus=0.5)
     times: list[tuple[float, int, float]] = []
@@ -120,7 +120,7 @@ def on_ray(
 
     with TimedSink(folder / f'{workers}.jsonl') as sink:
         ClusterIndex(crew, sink, CLIP_SECONDS * NANOSECONDS, note).run(places)
-        begun = next(index for index, noted in enumerate(times) if noted[1] >= 8 * workers)
+        begun = next(index for index, noted in enumerate(times) if noted[1] >= times[-1][1] / 4)
         (start, first, before), (end, last, after) = times[begun], times[-1]
         written = 1000 * sink.seconds / last
     crew.close()
@@ -134,7 +134,7 @@ def on_ray(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--clips', type=int, default=60, help='clips of each of two recordings')
+    parser.add_argument('--clips', type=int, default=200, help='clips of each of two recordings')
     parser.add_argument('--workers', type=int, nargs='+', default=[1, 2])
     given = parser.parse_args()
     config = settings()
