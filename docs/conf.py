@@ -13,4 +13,5 @@ suppress_warnings = ['myst.xref_missing']
 autodoc_mock_imports = [
     *('numpy', 'PIL', 'cv2', 'yaml', 'rich', 'safetensors', 'tokenizers', 'onnx', 'torch'),
     *('onnxruntime', 'tensorrt', 'cuda', 'mujoco', 'matplotlib', 'rosbags', 'psutil', 'rclpy'),
+    *('launch', 'launch_ros'),
 ]

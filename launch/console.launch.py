@@ -8,85 +8,51 @@ is left empty passes nothing, so that the default of `penguin console` applies.
 
 from __future__ import annotations
 
-from typing import Any
-
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from penguin_ros.ros.process.launch_arguments import LaunchArguments
+from penguin_ros.ros.process.node_launch import (
+    PACKAGE,
+    arguments_in,
+    optional_arguments,
+    respawn_argument,
+)
 
-PACKAGE = 'penguin_ros'
+CONSOLE_ARGUMENTS = {
+    'bind': 'Address to listen on. Empty: 127.0.0.1, which this machine alone reaches; another one '
+    'needs tls_certificate and tls_key, or names of a reverse proxy.',
+    'port': 'Port to listen on. Empty: 8350.',
+    'names': 'Names under which browsers reach it, with commas between: robot.local, or those of a '
+    'reverse proxy.',
+    'token_file': 'File with a token that works again and again, readable by its owner only. '
+    'Empty: each address that is printed works once.',
+    'tls_certificate': 'PEM file with a certificate for TLS.',
+    'tls_key': 'PEM file with the key of the certificate.',
+    'read_only': 'true: show everything, ask and change nothing. Empty: false.',
+    'audit': 'File that gets a line per question and change. Empty: the log does.',
+}
 
 
 def generate_launch_description() -> LaunchDescription:
     """Returns what `ros2 launch penguin_ros console.launch.py` starts; `-s` lists the arguments."""
+    node_name = DeclareLaunchArgument(
+        'name', default_value='penguin_console', description="Name of the console's node."
+    )
     return LaunchDescription(
-        [*address_arguments(), *other_arguments(), OpaqueFunction(function=start_console)]
+        [
+            *optional_arguments(CONSOLE_ARGUMENTS),
+            node_name,
+            respawn_argument('console'),
+            OpaqueFunction(function=start_console),
+        ]
     )
 
 
-def address_arguments() -> list[DeclareLaunchArgument]:
-    """Returns the arguments for where it is served and who may come in."""
-    return [
-        DeclareLaunchArgument(
-            'bind',
-            default_value='',
-            description='Address to listen on. Empty: 127.0.0.1, which this machine alone reaches; '
-            'another one needs tls_certificate and tls_key, or names of a reverse proxy.',
-        ),
-        DeclareLaunchArgument(
-            'port', default_value='', description='Port to listen on. Empty: 8350.'
-        ),
-        DeclareLaunchArgument(
-            'names',
-            default_value='',
-            description='Names under which browsers reach it, with commas between: robot.local, '
-            'or those of a reverse proxy.',
-        ),
-        DeclareLaunchArgument(
-            'token_file',
-            default_value='',
-            description='File with a token that works again and again, readable by its owner only. '
-            'Empty: each address that is printed works once.',
-        ),
-        DeclareLaunchArgument(
-            'tls_certificate', default_value='', description='PEM file with a certificate for TLS.'
-        ),
-        DeclareLaunchArgument(
-            'tls_key', default_value='', description='PEM file with the key of the certificate.'
-        ),
-    ]
-
-
-def other_arguments() -> list[DeclareLaunchArgument]:
-    """Returns the arguments for what the page may do, and those for any node."""
-    return [
-        DeclareLaunchArgument(
-            'read_only',
-            default_value='',
-            description='true: show everything, ask and change nothing. Empty: false.',
-        ),
-        DeclareLaunchArgument(
-            'audit',
-            default_value='',
-            description='File that gets a line per question and change. Empty: the log does.',
-        ),
-        DeclareLaunchArgument(
-            'name', default_value='penguin_console', description="Name of the console's node."
-        ),
-        DeclareLaunchArgument(
-            'respawn',
-            default_value='true',
-            description='false: do not start the console again when it ends by itself.',
-        ),
-    ]
-
-
-def start_console(context: LaunchContext) -> list[Any]:
+def start_console(context: LaunchContext) -> list[Node]:
     """Returns the console's process, once the arguments have values."""
-    arguments = LaunchArguments(lambda name: str(LaunchConfiguration(name).perform(context)))
+    arguments = arguments_in(context)
     return [
         Node(
             package=PACKAGE,
@@ -111,8 +77,8 @@ def command_line(arguments: LaunchArguments) -> list[str]:
     port = arguments.integer('port')
     if port is not None:
         words += ['--port', str(port)]
-    for name in arguments.text('names').split(','):
-        words += ['--name', name.strip()] if name.strip() else []
+    for name in arguments.names('names'):
+        words += ['--name', name]
     for name in ('token_file', 'tls_certificate', 'tls_key'):
         if arguments.text(name):
             words += [f'--{name.replace("_", "-")}', arguments.file(name)]

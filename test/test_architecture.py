@@ -231,7 +231,7 @@ ROOMS = {
         (*VALUES, 'media', 'memory', 'overlay', 'pipeline', 'pipeline_status', 'rules'),
         ROS_LIBRARIES,
     ),
-    'ros.process': Room(VALUES, ROS_LIBRARIES),
+    'ros.process': Room(VALUES, (*ROS_LIBRARIES, 'launch', 'launch_ros')),
     'ros.camera_input': Room(NODE, ROS_LIBRARIES),
     'ros.camera_node': Room(NODE, ROS_LIBRARIES),
     'ros.sim_camera': Room((*NODE, 'ros.camera_node', 'simulation'), ROS_LIBRARIES),

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from recorded_launch import launch_arguments
 
 from penguin_ros.cli.main import VERBS, parser
 from penguin_ros.config import PenguinConfig
@@ -141,9 +142,9 @@ def test_every_command_that_is_shown_is_understood(line: str) -> None:
 
 @pytest.mark.parametrize('line', _commands('ros2 launch'))
 def test_every_launch_that_is_shown_has_these_arguments(line: str) -> None:
-    file = ROOT / 'launch' / re.findall(r' penguin_ros (\w+\.launch\.py)', line)[0]
-    declared = re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", file.read_text(encoding='utf-8'))
-    assert set(re.findall(r'(\w+):=', line)) <= set(declared)
+    file = re.findall(r' penguin_ros (\w+\.launch\.py)', line)[0]
+    declared = {argument.name for argument in launch_arguments(file)}
+    assert set(re.findall(r'(\w+):=', line)) <= declared
 
 
 # --- the tree -------------------------------------------------------------------------------------

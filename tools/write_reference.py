@@ -9,7 +9,6 @@ nodes and of what listens to a penguin node need ROS 2, so source scripts/env.sh
 from __future__ import annotations
 
 import argparse
-import ast
 import dataclasses
 import re
 import sys
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from recorded_launch import launch_arguments
 from reference_messages import cell, interfaces, markdown
 
 from penguin_ros.board_memory.board_classes import CLASSES
@@ -73,19 +73,12 @@ def messages_block() -> str:
 
 
 def launch_block(file: str) -> str:
-    """Returns the arguments of a launch file, which is read but not run: not every ROS 2 has
-    `launch`.
-    """
-    tree = ast.parse((ROOT / 'launch' / file).read_text(encoding='utf-8'))
-    calls = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == 'DeclareLaunchArgument'
+    """Returns the arguments of a launch file."""
+    rows = [
+        f'| `{argument.name}` | {_default(argument.default)} | {cell(argument.meaning)} |'
+        for argument in launch_arguments(file)
     ]
-    head = ['| argument | default | meaning |', '|---|---|---|']
-    return '\n'.join([*head, *map(_argument_row, calls)])
+    return '\n'.join(['| argument | default | meaning |', '|---|---|---|', *rows])
 
 
 def boards_block() -> str:
@@ -210,23 +203,6 @@ def _span(facts: Setting) -> str:
 
 def _number(value: float) -> str:
     return f'{value:g}' if isinstance(value, float) else str(value)
-
-
-def _argument_row(call: ast.Call) -> str:
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    default = '/'.join(_texts(given['default_value']))
-    choices = f' One of {", ".join(_texts(given["choices"]))}.' if 'choices' in given else ''
-    meaning = ''.join(_texts(given['description'])) + choices
-    shown = f'`{default}`' if default else 'empty'
-    return f'| `{_texts(call.args[0])[0]}` | {shown} | {cell(meaning)} |'
-
-
-def _texts(node: ast.expr) -> list[str]:
-    return [
-        part.value
-        for part in ast.walk(node)
-        if isinstance(part, ast.Constant) and isinstance(part.value, str)
-    ]
 
 
 if __name__ == '__main__':

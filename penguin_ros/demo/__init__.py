@@ -6,5 +6,6 @@ and one answer), `world` (the same in a simulated world, compared with the truth
 rules tell there) and `console` (all of it in the browser), then `row` and `sheet` (how a caption
 looks on a terminal and in the image that is left). The verb `cli/demo` calls `show` and `console`;
 `tools/gazebo_score.py` uses `nodes`, `row` and `sheet`. Everything runs on the thread that spins
-the session; the nodes are other processes.
+the session; the nodes are other processes. `included_model` and `world_launch` are what the launch
+files of simulated worlds share.
 """

@@ -43,7 +43,7 @@ def test_the_recorder_starts_once_and_its_arguments_become_parameters(
     node, parameters = start(monkeypatch, 'record.launch.py', **given)
     assert (node.named['executable'], node.named['name']) == ('record_node', 'recorder')
     assert node.named['executable'] in MAIN_MODULES
-    assert 'respawn' not in node.named  # a recording is never added to
+    assert node.named['respawn'] is False  # a recording is never added to
     assert parameters == {
         'folder': str(tmp_path / 'drive'),
         'picture.transport': 'compressed',

@@ -1,101 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-ins for `launch` and `launch_ros`, which come with an installed ROS 2 only: they record
-what they were given.
+"""What tests of launch files ask of descriptions that are made of stand-ins for `launch`.
 
 How ros2 launch itself treats the result is not covered by them.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+import recorded_launch
+from recorded_launch import LaunchContext
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Recorded:
-    """What a launch class was constructed with."""
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        self.values = values
-        self.named = named
-
-
-class LaunchConfiguration(Recorded):
-    def perform(self, context: dict[str, str]) -> str:
-        return context[self.values[0]]
-
-
-class FindPackageShare(Recorded):
-    def perform(self, context: dict[str, str]) -> str:
-        return f'/share/{self.values[0]}'
-
-
-class PathJoinSubstitution(Recorded):
-    def perform(self, context: dict[str, str]) -> str:
-        return '/'.join(
-            part if isinstance(part, str) else part.perform(context) for part in self.values[0]
-        )
-
-
-class Action(Recorded):
-    """DeclareLaunchArgument, OpaqueFunction, SetLaunchConfiguration, IncludeLaunchDescription,
-    LogInfo, Node.
-    """
-
-
-class LaunchContext(dict[str, Any]):
-    """The arguments' values by name, to which parents add `ros_namespace` and `global_params`."""
-
-    @property
-    def launch_configurations(self) -> dict[str, Any]:
-        return self
-
-
-STAND_INS: dict[str, dict[str, type]] = {
-    'launch': {'LaunchDescription': Recorded, 'LaunchContext': LaunchContext},
-    'launch.actions': {
-        name: type(name, (Action,), {})
-        for name in (
-            'DeclareLaunchArgument',
-            'OpaqueFunction',
-            'SetLaunchConfiguration',
-            'IncludeLaunchDescription',
-            'LogInfo',
-        )
-    },
-    'launch.launch_description_sources': {
-        'PythonLaunchDescriptionSource': type('PythonLaunchDescriptionSource', (Recorded,), {})
-    },
-    'launch.substitutions': {
-        'LaunchConfiguration': LaunchConfiguration,
-        'PathJoinSubstitution': PathJoinSubstitution,
-    },
-    'launch_ros': {},
-    'launch_ros.actions': {'Node': type('Node', (Action,), {})},
-    'launch_ros.parameter_descriptions': {
-        'ParameterValue': type('ParameterValue', (Recorded,), {})
-    },
-    'launch_ros.substitutions': {'FindPackageShare': FindPackageShare},
-}
-
-
 def described(monkeypatch: pytest.MonkeyPatch, file: str) -> list[Any]:
-    """Returns what launch/`file` describes, made of the stand-ins."""
-    for name, members in STAND_INS.items():
-        module = types.ModuleType(name)
-        vars(module).update(members)
+    """Returns what launch/`file` describes, made of stand-ins that last as long as the test."""
+    for name in recorded_launch.USERS:
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        del sys.modules[name]  # the end of the test forgets it too
+    for name, module in recorded_launch.stand_in_modules().items():
         monkeypatch.setitem(sys.modules, name, module)
-    spec = importlib.util.spec_from_file_location(file.replace('.', '_'), ROOT / 'launch' / file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.generate_launch_description().values[0])
+    return list(recorded_launch.described(file).values[0])
 
 
 def kind(entity: Any) -> str:

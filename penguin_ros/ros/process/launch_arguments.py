@@ -2,15 +2,17 @@
 """What users write as arguments of the launch files, as values; the launch files call it.
 
 An argument that is left empty has no value, and its launch file then passes nothing. Errors name
-the argument and show one that fits. Nothing here imports `launch`, which the ROS 2 wheels lack.
+the argument and show one that fits. Nothing here imports `launch`, which the ROS 2 wheels lack;
+`node_launch` does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from penguin_ros.errors import SettingError
 from penguin_ros.user_cache import expanded
@@ -18,6 +20,7 @@ from penguin_ros.user_cache import expanded
 TRUE = ('true', 'yes', 'on', '1')
 FALSE = ('false', 'no', 'off', '0')
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
+Given = TypeVar('Given')
 _CAMERA = re.compile(r'[A-Za-z][A-Za-z0-9_]*')
 
 
@@ -30,6 +33,23 @@ class LaunchArguments:
     def text(self, name: str) -> str:
         """Returns the text of an argument, without blanks around it."""
         return self.read(name).strip()
+
+    def given(
+        self, read: Callable[[str], Given | None], parameters: Mapping[str, str]
+    ) -> dict[str, Given]:
+        """Returns the values of those arguments that are not empty, each under the name of the
+        parameter that it sets; `read` is one of the methods here.
+        """
+        values = {parameter: read(name) for name, parameter in parameters.items()}
+        return {
+            parameter: value
+            for parameter, value in values.items()
+            if value is not None and value not in ('', [])
+        }
+
+    def names(self, name: str) -> list[str]:
+        """Returns what is written with commas between, without blanks around it."""
+        return [entry for part in self.text(name).split(',') if (entry := part.strip())]
 
     def path(self, name: str) -> str:
         """Returns a path, or what else the argument may name, with a leading ~ replaced: a shell
@@ -96,7 +116,7 @@ class LaunchArguments:
         none is given.
         """
         cameras: dict[str, str] = {}
-        for entry in filter(None, map(str.strip, self.text(name).split(','))):
+        for entry in self.names(name):
             camera, separator, topic = (part.strip() for part in entry.partition('='))
             if not _CAMERA.fullmatch(camera):
                 raise SettingError(f'{name}:={self.text(name)}', *_camera_advice(name, camera))

@@ -30,6 +30,14 @@ def test_what_is_left_empty_has_no_value() -> None:
     assert empty.cameras('a') == {}
 
 
+def test_only_arguments_that_are_given_become_parameters_and_a_false_or_a_zero_is_given() -> None:
+    some = written(off='false', none=' ', zero='0', names=' front, ,rear ,', empty=',')
+    assert some.given(some.boolean, {'off': 'a.off', 'none': 'a.none'}) == {'a.off': False}
+    assert some.given(some.integer, {'zero': 'a.zero', 'none': 'a.none'}) == {'a.zero': 0}
+    lists = {'names': 'a.names', 'empty': 'a.empty'}
+    assert some.given(some.names, lists) == {'a.names': ['front', 'rear']}
+
+
 @pytest.mark.parametrize(
     ('text', 'level'),
     [('DEBUG', 'debug'), ('Warning', 'warn'), ('penguin:=Info', 'penguin:=info'), ('fatal',) * 2],
