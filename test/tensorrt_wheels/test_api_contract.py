@@ -115,8 +115,11 @@ def cuda_types(version: str) -> tuple[Path, Path]:
 
 
 def complaints(files: list[Path], *types: Path) -> list[str]:
-    """Returns what mypy says about the files with these stubs."""
-    cache = types[0].with_name(f'mypy-{"-".join(folder.name for folder in types)}')
+    """Returns what mypy says about the files with these stubs.
+
+    All versions have one cache: between two of them only what follows the stubs is checked anew.
+    """
+    cache = types[0].with_name('mypy')
     done = subprocess.run(
         [
             sys.executable,
