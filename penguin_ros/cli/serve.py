@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import argparse
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import MODEL_OPTIONS, add_setting_options, config_from
@@ -84,8 +85,14 @@ def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
         '--ray', metavar='ADDRESS', help='deploy it in a Ray cluster: auto, or HOST:PORT'
     )
     parser.add_argument(
-        '--replicas', type=int, default=1, metavar='N', help='with --ray; 0: by load (default: 1)'
+        '--replicas',
+        type=_replicas,
+        default=1,
+        metavar='N',
+        help='with --ray; 0: by load (default: 1)',
     )
+    for option, kind, metavar, what in SCALING:
+        parser.add_argument(option, type=kind, metavar=metavar, help=f'with --replicas 0: {what}')
     parser.add_argument(
         '--replica-cpus', type=float, default=1.0, metavar='X', help='CPUs of each (default: 1)'
     )
@@ -97,10 +104,13 @@ def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until Ctrl-C."""
+    from penguin_ros.errors import SettingError
     from penguin_ros.serving.main import checked_keys, serve
 
     if arguments.ray:
         return _deploy(arguments)
+    if arguments.remove or arguments.replicas != 1 or _scaling(arguments):
+        raise SettingError('replicas need --ray', 'one process serves one', 'Give --ray ADDRESS')
     options = _options(arguments)
     checked_keys(options)  # before the model is touched
     try:
@@ -131,14 +141,38 @@ def _deploy(arguments: argparse.Namespace) -> int:
     deployment = Deployment(
         options.bind,
         options.port,
+        options.names,
+        options.certificate,
+        options.key,
         arguments.replicas,
         gpus=arguments.replica_gpus,
         cpus=arguments.replica_cpus,
+        **_scaling(arguments),
     )
     config = _config(arguments)
     deploy(arguments.ray, config, options.limits, keys, options.model_name, deployment)
-    print(f'Deployed at http://{options.bind}:{options.port}/v1', flush=True)
+    print(f'Deployed at {deployment.url}', flush=True)
     return exit_codes.DONE
+
+
+def _scaling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns what was said about replicas by load, under the names of Deployment."""
+    from penguin_ros.errors import SettingError
+
+    given = {
+        'most': arguments.max_replicas,
+        'grow_s': arguments.grow_after,
+        'shrink_s': arguments.shrink_after,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and arguments.replicas:
+        names = ', '.join(option for option, *_ in SCALING)
+        raise SettingError(
+            f'{names} are for replicas by load',
+            f'{arguments.replicas} were asked for',
+            'Leave them out, or give --replicas 0',
+        )
+    return given
 
 
 def _config(arguments: argparse.Namespace) -> PenguinConfig:
@@ -189,3 +223,22 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError('it takes a whole number from 1 on')
     return number
+
+
+def _replicas(text: str) -> int:
+    return _count(text) if text != '0' else 0
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 86400:
+        raise argparse.ArgumentTypeError('it takes seconds, up to a day')
+    return number
+
+
+SCALING: tuple[tuple[str, Callable[[str], float], str, str], ...] = (
+    ('--max-replicas', _count, 'N', 'this many at most (default: 8)'),
+    ('--grow-after', _seconds, 'S', 'seconds of load until one is added (default: 30)'),
+    ('--shrink-after', _seconds, 'S', 'seconds without until one goes (default: 300)'),
+)
+"""Options that count where replicas come and go by load."""

@@ -19,13 +19,16 @@ from typing import Any
 
 from penguin_ros.cluster.sessions import session_in
 from penguin_ros.config import PenguinConfig
+from penguin_ros.http_site.site import Denied, Site
 from penguin_ros.pipeline import Pipeline
 from penguin_ros.serving.chat_service import ChatService, Reply, ServiceLimits, refused
 from penguin_ros.serving.engine import ServedEngine
 from penguin_ros.serving.keys import ApiKeys
-from penguin_ros.serving.refusals import Refusal, not_ready
+from penguin_ros.serving.refusals import Refusal, not_ready, queue_full
 
 TRIES = 3
+BODY_S = 30.0
+MOST_DIGITS = 15
 SESSION_HEADER = 'x-session-id'
 
 
@@ -91,32 +94,45 @@ class EngineReplica:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request of HTTP as far as the gateway looks at it; header names in lower case."""
+    """A request of HTTP as far as the gateway looks at it; header names in lower case. `chunks` is
+    its body, which comes as it is read.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
-    body: bytes
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Who may come in, and how much they may bring. `site` counts where there are no keys."""
+
+    keys: ApiKeys
+    site: Site
+    limits: ServiceLimits
 
 
 class Gateway:
     """Lets in who may come in, and finds a replica. `call` asks one, `models` some replica for its
-    models.
+    models. `lost` and `full` are what a call raises whose replica is gone, or that is one too many.
     """
 
     def __init__(
         self,
-        keys: ApiKeys,
-        limits: ServiceLimits,
+        entrance: Entrance,
         call: Call,
         models: Callable[[], Any],
         lost: tuple[type[BaseException], ...],
+        full: type[BaseException],
     ) -> None:
-        self._keys = keys
-        self._limits = limits
+        self._keys = entrance.keys
+        self._site = entrance.site
+        self._limits = entrance.limits
         self._call = call
         self._models = models
         self._lost = lost
+        self._full = full
 
     async def reply(self, asked: Asked) -> Reply:
         """Answers one request."""
@@ -129,6 +145,8 @@ class Gateway:
         if (asked.method, asked.path) in (('GET', '/health'), ('GET', '/ready')):
             return Reply(200, b'{"status": "ok"}')
         client = self._keys.client(asked.headers.get('authorization'))
+        if not self._keys:
+            self._check_site(asked)
         if (asked.method, asked.path) == ('GET', '/v1/models'):
             return Reply(200, json.dumps(await self._models()).encode())
         if asked.path != '/v1/chat/completions':
@@ -137,10 +155,36 @@ class Gateway:
             raise Refusal(405, 'method_not_allowed', 'send POST')
         if asked.headers.get('content-type', '').split(';')[0].strip() != 'application/json':
             raise Refusal(415, 'unsupported_media_type', 'send Content-Type: application/json')
-        if len(asked.body) > self._limits.body_bytes:
-            raise Refusal(413, 'request_too_large', f'{self._limits.body_bytes} bytes are taken')
-        session = asked.headers.get(SESSION_HEADER, '')[:256] or session_in(asked.body)
-        return await self._asked(asked.body, client, session)
+        try:
+            body = await asyncio.wait_for(self._body(asked), BODY_S)
+        except asyncio.TimeoutError:
+            raise Refusal(408, 'body_too_slow', f'the body took longer than {BODY_S:g} s') from None
+        session = asked.headers.get(SESSION_HEADER, '')[:256] or session_in(body)
+        return await self._asked(body, client, session)
+
+    async def _body(self, asked: Asked) -> bytes:
+        """Reads as much as is taken; nothing of a body that is said to be larger."""
+        most = self._limits.body_bytes
+        said = asked.headers.get('content-length', '')
+        body = bytearray()
+        is_too_much = said.isdecimal() and (len(said) > MOST_DIGITS or int(said) > most)
+        if not is_too_much:
+            async for chunk in asked.chunks:
+                body += chunk
+                if len(body) > most:
+                    break
+            else:
+                return bytes(body)
+        raise Refusal(413, 'request_too_large', f'{most} bytes are taken')
+
+    def _check_site(self, asked: Asked) -> None:
+        """Keeps pages of other sites out, in a browser of this machine."""
+        try:
+            self._site.check_host(asked.headers.get('host'))
+            if 'origin' in asked.headers:
+                self._site.check_origin(asked.headers['origin'])
+        except Denied as denied:
+            raise Refusal(denied.status, 'denied', denied.why) from None
 
     async def _asked(self, body: bytes, client: str, session: str) -> Reply:
         """Asks replicas until one has answered with a head."""
@@ -149,6 +193,8 @@ class Gateway:
             parts = self._call(body, client, session)
             try:
                 head = await anext(parts)
+            except self._full:
+                raise queue_full('as many requests wait as are let wait') from None
             except self._lost as error:
                 why = type(error).__name__
                 continue

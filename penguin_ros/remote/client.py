@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from penguin_ros.remote.connection import (
@@ -30,6 +30,7 @@ from penguin_ros.remote.dialects import (
     PENGUIN,
     VLLM_VIDEO,
     GetPicture,
+    ServerFacts,
     body_of,
     has_uuids,
 )
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 COMPLETIONS = '/v1/chat/completions'
 WITHOUT_LIST = (404, 405, 500, 501)
 """Statuses of servers that have no list of models, where one is configured: they may answer."""
+VLLM = 'vllm'
+"""What vLLM says in `owned_by`."""
 KEPT_UUIDS = 4096
 END_S = 0.5
 NANOSECONDS = 1_000_000_000
@@ -58,14 +61,6 @@ class Waits:
 
     connect_s: float = 2.0
     idle_s: float = 5.0
-
-
-@dataclass(frozen=True)
-class ServerFacts:
-    """What a server says of itself: the model that it runs, and what is spoken with it."""
-
-    model: str
-    dialect: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +127,14 @@ class EndpointClient:
         name = self.endpoint.model or str(model.get('id', ''))
         if dialect == VLLM_VIDEO and not self.endpoint.dialect:
             dialect = await self._probed(name, waits)
-        self.facts = ServerFacts(name, dialect)
+        is_known = dialect != IMAGES or model.get('owned_by') == VLLM
+        self.facts = ServerFacts(name, dialect, True if is_known else None)
         return self.facts
 
     async def answer(self, asking: Asking) -> Reply:
         """Has a question answered. Pictures that the server does not keep any more are sent again,
-        once.
+        once; a question that is refused by a server that may only mind being asked for counts is
+        sent again without that, once.
         """
         facts = self.facts or await self.learn(asking.waits)
         if asking.question.is_typed and facts.dialect != PENGUIN:
@@ -148,6 +145,10 @@ class EndpointClient:
         except UnknownPictures:
             self.forget_pictures()
             return await self._attempt(asking, facts, frozenset())
+        except RemoteFailed as failed:
+            if failed.cause != REFUSED or facts.takes_usage is not None:
+                raise
+            return await self._attempt(asking, replace(facts, takes_usage=False), kept)
 
     async def _attempt(self, asking: Asking, facts: ServerFacts, kept: frozenset[str]) -> Reply:
         left_s = self._left_s(asking.question.deadline_ns)
@@ -164,6 +165,7 @@ class EndpointClient:
             if response.status >= 400:
                 raise await status_failure(response, asking.waits.idle_s)
             self._note_kept(uuids, facts.dialect)
+            self._note_usage_taken(facts)
             await self._read(response, reply, asking)
         reply.check_whole(needs_done=facts.dialect == PENGUIN)
         return reply
@@ -193,6 +195,11 @@ class EndpointClient:
         with suppress(RemoteFailed):  # what ends the body; the connection can then be used again
             await within(END_S, response.content.readany(), 'the end of the reply')
 
+    def _note_usage_taken(self, facts: ServerFacts) -> None:
+        """Remembers what a server took that was asked as `facts` say."""
+        if self.facts is not None and self.facts.takes_usage is None:
+            self.facts = replace(self.facts, takes_usage=facts.takes_usage is not False)
+
     def _note_kept(self, uuids: list[str], dialect: str) -> None:
         if not has_uuids(dialect):
             return
@@ -205,7 +212,7 @@ class EndpointClient:
     async def _probed(self, model: str, waits: Waits) -> str:
         """Asks for one token about a video of two small frames: a model without video refuses."""
         question, picture = probe_question(self._steady_ns())
-        body = body_of(question, VLLM_VIDEO, model, picture)
+        body = body_of(question, ServerFacts(model, VLLM_VIDEO), picture)
         async with self._post(json.dumps(body).encode(), question, waits) as response:
             if response.status in (400, 404, 415, 422):
                 return IMAGES
@@ -271,7 +278,7 @@ def _encoded(
         uuids.append(made.uuid)
         return made
 
-    body = body_of(asking.question, facts.dialect, facts.model, picture, kept, left_s)
+    body = body_of(asking.question, facts, picture, kept, left_s)
     return json.dumps(body, separators=(',', ':')).encode(), uuids
 
 
@@ -289,4 +296,4 @@ def _dialect_of(model: dict[str, Any]) -> str:
     penguin = model.get('penguin')
     if isinstance(penguin, dict) and penguin.get('dialect') == 1:
         return PENGUIN
-    return VLLM_VIDEO if model.get('owned_by') == 'vllm' else IMAGES
+    return VLLM_VIDEO if model.get('owned_by') == VLLM else IMAGES

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from penguin_ros.frame import FrameType
@@ -23,6 +23,18 @@ GetPicture = Callable[[RemoteFrame], Picture]
 Body = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class ServerFacts:
+    """What is known of a server: the model that it runs, what is spoken with it, and whether it
+    counts tokens at the end of a stream where it is asked to; None while that was not tried, which
+    some servers refuse.
+    """
+
+    model: str
+    dialect: str
+    takes_usage: bool | None = True
+
+
 def has_uuids(dialect: str) -> bool:
     """True when a picture need not be sent again to a server that keeps it."""
     return dialect == PENGUIN
@@ -30,8 +42,7 @@ def has_uuids(dialect: str) -> bool:
 
 def body_of(
     question: RemoteQuestion,
-    dialect: str,
-    model: str,
+    facts: ServerFacts,
     picture: GetPicture,
     kept: Collection[str] = (),
     deadline_s: float = 0.0,
@@ -39,10 +50,11 @@ def body_of(
     """Returns the body of a question. `picture` encodes a frame; those whose uuid is in `kept` are
     only named.
     """
+    dialect = facts.dialect
     parts = _PARTS[dialect](question, picture, kept)
     generation = question.generation
     body: Body = {
-        'model': model,
+        'model': facts.model,
         'messages': [{'role': 'user', 'content': [*parts, _text(question.text)]}],
         'max_tokens': question.max_tokens,
         'temperature': generation.temperature,
@@ -50,7 +62,7 @@ def body_of(
     }
     if generation.temperature > 0:
         body |= {'top_p': generation.top_p, 'seed': generation.seed}
-    if dialect != IMAGES:
+    if facts.takes_usage is not False:
         body['stream_options'] = {'include_usage': True}
     body |= _wishes(question)
     if dialect == PENGUIN:

@@ -26,6 +26,12 @@ def test_what_is_missing_is_said_before_a_model_is_touched(
     assert 'TLS needs two files' in capsys.readouterr().err
     assert main(['serve', 'nowhere', '--ray', 'local']) == 2
     assert 'ray start --head' in capsys.readouterr().err
+    assert main(['serve', 'nowhere', '--ray', 'auto', '--tls-key', 'robot.key']) == 2
+    assert 'TLS needs two files' in capsys.readouterr().err
+    assert main(['serve', 'nowhere', '--replicas', '2']) == 2
+    assert 'Give --ray ADDRESS' in capsys.readouterr().err
+    assert main(['serve', 'nowhere', '--ray', 'auto', '--max-replicas', '2']) == 2
+    assert 'give --replicas 0' in capsys.readouterr().err
     assert main(['serve']) == 2
     assert 'penguin serve BUNDLE' in capsys.readouterr().err
 

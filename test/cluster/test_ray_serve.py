@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""On a real cluster: sessions keep their replica, a replaced bundle loses no request, and an answer
-that loses its replica ends with an error.
+"""On a real cluster: sessions keep their replica, a replaced bundle loses no request, an answer
+that loses its replica ends with an error, and a body that is too large is not waited for.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import os
 import signal
 import socket
 import subprocess
-import threading
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ray_cluster import RayCluster, processes, ray_cluster, ray_environment, ray_python
+from support.ray_cluster import open_addresses, processes
+from support.ray_deployment import REPLICA, Clients, Deployed, marked_cluster, waited
+
+from penguin_ros.shipped import shipped_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -29,57 +33,14 @@ ENDLESS = {
         'schema': {'type': 'array', 'minItems': 100_000, 'items': {'type': 'boolean'}},
     },
 }
-REPLICA = 'ray::ServeReplica:penguin:engine'
-
-
-class Deployed:
-    """A deployed application and how to ask it."""
-
-    def __init__(self, cluster: RayCluster) -> None:
-        self._cluster = cluster
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            self.port: int = free.getsockname()[1]
-
-    def deploy(self, name: str) -> None:
-        done = subprocess.run(
-            [
-                *(ray_python(), '-m', 'penguin_ros.cli.entry', 'serve', 'penguin_sim'),
-                *('--ray', self._cluster.address, '--replicas', '2', '--replica-cpus', '0.4'),
-                *('--port', str(self.port), '--model-name', name, '--set', 'model.threads=1'),
-                *('--set', 'generation.max_repeats=0'),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            env=ray_environment(),
-        )
-        assert done.returncode == 0, done.stderr
-
-    def open(self, session: str = '', **fields: Any) -> Any:
-        message = {'role': 'user', 'content': 'How many things are there?'}
-        body = {'model': 'penguin_sim', 'messages': [message], **fields}
-        headers = {'Content-Type': 'application/json', 'X-Session-Id': session}
-        request = urllib.request.Request(
-            f'http://127.0.0.1:{self.port}/v1/chat/completions', json.dumps(body).encode(), headers
-        )
-        return urllib.request.urlopen(request, timeout=120)
-
-    def ask(self, session: str = '', **fields: Any) -> dict[str, Any]:
-        with self.open(session, **fields) as response:
-            return dict(json.load(response))
 
 
 @pytest.fixture(scope='module')
 def deployed() -> Iterator[Deployed]:
-    os.environ['PENGUIN_RAY_TEST'] = str(os.getpid())
-    try:
-        with ray_cluster() as cluster:
-            deployed = Deployed(cluster)
-            deployed.deploy('penguin_sim')
-            yield deployed
-    finally:
-        del os.environ['PENGUIN_RAY_TEST']
+    with marked_cluster() as cluster:
+        deployed = Deployed(cluster)
+        deployed.deploy('penguin_sim', '--replicas', '2')
+        yield deployed
 
 
 def reused(reply: dict[str, Any]) -> int:
@@ -97,31 +58,48 @@ def test_a_session_finds_what_it_had_computed(deployed: Deployed) -> None:
         assert all(reused(each) >= first['usage']['prompt_tokens'] - 2 for each in again), replies
 
 
-def test_a_bundle_is_replaced_without_a_lost_request(deployed: Deployed) -> None:
-    names, failures, stop = [], [], threading.Event()
+def test_nothing_listens_beyond_the_loopback(deployed: Deployed) -> None:
+    mark = str(os.getpid())
+    assert len(processes('', mark)) > 5 and open_addresses(mark) == set()
 
-    def ask() -> None:
-        while not stop.is_set():
-            try:
-                names.append(deployed.ask(max_tokens=4)['model'])
-            except (OSError, urllib.error.HTTPError) as error:
-                failures.append(repr(error))
-            time.sleep(0.05)
 
-    clients = [threading.Thread(target=ask) for _ in range(2)]
-    for client in clients:
-        client.start()
-    try:
-        deployed.deploy('second')
-    finally:
-        end = time.monotonic() + 60
-        while 'second' not in names[-10:] and time.monotonic() < end:
-            time.sleep(0.1)
-        stop.set()
-        for client in clients:
-            client.join()
-    assert failures == [] and set(names) == {'penguin_sim', 'second'}
-    assert len(names) > 10
+def test_a_body_that_is_too_large_is_refused_before_it_is_there(deployed: Deployed) -> None:
+    head = (
+        'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n'
+        'Content-Type: application/json\r\nContent-Length: 10000000000\r\n\r\n{'
+    )
+    with socket.create_connection(('127.0.0.1', deployed.port), 60) as connection:
+        connection.sendall(head.replace('localhost', f'localhost:{deployed.port}').encode())
+        reply = connection.recv(65536)
+        while b'request_too_large' not in reply:
+            received = connection.recv(65536)
+            assert received, reply
+            reply += received
+    assert reply.startswith(b'HTTP/1.1 413')
+
+
+def test_pages_of_other_sites_are_kept_out(deployed: Deployed) -> None:
+    request = urllib.request.Request(
+        f'http://127.0.0.1:{deployed.port}/v1/models', headers={'Host': 'elsewhere.example'}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=60)
+    assert refused.value.code == 421
+
+
+def test_another_bundle_takes_over_without_a_lost_request(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    build = ('-m', 'penguin_ros.cli.entry', 'build', str(shipped_model()), '--precision', 'int8')
+    second = tmp_path / 'second'
+    subprocess.run([sys.executable, *build, '--out', str(second)], check=True, timeout=600)
+    with Clients(deployed, 2, max_tokens=4) as clients:
+        waited(lambda: len(clients.replies) > 4, 120)
+        deployed.deploy(str(second), '--replicas', '2', '--model-name', 'second')
+        waited(lambda: {each['model'] for each in clients.replies[-10:]} == {'second'}, 120)
+    assert clients.failures == [] and all(each['choices'] for each in clients.replies)
+    told = {(each['model'], each['penguin']['evidence']['precision']) for each in clients.replies}
+    assert told == {('penguin_sim', 'float32'), ('second', 'int8')}
 
 
 def test_an_answer_that_loses_its_replica_ends_with_an_error(deployed: Deployed) -> None:

@@ -11,8 +11,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
-from penguin_ros.cluster.replica import Asked, Gateway, Head, Part
+import pytest
+
+from penguin_ros.cluster.replica import Asked, Entrance, Gateway, Head, Part
 from penguin_ros.cluster.sessions import in_order, session_in
+from penguin_ros.http_site.site import site_of
 from penguin_ros.serving.chat_service import Reply, ServiceLimits
 from penguin_ros.serving.keys import ApiKeys
 
@@ -39,16 +42,45 @@ class Replicas:
             yield part
 
 
-def ask(replicas: Replicas, **changes: Any) -> tuple[Reply, bytes]:
+class Full(Exception):
+    pass
+
+
+async def sent(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def endless() -> AsyncIterator[bytes]:
+    for number in range(1000):
+        assert number < 20, 'it reads on, though it has read more than it takes'
+        yield b'x' * 100
+
+
+async def unread() -> AsyncIterator[bytes]:
+    raise AssertionError('it reads a body that it does not take')
+    yield b''
+
+
+HEADERS = {'authorization': f'Bearer {KEY}', 'content-type': 'application/json'}
+
+
+def ask(replicas: Replicas, keys: tuple[str, ...] = (KEY,), **changes: Any) -> tuple[Reply, bytes]:
     async def models() -> dict[str, Any]:
         return {'object': 'list', 'data': []}
 
     async def run() -> tuple[Reply, bytes]:
-        limits = ServiceLimits(body_bytes=1000)
-        gateway = Gateway(ApiKeys([KEY]), limits, replicas.call, models, (Lost,))
-        headers = {'authorization': f'Bearer {KEY}', 'content-type': 'application/json'}
-        facts = {'method': 'POST', 'path': '/v1/chat/completions', 'body': BODY, **changes}
-        reply = await gateway.reply(Asked(**{'headers': headers, **facts}))
+        site = site_of('127.0.0.1', 8360, ('fleet.example',))
+        entrance = Entrance(ApiKeys(keys), site, ServiceLimits(body_bytes=1000))
+        gateway = Gateway(entrance, replicas.call, models, (Lost,), Full)
+        facts = {
+            'method': 'POST',
+            'path': '/v1/chat/completions',
+            'headers': HEADERS,
+            'chunks': sent(BODY[:9], BODY[9:]),
+            **changes,
+        }
+        reply = await gateway.reply(Asked(**facts))
         chunks = b''
         if reply.stream is not None:
             chunks = b''.join([chunk async for chunk in reply.stream])
@@ -79,11 +111,41 @@ def test_the_gateway_lets_in_who_has_a_key_and_passes_on_who_it_is() -> None:
     [(body, client, session)] = replicas.asked
     assert body == BODY and client.startswith('client-') and session == 'robot1/front'
     assert ask(Replicas(), headers={})[0].status == 401
-    assert ask(Replicas(), body=b'x' * 1001)[0].status == 413
     assert ask(Replicas(), method='GET')[0].status == 405
     assert ask(Replicas(), path='/v1/other')[0].status == 404
     assert ask(Replicas(), path='/v1/models', method='GET')[0].status == 200
     assert ask(Replicas(), path='/health', method='GET', headers={})[0].status == 200
+
+
+def test_a_body_that_is_too_large_is_not_read() -> None:
+    said = {**HEADERS, 'content-length': '1001'}
+    assert ask(Replicas(), headers=said, chunks=unread())[0].status == 413
+    assert ask(Replicas(), chunks=endless())[0].status == 413
+    assert ask(Replicas(), headers={}, chunks=unread())[0].status == 401
+
+
+def test_one_request_too_many_is_told_to_come_again() -> None:
+    reply, _ = ask(Replicas([Full()]))
+    assert reply.status == 429 and int(reply.headers['Retry-After']) > 0
+    assert json.loads(reply.body)['error']['code'] == 'queue_full'
+
+
+@pytest.mark.parametrize(
+    ('headers', 'status'),
+    [
+        ({'host': 'localhost:8360'}, 200),
+        ({'host': 'fleet.example'}, 200),
+        ({'host': 'elsewhere.example'}, 421),
+        ({}, 421),
+        ({'host': 'localhost:8360', 'origin': 'https://elsewhere.example'}, 403),
+        ({'host': 'fleet.example', 'origin': 'https://fleet.example'}, 200),
+    ],
+)
+def test_without_keys_pages_of_other_sites_are_kept_out(
+    headers: dict[str, str], status: int
+) -> None:
+    said = {'content-type': 'application/json', **headers}
+    assert ask(Replicas([Head(200, {}, b'{}')]), keys=(), headers=said)[0].status == status
 
 
 def test_sessions_are_found_and_stay_when_another_replica_goes() -> None:

@@ -14,14 +14,15 @@ from support.asked_servers import clip_frames, clip_question
 from support.stand_in_server import TEXT, StandInServer
 
 from penguin_ros.config import GenerationConfig
-from penguin_ros.remote.dialects import IMAGES, PENGUIN, VLLM_VIDEO, body_of
+from penguin_ros.remote.dialects import IMAGES, PENGUIN, VLLM_VIDEO, ServerFacts, body_of
 from penguin_ros.remote.frame_pictures import FramePictures
 
 
 def body(dialect: str, kept: tuple[str, ...] = (), **facts: Any) -> dict[str, Any]:
     pictures = FramePictures()
     question = clip_question(**facts)
-    return body_of(question, dialect, 'm', lambda frame: pictures.picture(frame, 90), kept, 6.0)
+    facts = ServerFacts('m', dialect)
+    return body_of(question, facts, lambda frame: pictures.picture(frame, 90), kept, 6.0)
 
 
 def parts(said: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,7 +61,6 @@ def test_images_have_their_times_as_text_in_front() -> None:
         'What is there?',
     ]
     assert [part['type'] for part in said[:4]] == ['text', 'image_url'] * 2
-    assert 'stream_options' not in body(IMAGES), 'some servers refuse it'
 
 
 @pytest.mark.parametrize('dialect', [PENGUIN, VLLM_VIDEO, IMAGES])
@@ -129,3 +129,38 @@ def test_the_dialect_is_learnt_from_the_server(spoken: str, dialect: str, asker:
 def test_a_model_without_video_behind_vllm_gets_pictures(asker: Any) -> None:
     with StandInServer('vllm', fault='status-400') as server:
         assert asker(server.url).status.dialect == 'images'
+
+
+@pytest.mark.parametrize(
+    ('usage', 'tokens', 'asked'),
+    [('always', 7, 2), ('if-asked', 7, 2), ('refuses-to', 0, 3)],
+)
+def test_tokens_are_counted_by_servers_that_do_so_when_they_are_asked(
+    usage: str, tokens: int, asked: int, asker: Any
+) -> None:
+    with StandInServer('llamacpp', usage=usage) as server:
+        engines = asker(server.url)
+        answers = [engines.answer() for _ in range(2)]
+        assert [each.text for each in answers] == [TEXT, TEXT]
+        assert [each.stats.generated_tokens for each in answers] == [tokens, tokens]
+        assert server.asked == asked, 'a server that refuses it is asked for counts once'
+
+
+def test_a_server_that_refuses_for_another_reason_goes_on_being_asked_for_counts(
+    asker: Any,
+) -> None:
+    with StandInServer('llamacpp', usage='if-asked', fault='status-400') as server:
+        engines = asker(server.url)
+        refused = engines.ask()
+        assert refused.cause == 'refused'
+        server.fault = ''
+        assert engines.answer().stats.generated_tokens == 7
+
+
+def test_vllm_with_pictures_alone_is_known_to_count(asker: Any) -> None:
+    with StandInServer('vllm', fault='status-400', usage='if-asked') as server:
+        engines = asker(server.url)
+        asked = engines.ask()
+        assert asked.cause == 'refused' and server.asked == 2, 'the probe, and the question once'
+        server.fault = ''
+        assert engines.answer().stats.prompt_tokens == 100

@@ -30,11 +30,12 @@ class Asked:
     ended: threading.Event
     pieces: list[str]
     begin: float
+    patience_s: float
     answers: list[RemoteAnswer] = field(default_factory=list)
     seconds: float = 0.0
 
     def wait(self) -> RemoteAnswer:
-        assert self.ended.wait(LIVENESS_SECONDS), 'no end'
+        assert self.ended.wait(self.patience_s), 'no end'
         return self.answers[-1]
 
     @property
@@ -104,8 +105,9 @@ class Asker:
             answers.append(answer)
             ended.set()
 
+        patience_s = LIVENESS_SECONDS + facts.get('deadline_s', 0.0)
         call = self.engines.ask(question or clip_question(**facts), pieces.append, take)
-        asked.append(Asked(call, ended, pieces, begin, answers))
+        asked.append(Asked(call, ended, pieces, begin, patience_s, answers))
         return asked[0]
 
     def answer(self, **facts: Any) -> RemoteAnswer:

@@ -7,6 +7,7 @@ the second node away without a goodbye, `add` brings one, the end of the input e
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,8 @@ def ray_environment() -> dict[str, str]:
         **os.environ,
         'PYTHONPATH': os.pathsep.join(filter(None, paths)),
         'RAY_USAGE_STATS_ENABLED': '0',
+        # Otherwise a node that is told 127.0.0.1 is looked for at the machine's own address.
+        'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER': '0',
         'RAY_ENABLE_UV_RUN_RUNTIME_ENV': '0',
         'OMP_NUM_THREADS': '1',
     }
@@ -56,7 +60,7 @@ class RayCluster:
 
 
 def processes(title: str, mark: str) -> list[int]:
-    """Ids of Ray's processes whose title begins so, and that have PENGUIN_RAY_TEST=`mark` in their
+    """Ids of processes whose title begins so, and that have PENGUIN_RAY_TEST=`mark` in their
     environment.
     """
     found = []
@@ -69,6 +73,18 @@ def processes(title: str, mark: str) -> list[int]:
         if f'PENGUIN_RAY_TEST={mark}'.encode() in environment:
             found.append(int(entry.name))
     return found
+
+
+def open_addresses(mark: str) -> set[str]:
+    """Addresses beyond the loopback at which processes with that mark listen."""
+    found = set()
+    for process in processes('', mark):
+        try:
+            connections = psutil.Process(process).net_connections('tcp')
+        except psutil.Error:  # it has ended
+            continue
+        found |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    return {ip for ip in found if not ipaddress.ip_address(ip.removeprefix('::ffff:')).is_loopback}
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from typing import Any
 from aiohttp import web
 
 TEXT = 'A bear walks over the ice.'
+DONE = b'data: [DONE]\n\n'
+USAGE = {'prompt_tokens': 100, 'completion_tokens': 7}
 START_SECONDS = 20.0
 
 
@@ -22,6 +24,7 @@ class StandInServer:
     """`fault` names what goes wrong with completions: status-500, status-429, truncated, no-end,
     reset, stall, stall-after-one, not-json, not-sse, no-choices, other-model, huge, error-event,
     aborted; '' for none. `dialect`: penguin, vllm or plain. `key`: the one that is asked for.
+    `usage`: whether it counts tokens always, if-asked, or refuses-to.
     """
 
     def __init__(
@@ -34,12 +37,14 @@ class StandInServer:
         host: str = '127.0.0.1',
         tls: ssl.SSLContext | None = None,
         piece_seconds: float = 0.0,
+        usage: str = 'always',
     ) -> None:
         self.dialect, self.fault, self.model, self.key = dialect, fault, model, key
         self.text = TEXT
         self.health = 200
         self.retry_after = '0.1'
         self.piece_seconds = piece_seconds
+        self.usage = usage
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.checks = 0
@@ -123,16 +128,24 @@ class StandInServer:
         if self.fault.startswith('status-'):
             headers = {'Retry-After': self.retry_after} if self.fault == 'status-429' else {}
             return _error(int(self.fault[7:]), 'fault', headers)
+        if self.usage == 'refuses-to' and 'stream_options' in body:
+            return _error(422, 'unexpected_field')
         if self.fault == 'not-sse':
             return web.Response(text='<html>busy</html>', content_type='text/html')
         self.said = _typed(body, self.fault)
-        return await self._streamed(request, self.said)
+        is_counted = self.usage == 'if-asked' and 'stream_options' in body
+        return await self._streamed(request, self.said, is_counted)
 
-    async def _streamed(self, request: web.Request, said: dict[str, Any]) -> web.StreamResponse:
+    async def _streamed(
+        self, request: web.Request, said: dict[str, Any], is_counted: bool
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={'Content-Type': 'text/event-stream'})
         await response.prepare(request)
         try:
             async for event in self._events(request, said):
+                if event == DONE and is_counted:
+                    counts = {'model': self.model, 'choices': [], 'usage': USAGE}
+                    await response.write(f'data: {json.dumps(counts)}\n\n'.encode())
                 await response.write(event)
         except (ConnectionResetError, asyncio.CancelledError):
             self.cancelled += 1
@@ -168,7 +181,7 @@ class StandInServer:
         if fault == 'no-end':
             return
         yield self._chunk({}, 'abort' if fault == 'aborted' else 'stop', said)
-        yield b'data: [DONE]\n\n'
+        yield DONE
 
     async def _held(self) -> None:
         await self._released.wait()
@@ -182,7 +195,8 @@ class StandInServer:
         chunk: dict[str, Any] = {'object': 'chat.completion.chunk', 'model': model}
         chunk['choices'] = [choice]
         if reason:
-            chunk['usage'] = {'prompt_tokens': 100, 'completion_tokens': 7}
+            if self.usage == 'always':
+                chunk['usage'] = USAGE
             if self.dialect == 'penguin':
                 chunk['penguin'] = {
                     **(said or {}),
