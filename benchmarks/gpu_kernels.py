@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernels of this project on a GPU: is each right at the shapes of the published models, how
-fast does it read weights, what does the whole network reach beside PyTorch in the same run, how
-long does a cold start take.
+"""The kernels of this project on a GPU: how fast do they read weights, is each right at the shapes
+of the published models, what does the whole network reach beside PyTorch in the same run, how long
+does a cold start take.
 
-One command, no network, well under ten minutes on a GPU with torch, triton and cuda-bindings; what
-was found so far is written after each part. `--tiny` runs all of it on a machine without a GPU,
-with a tiny network on a GPU that does not exist (`--interpreter`: kernels by Triton's interpreter,
-else by numpy), to rehearse: its times mean nothing.
+One command, no network, under ten minutes on a GPU with cuda-bindings, triton and torch. What is
+worth most comes first, each part has a limit, and the file is complete after every figure.
+`--compile-only DIR` compiles for a GPU that is elsewhere and needs none; with `--compiled DIR` no
+compiler runs there. `--tiny` runs all of it on a machine without a GPU, with a tiny network on a
+GPU that does not exist (`--interpreter`: kernels by Triton's interpreter, else by numpy), to
+rehearse: its times mean nothing.
 
-    python benchmarks/gpu_kernels.py --json gpu_kernels.json
+    python benchmarks/gpu_kernels.py --compile-only compiled --target 90
+    python benchmarks/gpu_kernels.py --compiled compiled --json gpu_kernels.json
     python benchmarks/gpu_kernels.py --tiny
 """
 
@@ -19,9 +22,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,173 +34,93 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test'), str(Path(__file__).resolve().pare
 
 import numpy as np
 from gpu_agreement import compared
-from gpu_kernel_cases import COLD_BYTES, DeviceCase, case_of, errors, in_float64, weight_bytes
+from gpu_compiled import KeptKernels
+from gpu_kernel_bench import Bench, compile_for, each_kernel
 from gpu_measures import TINY, Sizes, decoding, measures
+from gpu_parts import Part, Record, require, run_parts
 from gpu_paths import GRAPHS, PLAIN, parity, sides_of
 
 from penguin_ros.backends.base.backend import Backend, Chunk, Logits
 from penguin_ros.benchmark.engine.model import open_target
 from penguin_ros.benchmark.tasks import Target
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
+from penguin_ros.errors import PenguinError
 from penguin_ros.export.build import BuildOrder, build_bundle
-from penguin_ros.export.cuda.kernel_files import KernelOrder, kernels_of, write_kernels
+from penguin_ros.export.cuda.kernel_files import KernelOrder
 from penguin_ros.export.precision import BuildChoice
-from penguin_ros.kernels.ahead import compile_ahead
-from penguin_ros.kernels.network import Formats, Network, network_of
-from penguin_ros.testing.random_checkpoint import SHAPES, write_random_checkpoint
+from penguin_ros.kernels.table import TARGETS
+from penguin_ros.settings import Value
 
 FULL = Sizes((100, 1000, 4000), 32, (4, 8, 16))
 KERNELS = 'own kernels, int4'
-LIMIT = 3e-3
-"""The relative error that is right: of 16 bits, over a layer's sums."""
 
 
-@dataclass
-class Bench:
-    """What all parts share: `target` is the compute capability, ten times as large; `folder` is for
-    files; `record` is what was found.
+def whole_network(bench: Bench, rounds: int) -> None:
+    """(c): passes of the whole network, own kernels first, then torch; each with a turn in each
+    round.
     """
-
-    is_tiny: bool
-    target: int
-    folder: Path
-    compile: Callable[..., Any]
-    golden: Path
-    is_interpreted: bool = False
-    record: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def shapes(self) -> dict[str, str]:
-        """The shapes by the name of the model."""
-        return {'tiny': 'tiny'} if self.is_tiny else {'2B': '2b', '8B': '8b'}
-
-    def network(self, shape: str) -> Network:
-        """Returns the network of a shape in int4."""
-        return network_of(SHAPES[SMALL if shape == 'tiny' else shape], Formats())
-
-
-SMALL = 'tiny with heads of 16'
-
-
-@contextmanager
-def loaded(bench: Bench, network: Network) -> Iterator[tuple[Any, Any, list[Any]]]:
-    """Gives an open device, a launcher of the network's kernels, and the kernels."""
-    from penguin_ros.backends.cuda.device import CudaDevice
-    from penguin_ros.backends.cuda.launcher import Launcher
-    from penguin_ros.backends.cuda.modules import Modules
-
-    kernels = kernels_of(network)
-    with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-        begin = time.perf_counter()
-        kernel_set = write_kernels(Path(folder), kernels, bench.compile(kernels, bench.target))
-        bench.record.setdefault('compile s', []).append(time.perf_counter() - begin)
-        device = CudaDevice()
-        modules = Modules(kernel_set, bench.target, None)
-        try:
-            modules.load_all()
-            yield device, Launcher(device, modules), kernels
-        finally:
-            modules.close()
-            device.close()
-
-
-def each_kernel(bench: Bench) -> None:
-    """(a) and (b): errors against float64, and the rate at which weights are read."""
-    for name, shape in bench.shapes.items():
-        network, found = bench.network(shape), {}
-        bench.record[f'kernels, {name}'] = found
-        with loaded(bench, network) as (device, launch, kernels):
-            copy_rate = _copy_rate(device, bench.is_tiny)
-            bench.record['copy GB/s'] = copy_rate
-            for kernel in kernels:
-                repeats = 1 if bench.is_interpreted else 5
-                found[kernel.name] = _one_kernel(
-                    device, launch, kernel, network, (copy_rate, repeats)
-                )
-                print(name, kernel.name, found[kernel.name], flush=True)
-
-
-def _one_kernel(
-    device: Any, launch: Any, kernel: Any, network: Network, timing: tuple[float, int]
-) -> dict[str, Any]:
-    copy_rate, repeats = timing
-    case = case_of(kernel, network, np.random.default_rng(0))
-    size = weight_bytes(case)
-    is_decode = size > 0 and kernel.name.startswith('one.')
-    copies = min(64, -(-COLD_BYTES // size)) if is_decode and size > 1 << 20 else int(is_decode)
-    placed = DeviceCase(device, launch, case, copies)
-    try:
-        placed.run()
-        device.synchronize()
-        error = errors(case, placed.read(), in_float64(case))
-        result: dict[str, Any] = {'error': error, 'is right': error <= LIMIT}
-        if copies:
-            if repeats > 1:
-                placed.run_all()
-                device.synchronize()
-            graph = device.capture(placed.run_all)
-            seconds = (
-                min(device.time(lambda: device.launch(graph)) for _ in range(repeats)) / copies
-            )
-            device.free(graph)
-            rate = size / max(seconds, 1e-12) / 1e9
-            result |= {'us': seconds * 1e6, 'GB/s': rate, 'share of copy': rate / copy_rate}
-        return result
-    finally:
-        placed.free()
-
-
-def _copy_rate(device: Any, is_tiny: bool) -> float:
-    """GB/s of a copy, read and written, which the kernels are compared with."""
-    size = (1 << 20) if is_tiny else (1 << 30)
-    one, other = device.allocate(size), device.allocate(size)
-    device.zero(one, size)
-    device.copy(other, one, size)
-    device.synchronize()
-    seconds = min(device.time(lambda: device.copy(other, one, size)) for _ in range(5))
-    device.free(one)
-    device.free(other)
-    return 2 * size / max(seconds, 1e-12) / 1e9
-
-
-def whole_network(bench: Bench, checkpoint: Path, bundle: Path, rounds: int) -> None:
-    """(c) and (d): passes of the whole network beside torch, and one schedule of reuse on both."""
-    settings = dict(sides_of(bench.is_tiny)[0].settings)
-    length = 256 if bench.is_tiny else 4352
-    common = {'model.kv_slots': 2, 'model.max_length': length}
-    if 'visual.max_visual_tokens' in settings:
-        common['visual.max_visual_tokens'] = settings['visual.max_visual_tokens']
-    targets = {KERNELS: Target(str(bundle), '', {**common, 'model.backend': 'cuda'})}
-    for side in sides_of(bench.is_tiny):
-        if side.name in (PLAIN, GRAPHS):
-            targets[side.name] = Target(str(checkpoint), '', {**side.settings, **common})
-    figures: dict[str, dict[str, list[float]]] = {name: {} for name in targets}
-    bench.record['whole network, ms'] = figures
+    figures: dict[str, dict[str, list[float]]] = {}
+    bench.note('whole network, ms', figures)
     with ExitStack() as stack:
-        opened = {}
-        for name, target in targets.items():
-            opened[name] = open_target(target)
-            stack.callback(opened[name].backend.close)
-        bench.record['way'] = opened[KERNELS].backend.description.way
+        opened = _opened(bench, stack)
+        bench.note('way', opened[KERNELS].backend.description.way)
+        figures.update({name: {} for name in opened})
         for number in (1,) if bench.is_interpreted else range(rounds + 1):
             for name, one in opened.items():
                 for what, ms in passes_of(bench, one):
-                    if number:
-                        figures[name].setdefault(what, []).append(ms)
+                    # The first round warms up, and stands until there is a better one.
+                    kept = figures[name].setdefault(what, [])
+                    kept[:] = [ms] if number <= 1 else [*kept, ms]
+                    bench.record.save()
                 print(f'round {number}, {name}', flush=True)
-        again = open_target(targets[KERNELS])
-        stack.callback(again.backend.close)
-        alone = cast('Backend', RowByRow(again.backend))
+        count = 20 if bench.is_tiny else 1060
+        for name, one in opened.items():
+            prefilled = bench.record.found.setdefault(f'prefill of {count} tokens, ms', {})
+            prefilled[name] = _prefill(one.backend, count, 1 if bench.is_interpreted else 3)
+            bench.record.save()
+        bench.note('stats', dict(opened[KERNELS].backend.stats().counts))
+
+
+def _opened(bench: Bench, stack: ExitStack) -> dict[str, Any]:
+    """Opens own kernels, and what of torch there is."""
+    checkpoint, bundle = bench.prepared()
+    opened = {}
+    for name, target in _targets(bench, checkpoint, bundle).items():
+        try:
+            opened[name] = open_target(target)
+        except PenguinError as error:
+            if name == KERNELS:
+                raise
+            bench.note(f'{name}: failed', str(error))
+            continue
+        stack.callback(opened[name].backend.close)
+    return opened
+
+
+def _targets(bench: Bench, checkpoint: Path, bundle: Path) -> dict[str, Target]:
+    sides = sides_of(bench.is_tiny)
+    length = 256 if bench.is_tiny else 4352
+    common: dict[str, Value] = {'model.kv_slots': 2, 'model.max_length': length}
+    if 'visual.max_visual_tokens' in sides[0].settings:
+        common['visual.max_visual_tokens'] = sides[0].settings['visual.max_visual_tokens']
+    targets = {KERNELS: Target(str(bundle), '', {**common, 'model.backend': 'cuda'})}
+    for side in sides:
+        if side.name in (PLAIN, GRAPHS):
+            targets[side.name] = Target(str(checkpoint), '', {**side.settings, **common})
+    return targets
+
+
+def schedule(bench: Bench) -> None:
+    """(d): one schedule of reuse, drafts and branches against row by row."""
+    checkpoint, bundle = bench.prepared()
+    target = _targets(bench, checkpoint, bundle)[KERNELS]
+    with ExitStack() as stack:
+        one, other = (open_target(target).backend for _ in range(2))
+        for backend in (one, other):
+            stack.callback(backend.close)
         steps = 2 if bench.is_interpreted else 20 if bench.is_tiny else 300
-        found = compared(opened[KERNELS].backend, alone, steps, 0.5)
-        bench.record['schedule against row by row'] = vars(found)
-        bench.record['prefill of 1,060 tokens, ms'] = {
-            name: _prefill(
-                one.backend, 20 if bench.is_tiny else 1060, 1 if bench.is_interpreted else 3
-            )
-            for name, one in opened.items()
-        }
-        bench.record['stats'] = dict(opened[KERNELS].backend.stats().counts)
+        found = compared(one, cast('Backend', RowByRow(other)), steps, 0.5)
+        bench.note('schedule against row by row', vars(found))
 
 
 def passes_of(bench: Bench, opened: Any) -> Iterator[tuple[str, float]]:
@@ -242,16 +166,22 @@ def _prefill(backend: Backend, count: int, repeats: int) -> float:
 
 
 def golden(bench: Bench) -> None:
-    """(d): the reference's numbers."""
+    """(d): the reference's numbers: in float32, where every choice must be the same, and in 16
+    bits.
+    """
     if bench.is_tiny or not (bench.golden / 'checkpoint').is_dir():
-        bench.record['golden parity'] = 'not run: see test/backends/cuda/test_backend_golden.py'
+        bench.note('golden parity', 'not run: see test/backends/cuda/test_backend_golden.py')
         return
-    bundle = bench.folder / 'golden'
-    order = BuildOrder(
-        BuildChoice('cuda', 'float16'), 2048, kernels=KernelOrder((bench.target,), bench.compile)
-    )
-    build_bundle(open_checkpoint(bench.golden / 'checkpoint'), bundle, order)
-    bench.record['golden parity'] = parity(bench.golden, ['--bundle', str(bundle)])
+    checkpoint = open_checkpoint(bench.golden / 'checkpoint')
+    for precision in ('float16', 'float32'):
+        order = BuildOrder(
+            BuildChoice('cuda', precision),
+            2048,
+            kernels=KernelOrder((bench.target,), bench.compile),
+        )
+        bundle = build_bundle(checkpoint, bench.folder / f'golden {precision}', order)
+        words = parity(bench.golden, ['--bundle', str(bundle)], limit_s=60)
+        bench.note(f'golden parity, {precision}', words)
 
 
 def cold_start(bench: Bench, bundle: Path) -> None:
@@ -262,7 +192,7 @@ def cold_start(bench: Bench, bundle: Path) -> None:
     from penguin_ros.config import ModelConfig
 
     found: dict[str, float] = {}
-    bench.record['cold start, s'] = found
+    bench.note('cold start, s', found)
     config = ModelConfig(kv_slots=2, max_length=256, greedy_steps=1)
     opened_bundle = open_bundle(bundle)
     cache = bench.folder / 'compiled'
@@ -280,25 +210,9 @@ def cold_start(bench: Bench, bundle: Path) -> None:
         backend = CudaBackend(opened_bundle, config)
         backend.open()
         found[name] = time.perf_counter() - begin
+        bench.record.save()
         backend.close()
     index.write_text(text)
-
-
-def prepared(bench: Bench) -> tuple[Path, Path]:
-    """Writes a random checkpoint and its int4 bundle; returns both."""
-    shape = SMALL if bench.is_tiny else '2b'
-    checkpoint = write_random_checkpoint(
-        bench.folder / 'checkpoint', shape, dtype='float16' if bench.is_tiny else 'bfloat16'
-    )
-    begin = time.perf_counter()
-    order = BuildOrder(
-        BuildChoice('cuda', 'int4'),
-        256 if bench.is_tiny else 4352,
-        kernels=KernelOrder((bench.target,), bench.compile),
-    )
-    bundle = build_bundle(open_checkpoint(checkpoint), bench.folder / 'bundle', order)
-    bench.record['build s'] = time.perf_counter() - begin
-    return checkpoint, bundle
 
 
 def report(record: Mapping[str, Any]) -> None:
@@ -317,7 +231,7 @@ def report(record: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def machine_of(options: argparse.Namespace) -> Iterator[tuple[int, Callable[..., Any]]]:
+def machine_of(options: argparse.Namespace) -> Iterator[tuple[int, KeptKernels]]:
     """Gives the GPU's compute capability, ten times as large, and what compiles kernels for it."""
     if not options.tiny:
         from penguin_ros.backends.cuda.device import CudaDevice
@@ -325,66 +239,89 @@ def machine_of(options: argparse.Namespace) -> Iterator[tuple[int, Callable[...,
         device = CudaDevice()
         target = int(device.gpu.compute.replace('.', ''))
         device.close()
-        yield target, compile_ahead
+        yield target, KeptKernels(options.compiled)
         return
+    import pytest
     from support.fake_gpu import cuda_bundles
     from support.fake_gpu.installed import Machine, use
-    from support.fake_gpu.interpreted import interpreting_gpu
+    from support.fake_gpu.interpreted import interpreting_gpu, short_passes
 
     cuda_bundles.register_small_shape()
     with ExitStack() as stack:
         if options.interpreter:
             gpu = stack.enter_context(interpreting_gpu(512 * 1024 * 1024))
             use(Machine(gpu=gpu))
-            short_passes()
+            short_passes(stack.enter_context(pytest.MonkeyPatch.context()))
         else:
             use(cuda_bundles.computing_machine())
-        yield 87, cuda_bundles.stand_ins
+        yield 87, KeptKernels(None, cuda_bundles.stand_ins)
 
 
-def short_passes() -> None:
-    """Makes passes of at most 64 rows."""
-    from penguin_ros.backends.cuda import decoder, llm_passes
+def parts_of(bench: Bench, rounds: int) -> list[Part]:
+    """Returns the parts, the most valuable first."""
+    kernels = partial(each_kernel, bench)
+    first, *others = bench.models
+    return [
+        Part(f'kernels of a step, {first}', 150, lambda: kernels(first, True)),
+        Part('whole network', 270, lambda: whole_network(bench, rounds)),
+        Part('schedule', 60, lambda: schedule(bench)),
+        Part('golden', 100, lambda: golden(bench)),
+        Part(f'other kernels, {first}', 150, lambda: kernels(first, False)),
+        Part('cold start', 60, lambda: cold_start(bench, bench.prepared()[1])),
+        *(
+            Part(f'kernels of {what}, {model}', 150, partial(kernels, model, is_decode))
+            for model in others
+            for what, is_decode in (('a step', True), ('other passes', False))
+        ),
+    ]
 
-    llm_passes.ROW_COUNTS = (16, 64)
-    llm_passes.WANTED_COUNTS = (0, 1, 16)
-    for module in (llm_passes, decoder):
-        module.MAX_ROWS, module.MAX_WANTED = 64, 16
 
-
-def main() -> None:
-    """Runs all parts; one that fails is told, and the others run."""
+def options_of() -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n', 1)[0])
     parser.add_argument('--tiny', action='store_true', help='rehearse without a GPU')
     parser.add_argument('--interpreter', action='store_true', help="with --tiny: Triton's")
     parser.add_argument('--rounds', type=int, default=2)
+    parser.add_argument('--minutes', type=float, default=9.0, help='for all parts (default: 9)')
     parser.add_argument('--golden', type=Path, default=ROOT.parent / 'shared' / 'golden')
-    parser.add_argument('--json', type=Path)
-    options = parser.parse_args()
-    begin, failed = time.monotonic(), []
+    parser.add_argument('--json', type=Path, help='the file that is complete after every figure')
+    parser.add_argument('--compiled', type=Path, metavar='DIR', help='kernels compiled elsewhere')
+    parser.add_argument('--compile-only', type=Path, metavar='DIR', help='compile them, no more')
+    parser.add_argument('--target', type=int, choices=TARGETS, default=90)
+    return parser.parse_args()
+
+
+NEEDED = {'cuda.bindings': 'pip install cuda-bindings'}
+USEFUL = {'torch': 'there is nothing to compare the whole network with'}
+
+
+def main() -> None:
+    """Runs all parts; one that fails is told, and the others run."""
+    options = options_of()
+    if options.compile_only:
+        count = compile_for(options.target, options.compile_only, options.golden)
+        print(f'{options.compile_only}: {count} kernels compiled for sm_{options.target}')
+        return
+    begin, record = time.monotonic(), Record(options.json)
+    if not options.tiny:
+        triton = {} if options.compiled else {'triton': 'take --compiled DIR, or install it'}
+        require({**NEEDED, **triton}, USEFUL, record)
     with machine_of(options) as (target, compiler), tempfile.TemporaryDirectory() as folder:
         bench = Bench(
-            options.tiny, target, Path(folder), compiler, options.golden, options.interpreter
+            options.tiny,
+            target,
+            Path(folder),
+            compiler,
+            options.golden,
+            options.interpreter,
+            record,
         )
-        checkpoint, bundle = prepared(bench)
-        parts: dict[str, Callable[[], None]] = {
-            'each kernel': lambda: each_kernel(bench),
-            'whole network': lambda: whole_network(bench, checkpoint, bundle, options.rounds),
-            'golden': lambda: golden(bench),
-            'cold start': lambda: cold_start(bench, bundle),
-        }
-        for name, run in parts.items():
-            start = time.monotonic()
-            try:
-                run()
-            except Exception as error:  # the other parts are worth their time on a GPU
-                bench.record[f'{name} failed'] = repr(error)
-                failed.append(name)
-                print(f'{name} failed: {error!r}', file=sys.stderr, flush=True)
-            bench.record[f'{name}, s'] = time.monotonic() - start
-            if options.json:
-                options.json.write_text(json.dumps(bench.record, indent=1, default=str))
-        report(bench.record)
+        minutes = 60.0 if options.tiny else options.minutes
+        parts = parts_of(bench, options.rounds)
+        if options.tiny:
+            parts = [replace(part, limit_s=60 * minutes) for part in parts]
+        failed = run_parts(parts, record, minutes)
+        report(record.found)
     if options.tiny:
         print('no GPU: these times mean nothing')
     print(f'{time.monotonic() - begin:.0f} s in all')

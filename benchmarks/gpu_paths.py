@@ -2,10 +2,11 @@
 """The ways to run the model on a GPU, side by side in one run: torch plain and with CUDA graphs,
 ONNX Runtime's CUDA provider where it is installed, and plain transformers as a yardstick.
 
-One command, no network, under eight minutes on one GPU with torch and transformers: it writes a
-random checkpoint of the 2B shape, compares the ways with stored values of the reference and with
-each other, then measures in turns, and prints medians, ratios, and the share of what the memory
-allows. `--tiny` runs all of it on a CPU with a tiny network, to rehearse: its figures mean nothing.
+One command, no network, under ten minutes on one GPU with torch and transformers: it writes a
+random checkpoint of the 2B shape, measures the ways in turns, and the yardstick, then compares them
+with each other and with stored values of the reference; it prints medians, ratios, and the share of
+what the memory allows. Each part has a limit, and the file is complete after every figure. `--tiny`
+runs all of it on a CPU with a tiny network, to rehearse: its figures mean nothing.
 
     python benchmarks/gpu_paths.py --json gpu_paths.json
     python benchmarks/gpu_paths.py --tiny
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
 from gpu_agreement import compared
 from gpu_measures import FULL, TINY, measures
+from gpu_parts import Part, Record, require, run_parts
 
 from penguin_ros.benchmark.engine.model import Opened, open_target
 from penguin_ros.benchmark.machine import device_copy_rate
@@ -90,12 +92,23 @@ def _providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
-def parity(golden: Path, options: list[str]) -> str:
-    """Returns the last line of `penguin parity` in a process of its own."""
+def parity(golden: Path, options: list[str], limit_s: float) -> str:
+    """Returns the last line of `penguin parity` in a process of its own, which is ended after its
+    limit.
+    """
     command = [sys.executable, '-m', 'penguin_ros.cli.main', 'parity', str(golden), *options]
-    result = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=_environment(), check=False
-    )
+    try:
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=_environment(),
+            check=False,
+            timeout=limit_s,
+        )
+    except subprocess.TimeoutExpired:
+        return f'ended after {limit_s:.0f} s'
     lines = [line for line in result.stdout.splitlines() if line.strip()] or [result.stderr[-300:]]
     return f'exit code {result.returncode}: {lines[-1]}'
 
@@ -106,7 +119,7 @@ def transformers_figures(shape: str, is_tiny: bool) -> dict[str, dict[str, float
     sizes = ['60', '8'] if is_tiny else ['1111', '64']
     command = [sys.executable, str(program), shape, 'cpu' if is_tiny else 'cuda', *sizes]
     result = subprocess.run(
-        command, capture_output=True, text=True, env=_environment(), check=False
+        command, capture_output=True, text=True, env=_environment(), check=False, timeout=100
     )
     if result.returncode:
         print(f'transformers: {result.stderr.strip().splitlines()[-1:]}', file=sys.stderr)
@@ -130,14 +143,19 @@ def opened_sides(sides: list[Side], checkpoint: Path) -> list[tuple[Side, Opened
     return opened
 
 
-def measure(opened: list[tuple[Side, Opened]], rounds: int, is_tiny: bool) -> None:
-    """Measures in turns; one round before is not counted."""
+def measure(
+    opened: list[tuple[Side, Opened]], rounds: int, is_tiny: bool, save: Callable[[], None]
+) -> None:
+    """Measures in turns; what the round before the first found stands until there is a better
+    one.
+    """
     for number in range(rounds + 1):
         for side, target in opened:
             print(f'round {number}, {side.name}', file=sys.stderr, flush=True)
             for name, milliseconds in measures(target, TINY if is_tiny else FULL):
-                if number:
-                    side.figures.setdefault(name, []).append(milliseconds)
+                kept = side.figures.setdefault(name, [])
+                kept[:] = [milliseconds] if number <= 1 else [*kept, milliseconds]
+            save()
 
 
 def float32_agreement(checkpoint: Path, is_tiny: bool) -> dict[str, Any]:
@@ -187,11 +205,83 @@ def report(record: dict[str, Any], sides: list[Side]) -> None:
         row = ' | '.join(f'{figures.get(name, float("nan")):.2f}' for figures in medians.values())
         ratio = medians.get(PLAIN, {}).get(name, 0) / medians.get(GRAPHS, {}).get(name, 1)
         print(f'| {name} | {row} | {ratio:.2f} | {WANTED_MS.get(name, "")} |')
-    for way, figures in record['transformers'].items():
+    for way, figures in record.get('transformers', {}).items():
         print(f'{way}: ' + ', '.join(f'{name} {value:.2f} ms' for name, value in figures.items()))
-    print(f'limit of memory: {record["limit_ms"]:.3f} ms a token ({record["copy"]})')
+    if record.get('limit_ms'):
+        print(f'limit of memory: {record["limit_ms"]:.3f} ms a token ({record["copy"]})')
     for key in ('parity', 'agreement, float32', 'agreement'):
-        print(f'{key}: {json.dumps(record[key])}')
+        print(f'{key}: {json.dumps(record.get(key))}')
+
+
+class Run:
+    """The parts of one run over the ways `sides`; what is found goes into the record."""
+
+    def __init__(self, options: argparse.Namespace, record: Record, folder: Path) -> None:
+        self.sides = sides_of(options.tiny)
+        self._options = options
+        self._is_tiny: bool = options.tiny
+        self._shape = 'tiny' if options.tiny else '2b'
+        self._record = record
+        self._folder = folder
+        self._written: Path | None = None
+
+    def parts(self) -> list[Part]:
+        """Returns the parts, the most valuable first."""
+        return [
+            Part('ways', 300, self._ways),
+            Part('transformers', 110, self._transformers),
+            Part('agreement, float32', 90, self._float32),
+            Part('parity', 150, self._parity),
+        ]
+
+    def _checkpoint(self) -> Path:
+        if self._written is None:
+            dtype = 'float32' if self._is_tiny else 'bfloat16'
+            self._written = write_random_checkpoint(
+                self._folder / 'checkpoint', self._shape, dtype=dtype
+            )
+        return self._written
+
+    def _note(self, name: str, value: Any) -> None:
+        self._record.found[name] = value
+        self._record.save()
+
+    def _ways(self) -> None:
+        rate, words = device_copy_rate() if not self._is_tiny else (None, 'not measured')
+        self._note('copy', words)
+        self._note('limit_ms', 1e3 * _decoder_bytes(self._shape) / rate if rate else None)
+        opened = opened_sides(self.sides, self._checkpoint())
+
+        def save() -> None:
+            sides = {one.name: {'medians': one.medians(), 'error': one.error} for one in self.sides}
+            self._note('sides', sides)
+
+        try:
+            measure(opened, self._options.rounds, self._is_tiny, save)
+            margin = 1e-3 if self._is_tiny else 0.5
+            self._note('agreement', agreement(opened, 100 if self._is_tiny else 400, margin))
+        finally:
+            save()
+            for _, target in opened:
+                target.backend.close()
+
+    def _transformers(self) -> None:
+        self._note('transformers', transformers_figures(self._shape, self._is_tiny))
+
+    def _float32(self) -> None:
+        found = float32_agreement(self._checkpoint(), self._is_tiny)
+        self._note('agreement, float32', found)
+
+    def _parity(self) -> None:
+        golden = self._options.golden
+        if not (golden / 'checkpoint').is_dir():
+            self._note('parity', f'not run: there is no {golden / "checkpoint"}')
+            return
+        device, found = 'cpu' if self._is_tiny else 'cuda', {}
+        for precision in ('float32',) if self._is_tiny else ('float32', 'bfloat16'):
+            given = ['--backend', 'torch', '--device', device, '--precision', precision]
+            found[precision] = parity(golden, given, 70 if not self._is_tiny else 250)
+            self._note('parity', found)
 
 
 def main() -> None:
@@ -199,39 +289,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n', 1)[0])
     parser.add_argument('--tiny', action='store_true', help='rehearse on a CPU')
     parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--minutes', type=float, default=9.0, help='for all parts (default: 9)')
     parser.add_argument('--golden', type=Path, default=ROOT.parent / 'shared' / 'golden')
-    parser.add_argument('--json', type=Path)
+    parser.add_argument('--json', type=Path, help='the file that is complete after every figure')
     options = parser.parse_args()
-    begin, shape = time.monotonic(), 'tiny' if options.tiny else '2b'
-    sides = sides_of(options.tiny)
-    record: dict[str, Any] = {'shape': shape, 'parity': {}}
-    if (options.golden / 'checkpoint').is_dir():
-        for precision in ('float32',) if options.tiny else ('float32', 'bfloat16'):
-            device = 'cpu' if options.tiny else 'cuda'
-            given = ['--backend', 'torch', '--device', device, '--precision', precision]
-            record['parity'][precision] = parity(options.golden, given)
+    begin, record = time.monotonic(), Record(options.json)
+    record.found['shape'] = 'tiny' if options.tiny else '2b'
+    needed = {'torch': 'it is what is measured'}
+    require(needed, {'transformers': 'there is no yardstick'}, record)
     with tempfile.TemporaryDirectory(prefix='penguin_gpu_paths_') as folder:
-        dtype = 'float32' if options.tiny else 'bfloat16'
-        checkpoint = write_random_checkpoint(Path(folder) / 'checkpoint', shape, dtype=dtype)
-        record['agreement, float32'] = float32_agreement(checkpoint, options.tiny)
-        opened = opened_sides(sides, checkpoint)
-        try:
-            margin = 1e-3 if options.tiny else 0.5
-            record['agreement'] = agreement(opened, 100 if options.tiny else 1000, margin)
-            measure(opened, options.rounds, options.tiny)
-        finally:
-            for _, target in opened:
-                target.backend.close()
-    record['transformers'] = transformers_figures(shape, options.tiny)
-    rate, record['copy'] = device_copy_rate() if not options.tiny else (None, 'not measured')
-    record['limit_ms'] = 1e3 * _decoder_bytes(shape) / rate if rate else float('nan')
-    record['sides'] = {
-        side.name: {'medians': side.medians(), 'error': side.error} for side in sides
-    }
-    report(record, sides)
+        run = Run(options, record, Path(folder))
+        failed = run_parts(run.parts(), record, options.minutes)
+    report(record.found, run.sides)
     print(f'{time.monotonic() - begin:.0f} s in all')
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=1))
+    sys.exit(1 if failed else 0)
 
 
 def _decoder_bytes(shape_name: str) -> int:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from penguin_ros.board.decode_times import faster
+from penguin_ros.board.decode_times import faster, sooner
 from penguin_ros.board.profile import BoardProfile
 from penguin_ros.board.result import Facts, Results, facts_of
 
@@ -47,7 +47,8 @@ def choose(results: Results) -> BoardProfile:
     best_forms = {'decoder': tuple(forms), 'vision': tuple(_encoder_forms(encoder))}
     why_decoder = f'LLM {forms[0]}: the fastest that agrees' if forms else ''
     decode, why_decode = faster(facts_of(results, 'kernels'))
-    reasons = (why_precision, why_head, why_decoder, why_encoder, why_decode)
+    backend, why_backend = sooner(results)
+    reasons = (why_precision, why_head, why_decoder, why_encoder, why_decode, why_backend)
     compute = _compute(results)
     return BoardProfile(
         precision=_computable(precision, compute),
@@ -55,6 +56,7 @@ def choose(results: Results) -> BoardProfile:
         compute=compute,
         variant=str(decoder[forms[0]]['variant']) if forms else '',
         decode=decode,
+        backend=backend,
         softmax=softmax,
         max_patches=patches,
         forms={name: found for name, found in best_forms.items() if found},

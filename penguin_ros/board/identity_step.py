@@ -54,14 +54,19 @@ def run(order: StepOrder, note: Note) -> None:
 
 
 def _cuda() -> dict[str, Any]:
-    """The versions of the driver, and of the runtime in NVIDIA's bindings, as 12060 for 12.6."""
+    """The versions of the driver, and of the runtime in NVIDIA's bindings, as 12060 for 12.6;
+    whether these are a stand-in of a test, which no file holds.
+    """
     try:
+        from cuda.bindings import runtime as cudart
+
         from penguin_ros.backends.cuda.device import versions
 
         driver, runtime = versions()
     except Exception as error:  # absent, or a library that it loads is
         return {'driver': driver_version(), 'runtime': 0, 'why': _line(error)}
-    return {'driver': driver, 'runtime': runtime}
+    is_stand_in = getattr(cudart, '__file__', None) is None
+    return {'driver': driver, 'runtime': runtime, 'is_stand_in': is_stand_in}
 
 
 def _tensorrt() -> dict[str, str]:

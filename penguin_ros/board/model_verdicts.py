@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from penguin_ros.board.decode_times import faster
+from penguin_ros.board.decode_times import SIDES, faster, same_tokens, sooner
 from penguin_ros.board.result import FAULT, NOTE, OK, Facts, Results, Verdict, facts_of
 
 LEAST_FEATURE_COSINE = 0.999
@@ -25,6 +25,7 @@ def model_verdicts(results: Results) -> list[Verdict]:
         *_numbers(facts_of(results, 'numbers')),
         *_speed(results),
         *_kernels(facts_of(results, 'kernels')),
+        *_sides(results),
         *_soak(facts_of(results, 'soak')),
     ]
 
@@ -120,6 +121,38 @@ def _kernels(facts: Facts) -> Iterator[Verdict]:
         yield Verdict('decoding by', OK, why.partition(': ')[2] + f'; {best} are faster')
     elif 'left_out' in facts:
         yield Verdict('decoding by', NOTE, facts['left_out'])
+
+
+def _sides(results: Results) -> Iterator[Verdict]:
+    """What two whole backends take, and which is to run."""
+    for name in SIDES:
+        facts = facts_of(results, name)
+        if 'backend' in facts:
+            yield Verdict(f'backend {facts["backend"]}', OK, _side(facts))
+    best, why = sooner(results)
+    if not best:
+        return
+    yield Verdict('backend', OK, f'{why.partition(": ")[2]}; run the bundle for {best}')
+    share, count = same_tokens(results)
+    if share < LEAST_SAME_TOKENS:
+        words = f'the two backends choose the same token in {share:.0%} of {count} clear steps'
+        yield Verdict('backend', NOTE, words, 'Compare both with --golden, or penguin bench engine')
+
+
+def _side(facts: Facts) -> str:
+    first = facts.get('first_token', {})
+    words = [f'open in {facts["opening"]:.1f} s']
+    words.append(
+        f'first token of {first["tokens"]} {1e3 * first["seconds"]:.0f} ms'
+        if 'seconds' in first
+        else f'no first token: {first.get("why", "it ended before")}'
+    )
+    for position, entry in facts.get('decode', {}).items():
+        if 'seconds' in entry:
+            words.append(f'{1 / entry["seconds"]:.1f} tokens/s at {position}')
+    if 'taken_bytes' in facts:
+        words.append(f'{facts["taken_bytes"] / 1e9:.2f} GB taken')
+    return ', '.join(words)
 
 
 def _soak(facts: Facts) -> Iterator[Verdict]:

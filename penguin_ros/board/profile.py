@@ -20,7 +20,8 @@ FORMAT = PlainFormat(has_defaults=True)
 class BoardProfile:
     """What `penguin build` is to take: the values of its options by their names, '' or 0 where
     nothing was found out; `forms` are the builder's names of the forms of each part that were
-    fastest, the best first; `reasons` say why.
+    fastest, the best first; `reasons` say why. `backend` is which of two bundles that are there to
+    run.
     """
 
     precision: str = ''
@@ -28,6 +29,7 @@ class BoardProfile:
     compute: str = ''
     variant: str = ''
     decode: str = ''
+    backend: str = ''
     softmax: str = ''
     max_patches: int = 0
     forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -37,7 +37,7 @@ def all_verdicts(results: Results) -> list[Verdict]:
     return sorted(found, key=lambda verdict: order.index(verdict.state))
 
 
-def record(results: Results, bundle: str = '') -> dict[str, Any]:
+def record(results: Results, *bundles: str) -> dict[str, Any]:
     """Returns everything that the file holds, as plain values without names of places."""
     verdicts, profile = all_verdicts(results), choose(results)
     plain = {
@@ -47,7 +47,7 @@ def record(results: Results, bundle: str = '') -> dict[str, Any]:
         'profile': to_plain(profile),
         'text': lines(results, verdicts, profile),
     }
-    found: dict[str, Any] = without_places(plain, private_words(bundle))
+    found: dict[str, Any] = without_places(plain, private_words(*bundles))
     return found
 
 
@@ -62,11 +62,12 @@ def lines(results: Results, verdicts: list[Verdict], profile: BoardProfile) -> l
     return [line[:MAX_COLUMNS] for line in (*head, *shown, *more, *tail)]
 
 
-def private_words(bundle: str = '') -> dict[str, str]:
+def private_words(*bundles: str) -> dict[str, str]:
     """Returns words that must not leave this machine, and what stands for them."""
     words = {socket.gethostname(): 'HOST', getpass.getuser(): 'USER'}
-    for path in {bundle, str(Path(bundle).absolute())} if bundle else set():
-        words[path.rstrip('/')] = 'BUNDLE'
+    for bundle in filter(None, bundles):
+        for path in (bundle, str(Path(bundle).absolute())):
+            words[path.rstrip('/')] = 'BUNDLE'
     return words
 
 
@@ -106,4 +107,4 @@ def _profile_lines(profile: BoardProfile) -> Iterator[str]:
     options = ' '.join(f'--{name} {value}' for name, value in chosen.items() if value)
     if options:
         yield f'choice: {options}'
-        yield from (f'  {reason}' for reason in profile.reasons)
+    yield from (f'  {reason}' for reason in profile.reasons)

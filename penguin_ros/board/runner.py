@@ -29,7 +29,8 @@ LAST_WORDS = 300
 @dataclass(frozen=True)
 class BoardRequest:
     """What is asked for: the folder of a bundle, '' for none; `folder` to write large files in; the
-    names of the steps, empty for all. `program` is what runs a step.
+    names of the steps, empty for all. `program` is what runs a step. `against` and `max_length`:
+    see StepOrder.
     """
 
     bundle: str = ''
@@ -38,6 +39,8 @@ class BoardRequest:
     steps: tuple[str, ...] = ()
     program: Sequence[str] = field(default=PROGRAM)
     limit_factor: float = 1.0
+    against: str = ''
+    max_length: int = 0
 
     @property
     def chosen(self) -> tuple[Step, ...]:
@@ -72,6 +75,8 @@ def run_steps(
 def _reason_to_skip(step: Step, request: BoardRequest, results: Results) -> str:
     if step.has_bundle and not request.bundle:
         return 'no bundle was given'
+    if step.has_other and not request.against:
+        return 'no other bundle was given (--against BUNDLE)'
     if step.name == 'soak' and not request.sizes.soak_s:
         return 'not asked for (--soak MINUTES)'
     for name in step.needs:
@@ -84,7 +89,15 @@ def _reason_to_skip(step: Step, request: BoardRequest, results: Results) -> str:
 def run_apart(step: Step, request: BoardRequest, results: Results, folder: Path) -> StepResult:
     """Runs one step in a process of its own; its process group ends with it."""
     facts = {name: result.facts for name, result in results.items()}
-    order = StepOrder(step.name, request.bundle, str(folder), request.sizes, facts)
+    order = StepOrder(
+        step.name,
+        request.bundle,
+        str(folder),
+        request.sizes,
+        facts,
+        request.against if step.has_other else '',
+        request.max_length if step.has_other else 0,
+    )
     paths = [folder / f'{step.name}.{name}.json' for name in ('order', 'outcome')]
     write_order(order, paths[0])
     limit = step.limit_s * request.limit_factor

@@ -9,7 +9,7 @@ import importlib
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def read_order(path: Path) -> StepOrder:
     plain = json.loads(path.read_text(encoding='utf-8'))
     facts = plain.pop('facts')
     found: StepOrder = from_plain(StepOrder, {**plain, 'facts': {}}, 'order', FORMAT)
-    return StepOrder(found.step, found.bundle, found.folder, found.sizes, facts)
+    return replace(found, facts=facts)
 
 
 def read_outcome(path: Path) -> Outcome | None:

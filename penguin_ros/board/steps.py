@@ -20,7 +20,8 @@ Note = Callable[[Mapping[str, Any]], None]
 @dataclass(frozen=True)
 class Step:
     """`limit_s` is the time after which the step is ended, `needs` are the steps without which it
-    makes no sense. With `has_bundle` it runs only where a bundle was given.
+    makes no sense. With `has_bundle` it runs only where a bundle was given, with `has_other` where
+    another one was.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Step:
     limit_s: float
     needs: tuple[str, ...] = ()
     has_bundle: bool = False
+    has_other: bool = False
 
     @property
     def module(self) -> str:
@@ -38,7 +40,8 @@ class Step:
 @dataclass(frozen=True)
 class StepOrder:
     """What a step is given: the folder of the bundle, '' without one; a folder to write in; the
-    `facts` of the steps before it by their names.
+    `facts` of the steps before it by their names; `against`, another bundle of the same model, and
+    `max_length`, the positions that both have, 0 without it.
     """
 
     step: str
@@ -46,6 +49,8 @@ class StepOrder:
     folder: str
     sizes: BoardSizes = BoardSizes()
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    against: str = ''
+    max_length: int = 0
 
 
 MINUTE = 60.0
@@ -63,5 +68,7 @@ STEPS = (
     Step('numbers', 'what they compute', 30 * MINUTE, ('load',), has_bundle=True),
     Step('speed', 'how fast they are', 20 * MINUTE, ('load',), has_bundle=True),
     Step('kernels', 'own kernels beside them', 10 * MINUTE, ('load',), has_bundle=True),
+    Step('with_engines', 'an answer by the engines', 10 * MINUTE, ('load',), True, True),
+    Step('with_kernels', 'an answer by own kernels', 10 * MINUTE, ('cuda',), True, True),
     Step('soak', 'how long that lasts', 10 * MINUTE, ('speed',), has_bundle=True),
 )

@@ -66,6 +66,10 @@ def _board(facts: Facts) -> Iterator[Verdict]:
     if mode := facts.get('power_mode', {}).get('name'):
         words.append(f'power mode {mode}')
     yield Verdict('board', OK, ', '.join(words))
+    if facts.get('cuda', {}).get('is_stand_in'):
+        yield Verdict(
+            'stand-in', NOTE, 'there is no GPU: no time and no choice here means anything'
+        )
 
 
 def _versions(facts: Facts) -> Iterator[Verdict]:

@@ -108,6 +108,7 @@ def run_plan(title: str, model: ModelSizes, run: RunSizes, room: Room) -> Memory
     items = (
         Item('decoder', model.decoder_bytes, 'weights'),
         Item('encoder', model.encoder_bytes, 'weights'),
+        *_of_kernels(model),
         Item('KV slots', run.slots * slot, f'{run.slots} of {run.max_length} positions'),
         Item('scratch', scratch(model, run), _scratch_note(model, run)),
         Item('buffers', buffer_bytes(model, run), 'inputs, logits, new keys and values'),
@@ -118,6 +119,12 @@ def run_plan(title: str, model: ModelSizes, run: RunSizes, room: Room) -> Memory
         *kept_free(room),
     )
     return MemoryPlan(title, items, room)
+
+
+def _of_kernels(model: ModelSizes) -> Iterator[Item]:
+    if model.kernel_bytes:
+        note = 'weights of the LLM once more, and the embedding table: an engine shares neither'
+        yield Item('own kernels', model.kernel_bytes, note)
 
 
 def build_plan(

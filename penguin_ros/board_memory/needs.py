@@ -49,7 +49,8 @@ had read) and the engine's.
 @dataclass(frozen=True)
 class ModelSizes:
     """What is fixed by a model and its formats: the bytes of weights by part, and of a number in
-    the activations of each.
+    the activations of each; `kernel_bytes`, what own kernels that decode beside engines have for
+    themselves.
     """
 
     shape: CheckpointShape
@@ -57,6 +58,7 @@ class ModelSizes:
     encoder_bytes: int
     decoder_float: int = 2
     encoder_float: int = 2
+    kernel_bytes: int = 0
 
 
 @dataclass(frozen=True)

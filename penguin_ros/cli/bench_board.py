@@ -21,15 +21,16 @@ from penguin_ros.board.verdicts import require_gpu
 from penguin_ros.cli import exit_codes
 from penguin_ros.cli.setting_options import require_least
 from penguin_ros.console import print_line, status_line, write_json
-from penguin_ros.errors import BuildRefused, SettingError
+from penguin_ros.errors import BuildRefused, BundleMismatch, SettingError
 
 FIRST = ('identity',)
-TENSORRT = 'tensorrt'
+TENSORRT, KERNELS = 'tensorrt', 'cuda'
 EPILOG = """examples:
   penguin bench board                                      # without a model: steps 1 to 4
   penguin build MODEL --profile board.json --golden --out engines/orin --graphs-only
   penguin bench board engines/orin                         # builds its engines and tries them
   penguin bench board engines/orin --soak 10
+  penguin bench board engines/orin --against engines/kernels    # and a bundle for --backend cuda
 
 Each step runs in a process of its own with a time limit; the file is complete after each of them,
 and a step that crashes is a result. It holds no pictures, no names of hosts or users and no paths.
@@ -47,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='',
         metavar='BUNDLE',
         help='folder of a bundle for TensorRT, whose engines are built and tried',
+    )
+    parser.add_argument(
+        '--against',
+        default='',
+        metavar='BUNDLE',
+        help='a bundle of the same model for the backend cuda: both answer in turn, and which is '
+        'sooner is chosen',
     )
     parser.add_argument(
         '--report',
@@ -85,15 +93,16 @@ def run(
     require_gpu(first)
 
     def save(results: Results) -> None:
-        write_json(report, record(results, arguments.bundle))
+        write_json(report, record(results, arguments.bundle, arguments.against))
 
+    length = _shared_length(arguments)
     results = run_steps(
-        replace(request, steps=arguments.steps),
+        replace(request, steps=arguments.steps, against=arguments.against, max_length=length),
         save,
         lambda step: status_line(step.title),
         first,
     )
-    written = record(results, arguments.bundle)
+    written = record(results, arguments.bundle, arguments.against)
     write_json(report, written)
     for line in written['text']:
         print_line(line)
@@ -123,3 +132,35 @@ def _check(arguments: argparse.Namespace) -> None:
             'there are no engines to build of it',
             'Build one: penguin build CHECKPOINT --backend tensorrt --graphs-only',
         )
+    if arguments.against:
+        _check_other(arguments)
+
+
+def _check_other(arguments: argparse.Namespace) -> None:
+    if not arguments.bundle:
+        raise SettingError(
+            f'--against {arguments.against}',
+            'there is nothing that it is compared with',
+            'Name a bundle for TensorRT before it',
+        )
+    one, other = (read_manifest(Path(each)) for each in (arguments.bundle, arguments.against))
+    if other.backend != KERNELS:
+        raise BuildRefused(
+            f'{arguments.against} is no bundle for the backend {KERNELS}',
+            f'it was built for {other.backend}',
+            f'Build one: penguin build CHECKPOINT --backend {KERNELS} --target sm_87',
+        )
+    if other.model_digest != one.model_digest:
+        raise BundleMismatch(
+            f'{arguments.against} is of another model than {arguments.bundle}',
+            f'{other.model_name} and {one.model_name} have other weights',
+            'Build both of one checkpoint',
+        )
+
+
+def _shared_length(arguments: argparse.Namespace) -> int:
+    """Returns the positions that slots of both bundles have; 0 where there are not two."""
+    if not arguments.against:
+        return 0
+    folders = (arguments.bundle, arguments.against)
+    return min(read_manifest(Path(folder)).max_length for folder in folders)

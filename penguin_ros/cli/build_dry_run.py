@@ -6,6 +6,7 @@ anything is downloaded, converted or loaded.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from penguin_ros.backends.base.bundle import read_manifest
@@ -29,7 +30,7 @@ from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.checkpoint.published_shapes import published_shape
 from penguin_ros.checkpoint.shapes import CheckpointShape
 from penguin_ros.cli import exit_codes
-from penguin_ros.cli.build_kernels import KEPT
+from penguin_ros.cli.build_kernels import KEPT, decode_of
 from penguin_ros.console import print_line, status_line
 from penguin_ros.errors import BuildRefused, NotEnoughSpace
 from penguin_ros.export.precision import BuildChoice, plan_precision
@@ -117,7 +118,14 @@ def _model(arguments: argparse.Namespace, choice: BuildChoice) -> ModelSizes:
     """
     folder = Path(arguments.checkpoint)
     if not (folder / MANIFEST).is_file():
-        return planned_sizes(_shape(arguments.checkpoint), choice, arguments.head_parts)
+        shape = _shape(arguments.checkpoint)
+        planned = planned_sizes(shape, choice, arguments.head_parts)
+        if not decode_of(arguments):
+            return planned
+        # Kernels read the LLM's weights in a form of their own, and the embedding table.
+        weights = planned_sizes(shape, replace(choice, backend='cuda'), 1).decoder_bytes
+        table = shape.vocabulary_size * shape.llm.hidden_size * TABLE_BYTES
+        return replace(planned, kernel_bytes=weights + table)
     manifest = read_manifest(folder)
     arguments.max_length = manifest.max_length
     return bundle_sizes(manifest)

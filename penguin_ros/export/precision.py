@@ -144,12 +144,11 @@ def doubts(plan: PrecisionPlan, backend: str) -> list[str]:
 def check_kernels(plan: PrecisionPlan) -> None:
     """Raises BuildRefused for formats that own kernels do not compute in."""
     formats = {plan.compute, plan.encoder_compute}
-    if 'float32' in formats or len(formats) > 1:
+    if len(formats) > 1:
         raise BuildRefused(
             f'the kernels do not run in {" and ".join(sorted(formats))}',
-            'the cache and what is not int8 or int4 are 16 bits wide, in one format; sums are '
-            'float32 in any case',
-            'Take float16 or bfloat16 for --precision, or for --compute beside int8 and int4',
+            'activations, the cache and what is not int8 or int4 have one format',
+            'Take one for --precision and --vision, or for --compute beside int8 and int4',
         )
 
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from penguin_ros.checkpoint.shapes import CheckpointShape, TransformerShape
 from penguin_ros.errors import BuildRefused
 from penguin_ros.kernels.packing import INPUTS, OUTPUTS, filled_up
+from penguin_ros.kernels.table import ITEM_BYTES
 
 
 @dataclass(frozen=True)
 class Formats:
-    """`compute` of activations in 16 bits, fp16 or bf16; the bits of the weights of the LLM, its
-    head and the encoder: 4, 8 or 16, which are of the format `compute`. `table`: the format of the
-    embeddings, fp32, fp16 or bf16. `cache`: i8 for keys and values with a scale for each head and
-    position, '' for the format `compute`.
+    """`compute` of activations, fp16, bf16 or fp32; the bits of the weights of the LLM, its head
+    and the encoder: 4, 8, or 16 for those that are of the format `compute`. `table`: the format
+    of the embeddings, fp32, fp16 or bf16. `cache`: i8 for keys and values with a scale for each
+    head and position, '' for the format `compute`.
     """
 
     compute: str = 'fp16'
@@ -29,6 +30,11 @@ class Formats:
     def kept(self) -> str:
         """The format of keys and values."""
         return self.cache or self.compute
+
+    @property
+    def compute_bytes(self) -> int:
+        """The bytes of an activation, and of a number of features."""
+        return ITEM_BYTES[self.compute]
 
 
 @dataclass(frozen=True)

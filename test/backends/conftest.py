@@ -13,7 +13,7 @@ from penguin_ros.backends.base.backend import Backend
 
 # Kernels beside engines have a fast test of their own, tensorrt/test_kernel_steps.py; own
 # kernels alone have the golden values, faults and exactness in cuda/.
-SLOW = ('tensorrt and kernels', 'tensorrt two-part and kernels', 'cuda')
+SLOW = ('tensorrt and kernels', 'tensorrt two-part and kernels', 'cuda', 'cuda, float16')
 
 
 @pytest.fixture(

@@ -93,6 +93,37 @@ def test_engines_and_own_kernels_are_both_timed_and_the_faster_is_chosen(tmp_pat
 
 
 @pytest.mark.slow
+def test_a_bundle_for_each_backend_answers_and_the_one_that_is_sooner_is_chosen(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    from support.fake_gpu.bundles import tensorrt_bundle
+    from support.fake_gpu.cuda_bundles import cuda_bundle, small_checkpoint
+
+    checkpoint = small_checkpoint(tmp_path / 'checkpoint')
+    engines = tensorrt_bundle(checkpoint, tmp_path / 'engines', 'float16', 272)
+    kernels = cuda_bundle(checkpoint, tmp_path / 'kernels', max_length=400)
+    steps = 'identity,cuda,tensorrt,build,load,with_engines,with_kernels'
+    code, report, states = bench(
+        tmp_path, str(engines), '--against', str(kernels), '--steps', steps
+    )
+    assert code == 0 and not states['fault']
+    facts = {step['name']: step['facts'] for step in report['steps']}
+    for name, backend in (('with_engines', 'tensorrt'), ('with_kernels', 'cuda')):
+        found = facts[name]
+        assert found['backend'] == backend and found['first_token']['seconds'] > 0
+        assert found['decode'].keys() == {'32', '200'}, 'slots of both have 272 positions'
+        assert all(entry['seconds'] > 0 for entry in found['decode'].values())
+        assert 'tokens/s at 200' in named(states['ok'], f'backend {backend}')['text']
+    assert 'own kernels for sm_87' in facts['with_kernels']['way']
+    chosen = report['profile']['backend']
+    assert f'run the bundle for {chosen}' in named(states['ok'], 'backend')['text']
+    assert 'no GPU' in named(states['note'], 'stand-in')['text']
+    assert not [note for note in states['note'] if note['topic'] == 'backend'], 'they agree'
+    assert str(tmp_path) not in json.dumps(report)
+
+
+@pytest.mark.slow
 def test_engines_that_fit_stay_and_a_killed_build_skips_the_rest(
     bundle: Path, tmp_path: Path
 ) -> None:
@@ -171,3 +202,22 @@ def test_a_bundle_for_another_backend_is_refused(tmp_path: Path, tiny_checkpoint
         bench(tmp_path, str(other))
     with pytest.raises(BundleNotFound):
         bench(tmp_path, str(tmp_path / 'nowhere'))
+
+
+def test_what_cannot_be_compared_is_refused_with_the_command(
+    tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from support.fake_gpu.bundles import tensorrt_bundle
+    from support.fake_gpu.cuda_bundles import cuda_bundle, small_checkpoint
+
+    from penguin_ros.errors import BuildRefused, BundleMismatch, SettingError
+
+    engines = str(tensorrt_bundle(tiny_checkpoint, tmp_path / 'engines', 'float16', 272))
+    with pytest.raises(BuildRefused, match='no bundle for the backend cuda.*--backend cuda'):
+        bench(tmp_path, engines, '--against', engines)
+    kernels = str(cuda_bundle(small_checkpoint(tmp_path / 'other'), tmp_path / 'kernels'))
+    with pytest.raises(BundleMismatch, match='of another model'):
+        bench(tmp_path, engines, '--against', kernels)
+    with pytest.raises(SettingError, match='nothing that it is compared with'):
+        bench(tmp_path, '--against', kernels)

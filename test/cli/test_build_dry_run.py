@@ -112,6 +112,23 @@ def test_own_kernels_fit_the_2b_into_8_gb_and_int8_caches_take_half(
     assert 0.45 < slots[1] / slots[0] < 0.6
 
 
+def test_kernels_beside_engines_show_what_lies_there_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ('2B', '--board', '8', '--precision', 'int4', '--head', 'int4')
+    shown = {}
+    for decode in ('engines', 'kernels'):
+        assert dry_run(*words, '--decode', decode) == exit_codes.DONE
+        running, _, building = capsys.readouterr().out.partition('building the decoder')
+        shown[decode] = running, building
+    assert 'own kernels' not in shown['engines'][0]
+    found = re.search(
+        r'own kernels +([\d.]+) GB +weights of the LLM once more', shown['kernels'][0]
+    )
+    assert found is not None and 1.4 < float(found[1]) < 1.7
+    assert shown['kernels'][1] == shown['engines'][1], 'an engine is built of its own weights'
+
+
 def test_own_kernels_of_the_8b_are_refused_on_8_gb_and_all_boards_are_listed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import numpy as np
 import pytest
 from support.built_inputs import frame
 from support.given_drafts import Draft, GivenDrafts, drafts_of
+from support.kernel_runs import needs_triton
 from support.slow_parts import sampled
 
 from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import GenerationConfig, ModelConfig
+from penguin_ros.export.precision import BuildChoice
 from penguin_ros.generation.caches import Caches
 from penguin_ros.generation.detokenizer import Detokenizer
 from penguin_ros.generation.generate import generate
@@ -29,6 +32,7 @@ from penguin_ros.model_inputs import ModelInputs, Prompt
 
 KINDS = tuple(drafts_of([1], 0, 2, 0))
 CONFIG = ModelConfig(device='cpu', precision='float32', max_length=256, kv_slots=1, threads=1)
+ON_GPU = replace(CONFIG, device='auto', precision='auto')
 GREEDY = GenerationConfig(max_repeats=0)
 MARGIN = 1e-3
 COUNT = 40
@@ -41,11 +45,15 @@ def checkpoint(golden_dir: Path) -> Checkpoint:
 
 @pytest.fixture(
     scope='module',
-    params=sampled(['torch', 'onnxruntime', 'onnxruntime two-part'], ['onnxruntime']),
+    params=sampled(['torch', 'onnxruntime', 'onnxruntime two-part', 'cuda'], ['onnxruntime']),
 )
 def backend(
     request: pytest.FixtureRequest, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backend]:
+    if request.param == 'cuda':
+        with kernels_in_numpy(checkpoint, tmp_path_factory.mktemp('golden') / 'kernels') as made:
+            yield made
+        return
     library, _, variant = request.param.partition(' ')
     pytest.importorskip(library, reason=f'{library} is not installed')
     if library == 'torch':
@@ -66,6 +74,40 @@ def backend(
     opened.open()
     yield opened
     opened.close()
+
+
+@contextmanager
+def kernels_in_numpy(checkpoint: Checkpoint, folder: Path) -> Iterator[Backend]:
+    """Own kernels in float32 on a GPU that does not exist, computed in numpy."""
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from support.fake_gpu.cuda_bundles import computing_machine, cuda_bundle, opened
+    from support.fake_gpu.installed import remove
+
+    bundle = cuda_bundle(checkpoint.path, folder, BuildChoice('cuda', 'float32'), 256)
+    backend = opened(computing_machine(), bundle, ON_GPU)
+    yield backend
+    backend.close()
+    remove()
+
+
+@pytest.fixture
+def interpreted(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Backend]:
+    """The same, by Triton's interpreter."""
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from support.fake_gpu.cuda_bundles import cuda_bundle, opened
+    from support.fake_gpu.installed import Machine, remove, use
+    from support.fake_gpu.interpreted import interpreting_gpu, short_passes
+
+    bundle = cuda_bundle(checkpoint.path, tmp_path / 'b', BuildChoice('cuda', 'float32'), 256)
+    with interpreting_gpu(256 * 1024 * 1024) as gpu:
+        use(machine := Machine(gpu=gpu))
+        short_passes(monkeypatch)
+        backend = opened(machine, bundle, ON_GPU)
+        yield backend
+        backend.close()
+    remove()
 
 
 def question(checkpoint: Checkpoint, seed: int) -> ModelInputs:
@@ -121,15 +163,15 @@ def assert_same(
 
 
 def assert_drafts_change_nothing(
-    backend: Backend, checkpoint: Checkpoint, kind: str, seeds: range
+    backend: Backend, checkpoint: Checkpoint, kind: str, seeds: range, count: int = COUNT
 ) -> None:
     """With and without kept logits; a token that the text contains ends every second text."""
     certain = 0
     for seed in seeds:
         inputs = question(checkpoint, seed)
-        plain, _ = run(backend, inputs, SamplingParams(COUNT, (), GREEDY))
+        plain, _ = run(backend, inputs, SamplingParams(count, (), GREEDY))
         stops = (plain.token_ids[25],) if seed % 2 else ()
-        params = SamplingParams(COUNT, stops, GREEDY, keep_logits=True)
+        params = SamplingParams(count, stops, GREEDY, keep_logits=True)
         expected, reference = run(backend, inputs, params)
         sure = first_near_tie(reference)
         draft = drafts_of(plain.token_ids, max(stops, default=0), 400, seed)[kind]
@@ -143,7 +185,7 @@ def assert_drafts_change_nothing(
                 got.stats.forward_passes == chosen.stats.forward_passes == 2
             )  # the prompt's, and one for all that follows
             assert got.stats.accepted_tokens >= len(got.token_ids) - 2
-    assert certain > len(seeds) * COUNT // 4
+    assert certain > len(seeds) * count // 4
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -159,6 +201,16 @@ def test_any_draft_leaves_logits_and_tokens_of_many_texts_alone(
     backend: Backend, checkpoint: Checkpoint, kind: str
 ) -> None:
     assert_drafts_change_nothing(backend, checkpoint, kind, range(100, 160))
+
+
+@needs_triton
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize('kind', ['perfect', 'partly right'])
+def test_the_kernels_themselves_give_with_a_draft_what_they_give_without(
+    interpreted: Backend, checkpoint: Checkpoint, kind: str
+) -> None:
+    assert_drafts_change_nothing(interpreted, checkpoint, kind, range(0, 2, 2), 12)
 
 
 def test_a_slot_in_which_drafts_were_rejected_serves_the_next_prompt(

@@ -19,6 +19,7 @@ from penguin_ros.backends.base.backend import Backend
 from penguin_ros.backends.base.bundle import Bundle, open_bundle
 from penguin_ros.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from penguin_ros.config import ModelConfig
+from penguin_ros.export.precision import BuildChoice
 from penguin_ros.generation.caches import Caches
 
 Maker = Callable[[int], Backend]
@@ -69,7 +70,6 @@ def tensorrt_model(
 
     from penguin_ros.backends.tensorrt.backend import TensorrtBackend
     from penguin_ros.export.build import BuildOrder, build_bundle
-    from penguin_ros.export.precision import BuildChoice
     from penguin_ros.export.tensorrt.build import EngineOptions, build_engines
 
     use(Machine('10.16.2'))
@@ -85,25 +85,43 @@ def tensorrt_model(
 def cuda_model(
     golden_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Bundle, Maker]]:
-    """A fake GPU computes own kernels in numpy; the bookkeeping of slots and features is real."""
+    """A fake GPU computes own kernels in float32 and numpy; the bookkeeping of slots and features
+    is real.
+    """
+    yield from kernels_model(golden_dir, tmp_path_factory.mktemp('golden') / 'kernels', 'float32')
+
+
+@pytest.fixture(scope='module')
+def cuda_float16_model(
+    golden_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Bundle, Maker]]:
+    """The same in float16."""
+    yield from kernels_model(golden_dir, tmp_path_factory.mktemp('golden') / 'kernels', 'float16')
+
+
+def kernels_model(golden_dir: Path, folder: Path, precision: str) -> Iterator[tuple[Bundle, Maker]]:
+    """Gives a bundle of the golden checkpoint and what opens it."""
     pytest.importorskip('onnx', reason='onnx is not installed')
     from support.fake_gpu.cuda_bundles import computing_machine, cuda_bundle
     from support.fake_gpu.installed import remove, use
 
     from penguin_ros.backends.cuda.backend import CudaBackend
 
-    folder = tmp_path_factory.mktemp('golden') / 'kernels'
-    bundle = open_bundle(cuda_bundle(golden_dir / 'checkpoint', folder, max_length=512))
-    use(computing_machine())
+    choice = BuildChoice('cuda', precision)
+    bundle = open_bundle(cuda_bundle(golden_dir / 'checkpoint', folder, choice, max_length=512))
+    use(machine := computing_machine())
 
     def make(slots: int) -> Backend:
+        use(machine)
         return CudaBackend(bundle, replace(model_config(slots), device='auto', precision='auto'))
 
     yield bundle, make
     remove()
 
 
-SLOW_MODELS = [pytest.param(name, marks=pytest.mark.slow) for name in ('tensorrt', 'cuda')]
+SLOW_MODELS = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ('tensorrt', 'cuda', 'cuda_float16')
+]
 
 
 @pytest.fixture(params=['torch', 'onnx', *SLOW_MODELS])
@@ -114,8 +132,10 @@ def model(request: pytest.FixtureRequest) -> tuple[Checkpoint | Bundle, Maker]:
 
 @pytest.fixture
 def rounding(request: pytest.FixtureRequest) -> float:
-    """How much coarser a model's numbers are than float32: kernels have activations in 16 bits."""
-    return 200.0 if request.node.callspec.params.get('model') == 'cuda' else 1.0
+    """How much coarser a model's numbers are than float32: one row of kernels has activations in
+    float32, several in float16.
+    """
+    return 200.0 if request.node.callspec.params.get('model') == 'cuda_float16' else 1.0
 
 
 @pytest.fixture

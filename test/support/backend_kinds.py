@@ -147,7 +147,9 @@ def tensorrt_kind(folder: Path, version: str) -> Kind:
 
 
 def kernel_steps_kind(folder: Path, version: str) -> Kind:
-    """Returns TensorRT whose few rows run in own kernels, on the cache of the engines."""
+    """Returns TensorRT whose few rows run in own kernels, on the cache of the engines; in float32,
+    so that nothing but the order of additions tells the two apart.
+    """
     pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
     pytest.importorskip('onnx', reason='onnx is not installed')
     from support.fake_gpu.cuda_bundles import kernel_steps_bundle, small_checkpoint
@@ -161,18 +163,21 @@ def kernel_steps_kind(folder: Path, version: str) -> Kind:
     machine.gpu.executor = run_in_numpy
     use(machine)
     checkpoint = small_checkpoint(folder)
-    bundle = open_bundle(kernel_steps_bundle(checkpoint, folder.with_name('bundle'), 64))
+    made = kernel_steps_bundle(checkpoint, folder.with_name('bundle'), 64, precision='float32')
+    bundle = open_bundle(made)
     build_engines(bundle.path, EngineOptions(max_rows=24, timing_cache=''))
 
     def make(config: ModelConfig) -> Backend:
         use(machine)
         return TensorrtBackend(bundle, replace(config, device='auto', precision='auto'))
 
-    return Kind(make, HALF_ROUNDING, can_slice=False)
+    return Kind(make, 1e-4, can_slice=False)
 
 
-def cuda_kind(folder: Path, precision: str) -> Kind:
-    """Returns own kernels on a GPU that does not exist, computed in numpy."""
+def cuda_kind(folder: Path, compute: str) -> Kind:
+    """Returns own kernels with int4 weights on a GPU that does not exist, computed in numpy; in
+    float32 nothing but the order of additions tells one row from several.
+    """
     pytest.importorskip('onnx', reason='onnx is not installed')
     from support.fake_gpu.cuda_bundles import computing_machine, cuda_bundle, small_checkpoint
     from support.fake_gpu.installed import use
@@ -181,14 +186,14 @@ def cuda_kind(folder: Path, precision: str) -> Kind:
     from penguin_ros.export.precision import BuildChoice
 
     machine = computing_machine()
-    checkpoint, choice = small_checkpoint(folder), BuildChoice('cuda', precision)
+    checkpoint, choice = small_checkpoint(folder), BuildChoice('cuda', 'int4', compute=compute)
     bundle = open_bundle(cuda_bundle(checkpoint, folder.with_name('bundle'), choice, 64))
 
     def make(config: ModelConfig) -> Backend:
         use(machine)
         return CudaBackend(bundle, replace(config, device='auto', precision='auto'))
 
-    return Kind(make, HALF_ROUNDING)
+    return Kind(make, 1e-4 if compute == 'float32' else HALF_ROUNDING)
 
 
 def scripted_kind(folder: Path) -> Kind:
@@ -208,7 +213,8 @@ KINDS = {
     'tensorrt two-part': lambda folder: tensorrt_kind(folder, '10.3.0'),
     'tensorrt and kernels': lambda folder: kernel_steps_kind(folder, '10.16.2'),
     'tensorrt two-part and kernels': lambda folder: kernel_steps_kind(folder, '10.3.0'),
-    'cuda': lambda folder: cuda_kind(folder, 'int4'),
+    'cuda': lambda folder: cuda_kind(folder, 'float32'),
+    'cuda, float16': lambda folder: cuda_kind(folder, 'float16'),
 }
 
 

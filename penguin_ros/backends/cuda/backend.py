@@ -66,7 +66,6 @@ class CudaBackend(DeviceBackend['CudaSession']):
         manifest = self._bundle.manifest
         length = min(self._config.max_length, manifest.max_length)
         session = CudaSession(self._bundle, self._config, length)
-        encoder = session.encoder
         return session, BackendDescription(
             name=self.NAME,
             device=session.gpu.name,
@@ -78,7 +77,7 @@ class CudaBackend(DeviceBackend['CudaSession']):
             max_length=length,
             slots=session.slots,
             slot_bytes=session.decoder.slots.shape.slot_bytes,
-            feature_bytes_per_token=2 * (encoder.encoded_width + encoder.projected_width),
+            feature_bytes_per_token=session.encoder.token_bytes,
             way=session.way,
             prefill_chunk=self._config.prefill_chunk or session.prefill_chunk,
             greedy_steps=session.decoder.greedy_steps,
@@ -93,9 +92,10 @@ class CudaBackend(DeviceBackend['CudaSession']):
         self, session: CudaSession, features: DeviceFeatures, stage: str
     ) -> NDArray[np.float32]:
         bits = session.encoder.read(features, stage)
-        if self._bundle.manifest.precision.compute == 'bfloat16':
+        compute = self._bundle.manifest.precision.compute
+        if compute == 'bfloat16':
             return widened('BF16', bits)
-        return widened('F16', bits.view(np.float16))
+        return bits.view(compute).astype(np.float32)
 
     def _branch_limits(self, session: CudaSession) -> BranchLimits:
         return session.decoder.branch_limits
@@ -104,4 +104,4 @@ class CudaBackend(DeviceBackend['CudaSession']):
         return session.decoder.append(append, ())
 
     def _row_bytes(self, session: CudaSession) -> int:
-        return 2 * session.encoder.projected_width
+        return session.encoder.row_bytes

@@ -64,6 +64,7 @@ class Encoder:
         self._shape = shape
         self._sizes = sizes
         self.encoded_width, self.projected_width = network.encoder.hidden, network.llm.hidden
+        self._number_bytes = network.formats.compute_bytes
         rows = filled_up(sizes.max_patches, MANY)
         room = Room(0, 0, 0, rows, 0)
         buffers = {buffer.name: buffer for buffer in encoder_buffers(network, room)}
@@ -83,6 +84,16 @@ class Encoder:
             has_levels: encoder_pass(network, has_levels) for has_levels in (False, True)
         }
         self._grid: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the features of a token, of both stages."""
+        return self._number_bytes * (self.encoded_width + self.projected_width)
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of a row of projected features."""
+        return self._number_bytes * self.projected_width
 
     def check(self, frame: FramePatches) -> None:
         """Raises BackendError for a frame that is too large."""
@@ -161,7 +172,8 @@ class Encoder:
     def _kept(self, tokens: int, pool: FeaturePool) -> DeviceFeatures:
         """Queues copying what the last kernels leave to a place of its own."""
         encoded, projected = (
-            tokens * width * 2 for width in (self.encoded_width, self.projected_width)
+            tokens * width * self._number_bytes
+            for width in (self.encoded_width, self.projected_width)
         )
         features = DeviceFeatures(pool, tokens, encoded, projected)
         self._device.copy(features.address, self._memory['merged'], encoded)
@@ -173,12 +185,13 @@ class Encoder:
         is_encoded = stage == 'encoded'
         width = self.encoded_width if is_encoded else self.projected_width
         size = (self._network.encoder if is_encoded else self._network.llm).size
-        buffer = self._device.allocate_host(features.tokens * width * 2)
+        buffer = self._device.allocate_host(features.tokens * width * self._number_bytes)
         try:
             source = features.address if is_encoded else features.projected_address
             self._device.copy(buffer.address, source, len(buffer.bytes))
             self._device.synchronize()
-            stored = buffer.view(np.dtype(np.uint16), (features.tokens, width))
+            bits = np.dtype(f'u{self._number_bytes}')
+            stored = buffer.view(bits, (features.tokens, width))
             return stored[:, :size].copy()
         finally:
             self._device.free(buffer.host_address)

@@ -70,7 +70,7 @@ def kernel_plan(
     )
     working = sum(buffer.byte_count for buffer in made if buffer.name not in ELSEWHERE)
     pinned = sum(buffer.byte_count for buffer in made if buffer.name in PINNED)
-    kept = 'int8' if network.formats.cache else '16 bits'
+    kept = 'int8' if network.formats.cache else f'{8 * network.formats.compute_bytes} bits'
     slots = run.slots * slot_bytes(network, run.max_length)
     items = (
         Item('weights', stored.weights, 'as the kernels read them'),

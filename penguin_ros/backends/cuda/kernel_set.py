@@ -23,7 +23,7 @@ from penguin_ros.kernels.table import Kernel, kernel_of
 FOLDER = 'kernels'
 INDEX = 'kernels.json'
 FORMAT = 1
-HALVES = {'float16': 'fp16', 'bfloat16': 'bf16'}
+FLOATS = {'float16': 'fp16', 'bfloat16': 'bf16', 'float32': 'fp32'}
 TABLES = {'F32': 'fp32', 'F16': 'fp16', 'BF16': 'bf16'}
 BITS = {'int4': 4, 'int8': 8}
 CACHES = {'': '', 'int8': 'i8'}
@@ -167,7 +167,7 @@ def kernel_formats(precision: PrecisionSpec, table: str) -> Formats:
     embeddings as in safetensors.
     """
     return Formats(
-        compute=HALVES[precision.compute],
+        compute=FLOATS[precision.compute],
         llm=BITS.get(precision.linears, 16),
         head=BITS.get(precision.head, 16),
         encoder=BITS.get(precision.vision, 16),

@@ -17,6 +17,7 @@ from penguin_ros.backends.base.manifest import (
     NETWORK,
     Manifest,
 )
+from penguin_ros.backends.tensorrt.decode_choice import BY_KERNELS
 from penguin_ros.backends.tensorrt.engine_manifest import (
     EngineManifest,
     EngineSpec,
@@ -67,7 +68,7 @@ def check_plan(
 def _sizes(
     manifest: Manifest, engines: EngineManifest | None, config: ModelConfig, room: Room
 ) -> tuple[ModelSizes, RunSizes]:
-    model = bundle_sizes(manifest, engines)
+    model = bundle_sizes(manifest, engines, config.decode)
     decoder, encoder = (engines.engine(part) if engines else None for part in (DECODER, ENCODER))
     is_in_place = decoder is not None and decoder.variant == FIXED_LENGTH
     length = manifest.max_length if is_in_place else min(config.max_length, manifest.max_length)
@@ -86,23 +87,29 @@ def _sizes(
     return model, run
 
 
-def bundle_sizes(manifest: Manifest, engines: EngineManifest | None = None) -> ModelSizes:
+def bundle_sizes(
+    manifest: Manifest, engines: EngineManifest | None = None, decode: str = BY_KERNELS
+) -> ModelSizes:
     """Returns what a bundle holds: its engines, and its graphs where there are none; kernels that
-    decode have weights and an embedding table of their own.
+    decode, where `decode` (see the setting) and the engines say so, have weights and an embedding
+    table of their own.
     """
     precision = manifest.precision
     encoder = FLOAT_BYTES.get(precision.vision, FLOAT_BYTES[precision.compute])
     return ModelSizes(
         manifest.shape,
-        _weights(manifest, engines, DECODER) + _kernel_bytes(manifest),
+        _weights(manifest, engines, DECODER),
         _weights(manifest, engines, ENCODER),
         FLOAT_BYTES[precision.compute],
         encoder,
+        _kernel_bytes(manifest, engines, decode),
     )
 
 
-def _kernel_bytes(manifest: Manifest) -> int:
-    if not manifest.decode:
+def _kernel_bytes(manifest: Manifest, engines: EngineManifest | None, decode: str) -> int:
+    decoder = engines.engine(DECODER) if engines else None
+    has_steps = decoder is not None and len(decoder.profiles) > 1
+    if NETWORK not in manifest.files or (decode != BY_KERNELS and has_steps):
         return 0
     return sum(manifest.files[name].bytes for name in (NETWORK, manifest.table.file))
 

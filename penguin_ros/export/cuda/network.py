@@ -38,7 +38,7 @@ KINDS = {'float32': 'fp32', 'float16': 'fp16', 'bfloat16': 'bf16', 'int32': 'i32
 """What the kernels call the formats of weight files."""
 
 BITS = {'int4': 4, 'int8': 8}
-SAFETENSORS = {'float16': 'F16', 'bfloat16': 'BF16'}
+SAFETENSORS = {'float16': 'F16', 'bfloat16': 'BF16', 'float32': 'F32'}
 GATED = '.gate_up'
 BIASES = ('encoder.patch_embedding.bias', 'projector.0.bias', 'projector.2.bias')
 Progress = Callable[[str, int], None]
@@ -49,7 +49,7 @@ Note = Callable[[str, str, tuple[int, ...]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class NetworkOrder:
-    """What is written: matrices as planned, in `compute` what is 16 bits wide, rotary tables of
+    """What is written: matrices as planned, in `compute` what is not packed, rotary tables of
     `max_length` positions, with so many threads; without `has_encoder` the LLM's part alone.
     """
 

@@ -275,8 +275,9 @@ def test_heads_that_the_kernels_do_not_have_are_refused_when_a_bundle_is_built(
         build_bundle(
             open_checkpoint(odd), tmp_path / 'bundle', BuildOrder(BuildChoice('cuda', 'float16'))
         )
-    with pytest.raises(BuildRefused, match='do not run in float32'):
-        build_bundle(open_checkpoint(odd), tmp_path / 'bundle', BuildOrder(BuildChoice('cuda')))
+    mixed = BuildOrder(BuildChoice('cuda', 'float16', vision='float32'))
+    with pytest.raises(BuildRefused, match='do not run in float16 and float32'):
+        build_bundle(open_checkpoint(odd), tmp_path / 'bundle', mixed)
 
 
 def test_nothing_is_allocated_after_opening_but_features(bundle: Path, machine: Machine) -> None:

@@ -21,7 +21,7 @@ from support.fake_gpu.cuda_bundles import (
     small_checkpoint,
 )
 from support.fake_gpu.installed import Machine, remove, use
-from support.fake_gpu.interpreted import interpreting_gpu
+from support.fake_gpu.interpreted import interpreting_gpu, short_passes
 from support.kernel_runs import needs_triton
 
 from penguin_ros.backends.base.backend import Branch, Chunk, FeatureSpan
@@ -36,16 +36,9 @@ CONFIG = ModelConfig(max_length=96, kv_slots=2)
 
 
 @pytest.fixture(autouse=True)
-def short_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Passes of at most 64 rows: the interpreter takes a millisecond for a program."""
+def passes_are_short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     use(Machine())
-    from penguin_ros.backends.cuda import decoder, llm_passes
-
-    monkeypatch.setattr(llm_passes, 'ROW_COUNTS', (16, 64))
-    for module in (llm_passes, decoder):
-        monkeypatch.setattr(module, 'MAX_ROWS', 64)
-        monkeypatch.setattr(module, 'MAX_WANTED', 16)
-    monkeypatch.setattr(llm_passes, 'WANTED_COUNTS', (0, 1, 16))
+    short_passes(monkeypatch)
     yield
     remove()
 
@@ -69,10 +62,20 @@ def everything(backend: CudaBackend) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize('precision', ['float16', 'int4'])
-def test_triton_and_numpy_agree(tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize(
+    ('choice', 'tolerance'),
+    [
+        (BuildChoice('cuda', 'float16'), 2e-2),
+        (BuildChoice('cuda', 'int4', vision='int8'), 2e-2),
+        (BuildChoice('cuda', 'float32'), 1e-5),
+        (BuildChoice('cuda', 'int4', vision='int8', compute='float32'), 1e-5),
+    ],
+    ids=lambda value: (
+        f'{value.precision} {value.compute}' if isinstance(value, BuildChoice) else ''
+    ),
+)
+def test_triton_and_numpy_agree(tmp_path: Path, choice: BuildChoice, tolerance: float) -> None:
     checkpoint = small_checkpoint(tmp_path / 'checkpoint')
-    choice = BuildChoice('cuda', precision, vision='int8' if precision == 'int4' else '')
     bundle = cuda_bundle(checkpoint, tmp_path / 'bundle', choice)
     reference = opened(computing_machine(), bundle, CONFIG)
     expected = everything(reference)
@@ -84,4 +87,4 @@ def test_triton_and_numpy_agree(tmp_path: Path, precision: str) -> None:
         ran = set(gpu.executor.runs)  # type: ignore[attr-defined]
     assert {'one.attend', 'few.attend_masked', 'many.gated', 'encoder.attend'} <= ran
     for got, wanted in zip(found, expected, strict=True):
-        assert np.linalg.norm(got - wanted) <= 2e-2 * np.linalg.norm(wanted)
+        assert np.linalg.norm(got - wanted) <= tolerance * np.linalg.norm(wanted)

@@ -24,6 +24,8 @@ from penguin_ros.backends.base.backend import Branch, Chunk, FeatureSpan
 from penguin_ros.backends.base.bundle import open_bundle
 from penguin_ros.backends.tensorrt.backend import TensorrtBackend
 from penguin_ros.backends.tensorrt.engine_manifest import read_engine_manifest
+from penguin_ros.backends.tensorrt.engine_memory import bundle_plan
+from penguin_ros.board_memory.memory_plan import Room
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.cli.main import main
 from penguin_ros.config import ModelConfig
@@ -106,6 +108,21 @@ def test_engines_and_kernels_write_the_same_on_one_cache(machine: Machine, bundl
     assert ran == ['tensorrt', 'tensorrt with own kernels'], 'the evidence says which wrote'
 
 
+def test_the_plan_of_memory_has_the_kernels_copy_of_the_weights_where_they_decode(
+    bundle: Path,
+) -> None:
+    room, plans = Room(16 * 10**9, 15 * 10**9, True), {}
+    found, engines = open_bundle(bundle), read_engine_manifest(bundle)
+    for decode in ('engines', 'kernels', 'auto'):
+        plan = bundle_plan(found, engines, replace(CONFIG, decode=decode), room)
+        plans[decode] = {item.name: item.byte_count for item in plan.items}
+    files = found.manifest.files
+    table = found.manifest.table.file
+    assert plans['kernels']['own kernels'] == files['network.bin'].bytes + files[table].bytes
+    assert 'own kernels' not in plans['engines'] and plans['auto'] == plans['engines']
+    assert plans['kernels']['decoder'] == plans['engines']['decoder']
+
+
 def test_beside_kernels_engines_are_built_without_a_profile_for_one_row(
     machine: Machine,
     bundle: Path,
@@ -148,6 +165,6 @@ def test_kernels_are_asked_for_in_vain_where_a_bundle_has_none(
     assert not machine.gpu.blocks
     assert main(['build', str(plain), '--backend', 'tensorrt', '--decode', 'kernels']) != 0
     assert 'it has no kernels' in capsys.readouterr().err
-    wide = BuildOrder(BuildChoice('tensorrt', 'float32'), 528, decode='both')
-    with pytest.raises(BuildRefused, match='do not run in float32'):
-        build_bundle(open_checkpoint(checkpoint), tmp_path / 'wide', wide)
+    mixed = BuildOrder(BuildChoice('tensorrt', 'float16', vision='float32'), 528, decode='both')
+    with pytest.raises(BuildRefused, match='do not run in float16 and float32'):
+        build_bundle(open_checkpoint(checkpoint), tmp_path / 'mixed', mixed)

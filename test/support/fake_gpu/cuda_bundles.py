@@ -65,11 +65,15 @@ def cuda_bundle(
 
 
 def kernel_steps_bundle(
-    checkpoint: Path, folder: Path, max_length: int = MAX_LENGTH, decode: str = 'kernels'
+    checkpoint: Path,
+    folder: Path,
+    max_length: int = MAX_LENGTH,
+    decode: str = 'kernels',
+    precision: str = 'float16',
 ) -> Path:
     """Builds a bundle for TensorRT, without engines, in which kernels decode."""
     order = BuildOrder(
-        BuildChoice('tensorrt', 'float16'),
+        BuildChoice('tensorrt', precision),
         max_length,
         kernels=KernelOrder((87,), stand_ins),
         decode=decode,

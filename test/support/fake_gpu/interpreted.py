@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from support.fake_gpu.memory import Arena, FakeGpu, GpuFault
 
 from penguin_ros.kernels.interpreter import Interpreter, KernelFailed
@@ -39,6 +40,19 @@ class InterpretingExecutor:
             self._interpreter.launch(kernel, grid, given)
         except KernelFailed as error:
             raise GpuFault(str(error)) from error
+
+
+def short_passes(patch: pytest.MonkeyPatch) -> None:
+    """Makes passes of at most 64 rows: the interpreter takes a millisecond for a program. A Machine
+    must be in use.
+    """
+    from penguin_ros.backends.cuda import decoder, llm_passes
+
+    patch.setattr(llm_passes, 'ROW_COUNTS', (16, 64))
+    patch.setattr(llm_passes, 'WANTED_COUNTS', (0, 1, 16))
+    for module in (llm_passes, decoder):
+        patch.setattr(module, 'MAX_ROWS', 64)
+        patch.setattr(module, 'MAX_WANTED', 16)
 
 
 @contextmanager

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step that answers with another bundle of the same model, for the backend cuda; see
+`whole_answer`.
+"""
+
+from __future__ import annotations
+
+from penguin_ros.board.steps import Note, StepOrder
+from penguin_ros.board.whole_answer import measure
+
+
+def run(order: StepOrder, note: Note) -> None:
+    """Notes it."""
+    measure(order.against, order, note)
