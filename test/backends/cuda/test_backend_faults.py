@@ -174,6 +174,23 @@ def test_memory_that_runs_out_while_frames_are_encoded_leaves_the_backend_usable
     assert not machine.gpu.blocks
 
 
+@pytest.mark.parametrize(('call', 'count'), [('cudaGraphLaunch', 1), ('cuLaunchKernel', 5)])
+def test_a_launch_that_finds_no_memory_is_named_and_the_same_pass_runs_later(
+    bundle: Path, machine: Machine, call: str, count: int
+) -> None:
+    backend = opened(machine, bundle)
+    slot = backend.new_slot()
+    expected = backend.forward_greedy(slot, Chunk(tokens(1, count)))
+    backend.truncate(slot, 0)
+    machine.gpu.planted[call] = 2
+    with pytest.raises(OutOfMemory, match=f'no memory for {call}'):
+        backend.forward_greedy(slot, Chunk(tokens(1, count)))
+    assert not machine.gpu.planted and backend.slot_length(slot) == 0
+    assert backend.forward_greedy(slot, Chunk(tokens(1, count))) == expected
+    backend.close()
+    assert not machine.gpu.blocks and not machine.gpu.graphs
+
+
 def test_a_kernel_that_fails_loses_the_device_for_good(bundle: Path, machine: Machine) -> None:
     backend = opened(machine, bundle)
     slot = backend.new_slot()

@@ -259,16 +259,18 @@ def cuda_driver(gpu: FakeGpu) -> types.ModuleType:
         'cuGetErrorString': lambda code: (OK, CUresult(code).name.encode()),
     }
     for name, function in functions.items():
-        setattr(module, name, _checked(gpu, function))
+        setattr(module, name, _checked(gpu, name, function))
     return module
 
 
-def _checked(gpu: FakeGpu, function: Callable[..., Result]) -> Callable[..., Result]:
+def _checked(gpu: FakeGpu, name: str, function: Callable[..., Result]) -> Callable[..., Result]:
     """Turns what is refused into an error code, without values."""
 
     def call(*arguments: Any) -> Result:
         if gpu.lost:
             return (CUresult(gpu.lost), None, None)
+        if code := gpu.planted.pop(name, 0):
+            return (CUresult(code), None, None)
         try:
             return function(*arguments)
         except Refused as refused:

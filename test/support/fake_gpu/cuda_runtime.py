@@ -55,6 +55,8 @@ def checked(gpu: FakeGpu, name: str, function: Callable[..., Result]) -> Callabl
     def call(*arguments: Any) -> Result:
         if gpu.lost and name not in WORKS_WHEN_LOST:
             return (cudaError_t(gpu.lost), None)
+        if code := gpu.planted.pop(name, 0):
+            return (cudaError_t(code), None)
         try:
             return function(*arguments)
         except GpuFault:

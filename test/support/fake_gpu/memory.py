@@ -126,8 +126,10 @@ class FakeGpu:
     counts allocations that failed, `flags` are those that were set.
 
     `executor` computes what kernels do. The kernel number `fails_at`, counted from 1, fails with
-    the code `fails_with`; `lost` is the code that all calls return from then on. Without
-    `has_compiler` the driver reads no PTX; when it `is_taken`, another process has it alone.
+    the code `fails_with`; `lost` is the code that all calls return from then on. `planted` are
+    codes that the next calls of functions return, by their names, instead of doing anything.
+    Without `has_compiler` the driver reads no PTX; when it `is_taken`, another process has it
+    alone.
     """
 
     def __init__(self, total_bytes: int = 1 << 34, arena: Arena | None = None) -> None:
@@ -152,6 +154,7 @@ class FakeGpu:
         self.has_compiler, self.is_taken, self.lost = True, False, 0
         self.kernels_run = 0
         self.fails_at, self.fails_with = 0, 0
+        self.planted: dict[str, int] = {}
         self.executor: Executor = refuse_to_run
 
     @property
