@@ -64,6 +64,7 @@ MADE = {
     'engines/penguin_2b',
     'engines/penguin_int4',
     'engines/penguin_float32',
+    'engines/kernels',
     'engines/orin',
     'engines/desktop',
 }

@@ -58,15 +58,12 @@ def _cuda() -> dict[str, Any]:
     whether these are a stand-in of a test, which no file holds.
     """
     try:
-        from cuda.bindings import runtime as cudart
-
-        from penguin_ros.backends.cuda.device import versions
+        from penguin_ros.backends.cuda.device import is_stand_in, versions
 
         driver, runtime = versions()
     except Exception as error:  # absent, or a library that it loads is
         return {'driver': driver_version(), 'runtime': 0, 'why': _line(error)}
-    is_stand_in = getattr(cudart, '__file__', None) is None
-    return {'driver': driver, 'runtime': runtime, 'is_stand_in': is_stand_in}
+    return {'driver': driver, 'runtime': runtime, 'is_stand_in': is_stand_in()}
 
 
 def _tensorrt() -> dict[str, str]:

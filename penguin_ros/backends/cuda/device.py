@@ -272,6 +272,11 @@ def versions() -> tuple[int, int]:
     return int(driver), int(runtime)
 
 
+def is_stand_in() -> bool:
+    """Returns whether what is used as CUDA here is a stand-in of a test, which no file holds."""
+    return getattr(cudart, '__file__', None) is None
+
+
 def _call(name: str, result: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns what a CUDA function returned, without the error code in front; a named error with
     CUDA's words when that is one, see `faults`.
