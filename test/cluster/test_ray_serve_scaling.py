@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from support.ray_deployment import Clients, Deployed, marked_cluster, waited
+from support.ray_deployment import Clients, Deployed, serve_cluster, waited
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -13,7 +13,7 @@ CLIENTS = 12
 
 
 def test_replicas_follow_the_load_and_every_request_is_answered() -> None:
-    with marked_cluster() as cluster:
+    with serve_cluster() as cluster:
         deployed = Deployed(cluster)
         words = '--replicas 0 --max-replicas 2 --grow-after 2 --shrink-after 3'
         deployed.deploy('penguin_sim', *words.split())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.certificates import write_certificate
-from support.ray_deployment import Deployed, marked_cluster
+from support.ray_deployment import Deployed, serve_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -20,7 +20,7 @@ def test_answers_come_by_tls_and_another_address_needs_a_new_start(tmp_path: Pat
     write_certificate(tmp_path, 'localhost', -1, 10)
     certificate = tmp_path / 'cert.pem'
     files = '--tls-certificate', str(certificate), '--tls-key', str(tmp_path / 'key.pem')
-    with marked_cluster() as cluster:
+    with serve_cluster() as cluster:
         deployed = Deployed(cluster, ssl.create_default_context(cafile=str(certificate)))
         told = deployed.deploy('penguin_sim', *files)
         assert f'Deployed at https://127.0.0.1:{deployed.port}/v1' in told

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from support.own_network import own_network
 from support.ray_cluster import RayCluster, processes, ray_cluster, ray_environment, ray_python
 
 REPLICA = 'ray::ServeReplica:penguin:engine'
@@ -125,3 +126,11 @@ def marked_cluster(cpus: int = 1) -> Iterator[RayCluster]:
             yield cluster
     finally:
         del os.environ['PENGUIN_RAY_TEST']
+
+
+@contextmanager
+def serve_cluster() -> Iterator[RayCluster]:
+    """A marked cluster for Serve."""
+    why = 'replicas of Ray Serve listen at every address for each other'
+    with own_network(why), marked_cluster() as cluster:
+        yield cluster
