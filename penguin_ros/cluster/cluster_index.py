@@ -6,7 +6,7 @@ away, captions are written as they come, and what a dead captioner had is given 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from penguin_ros.cluster.spans import (
     SpanCaptions,
     missing_spans,
 )
+from penguin_ros.cluster.work_list import WorkList
 from penguin_ros.errors import DeviceLost
 
 MOST_LOSSES = 3
@@ -76,7 +77,7 @@ class ClusterIndex:
         self._on_progress = on_progress
         self._clock = clock
         self._span_clips = span_clips
-        self._tasks: deque[Task] = deque()
+        self._work = WorkList()
         self._out = 0
         self._losses: Counter[Task] = Counter()
         self._failures = 0
@@ -90,17 +91,23 @@ class ClusterIndex:
         when captioners cannot begin.
         """
         self.reports = {place: RecordingReport() for place in places}
-        self._tasks.extend(places)
-        while self._tasks or self._out:
-            while self._tasks and self._crew.idle:
-                self._crew.give(self._tasks.popleft())
-                self._out += 1
+        for place in places:
+            self._work.add(place)
+        while self._work or self._out:
+            self._give_away()
             for outcome in self._crew.wait(WAIT_S):
                 self._out -= 1
                 self._take(outcome)
             self._on_progress(self._progress())
         self._sink.flush()
         return self.reports
+
+    def _give_away(self) -> None:
+        for captioner in self._crew.idle:
+            if not self._work:
+                return
+            self._crew.give(captioner, self._work.take(captioner))
+            self._out += 1
 
     def _take(self, outcome: Outcome) -> None:
         if outcome.ending == 'done':
@@ -113,7 +120,7 @@ class ClusterIndex:
             self._lose(outcome)
         else:
             self._failures += 1
-            self._tasks.appendleft(outcome.task)
+            self._work.put_back(outcome.task)
             if self._failures >= MOST_FAILURES:
                 raise DeviceLost(
                     f'{self._failures} captioners in a row could not begin',
@@ -135,7 +142,8 @@ class ClusterIndex:
         clips = sum(span.count for span in spans)
         report.known = -(-facts.duration_ns // self._clip_ns) - clips
         self._total += clips
-        self._tasks.extend(spans)
+        for span in spans:
+            self._work.add(span)
         self._begun = self._clock() if self._begun is None else self._begun
 
     def _write(self, span: Span, result: SpanCaptions) -> None:
@@ -158,7 +166,7 @@ class ClusterIndex:
     def _lose(self, outcome: Outcome) -> None:
         self._losses[outcome.task] += 1
         if self._losses[outcome.task] < MOST_LOSSES:
-            self._tasks.appendleft(outcome.task)
+            self._work.put_back(outcome.task)
             return
         task = outcome.task
         place = task.place if isinstance(task, Span) else task

@@ -32,10 +32,10 @@ class Crew(Protocol):
     """Captioners, each with one task at a time; some come and some die."""
 
     @property
-    def idle(self) -> int:
-        """How many could take a task now."""
+    def idle(self) -> Sequence[str]:
+        """The names of those that could take a task now."""
 
-    def give(self, task: Task) -> None:
+    def give(self, captioner: str, task: Task) -> None:
         """Gives a task to one that is idle."""
 
     def wait(self, timeout_s: float) -> Sequence[Outcome]:

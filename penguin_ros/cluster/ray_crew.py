@@ -61,19 +61,19 @@ class RayCrew:
             num_cpus=cpus, num_gpus=1 if gpus else 0, max_restarts=-1, max_task_retries=0
         )
         actors = [captioner.remote(config, has_pictures) for _ in range(self.size)]
-        self._actors = {actor._actor_id: actor for actor in actors}
+        self._actors = {actor._actor_id.hex(): actor for actor in actors}
         self._pings = {self._ping(actor): actor for actor in actors}
-        self._idle: list[Any] = []
+        self._idle: dict[str, Any] = {}
         self._tasks: dict[Any, tuple[Any, Task]] = {}
 
     @property
-    def idle(self) -> int:
-        """How many actors could take a task now."""
-        return len(self._idle)
+    def idle(self) -> Sequence[str]:
+        """The ids of the actors that could take a task now."""
+        return tuple(self._idle)
 
-    def give(self, task: Task) -> None:
+    def give(self, captioner: str, task: Task) -> None:
         """Gives a task to an idle actor."""
-        actor = self._idle.pop()
+        actor = self._idle.pop(captioner)
         call = actor.describe if isinstance(task, RecordingPlace) else actor.caption
         self._tasks[call.remote(task)] = actor, task
 
@@ -102,7 +102,7 @@ class RayCrew:
         actor = self._pings.pop(ref)
         try:
             self._ray.get(ref)
-            self._idle.append(actor)
+            self._rest(actor)
         except self._ray.exceptions.RayError:
             self._pings[self._ping(actor)] = actor
 
@@ -111,10 +111,13 @@ class RayCrew:
         try:
             result = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:  # the call itself failed
-            self._idle.append(actor)
+            self._rest(actor)
             return Outcome(task, 'failed', why=str(error.cause or error))
         except self._ray.exceptions.RayError as error:
             self._pings[self._ping(actor)] = actor
             return Outcome(task, 'lost', why=type(error).__name__)
-        self._idle.append(actor)
+        self._rest(actor)
         return Outcome(task, 'done', result)
+
+    def _rest(self, actor: Any) -> None:
+        self._idle[actor._actor_id.hex()] = actor

@@ -37,7 +37,9 @@ class ClipRunner(Protocol):
 
 
 class SpanCaptioner:
-    """One engine, and one recording at a time. `runner`: instead of an engine, in tests."""
+    """One engine, and one recording at a time, which stays open: a span that follows the one before
+    is read on from there. `runner`: instead of an engine, in tests.
+    """
 
     def __init__(
         self, config: PenguinConfig, has_pictures: bool, runner: ClipRunner | None = None
@@ -46,6 +48,7 @@ class SpanCaptioner:
         self._has_pictures = has_pictures
         self._engine: OfflineRunner | None = None
         self._runner = runner
+        self._recording: tuple[RecordingPlace, Recording] | None = None
 
     def describe(self, place: RecordingPlace) -> RecordingFacts:
         """Opens a recording and returns how long it is."""
@@ -61,11 +64,12 @@ class SpanCaptioner:
         notes: tuple[str, ...] = ()
         runner = self._opened()
         try:
-            recording = open_recording(Path(span.place.path), span.place.image_topic)
+            recording = self._opened_recording(span.place)
             for clip in self._clips(recording, span):
                 captions.append(self._captioned(clip, runner))
             notes = tuple(recording.account.lines())
         except Exception as error:
+            self._recording = None
             return SpanCaptions(tuple(captions), notes, _in_words(error))
         return SpanCaptions(tuple(captions), notes)
 
@@ -82,6 +86,11 @@ class SpanCaptioner:
         if self._runner is None:
             self._runner = self._engine = OfflineRunner(self._config).__enter__()
         return self._runner
+
+    def _opened_recording(self, place: RecordingPlace) -> Recording:
+        if self._recording is None or self._recording[0] != place:
+            self._recording = place, open_recording(Path(place.path), place.image_topic)
+        return self._recording[1]
 
     def _clips(self, recording: Recording, span: Span) -> Iterator[list[Frame]]:
         config = self._config

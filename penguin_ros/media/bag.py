@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,21 @@ class _Item:
     lost: Lost | None = None
 
 
+@dataclass(frozen=True)
+class _Stopped:
+    """Where a call of `frames` stopped: `placed` begins with an image that is not before `end_ns`,
+    and `account` is what it was before the clock's notes came.
+    """
+
+    end_ns: int
+    placed: Iterator[tuple[_Item, int]]
+    clock: BagClock
+    account: Account
+
+
 class BagRecording:
-    """One image topic of a bag.
+    """One image topic of a bag, which is read from its beginning on, or from where the call of
+    `frames` before stopped.
 
     MediaError when the bag cannot be read, has no such topic, or has several and none was named.
     """
@@ -61,6 +76,7 @@ class BagRecording:
         self._start_ns = min(starts, default=0)
         self.duration_ns = max(ends, default=0) - self._start_ns
         self.account = Account()
+        self._stopped: _Stopped | None = None
         self.origin_ns = self._origin()
 
     def frames(
@@ -69,16 +85,17 @@ class BagRecording:
         """Implements Recording: times are header stamps as long as these go on as time does, see
         BagClock.
         """
-        self.account = account = Account(notes=list(self._bag.notes))
-        sampler, clock = RecordingSampler(sample_fps), BagClock()
-        for item, following in _pairs(self._items()):
+        placed, clock = self._begun(start_ns)
+        account, sampler = self.account, RecordingSampler(sample_fps)
+        for item, time_ns in placed:
             if item.lost is not None:
                 self._lose(item.lost)
                 continue
-            time_ns = clock.place(item.times, following)
             since_ns = time_ns - self.origin_ns
             if end_ns is not None and since_ns >= end_ns:
                 account.stop()
+                rest = chain([(item, time_ns)], placed)
+                self._stopped = _Stopped(end_ns, rest, clock, deepcopy(account))
                 break
             if since_ns < start_ns or not sampler.is_due(time_ns):
                 account.pass_over(time_ns)
@@ -91,6 +108,17 @@ class BagRecording:
         else:
             self._close_account()
         self._tell_clock(clock)
+
+    def _begun(self, start_ns: int) -> tuple[Iterator[tuple[_Item, int]], BagClock]:
+        """Returns what to read on with, and the clock that places it."""
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None and start_ns >= stopped.end_ns:
+            self.account = stopped.account
+            self.account.read_on()
+            return stopped.placed, stopped.clock
+        self.account = Account(notes=list(self._bag.notes))
+        clock = BagClock()
+        return _placed(self._items(), clock), clock
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -216,6 +244,12 @@ def _pairs(items: Iterator[_Item]) -> Iterator[tuple[_Item, Stamped | None]]:
         waiting.append(item)
     for item in waiting:
         yield item, None
+
+
+def _placed(items: Iterator[_Item], clock: BagClock) -> Iterator[tuple[_Item, int]]:
+    """Yields each item with its time; what is lost has none."""
+    for item, following in _pairs(items):
+        yield item, 0 if item.lost is not None else clock.place(item.times, following)
 
 
 def _stamp(data: bytes) -> int | None:

@@ -62,6 +62,10 @@ class Account:
         """Counts the image at which reading stops, since it lies behind what is wanted."""
         self.not_due += 1
 
+    def read_on(self) -> None:
+        """Takes the image at which reading stopped back, since it is looked at again."""
+        self.not_due -= 1
+
     def leave_out(
         self, cause: str, reason: str, fix: str = '', time_ns: int | None = None, count: int = 1
     ) -> None:
@@ -119,5 +123,7 @@ class Recording(Protocol):
     ) -> Iterator[tuple[int, Image]]:
         """Yields (time in ns, RGB) with strictly increasing times, at most `sample_fps` above 0.
 
-        `start_ns` and `end_ns` count from the origin; what lies outside is not decoded.
+        `start_ns` and `end_ns` count from the origin; what lies outside is not decoded. A call that
+        starts where the one before ended, or later, reads on from there where the format lets it,
+        with the account that this one had; any other reads from the beginning.
         """

@@ -214,7 +214,8 @@ class VideoReader:
 
 
 class VideoRecording:
-    """A video file as a recording; each call of `frames` decodes it from the start.
+    """A video file as a recording. A call of `frames` decodes it from the start, since times of
+    other places are not to be had exactly, or from where the call before stopped.
 
     MediaError when it cannot be opened, or when none of its frames can be decoded.
     """
@@ -233,6 +234,7 @@ class VideoRecording:
         finally:
             reader.close()
         self.account = Account()
+        self._stopped: tuple[VideoReader, int] | None = None
 
     def frames(
         self, sample_fps: float = 0.0, start_ns: int = 0, end_ns: int | None = None
@@ -242,14 +244,16 @@ class VideoRecording:
         """
         import cv2
 
-        self.account = account = Account()
-        reader = VideoReader(self.path)
+        reader, is_grabbed = self._begun(start_ns)
+        account = self.account
         sampler = RecordingSampler(sample_fps)
         try:
-            while reader.grab():
+            while is_grabbed or reader.grab():
+                is_grabbed = False
                 time_ns = reader.media_time_ns()
                 if end_ns is not None and time_ns >= end_ns:
                     account.stop()
+                    self._stopped = reader, end_ns
                     return
                 if time_ns < start_ns or not sampler.is_due(time_ns):
                     account.pass_over(time_ns)
@@ -263,7 +267,19 @@ class VideoRecording:
                 yield time_ns, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
             self._close_account(reader)
         finally:
-            reader.close()
+            if self._stopped is None or self._stopped[0] is not reader:
+                reader.close()
+
+    def _begun(self, start_ns: int) -> tuple[VideoReader, bool]:
+        """Returns what to read on with, and whether its current frame is still to be looked at."""
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None and start_ns >= stopped[1]:
+            self.account.read_on()
+            return stopped[0], True
+        if stopped is not None:
+            stopped[0].close()
+        self.account = Account()
+        return VideoReader(self.path), False
 
     def _close_account(self, reader: VideoReader) -> None:
         """Compares what was decoded with what the file holds, and with what it promises."""

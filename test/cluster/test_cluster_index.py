@@ -45,14 +45,21 @@ class Crew:
         self.size = size
         self.deaths = deaths
         self.tasks: list[Task] = []
+        self.holders: dict[Task, str] = {}
         self.captioned = 0
+        self.read: dict[str, list[Span]] = {f'captioner {n}': [] for n in range(size)}
 
     @property
-    def idle(self) -> int:
-        return self.size - len(self.tasks)
+    def idle(self) -> Sequence[str]:
+        busy = {self.holders[task] for task in self.tasks}
+        return [name for name in self.read if name not in busy]
 
-    def give(self, task: Task) -> None:
+    def give(self, captioner: str, task: Task) -> None:
+        assert captioner in self.idle
+        self.holders[task] = captioner
         self.tasks.append(task)
+        if isinstance(task, Span):
+            self.read[captioner].append(task)
 
     def wait(self, timeout_s: float) -> Sequence[Outcome]:
         self.random.shuffle(self.tasks)
@@ -120,6 +127,22 @@ def test_a_torn_recording_costs_only_itself_and_is_named(tmp_path: Path) -> None
         reports = run(Crew(1, deaths=0.0), sink)
     assert lines_in(tmp_path / 'captions.jsonl') == WANTED
     assert [reports[place].errors for place in PLACES] == [[], [], ['it is torn']]
+
+
+def test_captioners_read_forwards_and_share_a_recording_only_when_none_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    crew = Crew(3, size=2, deaths=0.0)
+    with LinesSink(tmp_path / 'captions.jsonl') as sink:
+        run(crew, sink)
+    for spans in crew.read.values():
+        places = [span.place for span in spans]
+        changes = sum(now != before for before, now in zip(places, places[1:], strict=False))
+        assert changes <= 1  # to what the other one has open, when the own one is done
+        for place in set(places):
+            firsts = [span.first for span in spans if span.place == place]
+            assert firsts == sorted(firsts)
+    assert {spans[0].place for spans in crew.read.values()} == set(PLACES[:2])
 
 
 def test_what_kills_every_captioner_is_given_up_and_the_rest_is_done(tmp_path: Path) -> None:
