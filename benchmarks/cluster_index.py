@@ -2,6 +2,7 @@
 """How fast recordings are captioned by engines on Ray, and what writing each caption once costs.
 
     python benchmarks/cluster_index.py [--clips 200] [--workers 1 2]
+    python benchmarks/cluster_index.py --reading 30     # reading on against opening for each span
 
 It makes recordings, captions them in this process as `penguin index` does without a cluster, then
 with a cluster on this machine. Needs Ray, and room for an engine in each worker.
@@ -25,11 +26,12 @@ from penguin_ros.cluster.caption_sinks import LinesSink
 from penguin_ros.cluster.cluster_index import ClusterIndex, Progress
 from penguin_ros.cluster.ray_crew import LOCAL, RayCrew, connect
 from penguin_ros.cluster.span_captioner import SpanCaptioner
-from penguin_ros.cluster.spans import ClipCaption, RecordingPlace, Span
+from penguin_ros.cluster.spans import SPAN_CLIPS, ClipCaption, RecordingPlace, Span
 from penguin_ros.config import PenguinConfig
 from penguin_ros.evaluation.offline import ANY_LENGTH, offline
 from penguin_ros.export.bundle_cache import with_bundle
 from penguin_ros.frame import NANOSECONDS
+from penguin_ros.media.recordings import open_recording
 from penguin_ros.settings import with_values
 from penguin_ros.shipped import MODEL
 
@@ -132,14 +134,33 @@ def on_ray(
     }
 
 
+def reading(path: Path, is_kept: bool) -> dict[str, object]:
+    """Reads the frames of all spans of a recording, without any engine."""
+    start, count = time.process_time(), 0
+    recording = open_recording(path)
+    span_ns = SPAN_CLIPS * CLIP_SECONDS * NANOSECONDS
+    for begin_ns in range(0, recording.duration_ns, span_ns):
+        recording = recording if is_kept else open_recording(path)
+        count += sum(1 for _ in recording.frames(2.0, begin_ns, begin_ns + span_ns))
+    return {
+        'the recording': 'stays open' if is_kept else 'is opened for each span',
+        'frames': count,
+        'CPU [s]': time.process_time() - start,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--clips', type=int, default=200, help='clips of each of two recordings')
     parser.add_argument('--workers', type=int, nargs='+', default=[1, 2])
+    parser.add_argument('--reading', type=int, metavar='MINUTES', help='nothing but reading')
     given = parser.parse_args()
     config = settings()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if given.reading:
+            film(folder / 'day.avi', given.reading * 60 // CLIP_SECONDS, 0)
+            return print_table([reading(folder / 'day.avi', kept) for kept in (True, False)])
         places = []
         for number in range(2):
             path = folder / f'day{number}.avi'

@@ -15,7 +15,9 @@ from penguin_ros.cluster.spans import RecordingPlace, Span
 
 
 class WorkList:
-    """Recordings to describe, which come first, and spans to caption."""
+    """Recordings to describe, which come first, so that all is known that is to be done, and spans
+    to caption, those of a recording in their order.
+    """
 
     def __init__(self) -> None:
         self._places: deque[RecordingPlace] = deque()
@@ -23,6 +25,7 @@ class WorkList:
         self._reads: dict[str, RecordingPlace] = {}
 
     def __bool__(self) -> bool:
+        """Whether there is anything to take."""
         return bool(self._places or self._spans)
 
     def add(self, task: Task) -> None:
