@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """LangChain's standard tests of chat models, asked of a served engine through its own client of
-OpenAI: `pytest langchain_suite.py` in a python that has both, with PENGUIN_SUITE_URL, _KEY,
-_MODEL and _PICTURE.
+OpenAI: `pytest langchain_suite.py` in a python that has both, with PENGUIN_SUITE_URL, _KEY, _MODEL,
+_PICTURE, and _JSON=yes where the model can write a small object of its own accord.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 
 class TestServedEngine(ChatModelIntegrationTests):
-    """What is served has pictures, JSON schemas and counts of tokens, and no tools. JSON without a
-    schema is served too, but the keys of a certain object are more than a small model gets right.
-    """
+    """What is served has pictures, JSON schemas and counts of tokens, and no tools."""
 
     @pytest.fixture(autouse=True)
     def picture(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +50,11 @@ class TestServedEngine(ChatModelIntegrationTests):
 
     @property
     def has_structured_output(self) -> bool:
-        return True
+        return os.environ['PENGUIN_SUITE_JSON'] == 'yes'
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return self.has_structured_output
 
     @property
     def structured_output_kwargs(self) -> dict[str, Any]:
@@ -77,3 +79,9 @@ class TestServedEngine(ChatModelIntegrationTests):
         for chunk in chat.stream(asked):
             whole = chunk if whole is None else whole + chunk
         return whole
+
+    @pytest.mark.xfail(reason='for classes of pydantic 1 LangChain asks for a tool', strict=True)
+    def test_structured_output_pydantic_2_v1(self, model: Any) -> None:
+        if not self.has_structured_output:
+            pytest.xfail('the model writes no objects')
+        super().test_structured_output_pydantic_2_v1(model)
