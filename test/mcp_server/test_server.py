@@ -14,21 +14,24 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
-pytest.importorskip('mcp', reason='the SDK of the Model Context Protocol is missing')
+if find_spec('mcp') is None:
+    pytest.skip('the SDK of the Model Context Protocol is missing', allow_module_level=True)
 
-from mcp import Client
-from mcp.client.stdio import StdioServerParameters
 from support.graph import REPOSITORY, Graph
 from support.live_rules import LiveRules
 from support.spun_graph import WAIT_S, SpunGraph
 
 from penguin_ros.cli.main import parser
+
+if TYPE_CHECKING:
+    from mcp import Client  # takes a second, which only tests that use it are to wait for
 
 READ_ONLY = {
     'robot_status',
@@ -60,6 +63,9 @@ def environment(graph: Graph) -> dict[str, str]:
 
 @asynccontextmanager
 async def over_stdio(graph: Graph, *options: str) -> AsyncIterator[Client]:
+    from mcp import Client
+    from mcp.client.stdio import StdioServerParameters
+
     started = StdioServerParameters(
         command=sys.executable,
         args=['-m', 'penguin_ros.cli.main', 'mcp', *options],
@@ -170,6 +176,8 @@ def http(graph: Graph, rules: LiveRules) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_several_agents_ask_over_http_on_this_machine(http: str) -> None:
+    from mcp import Client
+
     assert re.fullmatch(r'http://127\.0\.0\.1:\d+/mcp', http)
 
     async def talk() -> None:

@@ -60,7 +60,8 @@ def check_all(checkout: Path, environment: dict[str, str]) -> None:
     demo = run(checkout, environment, './scripts/demo', '--seconds', '60')
     assert re.search(r'(\d+) of \1 facts right', demo.stdout), demo.stdout[-4000:]
     tests = run(checkout, environment, './scripts/test', '-q', deadline_s=TESTS_DEADLINE_S)
-    assert re.search(r'[23]\d{3} passed', tests.stdout), tests.stdout[-4000:]
+    passed = re.search(r'(\d+) passed', tests.stdout)
+    assert passed and int(passed[1]) > 5000, tests.stdout[-4000:]
 
 
 def test_ubuntu_22_04_with_the_pip_and_libraries_of_apt(checkout: Path, tmp_path: Path) -> None:

@@ -12,12 +12,17 @@ import pytest
 from support.live_pipeline import TEXT
 from support.served_chat import KEY, ServedChat, image_part, picture, text_part, wait_until
 
-openai = pytest.importorskip('openai', reason='the package openai is not installed')
-
 MESSAGES: Any = [
     {'role': 'developer', 'content': 'Be brief.'},
     {'role': 'user', 'content': [image_part(picture(90)), text_part('What is there?')]},
 ]
+
+
+def openai() -> Any:
+    """Returns the client's package, which takes as long to import as a test here to run: only
+    those that use it wait for it.
+    """
+    return pytest.importorskip('openai', reason='the package openai is not installed')
 
 
 @pytest.fixture(scope='module')
@@ -28,7 +33,7 @@ def served(tiny_checkpoint: Path) -> Iterator[ServedChat]:
 
 @pytest.fixture(scope='module')
 def client(served: ServedChat) -> Iterator[Any]:
-    with openai.OpenAI(base_url=served.url, api_key=KEY, max_retries=0) as client:
+    with openai().OpenAI(base_url=served.url, api_key=KEY, max_retries=0) as client:
         yield client
 
 
@@ -72,7 +77,7 @@ def test_the_accumulating_stream_of_the_client(served: ServedChat, client: Any) 
 
 def test_many_at_once_with_the_asynchronous_client(served: ServedChat) -> None:
     async def ask() -> list[str]:
-        async with openai.AsyncOpenAI(base_url=served.url, api_key=KEY, max_retries=0) as client:
+        async with openai().AsyncOpenAI(base_url=served.url, api_key=KEY, max_retries=0) as client:
 
             async def text(number: int) -> str:
                 if number % 2:
@@ -111,15 +116,15 @@ def test_errors_are_those_of_the_client(served: ServedChat, client: Any) -> None
             of.chat.completions.create(**{'model': served.model, 'messages': MESSAGES, **fields})
         return caught.value
 
-    assert refused(openai.NotFoundError, model='other').code == 'model_not_found'
-    assert refused(openai.BadRequestError, temperature=5).param == 'temperature'
+    assert refused(openai().NotFoundError, model='other').code == 'model_not_found'
+    assert refused(openai().BadRequestError, temperature=5).param == 'temperature'
     named = [{'role': 'user', 'content': [image_part(None, 'nobody-sent-it')]}]
-    error = refused(openai.BadRequestError, messages=named)
+    error = refused(openai().BadRequestError, messages=named)
     assert error.code == 'unknown_uuid' and error.body['unknown_uuids'] == ['nobody-sent-it']
     stranger = client.with_options(api_key='another-key')
-    assert refused(openai.AuthenticationError, stranger).code == 'invalid_api_key'
+    assert refused(openai().AuthenticationError, stranger).code == 'invalid_api_key'
     served.service.metrics.in_flight += 1000
-    assert refused(openai.RateLimitError).response.headers['Retry-After'] == '1'
+    assert refused(openai().RateLimitError).response.headers['Retry-After'] == '1'
     served.service.metrics.in_flight -= 1000
 
 
@@ -137,7 +142,7 @@ def test_an_engine_that_fails_in_the_middle_ends_the_stream_with_its_error(
         model=served.model, messages=[{'role': 'user', 'content': 'Once more?'}], stream=True
     )
     text = ''
-    with pytest.raises(openai.APIError) as caught:
+    with pytest.raises(openai().APIError) as caught:
         for chunk in stream:
             text += chunk.choices[0].delta.content or ''
     served.live.in_step = lambda step: None

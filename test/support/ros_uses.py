@@ -57,7 +57,7 @@ def ros_uses(source: str, of_our_nodes: Iterable[str] = ()) -> list[Use]:
 
 def is_about_ros(source: str) -> bool:
     """Returns whether a file imports anything of ROS."""
-    return bool(_imports(ast.parse(source)))
+    return any(root in source for root in ROOTS) and bool(_imports(ast.parse(source)))
 
 
 def own_names(source: str) -> set[str]:
