@@ -9,8 +9,10 @@ takes minutes, and needs Triton (./scripts/setup test).
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +29,7 @@ from penguin_ros.kernels.machine_model import (
     predicted_seconds,
 )
 from penguin_ros.kernels.network import Formats, network_of
-from penguin_ros.kernels.table import TARGETS, Compiled
+from penguin_ros.kernels.table import TARGETS, Compiled, Kernel
 
 PAGE = ROOT / 'docs' / 'kernels.md'
 SHOWN = (87, 110, 90)
@@ -36,28 +38,30 @@ POSITIONS = (100, 1000, 4000)
 NETWORKS = {name: network_of(shape, Formats()) for name, shape in PUBLISHED.items()}
 
 
+def int8_kernels() -> list[Kernel]:
+    """Returns the kernels of the 2B that keys and values in int8 make others."""
+    usual = {kernel.name: kernel for kernel in kernels_of(NETWORKS['2b'])}
+    narrow = kernels_of(network_of(PUBLISHED['2b'], Formats(cache='i8')))
+    return [kernel for kernel in narrow if kernel != usual[kernel.name]]
+
+
 def digest() -> str:
-    """Returns the digest of what the table is about."""
-    return digest_of_sources(kernels_of(NETWORKS['2b']))[:16]
+    """Returns the digest of what the tables are about."""
+    parts = [digest_of_sources(each) for each in (kernels_of(NETWORKS['2b']), int8_kernels())]
+    return hashlib.sha256(''.join(parts).encode()).hexdigest()[:16]
 
 
 def code_table() -> str:
-    """Compiles everything and returns the table."""
+    """Compiles everything and returns the tables."""
     kernels = kernels_of(NETWORKS['2b'])
     made = {target: compile_ahead(kernels, target) for target in SHOWN}
-    heads = ' | '.join(f'sm_{target}: registers, spilled, shared, code' for target in SHOWN)
     lines = [
         f'Sources {digest()}; {made[87][0].compiler} for sm_87, '
         f'{made[90][0].compiler.split(", ")[1]} for the others; '
         f'PTX {", ".join(f"{TARGETS[target] / 10} (sm_{target})" for target in SHOWN)}.',
         '',
-        f'| kernel | warps | programs for 1 row, 16, 512 | {heads} |',
-        '|---|---|---|' + '---|' * len(SHOWN),
+        *_rows(kernels, made),
     ]
-    for index, kernel in enumerate(kernels):
-        grids = ', '.join('x'.join(map(str, kernel.grid.programs(n))) for n in (1, 16, 512))
-        cells = ' | '.join(_cell(made[target][index]) for target in SHOWN)
-        lines.append(f'| {kernel.name} | {kernel.warps} | {grids} | {cells} |')
     sizes = ', '.join(
         f'sm_{target} {sum(len(each.cubin) for each in made[target]) / 1e6:.2f} MB machine code '
         f'and {sum(len(each.ptx) for each in made[target]) / 1e6:.2f} MB PTX'
@@ -70,7 +74,24 @@ def code_table() -> str:
     )
     lines += ['', f'All {len(kernels)}: {sizes}.', '']
     lines.append(f'Instructions for each weight, sm_87: {weights}.')
+    narrow = int8_kernels()
+    lines += ['', 'With keys and values in int8 (`--kv int8`) these are others:', '']
+    lines += _rows(narrow, {target: compile_ahead(narrow, target) for target in SHOWN})
     return '\n'.join(lines)
+
+
+def _rows(kernels: Sequence[Kernel], made: Mapping[int, Sequence[Compiled]]) -> list[str]:
+    """Returns the lines of a table of kernels, compiled for each target."""
+    heads = ' | '.join(f'sm_{target}: registers, spilled, shared, code' for target in SHOWN)
+    lines = [
+        f'| kernel | warps | programs for 1 row, 16, 512 | {heads} |',
+        '|---|---|---|' + '---|' * len(SHOWN),
+    ]
+    for index, kernel in enumerate(kernels):
+        grids = ', '.join('x'.join(map(str, kernel.grid.programs(n))) for n in (1, 16, 512))
+        cells = ' | '.join(_cell(made[target][index]) for target in SHOWN)
+        lines.append(f'| {kernel.name} | {kernel.warps} | {grids} | {cells} |')
+    return lines
 
 
 def _cell(made: Compiled) -> str:
