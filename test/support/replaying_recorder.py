@@ -10,14 +10,14 @@ device.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from penguin_ros.backends.torch.graphs import Work
 
@@ -40,16 +40,22 @@ class _Watch(TorchDispatchMode):
         self.operations: list[tuple[Any, ...]] = []
         self._made: list[torch.Tensor] = []  # keeps addresses from being used again
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Returns False: torch would import its whole compiler for it, and nothing is compiled."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, values = str(func), tree_flatten((args, kwargs or {}))[0]
-        if any(word in name for word in (*WAITS, *HOST)):
+        name, is_recordable = _operation(func)
+        values = [*_leaves(args), *_leaves(kwargs or {})]
+        if not is_recordable:
             raise NotRecordable(f'{name} waits for the device, or brings something from the host')
         for value in values:
             if isinstance(value, torch.Tensor) and _storage(value) not in self.known:
                 raise NotRecordable(f'{name} reads {tuple(value.shape)}, which is no place of ours')
         self.operations.append((name, *map(_fact, values)))
         result = func(*args, **(kwargs or {}))
-        for made in tree_flatten(result)[0]:
+        for made in _leaves(result):
             if isinstance(made, torch.Tensor):
                 self.known.add(_storage(made))
                 self._made.append(made)
@@ -137,6 +143,25 @@ def held_tensors(root: object) -> list[torch.Tensor]:
         elif type(each).__module__.startswith(OWNERS):
             waiting.extend(vars(each).values())
     return list(found.values())
+
+
+@cache
+def _operation(func: Any) -> tuple[str, bool]:
+    """Returns an operation's name, and whether it may be recorded."""
+    name = str(func)
+    return name, not any(word in name for word in (*WAITS, *HOST))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yields what arguments or results hold, however nested, in their order."""
+    if isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _leaves(each)
+    elif isinstance(value, dict):
+        yield from value
+        yield from _leaves(list(value.values()))
+    else:
+        yield value
 
 
 def _storage(tensor: torch.Tensor) -> int:
