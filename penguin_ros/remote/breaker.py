@@ -2,9 +2,11 @@
 """The circuit breaker of one endpoint: it decides whether a request may be sent there.
 
 Closed, requests pass. Several failures in a row open it: nothing is sent, however many requests
-come. When it has been open for a while and checks of the server's health have been good, one
-request is let through as a trial. Its success closes the breaker; its failure opens it for twice as
-long. So a server that comes and goes is not asked each time that it comes.
+come. Failed requests and bad checks of the server's health count alike. An answer clears both, a
+good check only bad ones, since a server may say that it is well and answer nothing. When the
+breaker has been open for a while and checks have been good, one request is let through as a trial.
+Its success closes the breaker; its failure opens it for twice as long. So a server that comes and
+goes is not asked each time that it comes.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class CircuitBreaker:
         self.reason = ''
         self.times_opened = 0
         self._failures = 0
+        self._bad_checks = 0  # among the failures
         self._good_checks = 0
         self._again = 0  # how often in a row a trial failed
         self._opened_ns = 0
@@ -58,7 +61,7 @@ class CircuitBreaker:
         """Notes that a request was answered."""
         self.state = BreakerState.CLOSED
         self.reason = ''
-        self._failures = self._again = 0
+        self._failures = self._bad_checks = self._again = 0
         self._is_trying = False
 
     def note_failure(self, reason: str, now_ns: int) -> None:
@@ -83,11 +86,13 @@ class CircuitBreaker:
         """Notes a check of the server's health."""
         if not is_good:
             self._good_checks = 0
+            self._bad_checks += 1
             self.note_failure(reason, now_ns)
             return
         self._good_checks += 1
         if self.state is BreakerState.CLOSED:
-            self._failures = 0
+            self._failures = max(0, self._failures - self._bad_checks)
+            self._bad_checks = 0
         elif (
             self.state is BreakerState.OPEN
             and self._good_checks >= self.limits.recovery_checks
@@ -105,5 +110,5 @@ class CircuitBreaker:
         self.state = BreakerState.OPEN
         self.times_opened += 1
         self._opened_ns = now_ns
-        self._failures = self._good_checks = 0
+        self._failures = self._bad_checks = self._good_checks = 0
         self._is_trying = False

@@ -23,6 +23,7 @@ from penguin_ros.remote.connection import (
     answered,
     content,
     status_failure,
+    trust_in,
     within,
 )
 from penguin_ros.remote.dialects import (
@@ -136,7 +137,10 @@ class EndpointClient:
         once; a question that is refused by a server that may only mind being asked for counts is
         sent again without that, once.
         """
-        facts = self.facts or await self.learn(asking.waits)
+        facts = self.facts
+        if facts is None:
+            left_s = self._left_s(asking.question.first_ns)
+            facts = await within(left_s, self.learn(asking.waits), 'the server to name its model')
         if asking.question.is_typed and facts.dialect != PENGUIN:
             raise RemoteFailed(REFUSED, 'it cannot keep to choices or to a schema')
         kept = frozenset(self._kept_uuids) if has_uuids(facts.dialect) else frozenset()
@@ -256,7 +260,7 @@ class EndpointClient:
         if self._session is None:
             context: ssl.SSLContext | bool = True
             if self.endpoint.ca_file:
-                context = ssl.create_default_context(cafile=self.endpoint.ca_file)
+                context = trust_in(self.endpoint.ca_file)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=waits.connect_s)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context, limit=32, keepalive_timeout=15.0),

@@ -75,6 +75,15 @@ async def answered(request: Any, limit_s: float) -> AsyncIterator[aiohttp.Client
         raise RemoteFailed(BROKEN_OFF, f'{type(error).__name__}') from None
 
 
+def trust_in(ca_file: str) -> ssl.SSLContext:
+    """Returns what checks certificates against those of a file."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise RemoteFailed(INSECURE, f'ca_file holds no certificates: {why}') from None
+
+
 def _system_words(error: Exception) -> str:
     """Returns why, without addresses that may hold more than they should."""
     inner = getattr(error, 'os_error', None) or error.__cause__ or error
@@ -142,5 +151,5 @@ def retry_after_s(said: str, date: str = '') -> float:
         until = email.utils.parsedate_to_datetime(said)
         now = email.utils.parsedate_to_datetime(date)
         return min(MAX_RETRY_AFTER_S, max(0.0, (until - now).total_seconds()))
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return 0.0

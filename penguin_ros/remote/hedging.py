@@ -56,6 +56,9 @@ async def first_to_speak(
             return await tasks[race.winner]
         return _answer(tasks)
     finally:
+        for line in lines:
+            if line not in tasks:  # it may have been let through as a trial, and was not asked
+                line.breaker.note_no_verdict()
         for task in tasks.values():
             if not task.done():
                 task.cancel()

@@ -107,9 +107,9 @@ class Reply:
         return piece
 
     def _note_end(self, reason: Any) -> None:
-        if reason is None:
+        if reason is None or reason == '':  # some servers write it so while the answer goes on
             return
-        if reason not in _STOP_REASONS:
+        if not isinstance(reason, str) or reason not in _STOP_REASONS:
             raise RemoteFailed(SERVER_FAULT, f'the server ended the answer: {_short(reason)}')
         if not self.has_ended:
             self.stop_reason = _STOP_REASONS[reason]

@@ -71,6 +71,15 @@ def test_checks_alone_open_it() -> None:
     assert breaker.state is BreakerState.OPEN
 
 
+def test_a_server_that_says_it_is_well_and_answers_nothing_is_left_alone() -> None:
+    breaker = CircuitBreaker(BreakerLimits(failures=3))
+    for second in range(3):
+        assert breaker.admits()
+        breaker.note_check(True, '', second * SECOND)
+        breaker.note_failure('slow: nothing came', second * SECOND)
+    assert breaker.state is BreakerState.OPEN and breaker.reason == 'slow: nothing came'
+
+
 @given(st.lists(st.sampled_from(['ask', 'good', 'bad', 'fail', 'answer', 'none']), max_size=60))
 @settings(max_examples=80, deadline=None)
 def test_a_server_that_is_well_again_is_asked_again_whatever_came_before(events: list[str]) -> None:

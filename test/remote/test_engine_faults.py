@@ -101,6 +101,24 @@ def test_a_bad_network_only_delays_an_answer(weather: Weather, asker: Any) -> No
             assert answer.error is None and answer.text == TEXT
 
 
+def test_a_server_that_was_silent_from_the_start_costs_no_more_than_its_time(asker: Any) -> None:
+    with StandInServer() as server, TcpProxy(server.port) as proxy:
+        proxy.weather = Weather(is_deaf=True)
+        engines = asker(proxy.url, idle_timeout=30.0, start_s=0.0)
+        begin = time.monotonic()
+        asked = engines.ask(first_s=0.3, deadline_s=20.0, is_urged=True)
+        assert asked.wait().error is not None and asked.cause == SLOW
+        assert time.monotonic() - begin < 10.0
+
+
+def test_a_file_of_no_certificates_costs_only_its_own_server(asker: Any, tmp_path: Path) -> None:
+    (tmp_path / 'ca.pem').write_text('no certificate')
+    with StandInServer() as server:
+        url = f'https://127.0.0.1:{closed_port()},ca_file={tmp_path / "ca.pem"}'
+        answer = asker(url, server.url).answer()
+        assert answer.answerer.endpoint == 'b' and answer.text == TEXT
+
+
 def test_a_refused_connection_is_told_at_once(asker: Any) -> None:
     asked = asker(f'http://127.0.0.1:{closed_port()}').ask(is_urged=True)
     assert isinstance(asked.wait().error, RemoteError) and asked.cause == UNREACHABLE

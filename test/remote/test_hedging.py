@@ -45,6 +45,18 @@ def test_the_text_of_the_loser_is_never_shown(asker: Any) -> None:
         assert all(each.state is BreakerState.CLOSED for each in engines.engines.status())
 
 
+def test_a_server_that_may_be_tried_and_was_not_needed_may_still_be_tried(asker: Any) -> None:
+    with StandInServer() as first, StandInServer() as second:
+        second.health = 500
+        engines = asker(first.url, second.url, hedge_after=10.0)
+        waited(lambda: engines.engines.status()[1].state is BreakerState.OPEN)
+        second.health = 200
+        waited(lambda: engines.engines.status()[1].state is BreakerState.TRIAL)
+        assert engines.answer(**PATIENT).answerer.endpoint == 'a'
+        first.fault = 'status-500'
+        assert engines.answer(**PATIENT).answerer.endpoint == 'b'
+
+
 def test_without_the_setting_nobody_is_asked_twice(asker: Any) -> None:
     with StandInServer(piece_seconds=0.1) as first, StandInServer() as second:
         assert asker(first.url, second.url).answer(**PATIENT).text == TEXT

@@ -36,6 +36,13 @@ def test_text_grows_without_the_space_in_front_and_without_controls() -> None:
     reply.check_whole(needs_done=True)
 
 
+def test_an_empty_reason_to_end_is_none() -> None:
+    reply = Reply('m')
+    assert reply.event(chunk('A bear', '')) == 'A bear' and not reply.has_ended
+    with pytest.raises(RemoteFailed):
+        reply.event(chunk('', ['stop']))
+
+
 def test_a_text_without_its_end_is_not_whole() -> None:
     reply = Reply('m')
     reply.event(chunk('A bear'))

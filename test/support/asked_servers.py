@@ -85,6 +85,7 @@ class Asker:
         self.reported: list[BaseException] = []
         values: dict[str, Any] = {'check_period': 0.1, 'recovery': 0.2, **settings}
         options = values.pop('options', options)
+        start_s = float(values.pop('start_s', LIVENESS_SECONDS))
         allow_http = bool(values.pop('allow_http', False))
         self.config = RemoteConfig(**values)
         text = ' '.join(f'{name}={url}{options}' for name, url in zip('abc', urls, strict=False))
@@ -94,7 +95,7 @@ class Asker:
             time.monotonic_ns,
             lambda what, error: self.reported.append(error),
         )
-        self.engines.start(LIVENESS_SECONDS)
+        self.engines.start(start_s)
 
     def ask(self, question: RemoteQuestion | None = None, **facts: Any) -> Asked:
         ended, pieces, answers = threading.Event(), [], []  # type: ignore[var-annotated]
