@@ -20,7 +20,7 @@ from importlib.resources import files
 
 from aiohttp import WSCloseCode, web
 
-from penguin_ros.http_site.site import Denied
+from penguin_ros.http_site.site import Denied, split_host
 from penguin_ros.web_console.access import COOKIE
 from penguin_ros.web_console.browser import Browser
 from penguin_ros.web_console.connections import Connections
@@ -62,6 +62,7 @@ class ConsoleServer:
         self._robot = robot
         self._sockets: set[web.WebSocketResponse] = set()
         self._listener: asyncio.Server | None = None
+        self._runner: web.AppRunner | None = None
         self._page = {
             item.name: item.read_bytes()
             for item in (files('penguin_ros.web_console') / 'page').iterdir()
@@ -72,9 +73,10 @@ class ConsoleServer:
         """Listens on an address; OSError when it cannot. No log of addresses, which carry tokens; a
         body that nobody reads ends the connection instead of being waited for.
         """
-        self._runner = web.AppRunner(self._application(), access_log=None, lingering_time=0.0)
-        await self._runner.setup()
-        handlers = self._runner.server
+        runner = web.AppRunner(self._application(), access_log=None, lingering_time=0.0)
+        self._runner = runner
+        await runner.setup()
+        handlers = runner.server
         assert handlers is not None, 'there is one after setup'
         self._connections = Connections(handlers)
         loop = asyncio.get_running_loop()
@@ -84,7 +86,8 @@ class ConsoleServer:
         """Ends all connections."""
         if self._listener is not None:
             self._listener.close()
-        await self._runner.cleanup()
+        if self._runner is not None:  # else it was never started
+            await self._runner.cleanup()
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=1)
@@ -114,7 +117,7 @@ class ConsoleServer:
             return web.Response(status=denied.status, text=f'{denied.why}\n')
 
     def _who(self, request: web.Request) -> str:
-        return self._door.keeper.check_session(request.cookies.get(COOKIE))
+        return self._door.keeper.check_session(request.cookies.get(cookie_name(request)))
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         for name, value in HEADERS.items():
@@ -128,7 +131,7 @@ class ConsoleServer:
         session = self._door.keeper.login(request.query.get('token', ''))
         response = web.Response(status=303, headers={'Location': '/'})
         response.set_cookie(
-            COOKIE,
+            cookie_name(request),
             session,
             httponly=True,
             samesite='Strict',
@@ -187,3 +190,11 @@ class ConsoleServer:
     async def _close(self, app: web.Application) -> None:
         for socket in tuple(self._sockets):
             await socket.close(code=WSCloseCode.GOING_AWAY, message=b'the console ends')
+
+
+def cookie_name(request: web.Request) -> str:
+    """Returns the cookie's name for the port that the browser uses: browsers keep cookies by host
+    alone, and the consoles of two robots may be two ports of the loopback.
+    """
+    _, port = split_host(request.headers['Host'])
+    return f'{COOKIE}_{port}'

@@ -98,30 +98,37 @@ def served(
     """Serves a console on a port of the loopback and runs `use` with it."""
 
     async def run() -> None:
-        tokens: list[str] = []
-        keeper = Doorkeeper(tokens.append, time.monotonic)
-        keeper.renew_token()
-        listener = await asyncio.get_running_loop().create_server(asyncio.Protocol, '127.0.0.1', 0)
-        port = listener.sockets[0].getsockname()[1]
-        listener.close()
-        audit = tmp_path / 'audit.jsonl'
-        door = Door(
-            site_of('127.0.0.1', port),
-            keeper,
-            RateLimit(1.0, 20, time.monotonic),
-            RateLimit(500.0, 1000, time.monotonic),
-            AuditLog(audit, print, lambda: 'now'),
-            read_only,
-        )
-        hub, robot = Hub(time.time), Robot()
-        server = ConsoleServer(door, hub, robot)
-        await server.start('127.0.0.1', port)
-        try:
-            await use(Console(port, tokens, hub, robot, audit))
-        finally:
-            await server.stop()
+        async with serving(tmp_path, read_only=read_only) as console:
+            await use(console)
 
     asyncio.run(run())
+
+
+@contextlib.asynccontextmanager
+async def serving(tmp_path: Path, *, read_only: bool = False) -> AsyncIterator[Console]:
+    """Serves a console on a port of the loopback."""
+    tokens: list[str] = []
+    keeper = Doorkeeper(tokens.append, time.monotonic)
+    keeper.renew_token()
+    listener = await asyncio.get_running_loop().create_server(asyncio.Protocol, '127.0.0.1', 0)
+    port = listener.sockets[0].getsockname()[1]
+    listener.close()
+    audit = tmp_path / 'audit.jsonl'
+    door = Door(
+        site_of('127.0.0.1', port),
+        keeper,
+        RateLimit(1.0, 20, time.monotonic),
+        RateLimit(500.0, 1000, time.monotonic),
+        AuditLog(audit, print, lambda: 'now'),
+        read_only,
+    )
+    hub, robot = Hub(time.time), Robot()
+    server = ConsoleServer(door, hub, robot)
+    await server.start('127.0.0.1', port)
+    try:
+        yield Console(port, tokens, hub, robot, audit)
+    finally:
+        await server.stop()
 
 
 def cookie_of(session: aiohttp.ClientSession) -> str:

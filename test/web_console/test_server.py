@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip('aiohttp', reason='the console needs aiohttp')
 
 import aiohttp
-from support.served_console import WAIT_S, Console, cookie_of, raw, served, until
+from support.served_console import WAIT_S, Console, cookie_of, raw, served, serving, until
 
 from penguin_ros.web_console.robot import Picture
 from penguin_ros.web_console.server import HEADERS, MAX_BROWSERS
@@ -35,6 +35,22 @@ def test_a_printed_address_opens_the_page_once(tmp_path: Path) -> None:
             assert again.status == 403
             assert (await session.get(f'{console.url}/')).status == 401
             assert (await session.get(f'{console.url}/health')).status == 200
+
+    served(tmp_path, use)
+
+
+def test_consoles_of_two_robots_are_open_in_one_browser(tmp_path: Path) -> None:
+    async def use(console: Console) -> None:
+        async with console.browser() as session:
+
+            async def use_both(other: Console) -> None:
+                # Browsers keep cookies by host, whatever the port.
+                await session.get(f'{other.url}/login', params={'token': other.tokens[-1]})
+                for each in (console, other):
+                    assert (await session.get(f'{each.url}/')).status == 200
+
+            async with serving(tmp_path) as other:
+                await use_both(other)
 
     served(tmp_path, use)
 

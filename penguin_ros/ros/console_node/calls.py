@@ -23,14 +23,18 @@ from penguin_ros.web_console.robot import Fields, OnPiece, Refused
 READY_S = 3.0
 CALL_S = 30.0
 ANSWER_S = 300.0
+LOOK_S = 0.5
+"""From one look to the next whether the node is still there."""
 LOCKED = 'only while unconfigured'
 """What the text of a parameter says that does not change while the node works."""
 
 Call = Callable[[WatchedNode, Fields, OnPiece], Any]
 
 
-async def done(future: Any, timeout_s: float) -> Any:
-    """Waits for a future of rclpy on the asyncio loop; Refused when it takes too long."""
+async def done(future: Any, timeout_s: float, watched: WatchedNode | None = None) -> Any:
+    """Waits for a future of rclpy on the asyncio loop; Refused when it takes too long, or when the
+    node that was asked goes.
+    """
     loop = asyncio.get_running_loop()
     ours: asyncio.Future[Any] = loop.create_future()
 
@@ -39,10 +43,14 @@ async def done(future: Any, timeout_s: float) -> Any:
             ours.set_result(None)
 
     future.add_done_callback(lambda _: loop.call_soon_threadsafe(finish))
-    try:
-        await asyncio.wait_for(ours, timeout_s)
-    except asyncio.TimeoutError:
-        raise Refused(f'the node did not answer within {timeout_s:g} s') from None
+    end_s = loop.time() + timeout_s
+    while not ours.done():
+        if watched is not None and watched.is_closed:
+            raise Refused(f'{watched.name} went away: it no longer runs')
+        left_s = end_s - loop.time()
+        if left_s <= 0:
+            raise Refused(f'the node did not answer within {timeout_s:g} s')
+        await asyncio.wait({ours}, timeout=min(LOOK_S, left_s))
     return future.result()
 
 
@@ -60,7 +68,7 @@ async def called(watched: WatchedNode, kind: Any, name: str, request: Any) -> An
     """Calls a service of the node and returns its response."""
     client = watched.client(kind, name)
     await ready(client.service_is_ready, f'{watched.name}/{name}')
-    return await done(client.call_async(request), CALL_S)
+    return await done(client.call_async(request), CALL_S, watched)
 
 
 async def ask(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:
@@ -85,20 +93,31 @@ async def ask(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields
         piece = {'text': message.feedback.text, 'sequence': message.feedback.sequence}
         loop.call_soon_threadsafe(on_piece, piece)
 
-    handle = await done(
-        watched.action.send_goal_async(asked, feedback_callback=on_feedback), CALL_S
-    )
+    sent = watched.action.send_goal_async(asked, feedback_callback=on_feedback)
+    try:
+        handle = await done(sent, CALL_S, watched)
+    except (asyncio.CancelledError, Refused):
+        sent.add_done_callback(give_up)  # a node that takes it later would answer nobody
+        raise
     if not handle.accepted:
         raise Refused(
             f'{watched.name} takes no questions: it is not active. '
             f'Type: ros2 lifecycle set {watched.name} activate'
         )
     try:
-        result = await done(handle.get_result_async(), ANSWER_S)
+        result = await done(handle.get_result_async(), ANSWER_S, watched)
     except (asyncio.CancelledError, Refused):
-        handle.cancel_goal_async()
+        if not watched.is_closed:
+            handle.cancel_goal_async()
         raise
     return {'answer': page_value(result.result.answer)}
+
+
+def give_up(sent: Any) -> None:
+    """Cancels a goal as soon as it is taken; `sent` is the future of its sending."""
+    handle = None if sent.exception() is not None else sent.result()
+    if handle is not None and handle.accepted:
+        handle.cancel_goal_async()
 
 
 async def rules(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:

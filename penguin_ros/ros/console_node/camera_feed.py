@@ -110,6 +110,16 @@ class CameraFeed:
             if since_s is not None and time.monotonic() - since_s > KEPT_S:
                 self._forget()
 
+    def follow(self, topic: str) -> None:
+        """Takes pictures from a topic: that of the camera may change. Who looks goes on looking."""
+        with self._lock:
+            if topic == self._topic:
+                return
+            self._topic = topic
+            if self._subscription is not None:
+                self._unsubscribe()
+                self._subscribe()
+
     def frame(self, stamp_ns: int, width: int) -> bytes | None:
         """Returns the JPEG of a frame by its stamp, None when it is not kept; takes a while."""
         with self._lock:

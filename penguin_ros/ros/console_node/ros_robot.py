@@ -117,8 +117,9 @@ class RosRobot:
                 raise Refused('that picture is not kept')
             return self._recalled[stamp_ns]
         watched = self._watched(node)
-        if stamp_ns in watched.pictures:
-            return watched.pictures[stamp_ns]
+        key_frame = watched.pictures.get((camera, stamp_ns))
+        if key_frame is not None:
+            return key_frame
         feed = watched.feeds.get(camera)
         if feed is None:
             raise Refused('no such camera')

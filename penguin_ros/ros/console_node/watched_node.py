@@ -33,14 +33,16 @@ Publish = Callable[[str, str, Mapping[str, Any]], None]
 class WatchedNode:
     """Made and closed on the executor's thread; `publish` gets what the page shall show.
 
-    `pictures` are the key frames of its last events, by stamp. `series` has the last probabilities
-    of each rule on each camera, with the stamp of their newest frame.
+    `is_closed`: it is gone, and answers nothing that it was asked. `pictures` are the key frames of
+    its last events, by camera and stamp: cameras that are synchronised share stamps. `series` has
+    the last probabilities of each rule on each camera, with the stamp of their newest frame.
     """
 
     def __init__(self, node: Node, name: str, publish: Publish, pool: ThreadPoolExecutor) -> None:
         self.name = name
+        self.is_closed = False
         self.feeds: dict[str, CameraFeed] = {}
-        self.pictures: dict[int, bytes] = {}
+        self.pictures: dict[tuple[str, int], bytes] = {}
         self.series: dict[tuple[str, str], deque[tuple[int, float]]] = {}
         self.clients: dict[tuple[type, str], Any] = {}
         self._node = node
@@ -72,6 +74,7 @@ class WatchedNode:
 
     def close(self) -> None:
         """Ends everything that belongs to the node."""
+        self.is_closed = True
         for feed in self.feeds.values():
             feed.close()
         for subscription in self._subscriptions:
@@ -112,9 +115,11 @@ class WatchedNode:
         self._heard_s = time.monotonic()
         self._time = to_nanoseconds(message.header.stamp), self._heard_s
         for camera in message.cameras:
-            if camera.topic and camera.name not in self.feeds:
-                topic = camera.topic.removesuffix('/compressed')
+            topic = camera.topic.removesuffix('/compressed')
+            if topic and camera.name not in self.feeds:
                 self.feeds[camera.name] = CameraFeed(self._node, topic, self._pool)
+            elif topic:
+                self.feeds[camera.name].follow(topic)
         self._publish('status', self.name, {'status': page_value(message)})
         words = status_in_words(self.name, message)
         stamp = str(to_nanoseconds(message.header.stamp))
@@ -133,7 +138,8 @@ class WatchedNode:
 
     def _on_event(self, message: Event) -> None:
         for picture in message.picture:
-            self.pictures[to_nanoseconds(picture.header.stamp)] = bytes(picture.data)
+            key = message.camera, to_nanoseconds(picture.header.stamp)
+            self.pictures[key] = bytes(picture.data)
             while len(self.pictures) > MAX_PICTURES:
                 del self.pictures[next(iter(self.pictures))]
         self._publish('event', self.name, {'event': page_value(message)})

@@ -110,3 +110,10 @@ def test_a_port_that_is_taken_is_told() -> None:
         with pytest.raises(SettingError, match='cannot be served') as caught:
             serve(options, print, lambda: True)
     assert '--port' in str(caught.value)
+
+
+def test_files_that_are_no_certificate_are_told(tmp_path: Path) -> None:
+    wrong = tmp_path / 'robot.pem'
+    wrong.write_text('no certificate')
+    with pytest.raises(SettingError, match='are no certificate and key'):
+        serve(ConsoleOptions(certificate=wrong, key=wrong), print, lambda: True)
