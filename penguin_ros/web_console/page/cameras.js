@@ -45,7 +45,7 @@ export class Cameras {
       const figure = el("figure", {}, el("div", { class: "view" }, picture, caption), el("figcaption", {}, state, " ", stamp));
       figure.key = key;
       caption.hidden = true;
-      this.shown.set(key, { node, camera, picture, caption, state, stamp, figure, looks: "", isVisible: false, shownAt: 0 });
+      this.shown.set(key, { node, camera, picture, caption, state, stamp, figure, looks: "", url: "", isVisible: false, shownAt: 0 });
       this.parent.append(figure);
       this.select.append(el("option", { value: key }, `${safe(camera)} (${safe(node)})`));
       this.seen.observe(figure);
@@ -81,6 +81,8 @@ export class Cameras {
     const view = this.shown.get(node + "/" + camera);
     if (!view) return;
     const url = URL.createObjectURL(blob);
+    URL.revokeObjectURL(view.url); // one that was overtaken is never drawn, and would be kept for as long as the page
+    view.url = url;
     // The server sends the next one when this is on the page; a number stands for all before it.
     view.picture.onload = view.picture.onerror = () => {
       URL.revokeObjectURL(url);

@@ -89,7 +89,8 @@ export class TimeLine {
     const isSame = message.type === "caption" && newest?.key === keyOf(message) && newest.text === said.text;
     if (isSame && (said.state === UNCHANGED || newest.stamp === said.header.stamp)) return this.extend(newest, message);
     this.list.prepend(this.item(message));
-    while (this.list.children.length > MOST) {
+    const most = this.list.scrollTop > 0 ? 5 * MOST : MOST; // older ones that are read stay
+    while (this.list.children.length > most) {
       this.list.lastChild.remove();
       this.hasMore(true);
     }

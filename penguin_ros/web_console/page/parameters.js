@@ -46,7 +46,11 @@ export class Parameters {
     input.disabled = isReadOnly();
     if (kind === "boolean") input.checked = one.value;
     else input.value = one.value;
-    input.addEventListener("change", () => this.set(one, kind === "boolean" ? input.checked : kind === "number" ? Number(input.value) : input.value));
+    input.addEventListener("change", () => {
+      if (kind !== "number") this.set(one, kind === "boolean" ? input.checked : input.value);
+      else if (input.value === "") tell("parameter-told", `${one.name} takes a number`, "error");
+      else this.set(one, Number(input.value));
+    });
     return input;
   }
 

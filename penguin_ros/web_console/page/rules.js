@@ -8,6 +8,7 @@ const STATES = ["inactive", "pending", "ACTIVE", "healing", "unknown", "disabled
 const COLOURS = ["soft", "warn", "error", "warn", "warn", "soft"];
 const ORDER = [4, 2, 0, 1, 3, 5];
 const MOST = 240;
+const KNOWN_MS = 10000; // so long what a rule says is taken for known: others may change it
 
 // Fields that few rules need: name, words, kind. Zero and nothing stand for the node's own settings.
 const FIELDS = [
@@ -27,6 +28,7 @@ export class Rules {
     this.form = byId("rule-form");
     this.states = new Map(); // node: its states
     this.rules = new Map(); // node: its rules by id
+    this.listing = new Map(); // node: what it is asked for now
     this.series = new Map();
     this.edited = null;
     this.rows = new Map();
@@ -84,6 +86,7 @@ export class Rules {
 
   async edit(node, id) {
     const rule = (await this.listed(node)).get(id);
+    this.draw();
     if (!rule) return tell("rule-told", `${node} has no rule ${id}`, "error");
     this.form.reset();
     this.edited = { ...rule, node };
@@ -98,24 +101,26 @@ export class Rules {
     this.form.elements.condition.focus();
   }
 
-  async listed(node) {
-    if (!this.rules.has(node)) {
-      this.rules.set(node, new Map());
-      try {
-        const { rules } = await this.connection.ask("rules", { node }).reply;
-        this.rules.set(node, new Map(rules.map((rule) => [rule.id, rule])));
-      } catch {
-        this.rules.delete(node);
-      }
-    }
-    return this.rules.get(node) ?? new Map();
+  // The rules as they are now; who asks meanwhile gets the same.
+  listed(node) {
+    if (!this.listing.has(node)) this.listing.set(node, this.list(node).finally(() => this.listing.delete(node)));
+    return this.listing.get(node);
+  }
+
+  async list(node) {
+    const { rules } = await this.connection.ask("rules", { node }).reply.catch(() => ({ rules: [] }));
+    const listed = new Map(rules.map((rule) => [rule.id, rule]));
+    listed.at = performance.now();
+    this.rules.set(node, listed);
+    return listed;
   }
 
   async show({ node, rule_states: { states } }) {
     this.states.set(node, states);
-    const isNew = !this.rules.has(node);
-    if (isNew && states.length) {
-      this.listed(node).then(() => this.draw());
+    const known = this.rules.get(node);
+    const isOld = !known || performance.now() - known.at > KNOWN_MS || states.some(({ rule }) => !known.has(rule));
+    if (isOld && states.length) this.listed(node).then(() => this.draw());
+    if (!known && states.length) {
       const { series } = await this.connection.ask("series", { node }).reply.catch(() => ({ series: [] }));
       for (const { rule, camera, points } of series) this.series.set(key(node, { rule, camera }), points.map(([stamp, value]) => ({ stamp, value })));
     }
