@@ -188,6 +188,7 @@ def test_a_random_schedule_gives_what_full_recomputation_gives(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ('seed', 'slots', 'encoder_cache_bytes', 'policy'),
     [

@@ -15,6 +15,7 @@ from penguin_ros.kernels.ahead import compile_ahead
 from penguin_ros.kernels.disassembly import code_report, faults, instructions_a_weight
 from penguin_ros.kernels.network import Formats, network_of
 from penguin_ros.kernels.table import Compiled, Kernel
+from penguin_ros.testing.random_checkpoint import SHAPES
 
 pytestmark = needs_triton
 
@@ -86,6 +87,17 @@ def test_kernels_for_keys_and_values_in_int8_are_sound(
     chosen = [each for each in every if 'attend' in each.name or 'turn' in each.name]
     made = compile_ahead(chosen, target)
     assert [fault for each in made for fault in faults(each, code_report(each))] == []
+
+
+@pytest.mark.slow
+def test_numbers_of_float32_are_multiplied_whole_and_not_on_tensor_cores() -> None:
+    llm = replace(SHAPES['tiny'].llm, head_dim=16)
+    shape = replace(SHAPES['tiny'], llm=llm)
+    every = kernels_of(network_of(shape, Formats('fp32', 16, 16, 16, 'fp32')))
+    chosen = [one for one in every if one.name in ('few.qkv', 'many.attend', 'one.attend')]
+    for made in compile_ahead(chosen, 90):
+        code = code_report(made)
+        assert 'tf32' not in made.ptx and not code.matrix and faults(made, code) == []
 
 
 @pytest.mark.slow
