@@ -20,9 +20,15 @@ from gpu_parts import Record
 
 from penguin_ros.checkpoint.checkpoint import open_checkpoint
 from penguin_ros.export.build import BuildOrder, build_bundle
-from penguin_ros.export.cuda.kernel_files import KernelOrder, kernels_of, write_kernels
+from penguin_ros.export.cuda.kernel_files import (
+    ANY_CARD,
+    KernelOrder,
+    kernels_of,
+    write_kernels,
+)
 from penguin_ros.export.precision import BuildChoice
 from penguin_ros.kernels.network import Formats, Network, network_of
+from penguin_ros.kernels.table import TARGETS
 from penguin_ros.testing.random_checkpoint import SHAPES, write_random_checkpoint
 
 LIMIT = 3e-3
@@ -33,12 +39,12 @@ SMALL = 'tiny with heads of 16'
 
 @dataclass
 class Bench:
-    """What all parts share: `target` is the compute capability, ten times as large; `folder` is for
-    files; `record` is what was found.
+    """What all parts share: `compute` is the GPU's compute capability, ten times as large; `folder`
+    is for files; `record` is what was found.
     """
 
     is_tiny: bool
-    target: int
+    compute: int
     folder: Path
     compile: KeptKernels
     golden: Path
@@ -54,6 +60,15 @@ class Bench:
     def network(self, model: str) -> Network:
         """Returns the network of a model in int4."""
         return network_of(SHAPES[SMALL if model == 'tiny' else model.lower()], Formats())
+
+    @property
+    def target(self) -> int:
+        """What kernels are compiled for: this GPU, or any."""
+        return self.compute if self.compute in TARGETS else ANY_CARD
+
+    def prepare(self) -> None:
+        """Does it before others ask for it."""
+        self.prepared()
 
     def prepared(self) -> tuple[Path, Path]:
         """Writes a random checkpoint and its int4 bundle, once; returns both."""
@@ -95,7 +110,7 @@ def loaded(bench: Bench, network: Network) -> Iterator[tuple[Any, Any, list[Any]
         kernel_set = write_kernels(Path(folder), kernels, bench.compile(kernels, bench.target))
         bench.note(f'compile, {len(kernels)} kernels, s', time.perf_counter() - begin)
         device = CudaDevice()
-        modules = Modules(kernel_set, bench.target, None)
+        modules = Modules(kernel_set, bench.compute, None)
         try:
             modules.load_all()
             yield device, Launcher(device, modules), kernels

@@ -61,18 +61,28 @@ def whole_network(bench: Bench, rounds: int) -> None:
     """
     figures: dict[str, dict[str, list[float]]] = {}
     bench.note('whole network, ms', figures)
+
+    def one_round(name: str) -> None:
+        for what, ms in passes_of(bench, opened[name]):
+            # What the first found, which warms up, stands until there is a better one.
+            kept = figures.setdefault(name, {}).setdefault(what, [])
+            kept[:] = [ms] if name in warm else [*kept, ms]
+            bench.record.save()
+        warm.discard(name)
+        print(f'{name}: {figures[name]}', flush=True)
+
+    opened: dict[str, Any] = {}
+    warm: set[str] = set()
     with ExitStack() as stack:
-        opened = _opened(bench, stack)
+        for name, target in _targets(bench, *bench.prepared()).items():
+            if _open(bench, name, target, opened):
+                stack.callback(opened[name].backend.close)
+                one_round(name)
+                warm.add(name)
         bench.note('way', opened[KERNELS].backend.description.way)
-        figures.update({name: {} for name in opened})
-        for number in (1,) if bench.is_interpreted else range(rounds + 1):
-            for name, one in opened.items():
-                for what, ms in passes_of(bench, one):
-                    # The first round warms up, and stands until there is a better one.
-                    kept = figures[name].setdefault(what, [])
-                    kept[:] = [ms] if number <= 1 else [*kept, ms]
-                    bench.record.save()
-                print(f'round {number}, {name}', flush=True)
+        for _ in range(0 if bench.is_interpreted else rounds):
+            for name in opened:
+                one_round(name)
         count = 20 if bench.is_tiny else 1060
         for name, one in opened.items():
             prefilled = bench.record.found.setdefault(f'prefill of {count} tokens, ms', {})
@@ -81,20 +91,16 @@ def whole_network(bench: Bench, rounds: int) -> None:
         bench.note('stats', dict(opened[KERNELS].backend.stats().counts))
 
 
-def _opened(bench: Bench, stack: ExitStack) -> dict[str, Any]:
-    """Opens own kernels, and what of torch there is."""
-    checkpoint, bundle = bench.prepared()
-    opened = {}
-    for name, target in _targets(bench, checkpoint, bundle).items():
-        try:
-            opened[name] = open_target(target)
-        except PenguinError as error:
-            if name == KERNELS:
-                raise
-            bench.note(f'{name}: failed', str(error))
-            continue
-        stack.callback(opened[name].backend.close)
-    return opened
+def _open(bench: Bench, name: str, target: Target, opened: dict[str, Any]) -> bool:
+    """Opens a way to run the network; what else than own kernels does not open is left out."""
+    try:
+        opened[name] = open_target(target)
+    except PenguinError as error:
+        if name == KERNELS:
+            raise
+        bench.note(f'{name}: failed', str(error))
+        return False
+    return True
 
 
 def _targets(bench: Bench, checkpoint: Path, bundle: Path) -> dict[str, Target]:
@@ -112,8 +118,7 @@ def _targets(bench: Bench, checkpoint: Path, bundle: Path) -> dict[str, Target]:
 
 def schedule(bench: Bench) -> None:
     """(d): one schedule of reuse, drafts and branches against row by row."""
-    checkpoint, bundle = bench.prepared()
-    target = _targets(bench, checkpoint, bundle)[KERNELS]
+    target = _targets(bench, *bench.prepared())[KERNELS]
     with ExitStack() as stack:
         one, other = (open_target(target).backend for _ in range(2))
         for backend in (one, other):
@@ -232,7 +237,7 @@ def report(record: Mapping[str, Any]) -> None:
 
 @contextmanager
 def machine_of(options: argparse.Namespace) -> Iterator[tuple[int, KeptKernels]]:
-    """Gives the GPU's compute capability, ten times as large, and what compiles kernels for it."""
+    """Gives the GPU's compute capability, ten times as large, and what compiles kernels."""
     if not options.tiny:
         from penguin_ros.backends.cuda.device import CudaDevice
 
@@ -263,7 +268,8 @@ def parts_of(bench: Bench, rounds: int) -> list[Part]:
     first, *others = bench.models
     return [
         Part(f'kernels of a step, {first}', 150, lambda: kernels(first, True)),
-        Part('whole network', 270, lambda: whole_network(bench, rounds)),
+        Part('checkpoint and bundle', 150, bench.prepare),
+        Part('whole network', 240, lambda: whole_network(bench, rounds)),
         Part('schedule', 60, lambda: schedule(bench)),
         Part('golden', 100, lambda: golden(bench)),
         Part(f'other kernels, {first}', 150, lambda: kernels(first, False)),
