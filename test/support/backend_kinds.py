@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -194,6 +195,31 @@ def cuda_kind(folder: Path, compute: str) -> Kind:
         return CudaBackend(bundle, replace(config, device='auto', precision='auto'))
 
     return Kind(make, 1e-4 if compute == 'float32' else HALF_ROUNDING)
+
+
+def interpreted_kind(folder: Path, stack: ExitStack) -> Kind:
+    """Returns own kernels in float32, their weights in int4, by Triton's interpreter; it ends with
+    the stack.
+    """
+    pytest.importorskip('onnx', reason='onnx is not installed')
+    from support.fake_gpu.cuda_bundles import cuda_bundle, small_checkpoint
+    from support.fake_gpu.installed import Machine, use
+    from support.fake_gpu.interpreted import interpreting_gpu, short_passes
+
+    from penguin_ros.backends.cuda.backend import CudaBackend
+    from penguin_ros.export.precision import BuildChoice
+
+    checkpoint, choice = small_checkpoint(folder), BuildChoice('cuda', 'int4', compute='float32')
+    bundle = open_bundle(cuda_bundle(checkpoint, folder.with_name('bundle'), choice, 64))
+    machine = Machine(gpu=stack.enter_context(interpreting_gpu(192 * 1024 * 1024)))
+    use(machine)
+    short_passes(stack.enter_context(pytest.MonkeyPatch.context()))
+
+    def make(config: ModelConfig) -> Backend:
+        use(machine)
+        return CudaBackend(bundle, replace(config, device='auto', precision='auto'))
+
+    return Kind(make, 1e-4)
 
 
 def scripted_kind(folder: Path) -> Kind:
