@@ -29,4 +29,4 @@ def session_in(body: bytes) -> str:
         named = ours.get('stream') or content.get('prompt_cache_key') or content.get('user') or ''
     except (ValueError, RecursionError, AttributeError):
         return ''
-    return str(named)[:256]
+    return str(named)[:256].encode('utf-8', 'replace').decode()  # half a surrogate has no bytes

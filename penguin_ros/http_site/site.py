@@ -71,7 +71,7 @@ def site_of(bind: str, port: int, extra: Iterable[str] = (), *, is_tls: bool = F
     names = {name.lower() for name in extra}
     if is_loopback(bind):
         names |= set(LOOPBACK_NAMES)
-    elif bind not in ('0.0.0.0', '::'):
+    if bind not in ('0.0.0.0', '::'):
         names.add(f'[{bind}]' if ':' in bind else bind)
     return Site(frozenset(names), 0 if extra else port, is_tls)
 

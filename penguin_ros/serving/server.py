@@ -34,6 +34,10 @@ SESSION_HEADER = 'X-Session-Id'
 OPEN_PATHS = ('/health', '/ready')
 GONE = 499
 POLL_S = 0.1
+LINGER_S = 10.0
+"""So long the rest of a body is still taken after its refusal: who is cut off while it sends finds
+a reset connection, and not the refusal.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class ChatServer:
 
     def runner(self) -> web.AppRunner:
         """Returns what serves it; no log of requests."""
-        return web.AppRunner(self._application(), access_log=None, lingering_time=0.0)
+        return web.AppRunner(self._application(), access_log=None, lingering_time=LINGER_S)
 
     def _application(self) -> web.Application:
         body_bytes = self._service.limits.body_bytes

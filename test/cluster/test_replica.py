@@ -150,6 +150,7 @@ def test_without_keys_pages_of_other_sites_are_kept_out(
 
 def test_sessions_are_found_and_stay_when_another_replica_goes() -> None:
     assert session_in(b'{"prompt_cache_key": "talk"}') == 'talk' and session_in(b'[]') == ''
+    assert in_order(['a'], session_in(b'{"user": "half \\ud800"}')) == [0]
     replicas = ['a', 'b', 'c', 'd']
     firsts = {str(n): replicas[in_order(replicas, str(n))[0]] for n in range(400)}
     assert min(Counter(firsts.values()).values()) > 60  # spread over all

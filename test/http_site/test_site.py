@@ -18,6 +18,10 @@ def test_a_loopback_server_goes_by_the_names_of_the_loopback(host: str) -> None:
     LOOPBACK.check_origin(f'http://{host}')
 
 
+def test_a_server_on_another_address_of_the_loopback_goes_by_that_too() -> None:
+    site_of('127.0.0.2', 8080).check_host('127.0.0.2:8080')
+
+
 @pytest.mark.parametrize(
     'host',
     [

@@ -216,6 +216,18 @@ def test_one_request_too_many_is_told_when_to_come_again(tiny_checkpoint: Path) 
         assert served.ask(QUESTION)[0] == 200
 
 
+def test_a_refusal_reaches_a_client_that_is_still_sending(tiny_checkpoint: Path) -> None:
+    with ServedChat(tiny_checkpoint, limits=ServiceLimits(in_flight=1)) as served:
+        served.service.metrics.in_flight += 1
+        path, kind = '/v1/chat/completions', {'Content-Type': 'application/json'}
+        for _ in range(3):
+            connection = http.client.HTTPConnection('127.0.0.1', served.port, LIVENESS_SECONDS)
+            connection.request('POST', path, bytes(20_000_000), kind)
+            response = connection.getresponse()
+            assert (response.status, response.headers['Retry-After']) == (429, '1')
+            connection.close()
+
+
 def test_a_deadline_that_passes_is_told_and_the_next_request_is_served(
     tiny_checkpoint: Path,
 ) -> None:

@@ -51,6 +51,7 @@ def shown(*parts: Any) -> dict[str, Any]:
         ({'temperature': 3}, 'temperature'),
         ({'temperature': float('nan')}, 'temperature'),
         ({'temperature': True}, 'temperature'),
+        ({'temperature': 10**400}, 'temperature'),
         ({'top_logprobs': 2}, 'top_logprobs'),
         ({'logprobs': True, 'top_logprobs': 21}, 'top_logprobs'),
         ({'max_tokens': 0}, 'max_tokens'),
