@@ -50,12 +50,13 @@ class Definitions:
 
     def __init__(self, find_share: FindShare) -> None:
         try:
-            from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+            from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
         except ImportError as error:
             raise LibraryUnusable(
                 'recordings need the library rosbags', str(error), remedy(error, 'rosbags')
             ) from error
         self._parsed = get_types_from_msg
+        self._not_parsed = TypesysError
         self._find_share = find_share
         self.store: Any = get_typestore(Stores.EMPTY)
 
@@ -68,7 +69,12 @@ class Definitions:
             name = waiting.pop()
             if name in self.store.fielddefs:
                 continue
-            types = self._parsed(self._text(name), name)
+            try:
+                types = self._parsed(self._text(name), name)
+            except self._not_parsed as error:
+                raise UnknownMessage(
+                    f'{name} cannot be recorded', 'rosbags does not understand its definition'
+                ) from error
             self.store.register(types)
             for _, fields in types.values():
                 waiting += [held for _, field in fields if (held := _held(field))]

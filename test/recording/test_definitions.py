@@ -51,3 +51,10 @@ def test_annotations_need_no_installed_package() -> None:
 def test_a_message_that_nobody_knows_is_named() -> None:
     with pytest.raises(UnknownMessage, match='my_msgs/msg/Thing'):
         Definitions(nowhere).require('my_msgs/msg/Thing')
+
+
+def test_a_definition_that_cannot_be_understood_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'msg').mkdir()
+    (tmp_path / 'msg' / 'Thing.msg').write_text('int32 a b c !')
+    with pytest.raises(UnknownMessage, match='my_msgs/msg/Thing'):
+        Definitions(lambda package: tmp_path).require('my_msgs/msg/Thing')

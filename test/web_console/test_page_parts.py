@@ -24,7 +24,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageParts]:
     made.close()
 
 
-def test_a_picture_that_was_overtaken_is_not_kept(parts: PageParts) -> None:
+def test_a_picture_that_a_newer_one_replaced_is_not_kept(parts: PageParts) -> None:
     kept = parts.run("""
         const { Cameras } = await import("/cameras.js");
         const [create, revoke] = [URL.createObjectURL, URL.revokeObjectURL];

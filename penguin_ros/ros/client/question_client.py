@@ -50,29 +50,62 @@ class AskedQuestion:
     forget_conversation: bool = False
 
 
+class TextTold:
+    """Tells the text so far; an error of the program that is told is kept, since what spins the
+    node must go on.
+    """
+
+    def __init__(self, on_text: Callable[[str], None]) -> None:
+        self.failure: Exception | None = None
+        self._on_text = on_text
+
+    def __call__(self, message: Any) -> None:
+        """Takes a feedback message."""
+        if self.failure is None:
+            try:
+                self._on_text(message.feedback.text)
+            except Exception as error:  # whoever waits for the answer gets it
+                self.failure = error
+
+
 class PendingAnswer:
     """A question that was taken; used by the thread that waits for its answer."""
 
     def __init__(
-        self, session: Session, node_name: str, handle: Any, is_there: Callable[[], bool]
+        self,
+        session: Session,
+        node_name: str,
+        handle: Any,
+        is_there: Callable[[], bool],
+        told: TextTold,
     ) -> None:
         self._session = session
         self._node_name = node_name
         self._handle = handle
+        self._told = told
         self._is_there = is_there
         self._last_there = time.monotonic()
         self._result = session.do(handle.get_result_async)
 
     def is_done(self) -> bool:
-        """Returns whether the answer is there, or none will come: the node is gone."""
+        """Returns whether the answer is there, or none will come: the node is gone, or whoever is
+        told the text has failed.
+        """
+        if self._told.failure is not None:
+            return True
         if self._is_there():
             self._last_there = time.monotonic()
         return bool(self._result.done()) or time.monotonic() - self._last_there > GONE_S
 
     def answer(self) -> Any:
         """Returns the penguin_msgs/Answer of a question that is done; Inactive when the node went
-        away, RequestCancelled when there is none for another cause.
+        away, RequestCancelled when there is none for another cause. What the program itself raised
+        when it was told the text is raised here, and the node gives the question up.
         """
+        if self._told.failure is not None:
+            if not self._result.done():
+                self.cancel()
+            raise self._told.failure
         if not self._result.done():
             raise Inactive(f'{self._node_name} went away', 'it no longer runs', 'Start it again')
         _check(self._result, self._node_name)
@@ -138,12 +171,11 @@ class QuestionClient:
                 'Type: penguin doctor',
             )
         wanted = question_goal(ask, partial(node_time_ns, self._session, self._node_name))
+        told = TextTold(on_text)
         sent = self._session.do(
-            lambda: self._client.send_goal_async(
-                wanted, feedback_callback=lambda message: on_text(message.feedback.text)
-            )
+            lambda: self._client.send_goal_async(wanted, feedback_callback=told)
         )
-        _wait(self._session, sent.done, self._node_name, timeout_s)
+        self._wait_until_taken(sent, timeout_s)
         _check(sent, self._node_name)
         handle = sent.result()
         if not handle.accepted:
@@ -153,15 +185,34 @@ class QuestionClient:
                 f'Type: ros2 lifecycle set {self._node_name} activate',
             )
         pending = PendingAnswer(
-            self._session, self._node_name, handle, self._client.server_is_ready
+            self._session, self._node_name, handle, self._client.server_is_ready, told
         )
         self._pending.add(pending)
         return pending
+
+    def _wait_until_taken(self, sent: Any, timeout_s: float) -> None:
+        """Waits until the node has taken a question; one that it takes after the waiting was given
+        up is cancelled then.
+        """
+        try:
+            _wait(self._session, sent.done, self._node_name, timeout_s)
+        except (KeyboardInterrupt, DeadlineExceeded, RequestCancelled) as reason:
+            self._session.do(lambda: sent.add_done_callback(cancel_when_taken))
+            if isinstance(reason, KeyboardInterrupt):  # the program ends, and nobody spins then
+                self._session.spin_until(sent.done, CANCEL_TIMEOUT_S)
+            raise
 
     def give_up(self, timeout_s: float) -> None:
         """Has the node give up whatever is not answered yet, for at most `timeout_s`."""
         cancelled = [each.cancel() for each in list(self._pending) if not each.is_done()]
         self._session.spin_until(lambda: all(each.done() for each in cancelled), timeout_s)
+
+
+def cancel_when_taken(sent: Any) -> None:
+    """Cancels a question for which nobody waits any more; `sent` is the future of its sending."""
+    handle = None if sent.exception() is not None else sent.result()
+    if handle is not None and handle.accepted:
+        handle.cancel_goal_async()
 
 
 def question_goal(ask: AskedQuestion, now_ns: Callable[[], int]) -> Any:

@@ -15,6 +15,7 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from rclpy.parameter import Parameter, parameter_value_to_python
 
 from penguin_ros.frame import NANOSECONDS
+from penguin_ros.ros.client.question_client import cancel_when_taken
 from penguin_ros.ros.console_node.page_values import page_value, rule_of_page
 from penguin_ros.ros.console_node.watched_node import WatchedNode
 from penguin_ros.ros.conversions.times import time_message
@@ -97,7 +98,7 @@ async def ask(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields
     try:
         handle = await done(sent, CALL_S, watched)
     except (asyncio.CancelledError, Refused):
-        sent.add_done_callback(give_up)  # a node that takes it later would answer nobody
+        sent.add_done_callback(cancel_when_taken)  # a node that takes it later would answer nobody
         raise
     if not handle.accepted:
         raise Refused(
@@ -111,13 +112,6 @@ async def ask(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields
             handle.cancel_goal_async()
         raise
     return {'answer': page_value(result.result.answer)}
-
-
-def give_up(sent: Any) -> None:
-    """Cancels a goal as soon as it is taken; `sent` is the future of its sending."""
-    handle = None if sent.exception() is not None else sent.result()
-    if handle is not None and handle.accepted:
-        handle.cancel_goal_async()
 
 
 async def rules(watched: WatchedNode, fields: Fields, on_piece: OnPiece) -> Fields:

@@ -13,6 +13,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from penguin_ros.errors import PenguinError
 from penguin_ros.ros.process.callback_guard import CallbackGuard
 
 DEPTH = 1000
@@ -69,6 +70,11 @@ class Subscriptions:
             found = getattr(importlib.import_module(f'{package}.msg'), name)
         except (ImportError, AttributeError) as error:
             self.refused[topic] = f'{kind} is not installed here: {error}'
+            return
+        try:
+            self._check(kind)
+        except PenguinError as error:  # the others are taken all the same
+            self.refused[topic] = str(error)
             return
         take, depth = self._wanted[topic]
         self._subscribe(found, kind, topic, take, self._offered(topic, depth))

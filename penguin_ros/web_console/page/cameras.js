@@ -81,7 +81,7 @@ export class Cameras {
     const view = this.shown.get(node + "/" + camera);
     if (!view) return;
     const url = URL.createObjectURL(blob);
-    URL.revokeObjectURL(view.url); // one that was overtaken is never drawn, and would be kept for as long as the page
+    URL.revokeObjectURL(view.url); // the picture that this one replaces may never be drawn; it would be kept as long as the page
     view.url = url;
     // The server sends the next one when this is on the page; a number stands for all before it.
     view.picture.onload = view.picture.onerror = () => {

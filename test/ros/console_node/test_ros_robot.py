@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -13,83 +12,24 @@ import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
-from penguin_msgs.action import AnswerQuestion
-from penguin_msgs.msg import CameraStatus, Event, Status
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import MultiThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from penguin_msgs.msg import Event
 from sensor_msgs.msg import CompressedImage, Image
 from support.graph import Domain, image_message, ros_context
+from support.silent_node import WAIT_S, SilentNode
 
 from penguin_ros.ros.console_node.ros_robot import RosRobot
 from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.robot import Look, Picture, Refused
 
-WAIT_S = 60.0
 STAMP_NS = 5 * 10**9
 
 
-class StandIn:
-    """A node with the topics and the action of a penguin node, which never answers."""
-
-    def __init__(self, context: Any) -> None:
-        self.may_accept = threading.Event()
-        self.accepted, self.cancelled = threading.Event(), threading.Event()
-        self.ended = threading.Event()
-        self.node = Node('penguin', context=context)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._status = self.node.create_publisher(Status, '~/status', latched)
-        self.event = self.node.create_publisher(Event, '~/event', 10)
-        self._action = ActionServer(
-            self.node,
-            AnswerQuestion,
-            '~/answer_question',
-            self._execute,
-            goal_callback=self._on_goal,
-            cancel_callback=self._on_cancel,
-            callback_group=ReentrantCallbackGroup(),
-        )
-        self._executor = MultiThreadedExecutor(4, context=context)
-        self._executor.add_node(self.node)
-        threading.Thread(target=self._executor.spin, daemon=True).start()
-
-    def _on_goal(self, goal: Any) -> Any:
-        self.may_accept.wait(WAIT_S)
-        return GoalResponse.ACCEPT
-
-    def _on_cancel(self, goal: Any) -> Any:
-        self.cancelled.set()
-        return CancelResponse.ACCEPT
-
-    def _execute(self, goal: Any) -> Any:
-        self.accepted.set()
-        self.ended.wait(WAIT_S)
-        goal.abort()
-        return AnswerQuestion.Result()
-
-    def say(self, camera: str, topic: str) -> None:
-        """Publishes a status that names the topic of a camera."""
-        self._status.publish(Status(cameras=[CameraStatus(name=camera, topic=topic)]))
-
-    def leave(self) -> None:
-        """Leaves the graph; harmless when it has."""
-        if self.ended.is_set():
-            return
-        self.ended.set()
-        self.may_accept.set()
-        self._executor.shutdown(timeout_sec=5.0)
-        self._action.destroy()
-        self.node.destroy_node()
-
-
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentNode]:
     domain = Domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
     with ros_context(domain) as context:
-        made = StandIn(context)
+        made = SilentNode(context)
         yield made
         made.leave()
     domain.close()
@@ -129,7 +69,7 @@ async def asked(robot: RosRobot) -> asyncio.Task[Any]:
     return asyncio.create_task(ask())
 
 
-def test_a_question_ends_when_its_node_goes(stand_in: StandIn) -> None:
+def test_a_question_ends_when_its_node_goes(stand_in: SilentNode) -> None:
     async def use(robot: RosRobot) -> None:
         stand_in.may_accept.set()
         task = await asked(robot)
@@ -142,7 +82,7 @@ def test_a_question_ends_when_its_node_goes(stand_in: StandIn) -> None:
 
 
 def test_a_question_that_is_cancelled_before_it_is_taken_is_given_up_when_it_is(
-    stand_in: StandIn,
+    stand_in: SilentNode,
 ) -> None:
     async def use(robot: RosRobot) -> None:
         task = await asked(robot)
@@ -157,7 +97,7 @@ def test_a_question_that_is_cancelled_before_it_is_taken_is_given_up_when_it_is(
     used(use)
 
 
-def test_a_camera_that_moves_to_another_topic_is_followed(stand_in: StandIn) -> None:
+def test_a_camera_that_moves_to_another_topic_is_followed(stand_in: SilentNode) -> None:
     async def use(robot: RosRobot) -> None:
         shown: list[Picture] = []
         stand_in.say('front', '/before')
@@ -173,7 +113,7 @@ def test_a_camera_that_moves_to_another_topic_is_followed(stand_in: StandIn) -> 
 
 
 def test_a_frame_is_not_taken_for_the_key_frame_of_another_camera_with_its_stamp(
-    stand_in: StandIn,
+    stand_in: SilentNode,
 ) -> None:
     event = Event(camera='front', picture=[CompressedImage(format='jpeg', data=b'of front')])
     event.picture[0].header.stamp.sec = 5
