@@ -55,6 +55,6 @@ def test_a_message_that_nobody_knows_is_named() -> None:
 
 def test_a_definition_that_cannot_be_understood_is_named(tmp_path: Path) -> None:
     (tmp_path / 'msg').mkdir()
-    (tmp_path / 'msg' / 'Thing.msg').write_text('int32 a b c !')
+    (tmp_path / 'msg' / 'Thing.msg').write_text('int32 a\n%%%')
     with pytest.raises(UnknownMessage, match='my_msgs/msg/Thing'):
         Definitions(lambda package: tmp_path).require('my_msgs/msg/Thing')
