@@ -124,3 +124,12 @@ def test_an_answer_that_loses_its_replica_ends_with_an_error(deployed: Deployed)
         except urllib.error.HTTPError as error:
             assert time.monotonic() < end and error.code == 503
             time.sleep(1)
+
+
+def test_what_is_too_much_is_told_to_come_again(deployed: Deployed) -> None:
+    deployed.deploy('penguin_sim', '--replicas', '1', '--in-flight', '1')
+    with Clients(deployed, 6, max_tokens=24) as clients:
+        waited(lambda: len(clients.replies) > 4 and len(clients.failures) > 4, 120)
+    codes = {failure.partition(':')[0] for failure in clients.failures}
+    assert codes == {'429'}, clients.failures
+    assert all('queue_full' in failure for failure in clients.failures)
