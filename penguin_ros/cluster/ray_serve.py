@@ -25,8 +25,10 @@ from penguin_ros.serving.keys import ApiKeys
 APPLICATION = 'penguin'
 ROUTER = 'penguin_ros.cluster.session_router.SessionRouter'
 TLS_OPTIONS = ('ssl_certfile', 'ssl_keyfile')
-WAITING = 2
-"""A replica may have so many requests for each that its engine lets wait."""
+AT_THE_DOOR = 100
+"""Requests that the gateway has beside those that run or wait for a replica: their bodies are on
+their way, or they are being refused. As many again wait for it; Serve drops more by 503.
+"""
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,11 @@ def deploy(
     serve.start(http_options=deployment.http_options())
     _check_listening(deployment)
     engine = serve.deployment(EngineReplica).options(**_engine_options(limits, deployment))
+    engines = deployment.replicas or deployment.most
     gateway = serve.deployment(_Ingress).options(
         name='gateway',
-        max_ongoing_requests=limits.in_flight * (deployment.replicas or deployment.most) * WAITING,
+        max_ongoing_requests=limits.in_flight * (engines + 1) + AT_THE_DOOR,
+        max_queued_requests=AT_THE_DOOR,
         ray_actor_options={'num_cpus': 0.1},
     )
     replicas = engine.bind(config, limits, model_name)
