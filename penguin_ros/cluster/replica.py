@@ -59,10 +59,16 @@ class EngineReplica:
         """Yields the head, then the chunks of a stream."""
         if self._watch is None:
             self._watch = asyncio.create_task(self._engine.watch())
+        try:
+            self._service.check_room()
+        except Refusal as refusal:
+            reply = refused(refusal)
+            yield Head(reply.status, dict(reply.headers), reply.body)
+            return
         metrics = self._service.metrics
         metrics.in_flight += 1
         try:
-            reply = await self._reply(body, client, session)
+            reply = await self._service.reply(body, client, session)
             if reply.stream is None:
                 yield Head(reply.status, dict(reply.headers), reply.body)
                 return
@@ -72,13 +78,6 @@ class EngineReplica:
                     yield chunk
         finally:
             metrics.in_flight -= 1
-
-    async def _reply(self, body: bytes, client: str, session: str) -> Reply:
-        try:
-            self._service.check_room()
-        except Refusal as refusal:
-            return refused(refusal)
-        return await self._service.reply(body, client, session)
 
     async def models(self) -> dict[str, Any]:
         """Returns the list of what is served."""
