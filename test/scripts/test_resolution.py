@@ -63,7 +63,11 @@ def wanted(system: System, folder: Path, lists: tuple[str, ...]) -> tuple[list[s
             folder / name, {'numpy': system.numpy, 'cv2': ''}, name
         )
         lines += required
-    held = {'python_version': system.python, 'python_full_version': f'{system.python}.0'}
+    held = {
+        'python_version': system.python,
+        'python_full_version': f'{system.python}.0',
+        'platform_machine': 'aarch64',
+    }
     requirements = [Requirement(line) for line in lines]
     kept = [one for one in requirements if one.marker is None or one.marker.evaluate(held)]
     return [f'{one.name}{one.specifier}' for one in kept], constraints
