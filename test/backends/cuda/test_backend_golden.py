@@ -52,6 +52,22 @@ def test_what_penguin_build_makes_is_within_the_tolerance_of_the_reference(
     assert results['backend']['name'] == 'cuda' and results['is_passed'] is True
 
 
+def test_a_kernel_that_fails_in_a_run_ends_the_command_with_the_reason(
+    golden_dir: Path,
+    tmp_path: Path,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    bundle = cuda_bundle(golden_dir / 'checkpoint', tmp_path / 'bundle', max_length=2048)
+    machine.gpu.fails_at, machine.gpu.fails_with = 300, 700
+    assert main(['parity', str(golden_dir), '--bundle', str(bundle), '--case', 'text']) != 0
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'the GPU stopped' in said and 'respawn' in said and machine.gpu.lost == 700
+    assert machine.gpu.kernels_run == 300, 'nothing was asked of the GPU after it'
+
+
 CASES = ('text', 'image_small')
 """Short ones: the interpreter takes a millisecond for a program."""
 
