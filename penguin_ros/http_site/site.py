@@ -28,13 +28,15 @@ class Denied(Exception):
 class Site:
     """The names and the port under which browsers reach the console.
 
-    `hosts` are names without a port, with brackets around an address of IPv6. `port` 0: any port,
-    since a reverse proxy may have its own.
+    `hosts` are names without a port, with brackets around an address of IPv6. `given` are names
+    that count with any port, since a reverse proxy may have its own. The others count with `port`
+    alone: another server of this machine is another site.
     """
 
     hosts: frozenset[str]
     port: int
     is_tls: bool = False
+    given: frozenset[str] = frozenset()
 
     def check_host(self, host: str | None) -> None:
         """Raises Denied unless a Host header names this site."""
@@ -43,7 +45,10 @@ class Site:
 
     def check_origin(self, origin: str | None) -> None:
         """Raises Denied unless an Origin header is a page of this site."""
-        parts = urlsplit(origin or '')
+        try:
+            parts = urlsplit(origin or '')
+        except ValueError:
+            raise Denied(403, 'that is no origin') from None
         is_web = parts.scheme in ('http', 'https')
         if not is_web or parts.path or parts.query or not self._is_ours(parts.netloc):
             raise Denied(403, 'a page of another site may not talk to this server')
@@ -51,7 +56,8 @@ class Site:
     def _is_ours(self, host: str) -> bool:
         name, port = split_host(host)
         default = 443 if self.is_tls else 80
-        return name.lower() in self.hosts and self.port in (0, port if port else default)
+        is_given = name.lower() in self.given and port >= 0
+        return is_given or (name.lower() in self.hosts and self.port == (port or default))
 
 
 def split_host(host: str) -> tuple[str, int]:
@@ -68,12 +74,12 @@ def site_of(bind: str, port: int, extra: Iterable[str] = (), *, is_tls: bool = F
     """Returns the site of a server that listens on `bind`; `extra` are names that a person gave,
     those of a reverse proxy with any port.
     """
-    names = {name.lower() for name in extra}
+    names = set[str]()
     if is_loopback(bind):
         names |= set(LOOPBACK_NAMES)
     if bind not in ('0.0.0.0', '::'):
-        names.add(f'[{bind}]' if ':' in bind else bind)
-    return Site(frozenset(names), 0 if extra else port, is_tls)
+        names.add(f'[{bind}]' if ':' in bind else bind.lower())
+    return Site(frozenset(names), port, is_tls, frozenset(name.lower() for name in extra))
 
 
 def is_loopback(bind: str) -> bool:

@@ -30,8 +30,8 @@ class AuditLog:
         """Writes one line; a file that cannot be written is counted and told once, and the line
         goes to the log.
         """
-        entry = {'time': self._now(), 'who': who, 'from': address, 'what': what, **fields}
-        line = json.dumps(entry, ensure_ascii=True, default=str)[:MAX_LINE]
+        entry = {'time': self._now(), 'who': who, 'from': address, 'what': what}
+        line = _shortened(entry, fields)
         if self._path is None:
             self._log(line)
             return
@@ -50,3 +50,17 @@ class AuditLog:
             size = file.tell()
         if size > MAX_BYTES:
             path.replace(path.with_name(path.name + '.1'))
+
+
+def _shortened(entry: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+    """Returns a line of JSON; of fields that are too long for one it has the begin, as `cut`."""
+    line = _dumped({**entry, **fields})
+    text, room = json.dumps(fields, ensure_ascii=False, default=str), MAX_LINE
+    while len(line) > MAX_LINE and room:
+        room = room * 3 // 4
+        line = _dumped({**entry, 'cut': text[:room]})
+    return line
+
+
+def _dumped(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=True, default=str)

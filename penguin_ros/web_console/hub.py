@@ -81,8 +81,10 @@ class Hub:
         return text
 
     def forget(self, node: str) -> None:
-        """Drops the states of a node that is gone; what it said stays."""
-        for key in [key for key in self._states if key[1] == node]:
+        """Drops the states of a node that is gone and of its parts, which are called `node: part`;
+        what it said stays.
+        """
+        for key in [key for key in self._states if key[1].partition(':')[0] == node]:
             del self._states[key]
 
     def join(self, listener: Listener) -> Callable[[], None]:

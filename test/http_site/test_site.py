@@ -72,6 +72,23 @@ def test_a_proxy_is_told_by_name_and_may_have_any_port() -> None:
         site.check_host('other.example')
 
 
+@pytest.mark.parametrize(
+    'origin', ['http://localhost:3000', 'http://127.0.0.1', 'http://[::1]:80', 'http://[']
+)
+def test_beside_a_proxy_another_server_of_the_loopback_is_still_another_site(origin: str) -> None:
+    site = site_of('127.0.0.1', 8080, ['robot.example'])
+    site.check_origin('http://localhost:8080')
+    with pytest.raises(Denied):
+        site.check_origin(origin)
+
+
+@pytest.mark.parametrize(
+    ('bind', 'host'), [('127.0.0.2', '127.0.0.2'), ('Robot.local', 'robot.local')]
+)
+def test_a_server_goes_by_the_address_that_it_listens_on(bind: str, host: str) -> None:
+    site_of(bind, 8080).check_host(f'{host}:8080')
+
+
 def test_addresses_that_others_can_reach_are_no_loopback() -> None:
     assert is_loopback('127.0.0.1') and is_loopback('::1') and is_loopback('localhost')
     assert not any(map(is_loopback, ('0.0.0.0', '::', '192.168.1.4', 'robot')))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penguin_ros.web_console.audit import AuditLog
+from penguin_ros.web_console.audit import MAX_LINE, AuditLog
 from penguin_ros.web_console.commands import FIELDS, MAX_DEPTH_TEXT, BadCommand, Command, parsed
 from penguin_ros.web_console.hub import MAX_BYTES, MAX_ENTRIES, PAGE, TIME_LINE, Hub
 from penguin_ros.web_console.rate_limit import RateLimit
@@ -87,6 +87,28 @@ def test_the_audit_is_one_line_each_for_its_owner_alone(tmp_path: Path) -> None:
     broken.write('a', 'b', 'ask', {})
     broken.write('a', 'b', 'ask', {})
     assert broken.failures == 2 and len(told) == 3
+
+
+def test_a_long_question_in_any_script_is_still_one_line_of_json(tmp_path: Path) -> None:
+    path = tmp_path / 'audit.jsonl'
+    audit = AuditLog(path, print, lambda: 'now')
+    for question in ('x' * 9000, '门开着吗？' * 200, '"\\' * 2000):
+        audit.write('ab12', '127.0.0.1', 'ask', {'fields': {'node': '/a', 'question': question}})
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3 and all(len(line) <= MAX_LINE for line in lines)
+    for line in lines:
+        said = json.loads(line)
+        assert (said['who'], said['from'], said['what']) == ('ab12', '127.0.0.1', 'ask')
+        assert len(said['cut']) > 200 and said['cut'].startswith('{"fields": {"node": "/a", ')
+
+
+def test_a_browser_that_comes_later_hears_nothing_of_parts_of_a_node_that_is_gone() -> None:
+    hub, seen = Hub(lambda: 5.0), list[dict[str, Any]]()
+    for name in ('/robot: status', '/robot: camera front', '/robot2: status'):
+        hub.publish('diagnostics', name, {'name': name})
+    hub.forget('/robot')
+    hub.join(lambda text: seen.append(json.loads(text)))
+    assert [one['name'] for one in seen if one['type'] == 'diagnostics'] == ['/robot2: status']
 
 
 def test_a_browser_that_comes_later_gets_newest_states_and_the_end_of_the_time_line() -> None:
