@@ -59,6 +59,7 @@ class RecordNode(NumbersAsDeclared, Node):
         self._writer = RecordingWriter(self.parameters.folder, definitions, config.queue.max_bytes)
         self._has_failed = False
         self._cameras: dict[str, str] = {}
+        self._ruled: set[str] = set()
         self._unreadable = 0
         self._heard = Subscriptions(self, self.guard, definitions.require)
         self._heard.want(self.parameters.topics, self._put)
@@ -142,8 +143,10 @@ class RecordNode(NumbersAsDeclared, Node):
         self._notes.take_caption(message.camera, CaptionSpan(caption_shown(message), start_ns))
 
     def _on_rule_states(self, message: RuleStates) -> None:
-        for camera in {state.camera for state in message.states}:
+        cameras = {state.camera for state in message.states}
+        for camera in cameras | self._ruled:  # those too that have no rule any more
             self._notes.take_rules(camera, rules_shown(message, camera))
+        self._ruled = cameras
 
     def _put_note(self, camera: str, log_ns: int, content: bytes) -> None:
         topic = f'{self.parameters.overlay}/{camera}/annotations'
@@ -156,6 +159,8 @@ class RecordNode(NumbersAsDeclared, Node):
 
     def _tick(self) -> None:
         self._heard.look()
+        if self._ruled and not self.count_publishers(f'{self.parameters.node}/status'):
+            self._on_rule_states(RuleStates())  # an alarm that nobody takes back is none
         self._tell_failure()
         self._diagnostics.publish(self._diagnosis())
 

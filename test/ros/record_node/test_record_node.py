@@ -104,3 +104,32 @@ def test_a_folder_that_is_there_ends_the_start_with_what_to_do(
     process = fresh_graph.start(MODULE, parameters={'folder': str(tmp_path)})
     assert process.wait_for_exit() == 2
     assert 'Name another folder' in process.log
+
+
+def test_what_is_no_longer_so_is_not_on_later_pictures(fresh_graph: Graph, tmp_path: Path) -> None:
+    robot = PenguinTopics(fresh_graph)
+    folder = tmp_path / 'drive'
+    process = fresh_graph.start(
+        MODULE, parameters={'folder': str(folder)}, arguments=('-r', '__ns:=/r1')
+    )
+    robot.wait_for_listener()
+    fresh_graph.wait_for(robot.front.get_subscription_count, 30.0, 'pictures are taken')
+    written = 0
+    for change in (lambda: robot.alarm('intruder'), robot.alarm, lambda: robot.alarm('fire')):
+        change()
+        written += 1
+        fresh_graph.wait_for(
+            lambda: robot.values().get('/r1/penguin/rule_states') == str(written), 30.0, 'heard'
+        )
+        robot.frame()
+        fresh_graph.wait_for(
+            lambda: robot.values().get('/r1/front/image') == str(written), 30.0, 'taken'
+        )
+    robot.leave()  # with an alarm that nobody takes back
+    beat = len(robot.diagnostics)
+    fresh_graph.wait_for(lambda: len(robot.diagnostics) > beat + 2, 30.0, 'noticed')
+    robot.frame()
+    fresh_graph.wait_for(lambda: robot.values().get('/r1/front/image') == '4', 30.0, 'taken')
+    process.stop()
+    said = [[text.text for text in note.texts] for note in decoded(folder)[NOTES.format('front')]]
+    assert [len(texts) for texts in said] == [1, 0, 1, 0], said
