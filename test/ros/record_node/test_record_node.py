@@ -114,22 +114,21 @@ def test_what_is_no_longer_so_is_not_on_later_pictures(fresh_graph: Graph, tmp_p
     )
     robot.wait_for_listener()
     fresh_graph.wait_for(robot.front.get_subscription_count, 30.0, 'pictures are taken')
-    written = 0
-    for change in (lambda: robot.alarm('intruder'), robot.alarm, lambda: robot.alarm('fire')):
-        change()
-        written += 1
-        fresh_graph.wait_for(
-            lambda: robot.values().get('/r1/penguin/rule_states') == str(written), 30.0, 'heard'
-        )
+
+    def is_written(topic: str, count: int) -> None:
+        written = f'/r1/{topic}'
+        fresh_graph.wait_for(lambda: robot.values().get(written) == str(count), 30.0, written)
+
+    for count, rules in enumerate((('intruder',), (), ('fire',)), 1):
+        robot.alarm(*rules)
+        is_written('penguin/rule_states', count)
         robot.frame()
-        fresh_graph.wait_for(
-            lambda: robot.values().get('/r1/front/image') == str(written), 30.0, 'taken'
-        )
+        is_written('front/image', count)
     robot.leave()  # with an alarm that nobody takes back
     beat = len(robot.diagnostics)
     fresh_graph.wait_for(lambda: len(robot.diagnostics) > beat + 2, 30.0, 'noticed')
     robot.frame()
-    fresh_graph.wait_for(lambda: robot.values().get('/r1/front/image') == '4', 30.0, 'taken')
+    is_written('front/image', 4)
     process.stop()
     said = [[text.text for text in note.texts] for note in decoded(folder)[NOTES.format('front')]]
     assert [len(texts) for texts in said] == [1, 0, 1, 0], said
