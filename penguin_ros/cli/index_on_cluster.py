@@ -43,7 +43,10 @@ def index_on_cluster(arguments: argparse.Namespace, config: PenguinConfig) -> in
     with closing(crew), _sink(arguments) as sink, _progress() as progress:
         status_line(f'{counted(crew.size, "engine")} on {counted(len(ray.nodes()), "machine")}')
         clip_ns = round(config.clip.seconds * NANOSECONDS)
-        reports = ClusterIndex(crew, sink, clip_ns, progress).run(places)
+        index = ClusterIndex(crew, sink, clip_ns, progress)
+        reports = index.run(places)
+        for captioner, why in index.useless.items():
+            status_line(f'the engine {captioner[:8]} could not begin and was left out: {why}')
     return _told(reports)
 
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from penguin_ros.cluster.spans import ClipCaption, RecordingPlace
 from penguin_ros.errors import LibraryUnusable, SettingError, system_refusal
-from penguin_ros.evaluation.recording_index import Done, Source, session_for
+from penguin_ros.evaluation.recording_index import Done, Source, session_for, spans_within
 from penguin_ros.libraries import remedy
 from penguin_ros.memory.entry import Kind, NewEntry
 from penguin_ros.memory.store import Store
@@ -47,6 +47,12 @@ class CaptionSink(ABC):
         """Tells whether a caption of the recording covers a moment."""
 
     @abstractmethod
+    def within(
+        self, place: RecordingPlace, origin_ns: int, begin_ns: int, end_ns: int
+    ) -> tuple[tuple[int, int], ...]:
+        """Returns from when to when captions of the recording are that may have a part there."""
+
+    @abstractmethod
     def add(self, place: RecordingPlace, origin_ns: int, caption: ClipCaption) -> None:
         """Takes a caption that is not there yet."""
 
@@ -69,11 +75,13 @@ class StoreSink(CaptionSink):
         self._done: dict[RecordingPlace, Done] = {}
 
     def covers(self, place: RecordingPlace, origin_ns: int, moment_ns: int) -> bool:
-        if place not in self._done:
-            source = Source(place.name, place.topic, self._has_pictures)
-            self._sessions[place] = session_for(self._store, place.name, origin_ns)
-            self._done[place] = Done(self._store, source, self._sessions[place])
-        return self._done[place].covers(moment_ns)
+        return self._known(place, origin_ns).covers(moment_ns)
+
+    def within(
+        self, place: RecordingPlace, origin_ns: int, begin_ns: int, end_ns: int
+    ) -> tuple[tuple[int, int], ...]:
+        """Implements CaptionSink."""
+        return self._known(place, origin_ns).within(begin_ns, end_ns)
 
     def add(self, place: RecordingPlace, origin_ns: int, caption: ClipCaption) -> None:
         moment_ns = (caption.begin_ns + caption.end_ns) // 2
@@ -100,6 +108,13 @@ class StoreSink(CaptionSink):
     def close(self, is_whole: bool) -> None:
         self._store.close()
 
+    def _known(self, place: RecordingPlace, origin_ns: int) -> Done:
+        if place not in self._done:
+            source = Source(place.name, place.topic, self._has_pictures)
+            self._sessions[place] = session_for(self._store, place.name, origin_ns)
+            self._done[place] = Done(self._store, source, self._sessions[place])
+        return self._done[place]
+
 
 class LinesSink(CaptionSink):
     """A file with one JSON object a line. Lines of an interrupted run are kept, a torn one at the
@@ -119,6 +134,12 @@ class LinesSink(CaptionSink):
         spans = self._spans[place.name, place.topic]
         index = bisect.bisect_right(spans, (moment_ns, 2**63)) - 1
         return index >= 0 and spans[index][1] >= moment_ns
+
+    def within(
+        self, place: RecordingPlace, origin_ns: int, begin_ns: int, end_ns: int
+    ) -> tuple[tuple[int, int], ...]:
+        """Implements CaptionSink."""
+        return spans_within(self._spans[place.name, place.topic], begin_ns, end_ns)
 
     def add(self, place: RecordingPlace, origin_ns: int, caption: ClipCaption) -> None:
         if self.covers(place, origin_ns, (caption.begin_ns + caption.end_ns) // 2):
@@ -186,7 +207,7 @@ class ParquetSink(LinesSink):
             ) from error
         self._target = path
         super().__init__(path.with_name(path.name + JOURNAL))
-        if path.exists() and not self._spans:
+        if path.exists():
             self._take_over()
 
     def close(self, is_whole: bool) -> None:
@@ -207,10 +228,15 @@ class ParquetSink(LinesSink):
             self.path.unlink()
 
     def _take_over(self) -> None:
-        """Begins the journal with what an earlier run has finished."""
+        """Has the journal hold what an earlier run has finished, also where taking that over was
+        interrupted.
+        """
         import pyarrow.parquet
 
         for row in pyarrow.parquet.read_table(self._target).to_pylist():
+            span = row['begin_ns'], row['end_ns']
+            if span in self._spans[row['recording'], row['topic']]:
+                continue
             line = {**row, 'evidence': json.loads(row['evidence'])}
             self._file.write(json.dumps(line, ensure_ascii=False).encode() + b'\n')
             self._note(line)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penguin_ros.cluster.crew import Outcome, Task
-from penguin_ros.cluster.span_captioner import SpanCaptioner
+from penguin_ros.cluster.span_captioner import EngineLost, SpanCaptioner
 from penguin_ros.cluster.spans import RecordingPlace
 from penguin_ros.config import PenguinConfig
 from penguin_ros.errors import LibraryUnusable, SettingError
@@ -111,6 +111,10 @@ class RayCrew:
         try:
             result = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:  # the call itself failed
+            if isinstance(error.cause, EngineLost):
+                self._ray.kill(actor, no_restart=False)  # only another process has an engine again
+                self._pings[self._ping(actor)] = actor
+                return Outcome(task, 'lost', why=str(error.cause))
             self._rest(actor)
             return Outcome(task, 'failed', why=str(error.cause or error))
         except self._ray.exceptions.RayError as error:

@@ -32,8 +32,18 @@ if TYPE_CHECKING:
 class ClipRunner(Protocol):
     """What captions a clip."""
 
+    @property
+    def failure(self) -> Exception | None:
+        """Why this process captions nothing more; None while it does."""
+
     def caption(self, clip: Sequence[Frame]) -> Answer:
         """Blocks until the caption is complete."""
+
+
+class EngineLost(Exception):
+    """The engine of this process is gone, and cannot come back in it: the recording is not to
+    blame.
+    """
 
 
 class SpanCaptioner:
@@ -54,24 +64,32 @@ class SpanCaptioner:
         """Opens a recording and returns how long it is."""
         try:
             recording = open_recording(Path(place.path), place.image_topic)
+            length_ns = recording.length_ns()
         except Exception as error:  # whatever a damaged file brings up costs this file only
             return RecordingFacts(error=_in_words(error))
-        return RecordingFacts(recording.origin_ns, recording.duration_ns)
+        fault = '' if length_ns > 0 else 'it cannot be told how long it is'
+        return RecordingFacts(recording.origin_ns, length_ns, fault)
 
     def caption(self, span: Span) -> SpanCaptions:
-        """Captions the clips of a span."""
+        """Captions the clips of a span. EngineLost where no engine of this process can."""
         captions: list[ClipCaption] = []
         notes: tuple[str, ...] = ()
+        known = 0
         runner = self._opened()
         try:
             recording = self._opened_recording(span.place)
             for clip in self._clips(recording, span):
+                if self._is_known(span, clip):
+                    known += 1
+                    continue
                 captions.append(self._captioned(clip, runner))
             notes = tuple(recording.account.lines())
+        except EngineLost:
+            raise
         except Exception as error:
             self._recording = None
-            return SpanCaptions(tuple(captions), notes, _in_words(error))
-        return SpanCaptions(tuple(captions), notes)
+            return SpanCaptions(tuple(captions), known, notes, _in_words(error))
+        return SpanCaptions(tuple(captions), known, notes)
 
     def close(self) -> None:
         """Frees the engine."""
@@ -104,9 +122,29 @@ class SpanCaptioner:
         for _, clip in cut_clips(small, *limits, span.origin_ns, clip_thinner(config)):
             yield clip
 
+    def _is_known(self, span: Span, clip: list[Frame]) -> bool:
+        """Tells whether a caption is written that covers the middle of a clip; of a clip of one
+        frame, whether one of a single frame is, which may have been another when it was read from
+        another place on.
+        """
+        begin_ns, end_ns = clip[0].stamp_ns, clip[-1].stamp_ns
+        moment_ns = (begin_ns + end_ns) // 2
+        clip_ns = round(self._config.clip.seconds * NANOSECONDS)
+
+        def number(time_ns: int) -> int:
+            return (time_ns - span.origin_ns) // clip_ns
+
+        return any(
+            begin <= moment_ns <= end
+            or (begin == end and begin_ns == end_ns and number(begin) == number(begin_ns))
+            for begin, end in span.done
+        )
+
     def _captioned(self, clip: list[Frame], runner: ClipRunner) -> ClipCaption:
         begin_ns, end_ns = clip[0].stamp_ns, clip[-1].stamp_ns
         answer = runner.caption(clip)
+        if runner.failure is not None:
+            raise EngineLost(str(runner.failure))
         if answer.error is not None:
             return ClipCaption(begin_ns, end_ns, error=str(answer.error))
         shown = shown_frame(answer, clip)

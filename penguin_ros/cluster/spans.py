@@ -27,7 +27,9 @@ class RecordingPlace:
 
 @dataclass(frozen=True)
 class RecordingFacts:
-    """When a recording begins and how long it is; `error` when it cannot be opened."""
+    """When a recording begins and how long it is, its last image included; `error` when it cannot
+    be opened.
+    """
 
     origin_ns: int = 0
     duration_ns: int = 0
@@ -36,12 +38,15 @@ class RecordingFacts:
 
 @dataclass(frozen=True)
 class Span:
-    """Clips `first` to `first + count - 1` of a recording."""
+    """Clips `first` to `first + count - 1` of a recording. `done`: from when to when captions are
+    that were written before; which clips they are of is seen from the frames.
+    """
 
     place: RecordingPlace
     origin_ns: int
     first: int
     count: int
+    done: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,13 @@ class ClipCaption:
 
 @dataclass(frozen=True)
 class SpanCaptions:
-    """What came of a span; `error` when its recording could not be read to the end of the span, and
-    `notes` are sentences about what was left out of it.
+    """What came of a span; `known` of its clips were captioned before. `error` when its recording
+    could not be read to the end of the span, and `notes` are sentences about what was left out of
+    it.
     """
 
     captions: tuple[ClipCaption, ...] = ()
+    known: int = 0
     notes: tuple[str, ...] = ()
     error: str = ''
 
@@ -78,20 +85,22 @@ def missing_spans(
     longest: int = SPAN_CLIPS,
 ) -> Iterator[Span]:
     """Yields the spans whose clips are not done yet, of at most `longest` clips each; `is_done`
-    gets a moment in the middle of a clip.
+    gets a moment in the middle of a clip, the last of which ends with the recording.
     """
     total = -(-facts.duration_ns // clip_ns)
+
+    def is_clip_done(number: int) -> bool:
+        begin_ns = number * clip_ns
+        end_ns = min(begin_ns + clip_ns, facts.duration_ns)
+        return is_done(facts.origin_ns + (begin_ns + end_ns) // 2)
+
     first = 0
     while first < total:
-        if is_done(facts.origin_ns + first * clip_ns + clip_ns // 2):
+        if is_clip_done(first):
             first += 1
             continue
         count = 1
-        while (
-            count < longest
-            and first + count < total
-            and not is_done(facts.origin_ns + (first + count) * clip_ns + clip_ns // 2)
-        ):
+        while count < longest and first + count < total and not is_clip_done(first + count):
             count += 1
         yield Span(place, facts.origin_ns, first, count)
         first += count

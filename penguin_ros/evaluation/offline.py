@@ -173,6 +173,11 @@ class OfflineRunner:
     def __exit__(self, *_: object) -> None:
         self._pipeline.close()
 
+    @property
+    def failure(self) -> PenguinError | None:
+        """Why nothing more can be asked in this process; None while it can."""
+        return self._pipeline.status().worker.failure
+
     def show(self, clip: Sequence[Frame]) -> None:
         """Shows frames of the camera CAMERA, newer than all before; the next question is about
         them.

@@ -76,6 +76,10 @@ class Done:
         place = bisect.bisect_right(self._spans, (moment_ns, 2**63)) - 1
         return place >= 0 and self._spans[place][1] >= moment_ns
 
+    def within(self, begin_ns: int, end_ns: int) -> tuple[tuple[int, int], ...]:
+        """Returns the intervals that may have a part there."""
+        return spans_within(self._spans, begin_ns, end_ns)
+
     def note(self, begin_ns: int, end_ns: int) -> None:
         """Notes a caption that was stored meanwhile."""
         bisect.insort(self._spans, (begin_ns, end_ns))
@@ -86,6 +90,16 @@ class Done:
         while self.covers(origin_ns + count * clip_ns + clip_ns // 2):
             count += 1
         return count
+
+
+def spans_within(
+    spans: Sequence[tuple[int, int]], begin_ns: int, end_ns: int
+) -> tuple[tuple[int, int], ...]:
+    """Returns those of sorted intervals that begin before `end_ns`, from the last one on that
+    begins before `begin_ns`, since that may reach so far.
+    """
+    first = max(0, bisect.bisect_left(spans, (begin_ns,)) - 1)
+    return tuple(spans[first : bisect.bisect_left(spans, (end_ns,))])
 
 
 def index_recording(

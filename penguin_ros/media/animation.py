@@ -33,6 +33,10 @@ class AnimationRecording:
         self.account = Account()
         self._times_ns, self.duration_ns = self._read_times()
 
+    def length_ns(self) -> int:
+        """Implements Recording."""
+        return self.duration_ns
+
     def frames(
         self, sample_fps: float = 0.0, start_ns: int = 0, end_ns: int | None = None
     ) -> Iterator[tuple[int, Image]]:

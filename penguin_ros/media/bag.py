@@ -79,6 +79,10 @@ class BagRecording:
         self._stopped: _Stopped | None = None
         self.origin_ns = self._origin()
 
+    def length_ns(self) -> int:
+        """Implements Recording, by when messages were recorded."""
+        return self.duration_ns + 1
+
     def frames(
         self, sample_fps: float = 0.0, start_ns: int = 0, end_ns: int | None = None
     ) -> Iterator[tuple[int, Image]]:

@@ -110,13 +110,19 @@ class Account:
 class Recording(Protocol):
     """Images with times.
 
-    `duration_ns` is an estimate for progress; `origin_ns` is the time at which the recording
-    begins, in the time of its images. `account` belongs to the newest call of `frames`.
+    `duration_ns` is an estimate for progress, `length_ns()` what it really is; `origin_ns` is the
+    time at which the recording begins, in the time of its images. `account` belongs to the newest
+    call of `frames`.
     """
 
     duration_ns: int
     origin_ns: int
     account: Account
+
+    def length_ns(self) -> int:
+        """Returns how long it is, its last image included, without decoding any; 0 where that
+        cannot be told. A video is read as a whole for it.
+        """
 
     def frames(
         self, sample_fps: float = 0.0, start_ns: int = 0, end_ns: int | None = None

@@ -236,6 +236,17 @@ class VideoRecording:
         self.account = Account()
         self._stopped: tuple[VideoReader, int] | None = None
 
+    def length_ns(self) -> int:
+        """Implements Recording: of a rate that changes, or of a stream without a head, only the
+        times of all frames tell it.
+        """
+        reader = VideoReader(self.path)
+        try:
+            count, last_ns = reader.packets()
+        finally:
+            reader.close()
+        return last_ns + 1 if count else self.duration_ns
+
     def frames(
         self, sample_fps: float = 0.0, start_ns: int = 0, end_ns: int | None = None
     ) -> Iterator[tuple[int, Image]]:

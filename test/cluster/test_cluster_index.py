@@ -15,7 +15,7 @@ import pytest
 from penguin_ros.cluster.caption_sinks import CaptionSink, LinesSink, StoreSink, file_sink
 from penguin_ros.cluster.cluster_index import MOST_LOSSES, ClusterIndex, Progress, RecordingReport
 from penguin_ros.cluster.crew import Outcome, Task
-from penguin_ros.cluster.span_captioner import SpanCaptioner
+from penguin_ros.cluster.span_captioner import EngineLost, SpanCaptioner
 from penguin_ros.cluster.spans import (
     ClipCaption,
     RecordingFacts,
@@ -170,6 +170,49 @@ def test_a_model_that_cannot_be_loaded_ends_the_index(tmp_path: Path) -> None:
     assert 'no such bundle' in str(caught.value)
 
 
+def test_a_captioner_that_cannot_begin_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    class OneBroken(Crew):
+        def wait(self, timeout_s: float) -> Sequence[Outcome]:
+            broken = [t for t in self.tasks if self.holders[t] == 'captioner 0']
+            spans = [task for task in broken if isinstance(task, Span)]
+            if spans:  # it fails at once, while the others are still at work
+                self.tasks.remove(spans[0])
+                return [Outcome(spans[0], 'failed', why='no such bundle')]
+            return super().wait(timeout_s)
+
+    with LinesSink(tmp_path / 'captions.jsonl') as sink:
+        index = ClusterIndex(OneBroken(1, deaths=0.0), sink, CLIP_NS, lambda progress: None)
+        index.run(PLACES)
+    assert lines_in(tmp_path / 'captions.jsonl') == WANTED
+    assert index.useless == {'captioner 0': 'no such bundle'}
+
+
+def test_of_two_recordings_of_one_name_and_time_the_second_is_named_and_not_taken_for_known(
+    tmp_path: Path,
+) -> None:
+    places = [RecordingPlace(f'/{day}/a', 'a', 'recording') for day in ('monday', 'tuesday')]
+    for seed in range(4):
+        with LinesSink(tmp_path / f'captions{seed}.jsonl') as sink:
+            index = ClusterIndex(Crew(seed, deaths=0.0), sink, CLIP_NS, lambda progress: None)
+            monday, tuesday = index.run([*places, places[0]]).values()
+        assert (monday.captioned, monday.errors) == (CLIPS, [])
+        assert (tuesday.captioned, tuesday.known) == (0, 0) and '/monday/a' in tuesday.errors[0]
+
+
+def test_a_parquet_file_is_taken_over_whole_though_that_was_interrupted(tmp_path: Path) -> None:
+    parquet = pytest.importorskip('pyarrow.parquet')
+    path = tmp_path / 'captions.parquet'
+    with file_sink(path) as sink:
+        run(Crew(1, deaths=0.0), sink)
+    line = {'recording': 'a', 'topic': 'recording', 'begin_ns': 7, 'end_ns': 7 + CLIP_NS // 2 + 1}
+    journal = json.dumps({**line, 'text': 'clip 0', 'evidence': {}}) + '\n{"recording": "a", "be'
+    (tmp_path / 'captions.parquet.journal.jsonl').write_text(journal)
+    with file_sink(path):
+        pass
+    rows = parquet.read_table(path).to_pylist()
+    assert Counter((row['recording'], row['begin_ns']) for row in rows) == WANTED
+
+
 def test_a_memory_takes_each_clip_once(tmp_path: Path) -> None:
     for deaths in (0.2, 0.0):
         with StoreSink(Store.open(tmp_path), has_pictures=False) as sink:
@@ -203,7 +246,11 @@ def test_a_file_of_something_else_is_not_written_to(tmp_path: Path) -> None:
 
 
 class Runner:
+    failure: Exception | None = None
+    asked = 0
+
     def caption(self, clip: Sequence[Frame]) -> Answer:
+        self.asked += 1
         return Answer('', '', '', f'{len(clip)} frames')
 
 
@@ -226,3 +273,68 @@ def test_spans_cut_a_recording_as_one_run_over_it_would(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
     assert captioner.caption(Span(place, facts.origin_ns, 0, 5)).error
     assert captioner.describe(place).error
+
+
+class OwnCrew(Crew):
+    """A crew of one, which reads and captions for real."""
+
+    def __init__(self, captioner: SpanCaptioner) -> None:
+        super().__init__(0, size=1, deaths=0.0)
+        self.captioner = captioner
+
+    def result(self, task: Task) -> RecordingFacts | SpanCaptions:
+        is_place = isinstance(task, RecordingPlace)
+        return self.captioner.describe(task) if is_place else self.captioner.caption(task)
+
+
+def indexed(path: Path, out: Path, fps: float) -> tuple[int, RecordingReport]:
+    """Indexes a film in clips of a second; returns how often the model was asked."""
+    settings = {'clip.seconds': 1.0, 'clip.fps': fps}
+    runner = Runner()
+    captioner = SpanCaptioner(with_values(offline(PenguinConfig()), settings), False, runner)
+    with LinesSink(out) as sink:
+        index = ClusterIndex(OwnCrew(captioner), sink, NANOSECONDS, lambda progress: None)
+        [report] = index.run([RecordingPlace(str(path), 'film', 'recording')]).values()
+    return runner.asked, report
+
+
+@pytest.mark.parametrize('fps', [1.0, 2.0], ids=['one frame a clip', 'two frames a clip'])
+def test_what_is_captioned_is_not_asked_again_however_few_frames_a_clip_has(
+    tmp_path: Path, fps: float
+) -> None:
+    import cv2
+
+    path, out = tmp_path / 'film.avi', tmp_path / 'captions.jsonl'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 4, (64, 48))
+    for number in range(41):  # the last clip has one frame
+        writer.write(np.full((48, 64, 3), number, np.uint8))
+    writer.release()
+    asked, report = indexed(path, out, fps)
+    assert (asked, report.captioned, report.known) == (11, 11, 0)
+    asked, report = indexed(path, out, fps)
+    assert (asked, report.captioned, report.known) == (0, 0, 11)
+
+
+def test_a_recording_that_does_not_say_how_long_it_is_is_captioned_to_its_end(
+    tmp_path: Path,
+) -> None:
+    import cv2
+
+    path = tmp_path / 'row.mjpeg'  # of pictures, without a head
+    pictures = [np.full((48, 64, 3), number, np.uint8) for number in range(100)]
+    path.write_bytes(b''.join(cv2.imencode('.jpg', each)[1].tobytes() for each in pictures))
+    asked, report = indexed(path, tmp_path / 'captions.jsonl', 2.0)
+    assert (asked, report.captioned, report.errors) == (4, 4, [])  # 25 frames a second
+
+
+def test_an_engine_that_is_lost_is_told_and_costs_no_clip(tmp_path: Path) -> None:
+    import cv2
+
+    path, runner = tmp_path / 'film.avi', Runner()
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 4, (64, 48))
+    writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    runner.failure = DeviceLost('the GPU is gone')
+    captioner = SpanCaptioner(offline(PenguinConfig()), False, runner)
+    with pytest.raises(EngineLost, match='the GPU is gone'):
+        captioner.caption(Span(RecordingPlace(str(path), 'film', 'recording'), 0, 0, 1))

@@ -33,6 +33,9 @@ class Recorded:
         self.duration_ns = (SECONDS + 60) * NANOSECONDS
         self.account = Account()
 
+    def length_ns(self) -> int:
+        return self.duration_ns
+
     def frames(
         self, sample_fps: float = 0.0, start_ns: int = 0, end_ns: int | None = None
     ) -> Iterator[tuple[int, Image]]:
