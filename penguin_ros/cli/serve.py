@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from penguin_ros.cli import exit_codes
@@ -103,7 +105,7 @@ def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until Ctrl-C."""
+    """Serves until Ctrl-C, and lets answers under way end."""
     from penguin_ros.errors import SettingError
     from penguin_ros.serving.main import checked_keys, serve
 
@@ -113,11 +115,31 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingError('replicas need --ray', 'one process serves one', 'Give --ray ADDRESS')
     options = _options(arguments)
     checked_keys(options)  # before the model is touched
+    stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
+
+    def begin(address: str, model: ModelDescription) -> None:
+        _let_answers_end(stop)
+        _print_address(address, model)
+
     try:
-        serve(_config(arguments), options, _print_address, threading.Event().is_set)
+        serve(_config(arguments), options, begin, stop.is_set)
     except KeyboardInterrupt:
         pass
+    finally:
+        signal.signal(signal.SIGINT, before)
     return exit_codes.DONE
+
+
+def _let_answers_end(stop: threading.Event) -> None:
+    """Has Ctrl-C and SIGTERM set `stop` from now on; a second one interrupts at once."""
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, tell)
 
 
 def _deploy(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,26 @@ def test_what_is_missing_is_said_before_a_model_is_touched(
     assert 'give --replicas 0' in capsys.readouterr().err
     assert main(['serve']) == 2
     assert 'penguin serve BUNDLE' in capsys.readouterr().err
+
+
+def test_it_is_told_to_end_and_interrupted_only_when_it_is_told_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, told = SimpleNamespace(name='m', backend='b', precision='p'), []
+
+    def serve(config: Any, options: Any, on_ready: Any, should_stop: Any) -> None:
+        on_ready('http://127.0.0.1:1/v1', model)
+        told.append(should_stop())
+        signal.raise_signal(signal.SIGTERM)
+        told.append(should_stop())
+        signal.raise_signal(signal.SIGINT)
+        told.append('not interrupted')
+
+    monkeypatch.setattr('penguin_ros.serving.main.serve', serve)
+    monkeypatch.setattr('penguin_ros.cli.serve._config', lambda arguments: None)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert main(['serve', 'a-bundle']) == 0 and told == [False, True]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 @pytest.mark.slow
