@@ -36,9 +36,10 @@ def robot(ros_domain: int) -> Iterator[Any]:
 
     context = rclpy.Context()
     rclpy.init(args=[], context=context)
-    node = rclpy.create_node('robot', context=context)
-    action = ActionServer(node, AnswerQuestion, '/r1/penguin/answer_question', lambda _: None)
-    node.create_service(Recall, '/r1/memory/recall', lambda _, response: response)
+    node = rclpy.create_node('penguin', namespace='r1', context=context)
+    memory = rclpy.create_node('memory', namespace='r1', context=context)
+    action = ActionServer(node, AnswerQuestion, '~/answer_question', lambda _: None)
+    memory.create_service(Recall, '~/recall', lambda _, response: response)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     cameras = [CameraStatus(name='front'), CameraStatus(name='rear')]
     states = [RuleState(rule='door', camera='front'), RuleState(rule='door', camera='rear')]
@@ -46,9 +47,10 @@ def robot(ros_domain: int) -> Iterator[Any]:
         (Status, 'status', Status(cameras=cameras)),
         (RuleStates, 'rule_states', RuleStates(states=[*states, RuleState(rule='smoke')])),
     ):
-        node.create_publisher(kind, f'/r1/penguin/{topic}', latched).publish(message)
+        node.create_publisher(kind, f'~/{topic}', latched).publish(message)
     yield node
     action.destroy()
+    memory.destroy_node()
     node.destroy_node()
     context.try_shutdown()
 

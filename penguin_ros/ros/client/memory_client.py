@@ -28,11 +28,12 @@ class MemoryRefused(PenguinError):
 
 def memory_nodes(session: Session) -> list[str]:
     """Returns the memory nodes that are on the air; more may appear while discovery goes on."""
-    return sorted(
+    offered = {
         service.rpartition('/')[0]
         for service, types in session.node.get_service_names_and_types()
         if SERVICE_TYPE in types and service.rpartition('/')[2] == SERVICE_NAME
-    )
+    }
+    return sorted(offered & session.node_names())
 
 
 def find_memory(session: Session, name: str = '', timeout_s: float = 5.0) -> str:
@@ -40,14 +41,9 @@ def find_memory(session: Session, name: str = '', timeout_s: float = 5.0) -> str
 
     NodeNotFound when there is no such node within the time, or several and none was named.
     """
-    found: list[str] = []
     wanted = name if name.startswith('/') or not name else f'/{name}'
-
-    def is_found() -> bool:
-        found[:] = memory_nodes(session)
-        return wanted in found if wanted else bool(found)
-
-    if not session.spin_until(is_found, timeout_s):
+    found = session.discover(lambda: memory_nodes(session), wanted, timeout_s)
+    if not found or wanted not in ('', *found):
         listed = f'running: {", ".join(found)}' if found else 'none runs on this ROS_DOMAIN_ID'
         raise NodeNotFound(
             f'no memory node {wanted}'.rstrip(),

@@ -14,6 +14,8 @@ from penguin_ros.errors import PenguinError
 
 ACTION_TYPE = 'penguin_msgs/action/AnswerQuestion'
 ACTION_NAME = 'answer_question'
+SETTLE_S = 0.5
+"""So long nothing new is found before the only node is taken for the only one."""
 
 Made = TypeVar('Made')
 
@@ -48,34 +50,58 @@ class Session:
 
         NodeNotFound when there is no such node within `timeout_s`, or several and none was named.
         """
-        found: list[str] = []
-
-        def is_found() -> bool:
-            found[:] = self.answering_nodes()
-            return (_absolute(name) in found) if name else bool(found)
-
-        if not self.spin_until(is_found, timeout_s):
+        wanted = _absolute(name) if name else ''
+        found = self.discover(self.answering_nodes, wanted, timeout_s)
+        if not found or wanted not in ('', *found):
             listed = f'running: {", ".join(found)}' if found else 'none runs on this ROS_DOMAIN_ID'
             raise NodeNotFound(
                 f'no penguin node {name}'.rstrip(),
                 listed,
                 'Start one with: penguin_node --ros-args -p model.checkpoint:=DIR',
             )
-        if name:
-            return _absolute(name)
+        if wanted:
+            return wanted
         if len(found) > 1:
             raise NodeNotFound(
                 'several penguin nodes run', ', '.join(found), 'Choose one with --node NAME'
             )
         return found[0]
 
+    def discover(self, search: Callable[[], list[str]], wanted: str, timeout_s: float) -> list[str]:
+        """Returns what is found within `timeout_s`: at once when `wanted` is among it; where that
+        is '', what has not changed for SETTLE_S, since one of several is always found first.
+        """
+        found: list[str] = []
+        since_s = time.monotonic()
+
+        def is_found() -> bool:
+            nonlocal since_s
+            before = tuple(found)
+            found[:] = search()
+            if tuple(found) != before:
+                since_s = time.monotonic()
+            if wanted:
+                return wanted in found
+            return bool(found) and time.monotonic() - since_s >= SETTLE_S
+
+        self.spin_until(is_found, timeout_s)
+        return found
+
     def answering_nodes(self) -> list[str]:
-        """Returns the nodes that offer our action; more may appear while discovery goes on."""
-        return sorted(
+        """Returns the nodes that offer our action; more may appear while discovery goes on. The
+        name of an action whose clients alone are there is in the graph too: such a node is none.
+        """
+        offered = {
             name.rpartition('/')[0]
             for name, types in self._actions()
             if ACTION_TYPE in types and name.rpartition('/')[2] == ACTION_NAME
-        )
+        }
+        return sorted(offered & self.node_names())
+
+    def node_names(self) -> set[str]:
+        """Returns the full names of all nodes that are known by now."""
+        pairs = self.node.get_node_names_and_namespaces()
+        return {f'{namespace.rstrip("/")}/{name}' for name, namespace in pairs}
 
     def _actions(self) -> list[tuple[str, list[str]]]:
         """Returns the names and types of all actions.

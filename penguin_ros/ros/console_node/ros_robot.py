@@ -152,7 +152,7 @@ class RosRobot:
             self._loop.call_soon_threadsafe(self._hub.publish, kind, node, content)
 
     def _discover(self) -> None:
-        found = self._answering()
+        found = set(self._session.answering_nodes())
         for name in self._nodes.keys() - found:
             nodes = dict(self._nodes)
             nodes.pop(name).close()
@@ -183,14 +183,6 @@ class RosRobot:
         if memories:
             self._recall = self._node.create_client(Recall, memories[0])
             self._ready_s = time.monotonic()
-
-    def _answering(self) -> set[str]:
-        """The penguin nodes that are there: our own client keeps the name of an action whose server
-        is gone in the graph.
-        """
-        pairs = self._node.get_node_names_and_namespaces()
-        there = {f'{namespace.rstrip("/")}/{name}' for name, namespace in pairs}
-        return there & set(self._session.answering_nodes())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         stamp = str(to_nanoseconds(message.header.stamp))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 import rclpy.action
 
-from penguin_ros.ros.client.session import ACTION_TYPE, Session
+from penguin_ros.ros.client.session import ACTION_TYPE, NodeNotFound, Session
 
 ACTIONS = [
     ('/robot/penguin/answer_question', [ACTION_TYPE]),
@@ -23,7 +24,11 @@ ACTIONS = [
 ]
 
 
+NODES = [('penguin', '/robot'), ('penguin', '/'), ('arm', '/')]
+
+
 def found_by(node: Any) -> list[str]:
+    node.get_node_names_and_namespaces = lambda: NODES
     return Session(node, None).answering_nodes()
 
 
@@ -40,3 +45,44 @@ def test_or_by_the_function_where_the_node_has_no_such_method(
 ) -> None:
     monkeypatch.setattr(rclpy.action, 'get_action_names_and_types', lambda node: ACTIONS)
     assert found_by(SimpleNamespace()) == ['/penguin', '/robot/penguin']
+
+
+class Discovery:
+    """A graph of which more is known with each round of the executor, as it is in the first moments
+    of a node.
+    """
+
+    def __init__(
+        self, *rounds: list[tuple[str, str]], left: list[tuple[str, list[str]]] | None = None
+    ) -> None:
+        self._rounds = list(rounds)
+        self._left = left or []
+
+    def spin_once(self, timeout_sec: float) -> None:
+        time.sleep(0.1)
+        self._rounds[:-1] = self._rounds[1:-1]
+
+    def get_node_names_and_namespaces(self) -> list[tuple[str, str]]:
+        return self._rounds[0]
+
+    def get_action_names_and_types(self) -> list[tuple[str, list[str]]]:
+        there = [f'{namespace.rstrip("/")}/{name}/' for name, namespace in self._rounds[0]]
+        return self._left + [action for action in ACTIONS if action[0].startswith(tuple(there))]
+
+
+def test_without_a_name_nobody_is_asked_by_chance_where_several_run() -> None:
+    """One of them is always discovered first."""
+    graph = Discovery([], [NODES[1]], [NODES[1]], NODES)
+    with pytest.raises(NodeNotFound, match='/penguin, /robot/penguin'):
+        Session(graph, graph).find_node()
+    graph = Discovery([], [NODES[1]], NODES)
+    assert Session(graph, graph).find_node('robot/penguin') == '/robot/penguin'
+
+
+def test_a_node_of_which_only_clients_are_left_is_none() -> None:
+    """A console that looks at a robot which is gone keeps the name of its action in the graph."""
+    graph = Discovery([], [NODES[0]], left=ACTIONS)
+    assert Session(graph, graph).find_node() == '/robot/penguin'
+    graph = Discovery([], [NODES[2]], left=ACTIONS)
+    with pytest.raises(NodeNotFound, match='none runs'):
+        Session(graph, graph).find_node(timeout_s=0.3)
