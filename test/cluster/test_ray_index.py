@@ -19,13 +19,8 @@ import cv2
 import numpy as np
 import pytest
 from support.bags import SECOND, START, write_bag
-from support.ray_cluster import (
-    RayCluster,
-    open_addresses,
-    processes,
-    ray_environment,
-    ray_python,
-)
+from support.listening import open_addresses
+from support.ray_cluster import RayCluster, processes, ray_environment, ray_python
 from support.ray_deployment import marked_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -99,7 +94,7 @@ def test_two_nodes_with_kills(tmp_path: Path) -> None:
             file.write(b'{"torn')
         driver = index(cluster, [*sources, torn], out)
         wait_for_clips(out, 32, driver)
-        assert open_addresses(str(os.getpid())) == set()
+        assert open_addresses(processes('', str(os.getpid()))) == set()
         cluster.tell('kill')
         told, _ = driver.communicate(timeout=RUN_SECONDS)
     assert driver.returncode == 1, told  # for the torn one

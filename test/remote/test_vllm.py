@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.asked_servers import Asker, clip_frames
+from support.listening import open_addresses, with_children
 from support.real_servers import (
     PATIENT,
     check_answers,
@@ -58,7 +59,8 @@ def vllm(model: Path, *options: str) -> Iterator[str]:
         *('--host', '127.0.0.1', '--port', str(port), *options),
     ]
     log = model.parent / f'log{port}'
-    with server_process(command, port, log, ENVIRONMENT, START_SECONDS):
+    with server_process(command, port, log, ENVIRONMENT, START_SECONDS) as server:
+        assert open_addresses(with_children(server.pid)) == set()
         yield f'http://127.0.0.1:{port}'
 
 

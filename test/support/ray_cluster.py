@@ -7,7 +7,6 @@ the second node away without a goodbye, `add` brings one, the end of the input e
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,18 +71,6 @@ def processes(title: str, mark: str) -> list[int]:
         if f'PENGUIN_RAY_TEST={mark}'.encode() in environment:
             found.append(int(entry.name))
     return found
-
-
-def open_addresses(mark: str) -> set[str]:
-    """Addresses beyond the loopback at which processes with that mark listen."""
-    found = set()
-    for process in processes('', mark):
-        try:
-            connections = psutil.Process(process).net_connections('tcp')
-        except psutil.Error:  # it has ended
-            continue
-        found |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
-    return {ip for ip in found if not ipaddress.ip_address(ip.removeprefix('::ffff:')).is_loopback}
 
 
 @contextmanager
