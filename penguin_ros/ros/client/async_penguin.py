@@ -7,7 +7,7 @@ import asyncio
 import math
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -40,8 +40,12 @@ class AsyncPenguin:
         self._pool = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix='penguin_call')
 
     async def __aenter__(self) -> AsyncPenguin:
-        loop = asyncio.get_running_loop()
-        self._penguin = await loop.run_in_executor(self._pool, self._make)
+        making = self._pool.submit(self._make)
+        try:
+            self._penguin = await asyncio.shield(asyncio.wrap_future(making))
+        except asyncio.CancelledError:
+            making.add_done_callback(_leave)  # the thread goes on, and joins the graph
+            raise
         self.name = self._penguin.name
         self.rules = AsyncRules(self._penguin, self._run)
         self.memory = AsyncMemory(self._penguin, self._run)
@@ -111,6 +115,12 @@ class AsyncPenguin:
             made.add_done_callback(lambda future: future.cancelled() or future.exception())
             await asyncio.wait([made], timeout=GIVE_UP_S)
             raise
+
+
+def _leave(making: Future[Penguin]) -> None:
+    """Leaves the graph with a Penguin that nobody waits for any more."""
+    if not making.cancelled() and making.exception() is None:
+        making.result().close()
 
 
 class AsyncStream(AsyncIterator[Item], Generic[Item, Result]):

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +15,7 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 from support.graph import Domain, ros_context
 from support.silent_node import WAIT_S, SilentNode
 
-from penguin_ros.client import Penguin
+from penguin_ros.client import AsyncPenguin, Penguin
 from penguin_ros.errors import DeadlineExceeded
 
 
@@ -52,3 +54,23 @@ def test_a_question_that_is_given_up_before_it_is_taken_is_cancelled_when_it_is(
         with pytest.raises(DeadlineExceeded):
             robot.ask('What is there?', timeout_s=0.5)
         assert silent.cancelled.wait(WAIT_S)
+
+
+def test_a_client_that_is_given_up_while_it_looks_for_its_node_is_closed(
+    silent: SilentNode,
+) -> None:
+    def clients() -> list[str]:
+        return [each.name for each in threading.enumerate() if each.name == 'penguin_client']
+
+    async def give_up() -> None:
+        opening = asyncio.create_task(AsyncPenguin(discovery_s=WAIT_S).__aenter__())
+        while not clients():
+            await asyncio.sleep(0.01)
+        opening.cancel()
+        await asyncio.wait([opening])
+
+    asyncio.run(give_up())
+    end = time.monotonic() + WAIT_S
+    while clients():
+        assert time.monotonic() < end
+        time.sleep(0.05)
