@@ -18,6 +18,7 @@ from penguin_ros.text import counted
 if TYPE_CHECKING:
     from penguin_ros.config import PenguinConfig
     from penguin_ros.evaluation.offline import OfflineRunner
+    from penguin_ros.media.recording import Recording
     from penguin_ros.memory.store import Store
 
 EPILOG = """examples:
@@ -33,6 +34,9 @@ model and recordings lie at the same paths on its machines. --ray local: on this
   penguin index /data/*/ --out captions.parquet --ray auto --bundle /data/penguin_2b"""
 
 SECONDS_BETWEEN_LINES = 30.0
+
+Taken = tuple[Path, int, int]
+"""A recording that was indexed, with its first and last time."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,8 +93,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.words:
             use_meaning(store, status_line)
         with OfflineRunner(config) as runner:
+            taken: list[Taken] = []
             for source in arguments.sources:
-                is_whole &= _index(arguments, config, store, runner, source)
+                is_whole &= _index(arguments, config, store, runner, source, taken)
         is_whole &= not store.stats().last_error
         if store.stats().last_error:
             status_line(store.stats().last_error)
@@ -103,11 +108,19 @@ def _index(
     store: Store,
     runner: OfflineRunner,
     source: Path,
+    taken: list[Taken],
 ) -> bool:
     from penguin_ros.evaluation.recording_index import Source, index_recording
     from penguin_ros.media.recordings import open_recording
 
     recording = open_recording(source, arguments.topic)
+    double = _double(source, recording, taken)
+    if double is not None:
+        status_line(
+            f'{source} left out: {double} has the same name and the same times, and captions are '
+            'kept by these. Give one of them another name'
+        )
+        return False
     what = Source(source.resolve().name, arguments.topic or 'recording', arguments.pictures)
     with _progress(source.name) as progress:
         done = index_recording(runner, config, store, what, recording, progress)
@@ -118,6 +131,18 @@ def _index(
         f'{source}: {counted(done.captioned, "clip")} captioned, {done.known} known before{failed}'
     )
     return not done.failed and (done.captioned == 0 or recording.account.is_seen_to_the_end)
+
+
+def _double(source: Path, recording: Recording, taken: list[Taken]) -> Path | None:
+    """Returns another recording of this call that would be taken for this one, and notes this."""
+    path = source.resolve()
+    begin_ns, end_ns = recording.origin_ns, recording.origin_ns + max(1, recording.duration_ns)
+    for other, other_begin_ns, other_end_ns in taken:
+        is_double = other != path and other.name == path.name
+        if is_double and begin_ns < other_end_ns and other_begin_ns < end_ns:
+            return other
+    taken.append((path, begin_ns, end_ns))
+    return None
 
 
 @contextmanager

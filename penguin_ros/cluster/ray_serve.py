@@ -25,6 +25,9 @@ from penguin_ros.serving.keys import ApiKeys
 APPLICATION = 'penguin'
 ROUTER = 'penguin_ros.cluster.session_router.SessionRouter'
 TLS_OPTIONS = ('ssl_certfile', 'ssl_keyfile')
+MARGIN_S = 5.0
+"""So much longer than a replica has for an answer the gateway waits for it."""
+
 AT_THE_DOOR = 100
 """Requests that the gateway has beside those that run or wait for a replica: their bodies are on
 their way, or they are being refused. As many again wait for it; Serve drops more by 503.
@@ -95,7 +98,7 @@ def deploy(
         ray_actor_options={'num_cpus': 0.1},
     )
     replicas = engine.bind(config, limits, model_name)
-    entrance = Entrance(keys, site, limits)
+    entrance = Entrance(keys, site, limits, config.question.deadline + MARGIN_S)
     serve.run(gateway.bind(replicas, entrance), name=APPLICATION, route_prefix='/')
 
 

@@ -105,11 +105,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Entrance:
-    """Who may come in, and how much they may bring. `site` counts where there are no keys."""
+    """Who may come in, and how much they may bring. `site` counts where there are no keys.
+    `longest_s`: how long replicas may take until they have said something, a replica that hangs or
+    has no place for the request included.
+    """
 
     keys: ApiKeys
     site: Site
     limits: ServiceLimits
+    longest_s: float = 3600.0
 
 
 class Gateway:
@@ -128,6 +132,7 @@ class Gateway:
         self._keys = entrance.keys
         self._site = entrance.site
         self._limits = entrance.limits
+        self._longest_s = entrance.longest_s
         self._call = call
         self._models = models
         self._lost = lost
@@ -187,11 +192,11 @@ class Gateway:
 
     async def _asked(self, body: bytes, client: str, session: str) -> Reply:
         """Asks replicas until one has answered with a head."""
-        why = ''
+        why, end_s = '', time.monotonic() + self._longest_s
         for _ in range(TRIES):
             parts = self._call(body, client, session)
             try:
-                head = await anext(parts)
+                head = await _next(parts, end_s - time.monotonic())
             except self._full:
                 raise queue_full('as many requests wait as are let wait') from None
             except self._lost as error:
@@ -205,13 +210,31 @@ class Gateway:
 
     async def _chunks(self, parts: AsyncIterator[Part]) -> AsyncGenerator[bytes, None]:
         try:
-            async for chunk in parts:
+            while (chunk := await _next(parts, self._longest_s)) is not None:
                 assert isinstance(chunk, bytes)
                 yield chunk
+            return
+        except Refusal as silent:
+            refusal = silent
         except self._lost as error:
             refusal = Refusal(
                 503,
                 'replica_lost',
                 f'the engine was lost in the middle of the answer: {type(error).__name__}',
             )
-            yield b'data: ' + json.dumps(refusal.body).encode() + b'\n\n'
+        yield b'data: ' + json.dumps(refusal.body).encode() + b'\n\n'
+
+
+async def _next(parts: AsyncIterator[Part], longest_s: float) -> Part | None:
+    """Returns the next part, None at the end; the Refusal of one that does not come. A replica that
+    hangs is replaced only when Ray has noticed.
+    """
+    try:
+        return await asyncio.wait_for(anext(parts, None), max(0.0, longest_s))
+    except asyncio.TimeoutError:
+        raise Refusal(
+            504,
+            'deadline_exceeded',
+            f'no replica has said anything for {max(0.0, longest_s):.0f} s',
+            headers={'x-should-retry': 'false'},
+        ) from None

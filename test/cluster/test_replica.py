@@ -27,6 +27,10 @@ class Lost(Exception):
     pass
 
 
+class Hang(Exception):
+    pass
+
+
 class Replicas:
     """Each call takes the next script: parts to yield; an exception among them is raised."""
 
@@ -37,6 +41,8 @@ class Replicas:
     async def call(self, body: bytes, client: str, session: str) -> AsyncIterator[Part]:
         self.asked.append((body, client, session))
         for part in self.scripts.pop(0):
+            if isinstance(part, Hang):
+                await asyncio.Event().wait()
             if isinstance(part, Exception):
                 raise part
             yield part
@@ -65,13 +71,15 @@ async def unread() -> AsyncIterator[bytes]:
 HEADERS = {'authorization': f'Bearer {KEY}', 'content-type': 'application/json'}
 
 
-def ask(replicas: Replicas, keys: tuple[str, ...] = (KEY,), **changes: Any) -> tuple[Reply, bytes]:
+def ask(
+    replicas: Replicas, keys: tuple[str, ...] = (KEY,), longest_s: float = 60.0, **changes: Any
+) -> tuple[Reply, bytes]:
     async def models() -> dict[str, Any]:
         return {'object': 'list', 'data': []}
 
     async def run() -> tuple[Reply, bytes]:
         site = site_of('127.0.0.1', 8360, ('fleet.example',))
-        entrance = Entrance(ApiKeys(keys), site, ServiceLimits(body_bytes=1000))
+        entrance = Entrance(ApiKeys(keys), site, ServiceLimits(body_bytes=1000), longest_s)
         gateway = Gateway(entrance, replicas.call, models, (Lost,), Full)
         facts = {
             'method': 'POST',
@@ -103,6 +111,15 @@ def test_a_replica_lost_in_the_middle_ends_the_stream_with_an_error() -> None:
     first, last = chunks.strip().split(b'\n\n')
     assert reply.status == 200 and first == b'data: {"half": 1}' and b'[DONE]' not in chunks
     assert json.loads(last.removeprefix(b'data: '))['error']['code'] == 'replica_lost'
+
+
+def test_a_replica_that_hangs_is_not_waited_for_longer_than_an_answer_may_take() -> None:
+    reply, _ = ask(Replicas([Hang()]), longest_s=0.1)
+    assert reply.status == 504 and json.loads(reply.body)['error']['code'] == 'deadline_exceeded'
+    script: list[Part | Exception] = [Head(200, {}, None), b'data: {"half": 1}\n\n', Hang()]
+    _, chunks = ask(Replicas(script), longest_s=0.1)
+    last = chunks.strip().split(b'\n\n')[-1].removeprefix(b'data: ')
+    assert json.loads(last)['error']['code'] == 'deadline_exceeded' and b'[DONE]' not in chunks
 
 
 def test_the_gateway_lets_in_who_has_a_key_and_passes_on_who_it_is() -> None:
