@@ -148,7 +148,10 @@ class EndpointClient:
             return await self._attempt(asking, facts, kept)
         except UnknownPictures:
             self.forget_pictures()
-            return await self._attempt(asking, facts, frozenset())
+            try:
+                return await self._attempt(asking, facts, frozenset())
+            except UnknownPictures:
+                raise RemoteFailed(REFUSED, 'it misses pictures that were sent to it') from None
         except RemoteFailed as failed:
             if failed.cause != REFUSED or facts.takes_usage is not None:
                 raise

@@ -7,6 +7,7 @@ end was never an event.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 
 from penguin_ros.remote.failure import ILLEGIBLE, RemoteFailed
@@ -20,6 +21,7 @@ class EventStream:
     def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_bytes = max_bytes
         self._rest = b''
+        self._is_first = True
         self._data: list[bytes] = []
         self._size = 0
 
@@ -34,6 +36,8 @@ class EventStream:
         self._check(len(self._rest))
 
     def _line(self, line: bytes) -> Iterator[str]:
+        if self._is_first:
+            line, self._is_first = line.removeprefix(codecs.BOM_UTF8), False
         if not line:
             data, self._data, self._size = self._data, [], 0
             if data:

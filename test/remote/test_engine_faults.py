@@ -119,6 +119,13 @@ def test_a_file_of_no_certificates_costs_only_its_own_server(asker: Any, tmp_pat
         assert answer.answerer.endpoint == 'b' and answer.text == TEXT
 
 
+def test_a_server_that_misses_what_it_was_sent_costs_only_itself(asker: Any) -> None:
+    with StandInServer('penguin', 'forgetful') as forgetful, StandInServer() as server:
+        answer = asker(forgetful.url, server.url).answer()
+        assert answer.answerer.endpoint == 'b' and answer.text == TEXT
+        assert forgetful.asked == 2, 'sent again once'
+
+
 def test_a_refused_connection_is_told_at_once(asker: Any) -> None:
     asked = asker(f'http://127.0.0.1:{closed_port()}').ask(is_urged=True)
     assert isinstance(asked.wait().error, RemoteError) and asked.cause == UNREACHABLE

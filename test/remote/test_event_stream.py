@@ -25,6 +25,12 @@ def test_cuts_change_nothing(cuts: list[int]) -> None:
     assert [event for piece in pieces for event in stream.feed(piece)] == EVENTS
 
 
+def test_the_mark_that_some_servers_begin_with_is_no_part_of_the_first_event() -> None:
+    stream = EventStream()
+    pieces = (b'\xef\xbb', b'\xbfdata: one\n', b'\ndata: two\n\n')
+    assert [event for piece in pieces for event in stream.feed(piece)] == ['one', 'two']
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=80, deadline=None)
 def test_any_bytes_are_events_or_a_named_failure(content: bytes) -> None:

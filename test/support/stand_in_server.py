@@ -23,8 +23,8 @@ START_SECONDS = 20.0
 class StandInServer:
     """`fault` names what goes wrong with completions: status-500, status-429, truncated, no-end,
     reset, stall, stall-after-one, not-json, not-sse, no-choices, other-model, huge, error-event,
-    aborted; '' for none. `dialect`: penguin, vllm or plain. `key`: the one that is asked for.
-    `usage`: whether it counts tokens always, if-asked, or refuses-to.
+    aborted, forgetful; '' for none. `dialect`: penguin, vllm or plain. `key`: the one that is asked
+    for. `usage`: whether it counts tokens always, if-asked, or refuses-to.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class StandInServer:
             return _error(401, 'invalid_api_key')
         self.bodies.append(body)
         unknown = self._unknown_uuids(body)
-        if unknown:
+        if unknown or self.fault == 'forgetful':
             return _error(400, 'unknown_uuid', unknown_uuids=unknown)
         if self.fault.startswith('status-'):
             headers = {'Retry-After': self.retry_after} if self.fault == 'status-429' else {}
