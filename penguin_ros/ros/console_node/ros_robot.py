@@ -24,6 +24,7 @@ from penguin_ros.ros.console_node.calls import CALLS, recall
 from penguin_ros.ros.console_node.page_values import page_value
 from penguin_ros.ros.console_node.remedies import remedy
 from penguin_ros.ros.console_node.watched_node import WatchedNode
+from penguin_ros.ros.process.callback_guard import CallbackGuard
 from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.robot import Fields, Look, OnPiece, Picture, Refused
 
@@ -32,6 +33,8 @@ GONE_S = 5.0
 """A memory that is not ready for so long is gone."""
 RECALL_TYPE = 'penguin_msgs/srv/Recall'
 STRIP_WIDTH = 320
+WAKE_S = 1.0
+PAUSE_AFTER_FAULT_S = 0.01
 ENCODERS = 2
 RECALLED = 'recalled'
 """Stands for the node of a picture of a memory, whose stamp is then the id of its entry."""
@@ -139,10 +142,16 @@ class RosRobot:
     # --- on the executor's thread -----------------------------------------------------------------
 
     def _spin(self) -> None:
+        guard = CallbackGuard(self._node.get_logger())
         try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            pass
+            while self._context.ok():
+                try:
+                    self._executor.spin_once(timeout_sec=WAKE_S)
+                except ExternalShutdownException:
+                    break
+                except Exception as error:  # else the page would show the same for ever
+                    guard.report('the executor', error)
+                    time.sleep(PAUSE_AFTER_FAULT_S)
         finally:
             self._executor.shutdown(timeout_sec=1.0)
             self._node.destroy_node()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from penguin_msgs.msg import Event
 from sensor_msgs.msg import CompressedImage, Image
 from support.graph import Domain, image_message, ros_context
 from support.silent_node import WAIT_S, SilentNode
 
+from penguin_ros.ros.console_node import ros_robot
 from penguin_ros.ros.console_node.ros_robot import RosRobot
 from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.robot import Look, Picture, Refused
@@ -133,3 +136,33 @@ def test_a_frame_is_not_taken_for_the_key_frame_of_another_camera_with_its_stamp
             await robot.frame('/penguin', 'rear', STAMP_NS)
 
     used(use)
+
+
+def test_a_message_that_fails_is_told_and_what_comes_after_it_is_heard(
+    no_remedy: Any, stand_in: SilentNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    publisher = stand_in.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+
+    async def use(robot: RosRobot) -> None:
+        await until(lambda: robot._nodes)
+        await until(publisher.get_subscription_count)
+        publisher.publish(DiagnosticArray(status=[DiagnosticStatus(name='arm', message='hot')]))
+        await until(no_remedy.is_set)
+        stand_in.say('front', '/front')
+        await until(lambda: 'front' in robot._nodes['/penguin'].feeds)
+
+    used(use)
+    assert 'ZeroDivisionError' in capfd.readouterr().err
+
+
+@pytest.fixture
+def no_remedy(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when looking for a remedy has failed."""
+    failed = threading.Event()
+
+    def remedy(*arguments: Any) -> str:
+        failed.set()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ros_robot, 'remedy', remedy)
+    return failed
