@@ -196,6 +196,7 @@ def test_any_draft_leaves_logits_and_tokens_as_they_are(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize('kind', KINDS)
 def test_any_draft_leaves_logits_and_tokens_of_many_texts_alone(
     backend: Backend, checkpoint: Checkpoint, kind: str
