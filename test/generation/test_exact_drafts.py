@@ -97,17 +97,15 @@ def interpreted(
     """The same, by Triton's interpreter."""
     pytest.importorskip('onnx', reason='onnx is not installed')
     from support.fake_gpu.cuda_bundles import cuda_bundle, opened
-    from support.fake_gpu.installed import Machine, remove, use
+    from support.fake_gpu.installed import Machine, used
     from support.fake_gpu.interpreted import interpreting_gpu, short_passes
 
     bundle = cuda_bundle(checkpoint.path, tmp_path / 'b', BuildChoice('cuda', 'float32'), 256)
-    with interpreting_gpu(256 * 1024 * 1024) as gpu:
-        use(machine := Machine(gpu=gpu))
+    with interpreting_gpu(256 * 1024 * 1024) as gpu, used(machine := Machine(gpu=gpu)):
         short_passes(monkeypatch)
         backend = opened(machine, bundle, ON_GPU)
         yield backend
         backend.close()
-    remove()
 
 
 def question(checkpoint: Checkpoint, seed: int) -> ModelInputs:

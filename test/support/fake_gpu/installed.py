@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib.machinery
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +77,25 @@ def use(machine: Machine) -> None:
     for name in MODULES:
         is_installed = name == machine.library
         sys.modules[name] = _delegates['tensorrt'] if is_installed else None  # type: ignore[assignment]
+
+
+@contextmanager
+def used(machine: Machine) -> Iterator[None]:
+    """Makes TensorRT and CUDA those of this machine in the block, and what they were before behind
+    it: a backend on another machine may be open all the while, and is left alone.
+    """
+    names = (*NAMES, *MODULES)
+    modules = {name: each.module for name, each in _delegates.items()}
+    found = {name: sys.modules[name] for name in names if name in sys.modules}
+    use(machine)
+    try:
+        yield
+    finally:
+        for name, module in modules.items():
+            _delegates[name].module = module
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(found)
 
 
 def remove() -> None:
