@@ -133,3 +133,13 @@ def test_what_is_too_much_is_told_to_come_again(deployed: Deployed) -> None:
     codes = {failure.partition(':')[0] for failure in clients.failures}
     assert codes == {'429'}, clients.failures
     assert all('queue_full' in failure for failure in clients.failures)
+
+
+def test_a_single_replica_is_exchanged_while_requests_wait(deployed: Deployed) -> None:
+    deployed.deploy('penguin_sim', '--replicas', '1')
+    with Clients(deployed, 2, max_tokens=4) as clients:
+        waited(lambda: len(clients.replies) > 4, 120)
+        deployed.deploy('penguin_sim', '--replicas', '1', '--model-name', 'third')
+        waited(lambda: {each['model'] for each in clients.replies[-10:]} == {'third'}, 120)
+    assert clients.failures == []
+    assert {each['model'] for each in clients.replies} == {'penguin_sim', 'third'}
