@@ -19,6 +19,7 @@ import pytest
 from support.boards import write
 from support.planted_boards import GPU, bench, board
 
+from penguin_ros.backends.onnxruntime.library import OLDEST_IN_PLACE, version_of
 from penguin_ros.board.report import MAX_LINES
 
 
@@ -46,14 +47,25 @@ class Run:
 
 @pytest.fixture(scope='module')
 def good(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of all steps, each a process, for all tests that plant nothing."""
+    """A run of all steps, each a process, for all tests that plant nothing; of the first ones where
+    ONNX Runtime, which stands in for TensorRT, is too old for the others.
+    """
+    words = () if runs_in_place() else ('--steps', 'identity,cuda,memory,tensorrt,products')
     folder, shown = tmp_path_factory.mktemp('good'), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(shown):
         patch.setenv('PENGUIN_SYSTEM_ROOT', str(board(folder / 'root')))
-        return Run(folder, *bench(folder), shown.getvalue())
+        return Run(folder, *bench(folder, *words), shown.getvalue())
+
+
+def runs_in_place() -> bool:
+    """Whether ONNX Runtime writes to a cache in place."""
+    onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    return bool(version_of(onnxruntime) >= OLDEST_IN_PLACE)
 
 
 def test_a_good_board_has_no_fault_and_gets_a_choice(good: Run) -> None:
+    if not runs_in_place():
+        pytest.skip('onnxruntime is too old for the graph of a decoder layer')
     assert good.code == 0 and not good.states['fault']
     assert not any('formats' in verdict['topic'] for verdict in good.states['note'])
     chosen = good.report['profile']
