@@ -111,7 +111,8 @@ def _build(source: Path, folder: Path) -> None:
     )
     hidden = ('PYTHONPATH', 'LD_LIBRARY_PATH', '_ROS_WHEELS_BOOTSTRAP_COMPLETE')
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment |= {'AMENT_PREFIX_PATH': sys.prefix, 'CMAKE_PREFIX_PATH': sys.prefix}
+    if (Path(sys.prefix) / 'share' / 'ament_index').is_dir():  # else a ROS 2 is sourced
+        environment |= {'AMENT_PREFIX_PATH': sys.prefix, 'CMAKE_PREFIX_PATH': sys.prefix}
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
     )

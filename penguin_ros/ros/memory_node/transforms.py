@@ -107,7 +107,7 @@ class OwnTransforms:
         static_qos = QoSProfile(depth=STATIC_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
             (
-                node.create_subscription(TFMessage, topic, print, qos, callback_group=apart),
+                node.create_subscription(TFMessage, topic, _unused, qos, callback_group=apart),
                 is_static,
             )
             for topic, qos, is_static in (
@@ -205,6 +205,12 @@ class Tf2Transforms:
     def values(self) -> dict[str, Any]:
         """Returns nothing: tf2 keeps no counts."""
         return {}
+
+
+def _unused(message: Any) -> None:
+    """Is no subscription's callback ever, since `read` takes the messages; rclpy wants a function
+    with a signature, which no builtin has in Python 3.10.
+    """
 
 
 def _taken(subscription: Subscription) -> list[Any]:
