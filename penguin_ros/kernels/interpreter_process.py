@@ -54,6 +54,22 @@ def make_bfloat16_multiply() -> None:
     interpreter.InterpreterBuilder.create_dot = multiplied
 
 
+def make_integers_bfloat16() -> None:
+    """Lets integers become the bfloat16 that they are; the interpreter takes them for its bits."""
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    original = interpreter.InterpreterBuilder.create_si_to_fp
+
+    def converted(self: Any, value: Any, kind: Any) -> Any:
+        if kind.scalar != tl.bfloat16:
+            return original(self, value, kind)
+        wide = original(self, value, tl.float32)
+        return self.create_fp_to_fp(wide, kind, None)
+
+    interpreter.InterpreterBuilder.create_si_to_fp = converted
+
+
 def run(job: Mapping[str, Any], base: int) -> None:
     """Runs all programs of a grid one after another."""
     kernel = kernel_of(job['kernel'])
@@ -87,6 +103,7 @@ def main() -> None:
     base = np.frombuffer(arena, np.uint8).ctypes.data
     prepared = make_calls_cheap()
     make_bfloat16_multiply()
+    make_integers_bfloat16()
     for line in sys.stdin:
         error = None
         prepared.clear()
