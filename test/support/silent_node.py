@@ -26,6 +26,7 @@ class SilentNode:
         self.may_accept = threading.Event()
         self.accepted, self.cancelled = threading.Event(), threading.Event()
         self.ended = threading.Event()
+        self._has_left = False
         self.node = Node('penguin', context=context)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._status = self.node.create_publisher(Status, '~/status', latched)
@@ -64,8 +65,9 @@ class SilentNode:
 
     def leave(self) -> None:
         """Leaves the graph; harmless when it has."""
-        if self.ended.is_set():
+        if self._has_left:
             return
+        self._has_left = True
         self.ended.set()
         self.may_accept.set()
         self._executor.shutdown(timeout_sec=5.0)

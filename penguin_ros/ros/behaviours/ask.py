@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from penguin_msgs.action import AnswerQuestion
 from py_trees.behaviour import Behaviour
 from py_trees.common import Access, Status
-from rclpy.action import ActionClient
 
 from penguin_ros.config import CaptionConfig
 from penguin_ros.errors import Inactive, PenguinError, RequestCancelled
 from penguin_ros.ros.client.ask_options import AskOptions, asked_question
+from penguin_ros.ros.client.locked_action_client import LockedActionClient
 from penguin_ros.ros.client.question_client import question_goal
 from penguin_ros.ros.client.results import Answer
 from penguin_ros.ros.client.session import ACTION_NAME
@@ -66,7 +66,7 @@ class Ask(Behaviour):
         """Makes the client of the action on `node`, without waiting for its server."""
         self._node = kwargs['node']
         name = f'{self._penguin}/{ACTION_NAME}'
-        self._client = ActionClient(self._node, AnswerQuestion, name)
+        self._client = LockedActionClient(self._node, AnswerQuestion, name)
 
     def initialise(self) -> None:
         """Forgets the last answer; the question is sent by the first tick that finds the server."""
@@ -151,7 +151,7 @@ class Describe(Ask):
 class _Asking:
     """One question on its way; nothing here waits."""
 
-    def __init__(self, client: ActionClient, message: Any, on_text: Any) -> None:
+    def __init__(self, client: LockedActionClient, message: Any, on_text: Any) -> None:
         self._is_cancelled = False
         self._is_abandoned = False
         self._result: Any = None

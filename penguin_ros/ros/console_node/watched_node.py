@@ -11,11 +11,11 @@ from typing import Any
 
 from penguin_msgs.action import AnswerQuestion
 from penguin_msgs.msg import Answer, Caption, Event, ModelInfo, RuleStates, Status
-from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from penguin_ros.frame import NANOSECONDS, to_nanoseconds
+from penguin_ros.ros.client.locked_action_client import LockedActionClient
 from penguin_ros.ros.client.session import ACTION_NAME
 from penguin_ros.ros.console_node.camera_feed import CameraFeed
 from penguin_ros.ros.console_node.page_values import page_value
@@ -51,7 +51,7 @@ class WatchedNode:
         self._time: tuple[int, float] | None = None
         self._heard_s = time.monotonic()
         deep = QoSProfile(depth=DEPTH)
-        self.action = ActionClient(
+        self.action = LockedActionClient(
             node,
             AnswerQuestion,
             f'{name}/{ACTION_NAME}',
