@@ -89,14 +89,16 @@ class Session:
 
     def answering_nodes(self) -> list[str]:
         """Returns the nodes that offer our action; more may appear while discovery goes on. The
-        name of an action whose clients alone are there is in the graph too: such a node is none.
+        name of an action whose clients alone are there is in the graph too; who serves one
+        publishes its status.
         """
-        offered = {
+        names = {name for name, types in self._actions() if ACTION_TYPE in types}
+        return sorted(
             name.rpartition('/')[0]
-            for name, types in self._actions()
-            if ACTION_TYPE in types and name.rpartition('/')[2] == ACTION_NAME
-        }
-        return sorted(offered & self.node_names())
+            for name in names
+            if name.rpartition('/')[2] == ACTION_NAME
+            and self.node.count_publishers(f'{name}/_action/status')
+        )
 
     def node_names(self) -> set[str]:
         """Returns the full names of all nodes that are known by now."""

@@ -13,8 +13,13 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 
 import rclpy.action
+from penguin_msgs.action import AnswerQuestion
+from rclpy.action import ActionClient, ActionServer
+from rclpy.node import Node
+from support.graph import Domain, ros_context
+from support.silent_node import WAIT_S
 
-from penguin_ros.ros.client.session import ACTION_TYPE, NodeNotFound, Session
+from penguin_ros.ros.client.session import ACTION_TYPE, NodeNotFound, Session, session
 
 ACTIONS = [
     ('/robot/penguin/answer_question', [ACTION_TYPE]),
@@ -28,7 +33,7 @@ NODES = [('penguin', '/robot'), ('penguin', '/'), ('arm', '/')]
 
 
 def found_by(node: Any) -> list[str]:
-    node.get_node_names_and_namespaces = lambda: NODES
+    node.count_publishers = lambda topic: 1
     return Session(node, None).answering_nodes()
 
 
@@ -62,12 +67,15 @@ class Discovery:
         time.sleep(0.1)
         self._rounds[:-1] = self._rounds[1:-1]
 
-    def get_node_names_and_namespaces(self) -> list[tuple[str, str]]:
-        return self._rounds[0]
+    def _there(self) -> tuple[str, ...]:
+        return tuple(f'{namespace.rstrip("/")}/{name}/' for name, namespace in self._rounds[0])
+
+    def count_publishers(self, topic: str) -> int:
+        return topic.endswith('/_action/status') and topic.startswith(self._there())
 
     def get_action_names_and_types(self) -> list[tuple[str, list[str]]]:
-        there = [f'{namespace.rstrip("/")}/{name}/' for name, namespace in self._rounds[0]]
-        return self._left + [action for action in ACTIONS if action[0].startswith(tuple(there))]
+        there = self._there()
+        return self._left + [action for action in ACTIONS if action[0].startswith(there)]
 
 
 def test_without_a_name_nobody_is_asked_by_chance_where_several_run() -> None:
@@ -86,3 +94,23 @@ def test_a_node_of_which_only_clients_are_left_is_none() -> None:
     graph = Discovery([], [NODES[2]], left=ACTIONS)
     with pytest.raises(NodeNotFound, match='none runs'):
         Session(graph, graph).find_node(timeout_s=0.3)
+
+
+def test_an_action_is_found_by_its_server_whatever_node_it_has_and_not_by_a_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bridge offers the actions of a robot under names of nodes that are none here."""
+    domain = Domain()
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
+    with ros_context(domain) as context:
+        bridge = Node('bridge', context=context)
+        client = ActionClient(bridge, AnswerQuestion, '/gone/answer_question')
+        server = ActionServer(bridge, AnswerQuestion, '/far/answer_question', lambda goal: None)
+        with session('looking') as looking:
+            assert looking.find_node(timeout_s=WAIT_S) == '/far'
+            with pytest.raises(NodeNotFound, match='running: /far'):
+                looking.find_node('gone', timeout_s=0.3)
+        client.destroy()
+        server.destroy()
+        bridge.destroy_node()
+    domain.close()
