@@ -238,14 +238,16 @@ class VideoRecording:
 
     def length_ns(self) -> int:
         """Implements Recording: of a rate that changes, or of a stream without a head, only the
-        times of all frames tell it.
+        times of all frames tell it. An OpenCV that cannot tell them has to decode all.
         """
         reader = VideoReader(self.path)
         try:
             count, last_ns = reader.packets()
+            while not count and reader.grab():
+                last_ns = reader.media_time_ns()
         finally:
             reader.close()
-        return last_ns + 1 if count else self.duration_ns
+        return last_ns + 1
 
     def frames(
         self, sample_fps: float = 0.0, start_ns: int = 0, end_ns: int | None = None

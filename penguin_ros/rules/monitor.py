@@ -238,12 +238,13 @@ class RuleMonitor:
         rule, event, stamp_ns = self.rule, self._event, evaluation.stamp_ns
         self._heal.append(evaluation)
         event.peak = max(event.peak, evaluation.probability)
-        if evaluation.probability >= rule.threshold_end:
+        holds = evaluation.probability >= rule.threshold_end
+        if holds:
             event.held_ns = stamp_ns
         elif len(self._below()) >= rule.heal_count:
             return self._end(stamp_ns)
         told_ns, still_ns = event.told_ns, self.limits.still_period_ns
-        if event.held_ns == stamp_ns and (told_ns is None or stamp_ns - told_ns >= still_ns):
+        if holds and (told_ns is None or stamp_ns - told_ns >= still_ns):
             return [self._told(EventKind.STILL, stamp_ns, tuple(self._heal))]
         return []
 

@@ -199,6 +199,7 @@ def test_a_restart_in_the_middle_of_an_event_sends_no_second_begin() -> None:
     cases = {
         'goes on': ([0.8, 0.8], 30.0, ['STILL 30']),
         'ended meanwhile': ([0.1, 0.1], 30.0, ['END 31']),
+        'the frame of before, in doubt': ([0.1], 2.0, []),
         'too late': ([0.8, 0.8], 200.0, ['LOST 2', 'BEGIN 201']),
         'another clock': ([0.8, 0.8], 0.5, ['LOST 2', 'BEGIN 1.5']),
     }

@@ -9,6 +9,7 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
 from support.stepped_jobs import LIVENESS_SECONDS
 
 from penguin_ros.config import PenguinConfig
@@ -19,6 +20,7 @@ from penguin_ros.settings import with_values
 def test_an_answer_under_way_ends_whole_when_the_server_is_told_to_end(
     tiny_checkpoint: Path,
 ) -> None:
+    pytest.importorskip('torch')
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
