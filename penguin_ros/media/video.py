@@ -45,6 +45,7 @@ CODECS = {
     'fmp4': 'mpeg4',
     'hev1': 'hevc',
     'hvc1': 'hevc',
+    'mp4v': 'mpeg4',
     'vp80': 'vp8',
     'vp90': 'vp9',
     'vp09': 'vp9',
@@ -242,9 +243,10 @@ class VideoRecording:
         """
         reader = VideoReader(self.path)
         try:
-            count, last_ns = reader.packets()
-            while not count and reader.grab():
-                last_ns = reader.media_time_ns()
+            _, last_ns = reader.packets()
+            if not last_ns:
+                while reader.grab():
+                    last_ns = reader.media_time_ns()
         finally:
             reader.close()
         return last_ns + 1
