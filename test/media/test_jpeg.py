@@ -95,6 +95,8 @@ def test_damage_of_which_a_decoder_only_warns_is_refused(writer, how):
 
 def test_lost_and_exchanged_restart_markers_are_told():
     content = file_of(scenery(), **WRITERS['restart markers'])
+    if b'\xff\xd3' not in content:
+        pytest.skip('the library that writes JPEG files here writes no restart markers')
     for wrong in (content.replace(b'\xff\xd3', b'', 1), content.replace(b'\xff\xd3', b'\xff\xd5')):
         with pytest.raises(CorruptImage, match='restart markers'):
             decode_compressed(wrong, LIMIT)

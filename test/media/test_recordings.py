@@ -46,7 +46,8 @@ def test_the_metadata_of_a_bag_stands_for_its_folder(
 @pytest.mark.parametrize('suffix', ['gif', 'webp', 'png'])
 def test_animated_images_are_read_at_their_own_times(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f'moving.{suffix}'
-    first, *others = greys(6)
+    mode = 'L' if suffix == 'gif' else 'RGB'  # of colours, an old Pillow keeps few in a GIF
+    first, *others = (each.convert(mode) for each in greys(6))
     first.save(
         path,
         save_all=True,
