@@ -159,14 +159,14 @@ class MemoryGraph:
 
         return self.graph.wait_for(found, seconds, f'{task}: {text!r}, is {self.entry(task)}')
 
+    def value(self, task: str, key: str) -> str:
+        """Returns a value of a diagnostic entry; '' without it."""
+        entry = self.entry(task)
+        return next((each.value for each in entry.values if each.key == key), '') if entry else ''
+
     def wait_for_value(self, task: str, key: str, value: str) -> None:
         """Waits until a diagnostic entry says this; one may be from before what was just heard."""
-
-        def values() -> dict[str, str]:
-            entry = self.entry(task)
-            return {each.key: each.value for each in entry.values} if entry else {}
-
-        self.graph.wait_for(lambda: values().get(key) == value, what=f'{key}: {value}')
+        self.graph.wait_for(lambda: self.value(task, key) == value, what=f'{key}: {value}')
 
     def _called(self, kind: Any, name: str, fields: Mapping[str, Any]) -> Any:
         if name not in self._clients:
