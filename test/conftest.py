@@ -72,12 +72,37 @@ def fresh_graph(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A ROS_DOMAIN_ID that no other test holds, in this process' environment too."""
+def own_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A domain that no other test holds, in this process' environment too."""
     pytest.importorskip('rclpy', reason='no ROS 2 here')
     from support.graph import Domain
 
     domain = Domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
-    yield domain.number
+    yield domain
     domain.close()
+
+
+@pytest.fixture
+def ros_domain(own_domain: Any) -> int:
+    """The ROS_DOMAIN_ID of `own_domain`."""
+    return int(own_domain.number)
+
+
+@pytest.fixture
+def own_context(own_domain: Any) -> Iterator[Any]:
+    """A context of rclpy on `own_domain`."""
+    from support.graph import ros_context
+
+    with ros_context(own_domain) as context:
+        yield context
+
+
+@pytest.fixture
+def silent_node(own_context: Any) -> Iterator[Any]:
+    """A stand-in for a penguin node on `own_domain`, see support/silent_node.py."""
+    from support.silent_node import SilentNode
+
+    node = SilentNode(own_context)
+    yield node
+    node.leave()

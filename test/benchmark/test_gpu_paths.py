@@ -3,30 +3,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.gpu_rehearsal import rehearsed
 
 pytest.importorskip('torch', reason='torch is not installed')
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
 def test_it_runs_to_the_end_on_a_tiny_network(tmp_path: Path) -> None:
-    program = ROOT / 'benchmarks' / 'gpu_paths.py'
-    result = subprocess.run(
-        [sys.executable, program, '--tiny', '--rounds', '1', '--json', tmp_path / 'found.json'],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert result.returncode == 0, result.stderr
-    found = json.loads((tmp_path / 'found.json').read_text())
+    found, printed = rehearsed('gpu_paths.py', tmp_path)
     sides = found['sides']
     assert set(sides) == {'torch, plain', 'torch, CUDA graphs'}
     for side in sides.values():
@@ -39,4 +26,4 @@ def test_it_runs_to_the_end_on_a_tiny_network(tmp_path: Path) -> None:
     exact = found['agreement, float32']['second']
     assert exact['steps'] > 25 and exact['disagreeing'] == 0
     assert exact['largest'] < 1e-5 and exact['largest_logit'] < 3e-5
-    assert 'plain : graphs' in result.stdout
+    assert 'plain : graphs' in printed

@@ -13,7 +13,6 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 from penguin_msgs.action import AnswerQuestion
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from support.graph import Domain, ros_context
 from support.silent_node import WAIT_S, SilentNode
 
 from penguin_ros.ros.client.locked_action_client import LockedActionClient
@@ -60,31 +59,26 @@ def outcome(future: Any) -> Any:
 
 
 def test_goal_result_and_cancel_are_answered_though_sending_takes_long(
-    monkeypatch: pytest.MonkeyPatch,
+    own_context: Any, silent_node: SilentNode
 ) -> None:
-    domain = Domain()
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
-    with ros_context(domain) as context:
-        server = SilentNode(context)
-        server.may_accept.set()
-        node = Node('asker', context=context)
-        client = Watched(node, AnswerQuestion, '/penguin/answer_question')
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, daemon=True)
-        thread.start()
-        try:
-            assert client.wait_for_server(WAIT_S)
-            client._client_handle = SlowSender(client._client_handle, client.looked)
-            handle = outcome(client.send_goal_async(AnswerQuestion.Goal(question='q')))
-            assert handle.accepted
-            assert outcome(handle.cancel_goal_async()).goals_canceling
-            server.ended.set()
-            assert outcome(handle.get_result_async()).result is not None
-        finally:
-            client._client_handle = client._client_handle._handle
-            server.leave()
-            executor.shutdown()
-            thread.join(WAIT_S)
-            node.destroy_node()
-    domain.close()
+    silent_node.may_accept.set()
+    node = Node('asker', context=own_context)
+    client = Watched(node, AnswerQuestion, '/penguin/answer_question')
+    handle_of_client = client._client_handle
+    executor = SingleThreadedExecutor(context=own_context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        assert client.wait_for_server(WAIT_S)
+        client._client_handle = SlowSender(handle_of_client, client.looked)
+        handle = outcome(client.send_goal_async(AnswerQuestion.Goal(question='q')))
+        assert handle.accepted
+        assert outcome(handle.cancel_goal_async()).goals_canceling
+        silent_node.ended.set()
+        assert outcome(handle.get_result_async()).result is not None
+    finally:
+        client._client_handle = handle_of_client
+        executor.shutdown()
+        thread.join(WAIT_S)
+        node.destroy_node()

@@ -16,7 +16,6 @@ import rclpy.action
 from penguin_msgs.action import AnswerQuestion
 from rclpy.action import ActionClient, ActionServer
 from rclpy.node import Node
-from support.graph import Domain, ros_context
 from support.silent_node import WAIT_S
 
 from penguin_ros.ros.client.session import ACTION_TYPE, NodeNotFound, Session, session
@@ -97,20 +96,16 @@ def test_a_node_of_which_only_clients_are_left_is_none() -> None:
 
 
 def test_an_action_is_found_by_its_server_whatever_node_it_has_and_not_by_a_client(
-    monkeypatch: pytest.MonkeyPatch,
+    own_context: Any,
 ) -> None:
     """A bridge offers the actions of a robot under names of nodes that are none here."""
-    domain = Domain()
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
-    with ros_context(domain) as context:
-        bridge = Node('bridge', context=context)
-        client = ActionClient(bridge, AnswerQuestion, '/gone/answer_question')
-        server = ActionServer(bridge, AnswerQuestion, '/far/answer_question', lambda goal: None)
-        with session('looking') as looking:
-            assert looking.find_node(timeout_s=WAIT_S) == '/far'
-            with pytest.raises(NodeNotFound, match='running: /far'):
-                looking.find_node('gone', timeout_s=0.3)
-        client.destroy()
-        server.destroy()
-        bridge.destroy_node()
-    domain.close()
+    bridge = Node('bridge', context=own_context)
+    client = ActionClient(bridge, AnswerQuestion, '/gone/answer_question')
+    server = ActionServer(bridge, AnswerQuestion, '/far/answer_question', lambda goal: None)
+    with session('looking') as looking:
+        assert looking.find_node(timeout_s=WAIT_S) == '/far'
+        with pytest.raises(NodeNotFound, match='running: /far'):
+            looking.find_node('gone', timeout_s=0.3)
+    client.destroy()
+    server.destroy()
+    bridge.destroy_node()

@@ -20,7 +20,6 @@ import pytest
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 pytest.importorskip('aiohttp', reason='the console needs aiohttp')
 
-from support.graph import Domain
 
 from penguin_ros.errors import SettingError
 from penguin_ros.ros.console_node.main import ConsoleOptions, check, serve
@@ -75,11 +74,8 @@ def used(options: ConsoleOptions, use: Callable[[str], None]) -> None:
 
 
 @pytest.mark.skipif(shutil.which('openssl') is None, reason='openssl makes the certificate')
-def test_with_files_for_tls_it_is_reached_by_https_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    domain = Domain()
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
+@pytest.mark.usefixtures('ros_domain')
+def test_with_files_for_tls_it_is_reached_by_https_alone(tmp_path: Path) -> None:
     key, certificate, port = tmp_path / 'key', tmp_path / 'certificate', free_port()
     words = 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1'
     words += f' -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {key}'
@@ -99,7 +95,6 @@ def test_with_files_for_tls_it_is_reached_by_https_alone(
             urllib.request.urlopen(address.replace('https', 'http'), timeout=30)
 
     used(ConsoleOptions(port=port, certificate=certificate, key=key), use)
-    domain.close()
 
 
 def test_a_port_that_is_taken_is_told() -> None:

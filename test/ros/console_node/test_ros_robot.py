@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from penguin_msgs.msg import Event
 from sensor_msgs.msg import CompressedImage, Image
-from support.graph import Domain, image_message, ros_context
+from support.graph import image_message
 from support.silent_node import WAIT_S, SilentNode
 
 from penguin_ros.ros.console_node import ros_robot
@@ -25,17 +25,6 @@ from penguin_ros.web_console.hub import Hub
 from penguin_ros.web_console.robot import Look, Picture, Refused
 
 STAMP_NS = 5 * 10**9
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentNode]:
-    domain = Domain()
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain.number))
-    with ros_context(domain) as context:
-        made = SilentNode(context)
-        yield made
-        made.leave()
-    domain.close()
 
 
 def used(use: Callable[[RosRobot], Awaitable[None]]) -> None:
@@ -72,12 +61,12 @@ async def asked(robot: RosRobot) -> asyncio.Task[Any]:
     return asyncio.create_task(ask())
 
 
-def test_a_question_ends_when_its_node_goes(stand_in: SilentNode) -> None:
+def test_a_question_ends_when_its_node_goes(silent_node: SilentNode) -> None:
     async def use(robot: RosRobot) -> None:
-        stand_in.may_accept.set()
+        silent_node.may_accept.set()
         task = await asked(robot)
-        await until(stand_in.accepted.is_set)
-        await asyncio.get_running_loop().run_in_executor(None, stand_in.leave)
+        await until(silent_node.accepted.is_set)
+        await asyncio.get_running_loop().run_in_executor(None, silent_node.leave)
         with pytest.raises(Refused, match='/penguin went away'):
             await task
 
@@ -85,7 +74,7 @@ def test_a_question_ends_when_its_node_goes(stand_in: SilentNode) -> None:
 
 
 def test_a_question_that_is_cancelled_before_it_is_taken_is_given_up_when_it_is(
-    stand_in: SilentNode,
+    silent_node: SilentNode,
 ) -> None:
     async def use(robot: RosRobot) -> None:
         task = await asked(robot)
@@ -93,21 +82,21 @@ def test_a_question_that_is_cancelled_before_it_is_taken_is_given_up_when_it_is(
         await asyncio.sleep(0.2)  # the goal is on its way; the node does not take it yet
         task.cancel()
         await asyncio.wait([task])
-        stand_in.may_accept.set()
-        await until(stand_in.accepted.is_set)
-        await until(stand_in.cancelled.is_set)
+        silent_node.may_accept.set()
+        await until(silent_node.accepted.is_set)
+        await until(silent_node.cancelled.is_set)
 
     used(use)
 
 
-def test_a_camera_that_moves_to_another_topic_is_followed(stand_in: SilentNode) -> None:
+def test_a_camera_that_moves_to_another_topic_is_followed(silent_node: SilentNode) -> None:
     async def use(robot: RosRobot) -> None:
         shown: list[Picture] = []
-        stand_in.say('front', '/before')
+        silent_node.say('front', '/before')
         await until(lambda: robot._nodes and 'front' in robot._nodes['/penguin'].feeds)
         robot.look(Look('/penguin', 'front', 320, 30.0), shown.append)
-        stand_in.say('front', '/after')
-        publisher = stand_in.node.create_publisher(Image, '/after', 1)
+        silent_node.say('front', '/after')
+        publisher = silent_node.node.create_publisher(Image, '/after', 1)
         while not shown:
             publisher.publish(image_message(1, STAMP_NS))
             await asyncio.sleep(0.05)
@@ -116,16 +105,16 @@ def test_a_camera_that_moves_to_another_topic_is_followed(stand_in: SilentNode) 
 
 
 def test_a_frame_is_not_taken_for_the_key_frame_of_another_camera_with_its_stamp(
-    stand_in: SilentNode,
+    silent_node: SilentNode,
 ) -> None:
     event = Event(camera='front', picture=[CompressedImage(format='jpeg', data=b'of front')])
     event.picture[0].header.stamp.sec = 5
 
     async def use(robot: RosRobot) -> None:
-        stand_in.say('rear', '/rear')
+        silent_node.say('rear', '/rear')
         await until(lambda: robot._nodes and 'rear' in robot._nodes['/penguin'].feeds)
         while True:
-            stand_in.event.publish(event)
+            silent_node.event.publish(event)
             await asyncio.sleep(0.05)
             try:
                 assert await robot.frame('/penguin', 'front', STAMP_NS) == b'of front'
@@ -139,16 +128,16 @@ def test_a_frame_is_not_taken_for_the_key_frame_of_another_camera_with_its_stamp
 
 
 def test_a_message_that_fails_is_told_and_what_comes_after_it_is_heard(
-    no_remedy: Any, stand_in: SilentNode, capfd: pytest.CaptureFixture[str]
+    no_remedy: Any, silent_node: SilentNode, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    publisher = stand_in.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+    publisher = silent_node.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
 
     async def use(robot: RosRobot) -> None:
         await until(lambda: robot._nodes)
         await until(publisher.get_subscription_count)
         publisher.publish(DiagnosticArray(status=[DiagnosticStatus(name='arm', message='hot')]))
         await until(no_remedy.is_set)
-        stand_in.say('front', '/front')
+        silent_node.say('front', '/front')
         await until(lambda: 'front' in robot._nodes['/penguin'].feeds)
 
     used(use)
